@@ -1,0 +1,109 @@
+"""Partitions: symbol x month, x week, x day, and the run's keys, validated. Nothing else.
+
+Time dimensions sort after `symbol`, so a key always reads `SYMBOL|YYYY-MM-DD`. Weeks start on Monday 00:00 UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import dagster as dg
+import pandas as pd
+
+WEEK = pd.Timedelta(days=7)
+PARTITION_TAG = "dagster/partition"
+RANGE_TAGS = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
+_FORMS = {"utc_month": "the first day of a month", "week": "a Monday", "utc_day": "a day"}
+
+
+class Partitions(NamedTuple):
+    """The three grids. All include the period in progress."""
+
+    month: dg.MultiPartitionsDefinition
+    week: dg.MultiPartitionsDefinition
+    day: dg.MultiPartitionsDefinition
+
+
+class Key(NamedTuple):
+    """One partition: a symbol and the UTC start of its period."""
+
+    symbol: str
+    start: pd.Timestamp
+
+    def __str__(self) -> str:
+        return f"{self.symbol}|{self.period}"
+
+    @property
+    def period(self) -> str:
+        """The time part of the key, `YYYY-MM-DD`; the partition's file name in the store."""
+        return self.start.strftime("%Y-%m-%d")
+
+
+def build_partitions(symbols: Sequence[str], start: str) -> Partitions:
+    """The grids of these symbols from the day `start` (YYYY-MM-DD) on."""
+    static = dg.StaticPartitionsDefinition(list(symbols))
+
+    def grid(name: str, period: dg.TimeWindowPartitionsDefinition) -> dg.MultiPartitionsDefinition:
+        return dg.MultiPartitionsDefinition({"symbol": static, name: period})
+
+    return Partitions(
+        grid("utc_month", dg.MonthlyPartitionsDefinition(start_date=start, end_offset=1)),
+        grid("week", dg.WeeklyPartitionsDefinition(start_date=start, day_offset=1, end_offset=1)),
+        grid("utc_day", dg.DailyPartitionsDefinition(start_date=start, end_offset=1)),
+    )
+
+
+def overlap(upstream: str, downstream: str, start: int = 0, end: int = 0) -> dg.MultiPartitionMapping:
+    """Same symbol, overlapping time windows; `start`/`end` shift the window in units of the downstream dimension."""
+    window = dg.TimeWindowPartitionMapping(start, end, allow_nonexistent_upstream_partitions=True)
+    return dg.MultiPartitionMapping(
+        {
+            "symbol": dg.DimensionPartitionMapping("symbol", dg.IdentityPartitionMapping()),
+            upstream: dg.DimensionPartitionMapping(downstream, window),
+        }
+    )
+
+
+def parse_key(grid: dg.MultiPartitionsDefinition, key: str) -> Key:
+    """The `Key` that a partition key string names. ValueError says what is wrong and how the key should look."""
+    time_dimension = next(d for d in grid.partitions_defs if d.name != "symbol")
+    symbol, _, period = key.partition("|")
+    symbols = next(d for d in grid.partitions_defs if d.name == "symbol").partitions_def.get_partition_keys()
+    form = f"a {time_dimension.name} key reads SYMBOL|YYYY-MM-DD"
+    if symbol not in symbols:
+        raise ValueError(f"partition {key!r}: unknown symbol {symbol!r}; {form}, symbols are {', '.join(symbols)}")
+    if not time_dimension.partitions_def.has_partition_key(period):
+        first, last = (
+            time_dimension.partitions_def.get_first_partition_key(),
+            time_dimension.partitions_def.get_last_partition_key(),
+        )
+        raise ValueError(
+            f"partition {key!r}: {period!r} is no {time_dimension.name}; {form}, "
+            f"where the date is {_FORMS[time_dimension.name]} from {first} to {last}"
+        )
+    return Key(symbol, pd.Timestamp(period, tz="UTC"))
+
+
+def run_keys(grid: dg.MultiPartitionsDefinition, tags: Mapping[str, str]) -> list[Key]:
+    """The validated partitions that a run with these tags is for, symbols in order, oldest first.
+
+    The tags are read themselves because Dagster resolves an invalid key to a neighbouring partition and an invalid
+    range to none. ValueError where a key, a dimension tag or a range is wrong, or where there is none.
+    """
+    if any(tag in tags for tag in RANGE_TAGS):
+        first, last = (parse_key(grid, tags.get(tag, "")) for tag in RANGE_TAGS)
+        keys = grid.get_partition_keys_in_range(dg.PartitionKeyRange(str(first), str(last)))
+        if not keys or last.start < first.start:
+            raise ValueError(f"partition range {first}...{last} is empty: it must go from the older to the newer key")
+        return sorted(parse_key(grid, str(key)) for key in keys)
+    if PARTITION_TAG not in tags:
+        name = next(d.name for d in grid.partitions_defs if d.name != "symbol")
+        raise ValueError(f'the run names no partition; give it the tag {{"{PARTITION_TAG}": "SYMBOL|YYYY-MM-DD"}} ({name})')
+    key = parse_key(grid, tags[PARTITION_TAG])
+    for dimension in grid.partitions_defs:
+        part = key.symbol if dimension.name == "symbol" else key.period
+        tag = tags.get(f"{PARTITION_TAG}/{dimension.name}", part)
+        if tag != part:
+            raise ValueError(f"the run's tags disagree: {PARTITION_TAG}={key} but {PARTITION_TAG}/{dimension.name}={tag}")
+    return [key]

@@ -1,0 +1,41 @@
+"""The candle source contract and its error. What one source needs beyond it lives in that source's file."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import pandas as pd
+from pydantic import BaseModel, ConfigDict
+
+
+class SourceError(RuntimeError):
+    """A source could not give candles. The message names symbol, source, what happened and what to do."""
+
+    def __init__(self, symbol: str, source: str, problem: str, remedy: str):
+        super().__init__(f"{symbol}: source {source}: {problem}. {remedy}")
+
+
+class CandleSource(BaseModel, ABC):
+    """Where a symbol's candles come from. Fields are the source's options; unknown ones are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @abstractmethod
+    def fetch(
+        self, symbol: str, timeframe: str, start: pd.Timestamp, end: pd.Timestamp, now: pd.Timestamp
+    ) -> pd.DataFrame:
+        """Closed bars with start <= open_time < end, in the dtypes of market.schema.as_candles, oldest first.
+
+        A bar that is not closed at `now` is left out. What the source says is given as it is: order, duplicates and
+        values are judged by the quality gate, not repaired here. An empty answer is the caller's to judge.
+        Raises SourceError when the source cannot be read.
+        """
+
+    @abstractmethod
+    def available_until(self, symbol: str, timeframe: str, now: pd.Timestamp) -> pd.Timestamp:
+        """The close time of the newest bar this source can have: `now` for a live one, the end of a recording."""
+
+    @property
+    def revises_history(self) -> bool:
+        """True where older prices change later (adjustment for splits and dividends): stored months are compared."""
+        return False

@@ -1,0 +1,1 @@
+"""Pure decisions: who is champion, on what evidence. No I/O, no dagster."""

@@ -1,0 +1,151 @@
+"""Typed settings from one YAML file and the environment. What an option means is said on its field.
+
+The file is the one that QUANTUM_TRAINING_CONFIG names, else default.yaml of this package. Operators' variables
+(TRAINING_CRON_SCHEDULE, ...) override it by their own names, every other field as QUANTUM_TRAINING_<FIELD>.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from croniter import croniter
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, ValidationError, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
+
+from quantum_training.features.labels import Label
+from quantum_training.market.calendars import CalendarName
+from quantum_training.market.quality import QualityLimits
+from quantum_training.market.timeframe import Timeframe
+from quantum_training.models.sizing import Sizing
+from quantum_training.resources.sources import CandleSource, source_from
+from quantum_training.selection.rule import ImprovementRule
+from quantum_training.trading.costs import Costs
+
+
+class SettingsError(ValueError):
+    """The settings are wrong. The message lists field, value and what is allowed."""
+
+
+def _cron(value: str) -> str:
+    if not croniter.is_valid(value) or len(value.split()) != 5:
+        raise ValueError("no cron expression; allowed: five fields, as '0 2 * * 1' for Monday 02:00 UTC")
+    return value
+
+
+Cron = Annotated[str, AfterValidator(_cron)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=64)]
+RecipeName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Recipe(_Frozen):
+    """Algorithm + features + hyper-parameters + label. A new version of it is trained every week."""
+
+    algorithm: str = Field(description="Module with a class Model: a name in quantum_training.models or a dotted path.")
+    features: tuple[str, ...] = Field((), description="Feature columns; empty means all.")
+    label: Label
+    window_bars: int = Field(1000, ge=50, description="Newest labelled bars that a fit sees.")
+    validation_fraction: float = Field(0.2, gt=0, lt=0.5, description="Newest share of the window for early stopping.")
+    sizing: Sizing = Sizing()
+    seed: int = Field(7, ge=0, description="Seed of the fit.")
+    params: dict[str, Any] = Field({}, description="Hyper-parameters of the algorithm.")
+
+
+class Symbol(_Frozen):
+    """One market: where its candles come from, when it trades, what trading it costs, which recipes compete."""
+
+    source: Annotated[CandleSource, PlainValidator(source_from)]
+    timeframe: Timeframe = "1d"
+    calendar: CalendarName = Field("24/7", description="'24/7' or a code of exchange_calendars, as XNYS.")
+    costs: Costs = Costs()
+    recipes: tuple[RecipeName, ...] = Field(min_length=1)
+
+
+class Settings(BaseSettings):
+    """Everything that can be set. Unknown fields are refused."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="QUANTUM_TRAINING_", env_nested_delimiter="__", extra="forbid", frozen=True, validate_default=True
+    )
+
+    start: date = Field(description="First day of the partitions; no candle before it is kept.")
+    symbols: dict[Name, Symbol] = Field(min_length=1)
+    recipes: dict[RecipeName, Recipe] = Field(min_length=1)
+    quality: QualityLimits = QualityLimits()
+    promotion: ImprovementRule = ImprovementRule()
+    backtest_weeks: int = Field(26, ge=1, le=520, description="Weeks of the walk-forward record that a backtest shows.")
+    market_data_cron_schedule: Cron = Field("30 0 * * *", description="When candles and features are brought up to date, UTC.")
+    store_root: str = Field("", description="Root of the Parquet store, any fsspec URL; default: DAGSTER_HOME/store.")
+    mlflow_tracking_uri: str = Field("", description="MLflow; default: SQLite under DAGSTER_HOME/mlflow.")
+
+    training_cron_schedule: Cron = Field("0 2 * * 1", validation_alias="training_cron_schedule", description="Weekly cycle, UTC.")
+    min_training_data_points: int = Field(
+        100, ge=10, validation_alias="min_training_data_points", description="Fewer labelled bars: recorded as insufficient."
+    )
+    training_batch_size: int | None = Field(
+        None, ge=10, validation_alias="training_batch_size", description="Newest bars per fit; default: the recipe's window_bars."
+    )
+    max_concurrent_training_jobs: int = Field(
+        3, ge=1, validation_alias="max_concurrent_training_jobs", description="Training runs at a time: limit of pool `training`."
+    )
+    training_job_timeout: int = Field(
+        3600, ge=1, validation_alias="training_job_timeout", description="Seconds until a weekly run is stopped."
+    )
+    training_retry_attempts: int = Field(
+        3, ge=0, le=20, validation_alias="training_retry_attempts", description="Restarts of a run whose process died."
+    )
+    model_retention_days: int = Field(30, ge=1, validation_alias="model_retention_days", description="Age at which versions may be removed.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field(
+        "INFO", validation_alias="log_level", description="Level of the run logs on the console."
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, YamlConfigSettingsSource(settings_cls, config_path(), yaml_file_encoding="utf-8")
+
+    @model_validator(mode="after")
+    def _recipes_exist(self) -> Settings:
+        for name, symbol in self.symbols.items():
+            for recipe in symbol.recipes:
+                if recipe not in self.recipes:
+                    raise ValueError(f"symbols.{name}.recipes: unknown recipe {recipe!r}; allowed: {', '.join(self.recipes)}")
+        return self
+
+    def home(self, part: str) -> str:
+        """Folder `part` under DAGSTER_HOME. SettingsError where that is unset."""
+        home = os.environ.get("DAGSTER_HOME")
+        if not home:
+            raise SettingsError("DAGSTER_HOME is not set; export it, or set store_root and mlflow_tracking_uri")
+        return str(Path(home) / part)
+
+
+def config_path() -> Path:
+    """The YAML file in force."""
+    return Path(os.environ.get("QUANTUM_TRAINING_CONFIG") or Path(__file__).with_name("default.yaml"))
+
+
+def load_settings() -> Settings:
+    """Read and validate the settings. SettingsError lists every wrong field with its value and what is allowed."""
+    path = config_path()
+    if not path.is_file():
+        raise SettingsError(f"{path}: no such settings file; set QUANTUM_TRAINING_CONFIG to one or unset it")
+    try:
+        return Settings()  # type: ignore[call-arg]
+    except ValidationError as error:
+        lines = [
+            f"  {'.'.join(map(str, e['loc'])) or 'settings'} = {e['input']!r}: {e['msg']}" for e in error.errors(include_url=False)
+        ]
+        raise SettingsError(f"{path}: the settings are wrong\n" + "\n".join(lines)) from None

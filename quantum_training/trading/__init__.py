@@ -1,0 +1,1 @@
+"""The one accounting: costs, simulator, baselines and metrics. No I/O, no dagster."""
