@@ -124,12 +124,13 @@ class Settings(BaseSettings):
                     raise ValueError(f"symbols.{name}.recipes: unknown recipe {recipe!r}; allowed: {', '.join(self.recipes)}")
         return self
 
-    def home(self, part: str) -> str:
-        """Folder `part` under DAGSTER_HOME. SettingsError where that is unset."""
-        home = os.environ.get("DAGSTER_HOME")
-        if not home:
-            raise SettingsError("DAGSTER_HOME is not set; export it, or set store_root and mlflow_tracking_uri")
-        return str(Path(home) / part)
+
+def under_dagster_home(part: str) -> str:
+    """Path of `part` under DAGSTER_HOME. SettingsError where that is unset."""
+    home = os.environ.get("DAGSTER_HOME")
+    if not home:
+        raise SettingsError("DAGSTER_HOME is not set; export it, or set store_root and mlflow_tracking_uri")
+    return str(Path(home).absolute() / part)
 
 
 def config_path() -> Path:

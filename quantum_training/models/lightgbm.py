@@ -1,0 +1,55 @@
+"""Recipe family `lightgbm`: the native booster, stored as text. What boosters share lives in booster.py."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from quantum_training.features.windows import Window
+from quantum_training.models.booster import PATIENCE, Booster
+
+
+def _params(params: dict[str, Any], seed: int) -> dict[str, Any]:
+    fixed = {"objective": "binary", "metric": "binary_logloss", "num_threads": 1, "verbosity": -1}
+    return {**params, **fixed, "seed": seed, "deterministic": True, "force_row_wise": True}
+
+
+class Model(Booster):
+    """LightGBM. `params` are those of `lightgbm.train`, plus `max_rounds`."""
+
+    @classmethod
+    def _search(cls, window: Window, params: dict[str, Any], seed: int, max_rounds: int) -> tuple[int, float]:
+        import lightgbm
+
+        own = _params(params, seed)
+        train = lightgbm.Dataset(window.train_x, window.train_y, feature_name=list(window.columns), params=own)
+        valid = lightgbm.Dataset(window.valid_x, window.valid_y, reference=train, params=own)
+        stop = lightgbm.early_stopping(PATIENCE, verbose=False)
+        found = lightgbm.train(own, train, max_rounds, [valid], ["valid"], callbacks=[stop])
+        return found.best_iteration, float(found.best_score["valid"]["binary_logloss"])
+
+    @classmethod
+    def _train(
+        cls, x: np.ndarray, y: np.ndarray, columns: tuple[str, ...], params: dict[str, Any], seed: int, rounds: int
+    ) -> Any:
+        import lightgbm
+
+        own = _params(params, seed)
+        return lightgbm.train(own, lightgbm.Dataset(x, y, feature_name=list(columns), params=own), rounds)
+
+    def _probability(self, x: np.ndarray) -> np.ndarray:
+        return np.asarray(self.core.predict(x, num_threads=1), "float64")
+
+    def _gains(self) -> list[float]:
+        return [float(gain) for gain in self.core.feature_importance("gain")]
+
+    def _write(self, folder: Path) -> None:
+        self.core.save_model(str(folder / "model.txt"))
+
+    @classmethod
+    def _read(cls, folder: Path) -> Any:
+        import lightgbm
+
+        return lightgbm.Booster(model_file=str(folder / "model.txt"))

@@ -1,0 +1,59 @@
+"""Recipe family `xgboost`: the native booster, stored as UBJSON. What boosters share lives in booster.py."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from quantum_training.features.windows import Window
+from quantum_training.models.booster import PATIENCE, Booster
+
+
+def _params(params: dict[str, Any], seed: int) -> dict[str, Any]:
+    fixed = {"objective": "binary:logistic", "eval_metric": "logloss", "tree_method": "hist", "nthread": 1, "verbosity": 0}
+    return {**params, **fixed, "seed": seed, "validate_parameters": True}
+
+
+class Model(Booster):
+    """XGBoost. `params` are those of `xgboost.train`, plus `max_rounds`."""
+
+    @classmethod
+    def _search(cls, window: Window, params: dict[str, Any], seed: int, max_rounds: int) -> tuple[int, float]:
+        import xgboost
+
+        names = list(window.columns)
+        train = xgboost.DMatrix(window.train_x, window.train_y, feature_names=names, nthread=1)
+        valid = xgboost.DMatrix(window.valid_x, window.valid_y, feature_names=names, nthread=1)
+        found = xgboost.train(
+            _params(params, seed), train, max_rounds, [(valid, "valid")], early_stopping_rounds=PATIENCE, verbose_eval=False
+        )
+        return found.best_iteration + 1, float(found.best_score)
+
+    @classmethod
+    def _train(
+        cls, x: np.ndarray, y: np.ndarray, columns: tuple[str, ...], params: dict[str, Any], seed: int, rounds: int
+    ) -> Any:
+        import xgboost
+
+        return xgboost.train(
+            _params(params, seed), xgboost.DMatrix(x, y, feature_names=list(columns), nthread=1), rounds
+        )
+
+    def _probability(self, x: np.ndarray) -> np.ndarray:
+        self.core.set_param({"nthread": 1})
+        return self.core.inplace_predict(x, validate_features=False).astype("float64")
+
+    def _gains(self) -> list[float]:
+        gains = self.core.get_score(importance_type="total_gain")
+        return [float(gains.get(column, 0.0)) for column in self.columns]
+
+    def _write(self, folder: Path) -> None:
+        self.core.save_model(folder / "model.ubj")
+
+    @classmethod
+    def _read(cls, folder: Path) -> Any:
+        import xgboost
+
+        return xgboost.Booster(params={"nthread": 1}, model_file=folder / "model.ubj")

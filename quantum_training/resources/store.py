@@ -1,0 +1,166 @@
+"""The Parquet store: `root/asset/symbol/period.parquet` for frames, `.json` for records. Knows nothing of markets.
+
+A write is atomic (temporary file, fsync, rename; one PUT on object stores) and does nothing where the stored bytes
+are already the same, so re-running a partition changes nothing.
+"""
+
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import dagster as dg
+import fsspec
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from fsspec.implementations.local import LocalFileSystem
+
+from quantum_training.settings import under_dagster_home
+
+LAYOUT_VERSION = "1"
+
+
+class StoreError(RuntimeError):
+    """Something asked for is not in the store, or is not what the store wrote. The message says what to do."""
+
+
+class Written(NamedTuple):
+    """What a write left behind."""
+
+    path: str
+    content_hash: str
+    changed: bool
+
+
+def content_hash(frame: pd.DataFrame) -> str:
+    """SHA-256 over column names, dtypes, index and values of a frame; independent of the file format."""
+    digest = hashlib.sha256(json.dumps([(str(c), str(t)) for c, t in frame.dtypes.items()]).encode())
+    for values in (frame.index, *(frame[c] for c in frame.columns)):
+        if pd.api.types.is_datetime64_any_dtype(values.dtype):
+            digest.update(pd.DatetimeIndex(values).asi8.tobytes())
+        elif pd.api.types.is_numeric_dtype(values.dtype):
+            digest.update(values.to_numpy().tobytes())
+        else:
+            digest.update("\0".join(values.astype(str)).encode())
+    return digest.hexdigest()
+
+
+class Store(dg.ConfigurableResource):
+    """Frames and records by asset, symbol and period (`YYYY-MM-DD`)."""
+
+    root: str = ""
+
+    def write_frame(
+        self, asset: str, symbol: str, period: str, frame: pd.DataFrame, attributes: Mapping[str, str] | None = None
+    ) -> Written:
+        """Store a frame with its content hash; `attributes` are kept beside it in the file's metadata."""
+        digest = content_hash(frame)
+        table = pa.Table.from_pandas(frame)
+        own = {"content_hash": digest, "layout_version": LAYOUT_VERSION, **(attributes or {})}
+        table = table.replace_schema_metadata({**(table.schema.metadata or {}), **own})
+        sink = pa.BufferOutputStream()
+        pq.write_table(table, sink, compression="zstd")
+        return self._publish(self._path(asset, symbol, period, "parquet"), sink.getvalue().to_pybytes(), digest)
+
+    def write_record(self, asset: str, symbol: str, period: str, record: Mapping[str, Any]) -> Written:
+        """Store a JSON object. ValueError where it holds NaN or infinity."""
+        data = json.dumps(record, indent=1, sort_keys=True, allow_nan=False).encode() + b"\n"
+        return self._publish(self._path(asset, symbol, period, "json"), data, hashlib.sha256(data).hexdigest())
+
+    def read_frames(self, asset: str, symbol: str, first: str, last: str) -> pd.DataFrame:
+        """One frame, in the order of periods, of the stored periods from `first` to `last`, both included.
+
+        StoreError where none is stored or an asset of months misses one in the middle.
+        """
+        periods = [p for p in self.periods(asset, symbol) if first <= p <= last]
+        if not periods:
+            raise StoreError(f"{symbol}: no {asset} stored from {first} to {last}; materialise {asset} first")
+        return pa.concat_tables([self._table(asset, symbol, period) for period in periods]).to_pandas()
+
+    def read_frame(self, asset: str, symbol: str, period: str) -> pd.DataFrame:
+        """The stored frame of one period. StoreError where there is none."""
+        return self.read_frames(asset, symbol, period, period)
+
+    def attributes(self, asset: str, symbol: str, period: str) -> dict[str, str]:
+        """What was stored beside a frame: content_hash, layout_version and the writer's own; empty where no frame is."""
+        filesystem, path = self._path(asset, symbol, period, "parquet")
+        try:
+            with filesystem.open(path, "rb") as file:
+                metadata = pq.read_schema(file).metadata
+        except FileNotFoundError:
+            return {}
+        return {k.decode(): v.decode() for k, v in metadata.items() if k not in (b"pandas", b"ARROW:schema")}
+
+    def read_record(self, asset: str, symbol: str, period: str) -> dict[str, Any] | None:
+        """The stored record of one period, or None."""
+        filesystem, path = self._path(asset, symbol, period, "json")
+        try:
+            return json.loads(filesystem.cat_file(path))
+        except FileNotFoundError:
+            return None
+
+    def read_records(self, asset: str, symbol: str, last: str = "9999") -> dict[str, dict[str, Any]]:
+        """All stored records of a symbol up to the period `last`, oldest first."""
+        periods = [p for p in self.periods(asset, symbol, "json") if p <= last]
+        return {p: record for p in periods if (record := self.read_record(asset, symbol, p)) is not None}
+
+    def periods(self, asset: str, symbol: str, suffix: str = "parquet") -> list[str]:
+        """The periods stored, oldest first."""
+        filesystem, path = self._path(asset, symbol, "", suffix)
+        folder = path.rpartition("/")[0]
+        try:
+            names = [entry.rpartition("/")[2] for entry in filesystem.ls(folder, detail=False, refresh=True)]
+        except FileNotFoundError:
+            return []
+        return sorted(n.removesuffix(f".{suffix}") for n in names if n.endswith(f".{suffix}") and not n.startswith("."))
+
+    def _table(self, asset: str, symbol: str, period: str) -> pa.Table:
+        filesystem, path = self._path(asset, symbol, period, "parquet")
+        with filesystem.open(path, "rb") as file:
+            table = pq.read_table(file)
+        version = (table.schema.metadata or {}).get(b"layout_version", b"none").decode()
+        if version != LAYOUT_VERSION:
+            raise StoreError(
+                f"{path}: layout version {version}, this code reads {LAYOUT_VERSION}; re-materialise {asset} {symbol}|{period}"
+            )
+        return table.replace_schema_metadata({b"pandas": table.schema.metadata[b"pandas"]})
+
+    def _path(self, asset: str, symbol: str, period: str, suffix: str) -> tuple[fsspec.AbstractFileSystem, str]:
+        filesystem, base = fsspec.core.url_to_fs(self.root or under_dagster_home("store"))
+        return filesystem, f"{base}/{asset}/{symbol}/{period}.{suffix}"
+
+    def _publish(self, target: tuple[fsspec.AbstractFileSystem, str], data: bytes, digest: str) -> Written:
+        filesystem, path = target
+        try:
+            if filesystem.cat_file(path) == data:
+                return Written(path, digest, changed=False)
+        except FileNotFoundError:
+            pass
+        if isinstance(filesystem, LocalFileSystem):
+            _replace(Path(path), data)
+        else:
+            filesystem.pipe_file(path, data)
+        return Written(path, digest, changed=True)
+
+
+def _replace(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
