@@ -11,7 +11,6 @@ from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from croniter import croniter
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
 
@@ -30,7 +29,9 @@ class SettingsError(ValueError):
 
 
 def _cron(value: str) -> str:
-    if not croniter.is_valid(value) or len(value.split()) != 5:
+    from dagster._utils.schedules import is_valid_cron_string
+
+    if len(value.split()) != 5 or not is_valid_cron_string(value):
         raise ValueError("no cron expression; allowed: five fields, as '0 2 * * 1' for Monday 02:00 UTC")
     return value
 
@@ -83,6 +84,7 @@ class Settings(BaseSettings):
     market_data_cron_schedule: Cron = Field("30 0 * * *", description="When candles and features are brought up to date, UTC.")
     store_root: str = Field("", description="Root of the Parquet store, any fsspec URL; default: DAGSTER_HOME/store.")
     mlflow_tracking_uri: str = Field("", description="MLflow; default: SQLite under DAGSTER_HOME/mlflow.")
+    mlflow_ui_url: str = Field("http://127.0.0.1:5000", pattern=r"^https?://\S+$", description="Where links to MLflow runs point.")
 
     training_cron_schedule: Cron = Field("0 2 * * 1", validation_alias="training_cron_schedule", description="Weekly cycle, UTC.")
     min_training_data_points: int = Field(

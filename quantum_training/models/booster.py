@@ -9,14 +9,16 @@ import json
 from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pandas as pd
 
-from quantum_training.features.windows import Window
 from quantum_training.models.contract import Model, Progress
 from quantum_training.models.sizing import Sizing
+
+if TYPE_CHECKING:
+    from quantum_training.features.windows import Window
 
 MAX_ROUNDS = 300
 PATIENCE = 30

@@ -8,12 +8,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import pandas as pd
 
-from quantum_training.features.windows import Window
 from quantum_training.models.sizing import Sizing
+
+if TYPE_CHECKING:
+    from quantum_training.features.windows import Window
 
 Progress = Callable[[str], None]
 
@@ -21,10 +23,11 @@ Progress = Callable[[str], None]
 class Model(ABC):
     """A trained model: target positions from features. Artefacts are plain data; nothing is unpickled.
 
-    Attributes: `columns`, the features it reads, in order; `report`, what the fit measured (JSON-able);
+    Attributes: `packages`, the distributions that loading it needs; `columns`, the features it reads, in order; `report`, what the fit measured (JSON-able);
     `importance`, weight per feature (empty where the algorithm has none).
     """
 
+    packages: ClassVar[tuple[str, ...]] = ()
     columns: tuple[str, ...]
     report: dict[str, float]
     importance: dict[str, float]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from quantum_training.features.windows import Window
 from quantum_training.models.booster import PATIENCE, Booster
+
+if TYPE_CHECKING:
+    from quantum_training.features.windows import Window
 
 
 def _params(params: dict[str, Any], seed: int) -> dict[str, Any]:
@@ -18,6 +20,8 @@ def _params(params: dict[str, Any], seed: int) -> dict[str, Any]:
 
 class Model(Booster):
     """XGBoost. `params` are those of `xgboost.train`, plus `max_rounds`."""
+
+    packages = ("xgboost",)
 
     @classmethod
     def _search(cls, window: Window, params: dict[str, Any], seed: int, max_rounds: int) -> tuple[int, float]:

@@ -9,6 +9,7 @@ import json
 import os
 import secrets
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -74,12 +75,14 @@ class Store(dg.ConfigurableResource):
     def read_frames(self, asset: str, symbol: str, first: str, last: str) -> pd.DataFrame:
         """One frame, in the order of periods, of the stored periods from `first` to `last`, both included.
 
-        StoreError where none is stored or an asset of months misses one in the middle.
+        StoreError where none is stored.
         """
         periods = [p for p in self.periods(asset, symbol) if first <= p <= last]
         if not periods:
             raise StoreError(f"{symbol}: no {asset} stored from {first} to {last}; materialise {asset} first")
-        return pa.concat_tables([self._table(asset, symbol, period) for period in periods]).to_pandas()
+        tables = [self._table(asset, symbol, period) for period in periods]
+        pandas = {b"pandas": tables[0].schema.metadata[b"pandas"]}
+        return pa.concat_tables([table.replace_schema_metadata(pandas) for table in tables]).to_pandas()
 
     def read_frame(self, asset: str, symbol: str, period: str) -> pd.DataFrame:
         """The stored frame of one period. StoreError where there is none."""
@@ -87,13 +90,11 @@ class Store(dg.ConfigurableResource):
 
     def attributes(self, asset: str, symbol: str, period: str) -> dict[str, str]:
         """What was stored beside a frame: content_hash, layout_version and the writer's own; empty where no frame is."""
-        filesystem, path = self._path(asset, symbol, period, "parquet")
         try:
-            with filesystem.open(path, "rb") as file:
-                metadata = pq.read_schema(file).metadata
+            metadata = self._table(asset, symbol, period).schema.metadata
         except FileNotFoundError:
             return {}
-        return {k.decode(): v.decode() for k, v in metadata.items() if k not in (b"pandas", b"ARROW:schema")}
+        return {k.decode(): v.decode() for k, v in metadata.items() if k != b"pandas"}
 
     def read_record(self, asset: str, symbol: str, period: str) -> dict[str, Any] | None:
         """The stored record of one period, or None."""
@@ -120,14 +121,13 @@ class Store(dg.ConfigurableResource):
 
     def _table(self, asset: str, symbol: str, period: str) -> pa.Table:
         filesystem, path = self._path(asset, symbol, period, "parquet")
-        with filesystem.open(path, "rb") as file:
-            table = pq.read_table(file)
+        table = _parse(filesystem, path, filesystem.ukey(path))
         version = (table.schema.metadata or {}).get(b"layout_version", b"none").decode()
         if version != LAYOUT_VERSION:
             raise StoreError(
                 f"{path}: layout version {version}, this code reads {LAYOUT_VERSION}; re-materialise {asset} {symbol}|{period}"
             )
-        return table.replace_schema_metadata({b"pandas": table.schema.metadata[b"pandas"]})
+        return table
 
     def _path(self, asset: str, symbol: str, period: str, suffix: str) -> tuple[fsspec.AbstractFileSystem, str]:
         filesystem, base = fsspec.core.url_to_fs(self.root or under_dagster_home("store"))
@@ -145,6 +145,13 @@ class Store(dg.ConfigurableResource):
         else:
             filesystem.pipe_file(path, data)
         return Written(path, digest, changed=True)
+
+
+@lru_cache(maxsize=512)
+def _parse(filesystem: fsspec.AbstractFileSystem, path: str, unique: str) -> pa.Table:
+    """One file, kept in memory for as long as `unique` (inode, time, size or ETag) stays the same."""
+    with filesystem.open(path, "rb") as file:
+        return pq.read_table(file)
 
 
 def _replace(path: Path, data: bytes) -> None:

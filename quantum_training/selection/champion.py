@@ -68,7 +68,8 @@ def _decide(
     if able:
         best = max(able, key=lambda r: able[r].margin or 0.0)
         return Decision(verdict="PROMOTE", reason=f"{best} against {against}: {able[best].reason}", champion=best, **base)
-    short = all(j.verdict == "INSUFFICIENT" for j in judgements.values())
-    reasons = "; ".join(f"{r}: {j.reason}" for r, j in judgements.items()) or "no recipe has been scored"
+    undecided = all(j.verdict == "INSUFFICIENT" for j in judgements.values())
+    short = undecided and (bool(judgements) or incumbent is None)
+    reasons = "; ".join(f"{r}: {j.reason}" for r, j in judgements.items()) or "no challenger has been scored"
     verdict: Verdict = "INSUFFICIENT" if short else "CONTINUE"
     return Decision(verdict=verdict, reason=f"against {against}: {reasons}", champion=incumbent, **base)

@@ -1,0 +1,185 @@
+"""Assets `<recipe>_model`: the versions of a recipe trained as of a week. How one is trained lives in models/."""
+
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+
+from quantum_training.assets.loop import OWNERS, SINGLE_RUN, each_partition, lookback_month, read_months
+from quantum_training.features.indicators import FEATURES
+from quantum_training.features.labels import make_labels
+from quantum_training.features.windows import InsufficientData, Window, build_window
+from quantum_training.market.timeframe import known_at
+from quantum_training.models.contract import algorithm
+from quantum_training.models.provenance import code_hash, identity
+from quantum_training.partitions import WEEK, Key, Partitions, overlap
+from quantum_training.resources.registry import ModelRegistry
+from quantum_training.resources.store import Store
+from quantum_training.settings import Recipe, Settings
+from quantum_training.trading.scoring import Version
+
+
+class TrainingConfig(dg.Config):
+    """Why and as of when a version is trained. The defaults are the weekly refresh."""
+
+    as_of: str = ""
+    """UTC time up to which data may be seen, within the partition's week; default: its Monday 00:00."""
+    trigger: str = "SCHEDULED"
+    """SCHEDULED, DRIFT_DETECTED, PERFORMANCE_DECAY or MANUAL."""
+    reason: str = "weekly refresh"
+    """A sentence for the people who read the version in MLflow."""
+
+
+def asset_name(recipe: str) -> str:
+    """Name of a recipe's model asset."""
+    return f"{recipe}_model"
+
+
+def versions_of(store: Store, symbol: str, recipe: str, last: str = "9999") -> list[Version]:
+    """All versions of a recipe recorded up to week `last`, oldest as_of first; of equal as_of the newest fit last."""
+    records = store.read_records(asset_name(recipe), symbol, last).values()
+    found = [Version(pd.Timestamp(v["as_of"]), v["model_id"]) for record in records for v in record["versions"]]
+    return sorted(found, key=lambda v: v.as_of)
+
+
+def build(name: str, settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
+    """The model asset of recipe `name`."""
+    recipe = settings.recipes[name]
+
+    @dg.asset(
+        name=asset_name(name),
+        partitions_def=partitions.week,
+        backfill_policy=SINGLE_RUN,
+        deps=[dg.AssetDep("features", partition_mapping=overlap("utc_month", "week", start=-1))],
+        group_name="models",
+        kinds={recipe.algorithm.rpartition(".")[2], "mlflow"},
+        owners=OWNERS,
+        pool="training",
+        description=f"Versions of recipe `{name}` trained as of the week. The training window, up to {recipe.window_bars} bars, "
+        "is read from the stored features and candles of earlier months. The artefact lives in MLflow.",
+    )
+    def model(
+        context: dg.AssetExecutionContext, config: TrainingConfig, store: Store, registry: ModelRegistry
+    ) -> dg.MaterializeResult:
+        def produce(key: Key) -> dict[str, Any]:
+            if name not in settings.symbols[key.symbol].recipes:
+                store.write_record(asset_name(name), key.symbol, key.period, {"outcome": "not_configured", "versions": []})
+                return {"outcome": "not_configured"}
+            as_of = pd.Timestamp(config.as_of or key.start)
+            as_of = as_of.tz_localize("UTC") if as_of.tz is None else as_of.tz_convert("UTC")
+            if not key.start <= as_of < key.start + WEEK:
+                raise ValueError(f"as_of {as_of} is outside the week of partition {key}; take a time in it or another partition")
+            record = store.read_record(asset_name(name), key.symbol, key.period) or {"versions": []}
+            try:
+                window = training_window(store, settings, key.symbol, recipe, as_of)
+            except InsufficientData as short:
+                outcome = {"outcome": "insufficient", "have": short.have, "need": short.need}
+                store.write_record(asset_name(name), key.symbol, key.period, {**record, **outcome})
+                return {**outcome, "as_of": dg.MetadataValue.timestamp(as_of.to_pydatetime())}
+            version, metadata = train(context, registry, settings, key, name, window, config, as_of)
+            others = [v for v in record["versions"] if v["model_id"] != version["model_id"]]
+            versions = sorted([*others, version], key=lambda v: v["as_of"])
+            written = store.write_record(
+                asset_name(name), key.symbol, key.period, {"outcome": "trained", "versions": versions}
+            )
+            newest = versions_of(store, key.symbol, name)[-1]
+            registry.set_aliases(key.symbol, {f"shadow-{name}": newest.model_id})
+            return {**metadata, "path": dg.MetadataValue.path(written.path)}
+
+        return each_partition(context, partitions.week, produce)
+
+    return model
+
+
+def training_window(store: Store, settings: Settings, name: str, recipe: Recipe, as_of: pd.Timestamp) -> Window:
+    """The labelled, purged bars that a fit as of `as_of` may see. InsufficientData where they are too few."""
+    symbol = settings.symbols[name]
+    rows = settings.training_batch_size or recipe.window_bars
+    first = lookback_month(symbol, as_of, rows + recipe.label.horizon + 1)
+    candles = known_at(read_months(store, "candles", name, first, as_of), as_of, symbol.timeframe)
+    features = known_at(read_months(store, "features", name, first, as_of), as_of, symbol.timeframe)
+    return build_window(
+        features,
+        make_labels(candles, recipe.label, symbol.costs.round_trip),
+        as_of=as_of,
+        columns=recipe.features or FEATURES,
+        max_rows=rows,
+        validation_fraction=recipe.validation_fraction,
+        min_rows=settings.min_training_data_points,
+    )
+
+
+def train(
+    context: dg.AssetExecutionContext,
+    registry: ModelRegistry,
+    settings: Settings,
+    key: Key,
+    name: str,
+    window: Window,
+    config: TrainingConfig,
+    as_of: pd.Timestamp,
+) -> tuple[dict[str, str], dict[str, Any]]:
+    """Fit and register a version, or find the one that the same data, code and recipe gave before.
+
+    Returns the version's entry in the partition's record and the metadata to show.
+    """
+    recipe = settings.recipes[name]
+    code = code_hash(recipe.algorithm)
+    made_of = {"symbol": key.symbol, "recipe": recipe.model_dump(mode="json"), "as_of": as_of, "data": window.content_hash, "code": code}
+    model_id = identity(name=name, **made_of)
+    found = registry.find(key.symbol, model_id)
+    if found:
+        model, seconds = registry.load(key.symbol, model_id), None
+    else:
+        started = pd.Timestamp.now("UTC")
+        model = algorithm(recipe.algorithm).fit(window, recipe.params, recipe.sizing, recipe.seed, context.log.info)
+        seconds = (pd.Timestamp.now("UTC") - started).total_seconds()
+        tags = {
+            "model_id": model_id,
+            "recipe": name,
+            "as_of": as_of.isoformat(),
+            "trigger": config.trigger,
+            "reason": config.reason,
+            "data_hash": window.content_hash,
+            "code_hash": code,
+            "dagster_run_id": context.run_id,
+            "dagster_partition": str(key),
+        }
+        params = {
+            "algorithm": recipe.algorithm,
+            "label": recipe.label.model_dump_json(),
+            "sizing": recipe.sizing.model_dump_json(),
+            "features": ",".join(window.columns),
+            "seed": recipe.seed,
+            "rows": len(window.full_y),
+            "first_bar": window.full_times[0],
+            "last_bar": window.full_times[-1],
+            **recipe.params,
+        }
+        example = pd.DataFrame(window.full_x, window.full_times, list(window.columns))
+        found, _ = registry.register(
+            key.symbol,
+            model,
+            recipe.algorithm,
+            example,
+            tags=tags,
+            params=params,
+            metrics={**model.report, "fit_seconds": seconds},
+            started=started,
+        )
+    entry = {"as_of": as_of.isoformat(), "model_id": model_id, "data_hash": window.content_hash, "code_hash": code}
+    importance = pd.Series(model.importance, dtype="float64").sort_values(ascending=False).head(10)
+    metadata = {
+        "outcome": "trained",
+        "as_of": dg.MetadataValue.timestamp(as_of.to_pydatetime()),
+        "rows": len(window.full_y),
+        "first_bar": dg.MetadataValue.timestamp(window.full_times[0].to_pydatetime()),
+        "label_share": float(window.full_y.mean()),
+        **model.report,
+        **({"fit_seconds": seconds} if seconds is not None else {}),
+        "feature_importance": dg.MetadataValue.md(importance.rename("share of gain").to_frame().to_markdown(floatfmt=".3f")),
+        "model_id": model_id,
+        "mlflow_version": found.number,
+        "mlflow_run": dg.MetadataValue.url(registry.run_url(found)),
+    }
+    return entry, metadata

@@ -1,0 +1,99 @@
+"""Asset `shadow_scores`: what every recipe and baseline would have earned in the week before W. Accounting: trading/."""
+
+from typing import Any
+
+import dagster as dg
+import numpy as np
+import pandas as pd
+
+from quantum_training.assets.loop import OWNERS, SINGLE_RUN, each_partition, lookback_month, read_months
+from quantum_training.assets.models import asset_name, versions_of
+from quantum_training.models.contract import Model
+from quantum_training.partitions import WEEK, Key, Partitions, overlap
+from quantum_training.resources.registry import ModelRegistry
+from quantum_training.resources.store import Store
+from quantum_training.settings import Settings
+from quantum_training.trading.baselines import BASELINES, LOOKBACK_BARS, decide
+from quantum_training.trading.scoring import Decisions, Version, assign_versions, by_strategy, score
+
+ASSET = "shadow_scores"
+
+
+def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
+    """The asset, for the symbols of these settings."""
+
+    @dg.asset(
+        name=ASSET,
+        partitions_def=partitions.week,
+        backfill_policy=SINGLE_RUN,
+        deps=[
+            *(asset_name(recipe) for recipe in settings.recipes),
+            dg.AssetDep("features", partition_mapping=overlap("utc_month", "week", start=-1)),
+        ],
+        group_name="evidence",
+        kinds={"parquet"},
+        owners=OWNERS,
+        description="Target position, fill, cost and net return of every recipe and baseline on each bar of the week BEFORE "
+        "this partition's Monday, each bar by the newest version with as_of <= its open. Older versions are read from the store.",
+    )
+    def shadow_scores(context: dg.AssetExecutionContext, store: Store, registry: ModelRegistry) -> dg.MaterializeResult:
+        loaded: dict[str, Model] = {}
+
+        def load(symbol: str, model_id: str) -> Model:
+            if model_id not in loaded:
+                loaded[model_id] = registry.load(symbol, model_id)
+            return loaded[model_id]
+
+        def produce(key: Key) -> dict[str, Any]:
+            symbol = settings.symbols[key.symbol]
+            start = key.start - WEEK
+            first = lookback_month(symbol, start, LOOKBACK_BARS + 2)
+            candles = read_months(store, "candles", key.symbol, first, key.start)
+            features = read_months(store, "features", key.symbol, first, key.start)
+            if candles.index[0] >= start:
+                raise ValueError(f"{key}: no bar before {start} is stored; the first week that can be scored is later")
+            strategies = {
+                recipe: decisions(candles, features, versions_of(store, key.symbol, recipe, key.period), start, lambda m: load(key.symbol, m))
+                for recipe in symbol.recipes
+            }
+            for name in BASELINES:
+                position = decide(name, candles, seed=key.symbol).shift(1)
+                strategies[name] = Decisions(position, pd.Series("", candles.index))
+            frame = score(candles, start, strategies, symbol.costs.rate)
+            written = store.write_frame(ASSET, key.symbol, key.period, frame)
+            week = frame.groupby("strategy")["net_return"].apply(lambda r: float(np.prod(1 + r) - 1))
+            return {
+                "dagster/row_count": len(frame),
+                "bars": int(len(candles.loc[start:])),
+                **{f"net_return_{name}": value for name, value in week.items()},
+                "bars_without_decision": {s: int(n) for s, n in frame["target"].isna().groupby(frame["strategy"]).sum().items()},
+                "content_hash": written.content_hash,
+                "path": dg.MetadataValue.path(written.path),
+            }
+
+        return each_partition(context, partitions.week, produce)
+
+    return shadow_scores
+
+
+def decisions(candles: pd.DataFrame, features: pd.DataFrame, versions: list[Version], start: pd.Timestamp, load: Any) -> Decisions:
+    """A recipe's positions for each bar from the one before `start` on, decided at the close of the bar before each."""
+    filled = candles.index[max(candles.index.searchsorted(start) - 1, 1) :]
+    decided = candles.index[candles.index.searchsorted(filled) - 1]
+    chosen = assign_versions(filled, versions)
+    position = pd.Series(np.nan, filled)
+    model_id = pd.Series("", filled)
+    for number in np.unique(chosen[chosen >= 0]):
+        mask = chosen == number
+        version = versions[number].model_id
+        position[mask] = load(version).positions(features.reindex(decided[mask])).to_numpy()
+        model_id[mask] = version
+    return Decisions(position, model_id)
+
+
+def read_weeks(store: Store, symbol: str, last: str) -> dict[str, pd.DataFrame]:
+    """All stored score records of a symbol up to week `last`, oldest first."""
+    return {p: store.read_frame(ASSET, symbol, p) for p in store.periods(ASSET, symbol) if p <= last}
+
+
+__all__ = ["build", "by_strategy", "decisions", "read_weeks"]

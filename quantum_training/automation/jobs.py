@@ -1,0 +1,124 @@
+"""Jobs: `market_data`, `weekly_cycle`, and `clm_cycle`, the one line for CI that runs both for symbols and weeks."""
+
+from collections.abc import Callable
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+
+from quantum_training.assets.loop import MONTH, lookback_month
+from quantum_training.automation.report import champion_table
+from quantum_training.features.indicators import WARMUP_BARS
+from quantum_training.partitions import RANGE_TAGS, WEEK, Partitions
+from quantum_training.resources.registry import ModelRegistry
+from quantum_training.resources.store import Store
+from quantum_training.settings import Settings
+from quantum_training.trading.baselines import LOOKBACK_BARS
+
+MARKET_DATA, WEEKLY_CYCLE, CLM_CYCLE = "market_data", "weekly_cycle", "clm_cycle"
+
+
+class CycleConfig(dg.Config):
+    """Which symbols and weeks a cycle goes over."""
+
+    symbols: list[str] = []
+    """Symbols of the settings; none named means all."""
+    week: str = "latest"
+    """The last week, a Monday YYYY-MM-DD, or `latest`: the latest week that the symbol's data allow."""
+    weeks: int = 1
+    """How many consecutive weeks up to that one, as one walk-forward."""
+
+
+def asset_jobs(settings: Settings, partitions: Partitions) -> list[Any]:
+    """The two partitioned jobs. Each runs its assets in one process."""
+    log_level = {"loggers": {"console": {"config": {"log_level": settings.log_level}}}}
+    limits = {"dagster/max_runtime": str(settings.training_job_timeout), "dagster/max_retries": str(settings.training_retry_attempts)}
+    return [
+        dg.define_asset_job(
+            MARKET_DATA,
+            dg.AssetSelection.groups("market"),
+            partitions_def=partitions.month,
+            config=log_level,
+            executor_def=dg.in_process_executor,
+            description="Candles and features of a month.",
+        ),
+        dg.define_asset_job(
+            WEEKLY_CYCLE,
+            dg.AssetSelection.groups("models", "evidence"),
+            partitions_def=partitions.week,
+            config=log_level,
+            tags={**limits, "dagster/retry_on_asset_or_op_failure": "false"},
+            executor_def=dg.in_process_executor,
+            description="Train as of the week, score the week before in the shadow, backtest, decide the champion.",
+        ),
+    ]
+
+
+def launcher_job(settings: Settings, definitions: Callable[[], dg.Definitions]) -> dg.JobDefinition:
+    """`clm_cycle`: unpartitioned; runs the two jobs in this process, one recorded run of each per symbol."""
+
+    @dg.op(description="Bring the market data up to the asked weeks, then run the weekly cycle over them, symbol by symbol.")
+    def run_cycle(context: dg.OpExecutionContext, config: CycleConfig, store: Store, registry: ModelRegistry) -> None:
+        unknown = sorted(set(config.symbols) - set(settings.symbols))
+        if unknown or config.weeks < 1:
+            problem = f"unknown symbols {', '.join(unknown)}" if unknown else f"weeks = {config.weeks} is below 1"
+            raise dg.Failure(f"clm_cycle: {problem}; symbols are {', '.join(settings.symbols)}", allow_retries=False)
+        failed: dict[str, str] = {}
+        for symbol in config.symbols or settings.symbols:
+            try:
+                first, last = weeks_of(settings, symbol, config)
+                context.log.info(f"{symbol}: weeks {first} to {last}")
+                month = max(first_month(settings, symbol, first), settings.start.strftime("%Y-%m-01"))
+                _run(context, definitions, MARKET_DATA, symbol, month, (pd.Timestamp(last) - pd.Timedelta("1ns")).strftime("%Y-%m-01"))
+                _run(context, definitions, WEEKLY_CYCLE, symbol, first, last)
+            except Exception as error:
+                failed[symbol] = str(error)
+                context.log.error(f"{symbol} failed: {error}")
+        done = [s for s in (config.symbols or settings.symbols) if s not in failed]
+        if done:
+            context.log.info("champions\n" + champion_table(store, registry, done))
+        if failed:
+            reasons = "\n".join(f"{symbol}: {reason}" for symbol, reason in failed.items())
+            raise dg.Failure(f"{len(failed)} of {len(failed) + len(done)} symbols failed:\n{reasons}", allow_retries=False)
+
+    @dg.job(name=CLM_CYCLE, executor_def=dg.in_process_executor, description="The whole cycle for symbols and weeks: the line for CI.")
+    def clm_cycle() -> None:
+        run_cycle()
+
+    return clm_cycle
+
+
+def weeks_of(settings: Settings, symbol: str, config: CycleConfig) -> tuple[str, str]:
+    """First and last week key of a cycle for one symbol."""
+    if config.week == "latest":
+        options = settings.symbols[symbol]
+        until = options.source.available_until(symbol, options.timeframe, pd.Timestamp.now("UTC"))
+        last = (until - pd.Timedelta(days=until.weekday())).normalize()
+    else:
+        last = pd.Timestamp(config.week, tz="UTC")
+    return str((last - (config.weeks - 1) * WEEK).date()), str(last.date())
+
+
+def first_month(settings: Settings, symbol: str, week: str) -> str:
+    """The month from which candles are needed to train and score the week: the recipes' longest reach and its warm-up."""
+    options = settings.symbols[symbol]
+    recipes = [settings.recipes[name] for name in options.recipes]
+    rows = max((settings.training_batch_size or r.window_bars) + r.label.horizon + 1 for r in recipes)
+    bars = max(rows, LOOKBACK_BARS) + WARMUP_BARS
+    return lookback_month(options, pd.Timestamp(week, tz="UTC") - MONTH, bars)
+
+
+def _run(
+    context: dg.OpExecutionContext, definitions: Callable[[], dg.Definitions], job: str, symbol: str, first: str, last: str
+) -> None:
+    tags = dict(zip(RANGE_TAGS, (f"{symbol}|{first}", f"{symbol}|{last}"), strict=True))
+    parent = {"clm/launched_by": context.run_id, "symbol": symbol}
+    result = (
+        definitions()
+        .resolve_job_def(job)
+        .execute_in_process(instance=context.instance, tags={**tags, **parent}, raise_on_error=False)
+    )
+    if not result.success:
+        errors = [e.step_failure_data.error for e in result.all_events if e.is_step_failure and e.step_failure_data.error]
+        cause = next((error.cause or error for error in errors), None)
+        raise RuntimeError(f"{job} run {result.run_id} failed: {cause.message.strip() if cause else 'see its log'}")

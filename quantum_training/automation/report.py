@@ -1,0 +1,35 @@
+"""The table that a cycle ends with."""
+
+import pandas as pd
+
+from quantum_training.resources.registry import ModelRegistry
+from quantum_training.resources.store import Store
+
+
+def champion_table(store: Store, registry: ModelRegistry, symbols: list[str]) -> str:
+    """The newest decision of each symbol as a text table: who trades, its Sharpe ratio and Buy & Hold's, the verdict."""
+    rows = []
+    for symbol in symbols:
+        record = list(store.read_records("champion", symbol).values())[-1]
+        metrics = (store.read_record("backtest", symbol, record["week"]) or {"metrics": {}})["metrics"]
+        found = registry.find(symbol, record["model_id"]) if record["model_id"] else None
+        rows.append(
+            {
+                "symbol": symbol,
+                "week": record["week"],
+                "champion": record["champion"] or "none",
+                "Sharpe [95 %]": _sharpe(metrics.get(record["champion"])),
+                "Buy & Hold": _sharpe(metrics.get("buy_and_hold")),
+                "verdict": record["verdict"],
+                "MLflow version": found.number if found else "-",
+            }
+        )
+    return pd.DataFrame(rows).to_markdown(index=False)
+
+
+def _sharpe(metrics: dict | None) -> str:
+    if metrics is None:
+        return "-"
+    if metrics["sharpe"] is None:
+        return f"undefined: {metrics['sharpe_reason']}"
+    return f"{metrics['sharpe']:.2f} [{metrics['sharpe_low']:.2f}, {metrics['sharpe_high']:.2f}] n={metrics['bars']}"

@@ -1,0 +1,44 @@
+"""Everything Dagster serves, as one readable list. `build_defs` takes other settings or resources for tests and tools."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+
+from quantum_training.assets import backtest, candles, champion, features, models, scores
+from quantum_training.automation import schedules
+from quantum_training.automation.jobs import asset_jobs, launcher_job
+from quantum_training.checks import candle_quality
+from quantum_training.partitions import build_partitions
+from quantum_training.resources.registry import ModelRegistry
+from quantum_training.resources.store import Store
+from quantum_training.settings import Settings, load_settings
+
+
+def build_defs(settings: Settings, resources: Mapping[str, Any] | None = None) -> dg.Definitions:
+    """The definitions for these settings; `resources` replaces `store` or `registry`."""
+    partitions = build_partitions(list(settings.symbols), settings.start.isoformat())
+    launcher = launcher_job(settings, lambda: definitions)
+    definitions = dg.Definitions(
+        assets=[
+            candles.build(settings, partitions),
+            features.build(settings, partitions),
+            *(models.build(recipe, settings, partitions) for recipe in settings.recipes),
+            scores.build(settings, partitions),
+            backtest.build(settings, partitions),
+            champion.build(settings, partitions),
+        ],
+        asset_checks=[candle_quality(settings, partitions)],
+        jobs=[*asset_jobs(settings, partitions), launcher],
+        schedules=schedules.build(settings),
+        loggers={"console": dg.colored_console_logger},
+        resources={
+            "store": Store(root=settings.store_root),
+            "registry": ModelRegistry(tracking_uri=settings.mlflow_tracking_uri, ui_url=settings.mlflow_ui_url),
+            **(resources or {}),
+        },
+    )
+    return definitions
+
+
+defs = build_defs(load_settings())

@@ -1,0 +1,34 @@
+"""Completing stored candles with newly fetched ones, and saying where the source has changed its mind."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from quantum_training.market.quality import Defect
+from quantum_training.market.schema import PRICES, as_candles
+
+TOLERANCE = 1e-4
+
+
+def complete(stored: pd.DataFrame, fetched: pd.DataFrame) -> pd.DataFrame:
+    """Stored bars followed by the fetched ones; where both hold a bar, the stored one stays."""
+    newer = fetched[fetched.index > stored.index[-1]] if len(stored) else fetched
+    return as_candles(pd.concat([stored, newer])) if len(stored) else newer
+
+
+def revised(symbol: str, known: pd.DataFrame, fetched: pd.DataFrame) -> list[Defect]:
+    """A defect where the newest known bar is fetched again with a price that differs by more than 0.01 %.
+
+    That happens when a source adjusts its history for a dividend or split: old and new bars then do not fit together.
+    """
+    if known.empty or known.index[-1] not in fetched.index:
+        return []
+    bar = known.index[-1]
+    old, new = known.loc[bar, list(PRICES)], fetched.loc[[bar], list(PRICES)].iloc[0]
+    if ((new / old - 1).abs() <= TOLERANCE).all():
+        return []
+    message = (
+        f"{symbol} bar {bar}: revised_history: close was {old['close']:g}, the source now says {new['close']:g}; "
+        "re-materialise candles and features from the first month on with config refetch: true"
+    )
+    return [Defect("revised_history", "error", (bar,), message)]

@@ -1,0 +1,36 @@
+"""What a version was made from: the hash of the code behind a fit, and the identity of a version."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import quantum_training.features
+import quantum_training.models.sizing
+from quantum_training.models.contract import Model, algorithm
+
+
+@cache
+def code_hash(algorithm_name: str) -> str:
+    """SHA-256 over the sources of the features package, the sizing rule and the algorithm's class with its bases,
+    and over the versions of the packages that the algorithm names."""
+    cls = algorithm(algorithm_name)
+    bases = [base for base in cls.__mro__ if issubclass(base, Model)]
+    files = {Path(inspect.getfile(base)) for base in bases} | {Path(quantum_training.models.sizing.__file__)}
+    files |= set(Path(quantum_training.features.__file__).parent.glob("*.py"))
+    digest = hashlib.sha256()
+    for path in sorted(files, key=lambda p: p.name):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    for package in cls.packages:
+        digest.update(f"{package}=={version(package)}".encode())
+    return digest.hexdigest()
+
+
+def identity(**parts: Any) -> str:
+    """A version's id: 16 hex digits that are the same wherever the same data, code, recipe and as_of meet."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]

@@ -1,0 +1,183 @@
+"""The model registry: trained versions in MLflow. The only place, with pyfunc_model.py, that talks to MLflow.
+
+One experiment and one registered model per symbol, one MLflow run per version. A version is known by its `model_id`
+tag, the identity of what it was made from; MLflow's number depends on the order of training and is only shown.
+"""
+
+import logging
+import os
+import tempfile
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import dagster as dg
+import pandas as pd
+
+from quantum_training.models.contract import Model, load_model, save_model
+from quantum_training.settings import under_dagster_home
+
+CODE = Path(__file__).with_name("pyfunc_model.py")
+
+
+class RegistryError(RuntimeError):
+    """A version is missing or did not come back as it was stored. The message says which and what to do."""
+
+
+class RegisteredVersion(NamedTuple):
+    """Where a version lives in MLflow."""
+
+    number: int
+    run_id: str
+    experiment_id: str
+
+
+class ModelRegistry(dg.ConfigurableResource):
+    """Versions of each symbol's models, and the aliases that say which one trades."""
+
+    tracking_uri: str = ""
+    ui_url: str = "http://127.0.0.1:5000"
+
+    def find(self, symbol: str, model_id: str) -> RegisteredVersion | None:
+        """The registered version with this identity, or None."""
+        found = self._client().search_model_versions(f"name = '{symbol}' and tags.model_id = '{model_id}'")
+        if not found:
+            return None
+        oldest = min(found, key=lambda v: int(v.version))
+        return RegisteredVersion(int(oldest.version), oldest.run_id, self._client().get_run(oldest.run_id).info.experiment_id)
+
+    def register(
+        self,
+        symbol: str,
+        model: Model,
+        algorithm: str,
+        example: pd.DataFrame,
+        *,
+        tags: Mapping[str, str],
+        params: Mapping[str, Any],
+        metrics: Mapping[str, float],
+        started: pd.Timestamp,
+    ) -> tuple[RegisteredVersion, str]:
+        """Log a run with the model, load it back, compare its positions on `example`, and only then register it.
+
+        `tags` must hold model_id and recipe. A run that died earlier with the same model_id is marked killed.
+        Returns the version and the SHA-256 of its artefact. RegistryError where the copy decides otherwise.
+        """
+        import mlflow
+        from mlflow.entities import Metric, Param
+
+        client = self._client()
+        experiment = self._experiment(symbol)
+        for dead in client.search_runs([experiment], f"tags.model_id = '{tags['model_id']}' and attributes.status = 'RUNNING'"):
+            client.set_terminated(dead.info.run_id, "KILLED")
+        start = int(started.timestamp() * 1000)
+        run = client.create_run(experiment, start, dict(tags), run_name=f"{tags['recipe']} {tags['as_of'][:10]}")
+        packages = ("quantum_training", *model.packages)
+        with mlflow.start_run(run_id=run.info.run_id), tempfile.TemporaryDirectory() as folder:
+            client.log_batch(
+                run.info.run_id,
+                [Metric(k, v, start, 0) for k, v in metrics.items()],
+                [Param(k, str(v)) for k, v in params.items()],
+            )
+            digest = save_model(model, Path(folder) / "model", algorithm)
+            positions = model.positions(example)
+            info = mlflow.pyfunc.log_model(
+                name="model",
+                python_model=str(CODE),
+                artifacts={"model": str(Path(folder) / "model")},
+                pip_requirements=[f"{p}=={version(p)}" for p in packages],
+                signature=_signature(model.columns),
+                input_example=example.loc[:, list(model.columns)].head(2).reset_index(drop=True),
+            )
+            copy = mlflow.pyfunc.load_model(info.model_uri).unwrap_python_model().model
+            if not copy.positions(example).equals(positions):
+                raise RegistryError(f"{symbol}: version {tags['model_id']} decides otherwise once loaded back; not registered")
+            name = self._registered_model(symbol)
+            registered = client.create_model_version(
+                name, info.model_uri, run.info.run_id, tags={**tags, "artifact_hash": digest}, model_id=info.model_id
+            )
+        return RegisteredVersion(int(registered.version), run.info.run_id, experiment), digest
+
+    def load(self, symbol: str, model_id: str) -> Model:
+        """The model of a registered version. RegistryError where it is not registered."""
+        import mlflow
+
+        found = self.find(symbol, model_id)
+        if found is None:
+            raise RegistryError(
+                f"{symbol}: version {model_id} is recorded but not in MLflow; re-materialise the model's partition to train it again"
+            )
+        folder = Path(mlflow.artifacts.download_artifacts(f"models:/{symbol}/{found.number}"))
+        return load_model(folder / "artifacts" / "model")
+
+    def set_aliases(self, symbol: str, aliases: Mapping[str, str | None]) -> None:
+        """Point each alias at the version with the given model_id; None removes the alias. Does nothing twice."""
+        client = self._client()
+        registered = client.search_registered_models(f"name = '{symbol}'")
+        current = registered[0].aliases if registered else {}
+        for alias, model_id in aliases.items():
+            found = self.find(symbol, model_id) if model_id else None
+            if model_id and found is None:
+                raise RegistryError(f"{symbol}: alias {alias} needs version {model_id}, which is not in MLflow")
+            if found and str(current.get(alias)) != str(found.number):
+                client.set_registered_model_alias(symbol, alias, str(found.number))
+            elif found is None and alias in current:
+                client.delete_registered_model_alias(symbol, alias)
+
+    def aliases(self, symbol: str) -> dict[str, int]:
+        """The aliases of a symbol and the version numbers they point at."""
+        registered = self._client().search_registered_models(f"name = '{symbol}'")
+        return {alias: int(number) for alias, number in registered[0].aliases.items()} if registered else {}
+
+    def run_url(self, found: RegisteredVersion) -> str:
+        """The version's run in the MLflow UI."""
+        return f"{self.ui_url}/#/experiments/{found.experiment_id}/runs/{found.run_id}"
+
+    def _client(self) -> Any:
+        os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+        for chatty in ("mlflow", "alembic"):
+            logging.getLogger(chatty).setLevel(logging.WARNING)
+        import mlflow
+
+        uri = self.tracking_uri
+        if not uri:
+            Path(under_dagster_home("mlflow")).mkdir(parents=True, exist_ok=True)
+            uri = f"sqlite:///{under_dagster_home('mlflow')}/mlflow.db"
+        if mlflow.get_tracking_uri() != uri:
+            mlflow.set_tracking_uri(uri)
+        return mlflow.MlflowClient(uri)
+
+    def _experiment(self, symbol: str) -> str:
+        from mlflow.exceptions import MlflowException
+
+        client = self._client()
+        location = None if self.tracking_uri else Path(under_dagster_home("mlflow"), "artifacts", symbol).as_uri()
+        found = client.get_experiment_by_name(symbol)
+        if found is None:
+            try:
+                return client.create_experiment(symbol, artifact_location=location)
+            except MlflowException:
+                found = client.get_experiment_by_name(symbol)
+                if found is None:
+                    raise
+        return found.experiment_id
+
+    def _registered_model(self, symbol: str) -> str:
+        from mlflow.exceptions import MlflowException
+
+        client = self._client()
+        try:
+            client.create_registered_model(symbol)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        return symbol
+
+
+def _signature(columns: tuple[str, ...]) -> Any:
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, Schema
+
+    return ModelSignature(Schema([ColSpec("double", c) for c in columns]), Schema([ColSpec("double", "position")]))
