@@ -9,7 +9,7 @@ import pandas as pd
 from pydantic import AfterValidator
 
 _UNITS = {"m": "min", "h": "h", "d": "D"}
-_PATTERN = re.compile(r"[1-9][0-9]*[mhd]")
+_PATTERN = re.compile(r"[1-9][0-9]{0,3}[mhd]")
 
 
 def _validate(value: str) -> str:

@@ -11,12 +11,14 @@ from typing import Any
 
 from quantum_training.resources.sources.base import CandleSource, SourceError
 
+_NOT_KINDS = ("base", "paging", "retry")
+
 __all__ = ["CandleSource", "SourceError", "source_from"]
 
 
 def kinds() -> list[str]:
     """The source kinds that exist: the modules of this package."""
-    return sorted(m.name for m in iter_modules(__path__) if m.name not in ("base", "retry"))
+    return sorted(m.name for m in iter_modules(__path__) if m.name not in _NOT_KINDS)
 
 
 def source_from(options: Any) -> CandleSource:

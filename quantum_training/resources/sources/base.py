@@ -7,6 +7,8 @@ from abc import ABC, abstractmethod
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
+from quantum_training.market.timeframe import to_timedelta
+
 
 class SourceError(RuntimeError):
     """A source could not give candles. The message names symbol, source, what happened and what to do."""
@@ -26,8 +28,9 @@ class CandleSource(BaseModel, ABC):
     ) -> pd.DataFrame:
         """Closed bars with start <= open_time < end, in the dtypes of market.schema.as_candles, oldest first.
 
-        A bar that is not closed at `now` is left out. What the source says is given as it is: order, duplicates and
-        values are judged by the quality gate, not repaired here. An empty answer is the caller's to judge.
+        A bar that is not closed at `now` is left out. What the source says is given as it is: duplicates and values
+        are judged by the quality gate, not repaired here. Rows that came over the network in pages are sorted; those
+        of a file keep its order, which the gate judges too. An empty answer is the caller's to judge.
         Raises SourceError when the source cannot be read.
         """
 
@@ -39,3 +42,11 @@ class CandleSource(BaseModel, ABC):
     def revises_history(self) -> bool:
         """True where older prices change later (adjustment for splits and dividends): stored months are compared."""
         return False
+
+
+def closed_between(
+    bars: pd.DataFrame, timeframe: str, start: pd.Timestamp, end: pd.Timestamp, now: pd.Timestamp
+) -> pd.DataFrame:
+    """A copy of the bars with start <= open_time < end that are closed at `now`, in the order they came."""
+    opens = pd.DatetimeIndex(bars.index)
+    return bars.loc[(opens >= start) & (opens < end) & (opens + to_timedelta(timeframe) <= now)].copy()

@@ -1,0 +1,61 @@
+# demo, test and ui are what a user runs; README.md says what they show.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export DAGSTER_HOME ?= $(CURDIR)/dagster_home
+export PYTHONWARNINGS ?= ignore::FutureWarning,ignore::DeprecationWarning
+TRAINING := $${MAX_CONCURRENT_TRAINING_JOBS:-3}
+
+.PHONY: demo test lint bench ui dagster-ui webserver daemon mlflow-ui constraints
+
+demo: $(VENV)/run
+	$(BIN)/dagster job execute -m quantum_training.definitions -j clm_cycle -c dagster_home/demo.yaml
+	@echo
+	@echo "The sample ends on 2018-12-31, so the newest week is 2018-12-31. Open what it left behind with"
+	@echo "  make dagster-ui   champions, backtests and lineage on http://127.0.0.1:3000"
+	@echo "  make mlflow-ui    model versions and their metrics on http://127.0.0.1:5000"
+	@echo "or both at once with: make ui"
+
+test: $(VENV)/dev
+	$(BIN)/python -m pytest -n 2 --cov=quantum_training --cov-report=term --durations=15
+
+lint: $(VENV)/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/dev
+	$(BIN)/python quantum_training_tests/benchmarks/weekly_cycle.py
+
+ui: $(VENV)/run
+	@$(MAKE) -j3 webserver daemon mlflow-ui
+
+dagster-ui: $(VENV)/run
+	@$(MAKE) -j2 webserver daemon
+
+webserver: $(VENV)/run
+	$(BIN)/dagster instance concurrency set training $(TRAINING)
+	$(BIN)/dagster-webserver -w workspace.yaml -h 127.0.0.1 -p 3000
+
+daemon: $(VENV)/run
+	$(BIN)/dagster-daemon run -w workspace.yaml
+
+mlflow-ui: $(VENV)/run
+	mkdir -p $(DAGSTER_HOME)/mlflow
+	$(BIN)/mlflow ui --backend-store-uri sqlite:///$(DAGSTER_HOME)/mlflow/mlflow.db --host 127.0.0.1 --port 5000 --workers 1
+
+$(VENV)/run: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[ui]'
+	@touch $@
+
+$(VENV)/dev: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[ui,dev]'
+	@touch $@ $(VENV)/run
+
+constraints:  ## resolve every dependency anew
+	rm -rf .venv-resolve && $(PYTHON) -m venv .venv-resolve
+	.venv-resolve/bin/pip install --quiet --disable-pip-version-check -e '.[ui,dev]'
+	.venv-resolve/bin/pip freeze --exclude-editable > constraints.txt
+	rm -rf .venv-resolve

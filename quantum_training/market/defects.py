@@ -1,0 +1,73 @@
+"""What the quality gate tolerates and how it says what it found. The rules themselves live in rules.py."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field
+
+Severity = Literal["error", "warning"]
+
+
+class QualityLimits(BaseModel):
+    """How much the quality gate tolerates. Defaults pass years of real hourly crypto and daily stocks."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_missing_share: float = Field(
+        0.02,
+        ge=0,
+        lt=1,
+        description="Missing bars that are only a warning, as a share of the bars of 30 days (or of a longer window). "
+        "Exchanges have real outages; 0.02 is 14 hourly bars a month, and no daily one.",
+    )
+    max_missing_hours: float = Field(
+        12, ge=0, le=24 * 366, description="Longest run of missing bars, in hours of trading, that is only a warning."
+    )
+    stale_bars: int = Field(
+        6, ge=2, le=10_000, description="This many bars in a row with equal open, high, low and close: a stuck feed."
+    )
+    min_split_ratio: float = Field(
+        1.4, ge=1.1, le=10, description="Smallest step from a close to the next open that may be a split; 1.4 finds 3:2."
+    )
+    split_tolerance: float = Field(
+        0.04, gt=0, le=0.1, description="How far (in log price) such a step may be from a whole split ratio to count as one."
+    )
+    split_sigmas: float = Field(
+        5, ge=0, le=100, description="A step below this many standard deviations is the market's own and no split."
+    )
+    jump_sigmas: float = Field(
+        15, ge=1, le=1000, description="A move of this many standard deviations that is no split: a warning."
+    )
+    volume_switch_factor: float = Field(
+        30, ge=3, le=1e6, description="Lasting change of the volume's level by this factor: its unit was switched."
+    )
+
+
+@dataclass(frozen=True)
+class Defect:
+    """One broken rule. `bars` holds at most the first 50; the message has their number, values and a remedy."""
+
+    rule: str
+    severity: Severity
+    bars: tuple[pd.Timestamp, ...]
+    message: str
+
+
+def describe(defects: list[Defect]) -> str:
+    """The defects as a Markdown table, errors first."""
+    if not defects:
+        return "No defects."
+    rows = [
+        f"| {d.severity} | {d.rule} | {d.bars[0]:%Y-%m-%d %H:%M} | {_cell(d.message)} |"
+        if d.bars
+        else f"| {d.severity} | {d.rule} | | {_cell(d.message)} |"
+        for d in sorted(defects, key=lambda d: d.severity)
+    ]
+    return "\n".join(["| severity | rule | first bar | what and what to do |", "| --- | --- | --- | --- |", *rows])
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")

@@ -1,0 +1,123 @@
+"""The quality gate: judges the candles of one partition by the schema and by the rules. Repairs nothing, reads nothing."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import numpy as np
+import pandas as pd
+
+from quantum_training.market.calendars import expected_open_times
+from quantum_training.market.defects import Defect, QualityLimits, describe
+from quantum_training.market.rules import BARS_LISTED, RULES, Window, stamp
+from quantum_training.market.schema import COLUMNS, PRICES, candle_schema, empty_candles
+
+__all__ = ["Defect", "QualityLimits", "assess", "describe"]
+
+_CONTEXT_BARS = 200  # of the bars before the window: more than any rule looks back
+_REMEDIES = {
+    "missing_value": "A value is missing. Reload the window; gaps are never filled",
+    "finite": "A value is infinite. Reload the window",
+    "positive_price": "A price is zero or negative. Reload the window or take another source",
+    "volume_not_negative": "Volume is negative. Check the source's volume column",
+    "strictly_increasing": "A bar is not later than the one before it. Give bars oldest first, each once",
+    "open_in_range": "The open is outside of low to high. Check the source's column mapping and its adjustment",
+    "close_in_range": "The close is outside of low to high, as when only the close is adjusted for splits or dividends. "
+    "Adjust all four prices or none",
+}
+
+
+def assess(
+    candles: pd.DataFrame,
+    *,
+    symbol: str,
+    timeframe: str,
+    calendar: str,
+    start: pd.Timestamp,
+    end: pd.Timestamp,
+    previous: pd.DataFrame | None,
+    limits: QualityLimits,
+) -> list[Defect]:
+    """Judge the bars of the window [start, end) of one partition; all of its expected bars could be known by now.
+
+    `previous` holds bars just before the window that were accepted already (200 are enough; None: there are none); the
+    jump, stale and volume rules look over the border with them. A window in which the calendar expects no bar may be
+    empty. Never raises for what is in `candles`: whatever is wrong there is a Defect.
+    """
+    try:
+        expected = expected_open_times(calendar, timeframe, start, end)
+    except ValueError as error:
+        return [Defect("calendar", "error", (), f"{symbol} {timeframe} calendar: {error}.")]
+    if not len(candles.index):
+        return [_empty(symbol, timeframe, start, end, len(expected))] if len(expected) else []
+    defects = _schema_defects(candles, f"{symbol} {timeframe}")
+    if any(d.rule == "schema" for d in defects):
+        return defects
+    before = empty_candles() if previous is None else previous[previous.index < start].tail(_CONTEXT_BARS)
+    bars = _computable(candles)
+    window = Window(
+        symbol=symbol,
+        timeframe=timeframe,
+        calendar=calendar,
+        start=start,
+        end=end,
+        limits=limits,
+        expected=expected,
+        stamps=pd.DatetimeIndex(candles.index).dropna(),
+        history=pd.concat([before, bars[bars.index >= start]]),
+        first=len(before),
+    )
+    return defects + [defect for rule in RULES for defect in rule(window)]
+
+
+def _empty(symbol: str, timeframe: str, start: pd.Timestamp, end: pd.Timestamp, expected: int) -> Defect:
+    message = (
+        f"{symbol} {timeframe} empty: no bar from {stamp(start)} to {stamp(end)}, where the calendar expects {expected}. "
+        "Check that the source has this symbol and period, and the symbol's calendar."
+    )
+    return Defect("empty", "error", (), message)
+
+
+def _computable(candles: pd.DataFrame) -> pd.DataFrame:
+    """The rows that arithmetic can use, oldest first, each once: so one broken bar does not hide another's defect."""
+    values = candles.to_numpy()
+    sound = np.isfinite(values).all(axis=1) & (values[:, : len(PRICES)] > 0).all(axis=1) & candles.index.notna()
+    if sound.all() and candles.index.is_monotonic_increasing and candles.index.is_unique:
+        return candles
+    rows = candles[sound].sort_index()
+    return rows[~rows.index.duplicated()]
+
+
+def _schema_defects(candles: pd.DataFrame, place: str) -> list[Defect]:
+    """One defect for each named check of the schema that failed; one of rule `schema` for columns and dtypes."""
+    from pandera.errors import SchemaErrors
+
+    try:
+        candle_schema().validate(candles, lazy=True)
+    except SchemaErrors as error:
+        failed = error.failure_cases
+    else:
+        return []
+    failed["check"] = failed["check"].replace({"not_nullable": "missing_value"})
+    if not failed["check"].isin(_REMEDIES).all():
+        return [_wrong_structure(candles, place)]
+    defects = []
+    for check, cases in failed.groupby("check", sort=False):
+        bars = pd.DatetimeIndex(cases["index"].dropna().unique())
+        first = cases[cases["index"] == bars[0]] if len(bars) else cases[:1]
+        values = ", ".join(f"{c} {v}" for c, v in zip(first["column"], first["failure_case"], strict=True))
+        listed = ", ".join(map(stamp, bars[:3])) or "none with a stamp"
+        message = f"{place} {check}: {len(bars)} bar(s), first {listed}: {values}. {_REMEDIES[check]}."
+        defects.append(Defect(check, "error", tuple(bars[:BARS_LISTED]), message))
+    return defects
+
+
+def _wrong_structure(candles: pd.DataFrame, place: str) -> Defect:
+    index = candles.index
+    columns = ", ".join(f"{name} {dtype}" for name, dtype in list(candles.dtypes.items())[:10])
+    message = (
+        f"{place} schema: the index is {index.name} of {index.dtype}, the columns are {columns or 'none'}; must be index "
+        f"open_time of datetime64[ns, UTC] and float64 {', '.join(COLUMNS)} in this order. "
+        "Check the source's columns, dates and number format, and pass its frame through market.schema.as_candles."
+    )
+    return Defect("schema", "error", (), message)

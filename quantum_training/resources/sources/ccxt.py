@@ -1,0 +1,145 @@
+"""Source `ccxt`: candles of any crypto exchange that the ccxt library knows, fetched in pages of the public API.
+
+An exchange's quirks belong into its options, not here: what is written down holds for all of them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, TypeVar
+
+import pandas as pd
+from pydantic import Field
+
+from quantum_training.market.schema import COLUMNS, as_candles, empty_candles
+from quantum_training.market.timeframe import to_timedelta
+from quantum_training.resources.sources.base import CandleSource, SourceError, closed_between
+from quantum_training.resources.sources.paging import PagingError, Rows, fetch_pages
+from quantum_training.resources.sources.retry import TRANSIENT_STATUS, GaveUpError, Retries, describe, http_status
+
+T = TypeVar("T")
+MILLISECOND = pd.Timedelta(milliseconds=1)
+LATER = "Run the partition again later; raise source.timeout or source.retries if this comes often"
+
+
+class GarbageError(Exception):
+    """The exchange answered with success and something that is no answer."""
+
+
+class Source(CandleSource):
+    """A live market. Closed bars only; public data needs no key."""
+
+    market: str = Field(pattern=r"^\S+/\S+$", description="ccxt's unified market symbol, as BTC/USDT (spot).")
+    exchange: str = Field("binance", pattern=r"^[a-z0-9]+$", description="ccxt's id of the exchange.")
+    options: dict[str, Any] = Field(
+        {},
+        description="Passed to ccxt's constructor: urls (another host), options, httpsProxy, rateLimit, ... "
+        "On binance, {options: {fetchMarkets: {types: [spot]}}} loads the list of spot markets only.",
+    )
+    page_bars: int = Field(1000, ge=2, le=5000, description="Bars a request asks for; an exchange's own limit wins.")
+    timeout: float = Field(10.0, gt=0, le=300, description="Seconds to wait for the exchange's answer.")
+    retries: Retries = Field(Retries(), description="What to do about 429, 5xx, time-outs and broken answers.")
+
+    def fetch(
+        self, symbol: str, timeframe: str, start: pd.Timestamp, end: pd.Timestamp, now: pd.Timestamp
+    ) -> pd.DataFrame:
+        """See CandleSource. SourceError after the last try, or where the exchange's paging leaves bars out."""
+        import ccxt
+
+        step = to_timedelta(timeframe) // MILLISECOND
+        first = _milliseconds(start)
+        last = min(_milliseconds(end), _milliseconds(now) - step + 1)
+        if first >= last:
+            return empty_candles()
+
+        try:
+            client = self._client(symbol, timeframe)
+            limit = min(self.page_bars, client.feature_value(self.market, "fetchOHLCV", "limit") or self.page_bars)
+
+            def ask(since: int, bars: int, until: int | None = None) -> Rows:
+                params = {} if until is None else {"until": until}
+                rows = self._answer(lambda: _rows(client.fetch_ohlcv(self.market, timeframe, since, bars, params)))
+                return sorted((row for row in rows if row[0] >= since), key=lambda row: row[0])
+
+            rows = fetch_pages(ask, first, last, step, limit, _milliseconds(now))
+        except GaveUpError as error:
+            raise self._error(symbol, f"no answer: {error}", LATER) from error
+        except PagingError as error:
+            remedy = "Set source.page_bars to what it gives per request, or take the candles from another exchange"
+            raise self._error(symbol, f"it cannot be paged: {error} (Unix ms)", remedy) from error
+        except ccxt.BaseError as error:
+            remedy = "Check source.market, source.exchange and source.options"
+            raise self._error(symbol, f"refused: {describe(error)}", remedy) from error
+        if not rows:
+            return empty_candles()
+        frame = pd.DataFrame([row[1:6] for row in rows], columns=list(COLUMNS), dtype="float64")
+        frame.index = pd.to_datetime([row[0] for row in rows], unit="ms", utc=True)
+        return closed_between(as_candles(frame), timeframe, start, end, now)
+
+    def available_until(self, symbol: str, timeframe: str, now: pd.Timestamp) -> pd.Timestamp:
+        """`now`: the market is live."""
+        return now
+
+    def _client(self, symbol: str, timeframe: str) -> Any:
+        """The exchange's client with its markets loaded; it keeps the exchange's rate limit over all requests."""
+        import ccxt
+
+        if self.exchange not in ccxt.exchanges:
+            near = [name for name in ccxt.exchanges if name[:2] == self.exchange[:2]] or ccxt.exchanges
+            raise self._error(
+                symbol, "ccxt knows no such exchange", f"Set source.exchange to one as {', '.join(near[:8])}"
+            )
+        client = _connect(self.exchange, json.dumps(self.options, sort_keys=True), self.timeout)
+        if client.has.get("fetchOHLCV") is not True or timeframe not in (client.timeframes or {}):
+            offered = ", ".join(client.timeframes or {}) or "none"
+            raise self._error(symbol, f"it has no {timeframe} candles", f"Set timeframe to one that it has: {offered}")
+
+        def load() -> None:
+            if not client.load_markets(reload=not client.markets):
+                raise GarbageError("an empty list of markets")
+
+        self._answer(load)
+        return client
+
+    def _answer(self, request: Callable[[], T]) -> T:
+        """What the request gives, tried again as source.retries says."""
+        import ccxt
+
+        def guarded() -> T:
+            try:
+                return request()
+            except (TypeError, KeyError, IndexError, AttributeError, ValueError) as error:
+                # ccxt hands on what is no JSON, or not of the expected shape, until something in it breaks.
+                raise GarbageError(f"an answer that cannot be read ({describe(error)})") from error
+
+        def passing(error: BaseException) -> bool:
+            status = http_status(error)
+            if status is not None:
+                return status in TRANSIENT_STATUS
+            return isinstance(error, GarbageError | ccxt.OperationFailed)
+
+        return self.retries.call(guarded, passing)
+
+    def _error(self, symbol: str, problem: str, remedy: str) -> SourceError:
+        return SourceError(symbol, f"ccxt {self.exchange} {self.market}", problem, remedy)
+
+
+@lru_cache(maxsize=8)
+def _connect(exchange: str, options: str, timeout: float) -> Any:
+    """One client per exchange and process, as months are fetched one by one and its list of markets is large."""
+    import ccxt
+
+    return getattr(ccxt, exchange)({**json.loads(options), "enableRateLimit": True, "timeout": int(timeout * 1000)})
+
+
+def _rows(answer: Any) -> Rows:
+    """The answer if it is a list of [Unix ms, o, h, l, c, v]; GarbageError else."""
+    if isinstance(answer, list) and all(isinstance(r, list) and len(r) >= 6 and isinstance(r[0], int) for r in answer):
+        return answer
+    raise GarbageError(f"an answer that is no list of candles: {' '.join(str(answer).split())[:80]}")
+
+
+def _milliseconds(time: pd.Timestamp) -> int:
+    return (time - pd.Timestamp(0, tz="UTC")) // MILLISECOND

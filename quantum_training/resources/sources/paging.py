@@ -1,0 +1,59 @@
+"""How a history is put together from pages without a silent hole, whatever the server does. No HTTP, no exchange."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+Rows = list[list[Any]]
+
+
+class PagingError(Exception):
+    """The server's answers contradict each other: a history made of them would have holes that the market had not."""
+
+
+class Ask(Protocol):
+    """One request: rows [stamp, ...] with stamp >= since, sorted; about `bars` of them, none after `until`."""
+
+    def __call__(self, since: int, bars: int, until: int | None = None) -> Rows: ...
+
+
+def fetch_pages(ask: Ask, start: int, stop: int, step: int, limit: int, now: int) -> Rows:
+    """All rows from `start` until at least `stop` (stamps and `step` in one unit); later rows may follow.
+
+    Every round moves on by a bar at least, so there are never more rounds than bars. An empty answer is believed when
+    it is given twice; then the next page is asked for, because some servers answer for a window of time and an
+    outage may be longer than that. A page that does not begin where the last one ended is checked before it is
+    believed. PagingError where the server ignores `since` or leaves out bars that it has.
+    """
+    rows: Rows = []
+    have = since = start
+    while since < stop:
+        bars = min(limit, -(-(stop - since) // step))
+        page = ask(since, bars) or ask(since, bars)
+        if not page:
+            since += bars * step
+            continue
+        if page[0][0] > have:
+            page = _after_gap(ask, page, have, step, limit, now)
+        rows += page
+        have = since = page[-1][0] + step
+    return rows
+
+
+def _after_gap(ask: Ask, page: Rows, have: int, step: int, limit: int, now: int) -> Rows:
+    """The page to go on with where `page` leaves out bars from `have` on: itself, if the market has none there.
+
+    The missing bars are asked for by themselves, from one bar earlier, which also serves servers whose `since` is
+    exclusive.
+    """
+    first = page[0][0]
+    probe = ask(have - step, min(limit, (first - have) // step + 1), first - 1)
+    inside = [row for row in probe if have <= row[0] < first]
+    if inside and inside[0][0] == have:
+        return inside
+    if inside:
+        raise PagingError(f"asked for bars from {have} on it gave {first} first and, asked again, {inside[0][0]}")
+    if any(row[0] >= first for row in probe) and page[-1][0] + limit * step >= now:
+        # It also ignores `until`, and these are its newest bars: what one that ignores `since` always answers.
+        raise PagingError(f"asked for bars from {have} on it gives only its newest, from {first} on")
+    return page

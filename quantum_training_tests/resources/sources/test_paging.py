@@ -1,0 +1,130 @@
+"""Paging: for every kind of server either the whole history, or an error, and never more requests than bars allow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from quantum_training.resources.sources.paging import PagingError, fetch_pages
+
+STEP = 10
+NOW = 4000
+
+
+@dataclass
+class Server:
+    """Bars at these multiples of STEP, answered in the manner of some venue."""
+
+    bars: list[int]
+    cap: int = 1000
+    windowed: bool = False
+    exclusive: bool = False
+    knows_until: bool = True
+    lies: list[str] = field(default_factory=list)
+    asked: list[tuple[int, int, int | None]] = field(default_factory=list)
+
+    def __call__(self, since: int, bars: int, until: int | None = None) -> list[list[int]]:
+        self.asked.append((since, bars, until))
+        if self.lies and self.lies.pop(0) == "empty":
+            return []
+        count = min(bars, self.cap)
+        stamps = [t for t in self.bars if (t > since if self.exclusive else t >= since)]
+        if until is not None and self.knows_until:
+            stamps = [t for t in stamps if t <= until]
+        if self.windowed:
+            stamps = [t for t in stamps if t < since + count * STEP]
+        return [[t] for t in stamps[:count]]
+
+
+def run(ask, start=0, stop=NOW, limit=10):
+    return [row[0] for row in fetch_pages(ask, start, stop, STEP, limit, NOW)]
+
+
+histories = st.lists(st.tuples(st.integers(1, 40), st.integers(1, 60)), min_size=1, max_size=6).map(
+    lambda spells: [
+        STEP * (sum(a + b for a, b in spells[:i]) + gap + k) for i, (gap, n) in enumerate(spells) for k in range(n)
+    ]
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    bars=histories,
+    limit=st.integers(2, 25),
+    cap=st.integers(2, 30),
+    windowed=st.booleans(),
+    exclusive=st.booleans(),
+    start=st.integers(0, 100).map(lambda k: k * STEP),
+    length=st.integers(1, 300).map(lambda k: k * STEP),
+)
+def test_the_whole_history_is_found_whatever_its_gaps(bars, limit, cap, windowed, exclusive, start, length):
+    # A window of time that is shorter than the one asked for is what a venue's own limit tells the caller.
+    cap = limit if windowed else cap
+    server = Server([t for t in bars if t < NOW], cap, windowed, exclusive)
+    stop = min(start + length, NOW)
+    wanted = [t for t in server.bars if start <= t < stop]
+    assert [t for t in run(server, start, stop, limit) if t < stop] == wanted
+    assert len(server.asked) <= 3 * (length // STEP) + 3
+
+
+@settings(max_examples=100, deadline=None)
+@given(lies=st.lists(st.sampled_from(["empty", "truth"]), max_size=12), limit=st.integers(2, 25))
+def test_lone_empty_answers_lose_nothing(lies, limit):
+    lies = [lie for pair in zip(lies, ["truth"] * len(lies), strict=True) for lie in pair]
+    assert run(Server(list(range(0, NOW, STEP)), lies=lies), limit=limit) == list(range(0, NOW, STEP))
+
+
+def test_two_false_empty_answers_in_a_row_lose_nothing_either():
+    server = Server(list(range(0, NOW, STEP)), lies=["truth", "empty", "empty"])
+    assert run(server, limit=100) == list(range(0, NOW, STEP))
+
+
+def test_no_bars_at_all_end_after_two_requests_a_page():
+    server = Server([])
+    assert run(server, limit=100) == []
+    assert len(server.asked) == 2 * NOW // STEP // 100
+
+
+def test_a_history_without_gaps_costs_one_request_a_page_and_asks_for_no_more_than_it_needs():
+    server = Server(list(range(0, NOW, STEP)))
+    assert run(server, start=1000, stop=3500, limit=100) == list(range(1000, 3500, STEP))
+    assert server.asked == [(1000, 100, None), (2000, 100, None), (3000, 50, None)]
+
+
+@pytest.mark.parametrize("honours_limit", [True, False])
+def test_a_server_that_ignores_since_is_refused(honours_limit):
+    def newest(since, bars, until=None):
+        stamps = list(range(0, NOW, STEP))[-(bars if honours_limit else 50) :]
+        return [[t] for t in stamps if t >= since]
+
+    with pytest.raises(PagingError, match="asked for bars from 0 on it gives only its newest"):
+        run(newest, stop=1000)
+    assert run(newest, start=3600) == list(range(3600, NOW, STEP))
+
+
+def test_a_server_that_ignores_since_but_not_until_is_refused():
+    def newest(since, bars, until=NOW):
+        return [[t] for t in range(0, NOW, STEP) if since <= t <= until][-bars:]
+
+    with pytest.raises(PagingError, match="asked again"):
+        run(newest)
+
+
+def test_a_server_that_keeps_the_newest_of_a_window_is_refused():
+    """Asked for 100 bars it gives the last 30 of them: 70 would be missing from every page."""
+
+    def late(since, bars, until=None):
+        window = [t for t in range(0, NOW, STEP) if since <= t < since + bars * STEP and (until is None or t <= until)]
+        return [[t] for t in window[-30:]]
+
+    with pytest.raises(PagingError):
+        run(late, limit=100)
+
+
+@pytest.mark.parametrize("knows_until", [True, False])
+def test_a_gap_at_the_edge_of_a_page_is_no_reason_to_refuse_history(knows_until):
+    bars = [t for t in range(0, NOW, STEP) if not 500 <= t < 1500]
+    assert run(Server(bars, knows_until=knows_until), limit=50) == bars
