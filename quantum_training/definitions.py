@@ -29,7 +29,7 @@ def build_defs(settings: Settings, resources: Mapping[str, Any] | None = None) -
             champion.build(settings, partitions),
         ],
         asset_checks=[candle_quality(settings, partitions)],
-        jobs=[*asset_jobs(settings, partitions), launcher],
+        jobs=[*asset_jobs(settings), launcher],
         schedules=schedules.build(settings),
         loggers={"console": dg.colored_console_logger},
         resources={

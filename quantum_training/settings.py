@@ -11,6 +11,7 @@ from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
 
@@ -147,8 +148,12 @@ def load_settings() -> Settings:
         raise SettingsError(f"{path}: no such settings file; set QUANTUM_TRAINING_CONFIG to one or unset it")
     try:
         return Settings()  # type: ignore[call-arg]
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{path}: no valid YAML: {error}") from None
     except ValidationError as error:
-        lines = [
-            f"  {'.'.join(map(str, e['loc'])) or 'settings'} = {e['input']!r}: {e['msg']}" for e in error.errors(include_url=False)
-        ]
+        lines = [f"  {_place(e)}{e['msg']}" for e in error.errors(include_url=False)]
         raise SettingsError(f"{path}: the settings are wrong\n" + "\n".join(lines)) from None
+
+
+def _place(error: Any) -> str:
+    return f"{'.'.join(map(str, error['loc']))} = {error['input']!r}: " if error["loc"] else ""

@@ -1,6 +1,6 @@
 """Asset `candles`: validated OHLCV bars of a month. What a valid candle is lives in market.quality."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import dagster as dg
 import pandas as pd
@@ -57,10 +57,8 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
             )
             done[key] = {
                 "dagster/row_count": len(frame),
-                "first_bar": dg.MetadataValue.timestamp(frame.index[0].to_pydatetime()),
-                "last_bar": dg.MetadataValue.timestamp(frame.index[-1].to_pydatetime()),
                 "covered_until": dg.MetadataValue.timestamp(until.to_pydatetime()),
-                "close": float(frame["close"].iloc[-1]),
+                **_first_and_last(frame),
                 "content_hash": written.content_hash,
                 "path": dg.MetadataValue.path(written.path),
                 "warnings": len(defects),
@@ -87,6 +85,13 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
         return dg.MaterializeResult()
 
     return candles
+
+
+def _first_and_last(frame: pd.DataFrame) -> dict[str, Any]:
+    if frame.empty:
+        return {}
+    first, last = (dg.MetadataValue.timestamp(frame.index[i].to_pydatetime()) for i in (0, -1))
+    return {"first_bar": first, "last_bar": last, "close": float(frame["close"].iloc[-1])}
 
 
 class Fetched(NamedTuple):

@@ -95,7 +95,7 @@ def training_window(store: Store, settings: Settings, name: str, recipe: Recipe,
     """The labelled, purged bars that a fit as of `as_of` may see. InsufficientData where they are too few."""
     symbol = settings.symbols[name]
     rows = settings.training_batch_size or recipe.window_bars
-    first = lookback_month(symbol, as_of, rows + recipe.label.horizon + 1)
+    first = lookback_month(symbol, as_of, rows + recipe.label.span_bars)
     candles = known_at(read_months(store, "candles", name, first, as_of), as_of, symbol.timeframe)
     features = known_at(read_months(store, "features", name, first, as_of), as_of, symbol.timeframe)
     return build_window(
@@ -142,7 +142,7 @@ def train(
             "reason": config.reason,
             "data_hash": window.content_hash,
             "code_hash": code,
-            "dagster_run_id": context.run_id,
+            "dagster_run_id": context.run.run_id,
             "dagster_partition": str(key),
         }
         params = {

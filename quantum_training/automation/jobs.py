@@ -9,7 +9,7 @@ import pandas as pd
 from quantum_training.assets.loop import MONTH, lookback_month
 from quantum_training.automation.report import champion_table
 from quantum_training.features.indicators import WARMUP_BARS
-from quantum_training.partitions import RANGE_TAGS, WEEK, Partitions
+from quantum_training.partitions import RANGE_TAGS, WEEK
 from quantum_training.resources.registry import ModelRegistry
 from quantum_training.resources.store import Store
 from quantum_training.settings import Settings
@@ -29,7 +29,7 @@ class CycleConfig(dg.Config):
     """How many consecutive weeks up to that one, as one walk-forward."""
 
 
-def asset_jobs(settings: Settings, partitions: Partitions) -> list[Any]:
+def asset_jobs(settings: Settings) -> list[Any]:
     """The two partitioned jobs. Each runs its assets in one process."""
     log_level = {"loggers": {"console": {"config": {"log_level": settings.log_level}}}}
     limits = {"dagster/max_runtime": str(settings.training_job_timeout), "dagster/max_retries": str(settings.training_retry_attempts)}
@@ -37,7 +37,6 @@ def asset_jobs(settings: Settings, partitions: Partitions) -> list[Any]:
         dg.define_asset_job(
             MARKET_DATA,
             dg.AssetSelection.groups("market"),
-            partitions_def=partitions.month,
             config=log_level,
             executor_def=dg.in_process_executor,
             description="Candles and features of a month.",
@@ -45,7 +44,6 @@ def asset_jobs(settings: Settings, partitions: Partitions) -> list[Any]:
         dg.define_asset_job(
             WEEKLY_CYCLE,
             dg.AssetSelection.groups("models", "evidence"),
-            partitions_def=partitions.week,
             config=log_level,
             tags={**limits, "dagster/retry_on_asset_or_op_failure": "false"},
             executor_def=dg.in_process_executor,
@@ -103,7 +101,7 @@ def first_month(settings: Settings, symbol: str, week: str) -> str:
     """The month from which candles are needed to train and score the week: the recipes' longest reach and its warm-up."""
     options = settings.symbols[symbol]
     recipes = [settings.recipes[name] for name in options.recipes]
-    rows = max((settings.training_batch_size or r.window_bars) + r.label.horizon + 1 for r in recipes)
+    rows = max((settings.training_batch_size or r.window_bars) + r.label.span_bars for r in recipes)
     bars = max(rows, LOOKBACK_BARS) + WARMUP_BARS
     return lookback_month(options, pd.Timestamp(week, tz="UTC") - MONTH, bars)
 

@@ -22,6 +22,11 @@ class ForwardReturn(_Frozen):
     kind: Literal["forward_return"]
     horizon: int = Field(ge=1, le=1000, description="Bars that the position is held.")
 
+    @property
+    def span_bars(self) -> int:
+        """Bars around a bar that its label reads."""
+        return self.horizon + 2
+
 
 class TripleBarrier(_Frozen):
     """Does a long position with take-profit, stop-loss and time limit pay off after costs?
@@ -34,6 +39,11 @@ class TripleBarrier(_Frozen):
     take_profit: float = Field(gt=0, le=100, description="Upper barrier, in expected moves over the horizon.")
     stop_loss: float = Field(gt=0, le=100, description="Lower barrier, in expected moves over the horizon.")
     volatility_bars: int = Field(ge=2, le=1000, description="Trailing bars that the volatility is measured on.")
+
+    @property
+    def span_bars(self) -> int:
+        """Bars around a bar that its label reads."""
+        return self.volatility_bars + self.horizon + 2
 
 
 Label = Annotated[ForwardReturn | TripleBarrier, Field(discriminator="kind")]

@@ -26,8 +26,8 @@ def _validate(value: str) -> str:
 
         if value not in get_calendar_names():
             raise ValueError(
-                f"unknown calendar {value!r}; allowed: '24/7' or a code of exchange_calendars, as XNYS, XNAS, XLON, XETR, "
-                "XTKS, CMES (all: python -c 'import exchange_calendars as c; print(c.get_calendar_names())')"
+                f"unknown calendar {value!r}; allowed: '24/7' or a code of exchange_calendars, as XNYS, XNAS, XLON, "
+                "XETR, XTKS, CMES (all: python -c 'import exchange_calendars as c; print(c.get_calendar_names())')"
             )
     return value
 
@@ -56,9 +56,10 @@ def expected_open_times(calendar: str, timeframe: str, start: pd.Timestamp, end:
     start, end = start.tz_convert("UTC").as_unit("ns"), end.tz_convert("UTC").as_unit("ns")
     step = to_timedelta(timeframe)
     if calendar == ALWAYS_OPEN:
-        return pd.date_range(start.ceil(step), end, freq=step, inclusive="left", name="open_time", unit="ns")
-    sessions = _sessions_covering(calendar, start, end)
-    times = sessions.labels if step == _DAY else _bar_starts(sessions, step, start, end)
+        times = pd.date_range(start.ceil(step), end, freq=step, unit="ns")
+    else:
+        sessions = _sessions_covering(calendar, start, end)
+        times = sessions.labels if step == _DAY else _bar_starts(sessions, step, start, end)
     return times[(times >= start) & (times < end)].rename("open_time")
 
 
@@ -90,9 +91,9 @@ def _sessions_covering(calendar: str, start: pd.Timestamp, end: pd.Timestamp) ->
     sessions = _sessions(calendar, min(start.year - 1, _FIRST_YEAR), last_year)
     if start < sessions.known_from or end > sessions.known_until:
         raise ValueError(
-            f"calendar {calendar}: sessions from {start} to {end} asked for, but exchange_calendars knows them from "
-            f"{sessions.known_from:%Y-%m-%d} to {sessions.known_until:%Y-%m-%d} only; change the settings' start or the "
-            "symbol's calendar, or install a newer exchange_calendars"
+            f"calendar {calendar}: sessions of {start:%Y-%m-%d} to {end:%Y-%m-%d} asked for, but exchange_calendars "
+            f"has {sessions.known_from:%Y-%m-%d} to {sessions.known_until:%Y-%m-%d} only; change the settings' start "
+            "or the symbol's calendar, or install a newer exchange_calendars"
         )
     return sessions
 

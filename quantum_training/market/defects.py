@@ -30,10 +30,13 @@ class QualityLimits(BaseModel):
         6, ge=2, le=10_000, description="This many bars in a row with equal open, high, low and close: a stuck feed."
     )
     min_split_ratio: float = Field(
-        1.4, ge=1.1, le=10, description="Smallest step from a close to the next open that may be a split; 1.4 finds 3:2."
+        1.4,
+        ge=1.1,
+        le=10,
+        description="Smallest step from a close to the next open that may be a split, as 1.5 for 3:2.",
     )
     split_tolerance: float = Field(
-        0.04, gt=0, le=0.1, description="How far (in log price) such a step may be from a whole split ratio to count as one."
+        0.04, gt=0, le=0.1, description="How far (in log price) such a step may be from a split ratio to count as one."
     )
     split_sigmas: float = Field(
         5, ge=0, le=100, description="A step below this many standard deviations is the market's own and no split."

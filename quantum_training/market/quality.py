@@ -1,8 +1,9 @@
-"""The quality gate: judges the candles of one partition by the schema and by the rules. Repairs nothing, reads nothing."""
+"""The quality gate: judges the candles of one partition by the schema and by the rules.
+
+It repairs nothing and reads nothing; the rules themselves live in schema.py and rules.py.
+"""
 
 from __future__ import annotations
-
-from collections import defaultdict
 
 import numpy as np
 import pandas as pd
@@ -22,8 +23,8 @@ _REMEDIES = {
     "volume_not_negative": "Volume is negative. Check the source's volume column",
     "strictly_increasing": "A bar is not later than the one before it. Give bars oldest first, each once",
     "open_in_range": "The open is outside of low to high. Check the source's column mapping and its adjustment",
-    "close_in_range": "The close is outside of low to high, as when only the close is adjusted for splits or dividends. "
-    "Adjust all four prices or none",
+    "close_in_range": "The close is outside of low to high, as when only the close is adjusted for splits or "
+    "dividends. Adjust all four prices or none",
 }
 
 
@@ -72,7 +73,7 @@ def assess(
 
 def _empty(symbol: str, timeframe: str, start: pd.Timestamp, end: pd.Timestamp, expected: int) -> Defect:
     message = (
-        f"{symbol} {timeframe} empty: no bar from {stamp(start)} to {stamp(end)}, where the calendar expects {expected}. "
+        f"{symbol} {timeframe} empty: no bar from {stamp(start)} to {stamp(end)}, where the calendar has {expected}. "
         "Check that the source has this symbol and period, and the symbol's calendar."
     )
     return Defect("empty", "error", (), message)
@@ -116,8 +117,8 @@ def _wrong_structure(candles: pd.DataFrame, place: str) -> Defect:
     index = candles.index
     columns = ", ".join(f"{name} {dtype}" for name, dtype in list(candles.dtypes.items())[:10])
     message = (
-        f"{place} schema: the index is {index.name} of {index.dtype}, the columns are {columns or 'none'}; must be index "
-        f"open_time of datetime64[ns, UTC] and float64 {', '.join(COLUMNS)} in this order. "
+        f"{place} schema: the index is {index.name} of {index.dtype}, the columns are {columns or 'none'}; must be "
+        f"index open_time of datetime64[ns, UTC] and float64 {', '.join(COLUMNS)} in this order. "
         "Check the source's columns, dates and number format, and pass its frame through market.schema.as_candles."
     )
     return Defect("schema", "error", (), message)

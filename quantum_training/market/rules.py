@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,10 +19,19 @@ from quantum_training.market.schema import PRICES
 from quantum_training.market.timeframe import to_timedelta
 
 BARS_LISTED = 50
-_VOLUME_SCALES = ((4, 1.0), (10, 0.5))  # bars each side, share of them beyond the level: short and clear, long and noisy
-SIGMA_BARS = 60
+_VOLUME_SCALES = ((4, 1.0), (10, 0.5))  # bars each side, quantile of them that must differ: clear, or noisy
+_SIGMA_BARS = 60
 _MIN_SIGMA_BARS = 20
 _SPLITS = np.array([1.5, 2.5, *range(2, 13)])  # beyond 12 every ratio is near a whole one
+
+
+class Moves(NamedTuple):
+    """Log price moves into each bar of a history but its first."""
+
+    into: pd.DatetimeIndex  # the bars
+    gap: np.ndarray  # from the close before to the open
+    move: np.ndarray  # from the close before to the close
+    sigma: np.ndarray  # usual size of such a move, NaN where too few bars are known
 
 
 @dataclass(frozen=True)
@@ -37,6 +48,16 @@ class Window:
     stamps: pd.DatetimeIndex  # bar starts as they came
     history: pd.DataFrame  # bars that can be computed with, in order, those before the window first
     first: int  # position in `history` of the window's first bar
+
+    @cached_property
+    def moves(self) -> Moves:
+        """Sigma: 1.4826 x median |log return| of the 60 bars before, scaled by the root of the time between bars."""
+        times = pd.DatetimeIndex(self.history.index)
+        opens, closes = np.log(self.history["open"].to_numpy()), np.log(self.history["close"].to_numpy())
+        root = np.sqrt(np.diff(times.asi8) / to_timedelta(self.timeframe).value)
+        move = np.diff(closes)
+        usual = pd.Series(np.abs(move) / root).rolling(_SIGMA_BARS, min_periods=_MIN_SIGMA_BARS).median().shift()
+        return Moves(times[1:], opens[1:] - closes[:-1], move, 1.4826 * usual.to_numpy() * root)
 
     def defect(
         self, rule: str, bars: pd.DatetimeIndex, finding: str, remedy: str, severity: Severity = "error"
@@ -97,19 +118,19 @@ def missing_bars(w: Window) -> Iterator[Defect]:
     count = int(missing.sum())
     if not count:
         return
-    month = periods_per_year(w.calendar, w.timeframe) * 30 / 365
+    month, in_a_row = periods_per_year(w.calendar, w.timeframe) * 30 / 365, w.limits.max_missing_hours
     budget = int(w.limits.max_missing_share * max(month, len(w.expected)))
     at = np.flatnonzero(missing)
     runs = np.split(at, np.flatnonzero(np.diff(at) > 1) + 1)
     longest = max(map(len, runs))
     hours = longest * to_timedelta(w.timeframe) / pd.Timedelta(hours=1)
-    over = count > budget or hours > w.limits.max_missing_hours
+    over = count > budget or hours > in_a_row
     yield w.defect(
         "missing_bars",
         w.expected[missing],
-        f"missing of {len(w.expected)} expected in {len(runs)} run(s), the longest {longest} bars or {hours:g} h; tolerated "
-        f"are {budget} bars (max_missing_share) and {w.limits.max_missing_hours:g} h in a row (max_missing_hours)",
-        "Reload the window; if the market was really closed, check its calendar or raise the limit" if over else "Tolerated",
+        f"missing of {len(w.expected)} expected in {len(runs)} run(s), the longest {longest} bars or {hours:g} h; "
+        f"tolerated are {budget} bars (max_missing_share), {in_a_row:g} h in a row (max_missing_hours)",
+        "Reload the window; if the market was really closed, correct its calendar or raise the limit",
         "error" if over else "warning",
     )
 
@@ -131,57 +152,57 @@ def stale(w: Window) -> Iterator[Defect]:
             )
 
 
-def jumps(w: Window) -> Iterator[Defect]:
-    """No split in the prices; other large moves are reported.
+def _split_like(moves: Moves, limits: QualityLimits) -> np.ndarray:
+    """Which steps from a close to the next open are near a split ratio, and large against volatility."""
+    step = np.abs(moves.gap)
+    near = np.abs(step[:, None] - np.log(_SPLITS)).min(axis=1) <= limits.split_tolerance
+    large = (step >= np.log(limits.min_split_ratio)) & (step >= limits.split_sigmas * np.nan_to_num(moves.sigma))
+    return large & (near | (step > np.log(_SPLITS.max())))
 
-    A split shows as a step from a close to the next open that is near a split ratio and large against volatility
-    (1.4826 x median |log return| of the 60 bars before, scaled by the square root of the time between the bars).
-    """
-    times = _index(w.history)
-    opens, closes = np.log(w.history["open"].to_numpy()), np.log(w.history["close"].to_numpy())
-    if len(times) < 2:
-        return
-    root = np.sqrt(np.diff(times.asi8) / to_timedelta(w.timeframe).value)
-    gap, move = opens[1:] - closes[:-1], np.diff(closes)
-    typical = pd.Series(np.abs(move) / root).rolling(SIGMA_BARS, min_periods=_MIN_SIGMA_BARS).median().shift()
-    sigma = 1.4826 * typical.to_numpy() * root
-    step = np.abs(gap)
-    distance = np.abs(step[:, None] - np.log(_SPLITS)).min(axis=1)
-    splits = (step >= np.log(w.limits.min_split_ratio)) & (step >= w.limits.split_sigmas * np.nan_to_num(sigma))
-    splits &= (distance <= w.limits.split_tolerance) | (step > np.log(_SPLITS.max()))
-    large = (sigma > 0) & (np.maximum(step, np.abs(move)) >= w.limits.jump_sigmas * sigma) & ~splits
-    judged = np.arange(1, len(times)) >= w.first
 
-    def worded(i: int, after: float, name: str) -> str:
-        usual = "unknown" if np.isnan(sigma[i]) else f"{sigma[i]:.2%}"
-        return f"{name} {np.exp(after):.6g} after close {np.exp(closes[i]):.6g}, one standard deviation being {usual}"
+def _judged(w: Window) -> np.ndarray:
+    """Which moves lead into a bar of the window; the others were judged with the window before."""
+    return np.arange(1, len(w.history)) >= w.first
 
-    for i in np.flatnonzero(splits & judged):
-        whole = distance[i] <= w.limits.split_tolerance
-        nearest = _SPLITS[np.argmin(np.abs(step[i] - np.log(_SPLITS)))] if whole else np.exp(step[i])
-        ratio = f"{nearest:.3g}:1" if gap[i] < 0 else f"1:{nearest:.3g}"
+
+def _words(w: Window, i: int, price: str) -> str:
+    """Move `i` as people write it."""
+    after, before, sigma = w.history[price].iloc[i + 1], w.history["close"].iloc[i], w.moves.sigma[i]
+    usual = "unknown" if np.isnan(sigma) else f"{sigma:.2%}"
+    return f"{price} {after:.6g} after close {before:.6g}, one standard deviation being {usual}"
+
+
+def splits(w: Window) -> Iterator[Defect]:
+    """Prices are adjusted for splits: no step from a close to the next open looks like one."""
+    moves = w.moves
+    for i in np.flatnonzero(_split_like(moves, w.limits) & _judged(w)).tolist():
+        size = np.exp(abs(moves.gap[i]))
+        ratio = f"{size:.3g}:1" if moves.gap[i] < 0 else f"1:{size:.3g}"
         yield w.defect(
             "split_like_jump",
-            times[i + 1 : i + 2],
-            f"{worded(i, opens[i + 1], 'open')}: like a {ratio} split",
+            moves.into[i : i + 1],
+            f"{_words(w, i, 'open')}: a step of {ratio}, like a split",
             "Load prices adjusted for splits, earlier months too",
         )
-    if (large & judged).any():
-        i = int(np.argmax(np.where(large & judged, np.maximum(step, np.abs(move)), 0)))
-        yield w.defect(
-            "large_jump",
-            times[1:][large & judged],
-            f"the largest at {stamp(times[i + 1])}, {worded(i, closes[i + 1], 'close')}",
-            "Compare with another source",
-            "warning",
-        )
+
+
+def large_jumps(w: Window) -> Iterator[Defect]:
+    """Large moves that are no splits are reported: markets have them, broken feeds too."""
+    moves = w.moves
+    size = np.maximum(np.abs(moves.gap), np.abs(moves.move))
+    large = (moves.sigma > 0) & (size >= w.limits.jump_sigmas * moves.sigma) & _judged(w)
+    large &= ~_split_like(moves, w.limits)
+    if large.any():
+        i = int(np.argmax(np.where(large, size, 0)))
+        finding = f"the largest at {stamp(moves.into[i])}, {_words(w, i, 'close')}"
+        yield w.defect("large_jump", moves.into[large], finding, "Compare with another source", "warning")
 
 
 def volume_unit_switch(w: Window) -> Iterator[Defect]:
     """Volume keeps its unit: its level does not change by a large factor and stay there.
 
-    Levels are told apart where all of 4 bars lie beyond all of the 4 bars before, or the medians of 10 and 10 bars differ,
-    by the factor. Bars without volume are left out.
+    Levels differ where all of 4 bars lie beyond all of the 4 bars before by the factor, or where the medians of 10 and
+    10 bars are apart by it. Bars without volume are left out.
     """
     volume = w.history["volume"].to_numpy()
     times, traded = _index(w.history)[volume > 0], np.log(volume[volume > 0])
@@ -201,7 +222,7 @@ def volume_unit_switch(w: Window) -> Iterator[Defect]:
         yield w.defect(
             "volume_unit_switch",
             times[at : at + 1],
-            f"volume goes from about {before:.6g} to {after:.6g} and stays there, a factor of {np.exp(abs(change[peak])):.3g} or "
+            f"volume goes from about {before:.6g} to {after:.6g} and stays, a factor of {np.exp(change[peak]):.3g} or "
             f"more (price there: {w.history['close'].loc[times[at]]:.6g}); {w.limits.volume_switch_factor:g} "
             "(volume_switch_factor) is a switch of units, as from base to quote currency",
             "Check the source's volume column before and after that bar",
@@ -213,4 +234,4 @@ def _index(frame: pd.DataFrame) -> pd.DatetimeIndex:
     return pd.DatetimeIndex(frame.index)
 
 
-RULES: tuple[Rule, ...] = (outside_window, off_calendar, missing_bars, stale, jumps, volume_unit_switch)
+RULES: tuple[Rule, ...] = (outside_window, off_calendar, missing_bars, stale, splits, large_jumps, volume_unit_switch)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Literal
 
 import pandas as pd
 from pydantic import AfterValidator
 
-_UNITS = {"m": "min", "h": "h", "d": "D"}
+_UNITS: dict[str, Literal["min", "h", "D"]] = {"m": "min", "h": "h", "d": "D"}
 _PATTERN = re.compile(r"[1-9][0-9]{0,3}[mhd]")
 
 
 def _validate(value: str) -> str:
     if not _PATTERN.fullmatch(value) or pd.Timedelta("1D") % to_timedelta(value) != pd.Timedelta(0):
-        raise ValueError(f"{value!r} is no timeframe; allowed: a whole number of m, h or d that divides a day, as 5m, 1h, 1d")
+        raise ValueError(f"{value!r} is no timeframe; allowed: a number of m, h or d that divides a day, as 5m, 1h, 1d")
     return value
 
 

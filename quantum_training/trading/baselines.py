@@ -38,8 +38,8 @@ def random_trader(bars: pd.DatetimeIndex, seed: str) -> pd.Series:
     if len(bars) < 2:
         return pd.Series(np.nan, bars)
     block = int(np.diff(bars.asi8).min()) * HOLDING_BARS
-    x = (bars.asi8 // block).astype("uint64") + np.uint64(zlib.crc32(seed.encode())) * np.uint64(0x9E3779B97F4A7C15)
     with np.errstate(over="ignore"):
+        x = (bars.asi8 // block).astype("uint64") + np.uint64(zlib.crc32(seed.encode())) * np.uint64(0x9E3779B97F4A7C15)
         x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return pd.Series(((x ^ (x >> np.uint64(31))) & np.uint64(1)).astype("float64"), bars)

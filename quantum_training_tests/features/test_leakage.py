@@ -11,14 +11,14 @@ from quantum_training.features.indicators import FEATURES, WARMUP_BARS, compute_
 from quantum_training.features.labels import ForwardReturn, TripleBarrier, make_labels
 from quantum_training.features.windows import build_window
 
-SEEDS = 12
+SEEDS = 40
 TRAIN, TEST = 1000, 400
 HORIZON = 24
 
 
 def skill(x, y, new_x, new_y, seed):
     """Correlation of a forest's probability with the outcome on rows that it was not trained on."""
-    forest = RandomForestClassifier(30, min_samples_leaf=5, random_state=seed, n_jobs=1).fit(x, y)
+    forest = RandomForestClassifier(15, min_samples_leaf=5, random_state=seed, n_jobs=1).fit(x, y)
     return np.corrcoef(forest.predict_proba(new_x)[:, 1], new_y)[0, 1]
 
 

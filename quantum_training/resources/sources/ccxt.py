@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -60,15 +61,16 @@ class Source(CandleSource):
 
             def ask(since: int, bars: int, until: int | None = None) -> Rows:
                 params = {} if until is None else {"until": until}
-                rows = self._answer(lambda: _rows(client.fetch_ohlcv(self.market, timeframe, since, bars, params)))
-                return sorted((row for row in rows if row[0] >= since), key=lambda row: row[0])
+                return self._answer(
+                    lambda: _rows(client, client.fetch_ohlcv(self.market, timeframe, since, bars, params))
+                )
 
             rows = fetch_pages(ask, first, last, step, limit, _milliseconds(now))
         except GaveUpError as error:
             raise self._error(symbol, f"no answer: {error}", LATER) from error
         except PagingError as error:
             remedy = "Set source.page_bars to what it gives per request, or take the candles from another exchange"
-            raise self._error(symbol, f"it cannot be paged: {error} (Unix ms)", remedy) from error
+            raise self._error(symbol, f"it cannot be paged: {error}", remedy) from error
         except ccxt.BaseError as error:
             remedy = "Check source.market, source.exchange and source.options"
             raise self._error(symbol, f"refused: {describe(error)}", remedy) from error
@@ -87,7 +89,7 @@ class Source(CandleSource):
         import ccxt
 
         if self.exchange not in ccxt.exchanges:
-            near = [name for name in ccxt.exchanges if name[:2] == self.exchange[:2]] or ccxt.exchanges
+            near = get_close_matches(self.exchange, ccxt.exchanges) or ccxt.exchanges
             raise self._error(
                 symbol, "ccxt knows no such exchange", f"Set source.exchange to one as {', '.join(near[:8])}"
             )
@@ -131,14 +133,26 @@ def _connect(exchange: str, options: str, timeout: float) -> Any:
     """One client per exchange and process, as months are fetched one by one and its list of markets is large."""
     import ccxt
 
-    return getattr(ccxt, exchange)({**json.loads(options), "enableRateLimit": True, "timeout": int(timeout * 1000)})
+    known: Any = getattr(ccxt, exchange)
+
+    class Unfiltered(known):
+        """ccxt drops rows that it cannot place in time, so that a broken answer would look like an empty one."""
+
+        def filter_by_since_limit(self, array: Any, *limits: Any, **options: Any) -> Any:
+            return array
+
+    return Unfiltered({**json.loads(options), "enableRateLimit": True, "timeout": int(timeout * 1000)})
 
 
-def _rows(answer: Any) -> Rows:
-    """The answer if it is a list of [Unix ms, o, h, l, c, v]; GarbageError else."""
-    if isinstance(answer, list) and all(isinstance(r, list) and len(r) >= 6 and isinstance(r[0], int) for r in answer):
-        return answer
-    raise GarbageError(f"an answer that is no list of candles: {' '.join(str(answer).split())[:80]}")
+def _rows(client: Any, answer: Any) -> Rows:
+    """The answer as rows [Unix ms, o, h, l, c, v], sorted. GarbageError where it is none; single prices may be None."""
+    said = str(client.last_http_response)
+    for row in answer:
+        if not isinstance(row[0], int) or all(value is None for value in row[1:6]):
+            raise GarbageError(f"an answer that is no list of candles: {' '.join(said.split())[:80]}")
+    if not answer:
+        json.loads(said)
+    return sorted(answer, key=lambda row: row[0])
 
 
 def _milliseconds(time: pd.Timestamp) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+import pandas as pd
+
 Rows = list[list[Any]]
 
 
@@ -12,13 +14,13 @@ class PagingError(Exception):
 
 
 class Ask(Protocol):
-    """One request: rows [stamp, ...] with stamp >= since, sorted; about `bars` of them, none after `until`."""
+    """One request: up to `bars` rows [stamp, ...], sorted, from `since` on, none after `until`: if all is well."""
 
     def __call__(self, since: int, bars: int, until: int | None = None) -> Rows: ...
 
 
 def fetch_pages(ask: Ask, start: int, stop: int, step: int, limit: int, now: int) -> Rows:
-    """All rows from `start` until at least `stop` (stamps and `step` in one unit); later rows may follow.
+    """All rows from `start` until at least `stop` (stamps in Unix ms, `step` in ms); later rows may follow.
 
     Every round moves on by a bar at least, so there are never more rounds than bars. An empty answer is believed when
     it is given twice; then the next page is asked for, because some servers answer for a window of time and an
@@ -28,10 +30,9 @@ def fetch_pages(ask: Ask, start: int, stop: int, step: int, limit: int, now: int
     rows: Rows = []
     have = since = start
     while since < stop:
-        bars = min(limit, -(-(stop - since) // step))
-        page = ask(since, bars) or ask(since, bars)
+        page = _page(ask, since, limit) or _page(ask, since, limit)
         if not page:
-            since += bars * step
+            since += limit * step
             continue
         if page[0][0] > have:
             page = _after_gap(ask, page, have, step, limit, now)
@@ -40,20 +41,35 @@ def fetch_pages(ask: Ask, start: int, stop: int, step: int, limit: int, now: int
     return rows
 
 
+def _page(ask: Ask, since: int, limit: int) -> Rows:
+    """The rows of one answer that are not older than `since`: a server may repeat some of the page before."""
+    answer = ask(since, limit)
+    page = [row for row in answer if row[0] >= since]
+    if not page and len(answer) >= limit:
+        raise PagingError(
+            f"asked for bars from {_utc(since)} on it gives a page of older ones, up to {_utc(answer[-1][0])}"
+        )
+    return page
+
+
 def _after_gap(ask: Ask, page: Rows, have: int, step: int, limit: int, now: int) -> Rows:
     """The page to go on with where `page` leaves out bars from `have` on: itself, if the market has none there.
 
-    The missing bars are asked for by themselves, from one bar earlier, which also serves servers whose `since` is
-    exclusive.
+    The missing bars are asked for by themselves.
     """
     first = page[0][0]
-    probe = ask(have - step, min(limit, (first - have) // step + 1), first - 1)
+    probe = ask(have, min(limit, -(-(first - have) // step)), first - 1)
     inside = [row for row in probe if have <= row[0] < first]
     if inside and inside[0][0] == have:
         return inside
     if inside:
-        raise PagingError(f"asked for bars from {have} on it gave {first} first and, asked again, {inside[0][0]}")
+        found = f"it begins with {_utc(first)} and, asked again, with {_utc(inside[0][0])}"
+        raise PagingError(f"asked for bars from {_utc(have)} on {found}")
     if any(row[0] >= first for row in probe) and page[-1][0] + limit * step >= now:
         # It also ignores `until`, and these are its newest bars: what one that ignores `since` always answers.
-        raise PagingError(f"asked for bars from {have} on it gives only its newest, from {first} on")
+        raise PagingError(f"asked for bars from {_utc(have)} on it gives only its newest, from {_utc(first)} on")
     return page
+
+
+def _utc(stamp: int) -> str:
+    return f"{pd.Timestamp(stamp, unit='ms'):%Y-%m-%d %H:%M}"

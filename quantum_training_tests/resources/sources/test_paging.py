@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from quantum_training.resources.sources.paging import PagingError, fetch_pages
 
-STEP = 10
-NOW = 4000
+STEP = 60_000
+NOW = 400 * STEP
 
 
 @dataclass
@@ -21,7 +21,6 @@ class Server:
     bars: list[int]
     cap: int = 1000
     windowed: bool = False
-    exclusive: bool = False
     knows_until: bool = True
     lies: list[str] = field(default_factory=list)
     asked: list[tuple[int, int, int | None]] = field(default_factory=list)
@@ -31,7 +30,7 @@ class Server:
         if self.lies and self.lies.pop(0) == "empty":
             return []
         count = min(bars, self.cap)
-        stamps = [t for t in self.bars if (t > since if self.exclusive else t >= since)]
+        stamps = [t for t in self.bars if t >= since]
         if until is not None and self.knows_until:
             stamps = [t for t in stamps if t <= until]
         if self.windowed:
@@ -56,14 +55,13 @@ histories = st.lists(st.tuples(st.integers(1, 40), st.integers(1, 60)), min_size
     limit=st.integers(2, 25),
     cap=st.integers(2, 30),
     windowed=st.booleans(),
-    exclusive=st.booleans(),
     start=st.integers(0, 100).map(lambda k: k * STEP),
     length=st.integers(1, 300).map(lambda k: k * STEP),
 )
-def test_the_whole_history_is_found_whatever_its_gaps(bars, limit, cap, windowed, exclusive, start, length):
+def test_the_whole_history_is_found_whatever_its_gaps(bars, limit, cap, windowed, start, length):
     # A window of time that is shorter than the one asked for is what a venue's own limit tells the caller.
     cap = limit if windowed else cap
-    server = Server([t for t in bars if t < NOW], cap, windowed, exclusive)
+    server = Server([t for t in bars if t < NOW], cap, windowed)
     stop = min(start + length, NOW)
     wanted = [t for t in server.bars if start <= t < stop]
     assert [t for t in run(server, start, stop, limit) if t < stop] == wanted
@@ -88,10 +86,10 @@ def test_no_bars_at_all_end_after_two_requests_a_page():
     assert len(server.asked) == 2 * NOW // STEP // 100
 
 
-def test_a_history_without_gaps_costs_one_request_a_page_and_asks_for_no_more_than_it_needs():
+def test_a_history_without_gaps_costs_one_request_a_page():
     server = Server(list(range(0, NOW, STEP)))
-    assert run(server, start=1000, stop=3500, limit=100) == list(range(1000, 3500, STEP))
-    assert server.asked == [(1000, 100, None), (2000, 100, None), (3000, 50, None)]
+    assert run(server, start=100 * STEP, stop=350 * STEP, limit=100) == list(range(100 * STEP, NOW, STEP))
+    assert server.asked == [(first * STEP, 100, None) for first in (100, 200, 300)]
 
 
 @pytest.mark.parametrize("honours_limit", [True, False])
@@ -100,9 +98,10 @@ def test_a_server_that_ignores_since_is_refused(honours_limit):
         stamps = list(range(0, NOW, STEP))[-(bars if honours_limit else 50) :]
         return [[t] for t in stamps if t >= since]
 
-    with pytest.raises(PagingError, match="asked for bars from 0 on it gives only its newest"):
-        run(newest, stop=1000)
-    assert run(newest, start=3600) == list(range(3600, NOW, STEP))
+    with pytest.raises(PagingError, match="asked for bars from 1970-01-01 00:00 on it gives only its newest"):
+        run(newest, stop=100 * STEP)
+    # What it has it may give, as long as that begins with what was asked for.
+    assert run(newest, start=NOW - 10 * STEP) == list(range(NOW - 10 * STEP, NOW, STEP))
 
 
 def test_a_server_that_ignores_since_but_not_until_is_refused():
@@ -126,5 +125,20 @@ def test_a_server_that_keeps_the_newest_of_a_window_is_refused():
 
 @pytest.mark.parametrize("knows_until", [True, False])
 def test_a_gap_at_the_edge_of_a_page_is_no_reason_to_refuse_history(knows_until):
-    bars = [t for t in range(0, NOW, STEP) if not 500 <= t < 1500]
+    bars = [t for t in range(0, NOW, STEP) if not 50 <= t // STEP < 150]
     assert run(Server(bars, knows_until=knows_until), limit=50) == bars
+
+
+def test_a_server_that_always_gives_the_oldest_is_refused():
+    def oldest(since, bars, until=None):
+        return [[t] for t in range(0, NOW, STEP)][:bars]
+
+    with pytest.raises(PagingError, match="gives a page of older ones, up to 1970-01-01 00:09"):
+        run(oldest)
+
+
+def test_a_server_that_repeats_its_last_bar_at_the_end_has_no_more():
+    def sticky(since, bars, until=None):
+        return [[t] for t in range(0, 50 * STEP, STEP) if t >= min(since, 49 * STEP)][:bars]
+
+    assert run(sticky) == list(range(0, 50 * STEP, STEP))

@@ -45,7 +45,7 @@ def test_a_month_and_a_now_inside_it():
 
 def test_other_timeframes_are_refused():
     source = source_from({"kind": "sample", "dataset": "nasdaq"})
-    with pytest.raises(SourceError, match="IXIC: source sample nasdaq: it has no 1h bars. Set timeframe: 1d"):
+    with pytest.raises(SourceError, match=r"IXIC: source sample nasdaq: it has no 1h bars\. Set timeframe: 1d"):
         source.fetch("IXIC", "1h", LONG_AGO, FAR, FAR)
 
 

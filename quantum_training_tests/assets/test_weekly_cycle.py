@@ -1,0 +1,153 @@
+"""The weekly cycle from candles to champion, through Dagster: DESIGN.md's rules, each by really running it."""
+
+import json
+
+import pandas as pd
+import pytest
+
+WEEKS = ["2020-01-06", "2020-01-13", "2020-01-20", "2020-01-27"]
+FIRST, LAST = WEEKS[0], WEEKS[-1]
+
+
+def records(world, asset, symbol="AAA"):
+    return world.store.read_records(asset, symbol)
+
+
+def test_range_in_one_run_and_one_run_per_week_give_the_same_bytes(project, small):
+    range_, single = project(small).market_data(), project(small).market_data()
+    assert range_.run("weekly_cycle", f"AAA|{FIRST}", f"AAA|{LAST}").success
+    for week in WEEKS:
+        assert single.run("weekly_cycle", f"AAA|{week}").success
+    assert range_.stored() == single.stored()
+    assert set(records(range_, "champion")) == set(WEEKS)
+
+
+def test_running_again_changes_no_byte_no_version_and_no_alias(project, small):
+    world = project(small).market_data()
+    world.run("weekly_cycle", f"AAA|{FIRST}", f"AAA|{LAST}")
+    stored, aliases = world.stored(), world.registry.aliases("AAA")
+    versions = [v.version for v in world.registry._client().search_model_versions("name = 'AAA'")]
+    world.market_data()
+    assert world.run("weekly_cycle", f"AAA|{FIRST}", f"AAA|{LAST}").success
+    assert world.stored() == stored
+    assert world.registry.aliases("AAA") == aliases
+    assert [v.version for v in world.registry._client().search_model_versions("name = 'AAA'")] == versions
+    assert len(versions) == 2 * len(WEEKS)
+
+
+def test_bars_after_the_week_change_nothing_at_it(project, small, tmp_path):
+    """Future perturbation through candles -> features -> model -> positions: every stored byte at W stays."""
+    market = project(small).market_data().store.read_frames("candles", "AAA", "2019-09-01", "2020-02-01")
+    cut = pd.Timestamp("2020-01-20", tz="UTC")
+    files = {}
+    for name, factor in (("calm", 1.0), ("wild", 1.03)):
+        frame = market.copy()
+        frame.loc[cut:] *= factor
+        frame.to_parquet(tmp_path / f"{name}.parquet")
+        files[name] = str(tmp_path / f"{name}.parquet")
+    stored = {}
+    for name, path in files.items():
+        small["symbols"]["AAA"]["source"] = {"kind": "files", "path": path}
+        world = project({**small, "symbols": {"AAA": small["symbols"]["AAA"]}})
+        world.market_data()
+        assert world.run("weekly_cycle", "AAA|2020-01-06", "AAA|2020-01-27").success
+        stored[name] = world.stored()
+    weekly = [f for f in stored["calm"] if not f.startswith(("candles", "features"))]
+    upto = [f for f in weekly if f.rpartition("/")[2][:10] <= "2020-01-20"]
+    assert len(upto) == 3 * 6
+    assert [f for f in upto if stored["calm"][f] != stored["wild"][f]] == []
+    later = [f for f in weekly if f not in upto]
+    assert any(stored["calm"][f] != stored["wild"][f] for f in later), "the perturbation reached nothing"
+
+
+def test_scores_use_only_versions_that_existed_when_the_bar_opened(project, small):
+    world = project(small).market_data()
+    world.run("weekly_cycle", f"AAA|{FIRST}", f"AAA|{LAST}")
+    as_of = {v["model_id"]: pd.Timestamp(v["as_of"]) for r in records(world, "xgboost_model").values() for v in r["versions"]}
+    for week in WEEKS[1:]:
+        frame = world.store.read_frame("shadow_scores", "AAA", week)
+        ours = frame[frame["strategy"] == "xgboost"]
+        assert len(ours) == 42
+        assert {as_of[m] for m in ours["model_id"]} == {pd.Timestamp(week, tz="UTC") - pd.Timedelta(days=7)}
+    first = world.store.read_frame("shadow_scores", "AAA", FIRST)
+    assert first.loc[first["strategy"] == "xgboost", "target"].isna().all()
+    assert (first.loc[first["strategy"] == "xgboost", "model_id"] == "").all()
+
+
+def test_an_old_week_run_late_moves_no_alias(project, small):
+    world = project(small).market_data()
+    world.run("weekly_cycle", f"AAA|{WEEKS[1]}", f"AAA|{LAST}")
+    before = world.registry.aliases("AAA")
+    assert world.run("weekly_cycle", f"AAA|{FIRST}").success
+    after = world.registry.aliases("AAA")
+    assert before["shadow-xgboost"] == after["shadow-xgboost"]
+    newest = records(world, "champion")[LAST]
+    assert world.registry.find("AAA", newest["model_id"]).number == after["champion"] if newest["model_id"] else "champion" not in after
+
+
+def test_a_retrain_inside_the_week_is_a_later_version_of_the_same_partition(project, small):
+    world = project(small).market_data()
+    world.run("weekly_cycle", f"AAA|{FIRST}", f"AAA|{WEEKS[1]}")
+    config = {"as_of": "2020-01-15T12:00:00", "trigger": "MANUAL", "reason": "asked for"}
+    again = {"ops": {"xgboost_model": {"config": config}}}
+    assert world.run("weekly_cycle", f"AAA|{WEEKS[1]}", run_config=again).success
+    versions = records(world, "xgboost_model")[WEEKS[1]]["versions"]
+    assert [v["as_of"] for v in versions] == ["2020-01-13T00:00:00+00:00", "2020-01-15T12:00:00+00:00"]
+    run = world.registry._client().get_run(world.registry.find("AAA", versions[1]["model_id"]).run_id)
+    assert (run.data.tags["trigger"], run.data.tags["reason"]) == ("MANUAL", "asked for")
+    world.run("weekly_cycle", f"AAA|{WEEKS[2]}")
+    frame = world.store.read_frame("shadow_scores", "AAA", WEEKS[2])
+    ours = frame.loc[frame["strategy"] == "xgboost", "model_id"]
+    assert list(ours.map({v["model_id"]: i for i, v in enumerate(versions)})) == [0] * 15 + [1] * 27
+    outside = {"ops": {"xgboost_model": {"config": {**config, "as_of": "2020-01-20"}}}}
+    assert not world.run("weekly_cycle", f"AAA|{WEEKS[1]}", run_config=outside).success
+
+
+def test_too_little_data_is_a_recorded_outcome_and_no_version(project, small):
+    world = project({**small, "min_training_data_points": 151}).market_data()
+    result = world.run("weekly_cycle", f"AAA|{FIRST}")
+    assert result.success
+    assert records(world, "xgboost_model")[FIRST] == {"outcome": "insufficient", "have": 150, "need": 151, "versions": []}
+    assert world.registry._client().search_model_versions("name = 'AAA'") == []
+    assert records(world, "champion")[FIRST]["verdict"] == "INSUFFICIENT"
+
+
+def test_weeks_beyond_the_data_fail_and_say_what_to_run(project, small):
+    world = project(small).market_data(last="2020-01-01")
+    result = world.run("weekly_cycle", "AAA|2020-02-10")
+    assert not result.success
+    message = str([e.step_failure_data.error for e in result.all_events if e.is_step_failure])
+    assert "2020-02-01" in message
+    assert "market_data" in message
+    assert not records(world, "champion")
+
+
+@pytest.mark.parametrize(
+    ("tags", "said"),
+    [
+        ({"dagster/partition": "AAA|2020-01-07"}, "a Monday"),
+        ({"dagster/partition": "AAA|2020-01-07", "dagster/partition/symbol": "AAA", "dagster/partition/week": "2020-01-07"}, "a Monday"),
+        ({"dagster/partition": "ZZZ|2020-01-06"}, "unknown symbol 'ZZZ'"),
+        ({"dagster/partition": "2020-01-06"}, "SYMBOL|YYYY-MM-DD"),
+        ({"dagster/partition": "AAA|2020-01-06", "dagster/partition/week": "2020-01-13"}, "disagree"),
+        ({"dagster/asset_partition_range_start": "AAA|2020-01-13", "dagster/asset_partition_range_end": "AAA|2020-01-06"}, "older to the newer"),
+        ({"dagster/asset_partition_range_start": "AAA|2020-01-07", "dagster/asset_partition_range_end": "AAA|2020-01-20"}, "a Monday"),
+    ],
+)
+def test_a_wrong_key_runs_on_no_partition_and_names_the_right_form(project, small, tags, said):
+    world = project(small)
+    job = world.definitions.resolve_job_def("weekly_cycle")
+    try:
+        result = job.execute_in_process(instance=world.instance, tags=tags, raise_on_error=False)
+        assert not result.success
+        message = str([e.step_failure_data.error for e in result.all_events if e.is_step_failure])
+    except Exception as error:
+        message = str(error)
+    assert said in message
+    assert world.stored() == {}
+
+
+def test_the_combined_tag_alone_is_enough(project, small):
+    world = project(small).market_data()
+    assert world.run("weekly_cycle", f"AAA|{FIRST}").success
+    assert json.loads(world.stored()[f"champion/AAA/{FIRST}.json"])["week"] == FIRST

@@ -1,0 +1,66 @@
+"""The launcher `clm_cycle`: one recorded run per symbol, the latest week that the data allow, one bad symbol alone."""
+
+import dagster as dg
+import pandas as pd
+import pytest
+
+from quantum_training.automation.jobs import CycleConfig, first_month, weeks_of
+
+
+def launch(world, **config):
+    job = world.definitions.resolve_job_def("clm_cycle")
+    return job.execute_in_process(
+        instance=world.instance, run_config={"ops": {"run_cycle": {"config": config}}}, raise_on_error=False
+    )
+
+
+def runs(world, job):
+    return world.instance.get_runs(dg.RunsFilter(job_name=job))
+
+
+def test_all_symbols_at_the_latest_week_the_data_allow(project, small, capfd):
+    world = project(small)
+    assert launch(world, weeks=2).success
+    for symbol in ("AAA", "BBB"):
+        assert list(world.store.read_records("champion", symbol)) == ["2020-02-17", "2020-02-24"]
+    for job in ("market_data", "weekly_cycle"):
+        found = runs(world, job)
+        assert sorted(r.tags["symbol"] for r in found) == ["AAA", "BBB"]
+        assert all(r.tags["clm/launched_by"] == runs(world, "clm_cycle")[0].run_id for r in found)
+    said = capfd.readouterr().err
+    assert "| symbol" in said
+    assert "xgboost_model 2/2 BBB|2020-02-24" in said
+
+
+def test_a_broken_symbol_is_named_and_the_others_complete(project, small, tmp_path):
+    small["symbols"]["AAA"]["source"] = {"kind": "files", "path": str(tmp_path / "gone.csv")}
+    world = project(small)
+    result = launch(world, week="2020-02-24")
+    assert not result.success
+    message = str([e.step_failure_data.error for e in result.all_events if e.is_step_failure])
+    assert "1 of 2 symbols failed" in message
+    assert "gone.csv" in message
+    assert list(world.store.read_records("champion", "BBB")) == ["2020-02-24"]
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [({"symbols": ["ZZZ"]}, "unknown symbols ZZZ"), ({"weeks": 0}, "below 1"), ({"week": "2020-02-25", "symbols": ["AAA"]}, "a Monday")],
+)
+def test_a_wrong_request_is_refused(project, small, config, said):
+    result = launch(project(small), **config)
+    assert not result.success
+    assert said in str([e.step_failure_data.error for e in result.all_events if e.is_step_failure])
+
+
+def test_latest_week_is_the_sources_not_todays(project, small):
+    settings = project(small).settings
+    assert weeks_of(settings, "AAA", CycleConfig(weeks=3)) == ("2020-02-10", "2020-02-24")
+    assert weeks_of(settings, "AAA", CycleConfig(week="2020-01-06")) == ("2020-01-06", "2020-01-06")
+
+
+def test_market_data_reach_back_far_enough_for_the_first_fit(project, small):
+    settings = project(small).settings
+    week = pd.Timestamp("2020-01-06", tz="UTC")
+    month = pd.Timestamp(first_month(settings, "AAA", "2020-01-06"), tz="UTC")
+    assert (week - month) / pd.Timedelta("4h") >= 150 + 360

@@ -1,0 +1,161 @@
+"""The gate on recordings of real markets: clean ones pass month by month, each dirty one is refused for its defect.
+
+What the recordings are is said in SOURCES.md beside them.
+"""
+
+import io
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from quantum_training.market.schema import as_candles
+
+pytestmark = pytest.mark.candles
+
+
+def utc(text: str) -> pd.Timestamp:
+    return pd.Timestamp(text, tz="UTC")
+
+
+def found(months, severity="error"):
+    """(month, rule, first bar) of each defect of a severity."""
+    return [
+        (f"{month:%Y-%m}", d.rule, f"{d.bars[0]:%Y-%m-%d %H:%M}" if d.bars else "")
+        for month, defects in months
+        for d in defects
+        if d.severity == severity
+    ]
+
+
+@pytest.mark.parametrize("symbol", ["BTC", "ETH", "SOL"])
+def test_hourly_crypto_passes_and_its_ten_outages_are_listed(symbol, crypto, months):
+    judged = list(months(crypto(symbol), "1h", "24/7"))
+    assert len(judged) == 61
+    assert found(judged) == []
+    gaps = [bar for _, defects in judged for d in defects if d.rule == "missing_bars" for bar in d.bars]
+    assert len(gaps) == 20
+    assert 1 + sum(np.diff(pd.DatetimeIndex(gaps)) > pd.Timedelta("1h")) == 10
+
+
+@pytest.mark.parametrize("symbol", ["AAPL", "MSFT", "QQQ", "TQQQ", "GOOGL_gym_anytrading"])
+def test_daily_stocks_pass_since_2009(symbol, equity, months):
+    judged = list(months(equity(symbol), "1d", "XNYS", "2009-01-01"))
+    assert len(judged) > 100
+    assert found(judged) == []
+
+
+def test_the_missing_day_of_1981_is_refused_and_the_crash_of_2000_is_no_split(equity, months):
+    """Yahoo has no values for 1981-08-10; on 2000-09-29 AAPL opened 47 % lower, close to a 2:1 split but real."""
+    judged = list(months(equity("AAPL")[:"2000-12-31"], "1d", "XNYS"))
+    assert found(judged) == [("1981-08", "missing_value", "1981-08-10 00:00")]
+    assert ("2000-09", "large_jump", "2000-09-29 00:00") in found(judged, "warning")
+
+
+def test_the_dow_passes_through_the_crash_of_2020(tickers, months):
+    recordings = tickers("dow30_yahoo_2009_2020")
+    assert len(recordings) == 30
+    for ticker, candles in recordings.items():
+        judged = list(months(candles, "1d", "XNYS", "2019-10-01"))
+        assert len(judged) == 15
+        assert found(judged) == [], ticker
+
+
+@pytest.mark.parametrize("name", ["sp500", "nasdaq"])
+def test_the_embedded_sample_passes(name, months):
+    from importlib import import_module
+
+    candles = as_candles(import_module(f"arch.data.{name}").load().rename(columns=str.lower))
+    judged = list(months(candles, "1d", "XNYS"))
+    assert len(judged) == 240
+    assert [d for _, defects in judged for d in defects] == []
+
+
+def test_bitstamp_rows_newest_first_are_refused(bitstamp, judge):
+    month = bitstamp[(bitstamp.index >= utc("2021-03-01")) & (bitstamp.index < utc("2021-04-01"))]
+    refused = {d.rule: d for d in judge(month, "2021-03-01", "2021-04-01") if d.severity == "error"}
+    assert set(refused) == {"strictly_increasing"}
+    assert "743 bar(s)" in refused["strictly_increasing"].message
+
+
+def test_bitstamp_switches_of_the_volume_columns_are_found(bitstamp, months):
+    """All there are: before 2020-10-12 09:00 volume is in dollars, but for 1,000 hours of 2019."""
+    assert found(months(bitstamp[::-1], "1h", "24/7")) == [
+        ("2019-03", "volume_unit_switch", "2019-03-03 01:00"),
+        ("2019-04", "volume_unit_switch", "2019-04-13 17:00"),
+        ("2020-10", "volume_unit_switch", "2020-10-12 09:00"),
+    ]
+
+
+def test_lean_prices_are_refused_for_their_splits(lean, months):
+    daily = lean.resample("1D").agg({"open": "first", "high": "max", "low": "min", "close": "last", "volume": "sum"})
+    assert found(months(as_candles(daily.dropna()), "1d", "XNYS")) == [
+        ("2000-06", "split_like_jump", "2000-06-21 00:00"),  # 2:1
+        ("2005-02", "split_like_jump", "2005-02-28 00:00"),  # 2:1
+        ("2014-06", "split_like_jump", "2014-06-09 00:00"),  # 7:1
+        ("2020-08", "split_like_jump", "2020-08-31 00:00"),  # 4:1
+    ]
+
+
+def test_lean_stamps_read_as_utc_are_refused(lean, months):
+    """New York stamps, rounded down to the hour. Read rightly, half days still have bars after the close."""
+    read_as_utc = as_candles(lean["2014":"2014"])
+    rules = {rule for _, rule, _ in found(months(read_as_utc, "1h", "XNYS"))}
+    assert rules == {"off_calendar", "missing_bars", "split_like_jump"}
+    opens = lean["2014":"2014"].set_axis(lean["2014":"2014"].index + pd.Timedelta("30min"))
+    rightly = as_candles(opens.tz_localize("America/New_York"))
+    assert found(months(rightly, "1h", "XNYS")) == [("2014-06", "split_like_jump", "2014-06-09 13:30")]
+
+
+def test_coinbase_misread_is_refused(coinbase, judge):
+    """A banner line above the header, and hours of twelve with AM and PM."""
+
+    def judged(frame):
+        return {d.rule for d in judge(frame, "2019-01-01", "2019-02-01") if d.severity == "error"}
+
+    assert judged(coinbase()) == {"schema"}  # the banner taken for the header
+    frame = coinbase(header=1).drop(columns="volume").rename(columns={"volume_btc": "volume"}).iloc[::-1]
+    month = frame[frame["date"].str.startswith("2019-01")]
+    assert judged(month.set_index("date")) == {"schema"}  # dates left as text
+    twelve = as_candles(month.set_index(pd.to_datetime(month["date"].str[:13], format="%Y-%m-%d %H")))
+    assert judged(twelve) == {"strictly_increasing", "missing_bars"}  # AM and PM dropped
+    rightly = as_candles(month.set_index(pd.to_datetime(month["date"], format="%Y-%m-%d %I-%p")))
+    assert judged(rightly) == set()
+
+
+def test_coinbase_outage_that_was_filled_is_a_stuck_feed(coinbase, months):
+    frame = coinbase(header=1).drop(columns="volume").rename(columns={"volume_btc": "volume"}).iloc[::-1]
+    candles = as_candles(frame.set_index(pd.to_datetime(frame["date"], format="%Y-%m-%d %I-%p")))
+    assert found(months(candles, "1h", "24/7")) == [("2018-08", "stale", "2018-08-10 01:00")]
+
+
+def test_finrl_mixed_adjustment_is_refused(tickers, months):
+    """Its close is adjusted and the other prices are not. Tickers that pay no dividend (BA, CRM, DIS) are not hurt."""
+    rows, unhurt = 0, []
+    for ticker, candles in tickers("trade_data").items():
+        defects = [d for _, ds in months(candles, "1d", "XNYS") for d in ds if d.severity == "error"]
+        assert {d.rule for d in defects} <= {"close_in_range"}
+        rows += sum(len(d.bars) for d in defects)
+        unhurt += [] if defects else [ticker]
+    assert rows == 8_345
+    assert unhurt == ["BA", "CRM", "DIS"]
+
+
+def test_a_csv_with_a_thousands_comma_is_refused_as_text(judge):
+    text = 'open_time,open,high,low,close,volume\n2024-01-01,"42,000","42,100","41,900","42,050",12\n'
+    frame = pd.read_csv(io.StringIO(text), index_col=0, parse_dates=True).tz_localize("UTC")
+    (defect,) = judge(frame, "2024-01-01", "2024-01-02", "1d")
+    assert defect.rule == "schema"
+    assert "open str" in defect.message
+
+
+def test_a_month_of_hours_is_judged_within_10_ms(crypto, judge):
+    candles = crypto("BTC")
+    previous, month = candles["2022-02-01":"2022-02-28"], candles["2022-03-01":"2022-03-31"]
+    spent = []
+    for _ in range(20):
+        begun = time.process_time()
+        assert [d.severity for d in judge(month, "2022-03-01", "2022-04-01", previous=previous)] in ([], ["warning"])
+        spent.append(time.process_time() - begun)
+    assert min(spent) < 0.010

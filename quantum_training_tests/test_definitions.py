@@ -1,0 +1,84 @@
+"""What Dagster is given: cheap to import, complete, and built from layers that point one way."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+import quantum_training
+from quantum_training.definitions import build_defs, defs
+from quantum_training.settings import load_settings
+
+PACKAGE = Path(quantum_training.__file__).parent
+HEAVY = ("torch", "mlflow", "xgboost", "lightgbm", "stable_baselines3", "neuralforecast", "evidently", "ccxt", "yfinance", "arch")
+SCIENCE = ("market", "features", "models", "trading", "selection", "monitoring")
+
+
+def test_importing_the_definitions_is_quick_and_loads_nothing_heavy():
+    code = (
+        "import time, sys; start = time.perf_counter(); import quantum_training.definitions;"
+        f"print(time.perf_counter() - start, [m for m in {HEAVY} if m in sys.modules])"
+    )
+    seconds, loaded = min(
+        subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True).stdout.split(" ", 1)
+        for _ in range(3)
+    )
+    assert loaded.strip() == "[]"
+    assert float(seconds) < 2.5
+
+
+def test_definitions_load_and_every_asset_is_described():
+    dg.Definitions.validate_loadable(defs)
+    graph = defs.resolve_asset_graph()
+    names = {key.to_user_string() for key in graph.get_all_asset_keys()}
+    assert names == {"candles", "features", "xgboost_model", "lightgbm_model", "shadow_scores", "backtest", "champion"}
+    for key in graph.get_all_asset_keys():
+        node = graph.get(key)
+        assert node.description, key
+        assert node.owners, key
+        assert node.kinds, key
+        assert node.backfill_policy == dg.BackfillPolicy.single_run(), key
+
+
+def test_jobs_and_schedules_are_those_promised_and_schedules_are_off():
+    repository = defs.get_repository_def()
+    assert {"market_data", "weekly_cycle", "clm_cycle"} <= set(repository.job_names)
+    schedules = {s.name: s for s in repository.schedule_defs}
+    assert schedules["weekly_cycle_schedule"].cron_schedule == "0 2 * * 1"
+    assert all(s.default_status == dg.DefaultScheduleStatus.STOPPED for s in schedules.values())
+    assert all(s.execution_timezone == "UTC" for s in schedules.values())
+
+
+def test_limits_of_the_operator_reach_the_run(monkeypatch):
+    monkeypatch.setenv("TRAINING_JOB_TIMEOUT", "77")
+    monkeypatch.setenv("TRAINING_RETRY_ATTEMPTS", "1")
+    tags = build_defs(load_settings()).resolve_job_def("weekly_cycle").tags
+    assert (tags["dagster/max_runtime"], tags["dagster/max_retries"]) == ("77", "1")
+
+
+def imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add(node.module or "")
+    return found
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_layers_point_one_way(path):
+    layer = path.relative_to(PACKAGE).parts[0]
+    names = imports(path)
+    roots = {name.split(".")[0] for name in names}
+    if layer in SCIENCE:
+        assert "dagster" not in roots
+        order = [n.split(".")[1] for n in names if n.startswith("quantum_training.")]
+        assert all(SCIENCE.index(n) <= SCIENCE.index(layer) for n in order if n in SCIENCE), names
+        assert not set(order) - set(SCIENCE), names
+    if layer != "resources":
+        assert "mlflow" not in roots
+    assert not roots & {"pickle", "joblib", "cloudpickle"}
