@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 export DAGSTER_HOME ?= $(CURDIR)/dagster_home
 export PYTHONWARNINGS ?= ignore::FutureWarning,ignore::DeprecationWarning
+DAGSTER_PORT ?= 3000
+MLFLOW_PORT ?= 5000
 TRAINING := $${MAX_CONCURRENT_TRAINING_JOBS:-3}
 
 .PHONY: demo test lint bench ui dagster-ui webserver daemon mlflow-ui constraints
@@ -12,8 +14,8 @@ demo: $(VENV)/run
 	$(BIN)/dagster job execute -m quantum_training.definitions -j clm_cycle -c dagster_home/demo.yaml
 	@echo
 	@echo "The sample ends on 2018-12-31, so the newest week is 2018-12-31. Open what it left behind with"
-	@echo "  make dagster-ui   champions, backtests and lineage on http://127.0.0.1:3000"
-	@echo "  make mlflow-ui    model versions and their metrics on http://127.0.0.1:5000"
+	@echo "  make dagster-ui   champions, backtests and lineage on http://127.0.0.1:$(DAGSTER_PORT)"
+	@echo "  make mlflow-ui    model versions and their metrics on http://127.0.0.1:$(MLFLOW_PORT)"
 	@echo "or both at once with: make ui"
 
 test: $(VENV)/dev
@@ -35,14 +37,14 @@ dagster-ui: $(VENV)/run
 
 webserver: $(VENV)/run
 	$(BIN)/dagster instance concurrency set training $(TRAINING)
-	$(BIN)/dagster-webserver -w workspace.yaml -h 127.0.0.1 -p 3000
+	$(BIN)/dagster-webserver -w workspace.yaml -h 127.0.0.1 -p $(DAGSTER_PORT)
 
 daemon: $(VENV)/run
 	$(BIN)/dagster-daemon run -w workspace.yaml
 
 mlflow-ui: $(VENV)/run
 	mkdir -p $(DAGSTER_HOME)/mlflow
-	$(BIN)/mlflow ui --backend-store-uri sqlite:///$(DAGSTER_HOME)/mlflow/mlflow.db --host 127.0.0.1 --port 5000 --workers 1
+	$(BIN)/mlflow ui --backend-store-uri sqlite:///$(DAGSTER_HOME)/mlflow/mlflow.db --host 127.0.0.1 --port $(MLFLOW_PORT) --workers 1
 
 $(VENV)/run: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -1,11 +1,14 @@
-"""Schedules, off until switched on in the UI. Both are read in UTC."""
+"""Schedules, off until switched on in the UI: which partitions a tick asks for. Both are read in UTC."""
 
 import dagster as dg
 import pandas as pd
 
 from quantum_training.automation.jobs import MARKET_DATA, WEEKLY_CYCLE
-from quantum_training.partitions import Key
+from quantum_training.partitions import RANGE_TAGS, Key
 from quantum_training.settings import Settings
+
+DAY = pd.Timedelta(days=1)
+MONTH_END_RETRY = 7 * DAY
 
 
 def build(settings: Settings) -> list[dg.ScheduleDefinition]:
@@ -16,31 +19,43 @@ def build(settings: Settings) -> list[dg.ScheduleDefinition]:
         name="weekly_cycle_schedule",
         cron_schedule=settings.training_cron_schedule,
         execution_timezone="UTC",
-        description="One run per symbol for the week that has just begun.",
+        description="One run per symbol for the week in progress: on a Monday, the one that has just begun. Needs the "
+        "candles up to that Monday 00:00, which market_data_schedule brings.",
     )
-    def weekly(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest]:
+    def weekly(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
         time = pd.Timestamp(context.scheduled_execution_time).tz_convert("UTC")
-        monday = (time - pd.Timedelta(days=time.weekday())).normalize()
-        return [_request("week", Key(symbol, monday), time) for symbol in settings.symbols]
+        monday = (time - time.weekday() * DAY).normalize()
+        if monday < pd.Timestamp(settings.start, tz="UTC"):
+            return dg.SkipReason(f"the week {monday.date()} began before the settings' start {settings.start}")
+        return [_request("week", Key(symbol, monday), Key(symbol, monday), time) for symbol in settings.symbols]
 
     @dg.schedule(
         job_name=MARKET_DATA,
         name="market_data_schedule",
         cron_schedule=settings.market_data_cron_schedule,
         execution_timezone="UTC",
-        description="One run per symbol for the month that yesterday belongs to.",
+        description="One run per symbol for the month that yesterday belongs to; in a month's first week also for the "
+        "month before, whose last bars a failed run may have missed. Complete months are not fetched again.",
     )
-    def market_data(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest]:
+    def market_data(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
         time = pd.Timestamp(context.scheduled_execution_time).tz_convert("UTC")
-        month = (time.normalize() - pd.Timedelta(days=1)).replace(day=1)
-        return [_request("utc_month", Key(symbol, month), time) for symbol in settings.symbols]
+        first, last = (_month(time.normalize() - ago) for ago in (MONTH_END_RETRY, DAY))
+        start = pd.Timestamp(settings.start, tz="UTC")
+        if last < start:
+            return dg.SkipReason(f"the month {last.date()} began before the settings' start {settings.start}")
+        if first < start:
+            first = last
+        return [_request("utc_month", Key(symbol, first), Key(symbol, last), time) for symbol in settings.symbols]
 
     return [weekly, market_data]
 
 
-def _request(dimension: str, key: Key, time: pd.Timestamp) -> dg.RunRequest:
-    return dg.RunRequest(
-        run_key=f"{key}@{time.isoformat()}",
-        partition_key=dg.MultiPartitionKey({"symbol": key.symbol, dimension: key.period}),
-        tags={"symbol": key.symbol},
-    )
+def _month(time: pd.Timestamp) -> pd.Timestamp:
+    return time.replace(day=1)
+
+
+def _request(dimension: str, first: Key, last: Key, time: pd.Timestamp) -> dg.RunRequest:
+    """One run over the partitions from `first` to `last` of one symbol."""
+    one = dg.MultiPartitionKey({"symbol": first.symbol, dimension: first.period}) if first == last else None
+    both = {} if one else dict(zip(RANGE_TAGS, (str(first), str(last)), strict=True))
+    return dg.RunRequest(run_key=f"{last}@{time.isoformat()}", partition_key=one, tags={"symbol": first.symbol, **both})

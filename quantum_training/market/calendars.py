@@ -88,7 +88,7 @@ def _bar_starts(sessions: _Sessions, step: pd.Timedelta, start: pd.Timestamp, en
 
 def _sessions_covering(calendar: str, start: pd.Timestamp, end: pd.Timestamp) -> _Sessions:
     last_year = max(end.year, pd.Timestamp.now("UTC").year) + 1
-    sessions = _sessions(calendar, min(start.year - 1, _FIRST_YEAR), last_year)
+    sessions = _sessions(calendar, min(start.year, _FIRST_YEAR), last_year)
     if start < sessions.known_from or end > sessions.known_until:
         raise ValueError(
             f"calendar {calendar}: sessions of {start:%Y-%m-%d} to {end:%Y-%m-%d} asked for, but exchange_calendars "

@@ -12,6 +12,7 @@ from quantum_training.market.calendars import expected_open_times
 from quantum_training.market.defects import Defect, QualityLimits, describe
 from quantum_training.market.rules import BARS_LISTED, RULES, Window, stamp
 from quantum_training.market.schema import COLUMNS, PRICES, candle_schema, empty_candles
+from quantum_training.market.timeframe import close_times
 
 __all__ = ["Defect", "QualityLimits", "assess", "describe"]
 
@@ -39,18 +40,19 @@ def assess(
     previous: pd.DataFrame | None,
     limits: QualityLimits,
 ) -> list[Defect]:
-    """Judge the bars of the window [start, end) of one partition; all of its expected bars could be known by now.
+    """Judge the bars of the window [start, end) of one partition; every bar that closes by `end` should be there.
 
     `previous` holds bars just before the window that were accepted already (200 are enough; None: there are none); the
-    jump, stale and volume rules look over the border with them. A window in which the calendar expects no bar may be
+    jump, stale and volume rules look over the border with them. A window in which no bar of the calendar closes may be
     empty. Never raises for what is in `candles`: whatever is wrong there is a Defect.
     """
     try:
         expected = expected_open_times(calendar, timeframe, start, end)
     except ValueError as error:
         return [Defect("calendar", "error", (), f"{symbol} {timeframe} calendar: {error}.")]
+    due = expected[close_times(expected, timeframe) <= end]
     if not len(candles.index):
-        return [_empty(symbol, timeframe, start, end, len(expected))] if len(expected) else []
+        return [_empty(symbol, timeframe, start, end, len(due))] if len(due) else []
     defects = _schema_defects(candles, f"{symbol} {timeframe}")
     if any(d.rule == "schema" for d in defects):
         return defects
@@ -64,6 +66,7 @@ def assess(
         end=end,
         limits=limits,
         expected=expected,
+        due=due,
         stamps=pd.DatetimeIndex(candles.index).dropna(),
         history=pd.concat([before, bars[bars.index >= start]]),
         first=len(before),
@@ -85,7 +88,7 @@ def _computable(candles: pd.DataFrame) -> pd.DataFrame:
     sound = np.isfinite(values).all(axis=1) & (values[:, : len(PRICES)] > 0).all(axis=1) & candles.index.notna()
     if sound.all() and candles.index.is_monotonic_increasing and candles.index.is_unique:
         return candles
-    rows = candles[sound].sort_index()
+    rows = candles[sound].sort_index(kind="stable")
     return rows[~rows.index.duplicated()]
 
 

@@ -27,8 +27,9 @@ def revised(symbol: str, known: pd.DataFrame, fetched: pd.DataFrame) -> list[Def
     old, new = known.loc[bar, list(PRICES)], fetched.loc[[bar], list(PRICES)].iloc[0]
     if ((new / old - 1).abs() <= TOLERANCE).all():
         return []
+    price = (new / old - 1).abs().idxmax()
     message = (
-        f"{symbol} bar {bar}: revised_history: close was {old['close']:g}, the source now says {new['close']:g}; "
+        f"{symbol} bar {bar}: revised_history: {price} was {old[price]:g}, the source now says {new[price]:g}; "
         "re-materialise candles and features from the first month on with config refetch: true"
     )
     return [Defect("revised_history", "error", (bar,), message)]

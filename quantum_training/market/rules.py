@@ -45,6 +45,7 @@ class Window:
     end: pd.Timestamp
     limits: QualityLimits
     expected: pd.DatetimeIndex  # bar starts that the calendar expects in [start, end)
+    due: pd.DatetimeIndex  # those whose bars have closed by `end`
     stamps: pd.DatetimeIndex  # bar starts as they came
     history: pd.DataFrame  # bars that can be computed with, in order, those before the window first
     first: int  # position in `history` of the window's first bar
@@ -103,14 +104,14 @@ def missing_bars(w: Window) -> Iterator[Defect]:
     The budget is a share of 30 days also for a shorter window: the month in progress must not be refused for an outage
     that the whole month may have. Before the first bar ever, a market may not have been listed: a warning.
     """
-    missing = ~w.expected.isin(w.stamps)
+    missing = ~w.due.isin(w.stamps)
     if w.first == 0:
         unlisted = int(np.argmin(missing)) if not missing.all() else 0
         if unlisted:
             yield w.defect(
                 "late_start",
-                w.expected[:unlisted],
-                f"history begins at {stamp(w.expected[unlisted])}",
+                w.due[:unlisted],
+                f"history begins at {stamp(w.due[unlisted])}",
                 "Expected if it was listed then; else reload the earlier bars",
                 "warning",
             )
@@ -119,7 +120,7 @@ def missing_bars(w: Window) -> Iterator[Defect]:
     if not count:
         return
     month, in_a_row = periods_per_year(w.calendar, w.timeframe) * 30 / 365, w.limits.max_missing_hours
-    budget = int(w.limits.max_missing_share * max(month, len(w.expected)))
+    budget = int(w.limits.max_missing_share * max(month, len(w.due)))
     at = np.flatnonzero(missing)
     runs = np.split(at, np.flatnonzero(np.diff(at) > 1) + 1)
     longest = max(map(len, runs))
@@ -127,8 +128,8 @@ def missing_bars(w: Window) -> Iterator[Defect]:
     over = count > budget or hours > in_a_row
     yield w.defect(
         "missing_bars",
-        w.expected[missing],
-        f"missing of {len(w.expected)} expected in {len(runs)} run(s), the longest {longest} bars or {hours:g} h; "
+        w.due[missing],
+        f"missing of {len(w.due)} expected in {len(runs)} run(s), the longest {longest} bars or {hours:g} h; "
         f"tolerated are {budget} bars (max_missing_share), {in_a_row:g} h in a row (max_missing_hours)",
         "Reload the window; if the market was really closed, correct its calendar or raise the limit",
         "error" if over else "warning",

@@ -37,10 +37,13 @@ class Booster(Model):
     def fit(cls, window: Window, params: Mapping[str, Any], sizing: Sizing, seed: int, progress: Progress) -> Self:
         """Find the number of rounds on the newest purged slice, then refit on the whole window with that number.
 
-        `params` go to the library; `max_rounds` bounds the search. Runs on one thread.
+        `params` go to the library; `max_rounds` bounds the search. Runs on one thread. ValueError names a parameter
+        that is unknown or not the recipe's to set.
         """
         own = dict(params)
         max_rounds = int(own.pop("max_rounds", MAX_ROUNDS))
+        if max_rounds < 1:
+            raise ValueError(f"max_rounds is {max_rounds}; it must be at least 1")
         rounds, loss = cls._search(window, own, seed, max_rounds)
         progress(f"early stopping: {rounds} of {max_rounds} rounds, validation log loss {loss:.5f}")
         core = cls._train(window.full_x, window.full_y, window.columns, own, seed, rounds)

@@ -23,8 +23,8 @@ Progress = Callable[[str], None]
 class Model(ABC):
     """A trained model: target positions from features. Artefacts are plain data; nothing is unpickled.
 
-    Attributes: `packages`, the distributions that loading it needs; `columns`, the features it reads, in order; `report`, what the fit measured (JSON-able);
-    `importance`, weight per feature (empty where the algorithm has none).
+    Attributes: `packages`, the distributions that loading it needs; `columns`, the features it reads, in order;
+    `report`, what the fit measured (JSON-able); `importance`, weight per feature (empty where the algorithm has none).
     """
 
     packages: ClassVar[tuple[str, ...]] = ()
@@ -39,7 +39,7 @@ class Model(ABC):
 
     @abstractmethod
     def positions(self, features: pd.DataFrame) -> pd.Series:
-        """Target position decided at each row's close, in [0, 1], indexed like `features`; NaN where a feature is NaN."""
+        """Target position in [0, 1] decided at each row's close, indexed like `features`; NaN where a feature is."""
 
     @abstractmethod
     def save(self, folder: Path) -> None:

@@ -13,9 +13,31 @@ if TYPE_CHECKING:
     from quantum_training.features.windows import Window
 
 
+_FIXED = {
+    "objective": "binary",
+    "metric": "binary_logloss",
+    "num_threads": 1,
+    "verbosity": -1,
+    "deterministic": True,
+    "force_row_wise": True,
+}
+_OURS = {*_FIXED, "seed", "force_col_wise", "num_iterations", "early_stopping_round"}
+
+
 def _params(params: dict[str, Any], seed: int) -> dict[str, Any]:
-    fixed = {"objective": "binary", "metric": "binary_logloss", "num_threads": 1, "verbosity": -1}
-    return {**params, **fixed, "seed": seed, "deterministic": True, "force_row_wise": True}
+    return {**params, **_FIXED, "seed": seed}
+
+
+def _check(params: dict[str, Any]) -> None:
+    """ValueError for a parameter that LightGBM, which only warns, does not know, or that is not the recipe's to set."""
+    from lightgbm.basic import _ConfigAliases  # the library's own table of names; there is no public way to it
+
+    table = _ConfigAliases._get_all_param_aliases()
+    names = {alias: name for name, aliases in table.items() for alias in (name, *aliases)}
+    if unknown := [name for name in params if name not in names]:
+        raise ValueError(f"lightgbm has no parameter {', '.join(unknown)}; correct the recipe's params")
+    if ours := [name for name in params if names[name] in _OURS]:
+        raise ValueError(f"lightgbm: {', '.join(ours)} is set by the recipe family; remove it from the recipe's params")
 
 
 class Model(Booster):
@@ -27,6 +49,7 @@ class Model(Booster):
     def _search(cls, window: Window, params: dict[str, Any], seed: int, max_rounds: int) -> tuple[int, float]:
         import lightgbm
 
+        _check(params)
         own = _params(params, seed)
         train = lightgbm.Dataset(window.train_x, window.train_y, feature_name=list(window.columns), params=own)
         valid = lightgbm.Dataset(window.valid_x, window.valid_y, reference=train, params=own)

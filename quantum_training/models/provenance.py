@@ -24,8 +24,8 @@ def code_hash(algorithm_name: str) -> str:
     files = {Path(inspect.getfile(base)) for base in bases} | {Path(quantum_training.models.sizing.__file__)}
     files |= set(Path(quantum_training.features.__file__).parent.glob("*.py"))
     digest = hashlib.sha256()
-    for path in sorted(files, key=lambda p: p.name):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    for name, source in sorted((path.name, path.read_bytes()) for path in files):  # no folder: it differs by machine
+        digest.update(name.encode() + b"\0" + source)
     for package in cls.packages:
         digest.update(f"{package}=={version(package)}".encode())
     return digest.hexdigest()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +15,12 @@ if TYPE_CHECKING:
     from quantum_training.features.windows import Window
 
 
+_FIXED = {"objective": "binary:logistic", "eval_metric": "logloss", "tree_method": "hist", "nthread": 1}
+_OURS = {*_FIXED, "n_jobs", "seed", "random_state", "verbosity", "validate_parameters"}
+
+
 def _params(params: dict[str, Any], seed: int) -> dict[str, Any]:
-    fixed = {"objective": "binary:logistic", "eval_metric": "logloss", "tree_method": "hist", "nthread": 1, "verbosity": 0}
-    return {**params, **fixed, "seed": seed, "validate_parameters": True}
+    return {**params, **_FIXED, "seed": seed, "verbosity": 0}
 
 
 class Model(Booster):
@@ -27,12 +32,23 @@ class Model(Booster):
     def _search(cls, window: Window, params: dict[str, Any], seed: int, max_rounds: int) -> tuple[int, float]:
         import xgboost
 
+        if ours := _OURS & params.keys():
+            raise ValueError(
+                f"xgboost: {', '.join(sorted(ours))} is set by the recipe family; remove it from the recipe's params"
+            )
         names = list(window.columns)
         train = xgboost.DMatrix(window.train_x, window.train_y, feature_names=names, nthread=1)
         valid = xgboost.DMatrix(window.valid_x, window.valid_y, feature_names=names, nthread=1)
-        found = xgboost.train(
-            _params(params, seed), train, max_rounds, [(valid, "valid")], early_stopping_rounds=PATIENCE, verbose_eval=False
-        )
+        own = {**_params(params, seed), "verbosity": 1, "validate_parameters": True}
+        with warnings.catch_warnings(record=True) as caught:  # an unknown parameter is only warned of
+            warnings.simplefilter("always")
+            found = xgboost.train(
+                own, train, max_rounds, evals=[(valid, "valid")], early_stopping_rounds=PATIENCE, verbose_eval=False
+            )
+        for message in (str(w.message) for w in caught):
+            if "are not used" in message:
+                unknown = ", ".join(re.findall(r'"(.+?)"', message))
+                raise ValueError(f"xgboost has no use for parameter {unknown}; correct the recipe's params")
         return found.best_iteration + 1, float(found.best_score)
 
     @classmethod

@@ -4,10 +4,12 @@ One experiment and one registered model per symbol, one MLflow run per version. 
 tag, the identity of what it was made from; MLflow's number depends on the order of training and is only shown.
 """
 
+import fcntl
 import logging
 import os
 import tempfile
 from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +21,7 @@ from quantum_training.models.contract import Model, load_model, save_model
 from quantum_training.settings import under_dagster_home
 
 CODE = Path(__file__).with_name("pyfunc_model.py")
+SQLITE = "sqlite:///"
 
 
 class RegistryError(RuntimeError):
@@ -45,7 +48,9 @@ class ModelRegistry(dg.ConfigurableResource):
         if not found:
             return None
         oldest = min(found, key=lambda v: int(v.version))
-        return RegisteredVersion(int(oldest.version), oldest.run_id, self._client().get_run(oldest.run_id).info.experiment_id)
+        return RegisteredVersion(
+            int(oldest.version), oldest.run_id, self._client().get_run(oldest.run_id).info.experiment_id
+        )
 
     def register(
         self,
@@ -69,7 +74,9 @@ class ModelRegistry(dg.ConfigurableResource):
 
         client = self._client()
         experiment = self._experiment(symbol)
-        for dead in client.search_runs([experiment], f"tags.model_id = '{tags['model_id']}' and attributes.status = 'RUNNING'"):
+        for dead in client.search_runs(
+            [experiment], f"tags.model_id = '{tags['model_id']}' and attributes.status = 'RUNNING'"
+        ):
             client.set_terminated(dead.info.run_id, "KILLED")
         start = int(started.timestamp() * 1000)
         run = client.create_run(experiment, start, dict(tags), run_name=f"{tags['recipe']} {tags['as_of'][:10]}")
@@ -92,7 +99,9 @@ class ModelRegistry(dg.ConfigurableResource):
             )
             copy = mlflow.pyfunc.load_model(info.model_uri).unwrap_python_model().model
             if not copy.positions(example).equals(positions):
-                raise RegistryError(f"{symbol}: version {tags['model_id']} decides otherwise once loaded back; not registered")
+                raise RegistryError(
+                    f"{symbol}: version {tags['model_id']} decides otherwise once loaded back; not registered"
+                )
             name = self._registered_model(symbol)
             registered = client.create_model_version(
                 name, info.model_uri, run.info.run_id, tags={**tags, "artifact_hash": digest}, model_id=info.model_id
@@ -106,23 +115,30 @@ class ModelRegistry(dg.ConfigurableResource):
         found = self.find(symbol, model_id)
         if found is None:
             raise RegistryError(
-                f"{symbol}: version {model_id} is recorded but not in MLflow; re-materialise the model's partition to train it again"
+                f"{symbol}: version {model_id} is recorded but not in MLflow; "
+                "re-materialise the model's partition to train it again"
             )
         folder = Path(mlflow.artifacts.download_artifacts(f"models:/{symbol}/{found.number}"))
         return load_model(folder / "artifacts" / "model")
 
     def set_aliases(self, symbol: str, aliases: Mapping[str, str | None]) -> None:
-        """Point each alias at the version with the given model_id; None removes the alias. Does nothing twice."""
+        """Point each alias at the version with the given model_id; None removes the alias. Does nothing twice.
+
+        RegistryError where a version is not in MLflow; no alias has moved then.
+        """
         client = self._client()
-        registered = client.search_registered_models(f"name = '{symbol}'")
-        current = registered[0].aliases if registered else {}
+        current = self.aliases(symbol)
+        found = {alias: self.find(symbol, model_id) if model_id else None for alias, model_id in aliases.items()}
         for alias, model_id in aliases.items():
-            found = self.find(symbol, model_id) if model_id else None
-            if model_id and found is None:
-                raise RegistryError(f"{symbol}: alias {alias} needs version {model_id}, which is not in MLflow")
-            if found and str(current.get(alias)) != str(found.number):
-                client.set_registered_model_alias(symbol, alias, str(found.number))
-            elif found is None and alias in current:
+            if model_id and found[alias] is None:
+                raise RegistryError(
+                    f"{symbol}: alias {alias} needs version {model_id}, which is not in MLflow; "
+                    "re-materialise the partition of the model that recorded it"
+                )
+        for alias, target in found.items():
+            if target and current.get(alias) != target.number:
+                client.set_registered_model_alias(symbol, alias, str(target.number))
+            elif target is None and alias in current:
                 client.delete_registered_model_alias(symbol, alias)
 
     def aliases(self, symbol: str) -> dict[str, int]:
@@ -135,29 +151,36 @@ class ModelRegistry(dg.ConfigurableResource):
         return f"{self.ui_url}/#/experiments/{found.experiment_id}/runs/{found.run_id}"
 
     def _client(self) -> Any:
-        os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
-        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-        for chatty in ("mlflow", "alembic"):
-            logging.getLogger(chatty).setLevel(logging.WARNING)
+        uri = self._uri()
+        _open(uri)
         import mlflow
 
-        uri = self.tracking_uri
-        if not uri:
-            Path(under_dagster_home("mlflow")).mkdir(parents=True, exist_ok=True)
-            uri = f"sqlite:///{under_dagster_home('mlflow')}/mlflow.db"
         if mlflow.get_tracking_uri() != uri:
             mlflow.set_tracking_uri(uri)
         return mlflow.MlflowClient(uri)
+
+    def _uri(self) -> str:
+        return self.tracking_uri or f"{SQLITE}{under_dagster_home('mlflow')}/mlflow.db"
+
+    def _artifacts(self, symbol: str) -> str | None:
+        """Where a symbol's artefacts go: beside a SQLite file; None where an MLflow server says it.
+
+        Never left to MLflow for a bare database: it would take the working directory.
+        """
+        uri = self._uri()
+        if uri.startswith(("http://", "https://")):
+            return None
+        home = _sqlite_file(uri).parent if uri.startswith(SQLITE) else Path(under_dagster_home("mlflow"))
+        return (home / "artifacts" / symbol).as_uri()
 
     def _experiment(self, symbol: str) -> str:
         from mlflow.exceptions import MlflowException
 
         client = self._client()
-        location = None if self.tracking_uri else Path(under_dagster_home("mlflow"), "artifacts", symbol).as_uri()
         found = client.get_experiment_by_name(symbol)
         if found is None:
             try:
-                return client.create_experiment(symbol, artifact_location=location)
+                return client.create_experiment(symbol, artifact_location=self._artifacts(symbol))
             except MlflowException:
                 found = client.get_experiment_by_name(symbol)
                 if found is None:
@@ -174,6 +197,31 @@ class ModelRegistry(dg.ConfigurableResource):
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
         return symbol
+
+
+@cache
+def _open(uri: str) -> None:
+    """Prepare MLflow, once per process. Of several processes that meet a new SQLite file one makes the tables and the
+    others wait: MLflow itself lets all of them try, and all but one fail."""
+    os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    for chatty in ("mlflow", "alembic"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    import mlflow
+
+    if not uri.startswith(SQLITE):
+        return
+    file = _sqlite_file(uri)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.with_name(f".{file.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        client = mlflow.MlflowClient(uri)
+        client.search_experiments(max_results=1)
+        client.search_registered_models(max_results=1)
+
+
+def _sqlite_file(uri: str) -> Path:
+    return Path(uri.removeprefix(SQLITE).partition("?")[0]).absolute()
 
 
 def _signature(columns: tuple[str, ...]) -> Any:

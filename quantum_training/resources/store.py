@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import dagster as dg
 import fsspec
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -40,13 +41,14 @@ class Written(NamedTuple):
 def content_hash(frame: pd.DataFrame) -> str:
     """SHA-256 over column names, dtypes, index and values of a frame; independent of the file format."""
     digest = hashlib.sha256(json.dumps([(str(c), str(t)) for c, t in frame.dtypes.items()]).encode())
-    for values in (frame.index, *(frame[c] for c in frame.columns)):
+    parts: list[pd.Index | pd.Series] = [frame.index, *(frame[c] for c in frame.columns)]
+    for values in parts:
         if pd.api.types.is_datetime64_any_dtype(values.dtype):
-            digest.update(pd.DatetimeIndex(values).asi8.tobytes())
-        elif pd.api.types.is_numeric_dtype(values.dtype):
+            digest.update(pd.DatetimeIndex(values).as_unit("ns").asi8.tobytes())
+        elif isinstance(values.dtype, np.dtype) and values.dtype.kind in "biuf":
             digest.update(values.to_numpy().tobytes())
         else:
-            digest.update("\0".join(values.astype(str)).encode())
+            digest.update(json.dumps(values.tolist(), default=str).encode())
     return digest.hexdigest()
 
 
@@ -69,18 +71,29 @@ class Store(dg.ConfigurableResource):
 
     def write_record(self, asset: str, symbol: str, period: str, record: Mapping[str, Any]) -> Written:
         """Store a JSON object. ValueError where it holds NaN or infinity."""
-        data = json.dumps(record, indent=1, sort_keys=True, allow_nan=False).encode() + b"\n"
+        try:
+            data = json.dumps(record, indent=1, sort_keys=True, allow_nan=False).encode() + b"\n"
+        except ValueError as error:
+            raise ValueError(
+                f"{asset} {symbol}|{period}: the record holds NaN or infinity; give None and its reason instead"
+            ) from error
         return self._publish(self._path(asset, symbol, period, "json"), data, hashlib.sha256(data).hexdigest())
 
     def read_frames(self, asset: str, symbol: str, first: str, last: str) -> pd.DataFrame:
         """One frame, in the order of periods, of the stored periods from `first` to `last`, both included.
 
-        StoreError where none is stored.
+        The caller may change it. StoreError where none is stored, or two periods have different columns.
         """
         periods = [p for p in self.periods(asset, symbol) if first <= p <= last]
         if not periods:
             raise StoreError(f"{symbol}: no {asset} stored from {first} to {last}; materialise {asset} first")
         tables = [self._table(asset, symbol, period) for period in periods]
+        for period, table in zip(periods, tables, strict=True):
+            if not table.schema.equals(tables[0].schema):
+                raise StoreError(
+                    f"{symbol}: {asset} of {period} has other columns or types than {periods[0]}; "
+                    "re-materialise the older of them"
+                )
         pandas = {b"pandas": tables[0].schema.metadata[b"pandas"]}
         return pa.concat_tables([table.replace_schema_metadata(pandas) for table in tables]).to_pandas()
 
@@ -89,7 +102,7 @@ class Store(dg.ConfigurableResource):
         return self.read_frames(asset, symbol, period, period)
 
     def attributes(self, asset: str, symbol: str, period: str) -> dict[str, str]:
-        """What was stored beside a frame: content_hash, layout_version and the writer's own; empty where no frame is."""
+        """What was stored beside a frame: content_hash, layout_version, the writer's own; empty where no frame is."""
         try:
             metadata = self._table(asset, symbol, period).schema.metadata
         except FileNotFoundError:
@@ -125,11 +138,17 @@ class Store(dg.ConfigurableResource):
         version = (table.schema.metadata or {}).get(b"layout_version", b"none").decode()
         if version != LAYOUT_VERSION:
             raise StoreError(
-                f"{path}: layout version {version}, this code reads {LAYOUT_VERSION}; re-materialise {asset} {symbol}|{period}"
+                f"{path}: layout version {version}, this code reads {LAYOUT_VERSION}; "
+                f"re-materialise {asset} {symbol}|{period}"
             )
         return table
 
     def _path(self, asset: str, symbol: str, period: str, suffix: str) -> tuple[fsspec.AbstractFileSystem, str]:
+        for part in (asset, symbol, period):
+            if part.startswith(".") or "/" in part or "\\" in part:
+                raise ValueError(
+                    f"{part!r} is no name in the store: no slash, no dot at the start (asset, symbol and period)"
+                )
         filesystem, base = fsspec.core.url_to_fs(self.root or under_dagster_home("store"))
         return filesystem, f"{base}/{asset}/{symbol}/{period}.{suffix}"
 

@@ -16,13 +16,17 @@ Verdict = Literal["PROMOTE", "CONTINUE", "INSUFFICIENT"]
 
 
 class Judgement(BaseModel):
-    """What a rule says of one challenger, with the numbers it used. `margin` ranks challengers that may take over."""
+    """What a rule says of one challenger, with the numbers it used. `margin` ranks challengers that may take over.
+
+    `bars` were traded by both, `unpaired_bars` of the same weeks by one of them only, or by none.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     verdict: Verdict
     reason: str
     bars: int
+    unpaired_bars: int = 0
     sharpe: float | None
     incumbent_sharpe: float | None
     margin: float | None
@@ -31,7 +35,9 @@ class Judgement(BaseModel):
 class PromotionRule(Protocol):
     """Judges a challenger on bars that both it and the incumbent traded."""
 
-    window_weeks: int
+    @property
+    def window_weeks(self) -> int:
+        """Trailing weeks of shadow scores that count as evidence."""
 
     def judge(self, challenger: np.ndarray, incumbent: np.ndarray, periods: float) -> Judgement:
         """`challenger` and `incumbent`: net returns of the same bars, shape (bars,); an incumbent of zeros is flat."""
@@ -48,7 +54,9 @@ class ImprovementRule(BaseModel):
 
     rule: Literal["improvement"] = "improvement"
     min_predictions: int = Field(100, ge=2, description="Paired bars needed before anything is decided.")
-    min_improvement: float = Field(0.02, ge=0, le=10, description="Needed gain in the annualised Sharpe ratio, 0.02 = 2 %.")
+    min_improvement: float = Field(
+        0.02, ge=0, le=10, description="Needed gain in the annualised Sharpe ratio, 0.02 = 2 %."
+    )
     window_weeks: int = Field(26, ge=1, le=520, description="Trailing weeks of shadow scores that count as evidence.")
 
     def judge(self, challenger: np.ndarray, incumbent: np.ndarray, periods: float) -> Judgement:

@@ -20,7 +20,7 @@ def decide(name: str, candles: pd.DataFrame, seed: str) -> pd.Series:
     if name == "ma_crossover":
         return ma_crossover(candles["close"])
     if name == "random":
-        return random_trader(candles.index, seed)
+        return random_trader(pd.DatetimeIndex(candles.index), seed)
     raise ValueError(f"unknown baseline {name!r}; known: {', '.join(BASELINES)}")
 
 

@@ -56,7 +56,12 @@ def sharpe_interval(net: np.ndarray, periods: float) -> dict[str, Any]:
     per_bar = value / np.sqrt(periods)
     variance = 1 - skew(net) * per_bar + (kurtosis(net, fisher=False) - 1) / 4 * per_bar**2
     half = norm.ppf(0.5 + CONFIDENCE / 2) * np.sqrt(max(variance, 0.0) / (len(net) - 1) * periods)
-    return {"sharpe": value, "sharpe_low": value - float(half), "sharpe_high": value + float(half), "sharpe_reason": None}
+    return {
+        "sharpe": value,
+        "sharpe_low": value - float(half),
+        "sharpe_high": value + float(half),
+        "sharpe_reason": None,
+    }
 
 
 def max_drawdown(net: np.ndarray) -> float:
@@ -75,6 +80,6 @@ def trade_returns(net: np.ndarray, position: np.ndarray) -> np.ndarray:
     number = np.cumsum((before == 0) & (position > 0))
     if not held.any():
         return np.empty(0)
-    totals = np.zeros(number.max() + 1)
-    np.add.at(totals, number[held], np.log1p(net[held]))
-    return np.expm1(totals[1:])
+    growth = np.ones(number.max() + 1)
+    np.multiply.at(growth, number[held], 1 + net[held])  # no logarithm: a total loss is a number too
+    return growth[1:] - 1

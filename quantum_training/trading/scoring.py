@@ -1,4 +1,4 @@
-"""Shadow scores: what each strategy would have earned on bars that its model had never seen. No model is loaded here."""
+"""Shadow scores: what each strategy would have earned on bars its model had never seen. No model is loaded here."""
 
 from __future__ import annotations
 
@@ -36,18 +36,19 @@ def score(candles: pd.DataFrame, start: pd.Timestamp, strategies: Mapping[str, D
 
     candles: bars up to the end of the scored week with at least one before `start`. Decisions are indexed by the bar
     that FILLS them. The week is entered with the position decided for the bar before it, so that a position held over
-    the weekend pays no cost and no earlier score has to be read. A missing decision counts as flat; its `target` stays NaN.
+    the weekend pays no cost and no earlier score has to be read. A missing decision counts as flat; its `target` stays
+    NaN.
 
     Returns rows by (strategy, open_time): index open_time; columns strategy, model_id and those of simulator.simulate.
     """
     week = candles.loc[start:]
-    before = candles.index[candles.index < start][-1]
+    before = candles[candles.index < start].iloc[-1]
     frames = []
     for name, decisions in strategies.items():
         target = decisions.position.reindex(week.index)
-        held = decisions.position.get(before, np.nan)
+        held = decisions.position.get(before.name, np.nan)
         held = 0.0 if np.isnan(held) else float(held)
-        frame = simulate(week, target.fillna(0.0), rate, held, float(candles.at[before, "close"]))
+        frame = simulate(week, target.fillna(0.0), rate, held, float(before["close"]))
         frame["target"] = target
         frame.insert(0, "strategy", name)
         frame.insert(1, "model_id", decisions.model_id.reindex(week.index).fillna(""))
@@ -58,4 +59,4 @@ def score(candles: pd.DataFrame, start: pd.Timestamp, strategies: Mapping[str, D
 def by_strategy(scores: pd.DataFrame, column: str) -> pd.DataFrame:
     """One column of a score record as open_time x strategy; bars without a decision are NaN."""
     decided = scores[scores["target"].notna()]
-    return decided.pivot(columns="strategy", values=column).sort_index()
+    return decided.pivot(columns="strategy", values=column).sort_index()  # noqa: PD010 - it refuses a bar that is there twice

@@ -11,7 +11,9 @@ import pandas as pd
 COLUMNS = ("target", "fill_price", "position", "cost", "gross_return", "net_return")
 
 
-def simulate(candles: pd.DataFrame, target: pd.Series, rate: float, held: float = 0.0, entry: float | None = None) -> pd.DataFrame:
+def simulate(
+    candles: pd.DataFrame, target: pd.Series, rate: float, held: float = 0.0, entry: float | None = None
+) -> pd.DataFrame:
     """Trade `target` over `candles` and account for every bar.
 
     candles: open and close per bar, positive. target: share of equity in [0, 1] that each bar of the same index
@@ -28,12 +30,16 @@ def simulate(candles: pd.DataFrame, target: pd.Series, rate: float, held: float 
     """
     prices = candles[["open", "close"]].to_numpy("float64")
     wanted = target.to_numpy("float64")
-    if len(wanted) != len(prices):
-        raise ValueError(f"{len(wanted)} targets for {len(prices)} bars; give one target per bar")
-    _require((prices > 0).all(axis=1) & np.isfinite(prices).all(axis=1), candles.index, "price is not positive and finite")
+    if not target.index.equals(candles.index):
+        raise ValueError(f"{len(wanted)} targets do not belong to the {len(prices)} bars; give one target per bar")
+    _require(
+        (prices > 0).all(axis=1) & np.isfinite(prices).all(axis=1), candles.index, "price is not positive and finite"
+    )
     _require((wanted >= 0) & (wanted <= 1), candles.index, "target is outside [0, 1]")
-    if held and entry is None:
-        raise ValueError("a position held at the start needs its price `entry`")
+    if held and not (0 <= held <= 1 and entry and entry > 0):
+        raise ValueError(
+            f"a position held at the start is a share in [0, 1] with a positive `entry`, not {held} at {entry}"
+        )
 
     rows = np.empty((len(prices), len(COLUMNS)))
     units, cash, current, equity = (held / entry if entry else 0.0), 1.0 - held, held, 1.0

@@ -124,10 +124,14 @@ def test_coinbase_misread_is_refused(coinbase, judge):
     assert judged(rightly) == set()
 
 
-def test_coinbase_outage_that_was_filled_is_a_stuck_feed(coinbase, months):
+def test_coinbase_rows_in_wrong_order_and_a_filled_outage_are_refused(coinbase, months):
+    """Oldest first, five hours of 2017-11-12 stand twice, shifted; 15 hours of 2018-08-10 repeat one price."""
     frame = coinbase(header=1).drop(columns="volume").rename(columns={"volume_btc": "volume"}).iloc[::-1]
     candles = as_candles(frame.set_index(pd.to_datetime(frame["date"], format="%Y-%m-%d %I-%p")))
-    assert found(months(candles, "1h", "24/7")) == [("2018-08", "stale", "2018-08-10 01:00")]
+    assert found(months(candles, "1h", "24/7")) == [
+        ("2017-11", "strictly_increasing", "2017-11-11 23:00"),
+        ("2018-08", "stale", "2018-08-10 01:00"),
+    ]
 
 
 def test_finrl_mixed_adjustment_is_refused(tickers, months):

@@ -18,15 +18,18 @@ from quantum_training.market.schema import COLUMNS, as_candles, empty_candles
 from quantum_training.market.timeframe import to_timedelta
 from quantum_training.resources.sources.base import CandleSource, SourceError, closed_between
 from quantum_training.resources.sources.paging import PagingError, Rows, fetch_pages
-from quantum_training.resources.sources.retry import TRANSIENT_STATUS, GaveUpError, Retries, describe, http_status
+from quantum_training.resources.sources.retry import (
+    LATER,
+    TRANSIENT_STATUS,
+    GarbageError,
+    GaveUpError,
+    Retries,
+    describe,
+    http_status,
+)
 
 T = TypeVar("T")
 MILLISECOND = pd.Timedelta(milliseconds=1)
-LATER = "Run the partition again later; raise source.timeout or source.retries if this comes often"
-
-
-class GarbageError(Exception):
-    """The exchange answered with success and something that is no answer."""
 
 
 class Source(CandleSource):
@@ -145,14 +148,15 @@ def _connect(exchange: str, options: str, timeout: float) -> Any:
 
 
 def _rows(client: Any, answer: Any) -> Rows:
-    """The answer as rows [Unix ms, o, h, l, c, v], sorted. GarbageError where it is none; single prices may be None."""
+    """The answer as rows [Unix ms, o, h, l, c, v]; values may be None. GarbageError, ValueError if it is not."""
     said = str(client.last_http_response)
     for row in answer:
         if not isinstance(row[0], int) or all(value is None for value in row[1:6]):
             raise GarbageError(f"an answer that is no list of candles: {' '.join(said.split())[:80]}")
     if not answer:
+        # No rows are an answer, no JSON is none.
         json.loads(said)
-    return sorted(answer, key=lambda row: row[0])
+    return answer
 
 
 def _milliseconds(time: pd.Timestamp) -> int:

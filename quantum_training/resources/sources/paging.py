@@ -14,7 +14,7 @@ class PagingError(Exception):
 
 
 class Ask(Protocol):
-    """One request: up to `bars` rows [stamp, ...], sorted, from `since` on, none after `until`: if all is well."""
+    """One request: up to `bars` rows [stamp, ...] from `since` on, none after `until`; in order, if all is well."""
 
     def __call__(self, since: int, bars: int, until: int | None = None) -> Rows: ...
 
@@ -43,7 +43,7 @@ def fetch_pages(ask: Ask, start: int, stop: int, step: int, limit: int, now: int
 
 def _page(ask: Ask, since: int, limit: int) -> Rows:
     """The rows of one answer that are not older than `since`: a server may repeat some of the page before."""
-    answer = ask(since, limit)
+    answer = _sorted(ask(since, limit))
     page = [row for row in answer if row[0] >= since]
     if not page and len(answer) >= limit:
         raise PagingError(
@@ -58,7 +58,7 @@ def _after_gap(ask: Ask, page: Rows, have: int, step: int, limit: int, now: int)
     The missing bars are asked for by themselves.
     """
     first = page[0][0]
-    probe = ask(have, min(limit, -(-(first - have) // step)), first - 1)
+    probe = _sorted(ask(have, min(limit, -(-(first - have) // step)), first - 1))
     inside = [row for row in probe if have <= row[0] < first]
     if inside and inside[0][0] == have:
         return inside
@@ -69,6 +69,10 @@ def _after_gap(ask: Ask, page: Rows, have: int, step: int, limit: int, now: int)
         # It also ignores `until`, and these are its newest bars: what one that ignores `since` always answers.
         raise PagingError(f"asked for bars from {_utc(have)} on it gives only its newest, from {_utc(first)} on")
     return page
+
+
+def _sorted(rows: Rows) -> Rows:
+    return sorted(rows, key=lambda row: row[0])
 
 
 def _utc(stamp: int) -> str:

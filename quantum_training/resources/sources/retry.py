@@ -15,7 +15,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from tenacity import RetryCallState, RetryError, Retrying, retry_if_exception, stop_after_attempt, wait_exponential
 
 T = TypeVar("T")
+LATER = "Run the partition again later; raise source.timeout or source.retries if this comes often"
 TRANSIENT_STATUS = frozenset({408, 418, 429, *range(500, 600)})
+
+
+class GarbageError(Exception):
+    """A server answered with success and something that is no answer."""
 
 
 class GaveUpError(Exception):

@@ -15,15 +15,18 @@ from pydantic import Field
 from quantum_training.market.schema import COLUMNS, PRICES, as_candles, empty_candles
 from quantum_training.market.timeframe import to_timedelta
 from quantum_training.resources.sources.base import CandleSource, SourceError, closed_between
-from quantum_training.resources.sources.retry import TRANSIENT_STATUS, GaveUpError, Retries, describe, http_status
+from quantum_training.resources.sources.retry import (
+    LATER,
+    TRANSIENT_STATUS,
+    GarbageError,
+    GaveUpError,
+    Retries,
+    describe,
+    http_status,
+)
 
 DAY = pd.Timedelta(days=1)
 INTERVALS = {to_timedelta(name): name for name in ("1m", "2m", "5m", "15m", "30m", "1h", "90m", "1d")}
-LATER = "Run the partition again later; raise source.timeout or source.retries if this comes often"
-
-
-class GarbageError(Exception):
-    """Yahoo answered with success and something that is no chart."""
 
 
 class Source(CandleSource):
@@ -87,7 +90,7 @@ class Source(CandleSource):
         except GaveUpError as error:
             raise self._error(symbol, f"no answer: {error}", LATER) from error
         except _UnfitError as error:
-            raise self._error(symbol, str(error), "Set source.adjust: false, or another timeframe") from error
+            raise self._error(symbol, *error.args) from error
         except (OSError, YFException) as error:
             remedy = "Check source.ticker and the range: intraday bars reach back 30 to 730 days"
             raise self._error(symbol, f"refused: {_reason(error)}", remedy) from error
@@ -97,7 +100,7 @@ class Source(CandleSource):
 
 
 class _UnfitError(Exception):
-    """Yahoo has the chart, but not in the form that is asked for. Asking again does not help."""
+    """Problem and remedy where Yahoo has the chart, but not in the form asked for: asking again does not help."""
 
 
 @lru_cache(maxsize=4)
@@ -152,7 +155,7 @@ def _candles(chart: dict[str, Any], step: pd.Timedelta, adjust: bool) -> pd.Data
     meta, indicators = chart["meta"], chart["indicators"]
     interval, zone = meta["dataGranularity"], meta["exchangeTimezoneName"]
     if interval not in (INTERVALS[step], "60m" if INTERVALS[step] == "1h" else None):
-        raise _UnfitError(f"asked for {INTERVALS[step]} bars Yahoo gives {interval} ones")
+        raise _UnfitError(f"asked for {INTERVALS[step]} bars Yahoo gives {interval} ones", "Set another timeframe")
     stamps = pd.to_datetime(chart.get("timestamp") or [], unit="s", utc=True)
     if stamps.empty:
         return empty_candles()
@@ -161,7 +164,7 @@ def _candles(chart: dict[str, Any], step: pd.Timedelta, adjust: bool) -> pd.Data
     bars = pd.DataFrame({name: quote[name] for name in COLUMNS}, index=stamps, dtype="float64")
     if adjust:
         if "adjclose" not in indicators:
-            raise _UnfitError(f"Yahoo has no {interval} prices adjusted for dividends")
+            raise _UnfitError(f"Yahoo has no {interval} prices adjusted for dividends", "Set source.adjust: false")
         ratio = np.array(indicators["adjclose"][0]["adjclose"], dtype="float64") / bars["close"]
         bars[list(PRICES)] = bars[list(PRICES)].mul(ratio, axis=0)
     nothing = bars[list(PRICES)].isna().all(axis=1) & ~(bars["volume"] > 0)

@@ -16,6 +16,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from quantum_training.market.schema import PRICES, as_candles
+from quantum_training.resources.sources import CandleSource, source_from
+
 HOUR_MS = 3_600_000
 
 
@@ -32,8 +35,9 @@ class Request:
 class Venue:
     """The server. `lies` maps a part of a path to an iterator: each request there takes the next lie, None is none.
 
-    A lie is a function of the true answer, or {"status": ..., "headers": ..., "body": ...}, or one of "hang" (longer
-    than the client waits), "cut" (the connection ends before the answer does), "half" (half of the JSON), "html".
+    A lie is a function of the true answer, or {"status": ..., "headers": ..., "body" or "text": ...}, or one of "hang"
+    (longer than the client waits), "cut" (the connection ends before the answer does), "half" (half of the JSON),
+    "html".
     """
 
     answer: Callable[[str, dict[str, str]], Any] = lambda path, query: {}
@@ -61,7 +65,9 @@ def handler_of(venue: Venue) -> type[BaseHTTPRequestHandler]:
                 venue.hang.wait(5)
                 return
             if isinstance(lie, dict):
-                self.reply(lie["status"], json.dumps(lie.get("body", {})).encode(), lie.get("headers", {}))
+                self.reply(
+                    lie["status"], lie.get("text", json.dumps(lie.get("body", {}))).encode(), lie.get("headers", {})
+                )
                 return
             body = json.dumps(lie(truth) if callable(lie) else truth).encode()
             if lie == "cut":
@@ -154,6 +160,21 @@ def aapl(candles_dir: Path) -> pd.DataFrame:
 
 
 @pytest.fixture
+def raw(aapl: pd.DataFrame) -> pd.DataFrame:
+    """AAPL as our candles: split-adjusted only."""
+    return as_candles(aapl.rename(columns=str.lower))
+
+
+@pytest.fixture
+def adjusted(aapl: pd.DataFrame, raw: pd.DataFrame) -> pd.DataFrame:
+    """The same, all four prices times the published ratio."""
+    out = raw.copy()
+    for price in PRICES:
+        out[price] *= (aapl["Adj Close"] / aapl["Close"]).to_numpy()
+    return out
+
+
+@pytest.fixture
 def yahoo(
     venue: Venue, aapl: pd.DataFrame, btc: pd.DataFrame, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Venue:
@@ -201,6 +222,26 @@ def yahoo(
 
     venue.answer = answer
     return venue
+
+
+@pytest.fixture
+def ccxt_source(binance: Venue) -> Callable[..., CandleSource]:
+    """Builds the ccxt source with these options, pointed at loopback by ccxt's own `urls`, with a short patience."""
+    api = {"urls": {"api": {"public": f"{binance.url}/api/v3"}}, "rateLimit": 1}
+    defaults = {"options": {**api, "options": {"fetchMarkets": {"types": ["spot"]}}}, "timeout": 0.5}
+    retries = {"attempts": 4, "first_wait": 0.01, "max_wait": 2}
+    return lambda **options: source_from(
+        {"kind": "ccxt", "market": "BTC/USDT", "retries": retries, **defaults, **options}
+    )
+
+
+@pytest.fixture
+def yahoo_source(yahoo: Venue) -> Callable[..., CandleSource]:
+    """Builds the yfinance source with these options and a short patience."""
+    retries = {"attempts": 4, "first_wait": 0.01, "max_wait": 2}
+    return lambda **options: source_from(
+        {"kind": "yfinance", "ticker": "AAPL", "timeout": 0.5, "retries": retries, **options}
+    )
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ class Server:
     cap: int = 1000
     windowed: bool = False
     knows_until: bool = True
+    backwards: bool = False
     lies: list[str] = field(default_factory=list)
     asked: list[tuple[int, int, int | None]] = field(default_factory=list)
 
@@ -35,7 +36,7 @@ class Server:
             stamps = [t for t in stamps if t <= until]
         if self.windowed:
             stamps = [t for t in stamps if t < since + count * STEP]
-        return [[t] for t in stamps[:count]]
+        return [[t] for t in stamps[:count]][:: -1 if self.backwards else 1]
 
 
 def run(ask, start=0, stop=NOW, limit=10):
@@ -55,13 +56,14 @@ histories = st.lists(st.tuples(st.integers(1, 40), st.integers(1, 60)), min_size
     limit=st.integers(2, 25),
     cap=st.integers(2, 30),
     windowed=st.booleans(),
+    backwards=st.booleans(),
     start=st.integers(0, 100).map(lambda k: k * STEP),
     length=st.integers(1, 300).map(lambda k: k * STEP),
 )
-def test_the_whole_history_is_found_whatever_its_gaps(bars, limit, cap, windowed, start, length):
+def test_the_whole_history_is_found_whatever_its_gaps(bars, limit, cap, windowed, backwards, start, length):
     # A window of time that is shorter than the one asked for is what a venue's own limit tells the caller.
     cap = limit if windowed else cap
-    server = Server([t for t in bars if t < NOW], cap, windowed)
+    server = Server([t for t in bars if t < NOW], cap, windowed, backwards=backwards)
     stop = min(start + length, NOW)
     wanted = [t for t in server.bars if start <= t < stop]
     assert [t for t in run(server, start, stop, limit) if t < stop] == wanted

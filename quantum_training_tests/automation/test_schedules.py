@@ -1,0 +1,197 @@
+"""Both schedules: what a tick asks for at which hour, and that what it asks for is enough for the weekly run."""
+
+from itertools import chain
+
+import dagster as dg
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from quantum_training.definitions import build_defs
+from quantum_training.market.calendars import expected_open_times
+from quantum_training.partitions import RANGE_TAGS, build_partitions, run_keys
+from quantum_training.resources.sources.sample import Source as Sample
+from quantum_training.settings import load_settings
+
+DEFAULTS = load_settings()
+
+
+class LiveSample(Sample):
+    """The sample as a live market would have given it at the time `clock`."""
+
+    clock: pd.Timestamp
+    model_config = {"arbitrary_types_allowed": True}
+
+    def fetch(self, symbol, timeframe, start, end, now):
+        return super().fetch(symbol, timeframe, start, end, self.clock)
+
+    def available_until(self, symbol, timeframe, now):
+        return self.clock
+
+
+def tick(definitions, name, time):
+    """The run requests of one tick, resolved against the partitions as the daemon resolves them."""
+    schedule = definitions.resolve_schedule_def(name)
+    time = pd.Timestamp(time, tz="UTC").to_pydatetime()
+    repository = definitions.get_repository_def()
+    with (
+        dg.DagsterInstance.ephemeral() as instance,
+        dg.build_schedule_context(instance, time, repository_def=repository) as context,
+    ):
+        return schedule.evaluate_tick(context)
+
+
+def asked(grid, data):
+    """The partitions of each requested run, as the assets of that run will read them."""
+    return [[str(k) for k in run_keys(grid, request.tags)] for request in data.run_requests]
+
+
+@pytest.fixture(scope="module")
+def defaults():
+    return build_defs(DEFAULTS), build_partitions(list(DEFAULTS.symbols), DEFAULTS.start.isoformat())
+
+
+@pytest.mark.parametrize(
+    ("time", "week"),
+    [
+        ("2024-01-08 02:00", "2024-01-08"),
+        ("2024-01-08 00:00", "2024-01-08"),
+        ("2024-01-10 15:00", "2024-01-08"),
+        ("2024-01-14 23:59", "2024-01-08"),
+        ("2024-07-01 02:00", "2024-07-01"),
+        ("2024-02-01 02:00", "2024-01-29"),
+        ("2023-01-01 02:00", "2022-12-26"),
+    ],
+)
+def test_weekly_tick_asks_every_symbol_for_the_week_in_progress(defaults, time, week):
+    definitions, grids = defaults
+    data = tick(definitions, "weekly_cycle_schedule", time)
+    assert asked(grids.week, data) == [[f"SP500|{week}"], [f"NASDAQ|{week}"]]
+    first = data.run_requests[0]
+    assert first.tags["symbol"] == "SP500"
+    assert first.tags["dagster/partition/symbol"] == "SP500"
+    assert first.tags["dagster/partition/week"] == week
+
+
+@pytest.mark.parametrize(
+    ("time", "months"),
+    [
+        ("2024-03-20 00:30", ["2024-03-01"]),
+        ("2024-03-31 00:30", ["2024-03-01"]),
+        ("2024-04-01 00:30", ["2024-03-01"]),
+        ("2024-04-02 00:30", ["2024-03-01", "2024-04-01"]),
+        ("2024-04-07 23:30", ["2024-03-01", "2024-04-01"]),
+        ("2024-04-08 00:30", ["2024-04-01"]),
+        ("2024-01-01 00:30", ["2023-12-01"]),
+        ("2024-01-02 00:30", ["2023-12-01", "2024-01-01"]),
+    ],
+)
+def test_market_data_tick_asks_for_yesterdays_month_and_early_in_a_month_for_the_one_before(defaults, time, months):
+    definitions, grids = defaults
+    data = tick(definitions, "market_data_schedule", time)
+    assert asked(grids.month, data) == [[f"{s}|{m}" for m in months] for s in ("SP500", "NASDAQ")]
+    assert [r.tags["symbol"] for r in data.run_requests] == ["SP500", "NASDAQ"]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.datetimes(pd.Timestamp("1999-01-11").to_pydatetime(), pd.Timestamp("2026-06-30").to_pydatetime()))
+def test_no_hour_asks_for_a_partition_that_is_not_there(defaults, time):
+    definitions, grids = defaults
+    time = pd.Timestamp(time).floor("min")
+    for name, grid in (("weekly_cycle_schedule", grids.week), ("market_data_schedule", grids.month)):
+        keys = list(chain(*asked(grid, tick(definitions, name, time))))
+        assert keys
+        assert all(grid.has_partition_key(key) for key in keys)
+        assert all(pd.Timestamp(key.split("|")[1]) <= time for key in keys)
+
+
+@pytest.mark.parametrize(
+    ("name", "too_early", "early_enough"),
+    [
+        ("weekly_cycle_schedule", "2024-01-14 02:00", "2024-01-15 02:00"),
+        ("market_data_schedule", "2024-02-01 00:30", "2024-02-02 00:30"),
+    ],
+)
+def test_a_period_before_the_settings_start_is_skipped_not_asked_for(name, too_early, early_enough):
+    definitions = build_defs(DEFAULTS.model_copy(update={"start": pd.Timestamp("2024-01-10").date()}))
+    skipped = tick(definitions, name, too_early)
+    assert not skipped.run_requests
+    assert "2024-01-10" in skipped.skip_message
+    assert len(tick(definitions, name, early_enough).run_requests) == 2
+
+
+def test_two_ticks_ask_for_two_runs_and_one_tick_evaluated_twice_for_one(defaults):
+    times = ("2024-01-08 02:00", "2024-01-08 02:00", "2024-01-09 02:00")
+    keys = [tick(defaults[0], "weekly_cycle_schedule", time).run_requests[0].run_key for time in times]
+    assert keys[0] == keys[1] != keys[2]
+
+
+def test_crons_come_from_the_operators_variables_and_schedules_are_off(monkeypatch):
+    monkeypatch.setenv("TRAINING_CRON_SCHEDULE", "15 6 * * 2")
+    monkeypatch.setenv("QUANTUM_TRAINING_MARKET_DATA_CRON_SCHEDULE", "5 * * * *")
+    definitions = build_defs(load_settings())
+    weekly, market_data = map(definitions.resolve_schedule_def, ("weekly_cycle_schedule", "market_data_schedule"))
+    assert (weekly.cron_schedule, market_data.cron_schedule) == ("15 6 * * 2", "5 * * * *")
+    assert {weekly.execution_timezone, market_data.execution_timezone} == {"UTC"}
+    assert {weekly.default_status, market_data.default_status} == {dg.DefaultScheduleStatus.STOPPED}
+
+
+@pytest.fixture
+def live(project, small):
+    """A project, and a function that runs a job or what a schedule asks for on a live market at a given time."""
+    recipes = {name: {**recipe, "window_bars": 60} for name, recipe in small["recipes"].items()}
+    market = {**small["symbols"]["AAA"], "timeframe": "1d", "calendar": "XNYS"}
+    changes = {"start": "2014-01-01", "recipes": recipes, "symbols": {"AAA": market}, "min_training_data_points": 50}
+    world = project({**small, **changes})
+
+    def at(time, name, tags=None):
+        source = LiveSample(dataset="sp500", clock=pd.Timestamp(time, tz="UTC"))
+        symbols = {"AAA": world.settings.symbols["AAA"].model_copy(update={"source": source})}
+        settings = world.settings.model_copy(update={"symbols": symbols})
+        definitions = build_defs(settings, {"store": world.store, "registry": world.registry})
+        if tags is None:
+            (request,) = tick(definitions, name, time).run_requests
+            name, tags = definitions.resolve_schedule_def(name).job_name, dict(request.tags)
+        job = definitions.resolve_job_def(name)
+        return job.execute_in_process(instance=world.instance, tags=tags, raise_on_error=False)
+
+    return world, at
+
+
+@pytest.mark.parametrize(
+    "week",
+    [
+        "2018-06-18",  # in mid-month
+        "2018-10-01",  # the first of a month
+        "2018-04-02",  # the second: the new month has had a Sunday, and no bar yet
+        "2018-09-03",  # the third and a holiday: still no bar of the new month
+        "2017-01-02",  # the same at a year's start
+    ],
+)
+def test_a_weekly_run_at_0200_has_all_it_needs_after_market_data_at_0030(live, week):
+    world, at = live
+    monday = pd.Timestamp(week)
+    early = monday - pd.Timedelta("4D")
+    months = [f"AAA|{month:%Y-%m-01}" for month in (early - pd.DateOffset(months=24), early)]
+    assert at(early, "market_data", dict(zip(RANGE_TAGS, months, strict=True))).success
+    for day in pd.date_range(early, monday)[1:]:
+        assert at(day + pd.Timedelta("30min"), "market_data_schedule").success
+    assert at(monday + pd.Timedelta("2h"), "weekly_cycle_schedule").success
+    assert list(world.store.read_records("champion", "AAA")) == [week]
+    for recipe in ("xgboost", "lightgbm"):
+        versions = world.store.read_record(f"{recipe}_model", "AAA", week)["versions"]
+        assert [v["as_of"] for v in versions] == [f"{week}T00:00:00+00:00"]
+    scored = world.store.read_frame("shadow_scores", "AAA", week)
+    expected = expected_open_times("XNYS", "1d", *(pd.Timestamp(t, tz="UTC") for t in (monday - pd.Timedelta("7D"), monday)))
+    assert list(scored.index.unique()) == list(expected)
+
+
+def test_a_month_end_that_failed_is_made_up_for_by_the_next_tick(live):
+    world, at = live
+    assert at("2018-05-30 00:30", "market_data_schedule").success
+    assert world.store.attributes("candles", "AAA", "2018-05-01")["covered_until"] == "2018-05-30T00:30:00+00:00"
+    assert at("2018-06-02 00:30", "market_data_schedule").success  # the ticks of 31 May and 1 June never came
+    assert world.store.attributes("candles", "AAA", "2018-05-01")["covered_until"] == "2018-06-01T00:00:00+00:00"
+    assert str(world.store.read_frame("candles", "AAA", "2018-05-01").index[-1].date()) == "2018-05-31"
+    assert len(world.store.read_frame("features", "AAA", "2018-06-01")) == 1

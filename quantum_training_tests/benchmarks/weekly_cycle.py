@@ -1,0 +1,119 @@
+"""The weekly cycle on real hourly crypto against a bare loop of the same fits and MLflow logs, in one run.
+
+    python quantum_training_tests/benchmarks/weekly_cycle.py [weeks]
+
+Needs the real candles (QT_CANDLES_DIR, else ../shared/candles). Prints a Markdown table; nothing is asserted.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pandas as pd
+import yaml
+
+from quantum_training.automation.jobs import CycleConfig, weeks_of
+from quantum_training.features.indicators import FEATURES, compute_features
+from quantum_training.features.labels import make_labels
+from quantum_training.features.windows import build_window
+from quantum_training.market.timeframe import known_at
+from quantum_training.models.contract import algorithm
+from quantum_training.resources.registry import ModelRegistry
+from quantum_training.settings import Settings, load_settings
+
+CANDLES = Path(os.environ.get("QT_CANDLES_DIR") or Path(__file__).parents[3] / "shared" / "candles")
+SYMBOLS = ("BTC_USDT", "ETH_USDT")
+RECIPE = {"label": {"kind": "forward_return", "horizon": 24}, "window_bars": 8760, "seed": 7}
+SETTINGS = {
+    "start": "2020-10-01",
+    "symbols": {
+        symbol: {
+            "source": {
+                "kind": "files",
+                "path": str(CANDLES / "crypto_1h" / "{symbol}-1h.feather"),
+                "columns": {"open_time": "date"},
+            },
+            "timeframe": "1h",
+            "costs": {"fee_bps": 10, "slippage_bps": 2},
+            "recipes": ["xgboost", "lightgbm"],
+        }
+        for symbol in SYMBOLS
+    },
+    "recipes": {
+        "xgboost": {"algorithm": "xgboost", "params": {"max_depth": 6, "learning_rate": 0.05, "max_rounds": 300}, **RECIPE},
+        "lightgbm": {"algorithm": "lightgbm", "params": {"num_leaves": 31, "learning_rate": 0.05, "max_rounds": 300}, **RECIPE},
+    },
+}
+
+
+def platform(home: Path, weeks: int) -> float:
+    """Seconds that the one line for CI takes for all symbols and weeks, process start included."""
+    (home / "cycle.yaml").write_text(yaml.safe_dump({"ops": {"run_cycle": {"config": {"weeks": weeks}}}}))
+    (home / "dagster.yaml").write_text("telemetry: {enabled: false}\npython_logs: {python_log_level: INFO}\n")
+    command = ["dagster", "job", "execute", "-m", "quantum_training.definitions", "-j", "clm_cycle", "-c", str(home / "cycle.yaml")]
+    started = time.perf_counter()
+    with (home / "log.txt").open("w") as log:
+        subprocess.run([Path(sys.executable).with_name(command[0]), *command[1:]], env={**os.environ, "DAGSTER_HOME": str(home)}, stdout=log, stderr=log, check=True)
+    return time.perf_counter() - started
+
+
+def bare_loop(home: Path, settings: Settings, weeks: int) -> tuple[float, float]:
+    """Seconds of reading, features, fits and MLflow logs without orchestration, store or scores; and of the fits alone."""
+    registry = ModelRegistry(tracking_uri=f"sqlite:///{home}/bare.db")
+    started, fits = time.perf_counter(), 0.0
+    for name, symbol in settings.symbols.items():
+        last = weeks_of(settings, name, CycleConfig(weeks=weeks))[1]
+        start, end = pd.Timestamp(settings.start, tz="UTC"), pd.Timestamp(last, tz="UTC")
+        candles = symbol.source.fetch(name, symbol.timeframe, start, end, pd.Timestamp.now("UTC"))
+        features = compute_features(candles, start)
+        for recipe_name in symbol.recipes:
+            recipe = settings.recipes[recipe_name]
+            for as_of in pd.date_range(end=end, periods=weeks, freq="7D"):
+                known = known_at(candles, as_of, symbol.timeframe).tail(recipe.window_bars + recipe.label.span_bars)
+                labels = make_labels(known, recipe.label, symbol.costs.round_trip)
+                options = {"max_rows": recipe.window_bars, "validation_fraction": recipe.validation_fraction, "min_rows": 100}
+                window = build_window(features.loc[known.index], labels, as_of=as_of, columns=FEATURES, **options)
+                before = time.perf_counter()
+                model = algorithm(recipe.algorithm).fit(window, recipe.params, recipe.sizing, recipe.seed, lambda _: None)
+                seconds = time.perf_counter() - before
+                fits += seconds
+                tags = {"model_id": f"{name}-{recipe_name}-{as_of:%Y%m%d}", "recipe": recipe_name, "as_of": as_of.isoformat()}
+                example = pd.DataFrame(window.full_x, window.full_times, list(FEATURES))
+                registry.register(
+                    name, model, recipe.algorithm, example, tags=tags, params=recipe.params,
+                    metrics={**model.report, "fit_seconds": seconds}, started=pd.Timestamp.now("UTC"),
+                )  # fmt: skip
+    return time.perf_counter() - started, fits
+
+
+def fit_seconds(home: Path) -> float:
+    """Sum of the fits that the platform logged."""
+    registry = ModelRegistry(tracking_uri=f"sqlite:///{home}/mlflow/mlflow.db")
+    client = registry._client()
+    ids = [e.experiment_id for e in client.search_experiments()]
+    return sum(r.data.metrics["fit_seconds"] for r in client.search_runs(ids, max_results=5000))
+
+
+def main() -> None:
+    """Run both and print the table."""
+    weeks = int(sys.argv[1]) if len(sys.argv) > 1 else 52
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        (home / "settings.yaml").write_text(yaml.safe_dump(SETTINGS))
+        os.environ["QUANTUM_TRAINING_CONFIG"] = str(home / "settings.yaml")
+        bare, bare_fits = bare_loop(home, load_settings(), weeks)
+        whole = platform(home, weeks)
+        fits = fit_seconds(home)
+        print(f"{len(SYMBOLS)} symbols 1h, {weeks} weeks, 2 recipes, window {RECIPE['window_bars']} bars")
+        print("| | seconds | of it fits | outside fits |\n| --- | --- | --- | --- |")
+        print(f"| bare loop | {bare:.1f} | {bare_fits:.1f} | {1 - bare_fits / bare:.0%} |")
+        print(f"| clm_cycle | {whole:.1f} | {fits:.1f} | {1 - fits / whole:.0%} |")
+        print(f"ratio {whole / bare:.2f}")
+        print("\n".join((home / "log.txt").read_text().splitlines()[-4:]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,160 @@
+"""Every command and example of the README, run as it stands, in a copy of the repository's files."""
+
+import hashlib
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+import yaml
+
+from quantum_training.settings import load_settings
+
+ROOT = Path(__file__).parents[1]
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+COMMANDS = [line for kind, block in BLOCKS if kind == "sh" for line in block.strip().splitlines()]
+BIN = Path(sys.executable).parent
+MAKE = ["make", "-o", f"{sys.prefix}/run", "-o", f"{sys.prefix}/dev", f"VENV={sys.prefix}"]
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory):
+    """A fresh copy of the committed files and the environment a README reader would have in it."""
+    folder = tmp_path_factory.mktemp("readme") / "quantum_training"
+    for name in ("Makefile", "README.md", "workspace.yaml", "pyproject.toml", "dagster_home/dagster.yaml", "dagster_home/demo.yaml"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, folder / name)
+    environment = {k: v for k, v in os.environ.items() if k not in ("DAGSTER_HOME", "QUANTUM_TRAINING_CONFIG")}
+    return folder, {**environment, "PATH": f"{BIN}:{os.environ['PATH']}"}
+
+
+def run(command, copy, **options):
+    folder, environment = copy
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=400, **options)
+    assert done.returncode == 0, f"{command}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    return done.stdout + done.stderr
+
+
+def stored(folder):
+    root = folder / "dagster_home" / "store"
+    return {str(f.relative_to(root)): hashlib.sha256(f.read_bytes()).hexdigest() for f in root.rglob("*") if f.is_file()}
+
+
+@pytest.fixture(scope="module")
+def demo(copy):
+    """The state that the README's `make demo` leaves, and what it said."""
+    assert COMMANDS[:2] == ["make demo", "make ui"]
+    return copy[0], run([*MAKE, "demo"], copy)
+
+
+def test_every_command_is_known_here():
+    assert [c.split()[0] for c in COMMANDS] == ["make", "make", "export", "export", "dagster", "dagster", "dagster"]
+    for target in re.findall(r"`make (\w+)`", (ROOT / "README.md").read_text()):
+        assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.M), target
+
+
+def test_the_demo_ends_with_a_champion_table_and_the_ways_into_the_uis(demo):
+    _, said = demo
+    rows = [line.split("|")[1:-1] for line in said.splitlines() if line.startswith(("| SP500", "| NASDAQ"))]
+    assert [row[0].strip() for row in rows] == ["SP500", "NASDAQ"]
+    assert {row[1].strip() for row in rows} == {"2018-12-31"}
+    assert all("n=125" in row[4] for row in rows)
+    assert "make dagster-ui" in said
+    assert "make mlflow-ui" in said
+    assert "xgboost_model 30/30 SP500|2018-12-31" in said
+
+
+def test_the_demo_covers_at_least_26_weeks_of_each_symbol(demo):
+    folder, _ = demo
+    for symbol in ("SP500", "NASDAQ"):
+        assert len(list((folder / "dagster_home/store/champion" / symbol).glob("*.json"))) == 30
+
+
+def test_the_shell_commands_run_in_order_and_change_nothing_that_the_demo_stored(demo, copy):
+    """Among them the CI line is the demo's own command: a second demo."""
+    folder, _ = demo
+    before = stored(folder)
+    versions = run(["bash", "-c", VERSIONS], copy)
+    lines = [c for c in COMMANDS if not c.startswith(("make", "export QUANTUM"))]
+    run(["bash", "-euo", "pipefail", "-c", "\n".join(lines)], copy)
+    assert stored(folder) == before
+    assert run(["bash", "-c", VERSIONS], copy) == versions
+    assert "champion" in versions
+
+
+VERSIONS = f"""{sys.executable} -W ignore -c "
+from mlflow import MlflowClient
+client = MlflowClient('sqlite:///dagster_home/mlflow/mlflow.db')
+for model in client.search_registered_models():
+    print(model.name, sorted(model.aliases.items()), [(v.version, v.tags['model_id']) for v in client.search_model_versions(f'name = \\'{{model.name}}\\'')])
+" 2>/dev/null"""
+
+
+def test_make_ui_opens_both(demo, copy):
+    folder, environment = copy
+    ports = []
+    for _ in range(2):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            ports.append(probe.getsockname()[1])
+    command = [*MAKE, "ui", f"DAGSTER_PORT={ports[0]}", f"MLFLOW_PORT={ports[1]}"]
+    with (folder / "ui.log").open("w") as log:
+        ui = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True)
+    try:
+        for port, path in zip(ports, ("/server_info", "/health"), strict=True):
+            assert wait_for(f"http://127.0.0.1:{port}{path}") == 200, (folder / "ui.log").read_text()[-3000:]
+        assert ui.poll() is None, (folder / "ui.log").read_text()[-3000:]
+    finally:
+        os.killpg(ui.pid, signal.SIGINT)
+        try:
+            ui.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(ui.pid, signal.SIGKILL)
+
+
+def wait_for(url, seconds=90):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(url, timeout=5) as answer:
+                return answer.status
+        except OSError:
+            time.sleep(1)
+    return None
+
+
+def test_the_settings_examples_load(tmp_path, monkeypatch):
+    settings = yaml.safe_load((ROOT / "quantum_training/default.yaml").read_text())
+    for kind, block in BLOCKS:
+        if kind == "yaml":
+            for section, entries in yaml.safe_load(block).items():
+                settings[section].update(entries)
+    (tmp_path / "my_settings.yaml").write_text(yaml.safe_dump(settings))
+    monkeypatch.setenv("QUANTUM_TRAINING_CONFIG", str(tmp_path / "my_settings.yaml"))
+    loaded = load_settings()
+    assert {"BTC-USDT", "AAPL", "SP500"} <= set(loaded.symbols)
+    assert loaded.symbols["BTC-USDT"].source.market == "BTC/USDT"
+    assert loaded.recipes["ridge"].algorithm == "my_models.ridge"
+
+
+def test_the_recipe_example_becomes_an_asset_with_versions_and_scores(project, small, tmp_path, monkeypatch):
+    (code,) = [block for kind, block in BLOCKS if kind == "python"]
+    assert len(code.strip().splitlines()) < 40
+    (tmp_path / "my_models").mkdir()
+    (tmp_path / "my_models/ridge.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    (entry,) = [yaml.safe_load(block)["recipes"] for kind, block in BLOCKS if kind == "yaml" and "recipes:\n  ridge" in block]
+    small["recipes"]["ridge"] = {**entry["ridge"], "window_bars": 150}
+    small["symbols"]["AAA"]["recipes"] = ["ridge", "xgboost"]
+    world = project(small).market_data()
+    assert world.run("weekly_cycle", "AAA|2020-01-06", "AAA|2020-01-13").success
+    scores = world.store.read_frame("shadow_scores", "AAA", "2020-01-13")
+    assert scores.loc[scores["strategy"] == "ridge", "target"].notna().all()
+    assert "shadow-ridge" in world.registry.aliases("AAA")
