@@ -18,7 +18,7 @@ def candle_quality(settings: Settings, partitions: Partitions) -> dg.AssetChecks
         name=QUALITY_CHECK,
         blocking=True,
         partitions_def=partitions.month,
-        description="Schema, order, calendar, gaps, jumps and volume of the stored bars. Errors block what comes after; "
+        description="Schema, order, calendar, gaps, jumps and volume of the stored bars. Errors block what comes after, "
         "warnings list their bars.",
     )
     def quality(context: dg.AssetCheckExecutionContext, store: Store) -> dg.AssetCheckResult:
@@ -32,7 +32,11 @@ def candle_quality(settings: Settings, partitions: Partitions) -> dg.AssetChecks
             passed=not defects,
             severity=dg.AssetCheckSeverity.ERROR if errors else dg.AssetCheckSeverity.WARN,
             description=(errors or defects)[0].message if defects else None,
-            metadata={"defects": dg.MetadataValue.md(describe(defects)), "errors": len(errors), "warnings": len(defects) - len(errors)},
+            metadata={
+                "defects": dg.MetadataValue.md(describe(defects)),
+                "errors": len(errors),
+                "warnings": len(defects) - len(errors),
+            },
         )
 
     return quality

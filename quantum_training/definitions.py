@@ -1,4 +1,7 @@
-"""Everything Dagster serves, as one readable list. `build_defs` takes other settings or resources for tests and tools."""
+"""Everything that Dagster serves, as one readable list.
+
+`build_defs` takes other settings or resources, for tests and tools.
+"""
 
 from collections.abc import Mapping
 from typing import Any

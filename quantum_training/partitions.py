@@ -99,11 +99,15 @@ def run_keys(grid: dg.MultiPartitionsDefinition, tags: Mapping[str, str]) -> lis
         return sorted(parse_key(grid, str(key)) for key in keys)
     if PARTITION_TAG not in tags:
         name = next(d.name for d in grid.partitions_defs if d.name != "symbol")
-        raise ValueError(f'the run names no partition; give it the tag {{"{PARTITION_TAG}": "SYMBOL|YYYY-MM-DD"}} ({name})')
+        raise ValueError(
+            f'the run names no partition; give it the tag {{"{PARTITION_TAG}": "SYMBOL|YYYY-MM-DD"}} ({name})'
+        )
     key = parse_key(grid, tags[PARTITION_TAG])
     for dimension in grid.partitions_defs:
         part = key.symbol if dimension.name == "symbol" else key.period
         tag = tags.get(f"{PARTITION_TAG}/{dimension.name}", part)
         if tag != part:
-            raise ValueError(f"the run's tags disagree: {PARTITION_TAG}={key} but {PARTITION_TAG}/{dimension.name}={tag}")
+            raise ValueError(
+                f"the run's tags disagree: {PARTITION_TAG}={key} but {PARTITION_TAG}/{dimension.name}={tag}"
+            )
     return [key]

@@ -82,20 +82,35 @@ class Settings(BaseSettings):
     quality: QualityLimits = QualityLimits()
     promotion: ImprovementRule = ImprovementRule()
     backtest_weeks: int = Field(26, ge=1, le=520, description="Weeks of the walk-forward record that a backtest shows.")
-    market_data_cron_schedule: Cron = Field("30 0 * * *", description="When candles and features are brought up to date, UTC.")
+    market_data_cron_schedule: Cron = Field(
+        "30 0 * * *", description="When candles and features are brought up to date, UTC."
+    )
     store_root: str = Field("", description="Root of the Parquet store, any fsspec URL; default: DAGSTER_HOME/store.")
     mlflow_tracking_uri: str = Field("", description="MLflow; default: SQLite under DAGSTER_HOME/mlflow.")
-    mlflow_ui_url: str = Field("http://127.0.0.1:5000", pattern=r"^https?://\S+$", description="Where links to MLflow runs point.")
+    mlflow_ui_url: str = Field(
+        "http://127.0.0.1:5000", pattern=r"^https?://\S+$", description="Where links to MLflow runs point."
+    )
 
-    training_cron_schedule: Cron = Field("0 2 * * 1", validation_alias="training_cron_schedule", description="Weekly cycle, UTC.")
+    training_cron_schedule: Cron = Field(
+        "0 2 * * 1", validation_alias="training_cron_schedule", description="Weekly cycle, UTC."
+    )
     min_training_data_points: int = Field(
-        100, ge=10, validation_alias="min_training_data_points", description="Fewer labelled bars: recorded as insufficient."
+        100,
+        ge=10,
+        validation_alias="min_training_data_points",
+        description="Fewer labelled bars: recorded as insufficient.",
     )
     training_batch_size: int | None = Field(
-        None, ge=10, validation_alias="training_batch_size", description="Newest bars per fit; default: the recipe's window_bars."
+        None,
+        ge=10,
+        validation_alias="training_batch_size",
+        description="Newest bars per fit; default: the recipe's window_bars.",
     )
     max_concurrent_training_jobs: int = Field(
-        3, ge=1, validation_alias="max_concurrent_training_jobs", description="Training runs at a time: limit of pool `training`."
+        3,
+        ge=1,
+        validation_alias="max_concurrent_training_jobs",
+        description="Training runs at a time: limit of pool `training`.",
     )
     training_job_timeout: int = Field(
         3600, ge=1, validation_alias="training_job_timeout", description="Seconds until a weekly run is stopped."
@@ -103,7 +118,9 @@ class Settings(BaseSettings):
     training_retry_attempts: int = Field(
         3, ge=0, le=20, validation_alias="training_retry_attempts", description="Restarts of a run whose process died."
     )
-    model_retention_days: int = Field(30, ge=1, validation_alias="model_retention_days", description="Age at which versions may be removed.")
+    model_retention_days: int = Field(
+        30, ge=1, validation_alias="model_retention_days", description="Age at which versions may be removed."
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field(
         "INFO", validation_alias="log_level", description="Level of the run logs on the console."
     )
@@ -117,14 +134,20 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, env_settings, YamlConfigSettingsSource(settings_cls, config_path(), yaml_file_encoding="utf-8")
+        return (
+            init_settings,
+            env_settings,
+            YamlConfigSettingsSource(settings_cls, config_path(), yaml_file_encoding="utf-8"),
+        )
 
     @model_validator(mode="after")
     def _recipes_exist(self) -> Settings:
         for name, symbol in self.symbols.items():
             for recipe in symbol.recipes:
                 if recipe not in self.recipes:
-                    raise ValueError(f"symbols.{name}.recipes: unknown recipe {recipe!r}; allowed: {', '.join(self.recipes)}")
+                    raise ValueError(
+                        f"symbols.{name}.recipes: unknown recipe {recipe!r}; allowed: {', '.join(self.recipes)}"
+                    )
         return self
 
 
@@ -147,7 +170,7 @@ def load_settings() -> Settings:
     if not path.is_file():
         raise SettingsError(f"{path}: no such settings file; set QUANTUM_TRAINING_CONFIG to one or unset it")
     try:
-        return Settings()  # type: ignore[call-arg]
+        return Settings()
     except yaml.YAMLError as error:
         raise SettingsError(f"{path}: no valid YAML: {error}") from None
     except ValidationError as error:

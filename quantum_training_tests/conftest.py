@@ -68,7 +68,9 @@ def empty_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def project(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, empty_mlflow: Path) -> Iterator[Callable[..., Project]]:
+def project(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, empty_mlflow: Path
+) -> Iterator[Callable[..., Project]]:
     """Build projects from settings given as a dict; each call gives one with a home of its own."""
     with ExitStack() as stack:
 

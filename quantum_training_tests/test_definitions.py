@@ -13,7 +13,18 @@ from quantum_training.definitions import build_defs, defs
 from quantum_training.settings import load_settings
 
 PACKAGE = Path(quantum_training.__file__).parent
-HEAVY = ("torch", "mlflow", "xgboost", "lightgbm", "stable_baselines3", "neuralforecast", "evidently", "ccxt", "yfinance", "arch")
+HEAVY = (
+    "torch",
+    "mlflow",
+    "xgboost",
+    "lightgbm",
+    "stable_baselines3",
+    "neuralforecast",
+    "evidently",
+    "ccxt",
+    "yfinance",
+    "arch",
+)
 SCIENCE = ("market", "features", "models", "trading", "selection", "monitoring")
 
 
@@ -23,7 +34,9 @@ def test_importing_the_definitions_is_quick_and_loads_nothing_heavy():
         f"print(time.perf_counter() - start, [m for m in {HEAVY} if m in sys.modules])"
     )
     seconds, loaded = min(
-        subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True).stdout.split(" ", 1)
+        subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True
+        ).stdout.split(" ", 1)
         for _ in range(3)
     )
     assert loaded.strip() == "[]"

@@ -21,16 +21,29 @@ ROOT = Path(__file__).parents[1]
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
 COMMANDS = [line for kind, block in BLOCKS if kind == "sh" for line in block.strip().splitlines()]
 BIN = Path(sys.executable).parent
-MAKE = ["make", "-o", f"{sys.prefix}/run", "-o", f"{sys.prefix}/dev", f"VENV={sys.prefix}"]
+MAKE = ["make", f"VENV={sys.prefix}"]
 
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory):
-    """A fresh copy of the committed files and the environment a README reader would have in it."""
+    """A copy of the files that the commands name and the environment a README reader would have in it.
+
+    The environment that runs this test stands for the `.venv` that `make` would make and fill.
+    """
+    for stamp in ("run", "dev"):
+        Path(sys.prefix, stamp).touch()
     folder = tmp_path_factory.mktemp("readme") / "quantum_training"
-    for name in ("Makefile", "README.md", "workspace.yaml", "pyproject.toml", "dagster_home/dagster.yaml", "dagster_home/demo.yaml"):
+    for name in (
+        "Makefile",
+        "README.md",
+        "workspace.yaml",
+        "pyproject.toml",
+        "constraints.txt",
+        "dagster_home/dagster.yaml",
+        "dagster_home/demo.yaml",
+    ):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / name, folder / name)
+        shutil.copy2(ROOT / name, folder / name)
     environment = {k: v for k, v in os.environ.items() if k not in ("DAGSTER_HOME", "QUANTUM_TRAINING_CONFIG")}
     return folder, {**environment, "PATH": f"{BIN}:{os.environ['PATH']}"}
 
@@ -44,7 +57,9 @@ def run(command, copy, **options):
 
 def stored(folder):
     root = folder / "dagster_home" / "store"
-    return {str(f.relative_to(root)): hashlib.sha256(f.read_bytes()).hexdigest() for f in root.rglob("*") if f.is_file()}
+    return {
+        str(f.relative_to(root)): hashlib.sha256(f.read_bytes()).hexdigest() for f in root.rglob("*") if f.is_file()
+    }
 
 
 @pytest.fixture(scope="module")
@@ -81,20 +96,21 @@ def test_the_shell_commands_run_in_order_and_change_nothing_that_the_demo_stored
     """Among them the CI line is the demo's own command: a second demo."""
     folder, _ = demo
     before = stored(folder)
-    versions = run(["bash", "-c", VERSIONS], copy)
+    versions = run([sys.executable, "-W", "ignore", "-c", VERSIONS], copy)
     lines = [c for c in COMMANDS if not c.startswith(("make", "export QUANTUM"))]
     run(["bash", "-euo", "pipefail", "-c", "\n".join(lines)], copy)
     assert stored(folder) == before
-    assert run(["bash", "-c", VERSIONS], copy) == versions
+    assert run([sys.executable, "-W", "ignore", "-c", VERSIONS], copy) == versions
     assert "champion" in versions
 
 
-VERSIONS = f"""{sys.executable} -W ignore -c "
+VERSIONS = """
 from mlflow import MlflowClient
-client = MlflowClient('sqlite:///dagster_home/mlflow/mlflow.db')
+client = MlflowClient("sqlite:///dagster_home/mlflow/mlflow.db")
 for model in client.search_registered_models():
-    print(model.name, sorted(model.aliases.items()), [(v.version, v.tags['model_id']) for v in client.search_model_versions(f'name = \\'{{model.name}}\\'')])
-" 2>/dev/null"""
+    versions = client.search_model_versions(f"name = '{model.name}'")
+    print(model.name, sorted(model.aliases.items()), [(v.version, v.tags["model_id"]) for v in versions])
+"""
 
 
 def test_make_ui_opens_both(demo, copy):
@@ -150,7 +166,9 @@ def test_the_recipe_example_becomes_an_asset_with_versions_and_scores(project, s
     (tmp_path / "my_models").mkdir()
     (tmp_path / "my_models/ridge.py").write_text(code)
     monkeypatch.syspath_prepend(tmp_path)
-    (entry,) = [yaml.safe_load(block)["recipes"] for kind, block in BLOCKS if kind == "yaml" and "recipes:\n  ridge" in block]
+    (entry,) = [
+        yaml.safe_load(block)["recipes"] for kind, block in BLOCKS if kind == "yaml" and "recipes:\n  ridge" in block
+    ]
     small["recipes"]["ridge"] = {**entry["ridge"], "window_bars": 150}
     small["symbols"]["AAA"]["recipes"] = ["ridge", "xgboost"]
     world = project(small).market_data()

@@ -43,7 +43,11 @@ def put(settings, path, value):
 def test_the_default_loads_and_every_field_is_described():
     settings = load_settings()
     assert list(settings.symbols) == ["SP500", "NASDAQ"]
-    undescribed = [n for n, f in Settings.model_fields.items() if not f.description and n not in ("symbols", "recipes", "quality", "promotion")]
+    undescribed = [
+        n
+        for n, f in Settings.model_fields.items()
+        if not f.description and n not in ("symbols", "recipes", "quality", "promotion")
+    ]
     assert undescribed == []
 
 
@@ -110,7 +114,7 @@ def test_broken_yaml_is_named(monkeypatch, tmp_path):
     path = tmp_path / "broken.yaml"
     path.write_text("symbols: [")
     monkeypatch.setenv("QUANTUM_TRAINING_CONFIG", str(path))
-    with pytest.raises(SettingsError, match="broken.yaml"):
+    with pytest.raises(SettingsError, match=r"broken\.yaml"):
         load_settings()
 
 

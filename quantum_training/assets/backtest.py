@@ -15,7 +15,17 @@ from quantum_training.settings import Settings
 from quantum_training.trading.metrics import summarise
 from quantum_training.trading.scoring import by_strategy
 
-SHOWN = ["sharpe", "sharpe_low", "sharpe_high", "bars", "total_return", "max_drawdown", "trades", "win_rate", "exposure"]
+SHOWN = [
+    "sharpe",
+    "sharpe_low",
+    "sharpe_high",
+    "bars",
+    "total_return",
+    "max_drawdown",
+    "trades",
+    "win_rate",
+    "exposure",
+]
 
 
 def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
@@ -29,7 +39,8 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
         kinds={"parquet"},
         owners=OWNERS,
         description=f"Metrics and equity of every strategy over the shadow scores of the {settings.backtest_weeks} weeks up to "
-        "this one, which are read from the store. Bars without a decision are left out; weeks never scored are named.",
+        "this one, which are read from the store. Bars without a decision are left out; "
+        "weeks never scored are named.",
     )
     def backtest(context: dg.AssetExecutionContext, store: Store) -> dg.MaterializeResult:
         def produce(key: Key) -> dict[str, Any]:

@@ -35,12 +35,14 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
         group_name="market",
         kinds={"parquet"},
         owners=OWNERS,
-        description="Validated OHLCV bars of the month, UTC, from the symbol's source. Wrong bars are refused, never mended.",
+        description="Validated OHLCV bars of the month, UTC, from the symbol's source. "
+        "Wrong bars are refused, never mended.",
     )
     def candles(context: dg.AssetExecutionContext, config: CandlesConfig, store: Store) -> dg.MaterializeResult:
         now = pd.Timestamp.now("UTC")
         keys = run_keys(partitions.month, context.run.tags)
-        done, refused = {}, {}
+        done: dict[Key, dict[str, Any]] = {}
+        refused: dict[Key, list[Defect]] = {}
         for number, key in enumerate(keys, 1):
             try:
                 frame, until, defects = fetch_month(key, settings, store, now, config.refetch)
@@ -79,7 +81,9 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
                     )
                 )
             first = "\n".join(f"{key}: {d.message}" for key, ds in refused.items() for d in ds if d.severity == "error")
-            raise dg.Failure(f"{len(refused)} of {len(keys)} months refused, nothing of them stored:\n{first}", allow_retries=False)
+            raise dg.Failure(
+                f"{len(refused)} of {len(keys)} months refused, nothing of them stored:\n{first}", allow_retries=False
+            )
         for key, metadata in done.items():
             context.add_asset_metadata(metadata, partition_key=str(key))
         return dg.MaterializeResult()
@@ -124,7 +128,9 @@ def fetch_month(key: Key, settings: Settings, store: Store, now: pd.Timestamp, r
     return Fetched(frame, until, defects + judge(key, settings, frame, until, previous))
 
 
-def judge(key: Key, settings: Settings, frame: pd.DataFrame, until: pd.Timestamp, previous: pd.DataFrame) -> list[Defect]:
+def judge(
+    key: Key, settings: Settings, frame: pd.DataFrame, until: pd.Timestamp, previous: pd.DataFrame
+) -> list[Defect]:
     """The defects of a month's bars up to `until`, given the bars before it."""
     symbol = settings.symbols[key.symbol]
     return assess(

@@ -44,21 +44,25 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
             if record is None:
                 raise ValueError(f"{key} has no shadow scores; materialise {SCORES} of this week first")
             store.write_record("champion", key.symbol, key.period, record)
-            newest = list(store.read_records("champion", key.symbol).values())[-1]
-            registry.set_aliases(key.symbol, {"champion": newest["model_id"], "previous": newest["previous_model_id"]})
             judgements = pd.DataFrame(record["judgements"]).T
             return {
                 "champion": record["champion"] or "none",
                 "verdict": record["verdict"],
                 "reason": record["reason"],
-                "judgements": dg.MetadataValue.md(judgements.to_markdown(floatfmt=".3f") if len(judgements) else "none"),
+                "judgements": dg.MetadataValue.md(
+                    judgements.to_markdown(floatfmt=".3f") if len(judgements) else "none"
+                ),
                 **{f"paired_bars_{r}": j["bars"] for r, j in record["judgements"].items()},
                 "model_id": record["model_id"] or "none",
                 "missing_weeks": record["missing_weeks"],
                 **_mlflow_link(registry, key.symbol, record["model_id"]),
             }
 
-        return each_partition(context, partitions.week, produce)
+        done = each_partition(context, partitions.week, produce)
+        for symbol in records:
+            newest = list(store.read_records("champion", symbol).values())[-1]
+            registry.set_aliases(symbol, {"champion": newest["model_id"], "previous": newest["previous_model_id"]})
+        return done
 
     return champion
 
@@ -91,4 +95,4 @@ def _mlflow_link(registry: ModelRegistry, symbol: str, model_id: str | None) -> 
     found = registry.find(symbol, model_id) if model_id else None
     if found is None:
         return {}
-    return {"mlflow_version": found.number, "mlflow_run": dg.MetadataValue.url(registry.run_url(found))}
+    return {"mlflow_version": found.number, "mlflow_run": dg.MetadataValue.url(registry.run_url(symbol, found))}

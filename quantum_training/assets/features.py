@@ -31,7 +31,11 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
             first = lookback_month(symbol, key.start, WARMUP_BARS)
             frame = compute_features(read_months(store, "candles", key.symbol, first, until), key.start)
             written = store.write_frame(
-                "features", key.symbol, key.period, frame, {"covered_until": until.isoformat(), "candles": attributes["content_hash"]}
+                "features",
+                key.symbol,
+                key.period,
+                frame,
+                {"covered_until": until.isoformat(), "candles": attributes["content_hash"]},
             )
             return {
                 "dagster/row_count": len(frame),

@@ -12,7 +12,7 @@ from quantum_training.features.windows import InsufficientData, Window, build_wi
 from quantum_training.market.timeframe import known_at
 from quantum_training.models.contract import algorithm
 from quantum_training.models.provenance import code_hash, identity
-from quantum_training.partitions import WEEK, Key, Partitions, overlap
+from quantum_training.partitions import WEEK, Key, Partitions, overlap, run_keys
 from quantum_training.resources.registry import ModelRegistry
 from quantum_training.resources.store import Store
 from quantum_training.settings import Recipe, Settings
@@ -55,20 +55,24 @@ def build(name: str, settings: Settings, partitions: Partitions) -> dg.AssetsDef
         kinds={recipe.algorithm.rpartition(".")[2], "mlflow"},
         owners=OWNERS,
         pool="training",
-        description=f"Versions of recipe `{name}` trained as of the week. The training window, up to {recipe.window_bars} bars, "
-        "is read from the stored features and candles of earlier months. The artefact lives in MLflow.",
+        description=f"Versions of recipe `{name}` trained as of the week. The training window, up to {recipe.window_bars} "
+        "bars, is read from the stored features and candles of earlier months. The artefact lives in MLflow.",
     )
     def model(
         context: dg.AssetExecutionContext, config: TrainingConfig, store: Store, registry: ModelRegistry
     ) -> dg.MaterializeResult:
         def produce(key: Key) -> dict[str, Any]:
             if name not in settings.symbols[key.symbol].recipes:
-                store.write_record(asset_name(name), key.symbol, key.period, {"outcome": "not_configured", "versions": []})
+                store.write_record(
+                    asset_name(name), key.symbol, key.period, {"outcome": "not_configured", "versions": []}
+                )
                 return {"outcome": "not_configured"}
             as_of = pd.Timestamp(config.as_of or key.start)
             as_of = as_of.tz_localize("UTC") if as_of.tz is None else as_of.tz_convert("UTC")
             if not key.start <= as_of < key.start + WEEK:
-                raise ValueError(f"as_of {as_of} is outside the week of partition {key}; take a time in it or another partition")
+                raise ValueError(
+                    f"as_of {as_of} is outside the week of partition {key}; take a time in it or another partition"
+                )
             record = store.read_record(asset_name(name), key.symbol, key.period) or {"versions": []}
             try:
                 window = training_window(store, settings, key.symbol, recipe, as_of)
@@ -82,11 +86,13 @@ def build(name: str, settings: Settings, partitions: Partitions) -> dg.AssetsDef
             written = store.write_record(
                 asset_name(name), key.symbol, key.period, {"outcome": "trained", "versions": versions}
             )
-            newest = versions_of(store, key.symbol, name)[-1]
-            registry.set_aliases(key.symbol, {f"shadow-{name}": newest.model_id})
             return {**metadata, "path": dg.MetadataValue.path(written.path)}
 
-        return each_partition(context, partitions.week, produce)
+        done = each_partition(context, partitions.week, produce)
+        for symbol in {key.symbol for key in run_keys(partitions.week, context.run.tags)}:
+            if versions := versions_of(store, symbol, name):
+                registry.set_aliases(symbol, {f"shadow-{name}": versions[-1].model_id})
+        return done
 
     return model
 
@@ -125,7 +131,13 @@ def train(
     """
     recipe = settings.recipes[name]
     code = code_hash(recipe.algorithm)
-    made_of = {"symbol": key.symbol, "recipe": recipe.model_dump(mode="json"), "as_of": as_of, "data": window.content_hash, "code": code}
+    made_of = {
+        "symbol": key.symbol,
+        "recipe": recipe.model_dump(mode="json"),
+        "as_of": as_of,
+        "data": window.content_hash,
+        "code": code,
+    }
     model_id = identity(name=name, **made_of)
     found = registry.find(key.symbol, model_id)
     if found:
@@ -177,9 +189,11 @@ def train(
         "label_share": float(window.full_y.mean()),
         **model.report,
         **({"fit_seconds": seconds} if seconds is not None else {}),
-        "feature_importance": dg.MetadataValue.md(importance.rename("share of gain").to_frame().to_markdown(floatfmt=".3f")),
+        "feature_importance": dg.MetadataValue.md(
+            importance.rename("share of gain").to_frame().to_markdown(floatfmt=".3f")
+        ),
         "model_id": model_id,
         "mlflow_version": found.number,
-        "mlflow_run": dg.MetadataValue.url(registry.run_url(found)),
+        "mlflow_run": dg.MetadataValue.url(registry.run_url(key.symbol, found)),
     }
     return entry, metadata

@@ -1,4 +1,7 @@
-"""Asset `shadow_scores`: what every recipe and baseline would have earned in the week before W. Accounting: trading/."""
+"""Asset `shadow_scores`: what every recipe and baseline would have earned in the week before W.
+
+The accounting lives in trading/.
+"""
 
 from typing import Any
 
@@ -14,7 +17,7 @@ from quantum_training.resources.registry import ModelRegistry
 from quantum_training.resources.store import Store
 from quantum_training.settings import Settings
 from quantum_training.trading.baselines import BASELINES, LOOKBACK_BARS, decide
-from quantum_training.trading.scoring import Decisions, Version, assign_versions, by_strategy, score
+from quantum_training.trading.scoring import Decisions, Version, assign_versions, score
 
 ASSET = "shadow_scores"
 
@@ -33,8 +36,9 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
         group_name="evidence",
         kinds={"parquet"},
         owners=OWNERS,
-        description="Target position, fill, cost and net return of every recipe and baseline on each bar of the week BEFORE "
-        "this partition's Monday, each bar by the newest version with as_of <= its open. Older versions are read from the store.",
+        description="Target position, fill, cost and net return of every recipe and baseline on each bar of the week "
+        "BEFORE this partition's Monday, each bar by the newest version with as_of <= its open. "
+        "Older versions are read from the store.",
     )
     def shadow_scores(context: dg.AssetExecutionContext, store: Store, registry: ModelRegistry) -> dg.MaterializeResult:
         loaded: dict[str, Model] = {}
@@ -53,7 +57,13 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
             if candles.index[0] >= start:
                 raise ValueError(f"{key}: no bar before {start} is stored; the first week that can be scored is later")
             strategies = {
-                recipe: decisions(candles, features, versions_of(store, key.symbol, recipe, key.period), start, lambda m: load(key.symbol, m))
+                recipe: decisions(
+                    candles,
+                    features,
+                    versions_of(store, key.symbol, recipe, key.period),
+                    start,
+                    lambda m: load(key.symbol, m),
+                )
                 for recipe in symbol.recipes
             }
             for name in BASELINES:
@@ -64,9 +74,11 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
             week = frame.groupby("strategy")["net_return"].apply(lambda r: float(np.prod(1 + r) - 1))
             return {
                 "dagster/row_count": len(frame),
-                "bars": int(len(candles.loc[start:])),
+                "bars": len(candles.loc[start:]),
                 **{f"net_return_{name}": value for name, value in week.items()},
-                "bars_without_decision": {s: int(n) for s, n in frame["target"].isna().groupby(frame["strategy"]).sum().items()},
+                "bars_without_decision": {
+                    s: int(n) for s, n in frame["target"].isna().groupby(frame["strategy"]).sum().items()
+                },
                 "content_hash": written.content_hash,
                 "path": dg.MetadataValue.path(written.path),
             }
@@ -76,11 +88,13 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
     return shadow_scores
 
 
-def decisions(candles: pd.DataFrame, features: pd.DataFrame, versions: list[Version], start: pd.Timestamp, load: Any) -> Decisions:
+def decisions(
+    candles: pd.DataFrame, features: pd.DataFrame, versions: list[Version], start: pd.Timestamp, load: Any
+) -> Decisions:
     """A recipe's positions for each bar from the one before `start` on, decided at the close of the bar before each."""
     filled = candles.index[max(candles.index.searchsorted(start) - 1, 1) :]
     decided = candles.index[candles.index.searchsorted(filled) - 1]
-    chosen = assign_versions(filled, versions)
+    chosen = assign_versions(pd.DatetimeIndex(filled), versions)
     position = pd.Series(np.nan, filled)
     model_id = pd.Series("", filled)
     for number in np.unique(chosen[chosen >= 0]):
@@ -94,6 +108,3 @@ def decisions(candles: pd.DataFrame, features: pd.DataFrame, versions: list[Vers
 def read_weeks(store: Store, symbol: str, last: str) -> dict[str, pd.DataFrame]:
     """All stored score records of a symbol up to week `last`, oldest first."""
     return {p: store.read_frame(ASSET, symbol, p) for p in store.periods(ASSET, symbol) if p <= last}
-
-
-__all__ = ["build", "by_strategy", "decisions", "read_weeks"]

@@ -5,6 +5,7 @@ from typing import Any
 
 import dagster as dg
 import pandas as pd
+from pydantic import Field
 
 from quantum_training.assets.loop import MONTH, lookback_month
 from quantum_training.automation.report import champion_table
@@ -21,7 +22,7 @@ MARKET_DATA, WEEKLY_CYCLE, CLM_CYCLE = "market_data", "weekly_cycle", "clm_cycle
 class CycleConfig(dg.Config):
     """Which symbols and weeks a cycle goes over."""
 
-    symbols: list[str] = []
+    symbols: list[str] = Field(default_factory=list)
     """Symbols of the settings; none named means all."""
     week: str = "latest"
     """The last week, a Monday YYYY-MM-DD, or `latest`: the latest week that the symbol's data allow."""
@@ -32,7 +33,10 @@ class CycleConfig(dg.Config):
 def asset_jobs(settings: Settings) -> list[Any]:
     """The two partitioned jobs. Each runs its assets in one process."""
     log_level = {"loggers": {"console": {"config": {"log_level": settings.log_level}}}}
-    limits = {"dagster/max_runtime": str(settings.training_job_timeout), "dagster/max_retries": str(settings.training_retry_attempts)}
+    limits = {
+        "dagster/max_runtime": str(settings.training_job_timeout),
+        "dagster/max_retries": str(settings.training_retry_attempts),
+    }
     return [
         dg.define_asset_job(
             MARKET_DATA,
@@ -55,7 +59,7 @@ def asset_jobs(settings: Settings) -> list[Any]:
 def launcher_job(settings: Settings, definitions: Callable[[], dg.Definitions]) -> dg.JobDefinition:
     """`clm_cycle`: unpartitioned; runs the two jobs in this process, one recorded run of each per symbol."""
 
-    @dg.op(description="Bring the market data up to the asked weeks, then run the weekly cycle over them, symbol by symbol.")
+    @dg.op(description="Bring the market data up to the asked weeks, then run the weekly cycle, symbol by symbol.")
     def run_cycle(context: dg.OpExecutionContext, config: CycleConfig, store: Store, registry: ModelRegistry) -> None:
         unknown = sorted(set(config.symbols) - set(settings.symbols))
         if unknown or config.weeks < 1:
@@ -67,7 +71,14 @@ def launcher_job(settings: Settings, definitions: Callable[[], dg.Definitions]) 
                 first, last = weeks_of(settings, symbol, config)
                 context.log.info(f"{symbol}: weeks {first} to {last}")
                 month = max(first_month(settings, symbol, first), settings.start.strftime("%Y-%m-01"))
-                _run(context, definitions, MARKET_DATA, symbol, month, (pd.Timestamp(last) - pd.Timedelta("1ns")).strftime("%Y-%m-01"))
+                _run(
+                    context,
+                    definitions,
+                    MARKET_DATA,
+                    symbol,
+                    month,
+                    (pd.Timestamp(last) - pd.Timedelta("1ns")).strftime("%Y-%m-01"),
+                )
                 _run(context, definitions, WEEKLY_CYCLE, symbol, first, last)
             except Exception as error:
                 failed[symbol] = str(error)
@@ -77,9 +88,15 @@ def launcher_job(settings: Settings, definitions: Callable[[], dg.Definitions]) 
             context.log.info("champions\n" + champion_table(store, registry, done))
         if failed:
             reasons = "\n".join(f"{symbol}: {reason}" for symbol, reason in failed.items())
-            raise dg.Failure(f"{len(failed)} of {len(failed) + len(done)} symbols failed:\n{reasons}", allow_retries=False)
+            raise dg.Failure(
+                f"{len(failed)} of {len(failed) + len(done)} symbols failed:\n{reasons}", allow_retries=False
+            )
 
-    @dg.job(name=CLM_CYCLE, executor_def=dg.in_process_executor, description="The whole cycle for symbols and weeks: the line for CI.")
+    @dg.job(
+        name=CLM_CYCLE,
+        executor_def=dg.in_process_executor,
+        description="The whole cycle: the line for CI.",
+    )
     def clm_cycle() -> None:
         run_cycle()
 
@@ -107,7 +124,12 @@ def first_month(settings: Settings, symbol: str, week: str) -> str:
 
 
 def _run(
-    context: dg.OpExecutionContext, definitions: Callable[[], dg.Definitions], job: str, symbol: str, first: str, last: str
+    context: dg.OpExecutionContext,
+    definitions: Callable[[], dg.Definitions],
+    job: str,
+    symbol: str,
+    first: str,
+    last: str,
 ) -> None:
     tags = dict(zip(RANGE_TAGS, (f"{symbol}|{first}", f"{symbol}|{last}"), strict=True))
     parent = {"clm/launched_by": context.run_id, "symbol": symbol}
@@ -117,6 +139,8 @@ def _run(
         .execute_in_process(instance=context.instance, tags={**tags, **parent}, raise_on_error=False)
     )
     if not result.success:
-        errors = [e.step_failure_data.error for e in result.all_events if e.is_step_failure and e.step_failure_data.error]
+        errors = [
+            e.step_failure_data.error for e in result.all_events if e.is_step_failure and e.step_failure_data.error
+        ]
         cause = next((error.cause or error for error in errors), None)
         raise RuntimeError(f"{job} run {result.run_id} failed: {cause.message.strip() if cause else 'see its log'}")

@@ -7,7 +7,7 @@ from quantum_training.resources.store import Store
 
 
 def champion_table(store: Store, registry: ModelRegistry, symbols: list[str]) -> str:
-    """The newest decision of each symbol as a text table: who trades, its Sharpe ratio and Buy & Hold's, the verdict."""
+    """The newest decision of each symbol as a text table: who trades, its Sharpe ratio, Buy & Hold's, the verdict."""
     rows = []
     for symbol in symbols:
         record = list(store.read_records("champion", symbol).values())[-1]

@@ -33,7 +33,6 @@ class RegisteredVersion(NamedTuple):
 
     number: int
     run_id: str
-    experiment_id: str
 
 
 class ModelRegistry(dg.ConfigurableResource):
@@ -48,9 +47,7 @@ class ModelRegistry(dg.ConfigurableResource):
         if not found:
             return None
         oldest = min(found, key=lambda v: int(v.version))
-        return RegisteredVersion(
-            int(oldest.version), oldest.run_id, self._client().get_run(oldest.run_id).info.experiment_id
-        )
+        return RegisteredVersion(int(oldest.version), oldest.run_id)
 
     def register(
         self,
@@ -102,11 +99,10 @@ class ModelRegistry(dg.ConfigurableResource):
                 raise RegistryError(
                     f"{symbol}: version {tags['model_id']} decides otherwise once loaded back; not registered"
                 )
-            name = self._registered_model(symbol)
             registered = client.create_model_version(
-                name, info.model_uri, run.info.run_id, tags={**tags, "artifact_hash": digest}, model_id=info.model_id
+                symbol, info.model_uri, run.info.run_id, tags={**tags, "artifact_hash": digest}, model_id=info.model_id
             )
-        return RegisteredVersion(int(registered.version), run.info.run_id, experiment), digest
+        return RegisteredVersion(int(registered.version), run.info.run_id), digest
 
     def load(self, symbol: str, model_id: str) -> Model:
         """The model of a registered version. RegistryError where it is not registered."""
@@ -146,18 +142,17 @@ class ModelRegistry(dg.ConfigurableResource):
         registered = self._client().search_registered_models(f"name = '{symbol}'")
         return {alias: int(number) for alias, number in registered[0].aliases.items()} if registered else {}
 
-    def run_url(self, found: RegisteredVersion) -> str:
+    def run_url(self, symbol: str, found: RegisteredVersion) -> str:
         """The version's run in the MLflow UI."""
-        return f"{self.ui_url}/#/experiments/{found.experiment_id}/runs/{found.run_id}"
+        return f"{self.ui_url}/#/experiments/{self._experiment(symbol)}/runs/{found.run_id}"
 
     def _client(self) -> Any:
-        uri = self._uri()
-        _open(uri)
         import mlflow
 
-        if mlflow.get_tracking_uri() != uri:
-            mlflow.set_tracking_uri(uri)
-        return mlflow.MlflowClient(uri)
+        client = _open(self._uri())
+        if mlflow.get_tracking_uri() != self._uri():
+            mlflow.set_tracking_uri(self._uri())
+        return client
 
     def _uri(self) -> str:
         return self.tracking_uri or f"{SQLITE}{under_dagster_home('mlflow')}/mlflow.db"
@@ -174,50 +169,46 @@ class ModelRegistry(dg.ConfigurableResource):
         return (home / "artifacts" / symbol).as_uri()
 
     def _experiment(self, symbol: str) -> str:
-        from mlflow.exceptions import MlflowException
-
-        client = self._client()
-        found = client.get_experiment_by_name(symbol)
-        if found is None:
-            try:
-                return client.create_experiment(symbol, artifact_location=self._artifacts(symbol))
-            except MlflowException:
-                found = client.get_experiment_by_name(symbol)
-                if found is None:
-                    raise
-        return found.experiment_id
-
-    def _registered_model(self, symbol: str) -> str:
-        from mlflow.exceptions import MlflowException
-
-        client = self._client()
-        try:
-            client.create_registered_model(symbol)
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                raise
-        return symbol
+        return _prepare(self._uri(), symbol, self._artifacts(symbol))
 
 
 @cache
-def _open(uri: str) -> None:
-    """Prepare MLflow, once per process. Of several processes that meet a new SQLite file one makes the tables and the
-    others wait: MLflow itself lets all of them try, and all but one fail."""
+def _open(uri: str) -> Any:
+    """The client of an MLflow store, prepared once per process. Of several processes that meet a new SQLite file one
+    makes the tables and the others wait: MLflow itself lets all of them try, and all but one fail."""
     os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    for chatty in ("mlflow", "alembic"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
     import mlflow
 
-    if not uri.startswith(SQLITE):
-        return
-    file = _sqlite_file(uri)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.with_name(f".{file.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        client = mlflow.MlflowClient(uri)
-        client.search_experiments(max_results=1)
-        client.search_registered_models(max_results=1)
+    for chatty in ("mlflow", "alembic"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    client = mlflow.MlflowClient(uri)
+    if uri.startswith(SQLITE):
+        file = _sqlite_file(uri)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with file.with_name(f".{file.name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            client.search_experiments(max_results=1)
+            client.search_registered_models(max_results=1)
+    return client
+
+
+@cache
+def _prepare(uri: str, symbol: str, artifacts: str | None) -> str:
+    """Make the symbol's experiment and registered model where they are missing. Returns the experiment's id."""
+    from mlflow.exceptions import MlflowException
+
+    client = _open(uri)
+    for create in (
+        lambda: client.create_experiment(symbol, artifact_location=artifacts),
+        lambda: client.create_registered_model(symbol),
+    ):
+        try:
+            create()
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+    return client.get_experiment_by_name(symbol).experiment_id
 
 
 def _sqlite_file(uri: str) -> Path:

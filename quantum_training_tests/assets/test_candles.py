@@ -51,7 +51,11 @@ def test_a_bad_month_is_refused_by_name_and_the_good_ones_go_on(recording):
     assert materialised(world) == ["AAA|2019-09-01", "AAA|2019-11-01"]
     assert world.store.periods("features", "AAA") == []
     (refused,) = [c for c in checks(world) if not c.passed]
-    assert (refused.partition, refused.severity, refused.blocking) == ("AAA|2019-10-01", dg.AssetCheckSeverity.ERROR, True)
+    assert (refused.partition, refused.severity, refused.blocking) == (
+        "AAA|2019-10-01",
+        dg.AssetCheckSeverity.ERROR,
+        True,
+    )
     assert "2019-10-17 08:00" in refused.description
 
 

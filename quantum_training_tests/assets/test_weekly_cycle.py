@@ -63,7 +63,9 @@ def test_bars_after_the_week_change_nothing_at_it(project, small, tmp_path):
 def test_scores_use_only_versions_that_existed_when_the_bar_opened(project, small):
     world = project(small).market_data()
     world.run("weekly_cycle", f"AAA|{FIRST}", f"AAA|{LAST}")
-    as_of = {v["model_id"]: pd.Timestamp(v["as_of"]) for r in records(world, "xgboost_model").values() for v in r["versions"]}
+    as_of = {
+        v["model_id"]: pd.Timestamp(v["as_of"]) for r in records(world, "xgboost_model").values() for v in r["versions"]
+    }
     for week in WEEKS[1:]:
         frame = world.store.read_frame("shadow_scores", "AAA", week)
         ours = frame[frame["strategy"] == "xgboost"]
@@ -82,7 +84,11 @@ def test_an_old_week_run_late_moves_no_alias(project, small):
     after = world.registry.aliases("AAA")
     assert before["shadow-xgboost"] == after["shadow-xgboost"]
     newest = records(world, "champion")[LAST]
-    assert world.registry.find("AAA", newest["model_id"]).number == after["champion"] if newest["model_id"] else "champion" not in after
+    assert (
+        world.registry.find("AAA", newest["model_id"]).number == after["champion"]
+        if newest["model_id"]
+        else "champion" not in after
+    )
 
 
 def test_a_retrain_inside_the_week_is_a_later_version_of_the_same_partition(project, small):
@@ -107,7 +113,12 @@ def test_too_little_data_is_a_recorded_outcome_and_no_version(project, small):
     world = project({**small, "min_training_data_points": 151}).market_data()
     result = world.run("weekly_cycle", f"AAA|{FIRST}")
     assert result.success
-    assert records(world, "xgboost_model")[FIRST] == {"outcome": "insufficient", "have": 150, "need": 151, "versions": []}
+    assert records(world, "xgboost_model")[FIRST] == {
+        "outcome": "insufficient",
+        "have": 150,
+        "need": 151,
+        "versions": [],
+    }
     assert world.registry._client().search_model_versions("name = 'AAA'") == []
     assert records(world, "champion")[FIRST]["verdict"] == "INSUFFICIENT"
 
@@ -126,12 +137,31 @@ def test_weeks_beyond_the_data_fail_and_say_what_to_run(project, small):
     ("tags", "said"),
     [
         ({"dagster/partition": "AAA|2020-01-07"}, "a Monday"),
-        ({"dagster/partition": "AAA|2020-01-07", "dagster/partition/symbol": "AAA", "dagster/partition/week": "2020-01-07"}, "a Monday"),
+        (
+            {
+                "dagster/partition": "AAA|2020-01-07",
+                "dagster/partition/symbol": "AAA",
+                "dagster/partition/week": "2020-01-07",
+            },
+            "a Monday",
+        ),
         ({"dagster/partition": "ZZZ|2020-01-06"}, "unknown symbol 'ZZZ'"),
         ({"dagster/partition": "2020-01-06"}, "SYMBOL|YYYY-MM-DD"),
         ({"dagster/partition": "AAA|2020-01-06", "dagster/partition/week": "2020-01-13"}, "disagree"),
-        ({"dagster/asset_partition_range_start": "AAA|2020-01-13", "dagster/asset_partition_range_end": "AAA|2020-01-06"}, "older to the newer"),
-        ({"dagster/asset_partition_range_start": "AAA|2020-01-07", "dagster/asset_partition_range_end": "AAA|2020-01-20"}, "a Monday"),
+        (
+            {
+                "dagster/asset_partition_range_start": "AAA|2020-01-13",
+                "dagster/asset_partition_range_end": "AAA|2020-01-06",
+            },
+            "older to the newer",
+        ),
+        (
+            {
+                "dagster/asset_partition_range_start": "AAA|2020-01-07",
+                "dagster/asset_partition_range_end": "AAA|2020-01-20",
+            },
+            "a Monday",
+        ),
     ],
 )
 def test_a_wrong_key_runs_on_no_partition_and_names_the_right_form(project, small, tags, said):

@@ -45,7 +45,11 @@ def test_a_broken_symbol_is_named_and_the_others_complete(project, small, tmp_pa
 
 @pytest.mark.parametrize(
     ("config", "said"),
-    [({"symbols": ["ZZZ"]}, "unknown symbols ZZZ"), ({"weeks": 0}, "below 1"), ({"week": "2020-02-25", "symbols": ["AAA"]}, "a Monday")],
+    [
+        ({"symbols": ["ZZZ"]}, "unknown symbols ZZZ"),
+        ({"weeks": 0}, "below 1"),
+        ({"week": "2020-02-25", "symbols": ["AAA"]}, "a Monday"),
+    ],
 )
 def test_a_wrong_request_is_refused(project, small, config, said):
     result = launch(project(small), **config)

@@ -43,8 +43,16 @@ SETTINGS = {
         for symbol in SYMBOLS
     },
     "recipes": {
-        "xgboost": {"algorithm": "xgboost", "params": {"max_depth": 6, "learning_rate": 0.05, "max_rounds": 300}, **RECIPE},
-        "lightgbm": {"algorithm": "lightgbm", "params": {"num_leaves": 31, "learning_rate": 0.05, "max_rounds": 300}, **RECIPE},
+        "xgboost": {
+            "algorithm": "xgboost",
+            "params": {"max_depth": 6, "learning_rate": 0.05, "max_rounds": 300},
+            **RECIPE,
+        },
+        "lightgbm": {
+            "algorithm": "lightgbm",
+            "params": {"num_leaves": 31, "learning_rate": 0.05, "max_rounds": 300},
+            **RECIPE,
+        },
     },
 }
 
@@ -53,10 +61,26 @@ def platform(home: Path, weeks: int) -> float:
     """Seconds that the one line for CI takes for all symbols and weeks, process start included."""
     (home / "cycle.yaml").write_text(yaml.safe_dump({"ops": {"run_cycle": {"config": {"weeks": weeks}}}}))
     (home / "dagster.yaml").write_text("telemetry: {enabled: false}\npython_logs: {python_log_level: INFO}\n")
-    command = ["dagster", "job", "execute", "-m", "quantum_training.definitions", "-j", "clm_cycle", "-c", str(home / "cycle.yaml")]
+    command = [
+        "dagster",
+        "job",
+        "execute",
+        "-m",
+        "quantum_training.definitions",
+        "-j",
+        "clm_cycle",
+        "-c",
+        str(home / "cycle.yaml"),
+    ]
     started = time.perf_counter()
     with (home / "log.txt").open("w") as log:
-        subprocess.run([Path(sys.executable).with_name(command[0]), *command[1:]], env={**os.environ, "DAGSTER_HOME": str(home)}, stdout=log, stderr=log, check=True)
+        subprocess.run(
+            [Path(sys.executable).with_name(command[0]), *command[1:]],
+            env={**os.environ, "DAGSTER_HOME": str(home)},
+            stdout=log,
+            stderr=log,
+            check=True,
+        )
     return time.perf_counter() - started
 
 
@@ -74,13 +98,23 @@ def bare_loop(home: Path, settings: Settings, weeks: int) -> tuple[float, float]
             for as_of in pd.date_range(end=end, periods=weeks, freq="7D"):
                 known = known_at(candles, as_of, symbol.timeframe).tail(recipe.window_bars + recipe.label.span_bars)
                 labels = make_labels(known, recipe.label, symbol.costs.round_trip)
-                options = {"max_rows": recipe.window_bars, "validation_fraction": recipe.validation_fraction, "min_rows": 100}
+                options = {
+                    "max_rows": recipe.window_bars,
+                    "validation_fraction": recipe.validation_fraction,
+                    "min_rows": 100,
+                }
                 window = build_window(features.loc[known.index], labels, as_of=as_of, columns=FEATURES, **options)
                 before = time.perf_counter()
-                model = algorithm(recipe.algorithm).fit(window, recipe.params, recipe.sizing, recipe.seed, lambda _: None)
+                model = algorithm(recipe.algorithm).fit(
+                    window, recipe.params, recipe.sizing, recipe.seed, lambda _: None
+                )
                 seconds = time.perf_counter() - before
                 fits += seconds
-                tags = {"model_id": f"{name}-{recipe_name}-{as_of:%Y%m%d}", "recipe": recipe_name, "as_of": as_of.isoformat()}
+                tags = {
+                    "model_id": f"{name}-{recipe_name}-{as_of:%Y%m%d}",
+                    "recipe": recipe_name,
+                    "as_of": as_of.isoformat(),
+                }
                 example = pd.DataFrame(window.full_x, window.full_times, list(FEATURES))
                 registry.register(
                     name, model, recipe.algorithm, example, tags=tags, params=recipe.params,

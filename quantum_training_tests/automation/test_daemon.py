@@ -1,0 +1,183 @@
+"""The platform as a user runs it: a backfill sent as the UI sends it and a tick of the schedule, by the real daemon."""
+
+import shutil
+import time
+from pathlib import Path
+
+import dagster as dg
+import pandas as pd
+import pytest
+import yaml
+from dagster._core.execution.backfill import BulkActionStatus
+
+from quantum_training.definitions import build_defs
+from quantum_training.partitions import RANGE_TAGS
+from quantum_training.resources.registry import ModelRegistry
+from quantum_training.resources.store import Store
+from quantum_training.settings import load_settings
+
+DAGSTER_YAML = Path(__file__).parents[2] / "dagster_home" / "dagster.yaml"
+SYMBOLS = ["SP500", "NASDAQ"]
+WEEKS = ["2018-08-27", "2018-09-03", "2018-09-10", "2018-09-17"]
+MONTHS = ["2016-07-01", "2018-09-01"]
+WEEK_GROUP = ["xgboost_model", "lightgbm_model", "shadow_scores", "backtest", "champion"]
+LOCATION = {"repositoryName": "__repository__", "repositoryLocationName": "quantum_training.definitions"}
+
+LAUNCH_BACKFILL = """
+mutation LaunchPartitionBackfill($backfillParams: LaunchBackfillParams!) {
+  launchPartitionBackfill(backfillParams: $backfillParams) {
+    __typename
+    ... on LaunchBackfillSuccess { backfillId }
+    ... on PythonError { message }
+  }
+}"""
+START_SCHEDULE = """
+mutation StartThisSchedule($scheduleSelector: ScheduleSelector!) {
+  startSchedule(scheduleSelector: $scheduleSelector) {
+    __typename
+    ... on ScheduleStateResult { scheduleState { id } }
+    ... on PythonError { message }
+  }
+}"""
+STOP_SCHEDULE = """
+mutation StopSchedule($id: String!) {
+  stopRunningSchedule(id: $id) { __typename ... on PythonError { message } }
+}"""
+
+
+@pytest.fixture
+def settings(small, tmp_path):
+    """Two indices whose data end in 2018 and a market that is live."""
+    index = {"timeframe": "1d", "calendar": "XNYS", "recipes": ["xgboost", "lightgbm"]}
+    symbols = {s: {**index, "source": {"kind": "sample", "dataset": s.lower()}} for s in SYMBOLS}
+    began = pd.Timestamp.now("UTC") - pd.Timedelta(days=100)
+    live = {"kind": "synthetic", "start": began.strftime("%Y-%m-%d")}
+    symbols["LIVE"] = {"source": live, "timeframe": "1h", "recipes": ["xgboost"]}
+    return {**small, "start": MONTHS[0], "symbols": symbols}
+
+
+class Clock:
+    """Says how long each phase of a test took."""
+
+    def __init__(self):
+        self.last = time.monotonic()
+
+    def __call__(self, phase):
+        now = time.monotonic()
+        print(f"{now - self.last:6.1f} s  {phase}")
+        self.last = now
+
+
+def load(instance, job, first, last):
+    """Run a job of the project in force over a range, in this process."""
+    tags = dict(zip(RANGE_TAGS, (first, last), strict=True))
+    definition = build_defs(load_settings()).resolve_job_def(job)
+    assert definition.execute_in_process(instance=instance, tags=tags, raise_on_error=False).success
+
+
+def weekly_files(root):
+    """Every byte of the backfilled symbols' weekly assets by file."""
+    files = [f for asset in WEEK_GROUP for s in SYMBOLS for f in (root / asset / s).rglob("*")]
+    return {str(f.relative_to(root)): f.read_bytes() for f in files}
+
+
+def one_partition_at_a_time(world, source):
+    """The weekly files of another project with the same market data that runs week by week."""
+    for asset in ("candles", "features"):
+        shutil.copytree(source / asset, Path(world.store.root) / asset)
+    for symbol in SYMBOLS:
+        for week in WEEKS:
+            assert world.run("weekly_cycle", f"{symbol}|{week}").success
+    return weekly_files(Path(world.store.root))
+
+
+def check_backfill(instance, backfill_id, home, reference):
+    """One run per symbol, nothing outside of the asked partitions, and the bytes of the reference."""
+    backfill = instance.get_backfill(backfill_id)
+    assert backfill.status == BulkActionStatus.COMPLETED_SUCCESS, backfill.error
+    runs = instance.get_runs(dg.RunsFilter(tags={"dagster/backfill": backfill_id}))
+    assert {run.status for run in runs} == {dg.DagsterRunStatus.SUCCESS}
+    ranges = sorted(tuple(run.tags[tag] for tag in RANGE_TAGS) for run in runs)
+    assert ranges == [(f"{s}|{WEEKS[0]}", f"{s}|{WEEKS[-1]}") for s in sorted(SYMBOLS)]
+    asked = {f"{s}|{w}" for s in SYMBOLS for w in WEEKS}
+    for asset in WEEK_GROUP:
+        done = {k for k in instance.get_materialized_partitions(dg.AssetKey(asset)) if not k.startswith("LIVE|")}
+        assert done == asked, asset
+    stored = weekly_files(home / "store")
+    assert {tuple(Path(name).with_suffix("").parts) for name in stored} == {(a, s, w) for a in WEEK_GROUP for s in SYMBOLS for w in WEEKS}
+    assert stored == reference
+    registry = ModelRegistry(tracking_uri=f"sqlite:///{home}/mlflow/mlflow.db")
+    for symbol in SYMBOLS:
+        versions = registry._client().search_model_versions(f"name = '{symbol}'")
+        assert len({v.tags["model_id"] for v in versions}) == len(versions) == 2 * len(WEEKS)
+
+
+def check_tick(instance, runs, home):
+    """A run per symbol for the week in progress: the live market is done, the others say which data are missing."""
+    monday = {run.tags["dagster/partition/week"] for run in runs}.pop()
+    assert pd.Timestamp(monday).weekday() == 0
+    assert pd.Timedelta(0) <= pd.Timestamp.now() - pd.Timestamp(monday) < pd.Timedelta(days=7, minutes=5)
+    assert sorted(run.tags["dagster/partition"] for run in runs) == [f"{s}|{monday}" for s in sorted(["LIVE", *SYMBOLS])]
+    ended = {run.tags["symbol"]: run for run in runs}
+    assert ended["LIVE"].status == dg.DagsterRunStatus.SUCCESS
+    store = Store(root=str(home / "store"))
+    assert list(store.read_records("champion", "LIVE")) == [monday]
+    (version,) = store.read_record("xgboost_model", "LIVE", monday)["versions"]
+    assert version["as_of"] == f"{monday}T00:00:00+00:00"
+    month = (pd.Timestamp(monday) - pd.Timedelta("1ns")).strftime("%Y-%m-01")
+    for symbol in SYMBOLS:
+        run = ended[symbol]
+        assert run.status == dg.DagsterRunStatus.FAILURE
+        events = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
+        said = str([e.dagster_event.step_failure_data.error for e in events])
+        for part in (f"{symbol}: ", month, "run the job market_data", f"in partition {symbol}|{monday}"):
+            assert part in said, said
+
+
+def test_a_backfill_from_the_ui_and_a_tick_of_the_schedule(platform, project, settings, monkeypatch, wait):
+    clock, home = Clock(), platform.home
+    shutil.copy(DAGSTER_YAML, home)
+    (home / "settings.yaml").write_text(yaml.safe_dump(settings))
+    names = {"DAGSTER_HOME": str(home), "QUANTUM_TRAINING_CONFIG": str(home / "settings.yaml"), "TRAINING_CRON_SCHEDULE": "* * * * *"}
+    for name, value in names.items():
+        monkeypatch.setenv(name, value)
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        instance.get_runs(limit=1)  # three processes must not create the tables at the same time
+        platform.start(names)
+        clock("code server up")
+        for symbol in SYMBOLS:
+            load(instance, "market_data", *(f"{symbol}|{month}" for month in MONTHS))
+        yesterday = pd.Timestamp.now("UTC") - pd.Timedelta(days=1)
+        reach = (yesterday - pd.Timedelta(days=65), yesterday)
+        load(instance, "market_data", *(f"LIVE|{day:%Y-%m-01}" for day in reach))
+        clock("market data of three symbols in process")
+        platform.ready()
+        clock("webserver up")
+
+        selection = [{"path": [asset]} for asset in WEEK_GROUP]
+        keys = [f"{symbol}|{week}" for symbol in SYMBOLS for week in WEEKS]
+        params = {"tags": [], "assetSelection": selection, "partitionNames": keys, "fromFailure": False}
+        launched = platform.ask(LAUNCH_BACKFILL, backfillParams=params)["launchPartitionBackfill"]
+        assert launched["__typename"] == "LaunchBackfillSuccess", launched
+        selector = {**LOCATION, "scheduleName": "weekly_cycle_schedule"}
+        started = platform.ask(START_SCHEDULE, scheduleSelector=selector)["startSchedule"]
+        assert started["__typename"] == "ScheduleStateResult", started
+        reference = one_partition_at_a_time(project(settings), home / "store")
+        clock("8 partitions one by one in process, as the reference")
+
+        ticked = dg.RunsFilter(tags={"dagster/schedule_name": "weekly_cycle_schedule"})
+        wait("tick", lambda: len(instance.get_runs(ticked)) >= 3, 90, platform.said)
+        stopped = platform.ask(STOP_SCHEDULE, id=started["scheduleState"]["id"])["stopRunningSchedule"]
+        assert stopped["__typename"] == "ScheduleStateResult", stopped
+        clock("tick of the schedule")
+        running = lambda: [r for r in instance.get_runs() if not r.is_finished]  # noqa: E731
+        backfilling = lambda: instance.get_backfill(launched["backfillId"]).status == BulkActionStatus.REQUESTED  # noqa: E731
+        wait("end of the runs", lambda: not backfilling() and not running(), 150, platform.said)
+        clock("rest of the backfill and of the tick's runs")
+
+        check_backfill(instance, launched["backfillId"], home, reference)
+        runs = instance.get_runs(ticked)
+        first = min(run.tags["dagster/scheduled_execution_time"] for run in runs)
+        check_tick(instance, [r for r in runs if r.tags["dagster/scheduled_execution_time"] == first], home)
+        assert not [r for r in instance.get_runs() if r.parent_run_id], "a run that failed for want of data was retried"
+        clock("checks")

@@ -1,0 +1,30 @@
+"""Candles for the tests of trading: only open and close matter to an account."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pandas as pd
+import pytest
+
+
+@pytest.fixture(scope="session")
+def bars() -> Callable[..., pd.DataFrame]:
+    """`bars([(open, close), ...])`: candles by 4 hours from 2024-01-01, a Monday."""
+
+    def make(prices: Sequence[tuple[float, float]], freq: str = "4h") -> pd.DataFrame:
+        index = pd.date_range("2024-01-01", periods=len(prices), freq=freq, tz="UTC", name="open_time")
+        return pd.DataFrame(np.array(prices, "float64").reshape(-1, 2), index, ["open", "close"])
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def walk(bars: Callable[..., pd.DataFrame]) -> Callable[..., pd.DataFrame]:
+    """`walk(count, seed)`: a random walk with gaps between close and open."""
+
+    def make(count: int, seed: int = 0, freq: str = "4h") -> pd.DataFrame:
+        steps = np.random.default_rng(seed).normal(0, 0.01, (count, 2))
+        prices = 100 * np.exp(np.cumsum(steps.ravel()).reshape(-1, 2))
+        return bars(list(map(tuple, prices)), freq)
+
+    return make

@@ -1,0 +1,109 @@
+"""Shadow scores: which version may decide a bar, and weeks that fit together into one account."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from quantum_training.trading.scoring import Decisions, Version, assign_versions, by_strategy, score
+from quantum_training.trading.simulator import COLUMNS, simulate
+
+WEEK = pd.Timedelta(days=7)
+MONDAY = pd.Timestamp("2024-01-01", tz="UTC")
+
+
+def decided(position, model_id="m"):
+    return Decisions(position, pd.Series(model_id, position.index).where(position.notna(), ""))
+
+
+@pytest.mark.parametrize("unit", ["ns", "us", "s"])
+def test_a_version_decides_from_the_bar_that_opens_at_its_as_of_on(unit):
+    bars = pd.date_range(MONDAY, periods=4, freq="4h").as_unit(unit)
+    at, later = bars[1].as_unit("ns"), bars[1].as_unit("ns") + pd.Timedelta("1ns")
+    assert list(assign_versions(bars, [Version(at, "a")])) == [-1, 0, 0, 0]
+    assert list(assign_versions(bars, [Version(later, "a")])) == [-1, -1, 0, 0]
+
+
+def test_the_newest_version_decides_and_of_equal_as_of_the_last():
+    bars = pd.date_range(MONDAY, periods=6, freq="4h")
+    versions = [Version(bars[0], "a"), Version(bars[2], "b"), Version(bars[2], "c"), Version(bars[5] + WEEK, "d")]
+    assert [versions[i].model_id for i in assign_versions(bars, versions)] == ["a", "a", "c", "c", "c", "c"]
+    assert list(assign_versions(bars, [])) == [-1] * 6
+    assert list(assign_versions(bars[:0], versions)) == []
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_weeks_scored_one_by_one_are_one_account(walk, seed):
+    """All in or all out: what is held over the border goes on without a cost, and no bar is lost between weeks."""
+    candles = walk(43 * 4, seed)  # four weeks of 42 bars and a bit
+    rng = np.random.default_rng(seed)
+    target = pd.Series(rng.integers(0, 2, len(candles)).astype("float64"), candles.index).where(rng.random(len(candles)) > 0.1)
+    target.iloc[[83, 84]] = 1.0  # held over a border
+    first, rate = MONDAY + WEEK, 0.003
+    weeks = [
+        score(candles.loc[: first + (k + 1) * WEEK - pd.Timedelta("1ns")], first + k * WEEK, {"s": decided(target)}, rate)
+        for k in range(3)
+    ]
+    scored = pd.concat(weeks)
+    before = candles.index[candles.index < first][-1]
+    held = target.fillna(0.0)[before]
+    whole = simulate(candles.loc[first:], target.fillna(0.0).loc[first:], rate, held, candles.loc[before, "close"])
+    assert scored.index.equals(whole.loc[: scored.index[-1]].index)
+    numbers = ["fill_price", "position", "cost", "gross_return", "net_return"]
+    pd.testing.assert_frame_equal(scored[numbers], whole.loc[: scored.index[-1], numbers], rtol=0, atol=1e-12)
+    assert scored.loc[candles.index[84], "cost"] == 0
+    pd.testing.assert_series_equal(scored["target"], target[scored.index], check_names=False, check_freq=False)
+
+
+def test_bars_without_a_decision_are_flat_and_keep_their_missing_target(walk):
+    candles = walk(84)
+    target = pd.Series(1.0, candles.index)
+    target.iloc[50:54] = np.nan
+    rows = score(candles, MONDAY + WEEK, {"s": decided(target)}, 0.01)
+    assert tuple(rows.columns) == ("strategy", "model_id", *COLUMNS)
+    silent = rows.iloc[8:12]
+    assert silent["target"].isna().all()
+    assert (silent["position"] == 0).all()
+    assert (silent["model_id"] == "").all()
+    assert silent["cost"].iloc[0] > 0, "leaving is paid for"
+    assert (silent["net_return"].iloc[1:] == 0).all()
+    assert list(by_strategy(rows, "net_return").index) == [t for t in rows.index if t not in silent.index]
+
+
+def test_a_week_that_follows_no_decision_is_entered_flat(walk):
+    candles = walk(84)
+    target = pd.Series(1.0, candles.index[42:])
+    first = score(candles, MONDAY + WEEK, {"s": decided(target)}, 0.01).iloc[0]
+    assert first["fill_price"] == candles["open"].iloc[42]
+    assert first["cost"] > 0
+    target = pd.Series(1.0, candles.index[41:])
+    first = score(candles, MONDAY + WEEK, {"s": decided(target)}, 0.01).iloc[0]
+    assert np.isnan(first["fill_price"])
+    assert first["net_return"] == pytest.approx(candles["close"].iloc[42] / candles["close"].iloc[41] - 1)
+
+
+def test_strategies_stand_one_after_the_other_and_none_touches_another(walk):
+    candles = walk(84)
+    long, flat = pd.Series(1.0, candles.index), pd.Series(0.0, candles.index)
+    rows = score(candles, MONDAY + WEEK, {"z": decided(long, "v1"), "a": decided(flat, "v2")}, 0.01)
+    assert list(rows["strategy"]) == ["z"] * 42 + ["a"] * 42
+    assert list(rows["model_id"].unique()) == ["v1", "v2"]
+    wide = by_strategy(rows, "net_return")
+    assert list(wide.columns) == ["a", "z"]
+    assert wide.index.is_monotonic_increasing
+    assert (wide["a"] == 0).all()
+    alone = score(candles, MONDAY + WEEK, {"z": decided(long, "v1")}, 0.01)
+    pd.testing.assert_frame_equal(rows[rows["strategy"] == "z"], alone)
+
+
+def test_a_bar_scored_twice_is_refused(walk):
+    rows = score(walk(84), MONDAY + WEEK, {"s": decided(pd.Series(1.0, walk(84).index))}, 0.01)
+    with pytest.raises(ValueError, match="duplicate"):
+        by_strategy(pd.concat([rows, rows.iloc[[5]]]), "net_return")
+
+
+def test_a_week_without_bars_is_an_empty_score(walk):
+    candles = walk(42)
+    rows = score(candles, MONDAY + WEEK, {"s": decided(pd.Series(1.0, candles.index))}, 0.01)
+    assert tuple(rows.columns) == ("strategy", "model_id", *COLUMNS)
+    assert rows.empty
+    assert by_strategy(rows, "net_return").empty
