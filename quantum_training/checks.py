@@ -18,7 +18,7 @@ def candle_quality(settings: Settings, partitions: Partitions) -> dg.AssetChecks
         name=QUALITY_CHECK,
         blocking=True,
         partitions_def=partitions.month,
-        description="Schema, order, calendar, gaps, jumps and volume of the stored bars. Errors block what comes after, "
+        description="Schema, order, calendar, gaps, jumps, volume of the stored bars. Errors block what comes after, "
         "warnings list their bars.",
     )
     def quality(context: dg.AssetCheckExecutionContext, store: Store) -> dg.AssetCheckResult:

@@ -55,8 +55,8 @@ def build(name: str, settings: Settings, partitions: Partitions) -> dg.AssetsDef
         kinds={recipe.algorithm.rpartition(".")[2], "mlflow"},
         owners=OWNERS,
         pool="training",
-        description=f"Versions of recipe `{name}` trained as of the week. The training window, up to {recipe.window_bars} "
-        "bars, is read from the stored features and candles of earlier months. The artefact lives in MLflow.",
+        description=f"Versions of recipe `{name}` trained as of the week. The training window, up to "
+        f"{recipe.window_bars} bars, is read from the stored features and candles of earlier months. The artefact lives in MLflow.",
     )
     def model(
         context: dg.AssetExecutionContext, config: TrainingConfig, store: Store, registry: ModelRegistry

@@ -115,7 +115,7 @@ def weeks_of(settings: Settings, symbol: str, config: CycleConfig) -> tuple[str,
 
 
 def first_month(settings: Settings, symbol: str, week: str) -> str:
-    """The month from which candles are needed to train and score the week: the recipes' longest reach and its warm-up."""
+    """The month from which candles are needed for the week: the recipes' longest reach and the warm-up."""
     options = settings.symbols[symbol]
     recipes = [settings.recipes[name] for name in options.recipes]
     rows = max((settings.training_batch_size or r.window_bars) + r.label.span_bars for r in recipes)

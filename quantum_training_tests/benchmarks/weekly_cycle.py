@@ -85,7 +85,7 @@ def platform(home: Path, weeks: int) -> float:
 
 
 def bare_loop(home: Path, settings: Settings, weeks: int) -> tuple[float, float]:
-    """Seconds of reading, features, fits and MLflow logs without orchestration, store or scores; and of the fits alone."""
+    """Seconds of reading, features, fits and MLflow logs without orchestration, store or scores; and of the fits."""
     registry = ModelRegistry(tracking_uri=f"sqlite:///{home}/bare.db")
     started, fits = time.perf_counter(), 0.0
     for name, symbol in settings.symbols.items():
