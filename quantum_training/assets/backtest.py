@@ -38,7 +38,7 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
         group_name="evidence",
         kinds={"parquet"},
         owners=OWNERS,
-        description=f"Metrics and equity of every strategy over the shadow scores of the {settings.backtest_weeks} weeks "
+        description=f"Metrics and equity of every strategy over the scores of the {settings.backtest_weeks} weeks "
         "up to this one, which are read from the store. Bars without a decision are left out; "
         "weeks never scored are named.",
     )

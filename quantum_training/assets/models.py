@@ -56,7 +56,8 @@ def build(name: str, settings: Settings, partitions: Partitions) -> dg.AssetsDef
         owners=OWNERS,
         pool="training",
         description=f"Versions of recipe `{name}` trained as of the week. The training window, up to "
-        f"{recipe.window_bars} bars, is read from the stored features and candles of earlier months. The artefact lives in MLflow.",
+        f"{recipe.window_bars} bars, is read from the stored features and candles of earlier months. "
+        "The artefact lives in MLflow.",
     )
     def model(
         context: dg.AssetExecutionContext, config: TrainingConfig, store: Store, registry: ModelRegistry
