@@ -35,10 +35,6 @@ class RegisteredVersion(NamedTuple):
     run_id: str
 
 
-# Versions that this process has seen: a number never changes, and a search by tag costs more than a load.
-_KNOWN: dict[tuple[str, str, str], RegisteredVersion] = {}
-
-
 class ModelRegistry(dg.ConfigurableResource):
     """Versions of each symbol's models, and the aliases that say which one trades."""
 
@@ -47,15 +43,11 @@ class ModelRegistry(dg.ConfigurableResource):
 
     def find(self, symbol: str, model_id: str) -> RegisteredVersion | None:
         """The registered version with this identity, or None."""
-        known = _KNOWN.get((self._uri(), symbol, model_id))
-        if known:
-            return known
         found = self._client().search_model_versions(f"name = '{symbol}' and tags.model_id = '{model_id}'")
         if not found:
             return None
         oldest = min(found, key=lambda v: int(v.version))
-        known = RegisteredVersion(int(oldest.version), oldest.run_id)
-        return _KNOWN.setdefault((self._uri(), symbol, model_id), known)
+        return RegisteredVersion(int(oldest.version), oldest.run_id)
 
     def register(
         self,
@@ -110,8 +102,7 @@ class ModelRegistry(dg.ConfigurableResource):
             registered = client.create_model_version(
                 symbol, info.model_uri, run.info.run_id, tags={**tags, "artifact_hash": digest}, model_id=info.model_id
             )
-        known = RegisteredVersion(int(registered.version), run.info.run_id)
-        return _KNOWN.setdefault((self._uri(), symbol, tags["model_id"]), known), digest
+        return RegisteredVersion(int(registered.version), run.info.run_id), digest
 
     def load(self, symbol: str, model_id: str) -> Model:
         """The model of a registered version. RegistryError where it is not registered."""
@@ -191,14 +182,14 @@ def _open(uri: str) -> Any:
 
     for chatty in ("mlflow", "alembic"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    if not uri.startswith(SQLITE):
-        return mlflow.MlflowClient(uri)
-    file = _sqlite_file(uri)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.with_name(f".{file.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        client = mlflow.MlflowClient(uri)  # makes the tables of runs
-        client.search_registered_models(max_results=1)  # and of the registry
+    client = mlflow.MlflowClient(uri)
+    if uri.startswith(SQLITE):
+        file = _sqlite_file(uri)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with file.with_name(f".{file.name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            client.search_experiments(max_results=1)
+            client.search_registered_models(max_results=1)
     return client
 
 
