@@ -182,14 +182,14 @@ def _open(uri: str) -> Any:
 
     for chatty in ("mlflow", "alembic"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    client = mlflow.MlflowClient(uri)
-    if uri.startswith(SQLITE):
-        file = _sqlite_file(uri)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with file.with_name(f".{file.name}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            client.search_experiments(max_results=1)
-            client.search_registered_models(max_results=1)
+    if not uri.startswith(SQLITE):
+        return mlflow.MlflowClient(uri)
+    file = _sqlite_file(uri)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.with_name(f".{file.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        client = mlflow.MlflowClient(uri)  # makes the tables of runs
+        client.search_registered_models(max_results=1)  # and of the registry
     return client
 
 

@@ -139,6 +139,15 @@ def test_an_easy_rule_is_learned_and_its_feature_bears_the_weight(fit, make_wind
     assert model.report["valid_logloss"] < 0.5 * model.report["valid_logloss_of_base_rate"]
 
 
+def logloss(model, family, window, rounds):
+    """Log loss on the validation slice of a model that saw the training slice only, after that many rounds."""
+    params = params_of(family)
+    del params["max_rounds"]
+    core = type(model)._train(window.train_x, window.train_y, window.columns, params, 7, int(rounds))
+    chance = type(model)(core, model.columns, model.sizing, {})._probability(window.valid_x)
+    return -np.mean(np.where(window.valid_y == 1, np.log(chance), np.log(1 - chance)))
+
+
 def test_rounds_are_found_on_the_validation_slice_and_the_refit_uses_all_rows(fit, family, make_window):
     said = []
     window = make_window(lambda f: f["a"] > np.random.default_rng(1).normal(size=len(f)))
@@ -148,6 +157,9 @@ def test_rounds_are_found_on_the_validation_slice_and_the_refit_uses_all_rows(fi
     assert trees == rounds < 200
     assert len(said) == 1
     assert f"{rounds:.0f} of 200 rounds" in said[0]
+    losses = [logloss(model, family, window, rounds + i) for i in (-1, 0, 1)]
+    assert losses[1] == pytest.approx(model.report["valid_logloss"], abs=1e-5)
+    assert losses[1] < min(losses[0], losses[2])
     flipped = fit(replace(window, full_y=1 - window.full_y), max_rounds=200)
     assert flipped.report == model.report
     bars = pd.DataFrame(window.full_x, columns=list(window.columns))

@@ -35,6 +35,8 @@ import sys, time
 from pathlib import Path
 import pandas as pd
 import mlflow.pyfunc
+import mlflow.store.model_registry.sqlalchemy_store
+import mlflow.store.tracking.sqlalchemy_store
 from quantum_training.models.contract import load_model
 from quantum_training.resources.registry import ModelRegistry
 

@@ -285,8 +285,9 @@ def test_the_content_hash_tells_apart_what_runs_together():
 
 
 def test_the_content_hash_is_of_values_not_of_memory():
-    nullable = pd.DataFrame({"a": pd.array([1, None, 3], dtype="Int64")})
-    assert content_hash(nullable) == content_hash(nullable.copy(deep=True))
+    nullable = pd.DataFrame({"a": pd.array([10**15, None, 10**16], dtype="Int64")})
+    assert len({content_hash(nullable.copy(deep=True)) for _ in range(5)}) == 1
+    assert content_hash(nullable) != content_hash(nullable.fillna(7))
     strided = pd.DataFrame(np.arange(12.0).reshape(4, 3), columns=list("abc"))
     assert content_hash(strided) == content_hash(strided.copy())
     assert content_hash(frame(unit="us")[["close"]]) == content_hash(frame(unit="ns")[["close"]])
