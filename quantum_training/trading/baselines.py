@@ -33,6 +33,7 @@ def ma_crossover(close: pd.Series) -> pd.Series:
 def random_trader(bars: pd.DatetimeIndex, seed: str) -> pd.Series:
     """Long or flat by a fair coin for every block of five bar lengths since 1970, the same however often it is asked.
 
+    The bar length is the smallest step between `bars`, so two neighbours must be among them; one bar gives NaN.
     The coin is a SplitMix64 hash (Steele, Lea and Flood 2014) of seed and block, so no state has to be kept.
     """
     if len(bars) < 2:

@@ -36,7 +36,9 @@ def test_an_old_bar_that_is_fetched_late_does_not_slip_in_before_a_stored_one():
     assert complete(stored, candles("2024-01-01", [10, 11, 12, 13])).index.day.tolist() == [1, 3, 4]
 
 
-@pytest.mark.parametrize(("factor", "caught"), [(1.0, False), (1.00009, False), (1.00011, True), (0.99989, True), (0.5, True)])
+@pytest.mark.parametrize(
+    ("factor", "caught"), [(1.0, False), (1.00009, False), (1.00011, True), (0.99989, True), (0.5, True)]
+)
 def test_the_newest_known_bar_must_come_back_within_a_hundredth_of_a_percent(factor, caught):
     known, fetched = candles("2024-01-01", [10, 20]), candles("2024-01-02", [20, 21])
     fetched[["open", "high", "low", "close"]] *= factor

@@ -24,9 +24,8 @@ from quantum_training.features.windows import build_window
 
 features = pd.read_parquet("features.parquet")
 labels = pd.DataFrame({"label": (features["a"] > 0).astype(float), "label_end": features.index}, features.index)
-window = build_window(
-    features, labels, as_of=features.index[-1], columns=("a", "b", "c"), max_rows=400, validation_fraction=0.2, min_rows=50
-)
+options = {"columns": ("a", "b", "c"), "max_rows": 400, "validation_fraction": 0.2, "min_rows": 50}
+window = build_window(features, labels, as_of=features.index[-1], **options)
 threads = lambda: int(next(l for l in open("/proc/self/status") if l.startswith("Threads")).split()[1])
 out = {}
 for family, params in json.loads(sys.argv[1]).items():
@@ -50,7 +49,7 @@ def family(request):
     return request.param
 
 
-@pytest.fixture()
+@pytest.fixture
 def fit(family):
     def run(window, seed=7, sizing=None, progress=lambda text: None, **params):
         return algorithm(family).fit(window, params_of(family, **params), sizing or Sizing(), seed, progress)

@@ -35,7 +35,7 @@ class Model(Contract):
 """
 
 
-@pytest.fixture()
+@pytest.fixture
 def outside(tmp_path, monkeypatch):
     """A package that is no part of quantum_training, with one algorithm: `my_zoo.ridge`."""
     folder = tmp_path / "somewhere" / "my_zoo"

@@ -115,7 +115,7 @@ def models(features: pd.DataFrame) -> dict[str, Model]:
 Register = Callable[..., tuple]
 
 
-@pytest.fixture()
+@pytest.fixture
 def register(registry: ModelRegistry, models: dict[str, Model], features: pd.DataFrame) -> Register:
     """`register(symbol, model_id, family="xgboost", model=None)` with plain tags, params and metrics."""
 
@@ -277,7 +277,7 @@ def test_an_unknown_version_moves_no_alias_at_all(registry, register):
     assert registry.aliases("HALF") == {"champion": 1}
 
 
-@pytest.fixture()
+@pytest.fixture
 def forgetful(tmp_path, monkeypatch):
     """An algorithm that saves its weight with two digits only."""
     (tmp_path / "forgetful_zoo").mkdir()

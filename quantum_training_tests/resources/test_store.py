@@ -49,7 +49,7 @@ def store(request, tmp_path):
     return Store(root=str(tmp_path) if request.param == "local" else f"memory://{uuid.uuid4().hex}")
 
 
-@pytest.fixture()
+@pytest.fixture
 def local(tmp_path):
     return Store(root=str(tmp_path / "store"))
 
@@ -95,7 +95,9 @@ def test_the_same_bytes_are_not_written_again(local):
     again = [local.write_frame(*PLACE, frame(), {"covered_until": "x"}), local.write_record(*PLACE, {"a": 1})]
     assert [w.changed for w in written + again] == [True, True, False, False]
     assert [w._replace(changed=True) for w in again] == written
-    assert [(s.st_mtime_ns, s.st_ino) for s in before] == [(s.st_mtime_ns, s.st_ino) for s in map(os.stat, (w.path for w in written))]
+    assert [(s.st_mtime_ns, s.st_ino) for s in before] == [
+        (s.st_mtime_ns, s.st_ino) for s in map(os.stat, (w.path for w in written))
+    ]
     assert local.write_record(*PLACE, {"a": 2}).changed
     assert local.write_frame(*PLACE, frame(), {"covered_until": "y"}).changed
 
@@ -174,7 +176,9 @@ def test_attributes_are_kept_beside_the_frame(store):
     assert kept == {"content_hash": content_hash(frame()), "layout_version": "1", "covered_until": "2024-02-01"}
 
 
-@pytest.mark.parametrize(("metadata", "said"), [({"layout_version": "0"}, "layout version 0"), ({}, "layout version none")])
+@pytest.mark.parametrize(
+    ("metadata", "said"), [({"layout_version": "0"}, "layout version 0"), ({}, "layout version none")]
+)
 def test_a_file_of_another_layout_is_refused_with_what_to_do(local, metadata, said):
     path = local.write_frame(*PLACE, frame()).path
     pq.write_table(pa.Table.from_pandas(frame()).replace_schema_metadata(metadata), path)
@@ -279,7 +283,10 @@ def test_the_content_hash_tells_apart_what_runs_together():
     index = pd.RangeIndex(2)
     one = pd.DataFrame({"a": ["x", "y"], "b": ["z", "w"]}, index)
     other = pd.DataFrame({"a": ["x", "yz"], "b": ["", "w"]}, index)
-    glued = [pd.DataFrame({"a": ["x", "yz"], "b": ["v", "w"]}, index), pd.DataFrame({"a": ["x", "y"], "b": ["zv", "w"]}, index)]
+    glued = [
+        pd.DataFrame({"a": ["x", "yz"], "b": ["v", "w"]}, index),
+        pd.DataFrame({"a": ["x", "y"], "b": ["zv", "w"]}, index),
+    ]
     assert content_hash(one) != content_hash(other)
     assert content_hash(glued[0]) != content_hash(glued[1])
 

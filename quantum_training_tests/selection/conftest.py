@@ -17,7 +17,9 @@ def record() -> Callable[[str, Returns], pd.DataFrame]:
     """`record("2024-01-08", {"a": returns})`: that week's record; a NaN return is a bar without a decision."""
 
     def make(week: str, returns: Returns) -> pd.DataFrame:
-        index = pd.date_range(pd.Timestamp(week, tz="UTC") - pd.Timedelta(days=7), periods=BARS, freq="4h", name="open_time")
+        index = pd.date_range(
+            pd.Timestamp(week, tz="UTC") - pd.Timedelta(days=7), periods=BARS, freq="4h", name="open_time"
+        )
         frames = []
         for name, values in returns.items():
             values = np.asarray(values, "float64")

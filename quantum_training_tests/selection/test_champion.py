@@ -24,8 +24,15 @@ def test_the_first_champion_is_the_best_of_those_that_beat_staying_flat_on_100_b
     assert [d.champion for d in decisions] == [None, None, "b"]
     assert decisions[2].former is None
     assert decisions[2].reason.startswith("b against staying flat: Sharpe ")
-    assert {r: j.verdict for r, j in decisions[2].judgements.items()} == {"a": "PROMOTE", "b": "PROMOTE", "c": "CONTINUE"}
-    assert decisions[0].reason == "against staying flat: a: 42 of 100 paired bars; b: 42 of 100 paired bars; c: 42 of 100 paired bars"
+    assert {r: j.verdict for r, j in decisions[2].judgements.items()} == {
+        "a": "PROMOTE",
+        "b": "PROMOTE",
+        "c": "CONTINUE",
+    }
+    assert (
+        decisions[0].reason
+        == "against staying flat: a: 42 of 100 paired bars; b: 42 of 100 paired bars; c: 42 of 100 paired bars"
+    )
 
 
 def test_recipes_that_lose_to_staying_flat_never_become_champion(history):

@@ -19,7 +19,9 @@ def returns(sharpe, bars=200):
     return wave - wave.mean() + sharpe * np.std(wave, ddof=1) / np.sqrt(PERIODS)
 
 
-@pytest.mark.parametrize(("bars", "verdict"), [(0, "INSUFFICIENT"), (1, "INSUFFICIENT"), (99, "INSUFFICIENT"), (100, "PROMOTE")])
+@pytest.mark.parametrize(
+    ("bars", "verdict"), [(0, "INSUFFICIENT"), (1, "INSUFFICIENT"), (99, "INSUFFICIENT"), (100, "PROMOTE")]
+)
 def test_fewer_than_100_paired_bars_decide_nothing_and_say_so(bars, verdict):
     judged = ImprovementRule().judge(returns(50, 200)[:bars], np.zeros(bars), PERIODS)
     assert judged.verdict == verdict
@@ -71,7 +73,9 @@ def test_a_challenger_whose_returns_do_not_vary_has_no_ratio_and_is_not_promoted
     json.dumps(judged.model_dump(), allow_nan=False)
 
 
-@pytest.mark.parametrize("options", [{"min_predictions": 1}, {"min_improvement": -0.1}, {"window_weeks": 0}, {"patience": 3}])
+@pytest.mark.parametrize(
+    "options", [{"min_predictions": 1}, {"min_improvement": -0.1}, {"window_weeks": 0}, {"patience": 3}]
+)
 def test_a_rule_that_makes_no_sense_is_refused(options):
     with pytest.raises(ValidationError, match=next(iter(options))):
         ImprovementRule(**options)

@@ -45,7 +45,9 @@ def test_the_random_trader_needs_no_history():
     index = pd.date_range("2024-01-01", periods=3000, freq="h", tz="UTC")
     whole = random_trader(index, "AAA")
     for first, last in [(0, 2), (17, 23), (1000, 2000), (2990, 3000)]:
-        pd.testing.assert_series_equal(random_trader(index[first:last], "AAA"), whole.iloc[first:last], check_freq=False)
+        pd.testing.assert_series_equal(
+            random_trader(index[first:last], "AAA"), whole.iloc[first:last], check_freq=False
+        )
     assert random_trader(index.as_unit("s"), "AAA").tolist() == whole.tolist()
     assert random_trader(index[:1], "AAA").isna().all()
 

@@ -51,7 +51,9 @@ def test_hours_of_crypto_are_annualised_by_their_own_calendar():
     assert hourly / daily == pytest.approx(5.90, abs=0.005)
 
 
-@given(st.lists(st.floats(-0.5, 0.5).map(lambda r: round(r, 6)), min_size=2, max_size=60), st.sampled_from([52, 252, 8760]))
+@given(
+    st.lists(st.floats(-0.5, 0.5).map(lambda r: round(r, 6)), min_size=2, max_size=60), st.sampled_from([52, 252, 8760])
+)
 def test_equal_to_empyrical(returns, periods):
     net = np.array(returns)
     got = summarise(net, np.ones(len(net)), periods)
@@ -66,10 +68,22 @@ def test_equal_to_empyrical(returns, periods):
 @pytest.mark.parametrize(
     ("net", "expected"),
     [
-        ([], {"sharpe": None, "sharpe_reason": "0 bars, 2 needed", "total_return": 0, "max_drawdown": 0, "exposure": None}),
+        (
+            [],
+            {
+                "sharpe": None,
+                "sharpe_reason": "0 bars, 2 needed",
+                "total_return": 0,
+                "max_drawdown": 0,
+                "exposure": None,
+            },
+        ),
         ([0.1], {"sharpe": None, "sharpe_reason": "1 bars, 2 needed", "total_return": 0.1, "win_rate": 1.0}),
         ([0.0] * 9, {"sharpe": None, "sharpe_reason": "returns do not vary", "max_drawdown": 0, "win_rate": None}),
-        ([0.001] * 9, {"sharpe": None, "sharpe_low": None, "sharpe_high": None, "sharpe_reason": "returns do not vary"}),
+        (
+            [0.001] * 9,
+            {"sharpe": None, "sharpe_low": None, "sharpe_high": None, "sharpe_reason": "returns do not vary"},
+        ),
         ([0.01, 0.02, 0.03], {"max_drawdown": 0, "win_rate": 1.0, "sharpe_reason": None}),
         ([-0.5, -0.9, -0.8], {"max_drawdown": -0.99, "win_rate": 0.0, "total_return": -0.99}),
         ([-0.1, 0.05, 0.05], {"max_drawdown": -0.1}),

@@ -36,11 +36,15 @@ def test_weeks_scored_one_by_one_are_one_account(walk, seed):
     """All in or all out: what is held over the border goes on without a cost, and no bar is lost between weeks."""
     candles = walk(43 * 4, seed)  # four weeks of 42 bars and a bit
     rng = np.random.default_rng(seed)
-    target = pd.Series(rng.integers(0, 2, len(candles)).astype("float64"), candles.index).where(rng.random(len(candles)) > 0.1)
+    target = pd.Series(rng.integers(0, 2, len(candles)).astype("float64"), candles.index).where(
+        rng.random(len(candles)) > 0.1
+    )
     target.iloc[[83, 84]] = 1.0  # held over a border
     first, rate = MONDAY + WEEK, 0.003
     weeks = [
-        score(candles.loc[: first + (k + 1) * WEEK - pd.Timedelta("1ns")], first + k * WEEK, {"s": decided(target)}, rate)
+        score(
+            candles.loc[: first + (k + 1) * WEEK - pd.Timedelta("1ns")], first + k * WEEK, {"s": decided(target)}, rate
+        )
         for k in range(3)
     ]
     scored = pd.concat(weeks)

@@ -117,7 +117,9 @@ def test_the_currency_unit_does_not_matter(case, factor):
     one = simulate(candles, target, rate, held, entry)
     other = simulate(candles * factor, target, rate, held, entry * factor)
     np.testing.assert_allclose(other["fill_price"], one["fill_price"] * factor, rtol=1e-9)
-    pd.testing.assert_frame_equal(other.drop(columns="fill_price"), one.drop(columns="fill_price"), rtol=1e-9, atol=1e-9)
+    pd.testing.assert_frame_equal(
+        other.drop(columns="fill_price"), one.drop(columns="fill_price"), rtol=1e-9, atol=1e-9
+    )
 
 
 @given(accounts(), st.integers(0, 25), st.floats(0.5, 2))
