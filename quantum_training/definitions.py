@@ -20,7 +20,9 @@ from quantum_training.settings import Settings, load_settings
 
 def build_defs(settings: Settings, resources: Mapping[str, Any] | None = None) -> dg.Definitions:
     """The definitions for these settings; `resources` replaces `store` or `registry`."""
-    partitions = build_partitions(list(settings.symbols), settings.start.isoformat())
+    partitions = build_partitions(
+        list(settings.symbols), settings.start.isoformat(), settings.end.isoformat() if settings.end else None
+    )
     launcher = launcher_job(settings, lambda: definitions)
     definitions = dg.Definitions(
         assets=[

@@ -6,7 +6,7 @@ Time dimensions sort after `symbol`, so a key always reads `SYMBOL|YYYY-MM-DD`. 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import dagster as dg
 import pandas as pd
@@ -40,17 +40,20 @@ class Key(NamedTuple):
         return self.start.strftime("%Y-%m-%d")
 
 
-def build_partitions(symbols: Sequence[str], start: str) -> Partitions:
-    """The grids of these symbols from the day `start` (YYYY-MM-DD) on."""
+def build_partitions(symbols: Sequence[str], start: str, end: str | None = None) -> Partitions:
+    """The grids of these symbols from the day `start` to the periods that hold the day `end` (YYYY-MM-DD), or now."""
     static = dg.StaticPartitionsDefinition(list(symbols))
+    last = pd.Timestamp(end) if end else None
 
-    def grid(name: str, period: dg.TimeWindowPartitionsDefinition) -> dg.MultiPartitionsDefinition:
-        return dg.MultiPartitionsDefinition({"symbol": static, name: period})
+    def grid(name: str, period: Any, closes: Any, **options: int) -> dg.MultiPartitionsDefinition:
+        end_date = (last + closes).strftime("%Y-%m-%d") if last is not None else None
+        times = period(start_date=start, end_date=end_date, end_offset=1 if end is None else 0, **options)
+        return dg.MultiPartitionsDefinition({"symbol": static, name: times})
 
     return Partitions(
-        grid("utc_month", dg.MonthlyPartitionsDefinition(start_date=start, end_offset=1)),
-        grid("week", dg.WeeklyPartitionsDefinition(start_date=start, day_offset=1, end_offset=1)),
-        grid("utc_day", dg.DailyPartitionsDefinition(start_date=start, end_offset=1)),
+        grid("utc_month", dg.MonthlyPartitionsDefinition, pd.offsets.MonthBegin(1)),
+        grid("week", dg.WeeklyPartitionsDefinition, pd.offsets.Week(weekday=0), day_offset=1),
+        grid("utc_day", dg.DailyPartitionsDefinition, pd.DateOffset(days=1)),
     )
 
 

@@ -77,6 +77,9 @@ class Settings(BaseSettings):
     )
 
     start: date = Field(description="First day of the partitions; no candle before it is kept.")
+    end: date | None = Field(
+        None, description="Last day of the partitions, where all sources are recordings; else today."
+    )
     symbols: dict[Name, Symbol] = Field(min_length=1)
     recipes: dict[RecipeName, Recipe] = Field(min_length=1)
     quality: QualityLimits = QualityLimits()

@@ -59,6 +59,19 @@ def test_half_a_range_and_no_partition_are_refused():
         run_keys(GRIDS.week, {})
 
 
+@pytest.mark.parametrize(
+    ("end", "last"),
+    [
+        ("2018-12-31", ("2018-12-01", "2018-12-31", "2018-12-31")),
+        ("2019-01-06", ("2019-01-01", "2018-12-31", "2019-01-06")),
+        ("2019-01-07", ("2019-01-01", "2019-01-07", "2019-01-07")),
+    ],
+)
+def test_a_recording_has_no_partition_after_the_periods_that_hold_its_end(end, last):
+    grids = build_partitions(["SPY"], "2018-01-01", end)
+    assert tuple(str(g.get_last_partition_key()).split("|")[1] for g in grids) == last
+
+
 def test_a_week_that_straddles_two_months_needs_both():
     mapping = overlap("utc_month", "week", start=-1)
     subset = GRIDS.week.empty_subset().with_partition_keys(["SPY|2019-02-04", "SPY|2019-04-29"])

@@ -5,7 +5,7 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
-from quantum_training.assets.loop import OWNERS, SINGLE_RUN, each_partition
+from quantum_training.assets.loop import OWNERS, SINGLE_RUN, each_partition, markdown
 from quantum_training.assets.scores import ASSET as SCORES
 from quantum_training.assets.scores import read_weeks
 from quantum_training.market.calendars import periods_per_year
@@ -15,6 +15,7 @@ from quantum_training.settings import Settings
 from quantum_training.trading.metrics import summarise
 from quantum_training.trading.scoring import by_strategy
 
+DECIMALS = 4
 SHOWN = [
     "sharpe",
     "sharpe_low",
@@ -60,16 +61,16 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
             }
             store.write_record("backtest", key.symbol, key.period, record)
             written = store.write_frame("backtest", key.symbol, key.period, (1 + net).cumprod())
-            table = pd.DataFrame(metrics).T.reindex(columns=SHOWN)
+            table = pd.DataFrame.from_dict(metrics, orient="index", columns=SHOWN, dtype=object)
             numbers = {
-                f"{metric}_{s}": values[metric]
+                f"{metric}_{s}": round(values[metric], DECIMALS)
                 for s, values in metrics.items()
                 for metric in ("sharpe", "total_return", "max_drawdown")
                 if values[metric] is not None
             }
             return {
+                "metrics": markdown(table),
                 **numbers,
-                "metrics": dg.MetadataValue.md(table.astype(object).to_markdown(floatfmt=".3f")),
                 "weeks": len(weeks),
                 "missing_weeks": record["missing_weeks"],
                 "path": dg.MetadataValue.path(written.path),

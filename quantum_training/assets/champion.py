@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
-from quantum_training.assets.loop import OWNERS, SINGLE_RUN, each_partition
+from quantum_training.assets.loop import OWNERS, SINGLE_RUN, each_partition, markdown
 from quantum_training.assets.models import versions_of
 from quantum_training.assets.scores import ASSET as SCORES
 from quantum_training.assets.scores import read_weeks
@@ -44,14 +44,12 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
             if record is None:
                 raise ValueError(f"{key} has no shadow scores; materialise {SCORES} of this week first")
             store.write_record("champion", key.symbol, key.period, record)
-            judgements = pd.DataFrame(record["judgements"]).T
+            judgements = pd.DataFrame.from_dict(record["judgements"], orient="index", dtype=object)
             return {
                 "champion": record["champion"] or "none",
                 "verdict": record["verdict"],
                 "reason": record["reason"],
-                "judgements": dg.MetadataValue.md(
-                    judgements.to_markdown(floatfmt=".3f") if len(judgements) else "none"
-                ),
+                "judgements": markdown(judgements.drop(columns="reason", errors="ignore")),
                 **{f"paired_bars_{r}": j["bars"] for r, j in record["judgements"].items()},
                 "model_id": record["model_id"] or "none",
                 "missing_weeks": record["missing_weeks"],

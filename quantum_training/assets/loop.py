@@ -45,6 +45,17 @@ def report_done(context: dg.AssetExecutionContext, done: Mapping[Key, Mapping[st
         context.log_event(dg.AssetMaterialization(context.asset_key, metadata=metadata, partition=str(key)))
 
 
+def markdown(table: pd.DataFrame) -> dg.MarkdownMetadataValue:
+    """A table as people read it: three decimals, whole numbers as such, a dash for what is undefined."""
+
+    def cell(value: Any) -> str:
+        if isinstance(value, float):
+            return "-" if pd.isna(value) else f"{value:.3f}"
+        return "-" if value is None else str(value)
+
+    return dg.MetadataValue.md(table.astype(object).map(cell).to_markdown(disable_numparse=True))
+
+
 def month_of(time: pd.Timestamp) -> str:
     """The period of the month that holds `time`."""
     return time.strftime("%Y-%m-01")

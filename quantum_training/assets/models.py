@@ -5,7 +5,7 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
-from quantum_training.assets.loop import OWNERS, SINGLE_RUN, each_partition, lookback_month, read_months
+from quantum_training.assets.loop import OWNERS, SINGLE_RUN, each_partition, lookback_month, markdown, read_months
 from quantum_training.features.indicators import FEATURES
 from quantum_training.features.labels import make_labels
 from quantum_training.features.windows import InsufficientData, Window, build_window
@@ -190,9 +190,7 @@ def train(
         "label_share": float(window.full_y.mean()),
         **model.report,
         **({"fit_seconds": seconds} if seconds is not None else {}),
-        "feature_importance": dg.MetadataValue.md(
-            importance.rename("share of gain").to_frame().to_markdown(floatfmt=".3f")
-        ),
+        "feature_importance": markdown(importance.rename("share of gain").to_frame()),
         "model_id": model_id,
         "mlflow_version": found.number,
         "mlflow_run": dg.MetadataValue.url(registry.run_url(key.symbol, found)),

@@ -25,8 +25,8 @@ def build(settings: Settings) -> list[dg.ScheduleDefinition]:
     def weekly(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
         time = pd.Timestamp(context.scheduled_execution_time).tz_convert("UTC")
         monday = (time - time.weekday() * DAY).normalize()
-        if monday < pd.Timestamp(settings.start, tz="UTC"):
-            return dg.SkipReason(f"the week {monday.date()} began before the settings' start {settings.start}")
+        if outside := _outside(settings, monday):
+            return outside
         return [_request("week", Key(symbol, monday), Key(symbol, monday), time) for symbol in settings.symbols]
 
     @dg.schedule(
@@ -40,14 +40,19 @@ def build(settings: Settings) -> list[dg.ScheduleDefinition]:
     def market_data(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
         time = pd.Timestamp(context.scheduled_execution_time).tz_convert("UTC")
         first, last = (_month(time.normalize() - ago) for ago in (MONTH_END_RETRY, DAY))
-        start = pd.Timestamp(settings.start, tz="UTC")
-        if last < start:
-            return dg.SkipReason(f"the month {last.date()} began before the settings' start {settings.start}")
-        if first < start:
+        if outside := _outside(settings, last):
+            return outside
+        if _outside(settings, first):
             first = last
         return [_request("utc_month", Key(symbol, first), Key(symbol, last), time) for symbol in settings.symbols]
 
     return [weekly, market_data]
+
+
+def _outside(settings: Settings, period: pd.Timestamp) -> dg.SkipReason | None:
+    if period.date() < settings.start or (settings.end and period.date() > settings.end):
+        return dg.SkipReason(f"{period.date()} is outside the settings' {settings.start} to {settings.end or 'today'}")
+    return None
 
 
 def _month(time: pd.Timestamp) -> pd.Timestamp:

@@ -14,7 +14,7 @@ from quantum_training.partitions import RANGE_TAGS, build_partitions, run_keys
 from quantum_training.resources.sources.sample import Source as Sample
 from quantum_training.settings import load_settings
 
-DEFAULTS = load_settings()
+DEFAULTS = load_settings().model_copy(update={"end": None})
 
 
 class LiveSample(Sample):
@@ -195,3 +195,10 @@ def test_a_month_end_that_failed_is_made_up_for_by_the_next_tick(live):
     assert world.store.attributes("candles", "AAA", "2018-05-01")["covered_until"] == "2018-06-01T00:00:00+00:00"
     assert str(world.store.read_frame("candles", "AAA", "2018-05-01").index[-1].date()) == "2018-05-31"
     assert len(world.store.read_frame("features", "AAA", "2018-06-01")) == 1
+
+
+@pytest.mark.parametrize("name", ["weekly_cycle_schedule", "market_data_schedule"])
+def test_after_the_end_of_a_recording_a_tick_asks_for_nothing_and_says_so(name):
+    data = tick(build_defs(load_settings()), name, "2024-01-08 02:00")
+    assert not data.run_requests
+    assert "1999-01-01 to 2018-12-31" in data.skip_message
