@@ -32,7 +32,6 @@ class CycleConfig(dg.Config):
 
 def asset_jobs(settings: Settings) -> list[Any]:
     """The two partitioned jobs. Each runs its assets in one process."""
-    log_level = {"loggers": {"console": {"config": {"log_level": settings.log_level}}}}
     limits = {
         "dagster/max_runtime": str(settings.training_job_timeout),
         "dagster/max_retries": str(settings.training_retry_attempts),
@@ -41,14 +40,14 @@ def asset_jobs(settings: Settings) -> list[Any]:
         dg.define_asset_job(
             MARKET_DATA,
             dg.AssetSelection.groups("market"),
-            config=log_level,
+            config=_logging(settings),
             executor_def=dg.in_process_executor,
             description="Candles and features of a month.",
         ),
         dg.define_asset_job(
             WEEKLY_CYCLE,
             dg.AssetSelection.groups("models", "evidence"),
-            config=log_level,
+            config=_logging(settings),
             tags={**limits, "dagster/retry_on_asset_or_op_failure": "false"},
             executor_def=dg.in_process_executor,
             description="Train as of the week, score the week before in the shadow, backtest, decide the champion.",
@@ -70,16 +69,12 @@ def launcher_job(settings: Settings, definitions: Callable[[], dg.Definitions]) 
             try:
                 first, last = weeks_of(settings, symbol, config)
                 context.log.info(f"{symbol}: weeks {first} to {last}")
-                month = max(first_month(settings, symbol, first), settings.start.strftime("%Y-%m-01"))
-                _run(
-                    context,
-                    definitions,
-                    MARKET_DATA,
-                    symbol,
-                    month,
+                months = (
+                    max(first_month(settings, symbol, first), settings.start.strftime("%Y-%m-01")),
                     (pd.Timestamp(last) - pd.Timedelta("1ns")).strftime("%Y-%m-01"),
                 )
-                _run(context, definitions, WEEKLY_CYCLE, symbol, first, last)
+                for job, periods in ((MARKET_DATA, months), (WEEKLY_CYCLE, (first, last))):
+                    run_job(context, definitions().resolve_job_def(job), symbol, periods, _logging(settings))
             except Exception as error:
                 failed[symbol] = str(error)
                 context.log.error(f"{symbol} failed: {error}")
@@ -103,6 +98,10 @@ def launcher_job(settings: Settings, definitions: Callable[[], dg.Definitions]) 
     return clm_cycle
 
 
+def _logging(settings: Settings) -> dict[str, Any]:
+    return {"loggers": {"console": {"config": {"log_level": settings.log_level}}}}
+
+
 def weeks_of(settings: Settings, symbol: str, config: CycleConfig) -> tuple[str, str]:
     """First and last week key of a cycle for one symbol."""
     if config.week == "latest":
@@ -123,24 +122,17 @@ def first_month(settings: Settings, symbol: str, week: str) -> str:
     return lookback_month(options, pd.Timestamp(week, tz="UTC") - MONTH, bars)
 
 
-def _run(
-    context: dg.OpExecutionContext,
-    definitions: Callable[[], dg.Definitions],
-    job: str,
-    symbol: str,
-    first: str,
-    last: str,
+def run_job(
+    context: dg.OpExecutionContext, job: dg.JobDefinition, symbol: str, periods: tuple[str, str], config: dict[str, Any]
 ) -> None:
-    tags = dict(zip(RANGE_TAGS, (f"{symbol}|{first}", f"{symbol}|{last}"), strict=True))
-    parent = {"clm/launched_by": context.run_id, "symbol": symbol}
-    result = (
-        definitions()
-        .resolve_job_def(job)
-        .execute_in_process(instance=context.instance, tags={**tags, **parent}, raise_on_error=False)
-    )
+    """One recorded run of a partitioned job for a symbol, from the first to the last period, in this process."""
+    tags = dict(zip(RANGE_TAGS, (f"{symbol}|{period}" for period in periods), strict=True))
+    tags |= {"clm/launched_by": context.run_id, "symbol": symbol}
+    result = job.execute_in_process(instance=context.instance, tags=tags, run_config=config, raise_on_error=False)
     if not result.success:
         errors = [
             e.step_failure_data.error for e in result.all_events if e.is_step_failure and e.step_failure_data.error
         ]
         cause = next((error.cause or error for error in errors), None)
-        raise RuntimeError(f"{job} run {result.run_id} failed: {cause.message.strip() if cause else 'see its log'}")
+        said = cause.message.strip() if cause else "see its log"
+        raise RuntimeError(f"{job.name} run {result.run_id} failed: {said}")

@@ -59,7 +59,9 @@ class Platform:
         server = {"host": "127.0.0.1", "port": code, "location_name": "quantum_training.definitions"}
         (self.home / "workspace.yaml").write_text(json.dumps({"load_from": [{"grpc_server": server}]}))
         name = ["-m", "quantum_training.definitions", "--location-name", server["location_name"]]
-        self._start("code-server", ["dagster", "code-server", "start", *name, "-h", "127.0.0.1", "-p", str(code)], environment)
+        self._start(
+            "code-server", ["dagster", "code-server", "start", *name, "-h", "127.0.0.1", "-p", str(code)], environment
+        )
         wait_for("code server", lambda: _listens(code), 60, self.said)
         workspace = ["-w", str(self.home / "workspace.yaml")]
         self._start("webserver", ["dagster-webserver", *workspace, "-h", "127.0.0.1", "-p", str(web)], environment)

@@ -43,6 +43,13 @@ def test_a_broken_symbol_is_named_and_the_others_complete(project, small, tmp_pa
     assert list(world.store.read_records("champion", "BBB")) == ["2020-02-24"]
 
 
+def test_log_level_is_the_operators(project, small, monkeypatch, capfd):
+    monkeypatch.setenv("LOG_LEVEL", "ERROR")
+    world = project(small)
+    assert launch(world, symbols=["AAA"]).success
+    assert "xgboost_model 1/1" not in capfd.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("config", "said"),
     [

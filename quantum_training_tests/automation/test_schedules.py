@@ -183,7 +183,9 @@ def test_a_weekly_run_at_0200_has_all_it_needs_after_market_data_at_0030(live, w
         versions = world.store.read_record(f"{recipe}_model", "AAA", week)["versions"]
         assert [v["as_of"] for v in versions] == [f"{week}T00:00:00+00:00"]
     scored = world.store.read_frame("shadow_scores", "AAA", week)
-    expected = expected_open_times("XNYS", "1d", *(pd.Timestamp(t, tz="UTC") for t in (monday - pd.Timedelta("7D"), monday)))
+    expected = expected_open_times(
+        "XNYS", "1d", *(pd.Timestamp(t, tz="UTC") for t in (monday - pd.Timedelta("7D"), monday))
+    )
     assert list(scored.index.unique()) == list(expected)
 
 
