@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ConfigDict
 
 from quantum_training.definitions import build_defs
 from quantum_training.market.calendars import expected_open_times
@@ -21,7 +22,7 @@ class LiveSample(Sample):
     """The sample as a live market would have given it at the time `clock`."""
 
     clock: pd.Timestamp
-    model_config = {"arbitrary_types_allowed": True}
+    model_config = ConfigDict(arbitrary_types_allowed=True)
 
     def fetch(self, symbol, timeframe, start, end, now):
         return super().fetch(symbol, timeframe, start, end, self.clock)
