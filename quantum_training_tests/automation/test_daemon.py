@@ -140,6 +140,7 @@ def check_tick(instance, runs, home):
 
 def test_a_backfill_from_the_ui_and_a_tick_of_the_schedule(platform, project, settings, monkeypatch, wait):
     clock, home = Clock(), platform.home
+    other = project(settings)  # first, so that its Dagster instance is the last one to be closed
     shutil.copy(DAGSTER_YAML, home)
     (home / "settings.yaml").write_text(yaml.safe_dump(settings))
     names = {
@@ -170,7 +171,7 @@ def test_a_backfill_from_the_ui_and_a_tick_of_the_schedule(platform, project, se
         selector = {**LOCATION, "scheduleName": "weekly_cycle_schedule"}
         started = platform.ask(START_SCHEDULE, scheduleSelector=selector)["startSchedule"]
         assert started["__typename"] == "ScheduleStateResult", started
-        reference = one_partition_at_a_time(project(settings), home / "store")
+        reference = one_partition_at_a_time(other, home / "store")
         clock("8 partitions one by one in process, as the reference")
 
         ticked = dg.RunsFilter(tags={"dagster/schedule_name": "weekly_cycle_schedule"})
