@@ -1,5 +1,6 @@
 """Asset `backtest`: the walk-forward record of the last weeks up to W, every strategy beside the passive benchmark."""
 
+from functools import cache
 from typing import Any
 
 import dagster as dg
@@ -7,7 +8,6 @@ import pandas as pd
 
 from quantum_training.assets.loop import OWNERS, SINGLE_RUN, each_partition, markdown
 from quantum_training.assets.scores import ASSET as SCORES
-from quantum_training.assets.scores import read_weeks
 from quantum_training.market.calendars import periods_per_year
 from quantum_training.partitions import WEEK, Key, Partitions
 from quantum_training.resources.store import Store
@@ -44,13 +44,17 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
         "weeks never scored are named.",
     )
     def backtest(context: dg.AssetExecutionContext, store: Store) -> dg.MaterializeResult:
+        @cache
+        def week(symbol: str, period: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+            scores = store.read_frame(SCORES, symbol, period)
+            return by_strategy(scores, "net_return"), by_strategy(scores, "position")
+
         def produce(key: Key) -> dict[str, Any]:
             symbol = settings.symbols[key.symbol]
             first = (key.start - (settings.backtest_weeks - 1) * WEEK).strftime("%Y-%m-%d")
-            weeks = {p: frame for p, frame in read_weeks(store, key.symbol, key.period).items() if p >= first}
-            scores = pd.concat(weeks.values())
+            weeks = [p for p in store.periods(SCORES, key.symbol) if first <= p <= key.period]
             periods = periods_per_year(symbol.calendar, symbol.timeframe)
-            net, position = by_strategy(scores, "net_return"), by_strategy(scores, "position")
+            net, position = (pd.concat(frames) for frames in zip(*(week(key.symbol, p) for p in weeks), strict=True))
             metrics = {s: summarise(net[s].dropna().to_numpy(), position[s].dropna().to_numpy(), periods) for s in net}
             expected = pd.date_range(min(weeks), key.period, freq="7D").strftime("%Y-%m-%d")
             record = {
