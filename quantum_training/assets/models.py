@@ -63,10 +63,9 @@ def build(name: str, settings: Settings, partitions: Partitions) -> dg.AssetsDef
         context: dg.AssetExecutionContext, config: TrainingConfig, store: Store, registry: ModelRegistry
     ) -> dg.MaterializeResult:
         def produce(key: Key) -> dict[str, Any]:
+            record = store.read_record(asset_name(name), key.symbol, key.period) or {"versions": []}
             if name not in settings.symbols[key.symbol].recipes:
-                store.write_record(
-                    asset_name(name), key.symbol, key.period, {"outcome": "not_configured", "versions": []}
-                )
+                store.write_record(asset_name(name), key.symbol, key.period, {**record, "outcome": "not_configured"})
                 return {"outcome": "not_configured"}
             as_of = pd.Timestamp(config.as_of or key.start)
             as_of = as_of.tz_localize("UTC") if as_of.tz is None else as_of.tz_convert("UTC")
@@ -74,7 +73,6 @@ def build(name: str, settings: Settings, partitions: Partitions) -> dg.AssetsDef
                 raise ValueError(
                     f"as_of {as_of} is outside the week of partition {key}; take a time in it or another partition"
                 )
-            record = store.read_record(asset_name(name), key.symbol, key.period) or {"versions": []}
             try:
                 window = training_window(store, settings, key.symbol, recipe, as_of)
             except InsufficientData as short:

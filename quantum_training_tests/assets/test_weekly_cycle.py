@@ -1,9 +1,12 @@
 """The weekly cycle from candles to champion, through Dagster: DESIGN.md's rules, each by really running it."""
 
 import json
+from dataclasses import replace
 
 import pandas as pd
 import pytest
+
+from quantum_training.definitions import build_defs
 
 WEEKS = ["2020-01-06", "2020-01-13", "2020-01-20", "2020-01-27"]
 FIRST, LAST = WEEKS[0], WEEKS[-1]
@@ -121,6 +124,21 @@ def test_too_little_data_is_a_recorded_outcome_and_no_version(project, small):
     }
     assert world.registry._client().search_model_versions("name = 'AAA'") == []
     assert records(world, "champion")[FIRST]["verdict"] == "INSUFFICIENT"
+
+
+def test_a_recipe_taken_from_a_symbol_keeps_its_recorded_versions(project, small):
+    world = project(small).market_data()
+    world.run("weekly_cycle", f"AAA|{FIRST}")
+    versions = records(world, "lightgbm_model")[FIRST]["versions"]
+    symbols = {
+        **world.settings.symbols,
+        "AAA": world.settings.symbols["AAA"].model_copy(update={"recipes": ("xgboost",)}),
+    }
+    settings = world.settings.model_copy(update={"symbols": symbols})
+    less = replace(world, definitions=build_defs(settings, {"store": world.store, "registry": world.registry}))
+    assert less.run("weekly_cycle", f"AAA|{FIRST}").success
+    assert records(less, "lightgbm_model")[FIRST] == {"outcome": "not_configured", "versions": versions}
+    assert "lightgbm" not in set(less.store.read_frame("shadow_scores", "AAA", FIRST)["strategy"])
 
 
 def test_weeks_beyond_the_data_fail_and_say_what_to_run(project, small):
