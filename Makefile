@@ -27,6 +27,8 @@ lint: $(VENV)/dev
 	$(BIN)/mypy
 
 bench: $(VENV)/dev
+	$(BIN)/python quantum_training_tests/benchmarks/simulator.py
+	$(BIN)/python quantum_training_tests/benchmarks/metrics.py
 	$(BIN)/python quantum_training_tests/benchmarks/weekly_cycle.py
 
 ui: $(VENV)/run

@@ -10,8 +10,9 @@ import dagster as dg
 
 from quantum_training.assets import backtest, candles, champion, features, models, scores
 from quantum_training.automation import schedules
+from quantum_training.automation.benchmark import benchmark_job
 from quantum_training.automation.jobs import asset_jobs, launcher_job
-from quantum_training.checks import candle_quality
+from quantum_training.checks import candle_quality, feature_causality, leak_free
 from quantum_training.partitions import build_partitions
 from quantum_training.resources.registry import ModelRegistry
 from quantum_training.resources.store import Store
@@ -23,7 +24,6 @@ def build_defs(settings: Settings, resources: Mapping[str, Any] | None = None) -
     partitions = build_partitions(
         list(settings.symbols), settings.start.isoformat(), settings.end.isoformat() if settings.end else None
     )
-    launcher = launcher_job(settings, lambda: definitions)
     definitions = dg.Definitions(
         assets=[
             candles.build(settings, partitions),
@@ -33,8 +33,16 @@ def build_defs(settings: Settings, resources: Mapping[str, Any] | None = None) -
             backtest.build(settings, partitions),
             champion.build(settings, partitions),
         ],
-        asset_checks=[candle_quality(settings, partitions)],
-        jobs=[*asset_jobs(settings), launcher],
+        asset_checks=[
+            candle_quality(settings, partitions),
+            feature_causality(settings, partitions),
+            *(leak_free(recipe, settings, partitions) for recipe in settings.recipes),
+        ],
+        jobs=[
+            *asset_jobs(settings),
+            launcher_job(settings, lambda: definitions),
+            benchmark_job(settings, lambda: definitions),
+        ],
         schedules=schedules.build(settings),
         loggers={"console": dg.colored_console_logger},
         resources={

@@ -22,6 +22,7 @@ from quantum_training.market.timeframe import Timeframe
 from quantum_training.models.sizing import Sizing
 from quantum_training.resources.sources import CandleSource, source_from
 from quantum_training.selection.rule import ImprovementRule
+from quantum_training.trading.account import Account
 from quantum_training.trading.costs import Costs
 
 
@@ -66,6 +67,7 @@ class Symbol(_Frozen):
     timeframe: Timeframe = "1d"
     calendar: CalendarName = Field("24/7", description="'24/7' or a code of exchange_calendars, as XNYS.")
     costs: Costs = Costs()
+    account: Account = Account()
     recipes: tuple[RecipeName, ...] = Field(min_length=1)
 
 

@@ -41,6 +41,7 @@ def copy(tmp_path_factory):
         "constraints.txt",
         "dagster_home/dagster.yaml",
         "dagster_home/demo.yaml",
+        "dagster_home/benchmark.yaml",
     ):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, folder / name)
@@ -70,7 +71,16 @@ def demo(copy):
 
 
 def test_every_command_is_known_here():
-    assert [c.split()[0] for c in COMMANDS] == ["make", "make", "export", "export", "dagster", "dagster", "dagster"]
+    assert [c.split()[0] for c in COMMANDS] == [
+        "make",
+        "make",
+        "export",
+        "export",
+        "dagster",
+        "dagster",
+        "dagster",
+        "dagster",
+    ]
     for target in re.findall(r"`make (\w+)`", (ROOT / "README.md").read_text()):
         assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.M), target
 

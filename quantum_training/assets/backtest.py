@@ -1,79 +1,82 @@
-"""Asset `backtest`: the walk-forward record of the last weeks up to W, every strategy beside the passive benchmark."""
+"""Asset `backtest`: the walk-forward record of the last weeks up to W, every strategy beside the passive benchmark.
 
+What is measured lives in trading.evaluation, what the report shows in trading.tearsheet.
+"""
+
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 import dagster as dg
 import pandas as pd
 
-from quantum_training.assets.loop import OWNERS, SINGLE_RUN, each_partition, markdown
+from quantum_training.assets.loop import OWNERS, SINGLE_RUN, each_partition, markdown, month_of
+from quantum_training.assets.models import versions_of
 from quantum_training.assets.scores import ASSET as SCORES
 from quantum_training.market.calendars import periods_per_year
-from quantum_training.partitions import WEEK, Key, Partitions
-from quantum_training.resources.store import Store
+from quantum_training.partitions import WEEK, Key, Partitions, run_keys
+from quantum_training.resources.registry import ModelRegistry
+from quantum_training.resources.store import Store, StoreError
 from quantum_training.settings import Settings
-from quantum_training.trading.metrics import summarise
+from quantum_training.trading.evaluation import Evaluation, evaluate
 from quantum_training.trading.scoring import by_strategy
+from quantum_training.trading.summary import summary
 
+ASSET = "backtest"
+TRENDS = ("sharpe", "max_drawdown", "turnover", "total_return")
 DECIMALS = 4
-SHOWN = [
-    "sharpe",
-    "sharpe_low",
-    "sharpe_high",
-    "bars",
-    "total_return",
-    "max_drawdown",
-    "trades",
-    "win_rate",
-    "exposure",
-]
 
 
 def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
     """The asset, for the symbols of these settings."""
 
     @dg.asset(
+        name=ASSET,
         partitions_def=partitions.week,
         backfill_policy=SINGLE_RUN,
         deps=[SCORES],
         group_name="evidence",
-        kinds={"parquet"},
+        kinds={"parquet", "plotly"},
         owners=OWNERS,
-        description=f"Metrics and equity of every strategy over the scores of the {settings.backtest_weeks} weeks "
-        "up to this one, which are read from the store. Bars without a decision are left out; "
-        "weeks never scored are named.",
+        description="One account per strategy over the positions that the shadow scores of the "
+        f"{settings.backtest_weeks} weeks up to this one recorded: metrics with intervals, equity, trades, against "
+        "Buy & Hold, a moving-average crossover, staying flat and random traders. Bars without a decision count as "
+        "flat; weeks never scored are named. The last week of a run gets an HTML report, logged to MLflow too.",
     )
-    def backtest(context: dg.AssetExecutionContext, store: Store) -> dg.MaterializeResult:
+    def backtest(context: dg.AssetExecutionContext, store: Store, registry: ModelRegistry) -> dg.MaterializeResult:
+        keys = run_keys(partitions.week, context.run.tags)
+        newest = {key.symbol: key for key in sorted(keys, key=lambda k: k.start)}
+
         @cache
-        def week(symbol: str, period: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-            scores = store.read_frame(SCORES, symbol, period)
-            return by_strategy(scores, "net_return"), by_strategy(scores, "position")
+        def decided(symbol: str, week: str) -> pd.DataFrame:
+            return decided_targets(store, symbol, week)
 
         def produce(key: Key) -> dict[str, Any]:
-            symbol = settings.symbols[key.symbol]
             first = (key.start - (settings.backtest_weeks - 1) * WEEK).strftime("%Y-%m-%d")
-            weeks = [p for p in store.periods(SCORES, key.symbol) if first <= p <= key.period]
-            periods = periods_per_year(symbol.calendar, symbol.timeframe)
-            net, position = (pd.concat(frames) for frames in zip(*(week(key.symbol, p) for p in weeks), strict=True))
-            metrics = {s: summarise(net[s].dropna().to_numpy(), position[s].dropna().to_numpy(), periods) for s in net}
+            weeks = [w for w in store.periods(SCORES, key.symbol) if first <= w <= key.period]
+            found = evaluate_weeks(store, settings, key.symbol, weeks, decided)
             expected = pd.date_range(min(weeks), key.period, freq="7D").strftime("%Y-%m-%d")
             record = {
-                "metrics": metrics,
-                "periods_per_year": periods,
+                "metrics": found.metrics,
+                "verdict": found.verdict,
+                "probability_of_overfitting": found.overfitting[0],
+                "probability_of_overfitting_reason": found.overfitting[1],
+                "periods_per_year": found.periods,
                 "first_week": min(weeks),
                 "missing_weeks": [w for w in expected if w not in weeks],
             }
-            store.write_record("backtest", key.symbol, key.period, record)
-            written = store.write_frame("backtest", key.symbol, key.period, (1 + net).cumprod())
-            table = pd.DataFrame.from_dict(metrics, orient="index", columns=SHOWN, dtype=object)
+            store.write_record(ASSET, key.symbol, key.period, record)
+            written = store.write_frame(ASSET, key.symbol, key.period, found.equity)
             numbers = {
-                f"{metric}_{s}": round(values[metric], DECIMALS)
-                for s, values in metrics.items()
-                for metric in ("sharpe", "total_return", "max_drawdown")
-                if values[metric] is not None
+                f"{name}_{strategy}": round(values[name], DECIMALS)
+                for strategy, values in found.metrics.items()
+                for name in TRENDS
+                if values[name] is not None
             }
             return {
-                "metrics": markdown(table),
+                "verdict": found.verdict["text"],
+                "metrics": markdown(summary(found)),
+                **(publish_report(store, registry, settings, key, found) if key == newest[key.symbol] else {}),
                 **numbers,
                 "weeks": len(weeks),
                 "missing_weeks": record["missing_weeks"],
@@ -83,3 +86,50 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
         return each_partition(context, partitions.week, produce)
 
     return backtest
+
+
+def decided_targets(store: Store, symbol: str, week: str) -> pd.DataFrame:
+    """The target positions of one week's scores, open_time x strategy; NaN where there was no decision."""
+    return by_strategy(store.read_frame(SCORES, symbol, week), "target")
+
+
+def evaluate_weeks(
+    store: Store,
+    settings: Settings,
+    symbol: str,
+    weeks: list[str],
+    decided: Callable[[str, str], pd.DataFrame],
+) -> Evaluation:
+    """Evaluate the targets that the scores of these weeks recorded, oldest first, on the stored candles.
+
+    StoreError where a scored bar is no longer among the candles.
+    """
+    options = settings.symbols[symbol]
+    targets = pd.concat([decided(symbol, week) for week in weeks])
+    start, end = (pd.Timestamp(w, tz="UTC") for w in (weeks[0], weeks[-1]))
+    last = end - pd.Timedelta("1ns")
+    candles = store.read_frames("candles", symbol, month_of(start - WEEK), month_of(last)).loc[start - WEEK : last]
+    if len(gone := targets.index.difference(candles.index)):
+        raise StoreError(
+            f"{symbol}: {len(gone)} scored bars, the first {gone[0]}, are no longer among the stored candles; "
+            f"re-materialise {SCORES} of their weeks"
+        )
+    recipes = sorted({*options.recipes} & {*targets.columns})
+    periods = periods_per_year(options.calendar, options.timeframe)
+    return evaluate(candles, targets.reindex(candles.index), recipes, options.costs, options.account, periods)
+
+
+def publish_report(
+    store: Store, registry: ModelRegistry, settings: Settings, key: Key, found: Evaluation
+) -> dict[str, Any]:
+    """Write the HTML report beside the record and into the MLflow run of each recipe's version of the week."""
+    from quantum_training.trading.tearsheet import tearsheet
+
+    html = tearsheet(f"{key.symbol}, {len(found.equity)} bars to {key.period}", found)
+    written = store.write_text(ASSET, key.symbol, key.period, "html", html)
+    shown: dict[str, Any] = {"report": dg.MetadataValue.path(written.path)}
+    for recipe in settings.symbols[key.symbol].recipes:
+        if versions := versions_of(store, key.symbol, recipe, key.period):
+            url = registry.log_report(key.symbol, versions[-1].model_id, f"backtest/{key.period}.html", html)
+            shown[f"report_in_mlflow_{recipe}"] = dg.MetadataValue.url(url)
+    return shown

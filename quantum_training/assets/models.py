@@ -105,7 +105,9 @@ def training_window(store: Store, settings: Settings, name: str, recipe: Recipe,
     features = known_at(read_months(store, "features", name, first, as_of), as_of, symbol.timeframe)
     return build_window(
         features,
-        make_labels(candles, recipe.label, symbol.costs.round_trip),
+        make_labels(
+            candles, recipe.label, symbol.costs.round_trip(candles["close"].to_numpy(), symbol.account.capital)
+        ),
         as_of=as_of,
         columns=recipe.features or FEATURES,
         max_rows=rows,

@@ -67,9 +67,9 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
                 for recipe in symbol.recipes
             }
             for name in BASELINES:
-                position = decide(name, candles, seed=key.symbol).shift(1)
+                position = decide(name, candles).shift(1)
                 strategies[name] = Decisions(position, pd.Series("", candles.index))
-            frame = score(candles, start, strategies, symbol.costs.rate)
+            frame = score(candles, start, strategies, symbol.costs, symbol.account)
             written = store.write_frame(ASSET, key.symbol, key.period, frame)
             week = frame.groupby("strategy")["net_return"].apply(lambda r: float(np.prod(1 + r) - 1))
             return {

@@ -60,24 +60,7 @@ def launcher_job(settings: Settings, definitions: Callable[[], dg.Definitions]) 
 
     @dg.op(description="Bring the market data up to the asked weeks, then run the weekly cycle, symbol by symbol.")
     def run_cycle(context: dg.OpExecutionContext, config: CycleConfig, store: Store, registry: ModelRegistry) -> None:
-        unknown = sorted(set(config.symbols) - set(settings.symbols))
-        if unknown or config.weeks < 1:
-            problem = f"unknown symbols {', '.join(unknown)}" if unknown else f"weeks = {config.weeks} is below 1"
-            raise dg.Failure(f"clm_cycle: {problem}; symbols are {', '.join(settings.symbols)}", allow_retries=False)
-        failed: dict[str, str] = {}
-        for symbol in config.symbols or settings.symbols:
-            try:
-                first, last = weeks_of(settings, symbol, config)
-                context.log.info(f"{symbol}: weeks {first} to {last}")
-                months = (
-                    max(first_month(settings, symbol, first), settings.start.strftime("%Y-%m-01")),
-                    (pd.Timestamp(last) - pd.Timedelta("1ns")).strftime("%Y-%m-01"),
-                )
-                for job, periods in ((MARKET_DATA, months), (WEEKLY_CYCLE, (first, last))):
-                    run_job(context, definitions().resolve_job_def(job), symbol, periods, _logging(settings))
-            except Exception as error:
-                failed[symbol] = str(error)
-                context.log.error(f"{symbol} failed: {error}")
+        failed = run_symbols(context, config, settings, definitions)
         done = [s for s in (config.symbols or settings.symbols) if s not in failed]
         if done:
             context.log.info("champions\n" + champion_table(store, registry, done))
@@ -96,6 +79,39 @@ def launcher_job(settings: Settings, definitions: Callable[[], dg.Definitions]) 
         run_cycle()
 
     return clm_cycle
+
+
+def run_symbols(
+    context: dg.OpExecutionContext,
+    config: CycleConfig,
+    settings: Settings,
+    definitions: Callable[[], dg.Definitions],
+) -> dict[str, str]:
+    """Run `market_data` and `weekly_cycle` symbol by symbol. Returns the symbols that failed and why.
+
+    Failure where the config names an unknown symbol or no week.
+    """
+    unknown = sorted(set(config.symbols) - set(settings.symbols))
+    if unknown or config.weeks < 1:
+        problem = f"unknown symbols {', '.join(unknown)}" if unknown else f"weeks = {config.weeks} is below 1"
+        raise dg.Failure(
+            f"{context.job_name}: {problem}; symbols are {', '.join(settings.symbols)}", allow_retries=False
+        )
+    failed: dict[str, str] = {}
+    for symbol in config.symbols or settings.symbols:
+        try:
+            first, last = weeks_of(settings, symbol, config)
+            context.log.info(f"{symbol}: weeks {first} to {last}")
+            months = (
+                max(first_month(settings, symbol, first), settings.start.strftime("%Y-%m-01")),
+                (pd.Timestamp(last) - pd.Timedelta("1ns")).strftime("%Y-%m-01"),
+            )
+            for job, periods in ((MARKET_DATA, months), (WEEKLY_CYCLE, (first, last))):
+                run_job(context, definitions().resolve_job_def(job), symbol, periods, _logging(settings))
+        except Exception as error:
+            failed[symbol] = str(error)
+            context.log.error(f"{symbol} failed: {error}")
+    return failed
 
 
 def _logging(settings: Settings) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import pandas as pd
 
 from quantum_training.resources.registry import ModelRegistry
 from quantum_training.resources.store import Store
+from quantum_training.trading.summary import interval
 
 
 def champion_table(store: Store, registry: ModelRegistry, symbols: list[str]) -> str:
@@ -28,8 +29,4 @@ def champion_table(store: Store, registry: ModelRegistry, symbols: list[str]) ->
 
 
 def _sharpe(metrics: dict | None) -> str:
-    if metrics is None:
-        return "-"
-    if metrics["sharpe"] is None:
-        return f"undefined: {metrics['sharpe_reason']}"
-    return f"{metrics['sharpe']:.2f} [{metrics['sharpe_low']:.2f}, {metrics['sharpe_high']:.2f}] n={metrics['bars']}"
+    return f"{interval(metrics, 'sharpe')} n={metrics['bars']}" if metrics else "-"

@@ -49,11 +49,12 @@ class TripleBarrier(_Frozen):
 Label = Annotated[ForwardReturn | TripleBarrier, Field(discriminator="kind")]
 
 
-def make_labels(candles: pd.DataFrame, label: Label, round_trip_cost: float) -> pd.DataFrame:
+def make_labels(candles: pd.DataFrame, label: Label, round_trip_cost: float | np.ndarray) -> pd.DataFrame:
     """Labels of every bar of a candle frame: columns `label` (float64) and `label_end` (datetime64[ns, UTC]).
 
-    `label` is 1.0 where exit price / entry price - 1 > round_trip_cost (a fraction), 0.0 where it is not, and NaN
-    where the outcome lies beyond these candles; `label_end` is the instant at which it became known, else NaT.
+    `label` is 1.0 where exit price / entry price - 1 > round_trip_cost (a fraction, for all bars or one per bar), 0.0
+    where it is not, and NaN where the outcome lies beyond these candles; `label_end` is the instant at which it became
+    known, else NaT.
 
     A decision at the close of bar t is filled at the open of t+1, and every exit is filled at an open too, as in the
     simulator. So both labels follow the path of opens: forward_return leaves at the open of t+1+horizon;
@@ -76,7 +77,7 @@ def make_labels(candles: pd.DataFrame, label: Label, round_trip_cost: float) -> 
     exit_bars = exits[bars] + 1
     gain = opens[exit_bars] / opens[bars + 1] - 1
     outcome = np.full(len(opens), np.nan)
-    outcome[bars] = np.where(np.isnan(gain), np.nan, gain > round_trip_cost)
+    outcome[bars] = np.where(np.isnan(gain), np.nan, gain > np.broadcast_to(round_trip_cost, len(opens))[bars])
     label_end = pd.Series(pd.NaT, candles.index, dtype="datetime64[ns, UTC]")
     label_end.iloc[bars] = candles.index[exit_bars]
     return pd.DataFrame({"label": outcome, "label_end": label_end}, index=candles.index)

@@ -108,14 +108,18 @@ class ModelRegistry(dg.ConfigurableResource):
         """The model of a registered version. RegistryError where it is not registered."""
         import mlflow
 
-        found = self.find(symbol, model_id)
-        if found is None:
-            raise RegistryError(
-                f"{symbol}: version {model_id} is recorded but not in MLflow; "
-                "re-materialise the model's partition to train it again"
-            )
+        found = self._registered(symbol, model_id)
         folder = Path(mlflow.artifacts.download_artifacts(f"models:/{symbol}/{found.number}"))
         return load_model(folder / "artifacts" / "model")
+
+    def log_report(self, symbol: str, model_id: str, file: str, text: str) -> str:
+        """Keep a text among the artefacts of a version's run. Returns its address in the MLflow UI.
+
+        RegistryError where the version is not registered.
+        """
+        found = self._registered(symbol, model_id)
+        self._client().log_text(found.run_id, text, file)
+        return f"{self.run_url(symbol, found)}/artifacts/{file}"
 
     def set_aliases(self, symbol: str, aliases: Mapping[str, str | None]) -> None:
         """Point each alias at the version with the given model_id; None removes the alias. Does nothing twice.
@@ -145,6 +149,15 @@ class ModelRegistry(dg.ConfigurableResource):
     def run_url(self, symbol: str, found: RegisteredVersion) -> str:
         """The version's run in the MLflow UI."""
         return f"{self.ui_url}/#/experiments/{self._experiment(symbol)}/runs/{found.run_id}"
+
+    def _registered(self, symbol: str, model_id: str) -> RegisteredVersion:
+        found = self.find(symbol, model_id)
+        if found is None:
+            raise RegistryError(
+                f"{symbol}: version {model_id} is recorded but not in MLflow; "
+                "re-materialise the model's partition to train it again"
+            )
+        return found
 
     def _client(self) -> Any:
         import mlflow

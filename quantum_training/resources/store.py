@@ -79,6 +79,11 @@ class Store(dg.ConfigurableResource):
             ) from error
         return self._publish(self._path(asset, symbol, period, "json"), data, hashlib.sha256(data).hexdigest())
 
+    def write_text(self, asset: str, symbol: str, period: str, suffix: str, text: str) -> Written:
+        """Store a text, as a report, beside the frame and the record of a period."""
+        data = text.encode()
+        return self._publish(self._path(asset, symbol, period, suffix), data, hashlib.sha256(data).hexdigest())
+
     def read_frames(self, asset: str, symbol: str, first: str, last: str) -> pd.DataFrame:
         """One frame, in the order of periods, of the stored periods from `first` to `last`, both included.
 

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import zlib
-
 import numpy as np
 import pandas as pd
 
 FAST, SLOW = 20, 50
-HOLDING_BARS = 5
 LOOKBACK_BARS = SLOW
-BASELINES = ("buy_and_hold", "ma_crossover", "random")
+BUY_AND_HOLD = "buy_and_hold"
+BASELINES = (BUY_AND_HOLD, "ma_crossover")
 
 
-def decide(name: str, candles: pd.DataFrame, seed: str) -> pd.Series:
+def decide(name: str, candles: pd.DataFrame) -> pd.Series:
     """Target positions of baseline `name` for each bar of `candles`; NaN where its history is too short."""
-    if name == "buy_and_hold":
+    if name == BUY_AND_HOLD:
         return pd.Series(1.0, candles.index)
     if name == "ma_crossover":
         return ma_crossover(candles["close"])
-    if name == "random":
-        return random_trader(pd.DatetimeIndex(candles.index), seed)
     raise ValueError(f"unknown baseline {name!r}; known: {', '.join(BASELINES)}")
 
 
@@ -30,17 +26,14 @@ def ma_crossover(close: pd.Series) -> pd.Series:
     return (fast > slow).astype("float64").where(slow.notna())
 
 
-def random_trader(bars: pd.DatetimeIndex, seed: str) -> pd.Series:
-    """Long or flat by a fair coin for every block of five bar lengths since 1970, the same however often it is asked.
+def random_timing(target: pd.Series, count: int, seed: int) -> pd.DataFrame:
+    """`count` random traders, (bars, count): the positions of `target`, each moved round by a random number of bars.
 
-    The bar length is the smallest step between `bars`, so two neighbours must be among them; one bar gives NaN.
-    The coin is a SplitMix64 hash (Steele, Lea and Flood 2014) of seed and block, so no state has to be kept.
+    So each holds the same positions for the same times as `target`, with its exposure and its turnover (but for the
+    seam where the end meets the start); what is random is when. Fewer than two bars cannot be moved: no column.
     """
-    if len(bars) < 2:
-        return pd.Series(np.nan, bars)
-    block = int(np.diff(bars.asi8).min()) * HOLDING_BARS
-    with np.errstate(over="ignore"):
-        x = (bars.asi8 // block).astype("uint64") + np.uint64(zlib.crc32(seed.encode())) * np.uint64(0x9E3779B97F4A7C15)
-        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return pd.Series(((x ^ (x >> np.uint64(31))) & np.uint64(1)).astype("float64"), bars)
+    bars = len(target)
+    if bars < 2:
+        return pd.DataFrame(index=target.index)
+    moved = np.random.default_rng(seed).integers(1, bars, count)
+    return pd.DataFrame(target.to_numpy()[(np.arange(bars)[:, None] - moved) % bars], target.index)

@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 
 class Costs(BaseModel):
-    """Proportional costs of one fill, in basis points of the traded value."""
+    """Costs of one fill and of holding. A basis point is 1/10,000; `cap` is a fraction.
+
+    The commission of a fill of q units is fee_bps of its value plus min(max(per_share * q, minimum), cap * value), as
+    a broker charges for stocks: 0.01 a share, at least 2.50, at most 1 % of the value. It is off at per_share 0.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     fee_bps: float = Field(1.0, ge=0, le=1000, description="Exchange or broker fee per fill, in basis points.")
     slippage_bps: float = Field(1.0, ge=0, le=1000, description="Price given up per fill, in basis points.")
+    per_share: float = Field(0.0, ge=0, description="Commission per unit traded, in money.")
+    minimum: float = Field(0.0, ge=0, description="Least commission of a fill, in money.")
+    cap: float = Field(0.01, gt=0, le=0.5, description="Most commission of a fill, as a fraction of its value.")
+    borrow_bps: float = Field(
+        0.0, ge=0, le=1000, description="Per bar, of what is borrowed: a short's value, and cash below zero."
+    )
+    funding_bps: float = Field(
+        0.0, ge=-1000, le=1000, description="Per bar, of the position's value: longs pay it, shorts receive it."
+    )
 
-    @property
-    def rate(self) -> float:
-        """Cost of a fill as a fraction of its traded value."""
-        return (self.fee_bps + self.slippage_bps) / 1e4
+    def round_trip(self, price: np.ndarray | float, capital: float) -> np.ndarray | float:
+        """Cost of entering and leaving with `capital`, as a fraction of it: the return that a trade must beat.
 
-    @property
-    def round_trip(self) -> float:
-        """Cost of entering and leaving, as a fraction: the return that a trade must beat."""
-        return 2 * self.rate
+        price: of one unit in money, a number or an array; the result has its shape.
+        """
+        commission = np.minimum(np.maximum(self.per_share / np.asarray(price), self.minimum / capital), self.cap)
+        return 2 * ((self.fee_bps + self.slippage_bps) / 1e4 + commission)

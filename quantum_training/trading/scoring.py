@@ -8,6 +8,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from quantum_training.trading.account import Account
+from quantum_training.trading.costs import Costs
 from quantum_training.trading.simulator import simulate
 
 
@@ -31,25 +33,26 @@ def assign_versions(bars: pd.DatetimeIndex, versions: Sequence[Version]) -> np.n
     return as_of.searchsorted(bars, side="right") - 1
 
 
-def score(candles: pd.DataFrame, start: pd.Timestamp, strategies: Mapping[str, Decisions], rate: float) -> pd.DataFrame:
+def score(
+    candles: pd.DataFrame, start: pd.Timestamp, strategies: Mapping[str, Decisions], costs: Costs, account: Account
+) -> pd.DataFrame:
     """Account for every strategy over the bars from `start` on.
 
     candles: bars up to the end of the scored week with at least one before `start`. Decisions are indexed by the bar
-    that FILLS them. The week is entered with the position decided for the bar before it, so that a position held over
-    the weekend pays no cost and no earlier score has to be read. A missing decision counts as flat; its `target` stays
-    NaN.
+    that FILLS them. The week is entered with the account's capital and the position decided for the bar before it, so
+    that a position held over the weekend pays no cost and no earlier score has to be read. A missing decision counts
+    as flat; its `target` stays NaN.
 
-    Returns rows by (strategy, open_time): index open_time; columns strategy, model_id and those of simulator.simulate.
+    Returns rows by (strategy, open_time): index open_time; columns strategy, model_id and those of Simulation.frame.
     """
     week = candles.loc[start:]
     before = candles[candles.index < start].iloc[-1]
+    target = pd.DataFrame({name: d.position.reindex(week.index) for name, d in strategies.items()})
+    held = [d.position.get(before.name, np.nan) for d in strategies.values()]
+    result = simulate(week, target.fillna(0.0), costs, account, np.nan_to_num(held), float(before["close"]))
     frames = []
     for name, decisions in strategies.items():
-        target = decisions.position.reindex(week.index)
-        held = decisions.position.get(before.name, np.nan)
-        held = 0.0 if np.isnan(held) else float(held)
-        frame = simulate(week, target.fillna(0.0), rate, held, float(before["close"]))
-        frame["target"] = target
+        frame = result.frame(name).assign(target=target[name])
         frame.insert(0, "strategy", name)
         frame.insert(1, "model_id", decisions.model_id.reindex(week.index).fillna(""))
         frames.append(frame)

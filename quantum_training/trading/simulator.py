@@ -1,63 +1,217 @@
-"""The accounting of one strategy on one symbol: fills at the open, proportional costs, cash and units, equity.
+"""The one accounting: what trading a series of targets over candles would have done to an account.
 
-Every return that is reported or decided with comes from here. Costs are defined in costs.py.
+Every return that is reported, trained on or decided with comes from here. The arithmetic is kernel.py; what trading
+costs and what an account may do are costs.py and account.py.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
 import numpy as np
 import pandas as pd
 
-COLUMNS = ("target", "fill_price", "position", "cost", "gross_return", "net_return")
+from quantum_training.trading.account import Account
+from quantum_training.trading.costs import Costs
+
+PRICES = ("open", "high", "low", "close")
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """Accounts over the same bars. Arrays are float64 of shape (bars, columns); `prices` holds them by PRICES' names.
+
+    target: as asked. units: held from the bar's fill on. cash, equity = cash + units * close: at the bar's close, in
+    money. cost: all that was paid in the bar, fills and carry. start_*: the account before the first bar, (columns,);
+    its equity is the capital.
+    """
+
+    index: pd.DatetimeIndex
+    columns: pd.Index
+    prices: dict[str, np.ndarray]
+    rules: np.ndarray
+    target: np.ndarray
+    units: np.ndarray
+    cash: np.ndarray
+    equity: np.ndarray
+    cost: np.ndarray
+    start_units: np.ndarray
+    start_cash: np.ndarray
+    start_equity: np.ndarray
+
+    @cached_property
+    def equity_before(self) -> np.ndarray:
+        """Equity at the close before each bar."""
+        return np.vstack([self.start_equity, self.equity[:-1]])
+
+    @cached_property
+    def traded(self) -> np.ndarray:
+        """Units bought (positive) or sold at each bar's open."""
+        return np.diff(self.units, axis=0, prepend=self.start_units[None])
+
+    @property
+    def position(self) -> np.ndarray:
+        """Share of equity invested at each close, negative for a short; 0 where the equity is not positive."""
+        return self._share(self.units * self.prices["close"], self.equity)
+
+    @property
+    def net_return(self) -> np.ndarray:
+        """Change of equity in each bar as a fraction of the equity before; 0 once that is not positive."""
+        return self._share(self.equity - self.equity_before, self.equity_before)
+
+    @property
+    def cost_return(self) -> np.ndarray:
+        """Cost of each bar as a fraction of the equity before. The gross return is net_return + cost_return."""
+        return self._share(self.cost, self.equity_before)
+
+    @property
+    def turnover(self) -> np.ndarray:
+        """Value traded at each open as a fraction of the equity before."""
+        return self._share(np.abs(self.traded) * self.prices["open"], self.equity_before)
+
+    @property
+    def fill_price(self) -> np.ndarray:
+        """Price of each bar's fill, slippage included; NaN without one."""
+        slipped = self.prices["open"] * (1 + np.sign(self.traded) * self.rules["slippage"][None])
+        return np.where(self.traded != 0, slipped, np.nan)
+
+    @cached_property
+    def closed_equity(self) -> np.ndarray:
+        """Final equity, (columns,), were each open position closed at the last close at its cost; `equity` marks it."""
+        from quantum_training.trading.kernel import order
+
+        columns = self.cash.shape[1]
+        close, rules = (np.broadcast_to(a, columns) for a in (self.prices["close"][-1], self.rules))
+        closed = [order(self.cash[-1, c], self.units[-1, c], close[c], 0.0, rules[c]) for c in range(columns)]
+        return np.array([cash for cash, _, _ in closed])
+
+    def frame(self, column: object) -> pd.DataFrame:
+        """One account per bar: target, fill_price, position, turnover, cost, gross_return, net_return (fractions)."""
+        at = self.columns.get_loc(column)
+        net, cost = self.net_return[:, at], self.cost_return[:, at]
+        values = {
+            "target": self.target[:, at],
+            "fill_price": self.fill_price[:, at],
+            "position": self.position[:, at],
+            "turnover": self.turnover[:, at],
+            "cost": cost,
+            "gross_return": net + cost,
+            "net_return": net,
+        }
+        return pd.DataFrame(values, self.index)
+
+    @staticmethod
+    def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+        return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
 
 
 def simulate(
-    candles: pd.DataFrame, target: pd.Series, rate: float, held: float = 0.0, entry: float | None = None
-) -> pd.DataFrame:
-    """Trade `target` over `candles` and account for every bar.
+    candles: pd.DataFrame | Sequence[pd.DataFrame],
+    target: pd.Series | pd.DataFrame,
+    costs: Costs | Sequence[Costs] = Costs(),  # noqa: B008 - frozen
+    account: Account = Account(),  # noqa: B008 - frozen
+    held: Sequence[float] | np.ndarray | float = 0.0,
+    entry: float | Sequence[float] | None = None,
+) -> Simulation:
+    """Trade each column of `target` over `candles`, one account per column.
 
-    candles: open and close per bar, positive. target: share of equity in [0, 1] that each bar of the same index
-    fills at its OPEN (so it was decided at the close before). Units are held until the target changes. rate: cost as
-    a fraction of the traded value. held: share of equity already invested at the close before the first bar, whose
-    price is `entry`; equity is 1 there.
+    candles: open, high, low, close per bar by open_time, positive and finite; or one such frame per column, all over
+    the same bars (several symbols). costs: for all columns, or one per column.
+    target: share of equity that each bar fills at its OPEN (so it was decided at the close of the bar before), in
+    [0, max_leverage], or [-max_leverage, max_leverage] where the account may short. A new target is traded once and
+    the units are held until it changes again.
+    held: share of the capital already invested at the close before the first bar, whose price is `entry`, both for all
+    columns or per column; it counts as the target in force.
 
-    Returns one row per bar: target; fill_price (NaN without a fill); position, the invested share of equity at the
-    close; cost, gross_return and net_return as fractions of the equity at the close before, where
-    net_return = gross_return - cost up to rounding and the product of (1 + net_return) is the equity.
+    An order that the account cannot pay is cut to the most it can: after each fill the position is worth no more than
+    max_leverage times the equity left after costs, so an unlevered account's cash is never negative. An account whose
+    equity is not positive at an open or a close is ruined: it goes flat at that or the next open and trades no more.
 
-    An order pays its own cost, so that position value / equity equals the target right after the fill and cash is
-    never negative. ValueError names the bar of a price that is not positive or a target outside [0, 1].
+    ValueError names the bar and the rule of a bad price or target.
     """
-    prices = candles[["open", "close"]].to_numpy("float64")
-    wanted = target.to_numpy("float64")
-    if not target.index.equals(candles.index):
-        raise ValueError(f"{len(wanted)} targets do not belong to the {len(prices)} bars; give one target per bar")
-    _require(
-        (prices > 0).all(axis=1) & np.isfinite(prices).all(axis=1), candles.index, "price is not positive and finite"
-    )
-    _require((wanted >= 0) & (wanted <= 1), candles.index, "target is outside [0, 1]")
-    if held and not (0 <= held <= 1 and entry and entry > 0):
+    from quantum_training.trading import kernel
+
+    frames = [candles] if isinstance(candles, pd.DataFrame) else list(candles)
+    wanted = target.to_frame() if isinstance(target, pd.Series) else target
+    index, count = pd.DatetimeIndex(frames[0].index), wanted.shape[1]
+    _same_shape(frames, wanted, count)
+    prices = {name: np.ascontiguousarray([f[name].to_numpy("float64") for f in frames]) for name in PRICES}
+    goals = np.ascontiguousarray(wanted.to_numpy("float64").T)
+    for name, values in prices.items():
+        if (bad := kernel.first_bad(values)) >= 0:
+            raise ValueError(f"bar {index[bad % len(index)]}: {name} is {values.flat[bad]}, not positive and finite")
+    low = -account.max_leverage if account.allow_short else 0.0
+    if (bad := kernel.first_outside(goals, low, account.max_leverage)) >= 0:
         raise ValueError(
-            f"a position held at the start is a share in [0, 1] with a positive `entry`, not {held} at {entry}"
+            f"bar {index[bad % len(index)]}, {wanted.columns[bad // len(index)]}: target {goals.flat[bad]} is outside "
+            f"[{low:g}, {account.max_leverage:g}]; see allow_short and max_leverage of the account"
         )
+    rules = _rules(costs, account)
+    shares = np.broadcast_to(np.asarray(held, "float64"), count)
+    start_units = _start_units(shares, entry, low, account)
+    start_cash = account.capital - start_units * (0.0 if entry is None else np.asarray(entry, "float64"))
+    units, cash, equity, cost = (np.empty_like(goals) for _ in range(4))
+    start = start_units, start_cash, np.array(shares)
+    kernel.run(prices["open"], prices["close"], goals, rules, *start, units, cash, equity, cost)
+    return Simulation(
+        index,
+        wanted.columns,
+        {name: values.T for name, values in prices.items()},
+        rules,
+        goals.T,
+        units.T,
+        cash.T,
+        equity.T,
+        cost.T,
+        start_units,
+        start_cash,
+        np.full(count, account.capital),
+    )
 
-    rows = np.empty((len(prices), len(COLUMNS)))
-    units, cash, current, equity = (held / entry if entry else 0.0), 1.0 - held, held, 1.0
-    for t, ((open_, close), goal) in enumerate(zip(prices, wanted, strict=True)):
-        cost, fill = 0.0, np.nan
-        if goal != current:
-            traded = goal * (cash + units * open_) - units * open_
-            traded /= 1 + rate * goal if traded > 0 else 1 - rate * goal
-            cost, fill = abs(traded) * rate, open_
-            cash -= traded + cost
-            units = units + traded / open_ if goal else 0.0
-            current = goal
-        value = cash + units * close
-        rows[t] = goal, fill, units * close / value, cost / equity, (value + cost) / equity - 1, value / equity - 1
-        equity = value
-    return pd.DataFrame(rows, candles.index, list(COLUMNS))
+
+def _same_shape(frames: list[pd.DataFrame], target: pd.DataFrame, count: int) -> None:
+    if len(frames) not in (1, count):
+        raise ValueError(f"{len(frames)} candle frames for {count} columns of targets; give one, or one per column")
+    for frame in frames:
+        if not frame.index.equals(target.index):
+            raise ValueError(
+                f"{len(target)} targets do not belong to the {len(frame)} bars; give one target per bar of the candles"
+            )
 
 
-def _require(good: np.ndarray, index: pd.Index, rule: str) -> None:
-    if not good.all():
-        raise ValueError(f"bar {index[int(np.argmin(good))]}: {rule}")
+def _rules(costs: Costs | Sequence[Costs], account: Account) -> np.ndarray:
+    from quantum_training.trading.kernel import RULES
+
+    return np.array(
+        [
+            (
+                c.fee_bps / 1e4,
+                c.slippage_bps / 1e4,
+                c.per_share,
+                c.minimum,
+                c.cap,
+                c.borrow_bps / 1e4,
+                c.funding_bps / 1e4,
+                account.max_leverage,
+                account.no_trade_band,
+                account.whole_units,
+            )
+            for c in ([costs] if isinstance(costs, Costs) else costs)
+        ],
+        RULES,
+    )
+
+
+def _start_units(shares: np.ndarray, entry: float | Sequence[float] | None, low: float, account: Account) -> np.ndarray:
+    if not shares.any():
+        return np.zeros(len(shares))
+    prices = np.asarray(np.nan if entry is None else entry, "float64")
+    if not ((shares >= low) & (shares <= account.max_leverage) & (prices > 0)).all():
+        raise ValueError(
+            f"a position held at the start is a share in [{low:g}, {account.max_leverage:g}] with a positive `entry`, "
+            f"not {shares.tolist()} at {entry}"
+        )
+    units = shares * account.capital / prices
+    return np.trunc(units) if account.whole_units else units

@@ -97,7 +97,9 @@ def bare_loop(home: Path, settings: Settings, weeks: int) -> tuple[float, float]
             recipe = settings.recipes[recipe_name]
             for as_of in pd.date_range(end=end, periods=weeks, freq="7D"):
                 known = known_at(candles, as_of, symbol.timeframe).tail(recipe.window_bars + recipe.label.span_bars)
-                labels = make_labels(known, recipe.label, symbol.costs.round_trip)
+                labels = make_labels(
+                    known, recipe.label, symbol.costs.round_trip(known["close"].to_numpy(), symbol.account.capital)
+                )
                 options = {
                     "max_rows": recipe.window_bars,
                     "validation_fraction": recipe.validation_fraction,

@@ -243,6 +243,19 @@ def test_a_missing_version_is_named_with_what_to_do(registry, register):
         registry.load("NEVER", "id-1")
 
 
+def test_a_report_lies_in_the_run_of_its_version_and_is_replaced_not_doubled(registry, register):
+    found, _ = register("REPORTED", "id1")
+    for text in ("<p>old</p>", "<p>résumé</p>"):
+        url = registry.log_report("REPORTED", "id1", "backtest/2024-01-08.html", text)
+    assert url == f"{registry.run_url('REPORTED', found)}/artifacts/backtest/2024-01-08.html"
+    client = registry._client()
+    assert [a.path for a in client.list_artifacts(found.run_id, "backtest")] == ["backtest/2024-01-08.html"]
+    kept = client.download_artifacts(found.run_id, "backtest/2024-01-08.html")
+    assert Path(kept).read_text() == "<p>résumé</p>"
+    with pytest.raises(RegistryError, match="no_such"):
+        registry.log_report("REPORTED", "no_such", "backtest/2024-01-08.html", "")
+
+
 def test_aliases_are_set_kept_moved_and_removed(registry, register):
     register("NAMED", "id-1")
     register("NAMED", "id-2")

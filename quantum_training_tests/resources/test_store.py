@@ -84,6 +84,14 @@ def test_a_record_comes_back_as_it_was(store):
     assert store.read_record("scores", "AAA", "2024-01-08") is None
 
 
+def test_a_text_lies_beside_the_frame_of_its_period_and_is_no_period_of_frames(local):
+    written = local.write_text("backtest", "AAA", "2024-01-01", "html", "<p>résumé</p>")
+    assert written.path.endswith("backtest/AAA/2024-01-01.html")
+    assert Path(written.path).read_bytes() == "<p>résumé</p>".encode()
+    assert not local.write_text("backtest", "AAA", "2024-01-01", "html", "<p>résumé</p>").changed
+    assert local.periods("backtest", "AAA") == []
+
+
 def test_an_empty_frame_keeps_its_columns(store):
     store.write_frame(*PLACE, frame().iloc[:0])
     pd.testing.assert_frame_equal(store.read_frame(*PLACE), frame().iloc[:0], check_freq=False)

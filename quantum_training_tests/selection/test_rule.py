@@ -69,7 +69,7 @@ def test_a_challenger_whose_returns_do_not_vary_has_no_ratio_and_is_not_promoted
     judged = ImprovementRule().judge(np.full(200, value), returns(-3.0), PERIODS)
     assert judged.verdict == "CONTINUE"
     assert judged.sharpe is None
-    assert "do not vary" in judged.reason
+    assert "no_variance" in judged.reason
     json.dumps(judged.model_dump(), allow_nan=False)
 
 

@@ -1,6 +1,9 @@
-"""Candles for the tests of trading: only open and close matter to an account."""
+"""Candles for the tests of trading."""
 
+import importlib.util
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pandas as pd
@@ -9,11 +12,13 @@ import pytest
 
 @pytest.fixture(scope="session")
 def bars() -> Callable[..., pd.DataFrame]:
-    """`bars([(open, close), ...])`: candles by 4 hours from 2024-01-01, a Monday."""
+    """`bars([(open, close), ...])`: candles by 4 hours from 2024-01-01, a Monday, with no wick beyond the body."""
 
     def make(prices: Sequence[tuple[float, float]], freq: str = "4h") -> pd.DataFrame:
         index = pd.date_range("2024-01-01", periods=len(prices), freq=freq, tz="UTC", name="open_time")
-        return pd.DataFrame(np.array(prices, "float64").reshape(-1, 2), index, ["open", "close"])
+        opens, closes = np.array(prices, "float64").reshape(-1, 2).T
+        body = {"open": opens, "high": np.maximum(opens, closes), "low": np.minimum(opens, closes), "close": closes}
+        return pd.DataFrame(body, index)
 
     return make
 
@@ -28,3 +33,12 @@ def walk(bars: Callable[..., pd.DataFrame]) -> Callable[..., pd.DataFrame]:
         return bars(list(map(tuple, prices)), freq)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def reference() -> ModuleType:
+    """reference.py beside this file: the simulator in plain Python."""
+    spec = importlib.util.spec_from_file_location("reference", Path(__file__).with_name("reference.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

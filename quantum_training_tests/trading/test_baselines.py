@@ -3,17 +3,19 @@
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from quantum_training.trading.baselines import BASELINES, HOLDING_BARS, SLOW, decide, random_trader
+from quantum_training.trading.baselines import BASELINES, SLOW, decide, random_timing
 
 
 def test_buy_and_hold_is_always_in(walk):
-    assert (decide("buy_and_hold", walk(60), "AAA") == 1).all()
+    assert (decide("buy_and_hold", walk(60)) == 1).all()
 
 
 def test_the_crossover_is_long_while_the_fast_mean_is_above_the_slow_one(bars):
     up_then_down = [*range(100, 200), *range(200, 100, -1)]
-    position = decide("ma_crossover", bars([(p, p) for p in up_then_down]), "AAA")
+    position = decide("ma_crossover", bars([(p, p) for p in up_then_down]))
     assert position.iloc[: SLOW - 1].isna().all()
     assert position.iloc[SLOW - 1 :].notna().all()
     assert (position.iloc[SLOW - 1 : 100] == 1).all()
@@ -26,7 +28,7 @@ def test_the_crossover_is_long_while_the_fast_mean_is_above_the_slow_one(bars):
 
 
 def test_an_equal_pair_of_means_is_no_reason_to_be_long(bars):
-    assert (decide("ma_crossover", bars([(100.1, 100.1)] * 80), "AAA").dropna() == 0).all()
+    assert (decide("ma_crossover", bars([(100.1, 100.1)] * 80)).dropna() == 0).all()
 
 
 @pytest.mark.parametrize("name", BASELINES)
@@ -34,37 +36,42 @@ def test_later_bars_change_no_earlier_decision(walk, name):
     candles = walk(200)
     wild = candles.copy()
     wild.iloc[120:] *= 1.5
-    pd.testing.assert_series_equal(
-        decide(name, wild, "AAA").iloc[:120], decide(name, candles, "AAA").iloc[:120], check_exact=True
-    )
-    shorter = decide(name, candles.iloc[:120], "AAA")
-    pd.testing.assert_series_equal(shorter, decide(name, candles, "AAA").iloc[:120], check_exact=True, check_freq=False)
+    pd.testing.assert_series_equal(decide(name, wild).iloc[:120], decide(name, candles).iloc[:120], check_exact=True)
+    shorter = decide(name, candles.iloc[:120])
+    pd.testing.assert_series_equal(shorter, decide(name, candles).iloc[:120], check_exact=True, check_freq=False)
 
 
-def test_the_random_trader_needs_no_history():
-    index = pd.date_range("2024-01-01", periods=3000, freq="h", tz="UTC")
-    whole = random_trader(index, "AAA")
-    for first, last in [(0, 2), (17, 23), (1000, 2000), (2990, 3000)]:
-        pd.testing.assert_series_equal(
-            random_trader(index[first:last], "AAA"), whole.iloc[first:last], check_freq=False
-        )
-    assert random_trader(index.as_unit("s"), "AAA").tolist() == whole.tolist()
-    assert random_trader(index[:1], "AAA").isna().all()
+def runs(values):
+    """Lengths of the stretches of equal values, going round from the end to the start."""
+    start = next((i for i in range(len(values)) if values[i] != values[i - 1]), 0)
+    values = np.roll(values, -start)
+    edges = np.flatnonzero(np.diff(values)) + 1
+    return sorted(zip(values[np.r_[0, edges]], np.diff(np.r_[0, edges, len(values)]), strict=True))
 
 
-@pytest.mark.parametrize("freq", ["1h", "1D"])
-def test_the_random_trader_is_long_half_of_the_time_in_blocks_of_five_bars(freq):
-    index = pd.date_range("1990-01-01", periods=10_000, freq=freq, tz="UTC")
-    seeds = [random_trader(index, seed) for seed in ("AAA", "BBB", "CCC")]
-    for coin in seeds:
-        assert set(coin.unique()) == {0.0, 1.0}
-        assert coin.mean() == pytest.approx(0.5, abs=0.045)  # four standard errors of 2,000 blocks
-        changes = np.flatnonzero(np.diff(coin))
-        assert len(set((changes + 1) % HOLDING_BARS)) == 1
-        assert len(changes) == pytest.approx(1000, abs=90)
-    assert abs(np.corrcoef(seeds)[np.triu_indices(3, 1)]).max() < 0.1
+@given(st.lists(st.sampled_from([0.0, 0.25, 1.0]), min_size=2, max_size=60), st.integers(0, 9))
+def test_random_traders_hold_the_same_positions_for_the_same_times(values, seed):
+    target = pd.Series(values, pd.date_range("2024-01-01", periods=len(values), freq="h", tz="UTC"))
+    moved = random_timing(target, 20, seed)
+    assert moved.shape == (len(target), 20)
+    assert moved.index.equals(target.index)
+    for trader in moved:
+        assert runs(moved[trader].to_numpy()) == runs(target.to_numpy())
+
+
+def test_random_traders_are_the_same_for_a_seed_and_others_for_another():
+    target = pd.Series(np.arange(500.0), pd.date_range("2024-01-01", periods=500, freq="h", tz="UTC"))
+    one, again, other = (random_timing(target, 50, seed) for seed in (1, 1, 2))
+    pd.testing.assert_frame_equal(one, again)
+    assert not one.equals(other)
+    assert (one.nunique(axis=1) > 40).all(), "they differ among themselves"
+    assert not (one.to_numpy() == target.to_numpy()[:, None]).all(axis=0).any(), "none is the strategy itself"
+
+
+def test_one_bar_gives_no_random_trader():
+    assert random_timing(pd.Series([1.0]), 10, 0).shape == (1, 0)
 
 
 def test_an_unknown_baseline_is_named_with_the_known_ones(walk):
-    with pytest.raises(ValueError, match=r"'momentum'.*buy_and_hold, ma_crossover, random"):
-        decide("momentum", walk(3), "AAA")
+    with pytest.raises(ValueError, match=r"'momentum'.*buy_and_hold, ma_crossover$"):
+        decide("momentum", walk(3))

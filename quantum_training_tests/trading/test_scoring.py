@@ -4,11 +4,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from quantum_training.trading.account import Account
+from quantum_training.trading.costs import Costs
 from quantum_training.trading.scoring import Decisions, Version, assign_versions, by_strategy, score
-from quantum_training.trading.simulator import COLUMNS, simulate
+from quantum_training.trading.simulator import simulate
 
 WEEK = pd.Timedelta(days=7)
 MONDAY = pd.Timestamp("2024-01-01", tz="UTC")
+ACCOUNT = Account()
+COSTLY = Costs(fee_bps=70, slippage_bps=30)
+COLUMNS = ("target", "fill_price", "position", "turnover", "cost", "gross_return", "net_return")
 
 
 def decided(position, model_id="m"):
@@ -40,19 +45,24 @@ def test_weeks_scored_one_by_one_are_one_account(walk, seed):
         rng.random(len(candles)) > 0.1
     )
     target.iloc[[83, 84]] = 1.0  # held over a border
-    first, rate = MONDAY + WEEK, 0.003
+    first, costs = MONDAY + WEEK, Costs(fee_bps=20, slippage_bps=10)
     weeks = [
         score(
-            candles.loc[: first + (k + 1) * WEEK - pd.Timedelta("1ns")], first + k * WEEK, {"s": decided(target)}, rate
+            candles.loc[: first + (k + 1) * WEEK - pd.Timedelta("1ns")],
+            first + k * WEEK,
+            {"s": decided(target)},
+            costs,
+            ACCOUNT,
         )
         for k in range(3)
     ]
     scored = pd.concat(weeks)
     before = candles.index[candles.index < first][-1]
     held = target.fillna(0.0)[before]
-    whole = simulate(candles.loc[first:], target.fillna(0.0).loc[first:], rate, held, candles.loc[before, "close"])
+    goals = target.fillna(0.0).loc[first:].rename("s")
+    whole = simulate(candles.loc[first:], goals, costs, ACCOUNT, held, candles.loc[before, "close"]).frame("s")
     assert scored.index.equals(whole.loc[: scored.index[-1]].index)
-    numbers = ["fill_price", "position", "cost", "gross_return", "net_return"]
+    numbers = ["fill_price", "position", "turnover", "cost", "gross_return", "net_return"]
     pd.testing.assert_frame_equal(scored[numbers], whole.loc[: scored.index[-1], numbers], rtol=0, atol=1e-12)
     assert scored.loc[candles.index[84], "cost"] == 0
     pd.testing.assert_series_equal(scored["target"], target[scored.index], check_names=False, check_freq=False)
@@ -62,7 +72,7 @@ def test_bars_without_a_decision_are_flat_and_keep_their_missing_target(walk):
     candles = walk(84)
     target = pd.Series(1.0, candles.index)
     target.iloc[50:54] = np.nan
-    rows = score(candles, MONDAY + WEEK, {"s": decided(target)}, 0.01)
+    rows = score(candles, MONDAY + WEEK, {"s": decided(target)}, COSTLY, ACCOUNT)
     assert tuple(rows.columns) == ("strategy", "model_id", *COLUMNS)
     silent = rows.iloc[8:12]
     assert silent["target"].isna().all()
@@ -76,11 +86,11 @@ def test_bars_without_a_decision_are_flat_and_keep_their_missing_target(walk):
 def test_a_week_that_follows_no_decision_is_entered_flat(walk):
     candles = walk(84)
     target = pd.Series(1.0, candles.index[42:])
-    first = score(candles, MONDAY + WEEK, {"s": decided(target)}, 0.01).iloc[0]
-    assert first["fill_price"] == candles["open"].iloc[42]
+    first = score(candles, MONDAY + WEEK, {"s": decided(target)}, COSTLY, ACCOUNT).iloc[0]
+    assert first["fill_price"] == candles["open"].iloc[42] * (1 + 30 / 1e4)
     assert first["cost"] > 0
     target = pd.Series(1.0, candles.index[41:])
-    first = score(candles, MONDAY + WEEK, {"s": decided(target)}, 0.01).iloc[0]
+    first = score(candles, MONDAY + WEEK, {"s": decided(target)}, COSTLY, ACCOUNT).iloc[0]
     assert np.isnan(first["fill_price"])
     assert first["net_return"] == pytest.approx(candles["close"].iloc[42] / candles["close"].iloc[41] - 1)
 
@@ -88,26 +98,26 @@ def test_a_week_that_follows_no_decision_is_entered_flat(walk):
 def test_strategies_stand_one_after_the_other_and_none_touches_another(walk):
     candles = walk(84)
     long, flat = pd.Series(1.0, candles.index), pd.Series(0.0, candles.index)
-    rows = score(candles, MONDAY + WEEK, {"z": decided(long, "v1"), "a": decided(flat, "v2")}, 0.01)
+    rows = score(candles, MONDAY + WEEK, {"z": decided(long, "v1"), "a": decided(flat, "v2")}, COSTLY, ACCOUNT)
     assert list(rows["strategy"]) == ["z"] * 42 + ["a"] * 42
     assert list(rows["model_id"].unique()) == ["v1", "v2"]
     wide = by_strategy(rows, "net_return")
     assert list(wide.columns) == ["a", "z"]
     assert wide.index.is_monotonic_increasing
     assert (wide["a"] == 0).all()
-    alone = score(candles, MONDAY + WEEK, {"z": decided(long, "v1")}, 0.01)
+    alone = score(candles, MONDAY + WEEK, {"z": decided(long, "v1")}, COSTLY, ACCOUNT)
     pd.testing.assert_frame_equal(rows[rows["strategy"] == "z"], alone, check_freq=False)
 
 
 def test_a_bar_scored_twice_is_refused(walk):
-    rows = score(walk(84), MONDAY + WEEK, {"s": decided(pd.Series(1.0, walk(84).index))}, 0.01)
+    rows = score(walk(84), MONDAY + WEEK, {"s": decided(pd.Series(1.0, walk(84).index))}, COSTLY, ACCOUNT)
     with pytest.raises(ValueError, match="duplicate"):
         by_strategy(pd.concat([rows, rows.iloc[[5]]]), "net_return")
 
 
 def test_a_week_without_bars_is_an_empty_score(walk):
     candles = walk(42)
-    rows = score(candles, MONDAY + WEEK, {"s": decided(pd.Series(1.0, candles.index))}, 0.01)
+    rows = score(candles, MONDAY + WEEK, {"s": decided(pd.Series(1.0, candles.index))}, COSTLY, ACCOUNT)
     assert tuple(rows.columns) == ("strategy", "model_id", *COLUMNS)
     assert rows.empty
     assert by_strategy(rows, "net_return").empty

@@ -1,0 +1,155 @@
+"""Job `benchmark`: every recipe on every symbol over a chosen range, in one table beside Buy & Hold."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import dagster as dg
+import pandas as pd
+from pydantic import Field
+
+from quantum_training.assets.backtest import decided_targets, evaluate_weeks
+from quantum_training.assets.scores import ASSET as SCORES
+from quantum_training.automation.jobs import CycleConfig, run_symbols, weeks_of
+from quantum_training.resources.store import Store
+from quantum_training.settings import Settings, under_dagster_home
+from quantum_training.trading.baselines import BUY_AND_HOLD
+from quantum_training.trading.evaluation import Evaluation
+
+BENCHMARK = "benchmark"
+
+
+class BenchmarkConfig(CycleConfig):
+    """Which symbols and weeks, and where the table goes."""
+
+    output: str = Field(default="")
+    """Folder for benchmark.md, benchmark.csv and benchmark.html; default: DAGSTER_HOME/benchmark."""
+
+
+def benchmark_job(settings: Settings, definitions: Callable[[], dg.Definitions]) -> dg.JobDefinition:
+    """The job; unpartitioned. It runs the cycle where it has not run yet and then reads the whole range."""
+
+    @dg.op(description="Run the cycle over the weeks, then measure every strategy over all of them at once.")
+    def run_benchmark(context: dg.OpExecutionContext, config: BenchmarkConfig, store: Store) -> None:
+        failed = run_symbols(context, config, settings, definitions)
+        tables = []
+        for symbol in config.symbols or settings.symbols:
+            if symbol in failed:
+                tables.append(pd.DataFrame([{"symbol": symbol, "strategy": f"failed: {failed[symbol]}"}]))
+                continue
+            first, last = weeks_of(settings, symbol, config)
+            weeks = [w for w in store.periods(SCORES, symbol) if first <= w <= last]
+            found = evaluate_weeks(store, settings, symbol, weeks, lambda s, w: decided_targets(store, s, w))
+            tables.append(rows(settings, symbol, found))
+        table = pd.concat(tables, ignore_index=True)
+        folder = Path(config.output or under_dagster_home(BENCHMARK))
+        write(table, folder)
+        context.log.info(f"benchmark\n{as_markdown(table)}")
+        context.add_output_metadata({"table": dg.MetadataValue.md(as_markdown(table)), "folder": str(folder)})
+        if failed:
+            raise dg.Failure(f"{len(failed)} symbols failed: {', '.join(failed)}; see {folder}", allow_retries=False)
+
+    @dg.job(
+        name=BENCHMARK,
+        executor_def=dg.in_process_executor,
+        description="All symbols x all recipes over a range of weeks: one honest table beside Buy & Hold.",
+    )
+    def benchmark() -> None:
+        run_benchmark()
+
+    return benchmark
+
+
+def rows(settings: Settings, symbol: str, found: Evaluation) -> pd.DataFrame:
+    """One row per strategy of a symbol, Buy & Hold's numbers in each of them."""
+    options = settings.symbols[symbol]
+    passive = found.metrics[BUY_AND_HOLD]
+    times = found.equity.index
+    table = []
+    for strategy, values in found.metrics.items():
+        recipe = settings.recipes.get(strategy)
+        table.append(
+            {
+                "symbol": symbol,
+                "timeframe": options.timeframe,
+                "from": str(times[0].date()),
+                "to": str(times[-1].date()),
+                "strategy": strategy,
+                "seed": recipe.seed if recipe else None,
+                "costs": costs_in_words(settings, symbol),
+                "bars": values["bars"],
+                **{f"sharpe{end}": values[f"sharpe{end}"] for end in ("", "_low", "_high")},
+                "buy_and_hold_sharpe": passive["sharpe"],
+                **{f"sharpe_lead{end}": values[f"sharpe_lead{end}"] for end in ("", "_low", "_high")},
+                "total_return": values["total_return"],
+                "buy_and_hold_return": passive["total_return"],
+                **{
+                    name: values.get(name)
+                    for name in (
+                        "cagr",
+                        "max_drawdown",
+                        "turnover",
+                        "trades",
+                        "win_rate",
+                        "break_even_fee_bps",
+                        "psr",
+                        "dsr",
+                        "random_traders_beaten",
+                    )
+                },
+                "verdict": found.verdict["text"],
+            }
+        )
+    return pd.DataFrame(table)
+
+
+def costs_in_words(settings: Settings, symbol: str) -> str:
+    """The costs of a symbol that are not zero."""
+    costs = settings.symbols[symbol].costs
+    parts = [f"fee {costs.fee_bps:g} bp", f"slippage {costs.slippage_bps:g} bp"]
+    if costs.per_share or costs.minimum:
+        parts.append(f"{costs.per_share:g} a share, min {costs.minimum:g}, max {costs.cap:.0%}")
+    return ", ".join(parts)
+
+
+def as_markdown(table: pd.DataFrame) -> str:
+    """The columns that a person compares, intervals beside their numbers; everything else is in the CSV."""
+    return readable(table).to_markdown(index=False, disable_numparse=True)
+
+
+def readable(table: pd.DataFrame) -> pd.DataFrame:
+    """The table in words: three decimals, a dash for what is undefined."""
+
+    def bounded(row: pd.Series, name: str) -> str:
+        if pd.isna(row.get(name)):
+            return "-"
+        return f"{row[name]:.2f} [{row[f'{name}_low']:.2f}, {row[f'{name}_high']:.2f}]"
+
+    shown = pd.DataFrame(index=table.index)
+    for name in ("symbol", "from", "to", "strategy", "seed", "costs", "bars"):
+        shown[name] = table[name]
+    shown["Sharpe [95 %]"] = table.apply(bounded, axis=1, name="sharpe")
+    shown["Buy & Hold"] = table["buy_and_hold_sharpe"]
+    shown["lead [95 %]"] = table.apply(bounded, axis=1, name="sharpe_lead")
+    for name in (
+        "total_return",
+        "buy_and_hold_return",
+        "max_drawdown",
+        "turnover",
+        "trades",
+        "break_even_fee_bps",
+        "dsr",
+    ):
+        shown[name] = table[name]
+    return shown.map(
+        lambda v: "-" if pd.isna(v) else f"{v:.3f}" if isinstance(v, float) and v % 1 else str(v).removesuffix(".0")
+    )
+
+
+def write(table: pd.DataFrame, folder: Path) -> None:
+    """benchmark.md, .csv and .html in `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    verdicts = table[["symbol", "verdict"]].drop_duplicates()
+    lines = "\n".join(f"- **{symbol}**: {verdict}" for symbol, verdict in verdicts.itertuples(index=False))
+    (folder / "benchmark.md").write_text(f"{as_markdown(table)}\n\n{lines}\n")
+    table.to_csv(folder / "benchmark.csv", index=False)
+    (folder / "benchmark.html").write_text(readable(table).to_html(index=False, border=0))

@@ -1,0 +1,212 @@
+"""The walk-forward record: one account per strategy over the bars that were scored, and all that can be said of it.
+
+The single numbers are metrics.py, trade_metrics.py, uncertainty.py, overfitting.py and sensitivity.py; what is drawn of
+them is tearsheet.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from quantum_training.trading.account import Account
+from quantum_training.trading.baselines import BUY_AND_HOLD, random_timing
+from quantum_training.trading.costs import Costs
+from quantum_training.trading.metrics import Number, Reason, return_metrics, sharpe
+from quantum_training.trading.overfitting import probability_of_overfitting
+from quantum_training.trading.sensitivity import break_even_fees, cost_sensitivity
+from quantum_training.trading.simulator import Simulation, simulate
+from quantum_training.trading.trade_metrics import trade_metrics
+from quantum_training.trading.trades import trades
+from quantum_training.trading.uncertainty import (
+    deflated_sharpe,
+    minimum_track_record,
+    probabilistic_sharpe,
+    sharpe_bootstrap,
+)
+
+FLAT = "flat"
+SEED = 7
+RANDOM_TRADERS = 200
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What evaluate() found. Frames are indexed by open_time, a column per strategy, NaN before its first decision.
+
+    metrics: numbers by strategy, None where undefined, with the codes of why in `reasons`. verdict: keys text, winner,
+    margin, margin_low, margin_high, distinguishable. overfitting: probability that the best recipe is so by luck, or
+    why it is undefined. periods: bars in a year. equity starts at 1. random_sharpes: by recipe, of random traders.
+    """
+
+    metrics: dict[str, dict[str, Any]]
+    verdict: dict[str, Any]
+    overfitting: tuple[float | None, str | None]
+    periods: float
+    candles: pd.DataFrame
+    equity: pd.DataFrame
+    net_return: pd.DataFrame
+    trades: pd.DataFrame
+    cost_sensitivity: pd.DataFrame
+    random_sharpes: dict[str, np.ndarray]
+
+
+def evaluate(
+    candles: pd.DataFrame,
+    targets: pd.DataFrame,
+    recipes: Sequence[str],
+    costs: Costs,
+    account: Account,
+    periods: float,
+) -> Evaluation:
+    """Trade the recorded targets of every strategy as one account each and measure it.
+
+    candles: the bars of the record. targets: by the bar that fills them, a column per recipe and baseline, one of them
+    buy_and_hold; NaN where there was no decision, which counts as flat. A strategy is measured from its first decision
+    on. recipes: the columns that are recipes; they are the trials of the deflated Sharpe ratio. `flat` is added.
+    """
+    targets = targets.assign(**{FLAT: 0.0})
+    accounts = simulate(candles, targets.fillna(0.0), costs, account)
+    table = trades(accounts)
+    started = targets.notna().cummax()
+    net = pd.DataFrame(accounts.net_return, candles.index, targets.columns).where(started)
+    decided = [str(s) for s in targets if started[s].any()]
+    able = [r for r in recipes if r in decided]
+    break_even = break_even_fees(candles, targets[able].fillna(0.0), costs, account)
+    metrics = {s: _measure(s, accounts, net, targets[s], table, periods) for s in decided}
+    for s, values in metrics.items():
+        _add(values, break_even_fee_bps=break_even.get(s, (None, "not_a_recipe")))
+    _intervals(metrics, net[decided], periods)
+    random = {r: _random_sharpes(candles, targets[r], costs, account, periods) for r in able}
+    spread = [v for r in able if (v := metrics[r]["sharpe"]) is not None]
+    variance = float(np.var(spread, ddof=1)) / periods if len(spread) > 1 else 0.0
+    for r in able:
+        own = net[r].dropna().to_numpy()
+        _add(
+            metrics[r],
+            psr=probabilistic_sharpe(own),
+            dsr=deflated_sharpe(own, len(able), variance),
+            minimum_track_record=minimum_track_record(own),
+            random_traders_beaten=_beaten(metrics[r]["sharpe"], random[r]),
+        )
+    together = net[able].dropna()
+    return Evaluation(
+        metrics,
+        _verdict(metrics, able),
+        probability_of_overfitting(together.to_numpy()),
+        periods,
+        candles,
+        (1 + net).cumprod(),
+        net,
+        table,
+        cost_sensitivity(candles, targets[able].fillna(0.0), costs, account),
+        random,
+    )
+
+
+def _measure(
+    strategy: str, accounts: Simulation, net: pd.DataFrame, target: pd.Series, table: pd.DataFrame, periods: float
+) -> dict[str, Any]:
+    at = accounts.columns.get_loc(strategy)
+    rows = net[strategy].notna().to_numpy()
+    times = accounts.index[rows]
+    values = return_metrics(
+        net.loc[times, strategy].to_numpy(),
+        times,
+        periods,
+        benchmark=net.loc[times, BUY_AND_HOLD].to_numpy(),
+        position=accounts.position[rows, at],
+        turnover=accounts.turnover[rows, at],
+    )
+    done = trade_metrics(table[table["strategy"] == strategy])
+    closed = accounts.closed_equity[at] / accounts.start_equity[at] - 1
+    return {
+        **values,
+        **done,
+        "reasons": {**values["reasons"], **done["reasons"]},
+        "total_return_closed": float(closed),
+        "cost": float(accounts.cost[:, at].sum() / accounts.start_equity[at]),
+        "bars_without_decision": int(target[times].isna().sum()),
+    }
+
+
+def _add(values: dict[str, Any], **found: Number) -> None:
+    for name, (value, reason) in found.items():
+        values[name] = value
+        if reason is not None:
+            values["reasons"][name] = reason
+
+
+def _intervals(metrics: dict[str, dict[str, Any]], net: pd.DataFrame, periods: float) -> None:
+    """Bounds of each Sharpe ratio, and its lead over Buy & Hold on the same bars, resampled together.
+
+    Strategies that started on the same bar share the resamples with all that had started before.
+    """
+    starts = net.notna().idxmax()
+    for start in sorted(set(starts)):
+        together = net.loc[start:, starts <= start]
+        drawn = sharpe_bootstrap(together, periods, SEED)
+        passive = sharpe(together[BUY_AND_HOLD].to_numpy(), periods)[0]
+        for strategy in starts.index[starts == start]:
+            values = metrics[strategy]
+            undefined = values["reasons"].get("sharpe", "too_few_bars")
+            _add_bounds(values, "sharpe", drawn.interval(strategy), undefined)
+            comparable = values["sharpe"] is not None and passive is not None and strategy != BUY_AND_HOLD
+            lead = values["sharpe"] - passive if comparable else None
+            _add(values, sharpe_lead=(lead, None if comparable else "nothing_to_compare"))
+            bounds = drawn.difference(strategy, BUY_AND_HOLD) if comparable else None
+            _add_bounds(values, "sharpe_lead", bounds, "too_few_bars" if comparable else "nothing_to_compare")
+
+
+def _add_bounds(values: dict[str, Any], name: str, bounds: tuple[float, float] | None, undefined: Reason) -> None:
+    low, high = bounds or (None, None)
+    reason = None if bounds else undefined
+    _add(values, **{f"{name}_low": (low, reason), f"{name}_high": (high, reason)})
+
+
+def _random_sharpes(
+    candles: pd.DataFrame, target: pd.Series, costs: Costs, account: Account, periods: float
+) -> np.ndarray:
+    """Sharpe ratios of random traders with the recipe's positions; empty where it never trades or they have none."""
+    own = target.loc[target.first_valid_index() :].fillna(0.0)
+    if not own.any():
+        return np.empty(0)
+    traders = random_timing(own, RANDOM_TRADERS, SEED)
+    net = simulate(candles.loc[own.index], traders, costs, account).net_return
+    found = [sharpe(column, periods)[0] for column in net.T]
+    return np.array([value for value in found if value is not None])
+
+
+def _beaten(own: float | None, random: np.ndarray) -> Number:
+    """Share of the random traders whose Sharpe ratio is below the recipe's."""
+    if own is None or not len(random):
+        return None, "no_trades"
+    return float((random < own).mean()), None
+
+
+def _verdict(metrics: dict[str, dict[str, Any]], recipes: Sequence[str]) -> dict[str, Any]:
+    """Who leads, the best recipe or Buy & Hold, by how much, and whether that can be told from chance."""
+    able = [r for r in recipes if metrics[r]["sharpe_lead_low"] is not None]
+    if not able:
+        text = "no recipe has a Sharpe ratio, on enough bars, to compare with Buy & Hold's"
+        nothing = dict.fromkeys(("winner", "margin", "margin_low", "margin_high"))
+        return {"text": text, "distinguishable": False, **nothing}
+    best = max(able, key=lambda r: metrics[r]["sharpe"])
+    lead, low, high = (metrics[best][f"sharpe_lead{end}"] for end in ("", "_low", "_high"))
+    leader, other = best, BUY_AND_HOLD
+    if lead < 0:
+        leader, other, lead, low, high = other, leader, -lead, -high, -low
+    told = low > 0
+    text = f"{leader} leads {other} by {lead:.2f} in Sharpe ratio [{low:.2f}, {high:.2f}], n={metrics[best]['bars']}"
+    return {
+        "text": text if told else f"{text}: not distinguishable",
+        "winner": leader if told else None,
+        "distinguishable": told,
+        "margin": lead,
+        "margin_low": low,
+        "margin_high": high,
+    }

@@ -1,0 +1,128 @@
+"""The accounting, compiled: one account per column, bar by bar. Checks and frames live in simulator.py.
+
+Imports numba, so it is imported where it is used. Compiled without fastmath: the plain-Python reference in the tests
+gives the same bits.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+NAMES = ("fee", "slippage", "per_share", "minimum", "cap", "borrow", "funding", "leverage", "band", "whole")
+RULES = np.dtype([(name, "f8") for name in NAMES])
+
+
+@njit(cache=True, inline="always")
+def commission(quantity, fill, rule):
+    """Money that a fill of `quantity` > 0 units at price `fill` costs beside the slippage."""
+    value = quantity * fill
+    return rule.fee * value + min(max(rule.per_share * quantity, rule.minimum), rule.cap * value)
+
+
+@njit(cache=True, inline="always")
+def carry(cash, value, rule):
+    """Money that holding a position of this signed value over one bar costs: borrowing and funding."""
+    return rule.borrow * (max(-cash, 0.0) + max(-value, 0.0)) + rule.funding * value
+
+
+@njit(cache=True)
+def payable(cash, units, price, side, fill, rule):
+    """The most units that may be traded towards `side` so that position value <= leverage * equity, costs paid.
+
+    The commission is min(C, max(A, B)) of three costs linear in the quantity, so the answer is max(q_C, min(q_A, q_B)).
+    An order that only reduces the position is always payable.
+    """
+    equity = cash + units * price
+    budget = rule.leverage * equity - side * units * price
+    unit = rule.leverage * (abs(fill - price) + rule.fee * fill)
+    by_share = budget / (price + unit + rule.leverage * rule.per_share)
+    by_minimum = (budget - rule.leverage * rule.minimum) / (price + unit)
+    by_cap = budget / (price + unit + rule.leverage * rule.cap * fill)
+    return max(max(by_cap, min(by_share, by_minimum)), max(-side * units, 0.0))
+
+
+@njit(cache=True)
+def order(cash, units, price, goal, rule):
+    """Trade at the open `price` towards a position of `goal` times equity. Returns cash, units and the cost."""
+    wanted = goal * (cash + units * price) / price if goal != 0 else 0.0
+    if rule.whole:
+        wanted = np.trunc(wanted)
+    traded = wanted - units
+    quantity = abs(traded)
+    if quantity == 0:
+        return cash, units, 0.0
+    side = 1.0 if traded > 0 else -1.0
+    fill = price * (1 + side * rule.slippage)
+    limit = payable(cash, units, price, side, fill, rule)
+    to_the_cent = side > 0 and rule.leverage == 1
+    if quantity > limit:
+        quantity = limit if not rule.whole else np.floor(limit) + (1 if to_the_cent else 0)
+    while to_the_cent and quantity > 0 and units + quantity > 0:
+        if cash - (quantity * fill + commission(quantity, fill, rule)) >= 0:
+            break
+        quantity = quantity - 1 if rule.whole else np.nextafter(quantity, 0.0)
+    if quantity == 0:
+        return cash, units, 0.0
+    paid = commission(quantity, fill, rule)
+    cash = cash - (quantity * fill + paid) if side > 0 else cash + (quantity * fill - paid)
+    return cash, units + side * quantity, quantity * abs(fill - price) + paid
+
+
+@njit(cache=True)
+def run(opens, closes, target, rules, start_units, start_cash, held, units_out, cash_out, equity_out, cost_out):
+    """Account for every column. Arrays are (columns, bars); prices and rules may have one row for all columns.
+
+    start_units, start_cash, held: (columns,), the account before the first bar and the target then in force. Writes
+    units, cash, equity and cost of each bar into the last four, of the shape of `target`.
+    """
+    columns, bars = target.shape
+    for c in range(columns):
+        rule = rules[c % len(rules)]
+        open_, close, goals = opens[c % len(opens)], closes[c % len(closes)], target[c]
+        out_units, out_cash, out_equity, out_cost = units_out[c], cash_out[c], equity_out[c], cost_out[c]
+        carries = rule.borrow != 0 or rule.funding != 0
+        units, cash, current, ruined = start_units[c], start_cash[c], held[c], False
+        for t in range(bars):
+            price, cost = open_[t], 0.0
+            goal = goals[t]
+            equity = cash + units * price
+            if equity <= 0:
+                ruined = True
+            if ruined:
+                goal = 0.0
+            if goal != current:
+                current = goal
+                if goal == 0 or abs(goal - units * price / equity) > rule.band:
+                    cash, units, cost = order(cash, units, price, goal, rule)
+            value = units * close[t]
+            if carries:
+                paid = carry(cash, value, rule)
+                cash -= paid
+                cost += paid
+            equity = cash + value
+            if equity <= 0:
+                ruined = True
+            out_units[t], out_cash[t], out_equity[t], out_cost[t] = units, cash, equity, cost
+
+
+@njit(cache=True)
+def first_bad(prices):
+    """Position of the first price that is not positive and finite in a 2-d array, row by row, or -1."""
+    rows, bars = prices.shape
+    for r in range(rows):
+        for t in range(bars):
+            if not 0 < prices[r, t] < np.inf:
+                return r * bars + t
+    return -1
+
+
+@njit(cache=True)
+def first_outside(target, low, high):
+    """Position of the first value outside [low, high] (NaN is) in a 2-d array, row by row, or -1."""
+    rows, bars = target.shape
+    for r in range(rows):
+        for t in range(bars):
+            if not low <= target[r, t] <= high:
+                return r * bars + t
+    return -1

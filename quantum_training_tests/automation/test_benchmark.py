@@ -1,0 +1,64 @@
+"""Job `benchmark`: one table of every recipe and baseline on every symbol, and a failing symbol shown as failing."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from quantum_training.trading.simulator import simulate
+
+WEEKS = ["2020-02-03", "2020-02-10", "2020-02-17", "2020-02-24"]
+
+
+def launch(world, **config):
+    job = world.definitions.resolve_job_def("benchmark")
+    return job.execute_in_process(
+        instance=world.instance, run_config={"ops": {"run_benchmark": {"config": config}}}, raise_on_error=False
+    )
+
+
+def test_every_strategy_of_every_symbol_is_a_row_beside_buy_and_hold(project, small, tmp_path, capfd):
+    small["backtest_weeks"] = 1  # the table covers the range that was asked for, not the backtest's
+    world = project(small)
+    assert launch(world, weeks=4, output=str(tmp_path / "out")).success
+    table = pd.read_csv(tmp_path / "out/benchmark.csv")
+    assert list(table.groupby("symbol")["strategy"].count()) == [5, 5]
+    assert (table.loc[table["strategy"] == "buy_and_hold", "bars"] == 4 * 42).all()
+    assert (table.loc[table["strategy"] == "xgboost", "bars"] == 3 * 42).all(), "no version in the first week"
+    assert table["buy_and_hold_sharpe"].notna().all()
+    assert table["seed"].dropna().eq(7).all()
+    assert table["costs"].eq("fee 1 bp, slippage 1 bp").all()
+    own = table[(table["symbol"] == "AAA") & (table["strategy"] == "xgboost")].iloc[0]
+    assert own["sharpe_low"] < own["sharpe"] < own["sharpe_high"]
+
+    scores = pd.concat(world.store.read_frame("shadow_scores", "AAA", week) for week in WEEKS[1:])
+    target = scores.loc[scores["strategy"] == "xgboost", "target"]
+    candles = world.store.read_frames("candles", "AAA", "2020-01-01", "2020-02-01").loc[target.index]
+    options = world.settings.symbols["AAA"]
+    account = simulate(candles, target, options.costs, options.account)
+    assert own["total_return"] == pytest.approx(account.equity[-1, 0] / 1e5 - 1, rel=1e-9)
+
+    for name in ("benchmark.md", "benchmark.html"):
+        text = (tmp_path / "out" / name).read_text()
+        assert f"{own['sharpe']:.2f} [{own['sharpe_low']:.2f}, {own['sharpe_high']:.2f}]" in text
+        assert "nan" not in text.lower()
+    assert "| AAA" in capfd.readouterr().err
+
+
+def test_a_second_run_gives_the_same_files(project, small, tmp_path):
+    world = project(small)
+    found = []
+    for _ in range(2):
+        assert launch(world, weeks=2, symbols=["AAA"], output=str(tmp_path / "out")).success
+        found.append({f.name: f.read_bytes() for f in (tmp_path / "out").iterdir()})
+    assert found[0] == found[1]
+    assert len(found[0]) == 3
+
+
+def test_a_broken_symbol_stands_in_the_table_as_failed(project, small, tmp_path):
+    small["symbols"]["AAA"]["source"] = {"kind": "files", "path": str(tmp_path / "gone.csv")}
+    result = launch(project(small), week="2020-02-24", output=str(tmp_path / "out"))
+    assert not result.success
+    table = pd.read_csv(tmp_path / "out/benchmark.csv")
+    assert "gone.csv" in table.loc[table["symbol"] == "AAA", "strategy"].item()
+    assert np.isfinite(table.loc[(table["symbol"] == "BBB") & (table["strategy"] == "buy_and_hold"), "sharpe"].item())
+    assert "gone.csv" in (tmp_path / "out/benchmark.md").read_text()

@@ -1,0 +1,234 @@
+"""The sentinel of recipes: fair ones pass, and each kind of unfair one is convicted on markets made for it."""
+
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from quantum_training.features.indicators import FEATURES, WARMUP_BARS, compute_features
+from quantum_training.features.labels import ForwardReturn, TripleBarrier
+from quantum_training.features.windows import InsufficientData
+from quantum_training.models.contract import Model, algorithm
+from quantum_training.monitoring import model_sentinel
+from quantum_training.monitoring.feature_sentinel import random_candles
+from quantum_training.monitoring.model_sentinel import (
+    FIGURES,
+    FITS,
+    LIMIT,
+    Trial,
+    blind,
+    examine,
+    leaks,
+    moved_position,
+)
+
+SHORT = ForwardReturn(kind="forward_return", horizon=2)
+DAY = ForwardReturn(kind="forward_return", horizon=24)
+BARRIERS = TripleBarrier(kind="triple_barrier", horizon=10, take_profit=1, stop_loss=1, volatility_bars=20)
+XGBOOST = Trial("xgboost", {"max_rounds": 20, "max_depth": 3}, SHORT, FEATURES, 0.2, 7)
+LIGHTGBM = Trial("lightgbm", {"max_rounds": 60, "num_leaves": 7}, BARRIERS, FEATURES, 0.2, 7)
+
+
+class Fixed(Model):
+    """An algorithm without a fit; `decide(features)` is its rule."""
+
+    report, importance, columns = {}, {}, FEATURES
+
+    @classmethod
+    def fit(cls, window, params, sizing, seed, progress):
+        return cls()
+
+    def positions(self, features):
+        return self.decide(features).astype("float64")
+
+    def save(self, folder):
+        raise NotImplementedError
+
+    load = save
+
+
+class Peeking(Fixed):
+    """Knows whether the next row's last bar went up."""
+
+    def decide(self, features):
+        return features["return_1"].shift(-1) > 0
+
+
+class Standardising(Fixed):
+    """Standardises over all rows that it is given, later ones included."""
+
+    def decide(self, features):
+        return features["trend_60"] - features["trend_60"].mean() > 0
+
+
+class Trend(Fixed):
+    """Follows the trend, whatever the labels say."""
+
+    def decide(self, features):
+        return features["trend_60"] > 0
+
+
+class Constant(Fixed):
+    """Always invested."""
+
+    def decide(self, features):
+        return pd.Series(1.0, features.index)
+
+
+class Undecided(Fixed):
+    """Never says anything."""
+
+    def decide(self, features):
+        return pd.Series(np.nan, features.index)
+
+
+@pytest.fixture
+def trial_of(monkeypatch):
+    """A trial of one of the classes above, importable by a name as any algorithm is."""
+
+    def make(cls, label=SHORT):
+        monkeypatch.setitem(sys.modules, f"unfair.{cls.__name__}", SimpleNamespace(Model=cls))
+        return Trial(f"unfair.{cls.__name__}", {}, label, FEATURES, 0.2, 7)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def frames():
+    """Features of a market, the same under another future, and the last row that they share."""
+    times = pd.date_range("2024-01-01", periods=WARMUP_BARS + 300, freq="h", tz="UTC")
+    candles = random_candles(times, 100.0, 5)
+    changed = candles.copy()
+    changed.iloc[-100:] = random_candles(times[-100:], 300.0, 6).to_numpy()
+    since, cut = times[WARMUP_BARS], times[-101]
+    return compute_features(candles, since), compute_features(changed, since), cut
+
+
+@pytest.mark.parametrize("trial", [XGBOOST, LIGHTGBM], ids=lambda t: t.algorithm)
+def test_a_fair_recipe_passes_with_skill_where_it_is_planted_and_nowhere_else(trial):
+    record = examine(trial)
+    print(trial.algorithm, {name: figures["ic"] for name, figures in record.items()})
+    assert leaks(record) == []
+    assert blind(record) is None
+    assert record["planted"]["ic"] > 0.2
+    assert record["unpredictable"]["standard_error"] < LIMIT / 5
+    for figures in record.values():
+        assert tuple(figures) == FIGURES
+        assert figures["fits"] == FITS
+        assert figures["low"] < figures["ic"] < figures["high"]
+
+
+def test_the_same_trial_gives_the_same_figures():
+    assert examine(XGBOOST) == examine(XGBOOST)
+
+
+def test_a_leaking_feature_predicts_random_walks(monkeypatch):
+    """At the longest horizon, where the next bar is but a small part of the outcome."""
+
+    def leaking(candles, since):
+        out = compute_features(candles, since).copy()
+        out["return_1"] = np.log(candles["close"]).diff().shift(-1).loc[out.index]
+        return out
+
+    monkeypatch.setattr(model_sentinel, "compute_features", leaking)
+    record = examine(XGBOOST._replace(label=DAY))
+    assert record["unpredictable"]["low"] > LIMIT
+    (found,) = leaks(record)
+    assert "it predicts random walks" in found
+
+
+def test_a_model_that_looks_at_later_rows_is_convicted_twice(trial_of):
+    record = examine(trial_of(Peeking))
+    found = leaks(record)
+    assert len(found) == 2
+    assert "predicts random walks: information coefficient 0." in found[0]
+    assert "survives shuffled labels" in found[1]
+
+
+def test_skill_that_was_not_learnt_survives_shuffled_labels(trial_of):
+    record = examine(trial_of(Trend))
+    (found,) = leaks(record)
+    assert "survives shuffled labels" in found
+    assert record["unpredictable"]["ic"] < LIMIT
+
+
+def test_a_constant_decision_is_no_skill_and_no_leak_but_blind(trial_of):
+    record = examine(trial_of(Constant))
+    assert {figures["ic"] for figures in record.values()} == {0.0}
+    assert leaks(record) == []
+    assert "learns nothing from a planted trend" in blind(record)
+
+
+def test_a_recipe_whose_features_cannot_show_a_trend_is_blind_and_fair():
+    record = examine(XGBOOST._replace(columns=("hour_sin", "weekday_cos")))
+    assert leaks(record) == []
+    assert "see its features and params" in blind(record)
+
+
+def test_a_model_that_decides_nothing_is_an_error(trial_of):
+    with pytest.raises(ValueError, match=r"unfair\.Undecided decides nothing"):
+        examine(trial_of(Undecided))
+
+
+def test_too_little_to_fit_on_is_said():
+    with pytest.raises(InsufficientData, match="no validation row"):
+        examine(XGBOOST._replace(validation_fraction=1e-6))
+
+
+def test_a_long_horizon_is_tried_at_the_longest_that_is_affordable():
+    long = ForwardReturn(kind="forward_return", horizon=1000)
+    assert examine(XGBOOST._replace(label=long)) == examine(XGBOOST._replace(label=DAY))
+
+
+@pytest.mark.parametrize(
+    ("walk", "shuffled", "convicted"),
+    [
+        (0.05, (-0.1, 0.1), []),
+        (0.050001, (-0.1, 0.1), ["random walks"]),
+        (-0.3, (-0.1, 0.1), []),
+        (0.0, (0.001, 0.1), ["shuffled"]),
+        (0.0, (-0.1, -0.001), ["shuffled"]),
+        (0.0, (0.0, 0.0), []),
+        (0.9, (0.5, 0.6), ["random walks", "shuffled"]),
+    ],
+)
+def test_the_rules_by_their_bounds(walk, shuffled, convicted):
+    low, high = shuffled
+    record = {
+        "unpredictable": {"ic": walk, "standard_error": 0.01, "low": 0.0, "high": 0.0},
+        "shuffled": {"ic": (low + high) / 2, "standard_error": 0.01, "low": low, "high": high},
+    }
+    found = leaks(record)
+    assert len(found) == len(convicted)
+    assert all(word in text for word, text in zip(convicted, found, strict=True))
+
+
+@pytest.mark.parametrize("trial", [XGBOOST, LIGHTGBM], ids=lambda t: t.algorithm)
+def test_positions_of_the_boosters_do_not_move(make_window, make_features, trial):
+    window = make_window()
+    model = algorithm(trial.algorithm).fit(window, trial.params, model_sentinel.SCORE, 7, lambda message: None)
+    features, other = make_features(300, seed=1), make_features(300, seed=1)
+    other.iloc[200:] = make_features(100, seed=2).to_numpy()
+    assert moved_position(model, features, other, features.index[199]) is None
+    assert not model.positions(features).equals(model.positions(other))
+
+
+@pytest.mark.parametrize("cls", [Peeking, Standardising])
+def test_positions_that_depend_on_later_rows_are_named(frames, cls):
+    moved = moved_position(cls(), *frames)
+    assert "rows after 2024-01-24 07:00:00+00:00" in moved
+    assert "position of the bar" in moved
+
+
+def test_positions_that_depend_on_how_many_rows_follow_are_named(frames):
+    """Later values do not matter to it, but whether there are any does."""
+
+    class Counting(Fixed):
+        def decide(self, features):
+            return pd.Series(len(features) % 7 / 7, features.index)
+
+    features, _, cut = frames
+    assert "with no rows after" in moved_position(Counting(), features, features.iloc[:].copy(), cut)
+    assert moved_position(Constant(), *frames) is None
