@@ -137,16 +137,18 @@ def simulate(
     wanted = target.to_frame() if isinstance(target, pd.Series) else target
     index, count = pd.DatetimeIndex(frames[0].index), wanted.shape[1]
     _same_shape(frames, wanted, count)
-    prices = {name: np.ascontiguousarray([f[name].to_numpy("float64") for f in frames]) for name in PRICES}
+    prices = {name: _rows([f[name].to_numpy("float64") for f in frames]) for name in PRICES}
     goals = np.ascontiguousarray(wanted.to_numpy("float64").T)
     for name, values in prices.items():
-        if (bad := kernel.first_bad(values)) >= 0:
-            raise ValueError(f"bar {index[bad % len(index)]}: {name} is {values.flat[bad]}, not positive and finite")
-    low = -account.max_leverage if account.allow_short else 0.0
-    if (bad := kernel.first_outside(goals, low, account.max_leverage)) >= 0:
+        if not kernel.all_within(values, np.nextafter(0.0, 1.0), np.finfo("float64").max):
+            row, bar = np.argwhere(~((values > 0) & np.isfinite(values)))[0]
+            raise ValueError(f"bar {index[bar]}: {name} is {values[row, bar]}, not positive and finite")
+    low, high = (-account.max_leverage if account.allow_short else 0.0), account.max_leverage
+    if not kernel.all_within(goals, low, high):
+        row, bar = np.argwhere(~((goals >= low) & (goals <= high)))[0]
         raise ValueError(
-            f"bar {index[bad % len(index)]}, {wanted.columns[bad // len(index)]}: target {goals.flat[bad]} is outside "
-            f"[{low:g}, {account.max_leverage:g}]; see allow_short and max_leverage of the account"
+            f"bar {index[bar]}, {wanted.columns[row]}: target {goals[row, bar]} is outside [{low:g}, {high:g}]; "
+            "see allow_short and max_leverage of the account"
         )
     rules = _rules(costs, account)
     shares = np.broadcast_to(np.asarray(held, "float64"), count)
@@ -169,6 +171,10 @@ def simulate(
         start_cash,
         np.full(count, account.capital),
     )
+
+
+def _rows(series: list[np.ndarray]) -> np.ndarray:
+    return np.ascontiguousarray(series[0][None] if len(series) == 1 else np.stack(series))
 
 
 def _same_shape(frames: list[pd.DataFrame], target: pd.DataFrame, count: int) -> None:

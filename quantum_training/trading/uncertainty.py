@@ -64,11 +64,12 @@ def sharpe_bootstrap(
         return SharpeBootstrap(names, np.full((1, len(names)), np.nan), confidence, len(values))
     lengths = optimal_block_length(values[:, varies])["stationary"]
     block = int(np.clip(np.ceil(np.nan_to_num(lengths.max(), nan=1.0)), 1, len(values) // 3))
-    both = np.hstack([values, values**2])
-    totals = np.empty((resamples, both.shape[1]))
+    both = np.ascontiguousarray(np.hstack([values, values**2]).T)
+    totals = np.empty((resamples, len(both)))
     draws = StationaryBootstrap(block, np.arange(len(values)), seed=seed).bootstrap(resamples)
     for row, ((rows,), _) in enumerate(draws):
-        totals[row] = np.bincount(rows, minlength=len(values)) @ both
+        drawn_times = np.bincount(rows, minlength=len(values)).astype("float64")
+        totals[row] = np.einsum("kt,t->k", both, drawn_times)  # not BLAS: its bits depend on the number of threads
     mean, square = np.hsplit(totals / len(values), 2)
     spread = np.sqrt(np.maximum(square - mean**2, 0.0) * len(values) / (len(values) - 1))
     drawn = np.where(varies, 0.0, np.full_like(mean, np.nan))
