@@ -24,6 +24,8 @@ HEAVY = (
     "ccxt",
     "yfinance",
     "arch",
+    "numba",
+    "plotly",
 )
 SCIENCE = ("market", "features", "models", "trading", "selection", "monitoring")
 

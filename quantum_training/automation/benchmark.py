@@ -65,7 +65,7 @@ def rows(settings: Settings, symbol: str, found: Evaluation) -> pd.DataFrame:
     passive = found.metrics[BUY_AND_HOLD]
     times = found.equity.index
     table = []
-    for strategy, values in found.metrics.items():
+    for strategy, values in sorted(found.metrics.items(), key=lambda item: item[0] not in settings.recipes):
         recipe = settings.recipes.get(strategy)
         table.append(
             {

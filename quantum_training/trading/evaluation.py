@@ -38,9 +38,13 @@ RANDOM_TRADERS = 200
 class Evaluation:
     """What evaluate() found. Frames are indexed by open_time, a column per strategy, NaN before its first decision.
 
-    metrics: numbers by strategy, None where undefined, with the codes of why in `reasons`. verdict: keys text, winner,
-    margin, margin_low, margin_high, distinguishable. overfitting: probability that the best recipe is so by luck, or
-    why it is undefined. periods: bars in a year. equity starts at 1. random_sharpes: by recipe, of random traders.
+    metrics: by strategy, those of return_metrics and trade_metrics and: sharpe_low, sharpe_high, the 95 % interval;
+    sharpe_lead, _low, _high, over Buy & Hold on the same bars; total_return_closed, with the open position closed at
+    its cost; cost, all costs as a fraction of the starting capital; bars_without_decision. For recipes also
+    break_even_fee_bps; psr; dsr; minimum_track_record, in bars; random_traders_beaten, and the random traders' 5, 50
+    and 95 % Sharpe ratios. None where undefined, with the codes of why in `reasons`.
+    verdict: text, winner, margin, margin_low, margin_high, distinguishable. overfitting: probability that the best
+    recipe is so by luck, or why it is undefined. periods: bars in a year. equity starts at 1. random_sharpes: by recipe.
     """
 
     metrics: dict[str, dict[str, Any]]
@@ -91,7 +95,7 @@ def evaluate(
             psr=probabilistic_sharpe(own),
             dsr=deflated_sharpe(own, len(able), variance),
             minimum_track_record=minimum_track_record(own),
-            random_traders_beaten=_beaten(metrics[r]["sharpe"], random[r]),
+            **_against_random(metrics[r]["sharpe"], random[r]),
         )
     together = net[able].dropna()
     return Evaluation(
@@ -181,11 +185,16 @@ def _random_sharpes(
     return np.array([value for value in found if value is not None])
 
 
-def _beaten(own: float | None, random: np.ndarray) -> Number:
-    """Share of the random traders whose Sharpe ratio is below the recipe's."""
+def _against_random(own: float | None, random: np.ndarray) -> dict[str, Number]:
+    """Share of the random traders with a Sharpe ratio below the recipe's, and what 5, 50 and 95 % stay below."""
+    names = ("random_sharpe_low", "random_sharpe_median", "random_sharpe_high")
     if own is None or not len(random):
-        return None, "no_trades"
-    return float((random < own).mean()), None
+        return dict.fromkeys(("random_traders_beaten", *names), (None, "no_trades"))
+    levels = (float(level) for level in np.percentile(random, [5, 50, 95]))
+    return {
+        "random_traders_beaten": (float((random < own).mean()), None),
+        **{name: (level, None) for name, level in zip(names, levels, strict=True)},
+    }
 
 
 def _verdict(metrics: dict[str, dict[str, Any]], recipes: Sequence[str]) -> dict[str, Any]:

@@ -76,9 +76,9 @@ def load(instance, job, first, last):
 
 
 def weekly_files(root):
-    """Every byte of the backfilled symbols' weekly assets by file."""
+    """Every byte of the backfilled symbols' weekly assets by file, but for the reports: one for each run, not week."""
     files = [f for asset in WEEK_GROUP for s in SYMBOLS for f in (root / asset / s).rglob("*")]
-    return {str(f.relative_to(root)): f.read_bytes() for f in files}
+    return {str(f.relative_to(root)): f.read_bytes() for f in files if f.suffix != ".html"}
 
 
 def one_partition_at_a_time(world, source):
