@@ -44,7 +44,7 @@ class Evaluation:
     break_even_fee_bps; psr; dsr; minimum_track_record, in bars; random_traders_beaten, and the random traders' 5, 50
     and 95 % Sharpe ratios. None where undefined, with the codes of why in `reasons`.
     verdict: text, winner, margin, margin_low, margin_high, distinguishable. overfitting: probability that the best
-    recipe is so by luck, or why it is undefined. periods: bars in a year. equity starts at 1. random_sharpes: by recipe.
+    recipe is so by luck, or why it is undefined. periods: bars in a year. equity starts at 1.
     """
 
     metrics: dict[str, dict[str, Any]]
