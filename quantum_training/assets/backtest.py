@@ -54,6 +54,8 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
         def produce(key: Key) -> dict[str, Any]:
             first = (key.start - (settings.backtest_weeks - 1) * WEEK).strftime("%Y-%m-%d")
             weeks = [w for w in store.periods(SCORES, key.symbol) if first <= w <= key.period]
+            if key.period not in weeks:
+                raise ValueError(f"{key} has no shadow scores; materialise {SCORES} of this week first")
             found = evaluate_weeks(store, settings, key.symbol, weeks, decided)
             expected = pd.date_range(min(weeks), key.period, freq="7D").strftime("%Y-%m-%d")
             record = {
