@@ -21,7 +21,10 @@ class Costs(BaseModel):
     minimum: float = Field(0.0, ge=0, description="Least commission of a fill, in money.")
     cap: float = Field(0.01, gt=0, le=0.5, description="Most commission of a fill, as a fraction of its value.")
     borrow_bps: float = Field(
-        0.0, ge=0, le=1000, description="Per bar, of what is borrowed: a short's value, and cash below zero."
+        0.0,
+        ge=0,
+        le=1000,
+        description="Per bar with a position, of what is borrowed: a short's value, and cash below 0.",
     )
     funding_bps: float = Field(
         0.0, ge=-1000, le=1000, description="Per bar, of the position's value: longs pay it, shorts receive it."

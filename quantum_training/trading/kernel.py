@@ -96,7 +96,7 @@ def run(opens, closes, target, rules, start_units, start_cash, held, units_out, 
                 if goal == 0 or abs(goal - units * price / equity) > rule.band:
                     cash, units, cost = order(cash, units, price, goal, rule)
             value = units * close[t]
-            if carries:
+            if carries and units != 0:
                 paid = carry(cash, value, rule)
                 cash -= paid
                 cost += paid

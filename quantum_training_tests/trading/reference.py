@@ -66,7 +66,7 @@ def simulate(candles, target, costs, account, held=0.0, entry=None):
             if goal == 0 or abs(goal - units * price / equity) > account.no_trade_band:
                 cash, units, cost = trade(cash, units, price, goal, costs, account)
         value = units * close
-        if costs.borrow_bps or costs.funding_bps:
+        if units != 0:
             borrowed = max(-cash, 0.0) + max(-value, 0.0)
             carry = costs.borrow_bps / 1e4 * borrowed + costs.funding_bps / 1e4 * value
             cash -= carry

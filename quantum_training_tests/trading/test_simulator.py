@@ -299,6 +299,14 @@ def test_a_short_that_loses_everything_is_closed_and_trades_no_more():
     assert (got.position[1:] == 0).all()
 
 
+def test_a_ruined_account_owes_what_it_owes_and_no_interest():
+    candles = candles_of([(100, 100), (250, 250), (250, 250)])
+    costs = Costs(fee_bps=0, slippage_bps=0, borrow_bps=100, funding_bps=50)
+    got = simulate(candles, pd.Series(-1.0, candles.index), costs, Account(capital=1e4, allow_short=True))
+    assert got.equity[-1, 0] < 0
+    assert got.cost[1:, 0].tolist() == [0, 0]
+
+
 def test_leverage_borrows_cash_and_pays_for_it():
     candles = candles_of([(100, 110), (110, 110)])
     costs = Costs(fee_bps=0, slippage_bps=0, borrow_bps=10)
