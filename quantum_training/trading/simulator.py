@@ -136,7 +136,8 @@ def simulate(
     frames = [candles] if isinstance(candles, pd.DataFrame) else list(candles)
     wanted = target.to_frame() if isinstance(target, pd.Series) else target
     index, count = pd.DatetimeIndex(frames[0].index), wanted.shape[1]
-    _same_shape(frames, wanted, count)
+    each = [costs] if isinstance(costs, Costs) else list(costs)
+    _same_shape(frames, each, wanted, count)
     prices = {name: _rows([f[name].to_numpy("float64") for f in frames]) for name in PRICES}
     goals = np.ascontiguousarray(wanted.to_numpy("float64").T)
     for name, values in prices.items():
@@ -150,7 +151,7 @@ def simulate(
             f"bar {index[bar]}, {wanted.columns[row]}: target {goals[row, bar]} is outside [{low:g}, {high:g}]; "
             "see allow_short and max_leverage of the account"
         )
-    rules = _rules(costs, account)
+    rules = _rules(each, account)
     shares = np.broadcast_to(np.asarray(held, "float64"), count)
     start_units = _start_units(shares, entry, low, account)
     start_cash = account.capital - start_units * (0.0 if entry is None else np.asarray(entry, "float64"))
@@ -177,9 +178,10 @@ def _rows(series: list[np.ndarray]) -> np.ndarray:
     return np.ascontiguousarray(series[0][None] if len(series) == 1 else np.stack(series))
 
 
-def _same_shape(frames: list[pd.DataFrame], target: pd.DataFrame, count: int) -> None:
-    if len(frames) not in (1, count):
-        raise ValueError(f"{len(frames)} candle frames for {count} columns of targets; give one, or one per column")
+def _same_shape(frames: list[pd.DataFrame], costs: list[Costs], target: pd.DataFrame, count: int) -> None:
+    for what, given in (("candle frames", len(frames)), ("costs", len(costs))):
+        if given not in (1, count):
+            raise ValueError(f"{given} {what} for {count} columns of targets; give one, or one per column")
     for frame in frames:
         if not frame.index.equals(target.index):
             raise ValueError(
@@ -187,7 +189,7 @@ def _same_shape(frames: list[pd.DataFrame], target: pd.DataFrame, count: int) ->
             )
 
 
-def _rules(costs: Costs | Sequence[Costs], account: Account) -> np.ndarray:
+def _rules(costs: list[Costs], account: Account) -> np.ndarray:
     from quantum_training.trading.kernel import RULES
 
     return np.array(
@@ -204,7 +206,7 @@ def _rules(costs: Costs | Sequence[Costs], account: Account) -> np.ndarray:
                 account.no_trade_band,
                 account.whole_units,
             )
-            for c in ([costs] if isinstance(costs, Costs) else costs)
+            for c in costs
         ],
         RULES,
     )

@@ -200,6 +200,8 @@ def test_what_the_account_may_not_is_refused(walk):
             simulate(candles, pd.Series(0.5, candles.index), held=held, entry=entry)
     with pytest.raises(ValueError, match="2 candle frames for 1 column"):
         simulate([candles, candles], pd.Series(0.5, candles.index))
+    with pytest.raises(ValueError, match="2 costs for 3 columns"):
+        simulate(candles, pd.DataFrame(0.5, candles.index, list("abc")), [FREE, BROKER])
 
 
 def test_one_round_trip_by_hand():
