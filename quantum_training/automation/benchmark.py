@@ -16,6 +16,25 @@ from quantum_training.trading.baselines import BUY_AND_HOLD
 from quantum_training.trading.evaluation import Evaluation
 
 BENCHMARK = "benchmark"
+SHOWN = [
+    "symbol",
+    "from",
+    "to",
+    "strategy",
+    "seed",
+    "costs",
+    "bars",
+    "sharpe",
+    "buy_and_hold_sharpe",
+    "sharpe_lead",
+    "total_return",
+    "buy_and_hold_return",
+    "max_drawdown",
+    "turnover",
+    "trades",
+    "break_even_fee_bps",
+    "dsr",
+]
 
 
 class BenchmarkConfig(CycleConfig):
@@ -34,7 +53,7 @@ def benchmark_job(settings: Settings, definitions: Callable[[], dg.Definitions])
         tables = []
         for symbol in config.symbols or settings.symbols:
             if symbol in failed:
-                tables.append(pd.DataFrame([{"symbol": symbol, "strategy": f"failed: {failed[symbol]}"}]))
+                tables.append(pd.DataFrame([{"symbol": symbol, "strategy": "failed", "verdict": failed[symbol]}]))
                 continue
             first, last = weeks_of(settings, symbol, config)
             weeks = [w for w in store.periods(SCORES, symbol) if first <= w <= last]
@@ -124,23 +143,10 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
             return "-"
         return f"{row[name]:.2f} [{row[f'{name}_low']:.2f}, {row[f'{name}_high']:.2f}]"
 
-    shown = pd.DataFrame(index=table.index)
-    for name in ("symbol", "from", "to", "strategy", "seed", "costs", "bars"):
-        shown[name] = table[name]
-    shown["Sharpe [95 %]"] = table.apply(bounded, axis=1, name="sharpe")
-    shown["Buy & Hold"] = table["buy_and_hold_sharpe"]
-    shown["lead [95 %]"] = table.apply(bounded, axis=1, name="sharpe_lead")
-    for name in (
-        "total_return",
-        "buy_and_hold_return",
-        "max_drawdown",
-        "turnover",
-        "trades",
-        "break_even_fee_bps",
-        "dsr",
-    ):
-        shown[name] = table[name]
-    return shown.map(
+    shown = table.reindex(columns=SHOWN)  # where every symbol failed, the numbers' columns are missing
+    for name in ("sharpe", "sharpe_lead"):
+        shown[name] = table.apply(bounded, axis=1, name=name)
+    return shown.rename(columns={"sharpe": "Sharpe [95 %]", "sharpe_lead": "lead [95 %]"}).map(
         lambda v: "-" if pd.isna(v) else f"{v:.3f}" if isinstance(v, float) and v % 1 else str(v).removesuffix(".0")
     )
 

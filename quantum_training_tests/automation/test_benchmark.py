@@ -56,9 +56,13 @@ def test_a_second_run_gives_the_same_files(project, small, tmp_path):
 
 def test_a_broken_symbol_stands_in_the_table_as_failed(project, small, tmp_path):
     small["symbols"]["AAA"]["source"] = {"kind": "files", "path": str(tmp_path / "gone.csv")}
-    result = launch(project(small), week="2020-02-24", output=str(tmp_path / "out"))
-    assert not result.success
+    world = project(small)
+    assert not launch(world, week="2020-02-24", output=str(tmp_path / "out")).success
     table = pd.read_csv(tmp_path / "out/benchmark.csv")
-    assert "gone.csv" in table.loc[table["symbol"] == "AAA", "strategy"].item()
+    assert table.loc[table["symbol"] == "AAA", "strategy"].item() == "failed"
+    assert "gone.csv" in table.loc[table["symbol"] == "AAA", "verdict"].item()
     assert np.isfinite(table.loc[(table["symbol"] == "BBB") & (table["strategy"] == "buy_and_hold"), "sharpe"].item())
     assert "gone.csv" in (tmp_path / "out/benchmark.md").read_text()
+    alone = tmp_path / "alone"
+    assert not launch(world, week="2020-02-24", symbols=["AAA"], output=str(alone)).success
+    assert "failed" in (alone / "benchmark.md").read_text()
