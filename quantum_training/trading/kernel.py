@@ -33,8 +33,7 @@ def payable(cash, units, price, side, fill, rule):
     The commission is min(C, max(A, B)) of three costs linear in the quantity, so the answer is max(q_C, min(q_A, q_B)).
     An order that only reduces the position is always payable.
     """
-    equity = cash + units * price
-    budget = rule.leverage * equity - side * units * price
+    budget = rule.leverage * cash + (rule.leverage - side) * units * price  # not equity - value: that cancels
     unit = rule.leverage * (abs(fill - price) + rule.fee * fill)
     by_share = budget / (price + unit + rule.leverage * rule.per_share)
     by_minimum = (budget - rule.leverage * rule.minimum) / (price + unit)
@@ -61,7 +60,9 @@ def order(cash, units, price, goal, rule):
     while to_the_cent and quantity > 0 and units + quantity > 0:
         if cash - (quantity * fill + commission(quantity, fill, rule)) >= 0:
             break
-        quantity = quantity - 1 if rule.whole else np.nextafter(quantity, 0.0)
+        quantity = np.nextafter(quantity, 0.0)
+        if rule.whole:
+            quantity = np.floor(quantity)
     if quantity == 0:
         return cash, units, 0.0
     paid = commission(quantity, fill, rule)

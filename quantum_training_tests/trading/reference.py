@@ -10,8 +10,7 @@ def commission(quantity, fill, costs):
 
 def payable(cash, units, price, side, fill, costs, leverage):
     """Largest order that leaves |units| * price <= leverage * equity, costs paid; closing is always payable."""
-    equity = cash + units * price
-    budget = leverage * equity - side * units * price
+    budget = leverage * cash + (leverage - side) * units * price
     unit = leverage * (abs(fill - price) + costs.fee_bps / 1e4 * fill)
     with_share = budget / (price + unit + leverage * costs.per_share)
     with_minimum = (budget - leverage * costs.minimum) / (price + unit)
@@ -40,7 +39,9 @@ def trade(cash, units, price, goal, costs, account):
         return cash_buys_all and units + q > 0 and cash - (q * fill + commission(q, fill, costs)) < 0
 
     while quantity > 0 and overdrawn(quantity):
-        quantity = quantity - 1 if account.whole_units else math.nextafter(quantity, 0.0)
+        quantity = math.nextafter(quantity, 0.0)
+        if account.whole_units:
+            quantity = float(math.floor(quantity))
     if quantity == 0:
         return cash, units, 0.0
     paid = commission(quantity, fill, costs)

@@ -251,6 +251,25 @@ def test_an_order_that_cannot_be_paid_is_cut_to_the_last_cent(capital):
     assert units * 100 + fee == pytest.approx(capital, rel=1e-12)
 
 
+@pytest.mark.parametrize("move", [0.3, 0.5, 0.7, 0.9, 1.1])
+def test_next_to_nothing_buys_next_to_nothing_at_once(move):
+    """Beside a position 1e16 times the cash left, equity - value is not the cash: it was an endless loop."""
+    costs = Costs(fee_bps=10, slippage_bps=2)
+    for entry in np.arange(1, 40) / 7:
+        candles = candles_of([(entry * move, entry)])
+        target = pd.Series(1.0, candles.index)
+        for held in 1 - np.array([1, 2, 3]) * 2.0**-53:
+            got = simulate(candles, target, costs, Account(capital=1.0), held, entry)
+            assert 0 <= got.cash[0, 0] < 1e-15
+
+
+@pytest.mark.parametrize("capital", [1e7, 1e9])
+def test_whole_units_beyond_the_whole_numbers_of_a_float_are_paid_too(capital):
+    candles = candles_of([(1e-10, 1e-10)])
+    got = simulate(candles, pd.Series(1.0, candles.index), Costs(), Account(capital=capital, whole_units=True))
+    assert 0 <= got.cash[0, 0] < 1e-9 * capital
+
+
 def test_a_short_with_borrow_and_funding_by_hand():
     """Sell 50 at 100 for 5,000; borrow 1 % of the value, funding 0.5 % received, each bar; buy back at 90."""
     candles = candles_of([(100, 95), (95, 100), (90, 90)])
