@@ -88,7 +88,7 @@ def examine_features(
 
     `candles` are the bars they were computed from, with WARMUP_BARS before them where the market is that old. Three
     rules, each told with feature and bar where it is broken: the code gives the stored bytes again; every bar after
-    the middle one replaced, the rows up to it keep every bit; with exactly WARMUP_BARS of history before the middle
+    the middle one replaced by rising or by falling ones, the rows up to it keep every bit; with exactly WARMUP_BARS of history before the middle
     one, the rows from it on stay within TOLERANCE of those from the whole history.
     """
     if stored.empty:
@@ -98,8 +98,8 @@ def examine_features(
     now = compute(candles, since)
     if found := first_difference(stored, now):
         failures.append(f"the stored bytes are not what the code computes: {found}; re-materialise features")
-    changed = compute(other_future(candles, cut, FUTURE_BARS, spacing, rising=True), since)
-    if found := first_difference(now.loc[:cut], changed.loc[:cut]):
+    changed = [compute(other_future(candles, cut, FUTURE_BARS, spacing, rising), since) for rising in (True, False)]
+    if found := next(filter(None, (first_difference(now.loc[:cut], other.loc[:cut]) for other in changed)), None):
         failures.append(f"a feature looks ahead: with other bars after {cut}, {found}; let it read bars <= its own")
 
     middle = int(candles.index.get_indexer(pd.DatetimeIndex([cut]))[0])

@@ -16,7 +16,7 @@ class Account(BaseModel):
     whole_units: bool = Field(False, description="Trade whole units only, as most brokers do for stocks.")
     allow_short: bool = Field(False, description="Allow targets below zero.")
     max_leverage: float = Field(
-        1.0, gt=0, le=100, description="Position value at most this multiple of equity, right after a fill."
+        1.0, ge=1, le=100, description="Position value at most this multiple of equity, right after a fill."
     )
     no_trade_band: float = Field(
         0.0, ge=0, lt=1, description="A new target this close to the share already held is not traded; going flat is."

@@ -43,7 +43,8 @@ class Evaluation:
     its cost; cost, all costs as a fraction of the starting capital; bars_without_decision. For recipes also
     break_even_fee_bps; psr; dsr; minimum_track_record, in bars; random_traders_beaten, and the random traders' 5, 50
     and 95 % Sharpe ratios. None where undefined, with the codes of why in `reasons`.
-    verdict: text, winner, margin, margin_low, margin_high, distinguishable. overfitting: probability that the best
+    verdict: text, winner, margin, margin_low, margin_high, distinguishable; these bounds hold for all recipes
+    together, as the best of them was chosen by its result. overfitting: probability that the best
     recipe is so by luck, or why it is undefined. periods: bars in a year. equity starts at 1.
     """
 
@@ -72,7 +73,12 @@ def evaluate(
     candles: the bars of the record. targets: by the bar that fills them, a column per recipe and baseline, one of them
     buy_and_hold; NaN where there was no decision, which counts as flat. A strategy is measured from its first decision
     on. recipes: the columns that are recipes; they are the trials of the deflated Sharpe ratio. `flat` is added.
+    ValueError where no bar was scored or Buy & Hold has no decision on one.
     """
+    undecided = targets.index[targets[BUY_AND_HOLD].isna()]
+    if targets.empty or len(undecided):
+        what = f"{BUY_AND_HOLD} has no decision on the bar {undecided[0]}" if len(undecided) else "no bar was scored"
+        raise ValueError(f"{what}; materialise the shadow scores of these weeks again, or of weeks with bars")
     targets = targets.assign(**{FLAT: 0.0})
     accounts = simulate(candles, targets.fillna(0.0), costs, account)
     table = trades(accounts)
@@ -84,7 +90,7 @@ def evaluate(
     metrics = {s: _measure(s, accounts, net, targets[s], table, periods) for s in decided}
     for s, values in metrics.items():
         _add(values, break_even_fee_bps=break_even.get(s, (None, "not_a_recipe")))
-    _intervals(metrics, net[decided], periods)
+    family = _intervals(metrics, net[decided], periods, len(able))
     random = {r: _random_sharpes(candles, targets[r], costs, account, periods) for r in able}
     spread = [v for r in able if (v := metrics[r]["sharpe"]) is not None]
     variance = float(np.var(spread, ddof=1)) / periods if len(spread) > 1 else 0.0
@@ -100,7 +106,7 @@ def evaluate(
     together = net[able].dropna()
     return Evaluation(
         metrics,
-        _verdict(metrics, able),
+        _verdict(metrics, able, family),
         probability_of_overfitting(together.to_numpy()),
         periods,
         candles,
@@ -145,11 +151,15 @@ def _add(values: dict[str, Any], **found: Number) -> None:
             values["reasons"][name] = reason
 
 
-def _intervals(metrics: dict[str, dict[str, Any]], net: pd.DataFrame, periods: float) -> None:
+def _intervals(
+    metrics: dict[str, dict[str, Any]], net: pd.DataFrame, periods: float, choices: int
+) -> dict[str, tuple[float, float]]:
     """Bounds of each Sharpe ratio, and its lead over Buy & Hold on the same bars, resampled together.
 
-    Strategies that started on the same bar share the resamples with all that had started before.
+    Strategies that started on the same bar share the resamples with all that had started before. Returns the bounds of
+    the leads that hold for a family of `choices` strategies.
     """
+    family = {}
     starts = net.notna().idxmax()
     for start in sorted(set(starts)):
         together = net.loc[start:, starts <= start]
@@ -164,6 +174,9 @@ def _intervals(metrics: dict[str, dict[str, Any]], net: pd.DataFrame, periods: f
             _add(values, sharpe_lead=(lead, None if comparable else "nothing_to_compare"))
             bounds = drawn.difference(strategy, BUY_AND_HOLD) if comparable else None
             _add_bounds(values, "sharpe_lead", bounds, "too_few_bars" if comparable else "nothing_to_compare")
+            if bounds and (wide := drawn.difference(strategy, BUY_AND_HOLD, max(choices, 1))):
+                family[strategy] = wide
+    return family
 
 
 def _add_bounds(values: dict[str, Any], name: str, bounds: tuple[float, float] | None, undefined: Reason) -> None:
@@ -197,15 +210,17 @@ def _against_random(own: float | None, random: np.ndarray) -> dict[str, Number]:
     }
 
 
-def _verdict(metrics: dict[str, dict[str, Any]], recipes: Sequence[str]) -> dict[str, Any]:
+def _verdict(
+    metrics: dict[str, dict[str, Any]], recipes: Sequence[str], family: dict[str, tuple[float, float]]
+) -> dict[str, Any]:
     """Who leads, the best recipe or Buy & Hold, by how much, and whether that can be told from chance."""
-    able = [r for r in recipes if metrics[r]["sharpe_lead_low"] is not None]
+    able = [r for r in recipes if r in family]
     if not able:
         text = "no recipe has a Sharpe ratio, on enough bars, to compare with Buy & Hold's"
         nothing = dict.fromkeys(("winner", "margin", "margin_low", "margin_high"))
         return {"text": text, "distinguishable": False, **nothing}
     best = max(able, key=lambda r: metrics[r]["sharpe"])
-    lead, low, high = (metrics[best][f"sharpe_lead{end}"] for end in ("", "_low", "_high"))
+    lead, (low, high) = metrics[best]["sharpe_lead"], family[best]
     leader, other = best, BUY_AND_HOLD
     if lead < 0:
         leader, other, lead, low, high = other, leader, -lead, -high, -low

@@ -52,7 +52,8 @@ def return_metrics(
     each close, negative for a short. turnover: traded value as a fraction of the equity before.
 
     Equity starts at 1 before the first bar and stays where it falls to 0 or below (below: money is owed). Keys:
-    bars; total_return: final equity - 1; cagr: equity^(periods / bars) - 1, and -1 for a lost account.
+    bars; total_return: final equity - 1, of a ruined account up to the bar of its ruin.
+    cagr: equity^(periods / bars) - 1, and -1 for a lost account.
     volatility, sharpe, sortino: annualised with sqrt(periods); std with ddof=1, Sortino's downside against 0 over all
     bars; no risk-free rate. calmar: cagr / |max_drawdown|.
     max_drawdown, average_drawdown: deepest and mean depth of the falls below the running peak, <= 0.

@@ -22,27 +22,31 @@ def probability_of_overfitting(returns: np.ndarray, blocks: int | None = None) -
     Without any skill it is about 1/2.
 
     Source: Bailey, Borwein, Lopez de Prado and Zhu (2017), The probability of backtest overfitting. None with
-    too_few_strategies (2 needed) or too_few_bars (2 per block).
+    too_few_strategies (2 needed) or too_few_bars (2 per block). ValueError where `blocks` is odd.
     """
     values = finite(returns, "net return")
     if values.ndim != 2 or values.shape[1] < 2:
         return None, "too_few_strategies"
     count = blocks or (MANY if len(values) >= MANY * ROWS_PER_BLOCK else FEW)
+    if count % 2:
+        raise ValueError(f"{count} blocks cannot be halved; give an even number")
     rows = len(values) // count
     if rows < 2:
         return None, "too_few_bars"
     cut = values[len(values) - rows * count :].reshape(count, rows, -1)
-    sums, squares = cut.sum(axis=1), (cut**2).sum(axis=1)
+    centre = values.mean(axis=0)
+    sums, squares = (cut - centre).sum(axis=1), ((cut - centre) ** 2).sum(axis=1)
     inside = np.zeros((len(chosen := list(combinations(range(count), count // 2))), count))
     np.put_along_axis(inside, np.array(chosen), 1.0, axis=1)
-    seen, unseen = (_sharpe(half @ sums, half @ squares, rows * count // 2) for half in (inside, 1 - inside))
+    seen, unseen = (_sharpe(half @ sums, half @ squares, centre, rows * count // 2) for half in (inside, 1 - inside))
     best = seen.argmax(axis=1)
     own = unseen[np.arange(len(unseen)), best][:, None]
     rank = (unseen < own).sum(axis=1) + ((unseen == own).sum(axis=1) + 1) / 2
     return float((rank / (values.shape[1] + 1) <= 0.5).mean()), None
 
 
-def _sharpe(sums: np.ndarray, squares: np.ndarray, bars: int) -> np.ndarray:
-    mean = sums / bars
-    spread = np.sqrt(np.maximum(squares / bars - mean**2, 0.0))
-    return np.divide(mean, spread, out=np.zeros_like(mean), where=spread > NOISE)
+def _sharpe(sums: np.ndarray, squares: np.ndarray, centre: np.ndarray, bars: int) -> np.ndarray:
+    """From sums over `bars` returns less `centre`, which keeps the variance of a constant at 0."""
+    beside = sums / bars
+    spread = np.sqrt(np.maximum(squares / bars - beside**2, 0.0))
+    return np.divide(centre + beside, spread, out=np.zeros_like(beside), where=spread > NOISE)

@@ -8,7 +8,7 @@ import pandas as pd
 from quantum_training.trading.account import Account
 from quantum_training.trading.costs import Costs
 from quantum_training.trading.metrics import Number
-from quantum_training.trading.simulator import simulate
+from quantum_training.trading.simulator import Simulation, simulate
 
 FEES_BPS = (0.0, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0)
 LARGEST_FEE_BPS = 1000.0
@@ -31,16 +31,17 @@ def break_even_fees(candles: pd.DataFrame, targets: pd.DataFrame, costs: Costs, 
     no_trades; loses_without_fee; survives_largest_fee (1,000 bp).
     """
     low, high = np.zeros(targets.shape[1]), np.full(targets.shape[1], LARGEST_FEE_BPS)
-    unpaid, dearest = (_growth(candles, targets, fee, costs, account) for fee in (low, high))
+    free = _accounts(candles, targets, low, costs, account)
+    dearest = _growth(candles, targets, high, costs, account)
     while (high - low).max(initial=0) > PRECISION_BPS:
         middle = (low + high) / 2
         survives = _growth(candles, targets, middle, costs, account) > 1
         low, high = np.where(survives, middle, low), np.where(survives, high, middle)
     found: dict[str, Number] = {}
     for at, name in enumerate(targets.columns):
-        if not targets.iloc[:, at].any():
+        if not free.units[:, at].any():
             found[name] = None, "no_trades"
-        elif unpaid[at] <= 1:
+        elif free.equity[-1, at] <= account.capital:
             found[name] = None, "loses_without_fee"
         elif dearest[at] > 1:
             found[name] = None, "survives_largest_fee"
@@ -53,5 +54,10 @@ def _growth(
     candles: pd.DataFrame, targets: pd.DataFrame, fees: np.ndarray, costs: Costs, account: Account
 ) -> np.ndarray:
     """Final equity over capital, one fee per column."""
-    each = [costs.model_copy(update={"fee_bps": float(fee)}) for fee in fees]
-    return simulate(candles, targets, each, account).equity[-1] / account.capital
+    return _accounts(candles, targets, fees, costs, account).equity[-1] / account.capital
+
+
+def _accounts(
+    candles: pd.DataFrame, targets: pd.DataFrame, fees: np.ndarray, costs: Costs, account: Account
+) -> Simulation:
+    return simulate(candles, targets, [costs.model_copy(update={"fee_bps": float(fee)}) for fee in fees], account)

@@ -125,9 +125,11 @@ def simulate(
     held: share of the capital already invested at the close before the first bar, whose price is `entry`, both for all
     columns or per column; it counts as the target in force.
 
-    An order that the account cannot pay is cut to the most it can: after each fill the position is worth no more than
-    max_leverage times the equity left after costs, so an unlevered account's cash is never negative. An account whose
-    equity is not positive at an open or a close is ruined: it goes flat at that or the next open and trades no more.
+    An order that adds to the position is cut to the most that can be paid: after it the position is worth no more than
+    max_leverage times the equity left after costs. So an unlevered long-only account never owes money, unless funding
+    takes the cash; a price move, or the cost of reducing, may leave a levered or short account with more than its
+    limit. An account whose equity is not positive at an open or a close is ruined: it goes flat at that or the next
+    open and trades no more.
 
     ValueError names the bar and the rule of a bad price or target.
     """
@@ -213,10 +215,11 @@ def _rules(costs: list[Costs], account: Account) -> np.ndarray:
 
 
 def _start_units(shares: np.ndarray, entry: float | Sequence[float] | None, low: float, account: Account) -> np.ndarray:
-    if not shares.any():
+    if entry is None and not shares.any():
         return np.zeros(len(shares))
     prices = np.asarray(np.nan if entry is None else entry, "float64")
-    if not ((shares >= low) & (shares <= account.max_leverage) & (prices > 0)).all():
+    allowed = (shares >= low) & (shares <= account.max_leverage) & (prices > 0) & np.isfinite(prices)
+    if not allowed.all():
         raise ValueError(
             f"a position held at the start is a share in [{low:g}, {account.max_leverage:g}] with a positive `entry`, "
             f"not {shares.tolist()} at {entry}"

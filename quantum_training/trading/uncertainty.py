@@ -32,17 +32,22 @@ class SharpeBootstrap:
         """Lower and upper bound of a strategy's Sharpe ratio; None with fewer than 20 bars or without variance."""
         return self._percentiles(self._column(strategy))
 
-    def difference(self, strategy: str, other: str) -> tuple[float, float] | None:
-        """Bounds of one Sharpe ratio less another's, bar by bar on the same resamples. 0 inside: no telling apart."""
-        return self._percentiles(self._column(strategy) - self._column(other))
+    def difference(self, strategy: str, other: str, choices: int = 1) -> tuple[float, float] | None:
+        """Bounds of one Sharpe ratio less another's, bar by bar on the same resamples. 0 inside: no telling apart.
+
+        choices: of how many strategies this one was chosen for its result; the bounds then hold for all of them
+        together (Bonferroni).
+        """
+        return self._percentiles(self._column(strategy) - self._column(other), choices)
 
     def _column(self, strategy: str) -> np.ndarray:
         return self.drawn[:, self.strategies.index(strategy)]
 
-    def _percentiles(self, values: np.ndarray) -> tuple[float, float] | None:
+    def _percentiles(self, values: np.ndarray, choices: int = 1) -> tuple[float, float] | None:
         if self.bars < MIN_BARS or not np.isfinite(values).all():
             return None
-        low, high = np.percentile(values, [50 * (1 - self.confidence), 50 * (1 + self.confidence)])
+        outside = 50 * (1 - self.confidence) / choices
+        low, high = np.percentile(values, [outside, 100 - outside])
         return float(low), float(high)
 
 

@@ -76,6 +76,14 @@ def test_a_feature_that_looks_ahead_is_convicted_by_name(make_candles, name):
     assert "return_1 of the bar" in failures[0]
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_a_look_ahead_with_two_values_is_convicted_wherever_the_market_goes_next(make_candles, seed):
+    """One leaking bar keeps its value where the other future happens to go the way that the real one went."""
+    candles = make_candles(WARMUP_BARS + 200 + MONTH, seed=seed)
+    peeks = with_column(lambda c: (c["close"].shift(-1) > c["close"]).astype(float))
+    assert [f for f in examine(peeks, candles).failures if "looks ahead" in f]
+
+
 @pytest.mark.parametrize("name", LONG_MEMORY)
 def test_a_feature_that_remembers_more_than_the_warmup_is_convicted(make_candles, name):
     candles = make_candles(WARMUP_BARS + 200 + MONTH)

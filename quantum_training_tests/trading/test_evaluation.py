@@ -97,6 +97,28 @@ def test_the_verdict_names_a_winner_only_where_there_is_one(candles, targets, fo
     assert hopeless.verdict["margin"] > 0
 
 
+def test_luck_among_many_recipes_is_no_victory(walk):
+    """The best of ten without skill has a lead whose own 95 % interval misses 0 far more often than its family's."""
+    alone, family = 0, 0
+    for seed in range(25):
+        candles, rng = walk(300, seed), np.random.default_rng(seed)
+        coins = {f"coin{i}": (rng.random(300) < 0.5).astype(float) for i in range(10)}
+        targets = pd.DataFrame({**coins, BUY_AND_HOLD: 1.0}, candles.index)
+        found = evaluate(candles, targets, list(coins), Costs(fee_bps=0, slippage_bps=0), ACCOUNT, PERIODS)
+        best = max(coins, key=lambda c: found.metrics[c]["sharpe"])
+        alone += found.metrics[best]["sharpe_lead_low"] > 0
+        family += found.verdict["winner"] == best
+    assert family < alone
+
+
+def test_a_record_that_was_never_scored_or_only_in_part_is_refused(candles, targets):
+    with pytest.raises(ValueError, match="no bar was scored"):
+        evaluate(candles[:0], targets[:0], ["coin"], COSTS, ACCOUNT, PERIODS)
+    torn = targets.assign(**{BUY_AND_HOLD: targets[BUY_AND_HOLD].where(targets.index != candles.index[0])})
+    with pytest.raises(ValueError, match="buy_and_hold has no decision on the bar 2"):
+        evaluate(candles, torn, ["coin"], COSTS, ACCOUNT, PERIODS)
+
+
 def test_without_a_recipe_there_is_nobody_to_judge(candles, targets):
     alone = evaluate(candles, targets[[BUY_AND_HOLD]].assign(new=np.nan), ["new"], COSTS, ACCOUNT, PERIODS)
     assert set(alone.metrics) == {BUY_AND_HOLD, "flat"}

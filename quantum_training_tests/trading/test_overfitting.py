@@ -68,6 +68,18 @@ def test_a_probability_whatever_the_input(count, bars, seed, idle):
     assert 0 <= value <= 1
 
 
+def test_a_constant_return_is_no_skill_though_its_squares_round():
+    rng = np.random.default_rng(2)
+    returns = np.c_[rng.normal(0.01, 0.01, 500), rng.normal(0, 0.01, 500)]
+    for constant in rng.uniform(0, 0.01, 200):
+        assert probability_of_overfitting(np.c_[returns, np.full(500, constant)], 8)[0] == 0, constant
+
+
+def test_blocks_that_cannot_be_halved_are_refused():
+    with pytest.raises(ValueError, match="5 blocks cannot be halved"):
+        probability_of_overfitting(np.zeros((100, 2)), blocks=5)
+
+
 def test_what_is_no_number_is_refused():
     with pytest.raises(ValueError, match="net return"):
         probability_of_overfitting(np.full((100, 2), np.nan))

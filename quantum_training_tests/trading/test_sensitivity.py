@@ -40,6 +40,8 @@ def test_what_has_no_break_even_fee_says_why(bars):
         "lucky": (None, "survives_largest_fee"),
     }
     assert break_even_fees(candles, targets[[]], FREE, Account()) == {}
+    poor = Account(capital=10, whole_units=True)
+    assert break_even_fees(candles, targets[["lucky"]], FREE, poor) == {"lucky": (None, "no_trades")}
 
 
 def test_each_cell_is_a_simulation_at_that_fee(walk):

@@ -50,7 +50,7 @@ def accounts(draw, **fixed):
         "capital": draw(st.sampled_from([1.0, 10_000.0, 1e6])),
         "whole_units": draw(st.booleans()),
         "allow_short": draw(st.booleans()),
-        "max_leverage": draw(st.sampled_from([0.5, 1.0, 3.0])),
+        "max_leverage": draw(st.sampled_from([1.0, 1.5, 3.0])),
         "no_trade_band": draw(st.sampled_from([0.0, 0.2])),
     }
     return Account(**{**options, **fixed})
@@ -195,7 +195,7 @@ def test_what_the_account_may_not_is_refused(walk):
             simulate(candles, pd.Series(target, candles.index), FREE, account)
     with pytest.raises(ValueError, match="one target per bar"):
         simulate(candles, pd.Series(1.0, candles.index[1:]))
-    for held, entry in ((0.5, None), (0.5, -1.0), (1.5, 100.0), (-0.5, 100.0)):
+    for held, entry in ((0.5, None), (0.5, -1.0), (1.5, 100.0), (-0.5, 100.0), (0.5, np.inf), (0.0, np.nan)):
         with pytest.raises(ValueError, match="held at the start"):
             simulate(candles, pd.Series(0.5, candles.index), held=held, entry=entry)
     with pytest.raises(ValueError, match="2 candle frames for 1 column"):
