@@ -88,8 +88,8 @@ def examine_features(
 
     `candles` are the bars they were computed from, with WARMUP_BARS before them where the market is that old. Three
     rules, each told with feature and bar where it is broken: the code gives the stored bytes again; every bar after
-    the middle one replaced by rising or by falling ones, the rows up to it keep every bit; with exactly WARMUP_BARS of history before the middle
-    one, the rows from it on stay within TOLERANCE of those from the whole history.
+    the middle one replaced by rising or by falling ones, the rows up to it keep every bit; with exactly WARMUP_BARS of
+    history before the middle one, the rows from it on stay within TOLERANCE of those from the whole history.
     """
     if stored.empty:
         return FeatureReport([], None, 0, 0, None)
