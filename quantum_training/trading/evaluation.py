@@ -73,11 +73,10 @@ def evaluate(
     candles: the bars of the record. targets: by the bar that fills them, a column per recipe and baseline, one of them
     buy_and_hold; NaN where there was no decision, which counts as flat. A strategy is measured from its first decision
     on. recipes: the columns that are recipes; they are the trials of the deflated Sharpe ratio. `flat` is added.
-    ValueError where no bar was scored or Buy & Hold has no decision on one.
+    ValueError where no bar was scored or Buy & Hold has no decision on the first.
     """
-    undecided = targets.index[targets[BUY_AND_HOLD].isna()]
-    if targets.empty or len(undecided):
-        what = f"{BUY_AND_HOLD} has no decision on the bar {undecided[0]}" if len(undecided) else "no bar was scored"
+    if targets.empty or np.isnan(targets[BUY_AND_HOLD].iloc[0]):
+        what = "no bar was scored" if targets.empty else f"{BUY_AND_HOLD} has no decision on the bar {targets.index[0]}"
         raise ValueError(f"{what}; materialise the shadow scores of these weeks again, or of weeks with bars")
     targets = targets.assign(**{FLAT: 0.0})
     accounts = simulate(candles, targets.fillna(0.0), costs, account)
