@@ -69,7 +69,7 @@ def test_what_does_not_pass_ends_in_an_error_that_helps(binance, ccxt_source, li
     assert "Run the partition again later" in text
     assert len(text) < 700
     assert len(binance.asked("klines")) == 4
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 20
 
 
 @pytest.mark.parametrize("lie", ["hang", "half", "html", "cut", {"status": 500}, lambda truth: {"symbols": []}])
