@@ -21,7 +21,8 @@ from quantum_training.market.quality import QualityLimits
 from quantum_training.market.timeframe import Timeframe
 from quantum_training.models.sizing import Sizing
 from quantum_training.resources.sources import CandleSource, source_from
-from quantum_training.selection.rule import ImprovementRule
+from quantum_training.selection.harm import RollbackPolicy
+from quantum_training.selection.rule import EvidenceRule, PromotionRule
 from quantum_training.trading.account import Account
 from quantum_training.trading.costs import Costs
 
@@ -85,7 +86,8 @@ class Settings(BaseSettings):
     symbols: dict[Name, Symbol] = Field(min_length=1)
     recipes: dict[RecipeName, Recipe] = Field(min_length=1)
     quality: QualityLimits = QualityLimits()
-    promotion: ImprovementRule = ImprovementRule()
+    promotion: PromotionRule = EvidenceRule()
+    rollback: RollbackPolicy = RollbackPolicy()
     backtest_weeks: int = Field(26, ge=1, le=520, description="Weeks of the walk-forward record that a backtest shows.")
     market_data_cron_schedule: Cron = Field(
         "30 0 * * *", description="When candles and features are brought up to date, UTC."

@@ -113,7 +113,7 @@ def small() -> dict[str, Any]:
             "xgboost": {"algorithm": "xgboost", "params": {"max_rounds": 20, "max_depth": 3}, **recipe},
             "lightgbm": {"algorithm": "lightgbm", "params": {"max_rounds": 20, "num_leaves": 5}, **recipe},
         },
-        "promotion": {"min_predictions": 20, "window_weeks": 4},
+        "promotion": {"rule": "improvement", "min_predictions": 20, "campaign_weeks": 4},
         "backtest_weeks": 4,
     }
 

@@ -46,7 +46,7 @@ def test_the_default_loads_and_every_field_is_described():
     undescribed = [
         n
         for n, f in Settings.model_fields.items()
-        if not f.description and n not in ("symbols", "recipes", "quality", "promotion")
+        if not f.description and n not in ("symbols", "recipes", "quality", "promotion", "rollback")
     ]
     assert undescribed == []
 
@@ -86,7 +86,7 @@ def test_other_fields_take_the_prefix(monkeypatch):
         ("training_cron_schedule", "every monday", "training_cron_schedule = 'every monday'"),
         ("training_cron_schedule", "0 99 * * 1", "no cron expression"),
         ("training_cron_schedule", "@weekly", "five fields"),
-        ("promotion.min_predictions", 1, "promotion.min_predictions = 1"),
+        ("promotion.min_predictions", 1, "promotion.evidence.min_predictions = 1"),
         ("log_level", "LOUD", "log_level = 'LOUD'"),
         ("start", "soon", "start = 'soon'"),
     ],

@@ -1,24 +1,51 @@
-"""The promotion rule: may this challenger take over, on this evidence? What a week's decision is built from.
+"""The promotion rules: may this challenger take over, on this evidence? What a week's decision is built from.
 
-A rule has one method, `judge`. The fold over weeks lives in champion.py.
+A rule judges one challenger at one look. The fold over weeks lives in champion.py, what a crossed boundary must pass
+besides in guardrails.py.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal, Protocol
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
-from quantum_training.trading.metrics import sharpe
+from quantum_training.selection.boundary import boundaries, spent
+from quantum_training.trading.metrics import NOISE, sharpe
 
-Verdict = Literal["PROMOTE", "CONTINUE", "INSUFFICIENT"]
+Verdict = Literal["PROMOTE", "CONTINUE", "REJECT", "EXPIRED", "INSUFFICIENT"]
+
+
+class Pair(NamedTuple):
+    """Net returns of a challenger and of the incumbent on the same bars, (bars,) each; an incumbent of zeros is flat.
+
+    day: the number of each bar's UTC day; the bars of a day are one block. A bar without a decision is in it as flat.
+    """
+
+    challenger: np.ndarray
+    incumbent: np.ndarray
+    day: np.ndarray
+
+
+class Look(NamedTuple):
+    """Which look at a campaign this is. fractions: share of the planned blocks at each look so far, this one last.
+
+    family: challengers that the campaign opened with. last: no later look will come. periods: bars in a year.
+    """
+
+    fractions: tuple[float, ...]
+    family: int
+    last: bool
+    periods: float
 
 
 class Judgement(BaseModel):
-    """What a rule says of one challenger, with the numbers it used. `margin` ranks challengers that may take over.
+    """What a rule says of one challenger, with the numbers it used; None where one is undefined or was not needed.
 
-    `bars` were traded by both, `unpaired_bars` of the same weeks by one of them only, or by none.
+    bars, blocks: of the campaign so far. undecided: bars of them that the challenger counted flat for. margin: Sharpe
+    ratio less the needed one. mean, deviation: of the paired daily differences of net returns. z against boundary;
+    alpha: the challenger's error in the campaign, alpha_spent: of that up to this look.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -26,50 +53,165 @@ class Judgement(BaseModel):
     verdict: Verdict
     reason: str
     bars: int
-    unpaired_bars: int = 0
-    sharpe: float | None
-    incumbent_sharpe: float | None
-    margin: float | None
+    blocks: int
+    undecided: int = 0
+    sharpe: float | None = None
+    incumbent_sharpe: float | None = None
+    margin: float | None = None
+    mean: float | None = None
+    deviation: float | None = None
+    z: float | None = None
+    boundary: float | None = None
+    alpha: float | None = None
+    alpha_spent: float | None = None
+    guardrails: dict[str, float | None] = {}
 
 
-class PromotionRule(Protocol):
-    """Judges a challenger on bars that both it and the incumbent traded."""
-
-    @property
-    def window_weeks(self) -> int:
-        """Trailing weeks of shadow scores that count as evidence."""
-
-    def judge(self, challenger: np.ndarray, incumbent: np.ndarray, periods: float) -> Judgement:
-        """`challenger` and `incumbent`: net returns of the same bars, shape (bars,); an incumbent of zeros is flat."""
-
-
-class ImprovementRule(BaseModel):
-    """Takes over where the Sharpe ratio on at least `min_predictions` paired bars is better by `min_improvement`.
-
-    The improvement is relative to the incumbent's Sharpe ratio where that is positive, else absolute. As a statistical
-    test this rule is weak: of two equally good recipes it promotes the newcomer at about half of all looks at 100 bars.
-    """
-
+class _Rule(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    rule: Literal["improvement"] = "improvement"
-    min_predictions: int = Field(100, ge=2, description="Paired bars needed before anything is decided.")
+    min_predictions: int = Field(100, ge=2, description="Bars needed before anything is decided.")
     min_improvement: float = Field(
-        0.02, ge=0, le=10, description="Needed gain in the annualised Sharpe ratio, 0.02 = 2 %."
+        0.02,
+        ge=0,
+        le=10,
+        description="Needed gain in the annualised Sharpe ratio, 0.02 = 2 %; absolute where it is <= 0.",
     )
-    window_weeks: int = Field(26, ge=1, le=520, description="Trailing weeks of shadow scores that count as evidence.")
+    campaign_weeks: int = Field(
+        26, ge=1, le=260, description="Weeks after which a campaign expires and the next begins with fresh evidence."
+    )
+    min_blocks: ClassVar[int] = 1
+    """UTC days with bars that are needed before anything is decided."""
 
-    def judge(self, challenger: np.ndarray, incumbent: np.ndarray, periods: float) -> Judgement:
-        """Compare the Sharpe ratios. A flat incumbent, or one whose returns do not vary, stands at 0."""
-        bars = len(challenger)
-        ours, reason = sharpe(challenger, periods)
-        theirs = sharpe(incumbent, periods)[0] or 0.0
-        numbers: dict[str, Any] = {"bars": bars, "sharpe": ours, "incumbent_sharpe": theirs, "margin": None}
-        if bars < self.min_predictions:
-            return Judgement(verdict="INSUFFICIENT", reason=f"{bars} of {self.min_predictions} paired bars", **numbers)
-        if ours is None:
-            return Judgement(verdict="CONTINUE", reason=f"no Sharpe ratio: {reason}", **numbers)
+    def enough(self, bars: int, blocks: int) -> bool:
+        """Is this evidence a look at all?"""
+        return bars >= self.min_predictions and blocks >= self.min_blocks
+
+    def _numbers(self, pair: Pair, periods: float) -> dict[str, Any]:
+        ours, theirs = sharpe(pair.challenger, periods)[0], sharpe(pair.incumbent, periods)[0] or 0.0
         needed = theirs + self.min_improvement * (theirs if theirs > 0 else 1.0)
-        numbers["margin"] = ours - needed
-        verdict: Verdict = "PROMOTE" if ours > needed else "CONTINUE"
-        return Judgement(verdict=verdict, reason=f"Sharpe {ours:.3f}, needed above {needed:.3f}", **numbers)
+        return {
+            "bars": len(pair.challenger),
+            "blocks": len(np.unique(pair.day)),
+            "sharpe": ours,
+            "incumbent_sharpe": theirs,
+            "margin": None if ours is None else ours - needed,
+        }
+
+    def _short(self, bars: int, blocks: int) -> str:
+        return f"{bars} of {self.min_predictions} bars, {blocks} of {self.min_blocks} days"
+
+
+class ImprovementRule(_Rule):
+    """Takes over where the Sharpe ratio is better by `min_improvement`, at any weekly look.
+
+    Simple and weak: docs/learning_loop has what it was measured to do. Of equally good recipes it promotes one in most
+    campaigns.
+    """
+
+    rule: Literal["improvement"] = "improvement"
+
+    def judge(self, pair: Pair, look: Look) -> Judgement:
+        """Compare the Sharpe ratios. A flat incumbent, or one whose returns do not vary, stands at 0."""
+        numbers = self._numbers(pair, look.periods)
+        if not self.enough(numbers["bars"], numbers["blocks"]):
+            return Judgement(
+                verdict="INSUFFICIENT", reason=f"{numbers['bars']} of {self.min_predictions} bars", **numbers
+            )
+        waiting: Verdict = "EXPIRED" if look.last else "CONTINUE"
+        if numbers["sharpe"] is None:
+            return Judgement(verdict=waiting, reason="no Sharpe ratio: its returns do not vary", **numbers)
+        verdict: Verdict = "PROMOTE" if numbers["margin"] > 0 else waiting
+        needed = numbers["sharpe"] - numbers["margin"]
+        return Judgement(
+            verdict=verdict, reason=f"Sharpe {numbers['sharpe']:.3f}, needed above {needed:.3f}", **numbers
+        )
+
+
+class EvidenceRule(_Rule):
+    """Takes over where the evidence shows it better: a group-sequential test with a known error over all its looks.
+
+    The daily sums of the paired differences of net returns are tested weekly against O'Brien-Fleming boundaries, spent
+    by the days observed (Lan and DeMets), one-sided, at `alpha` / challengers of the campaign. A challenger that shows
+    itself worse by the mirrored boundary is out. What crosses must also be better by `min_improvement` and pass the
+    guardrails. docs/learning_loop has the measured error rates.
+    """
+
+    rule: Literal["evidence"] = "evidence"
+    alpha: float = Field(
+        0.05, gt=0, le=0.2, description="Probability that a campaign promotes any recipe that is no better."
+    )
+    max_ratio: float = Field(
+        1.25, ge=1, le=10, description="Drawdown and turnover may be at most this multiple of the champion's."
+    )
+    min_dsr: float = Field(
+        0.95, ge=0, lt=1, description="Least deflated Sharpe ratio over all scored bars, every recipe a trial; 0: off."
+    )
+    max_spa_p: float = Field(
+        0.05, gt=0, le=1, description="Largest p-value of Hansen's SPA against champion, Buy & Hold and flat; 1: off."
+    )
+    min_blocks: ClassVar[int] = 20
+
+    def judge(self, pair: Pair, look: Look) -> Judgement:
+        """Test whether the challenger's mean daily difference is above 0, or below it."""
+        numbers = self._numbers(pair, look.periods)
+        if not self.enough(numbers["bars"], numbers["blocks"]):
+            return Judgement(verdict="INSUFFICIENT", reason=self._short(numbers["bars"], numbers["blocks"]), **numbers)
+        alpha = self.alpha / look.family
+        bound = boundaries(alpha, look.fractions)[-1]
+        tested = paired_test(pair)
+        numbers |= {
+            "mean": tested.mean,
+            "deviation": tested.deviation,
+            "z": tested.z,
+            "boundary": bound if np.isfinite(bound) else None,
+            "alpha": alpha,
+            "alpha_spent": spent(alpha, look.fractions[-1]),
+        }
+        waiting: Verdict = "EXPIRED" if look.last else "CONTINUE"
+        if tested.z is None or numbers["sharpe"] is None:
+            return Judgement(verdict=waiting, reason="the difference to the incumbent does not vary", **numbers)
+        said = f"z {tested.z:.2f} of {bound:.2f} needed, {look.fractions[-1]:.0%} of the evidence"
+        if tested.z <= -bound:
+            return Judgement(verdict="REJECT", reason=f"worse: {said}", **numbers)
+        if tested.z >= bound and numbers["margin"] > 0:
+            return Judgement(verdict="PROMOTE", reason=f"better: {said}", **numbers)
+        if tested.z >= bound:
+            said = f"Sharpe ratio short of the needed one by {-numbers['margin']:.3f}; {said}"
+        return Judgement(verdict=waiting, reason=said, **numbers)
+
+
+def _named(value: Any) -> str:
+    return str(value.get("rule", "evidence") if isinstance(value, dict) else value.rule)
+
+
+PromotionRule = Annotated[
+    Annotated[EvidenceRule, Tag("evidence")] | Annotated[ImprovementRule, Tag("improvement")], Discriminator(_named)
+]
+
+
+class PairedTest(NamedTuple):
+    """Mean and standard deviation of the daily differences, and the z of their t statistic; None without variance."""
+
+    blocks: int
+    mean: float
+    deviation: float
+    z: float | None
+
+
+def paired_test(pair: Pair) -> PairedTest:
+    """Is the challenger's mean daily net return above the incumbent's? z has the p-value of Student's t of the blocks.
+
+    Blocks of a day make the test hold under the dependence of bars that follow each other.
+    """
+    from scipy.stats import norm, t
+
+    _, number = np.unique(pair.day, return_inverse=True)
+    blocks = np.bincount(number, weights=pair.challenger - pair.incumbent)
+    mean = float(blocks.mean()) if len(blocks) else 0.0
+    deviation = float(blocks.std(ddof=1)) if len(blocks) > 1 else 0.0
+    if deviation <= NOISE:
+        return PairedTest(len(blocks), mean, deviation, None)
+    statistic = mean / deviation * np.sqrt(len(blocks))
+    z = float(np.sign(statistic) * norm.isf(max(t.sf(abs(statistic), len(blocks) - 1), 1e-300)))
+    return PairedTest(len(blocks), mean, deviation, z)

@@ -30,6 +30,7 @@ def record() -> Callable[[str, Returns], pd.DataFrame]:
                 "model_id": np.where(decided, made, ""),
                 "target": np.where(decided, 1.0, np.nan),
                 "net_return": np.where(decided, values, 0.0),
+                "turnover": np.where(decided, 0.1, 0.0),
             }
             frames.append(pd.DataFrame(columns, index))
         return pd.concat(frames)

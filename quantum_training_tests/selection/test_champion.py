@@ -6,20 +6,33 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from quantum_training.selection.champion import decide_weeks
-from quantum_training.selection.rule import ImprovementRule
+from quantum_training.selection.champion import Terms, decide_weeks
+from quantum_training.selection.harm import RollbackPolicy
+from quantum_training.selection.rule import EvidenceRule, ImprovementRule
 
 PERIODS = 2190
-RULE = ImprovementRule(window_weeks=4)
-NOISE = np.random.default_rng(5).normal(0, 0.01, 42)
+BARS = 42
 
 
-def decide(scores, recipes=("a", "b"), rule=RULE):
-    return list(decide_weeks(scores, recipes, rule, PERIODS))
+def days(first, until):
+    return (until - first).days
 
 
-def test_the_first_champion_is_the_best_of_those_that_beat_staying_flat_on_100_bars(history):
-    decisions = decide(history(3, a=0.1, b=0.3, c=-0.2), "abc")
+def terms(rule=None, **rollback):
+    rule = rule or EvidenceRule(min_dsr=0.0, max_spa_p=1.0)
+    return Terms(rule, RollbackPolicy(**rollback), PERIODS, days)
+
+
+PLAIN = terms(ImprovementRule(campaign_weeks=4))
+NOISE = np.random.default_rng(5).normal(0, 0.01, BARS)
+
+
+def decide(scores, recipes=("a", "b"), by=None):
+    return list(decide_weeks(scores, recipes, by or terms()))
+
+
+def test_the_improvement_rule_promotes_the_best_of_those_that_beat_staying_flat_on_100_bars(history):
+    decisions = decide(history(3, a=0.1, b=0.3, c=-0.2), "abc", PLAIN)
     assert [d.verdict for d in decisions] == ["INSUFFICIENT", "INSUFFICIENT", "PROMOTE"]
     assert [d.champion for d in decisions] == [None, None, "b"]
     assert decisions[2].former is None
@@ -29,29 +42,112 @@ def test_the_first_champion_is_the_best_of_those_that_beat_staying_flat_on_100_b
         "b": "PROMOTE",
         "c": "CONTINUE",
     }
-    assert (
-        decisions[0].reason
-        == "against staying flat: a: 42 of 100 paired bars; b: 42 of 100 paired bars; c: 42 of 100 paired bars"
-    )
+    assert decisions[0].reason == "against staying flat: a: 42 of 100 bars; b: 42 of 100 bars; c: 42 of 100 bars"
 
 
-def test_recipes_that_lose_to_staying_flat_never_become_champion(history):
-    decisions = decide(history(6, a=-0.1, b=-0.2))
-    assert {d.champion for d in decisions} == {None}
-    assert decisions[-1].verdict == "CONTINUE"
+def test_evidence_promotes_what_is_clearly_better_and_not_before_20_days(history):
+    decisions = decide(history(8, a=0.0, b=0.25))
+    assert [d.verdict for d in decisions[:2]] == ["INSUFFICIENT"] * 2
+    taken = next(d for d in decisions if d.verdict == "PROMOTE")
+    assert taken.champion == "b"
+    assert taken.judgements["b"].z >= taken.judgements["b"].boundary
+    assert taken.judgements["b"].alpha == 0.025
+    assert "b against staying flat: better: z " in taken.reason
+
+
+def test_luck_is_no_evidence_though_the_plain_rule_takes_it(history):
+    scores = history(30, seed=3, a=0.01, b=0.02)
+    assert {d.champion for d in decide(scores)} == {None}
+    assert decide(scores, by=terms(ImprovementRule()))[-1].champion is not None
+
+
+def test_a_campaign_expires_and_the_next_begins_with_fresh_evidence(history):
+    decisions = decide(history(12, a=0.0, b=0.01), by=terms(EvidenceRule(campaign_weeks=5)))
+    assert [d.campaign.week for d in decisions] == [1, 2, 3, 4, 5] * 2 + [1, 2]
+    assert [d.verdict for d in decisions[:5]] == ["INSUFFICIENT", "INSUFFICIENT", "CONTINUE", "CONTINUE", "EXPIRED"]
+    assert decisions[5].evidence_weeks == [decisions[5].week]
+    assert decisions[4].campaign.planned_days == 35
+    assert decisions[4].judgements["a"].alpha_spent == pytest.approx(0.025)
+    assert decisions[2].judgements["a"].alpha_spent < 0.025
+
+
+def test_a_recipe_that_comes_late_waits_for_the_next_campaign(history):
+    scores = history(8, a=0.0, b=0.5)
+    for week in list(scores)[:2]:
+        scores[week] = scores[week][scores[week]["strategy"] != "b"]
+    decisions = decide(scores, by=terms(EvidenceRule(min_dsr=0, max_spa_p=1, campaign_weeks=4)))
+    assert [d.campaign.challengers for d in decisions] == [["a"]] * 4 + [["a", "b"]] * 3 + [["a"]]
+    assert decisions[6].champion == "b"
+
+
+def test_a_challenger_shown_to_be_worse_is_out_and_when_all_are_the_next_campaign_opens(history):
+    decisions = decide(history(12, a=-0.6, b=0.0))
+    first = next(d for d in decisions if d.judgements["a"].verdict == "REJECT")
+    after = decisions[decisions.index(first) + 1]
+    assert after.campaign.out == ["a"]
+    assert set(after.judgements) == {"b"}
+    both = decide(history(12, a=-0.6, b=-0.6))
+    rejected = next(i for i, d in enumerate(both) if d.verdict == "REJECT")
+    assert both[rejected + 1].campaign.week == 1
 
 
 def test_a_better_challenger_takes_over_and_the_champion_is_not_judged_against_itself(history):
-    decisions = decide(history(8, a=[0.3] * 3 + [-0.3] * 5, b=[-0.1] * 3 + [0.3] * 5))
+    decisions = decide(history(16, a=[0.4] * 5 + [0.0] * 11, b=[-0.1] * 5 + [0.6] * 11), by=terms(alpha=0.001))
     champions = [d.champion for d in decisions]
-    assert champions[:4] == [None, None, "a", "a"]
+    assert "a" in champions
     assert champions[-1] == "b"
-    taken = next(d for d in decisions[3:] if d.verdict == "PROMOTE")
-    assert (taken.former, taken.champion) == ("a", "b")
-    assert taken.reason.startswith("b against a: Sharpe ")
+    taken = next(d for d in decisions if d.champion == "b")
+    assert (taken.former, taken.verdict) == ("a", "PROMOTE")
     assert all(d.former not in d.judgements for d in decisions)
     assert [d.former for d in decisions[1:]] == champions[:-1]
-    assert [d.verdict for d in decisions if d.champion != d.former] == ["PROMOTE", "PROMOTE"]
+    opened = decisions[decisions.index(next(d for d in decisions if d.champion == "a")) + 1].campaign
+    assert opened.week == 1
+    assert opened.challengers == ["b"]
+
+
+def test_a_champion_that_does_harm_is_rolled_back_to_the_former(history):
+    """a wins, b takes over from it, then b collapses while a goes on well in the shadow."""
+    scores = history(30, a=[0.4] * 5 + [0.1] * 25, b=[0.0] * 5 + [0.9] * 5 + [-0.6] * 20)
+    decisions = decide(scores, by=terms(drawdown_quantile=0.999999))
+    champions = [d.champion for d in decisions]
+    back = next(d for d in decisions if d.verdict == "ROLLBACK")
+    assert (back.former, back.champion) == ("b", "a")
+    assert back.harm.against == "a"
+    assert back.reason.startswith("b back to a: ")
+    after = decisions[decisions.index(back) + 1]
+    assert after.harm is None, "the restored champion is not on probation"
+    assert after.campaign.week == 1
+    assert champions[-1] == "a"
+
+
+def test_a_first_champion_that_falls_too_deep_leaves_nobody(history):
+    decisions = decide(history(12, a=[0.5] * 5 + [-0.9] * 7, b=0.0), by=terms(min_blocks=200))
+    back = next(d for d in decisions if d.verdict == "ROLLBACK")
+    assert back.champion is None
+    assert back.harm.drawdown > back.harm.drawdown_limit
+    assert back.reason.startswith("a back to no champion: drawdown ")
+
+
+def test_harm_is_tested_for_the_weeks_of_the_policy_only(history):
+    scores = history(20, a=0.4, b=0.0)
+    decisions = decide(scores, by=terms(weeks=6))
+    since = next(i for i, d in enumerate(decisions) if d.champion == "a") + 1
+    tested = [d.harm.boundary is not None for d in decisions[since:]]
+    assert tested[2:6] == [True] * 4
+    assert not any(tested[6:])
+    assert all(d.harm.drawdown <= d.harm.drawdown_limit for d in decisions[since:])
+
+
+def test_what_is_held_back_by_a_guardrail_says_so_and_is_looked_at_again(history):
+    scores = history(26, a=0.12, b=0.0)
+    decisions = decide(scores, by=terms(EvidenceRule(min_dsr=0.9999)))
+    held = next(d for d in decisions if "held back" in d.reason)
+    assert held.verdict == "CONTINUE"
+    assert held.champion is None
+    assert held.judgements["a"].guardrails["dsr"] < 0.9999
+    assert "deflated Sharpe ratio" in held.reason
+    free = decide(scores)
+    assert next(d for d in free if d.champion).week <= held.week
 
 
 def test_baselines_are_in_the_record_and_never_candidates(history):
@@ -59,64 +155,73 @@ def test_baselines_are_in_the_record_and_never_candidates(history):
     assert all(set(d.judgements) <= {"a"} for d in decisions)
 
 
-def test_the_fold_is_pure(history):
-    scores = history(12, a=0.05, b=0.1, c=-0.05)
-    first = decide(scores, "abc")
-    assert decide(scores, "abc") == first
-    assert decide(dict(reversed(scores.items())), ["c", "a", "b"]) == first
-    assert decide({week: frame.sample(frac=1, random_state=1) for week, frame in scores.items()}, "abc") == first
-    assert len({d.champion for d in first}) > 1, "nothing ever happened"
+@pytest.mark.parametrize("by", [PLAIN, terms(), terms(EvidenceRule(campaign_weeks=6))])
+def test_the_fold_is_pure(history, by):
+    scores = history(14, a=[0.3] * 5 + [-0.3] * 9, b=[0.0] * 5 + [0.5] * 9, c=-0.05)
+    first = decide(scores, "abc", by)
+    assert decide(scores, "abc", by) == first
+    assert decide(dict(reversed(scores.items())), ["c", "a", "b"], by) == first
+    assert decide({week: frame.sample(frac=1, random_state=1) for week, frame in scores.items()}, "abc", by) == first
+    assert len({d.champion for d in first}) > 1 or by.rule.campaign_weeks == 6, "nothing ever happened"
 
 
-def test_decisions_stay_when_later_weeks_are_added_or_changed(history):
-    scores, other = history(12, a=0.05, b=0.1), history(12, seed=9, a=-0.4, b=0.6)
+@pytest.mark.parametrize("by", [PLAIN, terms()])
+def test_decisions_stay_when_later_weeks_are_added_or_changed(history, by):
+    scores, other = history(12, a=0.3, b=0.1), history(12, seed=9, a=-0.4, b=0.6)
     weeks = list(scores)
-    whole = decide(scores)
+    whole = decide(scores, by=by)
     for cut in range(1, 12):
-        assert decide({w: scores[w] for w in weeks[:cut]}) == whole[:cut]
-        assert decide({w: scores[w] if i < cut else other[w] for i, w in enumerate(weeks)})[:cut] == whole[:cut]
-    assert decide(other) != whole
+        assert decide({w: scores[w] for w in weeks[:cut]}, by=by) == whole[:cut]
+        assert decide({w: scores[w] if i < cut else other[w] for i, w in enumerate(weeks)}, by=by)[:cut] == whole[:cut]
+    assert decide(other, by=by) != whole
 
 
-def test_only_the_weeks_of_the_window_are_evidence(history):
-    decisions = decide(history(8, a=0.1, b=0.1))
-    assert [len(d.evidence_weeks) for d in decisions] == [1, 2, 3, 4, 4, 4, 4, 4]
-    assert decisions[-1].evidence_weeks == ["2024-02-05", "2024-02-12", "2024-02-19", "2024-02-26"]
-    assert next(iter(decisions[-1].judgements.values())).bars == 4 * 42
+def test_the_hash_of_the_evidence_changes_with_any_number_of_it(history):
+    scores = history(6, a=0.0, b=0.0)
+    one = [d.evidence_hash for d in decide(scores)]
+    week = list(scores)[3]
+    scores[week] = scores[week].assign(net_return=scores[week]["net_return"] * (1 + 1e-12))
+    two = [d.evidence_hash for d in decide(scores)]
+    assert [a == b for a, b in zip(one, two, strict=True)] == [True] * 3 + [False] * 3
+    assert len({*one}) == 6
 
 
-def test_weeks_that_were_never_scored_are_named(history):
-    scores = history(8, a=0.1, b=0.2)
+def test_weeks_that_were_never_scored_are_named_and_no_look_is_lost(history):
+    scores = history(8, a=0.0, b=0.0)
     for week in ("2024-01-22", "2024-02-12"):
         del scores[week]
     by_week = {d.week: d for d in decide(scores)}
     assert set(by_week) == set(scores)
     assert by_week["2024-01-15"].missing_weeks == []
     assert by_week["2024-01-29"].missing_weeks == ["2024-01-22"]
-    assert by_week["2024-02-19"].missing_weeks == ["2024-02-12"]  # the other has left the window
-    assert by_week["2024-02-26"].evidence_weeks == ["2024-02-05", "2024-02-19", "2024-02-26"]
+    assert by_week["2024-02-26"].missing_weeks == ["2024-01-22", "2024-02-12"]
+    assert by_week["2024-02-26"].campaign.week == 8
+    assert by_week["2024-02-26"].judgements["a"].blocks == 42
 
 
-def test_bars_that_only_one_of_the_two_traded_are_dropped_and_counted(record):
+def test_a_week_without_bars_is_no_look(history):
+    scores = history(6, a=0.0, b=0.0)
+    scores["2024-02-05"] = scores["2024-02-05"].iloc[:0]
+    decisions = decide(scores)
+    assert decisions[4].judgements["a"].alpha_spent == decisions[3].judgements["a"].alpha_spent
+    assert decisions[4].judgements["a"].z == decisions[3].judgements["a"].z
+
+
+def test_bars_without_a_decision_count_flat_and_are_counted(record):
     rng = np.random.default_rng(2)
     weeks = ["2024-01-08", "2024-01-15", "2024-01-22", "2024-01-29"]
     scores = {w: {"a": rng.normal(0.004, 0.01, 42), "b": rng.normal(0.002, 0.01, 42)} for w in weeks}
-    scores[weeks[3]]["a"][:10] = np.nan
     scores[weeks[3]]["b"][5:20] = np.nan
-    hold = {"buy_and_hold": NOISE}
-    decisions = decide({w: record(w, {**r, **hold}) for w, r in scores.items()})
-    assert decisions[2].champion == "a"
+    decisions = decide({w: record(w, {**r, "buy_and_hold": NOISE}) for w, r in scores.items()})
     judged = decisions[3].judgements["b"]
-    assert (judged.bars, judged.unpaired_bars) == (4 * 42 - 20, 20)
-    paired = [np.concatenate([scores[w][r] for w in weeks]) for r in "ba"]
-    kept = np.isfinite(paired).all(axis=0)
-    alone = RULE.judge(paired[0][kept], paired[1][kept], PERIODS)
-    assert judged.sharpe == pytest.approx(alone.sharpe)
-    assert judged.incumbent_sharpe == pytest.approx(alone.incumbent_sharpe)
+    assert (judged.bars, judged.blocks, judged.undecided) == (168, 28, 15)
+    flat = {w: {n: np.nan_to_num(v) for n, v in r.items()} for w, r in scores.items()}
+    as_flat = decide({w: record(w, {**r, "buy_and_hold": NOISE}) for w, r in flat.items()})[3].judgements["b"]
+    assert judged.z == as_flat.z
 
 
 def test_a_recipe_that_was_removed_is_no_champion_and_the_reason_names_it(history):
-    scores = history(4, a=0.5, b=-0.1)
+    scores = history(8, a=0.5, b=-0.1)
     assert decide(scores)[-1].champion == "a"
     decisions = decide(scores, ["b"])
     assert {d.champion for d in decisions} == {None}
@@ -124,32 +229,18 @@ def test_a_recipe_that_was_removed_is_no_champion_and_the_reason_names_it(histor
     assert "left out" not in decide(scores)[-1].reason
 
 
-def test_a_removed_recipe_is_no_longer_named_once_its_scores_have_left_the_window(history, record):
-    scores = history(6, a=0.5, b=0.2)
-    for week in list(scores)[2:]:
-        scores[week] = scores[week][scores[week]["strategy"] != "a"]
-    decisions = decide(scores, ["b"])
-    assert ["left out" in d.reason for d in decisions] == [True] * 5 + [False]
-    assert decisions[-1].champion == "b"
-
-
 def test_no_recipe_at_all_is_insufficient_and_says_so(history):
     decision = decide(history(2, a=0.5), [])[-1]
-    assert (decision.verdict, decision.champion) == ("INSUFFICIENT", None)
+    assert (decision.verdict, decision.champion, decision.campaign) == ("INSUFFICIENT", None, None)
     assert "no challenger has been scored" in decision.reason
     assert decide({}) == []
 
 
-def test_a_champion_without_any_decision_in_the_window_counts_as_flat_and_the_reason_says_so(history, record):
-    scores = history(9, a=0.5, b=0.1)
-    for week in list(scores)[4:]:
-        values = {n: g["net_return"].to_numpy() for n, g in scores[week].groupby("strategy")}
-        scores[week] = record(week, {**values, "a": np.full(42, np.nan)})
-    decisions = decide(scores)
-    assert decisions[3].champion == "a"
-    taken = next(d for d in decisions if d.champion == "b")
-    assert taken.reason.startswith("b against a (not scored in these weeks, so flat): ")
-    assert taken.judgements["b"].incumbent_sharpe == 0.0
+def test_a_net_return_that_is_no_number_is_refused(history):
+    scores = history(2, a=0.5)
+    scores["2024-01-15"] = scores["2024-01-15"].assign(net_return=np.nan)
+    with pytest.raises(ValueError, match="scores of 2024-01-15"):
+        decide(scores)
 
 
 @pytest.mark.parametrize("value", [0.0, 0.002, np.nan])

@@ -1,16 +1,21 @@
-"""The improvement rule at its borders."""
+"""The two promotion rules at their borders."""
 
 import json
 
 import numpy as np
 import pytest
-from pydantic import ValidationError
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
+from scipy import stats
 
-from quantum_training.selection.rule import ImprovementRule
+from quantum_training.selection.boundary import boundaries
+from quantum_training.selection.rule import EvidenceRule, ImprovementRule, Look, Pair, PromotionRule, paired_test
 
 PERIODS = 2190
 WAVE = np.tile([0.01, -0.01], 100)
-SPREAD = np.std(WAVE, ddof=1)
+BARS = 6  # of 4 hours a day
+HALF = Look((0.5,), 1, False, PERIODS)
 
 
 def returns(sharpe, bars=200):
@@ -19,16 +24,28 @@ def returns(sharpe, bars=200):
     return wave - wave.mean() + sharpe * np.std(wave, ddof=1) / np.sqrt(PERIODS)
 
 
-@pytest.mark.parametrize(
-    ("bars", "verdict"), [(0, "INSUFFICIENT"), (1, "INSUFFICIENT"), (99, "INSUFFICIENT"), (100, "PROMOTE")]
-)
-def test_fewer_than_100_paired_bars_decide_nothing_and_say_so(bars, verdict):
-    judged = ImprovementRule().judge(returns(50, 200)[:bars], np.zeros(bars), PERIODS)
-    assert judged.verdict == verdict
-    assert judged.bars == bars
+def pair(challenger, incumbent=None, bars_a_day=BARS):
+    incumbent = np.zeros(len(challenger)) if incumbent is None else incumbent
+    return Pair(np.asarray(challenger), np.asarray(incumbent), np.arange(len(challenger)) // bars_a_day)
+
+
+def paired(z, days=60, seed=0, deviation=0.01):
+    """A pair whose daily differences have exactly this z; the incumbent has a Sharpe ratio near 0."""
+    rng = np.random.default_rng(seed)
+    noise = rng.normal(size=days)
+    statistic = stats.t.isf(stats.norm.sf(abs(z)), days - 1) * np.sign(z)
+    noise = (noise - noise.mean()) / noise.std(ddof=1)
+    daily = deviation * (noise + statistic / np.sqrt(days))
+    incumbent = np.tile([0.001, -0.001] * (BARS // 2), days)
+    return pair(incumbent + np.repeat(daily / BARS, BARS), incumbent)
+
+
+@pytest.mark.parametrize(("bars", "verdict"), [(0, "INSUFFICIENT"), (99, "INSUFFICIENT"), (100, "PROMOTE")])
+def test_fewer_than_100_bars_decide_nothing_and_say_so(bars, verdict):
+    judged = ImprovementRule().judge(pair(returns(50)[:bars]), HALF)
+    assert (judged.verdict, judged.bars) == (verdict, bars)
     if verdict == "INSUFFICIENT":
-        assert judged.reason == f"{bars} of 100 paired bars"
-        assert judged.margin is None
+        assert judged.reason == f"{bars} of 100 bars"
 
 
 @pytest.mark.parametrize(
@@ -46,36 +63,115 @@ def test_fewer_than_100_paired_bars_decide_nothing_and_say_so(bars, verdict):
     ],
 )
 def test_two_percent_better_is_relative_to_a_positive_sharpe_and_absolute_else(incumbent, challenger, verdict):
-    judged = ImprovementRule().judge(returns(challenger), returns(incumbent), PERIODS)
+    judged = ImprovementRule().judge(pair(returns(challenger), returns(incumbent)), HALF)
     assert judged.verdict == verdict
     assert judged.sharpe == pytest.approx(challenger, abs=1e-9)
     assert judged.incumbent_sharpe == pytest.approx(incumbent, abs=1e-9)
     assert (judged.margin > 0) == (verdict == "PROMOTE")
 
 
-def test_exactly_the_needed_value_is_not_enough():
-    rule = ImprovementRule(min_improvement=0.0)
-    assert rule.judge(returns(2.0), returns(2.0), PERIODS).verdict == "CONTINUE"
-    assert rule.judge(returns(2.0), returns(2.0), PERIODS).margin == 0
+@pytest.mark.parametrize("rule", [ImprovementRule(min_improvement=0.0), EvidenceRule(min_improvement=0.0)])
+def test_exactly_the_needed_value_is_not_enough(rule):
+    assert rule.judge(pair(returns(2.0), returns(2.0)), HALF).verdict == "CONTINUE"
+    assert rule.judge(pair(returns(2.0), returns(2.0)), HALF).margin == 0
 
 
-def test_a_flat_incumbent_stands_at_zero():
-    judged = ImprovementRule().judge(returns(0.5), np.zeros(200), PERIODS)
-    assert (judged.verdict, judged.incumbent_sharpe) == ("PROMOTE", 0.0)
-
-
+@pytest.mark.parametrize("rule", [ImprovementRule(), EvidenceRule()])
 @pytest.mark.parametrize("value", [0.0, 0.001, -0.001])
-def test_a_challenger_whose_returns_do_not_vary_has_no_ratio_and_is_not_promoted(value):
-    judged = ImprovementRule().judge(np.full(200, value), returns(-3.0), PERIODS)
+def test_a_challenger_whose_returns_do_not_vary_is_not_promoted(rule, value):
+    judged = rule.judge(pair(np.full(200, value)), HALF)
     assert judged.verdict == "CONTINUE"
     assert judged.sharpe is None
-    assert "no_variance" in judged.reason
+    assert "not vary" in judged.reason
     json.dumps(judged.model_dump(), allow_nan=False)
+    assert rule.judge(pair(np.full(200, value)), HALF._replace(last=True)).verdict == "EXPIRED"
 
 
 @pytest.mark.parametrize(
-    "options", [{"min_predictions": 1}, {"min_improvement": -0.1}, {"window_weeks": 0}, {"patience": 3}]
+    ("options", "rule"),
+    [
+        ({"min_predictions": 1}, EvidenceRule),
+        ({"min_improvement": -0.1}, ImprovementRule),
+        ({"campaign_weeks": 0}, EvidenceRule),
+        ({"patience": 3}, EvidenceRule),
+        ({"alpha": 0.3}, EvidenceRule),
+        ({"alpha": 0.05}, ImprovementRule),
+        ({"max_ratio": 0.9}, EvidenceRule),
+    ],
 )
-def test_a_rule_that_makes_no_sense_is_refused(options):
+def test_a_rule_that_makes_no_sense_is_refused(options, rule):
     with pytest.raises(ValidationError, match=next(iter(options))):
-        ImprovementRule(**options)
+        rule(**options)
+
+
+def test_the_rule_is_named_in_the_settings_and_evidence_is_the_default():
+    adapter = TypeAdapter(PromotionRule)
+    assert adapter.validate_python({"min_predictions": 7}) == EvidenceRule(min_predictions=7)
+    assert adapter.validate_python({"rule": "improvement"}) == ImprovementRule()
+    for bad in ({"rule": "hope"}, {"alpha": 9}, {"rule": "improvement", "alpha": 0.05}):
+        with pytest.raises(ValidationError):
+            adapter.validate_python(bad)
+
+
+@pytest.mark.parametrize(
+    ("bars", "bars_a_day", "said"),
+    [
+        (96, 6, "96 of 100 bars, 16 of 20 days"),
+        (114, 6, "114 of 100 bars, 19 of 20 days"),
+        (99, 1, "99 of 100 bars, 99 of"),
+    ],
+)
+def test_evidence_needs_bars_and_days(bars, bars_a_day, said):
+    judged = EvidenceRule().judge(pair(returns(50, bars), bars_a_day=bars_a_day), Look((), 1, False, PERIODS))
+    assert judged.verdict == "INSUFFICIENT"
+    assert said in judged.reason
+
+
+@pytest.mark.parametrize("family", [1, 5])
+@pytest.mark.parametrize(("beyond", "verdict"), [(0.01, "PROMOTE"), (-0.01, "CONTINUE"), (-4, "CONTINUE")])
+def test_the_boundary_decides_and_is_higher_for_a_family(beyond, verdict, family):
+    look = Look((0.4, 0.5), family, False, PERIODS)
+    bound = boundaries(0.05 / family, look.fractions)[-1]
+    judged = EvidenceRule().judge(paired(bound + beyond), look)
+    assert judged.verdict == verdict
+    assert judged.z == pytest.approx(bound + beyond)
+    assert judged.boundary == pytest.approx(bound)
+    assert judged.alpha == 0.05 / family
+    assert judged.blocks == 60
+
+
+def test_a_challenger_shown_to_be_worse_is_out_and_the_last_look_ends_the_others():
+    bound = boundaries(0.05, (0.5,))[-1]
+    assert EvidenceRule().judge(paired(-bound - 0.01), HALF).verdict == "REJECT"
+    assert EvidenceRule().judge(paired(-bound + 0.01), HALF).verdict == "CONTINUE"
+    end = Look((0.5, 1.0), 1, True, PERIODS)
+    assert EvidenceRule().judge(paired(0.0), end).verdict == "EXPIRED"
+    assert EvidenceRule().judge(paired(3.0), end).verdict == "PROMOTE"
+
+
+def test_certain_but_small_is_not_enough():
+    """A steady gain of a hair is evidence and no improvement."""
+    rng = np.random.default_rng(1)
+    incumbent = rng.normal(0.001, 0.01, 600)
+    challenger = incumbent + rng.normal(2e-7, 1e-7, 600)
+    judged = EvidenceRule().judge(pair(challenger, incumbent), HALF)
+    assert judged.z > judged.boundary
+    assert judged.verdict == "CONTINUE"
+    assert "short of the needed one" in judged.reason
+
+
+@given(st.integers(21, 80), st.floats(-5, 5))
+def test_the_z_of_daily_blocks_has_the_p_value_of_students_t(days, z):
+    made = paired(z, days)
+    tested = paired_test(made)
+    daily = (made.challenger - made.incumbent).reshape(days, BARS).sum(axis=1)
+    p = stats.ttest_1samp(daily, 0, alternative="greater").pvalue
+    assert stats.norm.sf(tested.z) == pytest.approx(p, rel=1e-6)
+    assert tested.mean == pytest.approx(daily.mean())
+    mirrored = paired_test(Pair(made.incumbent, made.challenger, made.day))
+    assert mirrored.z == pytest.approx(-tested.z, abs=1e-9)
+
+
+def test_no_bars_and_enormous_differences_give_numbers_too():
+    assert paired_test(pair([])) == (0, 0.0, 0.0, None)
+    assert np.isfinite(paired_test(pair(1 + returns(0))).z)

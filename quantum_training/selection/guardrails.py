@@ -1,0 +1,85 @@
+"""What a challenger whose evidence crossed the boundary must pass besides. Pure numbers of the scored record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from quantum_training.selection.rule import EvidenceRule
+from quantum_training.trading.baselines import BUY_AND_HOLD
+from quantum_training.trading.metrics import sharpe
+from quantum_training.trading.uncertainty import deflated_sharpe
+
+SEED = 7
+RESAMPLES = 1000
+
+
+class Guardrails(NamedTuple):
+    """What was measured, and a sentence for each guardrail that does not hold."""
+
+    numbers: dict[str, float | None]
+    failures: list[str]
+
+
+def guardrails(
+    rule: EvidenceRule,
+    challenger: str,
+    incumbent: str | None,
+    campaign: pd.DataFrame,
+    turnover: pd.DataFrame,
+    record: Mapping[str, np.ndarray],
+) -> Guardrails:
+    """Drawdown, turnover, deflated Sharpe ratio and superior predictive ability of a challenger.
+
+    campaign, turnover: net returns and turnover per bar of the campaign, a column per strategy with buy_and_hold.
+    record: net returns per bar of each recipe since its first decision: the trials. Without an incumbent there is no
+    turnover to compare, and the drawdown is held against Buy & Hold's.
+    """
+    rival = incumbent or BUY_AND_HOLD
+    net = {name: campaign[name].to_numpy() for name in {challenger, rival, BUY_AND_HOLD}}
+    numbers: dict[str, float | None] = {}
+    failures = []
+
+    own, theirs = max_drawdown(net[challenger]), max_drawdown(net[rival])
+    numbers |= {"drawdown": own, "drawdown_rival": theirs}
+    if own > rule.max_ratio * theirs:
+        failures.append(f"drawdown {own:.1%} is above {rule.max_ratio:g} x the {theirs:.1%} of {rival}")
+    if incumbent:
+        traded, usual = (float(turnover[name].mean()) for name in (challenger, incumbent))
+        numbers |= {"turnover": traded, "turnover_rival": usual}
+        if traded > rule.max_ratio * usual:
+            failures.append(f"turnover {traded:.4f} a bar is above {rule.max_ratio:g} x the {usual:.4f} of {incumbent}")
+    if rule.min_dsr > 0:
+        ratios = [r for net_returns in record.values() if (r := sharpe(net_returns, 1.0)[0]) is not None]
+        spread = float(np.var(ratios, ddof=1)) if len(ratios) > 1 else 0.0
+        numbers["dsr"], why = deflated_sharpe(record[challenger], len(record), spread)
+        if numbers["dsr"] is None or numbers["dsr"] < rule.min_dsr:
+            found = why if numbers["dsr"] is None else f"{numbers['dsr']:.3f}"
+            failures.append(f"deflated Sharpe ratio {found} of {rule.min_dsr:g} needed, {len(record)} trials")
+    if rule.max_spa_p < 1:
+        rivals = {rival: net[rival], BUY_AND_HOLD: net[BUY_AND_HOLD], "flat": np.zeros(len(campaign))}
+        for name, returns in rivals.items():
+            p = numbers[f"spa_p_{name}"] = spa_p(net[challenger], returns)
+            if p > rule.max_spa_p:
+                failures.append(f"not shown to be better than {name}: SPA p {p:.3f}, needed at most {rule.max_spa_p:g}")
+    return Guardrails(numbers, failures)
+
+
+def max_drawdown(net: np.ndarray) -> float:
+    """Deepest fall of the compounded equity below its peak so far, as a positive fraction; 0 without one."""
+    equity = np.cumprod(np.concatenate([[1.0], 1 + net]))
+    return float((1 - equity / np.maximum.accumulate(equity)).max())
+
+
+def spa_p(challenger: np.ndarray, rival: np.ndarray) -> float:
+    """p-value of Hansen's (2005) consistent SPA test that `rival` is not beaten; 1 where both returns are the same."""
+    from arch.bootstrap import SPA
+
+    if not (challenger != rival).any():
+        return 1.0
+    test = SPA(-rival, -challenger, reps=RESAMPLES, seed=SEED)
+    test.compute()
+    return float(test.pvalues["consistent"])

@@ -1,0 +1,86 @@
+"""The score records of a symbol as arrays: what the decisions read. No decision is made here."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import pandas as pd
+
+from quantum_training.selection.rule import Pair
+from quantum_training.trading.baselines import BUY_AND_HOLD
+
+WEEK = pd.Timedelta(days=7)
+
+
+class History:
+    """Records of trading.scoring.score by week (`YYYY-MM-DD`), oldest first; record W holds the bars before W.
+
+    net, turnover: open_time x strategy, 0 where a record has no row of the strategy. decided: where it had a decision.
+    A recipe that is not one of `recipes` counts nowhere, as if it had never competed; `removed` says in which weeks one
+    was seen.
+    """
+
+    def __init__(self, scores: Mapping[str, pd.DataFrame], recipes: Iterable[str]) -> None:
+        self.weeks = sorted(scores)
+        self.recipes = sorted(recipes)
+        self.removed: list[set[str]] = []
+        parts = []
+        for week in self.weeks:
+            record = scores[week]
+            self.removed.append({*record.loc[record["model_id"] != "", "strategy"]} - {*self.recipes})
+            kept = record[record["strategy"].isin([*self.recipes, BUY_AND_HOLD])]
+            if kept["net_return"].isna().any():
+                raise ValueError(f"the scores of {week} hold a net return that is no number; score the week again")
+            parts.append(kept.assign(decided=kept["target"].notna().astype("float64")))
+
+        def wide(column: str) -> pd.DataFrame:
+            tables = [p.pivot(columns="strategy", values=column).sort_index() for p in parts]  # noqa: PD010 - it refuses a bar that is there twice
+            return pd.concat(tables).astype("float64").fillna(0.0) if tables else pd.DataFrame()
+
+        self.net, self.turnover, self.decided = wide("net_return"), wide("turnover"), wide("decided") > 0
+        lengths = [p.index.nunique() for p in parts]
+        self.day = pd.DatetimeIndex(self.net.index).floor("D").asi8
+        self._ends = np.cumsum([0, *lengths])
+
+    def bars(self, first: int, last: int) -> slice:
+        """Rows of the weeks number `first` to `last`, both included."""
+        return slice(self._ends[first], self._ends[last + 1])
+
+    def pair(self, challenger: str | None, incumbent: str | None, rows: slice) -> Pair:
+        """Both on the same bars; None, and a strategy that no record has, is flat."""
+        return Pair(self._returns(challenger, rows), self._returns(incumbent, rows), self.day[rows])
+
+    def competing(self, rows: slice) -> list[str]:
+        """The recipes with a decision on any of these bars."""
+        return [r for r in self.recipes if r in self.decided and self.decided[r].to_numpy()[rows].any()]
+
+    def undecided(self, recipe: str, rows: slice) -> int:
+        """Bars on which the recipe had no decision."""
+        return int((~self.decided[recipe].to_numpy()[rows]).sum())
+
+    def trials(self, until: int) -> dict[str, np.ndarray]:
+        """Net returns of every recipe from its first decision to the end of week number `until`."""
+        rows = self.bars(0, until)
+        return {r: self.net[r].to_numpy()[rows][self._first(r) :] for r in self.competing(rows)}
+
+    def missing(self, first: int, last: int) -> list[str]:
+        """Weeks between two that were never scored."""
+        expected = pd.date_range(self.weeks[first], self.weeks[last], freq=WEEK).strftime("%Y-%m-%d")
+        return [w for w in expected if w not in self.weeks[first : last + 1]]
+
+    def digest(self, rows: slice) -> str:
+        """Hash of everything that decisions on these bars read."""
+        state = hashlib.sha256(repr([*self.net.columns]).encode() + self.day[rows].tobytes())
+        for table in (self.net, self.turnover, self.decided):
+            state.update(np.ascontiguousarray(table.to_numpy()[rows]).tobytes())
+        return state.hexdigest()[:16]
+
+    def _returns(self, strategy: str | None, rows: slice) -> np.ndarray:
+        if strategy is None or strategy not in self.net:
+            return np.zeros(len(self.day[rows]))
+        return self.net[strategy].to_numpy()[rows]
+
+    def _first(self, recipe: str) -> int:
+        return int(self.decided[recipe].to_numpy().argmax())

@@ -1,0 +1,81 @@
+"""What a challenger must pass besides its evidence, each at its border."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from quantum_training.selection.guardrails import guardrails, max_drawdown, spa_p
+from quantum_training.selection.rule import EvidenceRule
+from quantum_training.trading.metrics import sharpe
+from quantum_training.trading.uncertainty import deflated_sharpe
+
+OFF = {"min_dsr": 0.0, "max_spa_p": 1.0}
+RNG = np.random.default_rng(4)
+BARS = 1000
+GOOD, FAIR = RNG.normal(0.002, 0.01, BARS), RNG.normal(0.0, 0.01, BARS)
+
+
+def run(rule, challenger, incumbent, incumbent_name="old", turnover=(0.1, 0.1), record=None):
+    net = pd.DataFrame({"new": challenger, "old": incumbent, "buy_and_hold": FAIR})
+    traded = pd.DataFrame({"new": turnover[0], "old": turnover[1], "buy_and_hold": 0.0}, net.index)
+    return guardrails(rule, "new", incumbent_name, net, traded, record or {"new": challenger, "old": incumbent})
+
+
+def falls(depth):
+    return np.r_[np.full(10, 1 - (1 - depth) ** 0.1) * -1, np.full(20, 0.03)]
+
+
+@pytest.mark.parametrize(("depth", "held"), [(0.1249, False), (0.1251, True)])
+def test_a_drawdown_of_up_to_a_quarter_more_passes(depth, held):
+    rule = EvidenceRule(**OFF)
+    net = pd.DataFrame({"new": falls(depth), "old": falls(0.1), "buy_and_hold": falls(0.5)})
+    found = guardrails(rule, "new", "old", net, net * 0 + 0.1, {})
+    assert bool(found.failures) == held
+    assert found.numbers["drawdown"] == pytest.approx(depth)
+    assert guardrails(rule, "new", None, net, net * 0, {}).failures == [], "without a champion Buy & Hold's counts"
+
+
+@pytest.mark.parametrize(("traded", "held"), [(0.1249, False), (0.1251, True)])
+def test_a_turnover_of_up_to_a_quarter_more_passes(traded, held):
+    found = run(EvidenceRule(**OFF), GOOD, GOOD, turnover=(traded, 0.1))
+    assert bool(found.failures) == held
+    assert run(EvidenceRule(**OFF), GOOD, GOOD, None, turnover=(9.0, 0.0)).failures == []
+
+
+def test_the_deflated_sharpe_ratio_counts_every_recipe_as_a_trial():
+    few = {"new": GOOD, "old": FAIR}
+    many = {**few, **{f"t{i}": RNG.normal(0, 0.01, BARS) for i in range(30)}}
+    rule = EvidenceRule(max_spa_p=1.0)
+    for record in (few, many):
+        spread = np.var([sharpe(r, 1.0)[0] for r in record.values()], ddof=1)
+        expected = deflated_sharpe(GOOD, len(record), spread)[0]
+        found = run(rule, GOOD, FAIR, record=record)
+        assert found.numbers["dsr"] == pytest.approx(expected)
+        assert bool(found.failures) == (expected < 0.95)
+    assert run(rule, FAIR, FAIR).failures
+
+
+def test_what_is_not_shown_to_beat_a_rival_is_named():
+    rule = EvidenceRule(min_dsr=0.0)
+    assert run(rule, GOOD, FAIR).failures == []
+    found = run(rule, FAIR, FAIR)
+    assert found.numbers["spa_p_old"] == found.numbers["spa_p_buy_and_hold"] == 1.0
+    assert [f.partition(":")[0] for f in found.failures] == [
+        "not shown to be better than old",
+        "not shown to be better than buy_and_hold",
+        "not shown to be better than flat",
+    ]
+
+
+def test_spa_keeps_its_level_and_finds_skill():
+    rng = np.random.default_rng(9)
+    alarms = sum(spa_p(rng.normal(0, 0.01, 300), rng.normal(0, 0.01, 300)) <= 0.05 for _ in range(100))
+    assert alarms <= 12
+    assert spa_p(GOOD, FAIR) < 0.01
+    assert spa_p(GOOD, FAIR) == spa_p(GOOD, FAIR)
+
+
+def test_a_drawdown_is_measured_from_the_capital_on():
+    assert max_drawdown(np.array([-0.1, 0.2, -0.05])) == pytest.approx(0.1)
+    assert max_drawdown(np.array([0.1, 0.1])) == 0
+    assert max_drawdown(np.array([])) == 0
