@@ -5,66 +5,18 @@ What one look says of one challenger is rule.py; when a champion is taken back i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Literal, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Literal, NamedTuple
 
+import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict
 
-from quantum_training.selection.guardrails import guardrails
-from quantum_training.selection.harm import Harm, RollbackPolicy, drawdown_limit, watch
+from quantum_training.selection.campaign import campaign_at, fractions, judge, planned
+from quantum_training.selection.decision import Action, Campaign, Decision, Recorded, Terms
+from quantum_training.selection.harm import Harm, drawdown_limit, watch
 from quantum_training.selection.history import WEEK, History
-from quantum_training.selection.rule import EvidenceRule, ImprovementRule, Judgement, Look, Verdict
-
-
-class Terms(NamedTuple):
-    """What a decision depends on beside the scores. periods: bars in a year.
-
-    planned_days(first, until): UTC days with bars that the market's calendar has from one time to another.
-    """
-
-    rule: EvidenceRule | ImprovementRule
-    rollback: RollbackPolicy
-    periods: float
-    planned_days: Callable[[pd.Timestamp, pd.Timestamp], int]
-
-
-class Campaign(BaseModel):
-    """A pre-registered comparison of the incumbent with the challengers that had a version when it opened.
-
-    opened: the first of its weeks. week: the number of the present one, of `weeks`. out: shown to be worse.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    opened: str
-    week: int
-    weeks: int
-    challengers: list[str]
-    out: list[str]
-    planned_days: int
-
-
-class Decision(BaseModel):
-    """Who trades from `week` on and why. `champion` is a recipe, or None while none has earned it.
-
-    former: the incumbent of this week's judgement. evidence_weeks: the campaign's weeks so far; missing_weeks: those of
-    them that were never scored. evidence_hash: of all numbers that the decision read.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    week: str
-    verdict: Verdict | Literal["ROLLBACK"]
-    reason: str
-    champion: str | None
-    former: str | None
-    campaign: Campaign | None
-    judgements: dict[str, Judgement]
-    harm: Harm | None
-    evidence_weeks: list[str]
-    missing_weeks: list[str]
-    evidence_hash: str
+from quantum_training.selection.rule import Judgement, Verdict
 
 
 class _Watch(NamedTuple):
@@ -83,20 +35,62 @@ class _State(NamedTuple):
     opened: int | None = None
     challengers: tuple[str, ...] = ()
     out: tuple[str, ...] = ()
+    pinned: bool = False
 
 
-def decide_weeks(scores: Mapping[str, pd.DataFrame], recipes: Iterable[str], terms: Terms) -> Iterator[Decision]:
+def decide_weeks(
+    scores: Mapping[str, pd.DataFrame],
+    recipes: Iterable[str],
+    terms: Terms,
+    recorded: Mapping[str, Recorded] = MappingProxyType({}),
+    actions: Sequence[Action] = (),
+) -> Iterator[Decision]:
     """Fold the score records into one decision per record, oldest first.
 
     scores: records of trading.scoring.score by week (`YYYY-MM-DD`); record W holds the bars of the week before W.
     recipes: those that may become champion. While there is none, challengers are judged against staying flat. A recipe
     that gets its first version while a campaign runs waits for the next one.
+    recorded: the ledger's decisions by week; where the present data decide otherwise, what it says stands. actions: the
+    operators', in the order they were done; each takes effect in its week, after the week's own decision, and closes
+    the campaign where it changes the champion. While pinned, verdicts are reached and told but not followed.
     """
     history = History(scores, recipes)
     state = _State()
-    for at in range(len(history.weeks)):
-        decision, state = _decide(history, at, state, terms)
-        yield decision
+    for at, week in enumerate(history.weeks):
+        decision, opened = _decide(history, at, state, terms)
+        decision = _stand(decision, recorded.get(week))
+        since = str((pd.Timestamp(history.weeks[at - 1]) + WEEK).date()) if at else ""
+        state, done = _operate(history, at, _after(history, at, opened, decision, terms), actions, since, terms)
+        yield decision.model_copy(update={"champion": state.champion, "pinned": state.pinned, "operator": done})
+
+
+def _stand(decision: Decision, recorded: Recorded | None) -> Decision:
+    """The ledger's decision where it has one, with the disagreement named."""
+    if recorded is None or (decision.verdict, decision.champion) == (recorded.verdict, recorded.champion):
+        return decision
+    now, then = (f"{d.verdict}, champion {d.champion or 'none'}" for d in (decision, recorded))
+    told = f"the present data say {now}; the ledger says {then}, and stands"
+    update = {"verdict": recorded.verdict, "champion": recorded.champion, "disagreement": told}
+    return decision.model_copy(update=update)
+
+
+def _operate(
+    history: History, at: int, state: _State, actions: Sequence[Action], since: str, terms: Terms
+) -> tuple[_State, list[str]]:
+    """Apply what operators did in week number `at`, or in weeks before it that were never scored."""
+    done = []
+    for action in actions:
+        if not since <= action.week <= history.weeks[at]:
+            continue
+        if action.kind in ("pin", "unpin"):
+            state = state._replace(pinned=action.kind == "pin")
+        else:
+            former = state.watch.former if state.watch else None
+            champion = action.recipe if action.kind == "promote" else former
+            if champion != state.champion:
+                state = _installed(history, at, champion, state, terms, watched=action.kind == "promote")
+        done.append(f"{action.kind} {action.recipe or ''} by {action.actor}: {action.reason}".replace("  ", " "))
+    return state, done
 
 
 def _decide(history: History, at: int, state: _State, terms: Terms) -> tuple[Decision, _State]:
@@ -105,9 +99,11 @@ def _decide(history: History, at: int, state: _State, terms: Terms) -> tuple[Dec
         state = state._replace(opened=at, challengers=challengers, out=())
     opened = at if state.opened is None else state.opened
     rows = history.bars(opened, at)
-    campaign = None if state.opened is None else _campaign(history, at, state, terms)
-    judgements = {} if campaign is None else _judge(history, at, state, campaign, terms)
+    campaign = None if state.opened is None else campaign_at(history, at, opened, state.challengers, state.out, terms)
+    judgements = {} if campaign is None else judge(history, at, state.champion, campaign, terms)
     verdict, reason, champion = _verdict(state.champion, judgements, campaign, harm)
+    if state.pinned and champion != state.champion:
+        reason, champion = f"pinned, so {state.champion or 'no champion'} stays; else: {reason}", state.champion
     seen = set().union(*history.removed[opened : at + 1])
     if seen:
         reason += f"; left out, no recipe of this symbol any more: {', '.join(sorted(seen))}"
@@ -120,71 +116,18 @@ def _decide(history: History, at: int, state: _State, terms: Terms) -> tuple[Dec
         campaign=campaign,
         judgements=judgements,
         harm=harm,
+        pinned=state.pinned,
+        operator=[],
+        disagreement=None,
         evidence_weeks=history.weeks[opened : at + 1],
         missing_weeks=history.missing(opened, at),
         evidence_hash=history.digest(rows),
     )
-    return decision, _after(history, at, state, decision, terms)
+    return decision, state
 
 
 def _challengers(history: History, at: int, champion: str | None) -> tuple[str, ...]:
     return tuple(r for r in history.competing(history.bars(at, at)) if r != champion)
-
-
-def _campaign(history: History, at: int, state: _State, terms: Terms) -> Campaign:
-    weeks, opened = terms.rule.campaign_weeks, history.weeks[state.opened or 0]
-    return Campaign(
-        opened=opened,
-        week=1 + (pd.Timestamp(history.weeks[at]) - pd.Timestamp(opened)) // WEEK,
-        weeks=weeks,
-        challengers=[*state.challengers],
-        out=[*state.out],
-        planned_days=_planned(opened, weeks, terms),
-    )
-
-
-def _planned(first: str, weeks: int, terms: Terms) -> int:
-    """Days with bars that the calendar plans in `weeks` weeks of records from week `first` on."""
-    start = pd.Timestamp(first, tz="UTC") - WEEK
-    return terms.planned_days(start, start + weeks * WEEK)
-
-
-def _fractions(
-    history: History, first: int, at: int, planned: int, enough: Callable[[int, int], bool]
-) -> tuple[float, ...]:
-    """Share of the planned days at each look so far: the weeks with enough bars and days, and more than the last."""
-    looks: list[float] = []
-    for last in range(first, at + 1):
-        days = history.day[history.bars(first, last)]
-        blocks = len(set(days))
-        fraction = min(blocks / planned, 1.0)
-        if enough(len(days), blocks) and fraction > (looks[-1] if looks else 0.0):
-            looks.append(fraction)
-    return tuple(looks)
-
-
-def _judge(history: History, at: int, state: _State, campaign: Campaign, terms: Terms) -> dict[str, Judgement]:
-    first = state.opened or 0
-    rows = history.bars(first, at)
-    fractions = _fractions(history, first, at, campaign.planned_days, terms.rule.enough)
-    look = Look(fractions, len(state.challengers), campaign.week >= campaign.weeks, terms.periods)
-    found = {}
-    for recipe in state.challengers:
-        if recipe in state.out:
-            continue
-        judgement = terms.rule.judge(history.pair(recipe, state.champion, rows), look)
-        judgement = judgement.model_copy(update={"undecided": history.undecided(recipe, rows)})
-        if judgement.verdict == "PROMOTE" and isinstance(terms.rule, EvidenceRule):
-            held = guardrails(
-                terms.rule, recipe, state.champion, history.net[rows], history.turnover[rows], history.trials(at)
-            )
-            update: dict[str, Any] = {"guardrails": held.numbers}
-            if held.failures:
-                reason = f"held back, {'; '.join(held.failures)}; {judgement.reason}"
-                update |= {"verdict": "EXPIRED" if look.last else "CONTINUE", "reason": reason}
-            judgement = judgement.model_copy(update=update)
-        found[recipe] = judgement
-    return found
 
 
 def _harm(history: History, at: int, state: _State, terms: Terms) -> Harm | None:
@@ -192,11 +135,11 @@ def _harm(history: History, at: int, state: _State, terms: Terms) -> Harm | None
         return None
     policy = terms.rollback
     since = state.watch.since
-    planned = _planned(history.weeks[since], policy.weeks, terms)
+    days = planned(history.weeks[since], policy.weeks, terms)
     tested = (pd.Timestamp(history.weeks[at]) - pd.Timestamp(history.weeks[since])) // WEEK < policy.weeks
-    fractions = _fractions(history, since, at, planned, lambda _, days: days >= policy.min_blocks) if tested else ()
+    looks = fractions(history, since, at, days, lambda _, blocks: blocks >= policy.min_blocks) if tested else ()
     pair = history.pair(state.watch.former, state.champion, history.bars(max(since, at - policy.weeks + 1), at))
-    return watch(policy, pair, fractions, state.watch.limit, state.watch.former)
+    return watch(policy, pair, looks, state.watch.limit, state.watch.former)
 
 
 def _verdict(
@@ -222,15 +165,8 @@ def _verdict(
 
 def _after(history: History, at: int, state: _State, decision: Decision, terms: Terms) -> _State:
     """The state that the next week starts from. A change of the champion, or its last week, closes the campaign."""
-    if decision.verdict == "ROLLBACK":
-        return _State(decision.champion)
     if decision.champion != state.champion:
-        record = history.trials(at)[decision.champion or ""]
-        planned = _planned(decision.week, terms.rollback.weeks, terms)
-        rows = history.bars(0, at)
-        daily = pd.Series(record).groupby(history.day[rows][-len(record) :]).sum().to_numpy()
-        limit = drawdown_limit(daily, planned, terms.rollback.drawdown_quantile)
-        return _State(decision.champion, _Watch(state.champion, at + 1, limit))
+        return _installed(history, at, decision.champion, state, terms, watched=decision.verdict == "PROMOTE")
     campaign = decision.campaign
     if campaign is None:
         return state
@@ -238,3 +174,14 @@ def _after(history: History, at: int, state: _State, decision: Decision, terms: 
     if campaign.week >= campaign.weeks or set(state.challengers) == set(out):
         return state._replace(opened=None, challengers=(), out=())
     return state._replace(out=out)
+
+
+def _installed(history: History, at: int, champion: str | None, state: _State, terms: Terms, watched: bool) -> _State:
+    """Another champion after week number `at`, and no campaign. A new one is watched, a restored one is not."""
+    if not watched or champion is None:
+        return _State(champion, pinned=state.pinned)
+    record = history.trials(at).get(champion, np.empty(0))
+    daily = pd.Series(record).groupby(history.day[history.bars(0, at)][-len(record) :] if len(record) else []).sum()
+    days = planned(history.weeks[at], terms.rollback.weeks, terms)
+    limit = drawdown_limit(daily.to_numpy(), days, terms.rollback.drawdown_quantile)
+    return _State(champion, _Watch(state.champion, at + 1, limit), pinned=state.pinned)

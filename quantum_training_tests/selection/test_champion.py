@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from quantum_training.selection.champion import Terms, decide_weeks
+from quantum_training.selection.champion import decide_weeks
+from quantum_training.selection.decision import Action, Recorded, Terms
 from quantum_training.selection.harm import RollbackPolicy
 from quantum_training.selection.rule import EvidenceRule, ImprovementRule
 
@@ -251,3 +252,90 @@ def test_a_decision_is_plain_json_whatever_was_scored(record, value):
         text = json.dumps(decision.model_dump(), allow_nan=False)
         assert type(decision).model_validate(json.loads(text)) == decision
     assert decide(scores)[-1].champion != "a"
+
+
+def recorded(decisions):
+    return {d.week: Recorded(d.verdict, d.champion, d.evidence_hash) for d in decisions}
+
+
+def test_what_the_ledger_says_stands_and_the_disagreement_is_told(history):
+    scores, revised = history(10, a=0.4, b=0.0), history(10, seed=4, a=0.0, b=0.0)
+    before = decide(scores)
+    assert before[-1].champion == "a"
+    ledger = recorded(before)
+    assert list(decide_weeks(scores, "ab", terms(), ledger)) == before, "nothing disagrees with itself"
+    after = list(decide_weeks(revised, "ab", terms(), ledger))
+    assert [d.champion for d in after] == [d.champion for d in before]
+    assert [d.verdict for d in after] == [d.verdict for d in before]
+    told = next(d for d in after if d.disagreement)
+    assert "the present data say CONTINUE, champion none; the ledger says PROMOTE, champion a, and stands" in [
+        d.disagreement for d in after
+    ]
+    assert told.week in ledger
+
+
+def test_the_ledger_may_end_before_the_scores_do(history):
+    scores = history(14, a=0.4, b=0.0)
+    whole = decide(scores)
+    for cut in (0, 3, 6, 13):
+        assert list(decide_weeks(scores, "ab", terms(), recorded(whole[:cut]))) == whole
+
+
+def act(week, kind, recipe=None):
+    return Action(week, kind, recipe, "ann", "because")
+
+
+def by_hand(scores, *actions, **options):
+    return list(decide_weeks(scores, "ab", terms(**options), {}, actions))
+
+
+def test_an_operator_promotes_and_demotes_after_the_weeks_own_decision(history):
+    scores = history(10, a=0.0, b=0.0)
+    weeks = list(scores)
+    decisions = by_hand(scores, act(weeks[3], "promote", "b"), act(weeks[6], "demote"))
+    assert [d.champion for d in decisions] == [None] * 3 + ["b"] * 3 + [None] * 4
+    assert decisions[3].verdict == "CONTINUE", "the verdict is the evidence's, not the operator's"
+    assert decisions[3].operator == ["promote b by ann: because"]
+    assert decisions[4].campaign.week == 1
+    assert decisions[4].campaign.challengers == ["a"]
+    assert decisions[4].harm.against == "staying flat"
+    assert decisions[6].operator == ["demote by ann: because"]
+    assert decisions[7].harm is None
+
+
+def test_a_demotion_brings_back_the_former_champion(history):
+    scores = history(10, a=0.4, b=0.0)
+    weeks = list(scores)
+    promoted = next(d.week for d in decide(scores) if d.champion == "a")
+    later = weeks[weeks.index(promoted) + 1]
+    decisions = by_hand(scores, act(later, "promote", "b"), act(weeks[-1], "demote"))
+    assert [d.champion for d in decisions if d.week in (promoted, later, weeks[-1])] == ["a", "b", "a"]
+
+
+def test_a_pinned_champion_stays_whatever_the_evidence_and_the_verdict_is_told(history):
+    scores = history(12, a=0.4, b=0.0)
+    weeks = list(scores)
+    free = next(i for i, d in enumerate(decide(scores)) if d.champion)
+    decisions = by_hand(scores, act(weeks[0], "pin"), act(weeks[9], "unpin"))
+    assert [d.pinned for d in decisions] == [True] * 9 + [False] * 3
+    assert {d.champion for d in decisions[:10]} == {None}
+    assert decisions[free].verdict == "PROMOTE"
+    assert decisions[free].reason.startswith("pinned, so no champion stays; else: a against staying flat")
+    assert decisions[-1].champion == "a"
+
+
+def test_an_action_in_a_week_that_was_never_scored_takes_effect_in_the_next(history):
+    scores = history(6, a=0.0, b=0.0)
+    del scores["2024-01-22"]
+    decisions = by_hand(scores, act("2024-01-22", "promote", "b"))
+    assert [d.champion for d in decisions] == [None, None, "b", "b", "b"]
+
+
+@pytest.mark.parametrize("cut", range(1, 12))
+def test_decisions_by_hand_are_as_stable_as_the_others(history, cut):
+    scores = history(12, a=0.4, b=0.1)
+    weeks = list(scores)
+    actions = (act(weeks[2], "promote", "b"), act(weeks[5], "pin"), act(weeks[8], "unpin"), act(weeks[9], "demote"))
+    whole = by_hand(scores, *actions)
+    known = tuple(a for a in actions if a.week <= weeks[cut - 1])
+    assert by_hand({w: scores[w] for w in weeks[:cut]}, *known) == whole[:cut]
