@@ -9,18 +9,20 @@ from typing import Any
 import dagster as dg
 
 from quantum_training.assets import backtest, candles, champion, features, models, scores
-from quantum_training.automation import schedules
+from quantum_training.automation import operators, schedules
 from quantum_training.automation.benchmark import benchmark_job
 from quantum_training.automation.jobs import asset_jobs, launcher_job
 from quantum_training.checks import candle_quality, feature_causality, leak_free
 from quantum_training.partitions import build_partitions
+from quantum_training.resources.events.bus import EventBus
+from quantum_training.resources.ledger import Ledger
 from quantum_training.resources.registry import ModelRegistry
 from quantum_training.resources.store import Store
 from quantum_training.settings import Settings, load_settings
 
 
 def build_defs(settings: Settings, resources: Mapping[str, Any] | None = None) -> dg.Definitions:
-    """The definitions for these settings; `resources` replaces `store` or `registry`."""
+    """The definitions for these settings; `resources` replaces `store`, `registry`, `ledger` or `events`."""
     partitions = build_partitions(
         list(settings.symbols), settings.start.isoformat(), settings.end.isoformat() if settings.end else None
     )
@@ -42,12 +44,15 @@ def build_defs(settings: Settings, resources: Mapping[str, Any] | None = None) -
             *asset_jobs(settings),
             launcher_job(settings, lambda: definitions),
             benchmark_job(settings, lambda: definitions),
+            *operators.build(settings, lambda: definitions),
         ],
         schedules=schedules.build(settings),
         loggers={"console": dg.colored_console_logger},
         resources={
             "store": Store(root=settings.store_root),
             "registry": ModelRegistry(tracking_uri=settings.mlflow_tracking_uri, ui_url=settings.mlflow_ui_url),
+            "ledger": Ledger(url=settings.database_url),
+            "events": EventBus(database_url=settings.database_url, url=settings.event_bus_url),
             **(resources or {}),
         },
     )

@@ -7,6 +7,7 @@ The file is the one that QUANTUM_TRAINING_CONFIG names, else default.yaml of thi
 from __future__ import annotations
 
 import os
+import re
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -93,6 +94,17 @@ class Settings(BaseSettings):
         "30 0 * * *", description="When candles and features are brought up to date, UTC."
     )
     store_root: str = Field("", description="Root of the Parquet store, any fsspec URL; default: DAGSTER_HOME/store.")
+    database_url: str = Field(
+        "",
+        pattern=r"^$|^sqlite:///.|^postgresql\+psycopg2://",
+        description="Ledger and events: sqlite:///FILE or postgresql+psycopg2://...; default: SQLite in DAGSTER_HOME. "
+        "The Dagster UI shows it: leave the password to PGPASSWORD or ~/.pgpass.",
+    )
+    event_bus_url: str = Field(
+        "",
+        pattern=r"^$|^(rediss?|unix)://",
+        description="Redis that carries events out and in, redis://...; default: the tables outbox and inbox alone.",
+    )
     mlflow_tracking_uri: str = Field("", description="MLflow; default: SQLite under DAGSTER_HOME/mlflow.")
     mlflow_ui_url: str = Field(
         "http://127.0.0.1:5000", pattern=r"^https?://\S+$", description="Where links to MLflow runs point."
@@ -162,7 +174,9 @@ def under_dagster_home(part: str) -> str:
     """Path of `part` under DAGSTER_HOME. SettingsError where that is unset."""
     home = os.environ.get("DAGSTER_HOME")
     if not home:
-        raise SettingsError("DAGSTER_HOME is not set; export it, or set store_root and mlflow_tracking_uri")
+        raise SettingsError(
+            "DAGSTER_HOME is not set; export it, or set store_root, mlflow_tracking_uri and database_url"
+        )
     return str(Path(home).absolute() / part)
 
 
@@ -185,5 +199,10 @@ def load_settings() -> Settings:
         raise SettingsError(f"{path}: the settings are wrong\n" + "\n".join(lines)) from None
 
 
+def without_password(url: str) -> str:
+    """A URL, or a text that holds one, as it may be shown."""
+    return re.sub(r"(password=)[^&\s'\"]+", r"\1***", re.sub(r"(://[^:/?#\s]*):[^\s'\"]*@", r"\1:***@", url))
+
+
 def _place(error: Any) -> str:
-    return f"{'.'.join(map(str, error['loc']))} = {error['input']!r}: " if error["loc"] else ""
+    return without_password(f"{'.'.join(map(str, error['loc']))} = {error['input']!r}: ") if error["loc"] else ""

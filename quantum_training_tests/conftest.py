@@ -20,6 +20,7 @@ from quantum_training.definitions import build_defs
 from quantum_training.features.windows import Window, build_window
 from quantum_training.market.schema import as_candles
 from quantum_training.partitions import RANGE_TAGS
+from quantum_training.resources.ledger import Ledger
 from quantum_training.resources.registry import ModelRegistry
 from quantum_training.resources.store import Store
 from quantum_training.settings import Settings, load_settings
@@ -47,6 +48,7 @@ class Project:
     definitions: dg.Definitions
     store: Store
     registry: ModelRegistry
+    ledger: Ledger
     instance: dg.DagsterInstance
 
     def run(self, job: str, first: str, last: str | None = None, **options: Any) -> dg.ExecuteInProcessResult:
@@ -87,12 +89,13 @@ def project(
             shutil.copy(empty_mlflow, home)
             store = Store(root=str(home / "store"))
             registry = ModelRegistry(tracking_uri=f"sqlite:///{home}/mlflow.db")
-            (home / "settings.yaml").write_text(yaml.safe_dump(settings))
+            database = {"database_url": f"sqlite:///{home}/quantum_training.db"}
+            (home / "settings.yaml").write_text(yaml.safe_dump({**database, **settings}))
             monkeypatch.setenv("QUANTUM_TRAINING_CONFIG", str(home / "settings.yaml"))
             loaded = load_settings()
             definitions = build_defs(loaded, {"store": store, "registry": registry})
             instance = stack.enter_context(dg.DagsterInstance.local_temp(str(home)))
-            return Project(home, loaded, definitions, store, registry, instance)
+            return Project(home, loaded, definitions, store, registry, Ledger(url=loaded.database_url), instance)
 
         yield build
 

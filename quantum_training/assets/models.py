@@ -6,6 +6,7 @@ import dagster as dg
 import pandas as pd
 
 from quantum_training.assets.loop import OWNERS, SINGLE_RUN, each_partition, lookback_month, markdown, read_months
+from quantum_training.assets.training_events import TrainingJob
 from quantum_training.features.indicators import FEATURES
 from quantum_training.features.labels import make_labels
 from quantum_training.features.windows import InsufficientData, Window, build_window
@@ -13,6 +14,7 @@ from quantum_training.market.timeframe import known_at
 from quantum_training.models.contract import algorithm
 from quantum_training.models.provenance import code_hash, identity
 from quantum_training.partitions import WEEK, Key, Partitions, overlap, run_keys
+from quantum_training.resources.events.bus import EventBus
 from quantum_training.resources.registry import ModelRegistry
 from quantum_training.resources.store import Store
 from quantum_training.settings import Recipe, Settings
@@ -60,7 +62,11 @@ def build(name: str, settings: Settings, partitions: Partitions) -> dg.AssetsDef
         "The artefact lives in MLflow.",
     )
     def model(
-        context: dg.AssetExecutionContext, config: TrainingConfig, store: Store, registry: ModelRegistry
+        context: dg.AssetExecutionContext,
+        config: TrainingConfig,
+        store: Store,
+        registry: ModelRegistry,
+        events: EventBus,
     ) -> dg.MaterializeResult:
         def produce(key: Key) -> dict[str, Any]:
             record = store.read_record(asset_name(name), key.symbol, key.period) or {"versions": []}
@@ -79,7 +85,7 @@ def build(name: str, settings: Settings, partitions: Partitions) -> dg.AssetsDef
                 outcome = {"outcome": "insufficient", "have": short.have, "need": short.need}
                 store.write_record(asset_name(name), key.symbol, key.period, {**record, **outcome})
                 return {**outcome, "as_of": dg.MetadataValue.timestamp(as_of.to_pydatetime())}
-            version, metadata = train(context, registry, settings, key, name, window, config, as_of)
+            version, metadata = train(context, registry, events, settings, key, name, window, config, as_of)
             others = [v for v in record["versions"] if v["model_id"] != version["model_id"]]
             versions = sorted([*others, version], key=lambda v: v["as_of"])
             written = store.write_record(
@@ -119,6 +125,7 @@ def training_window(store: Store, settings: Settings, name: str, recipe: Recipe,
 def train(
     context: dg.AssetExecutionContext,
     registry: ModelRegistry,
+    events: EventBus,
     settings: Settings,
     key: Key,
     name: str,
@@ -140,13 +147,11 @@ def train(
         "code": code,
     }
     model_id = identity(name=name, **made_of)
+    job = TrainingJob(events, key.symbol, name, f"{context.run.run_id}/{key}/{name}")
     found = registry.find(key.symbol, model_id)
     if found:
         model, seconds = registry.load(key.symbol, model_id), None
     else:
-        started = pd.Timestamp.now("UTC")
-        model = algorithm(recipe.algorithm).fit(window, recipe.params, recipe.sizing, recipe.seed, context.log.info)
-        seconds = (pd.Timestamp.now("UTC") - started).total_seconds()
         tags = {
             "model_id": model_id,
             "recipe": name,
@@ -170,16 +175,21 @@ def train(
             **recipe.params,
         }
         example = pd.DataFrame(window.full_x, window.full_times, list(window.columns))
-        found, _ = registry.register(
-            key.symbol,
-            model,
-            recipe.algorithm,
-            example,
-            tags=tags,
-            params=params,
-            metrics={**model.report, "fit_seconds": seconds},
-            started=started,
-        )
+        with job.announced(config.trigger, config.reason):
+            started = pd.Timestamp.now("UTC")
+            model = algorithm(recipe.algorithm).fit(window, recipe.params, recipe.sizing, recipe.seed, context.log.info)
+            seconds = (pd.Timestamp.now("UTC") - started).total_seconds()
+            found, _ = registry.register(
+                key.symbol,
+                model,
+                recipe.algorithm,
+                example,
+                tags=tags,
+                params=params,
+                metrics={**model.report, "fit_seconds": seconds},
+                started=started,
+            )
+    job.succeeded(model_id, model.report, seconds)
     entry = {"as_of": as_of.isoformat(), "model_id": model_id, "data_hash": window.content_hash, "code_hash": code}
     importance = pd.Series(model.importance, dtype="float64").sort_values(ascending=False).head(10)
     metadata = {

@@ -1,6 +1,6 @@
 """Jobs: `market_data`, `weekly_cycle`, and `clm_cycle`, the one line for CI that runs both for symbols and weeks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import dagster as dg
@@ -139,12 +139,23 @@ def first_month(settings: Settings, symbol: str, week: str) -> str:
 
 
 def run_job(
-    context: dg.OpExecutionContext, job: dg.JobDefinition, symbol: str, periods: tuple[str, str], config: dict[str, Any]
+    context: dg.OpExecutionContext,
+    job: dg.JobDefinition,
+    symbol: str,
+    periods: tuple[str, str],
+    config: dict[str, Any],
+    assets: Sequence[str] = (),
 ) -> None:
-    """One recorded run of a partitioned job for a symbol, from the first to the last period, in this process."""
+    """One recorded run of a partitioned job for a symbol, from the first to the last period, in this process.
+
+    assets: those of the job to run; none named means all.
+    """
     tags = dict(zip(RANGE_TAGS, (f"{symbol}|{period}" for period in periods), strict=True))
     tags |= {"clm/launched_by": context.run_id, "symbol": symbol}
-    result = job.execute_in_process(instance=context.instance, tags=tags, run_config=config, raise_on_error=False)
+    selection = [dg.AssetKey(asset) for asset in assets] or None
+    result = job.execute_in_process(
+        instance=context.instance, tags=tags, run_config=config, raise_on_error=False, asset_selection=selection
+    )
     if not result.success:
         errors = [
             e.step_failure_data.error for e in result.all_events if e.is_step_failure and e.step_failure_data.error

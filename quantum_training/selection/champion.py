@@ -70,7 +70,8 @@ def _stand(decision: Decision, recorded: Recorded | None) -> Decision:
         return decision
     now, then = (f"{d.verdict}, champion {d.champion or 'none'}" for d in (decision, recorded))
     told = f"the present data say {now}; the ledger says {then}, and stands"
-    update = {"verdict": recorded.verdict, "champion": recorded.champion, "disagreement": told}
+    champion = recorded.champion
+    update = {"verdict": recorded.verdict, "champion": champion, "decided": champion, "disagreement": told}
     return decision.model_copy(update=update)
 
 
@@ -113,6 +114,7 @@ def _decide(history: History, at: int, state: _State, terms: Terms) -> tuple[Dec
         reason=reason,
         champion=champion,
         former=state.champion,
+        decided=champion,
         campaign=campaign,
         judgements=judgements,
         harm=harm,

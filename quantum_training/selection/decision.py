@@ -17,7 +17,6 @@ class Recorded(NamedTuple):
 
     verdict: str
     champion: str | None
-    evidence_hash: str
 
 
 class Action(NamedTuple):
@@ -61,7 +60,8 @@ class Campaign(BaseModel):
 class Decision(BaseModel):
     """Who trades from `week` on and why. `champion` is a recipe, or None while none has earned it.
 
-    former: the incumbent of this week's judgement. operator: what was done by hand in the week, after the verdict.
+    former: the incumbent of this week's judgement. decided: the champion by the week's own decision. operator: what was
+    done by hand in the week, after the verdict.
     disagreement: what the present data would have decided where the ledger, which stands, says otherwise.
     evidence_weeks: the campaign's weeks so far; missing_weeks: those of them that were never scored. evidence_hash: of
     all numbers that the decision read.
@@ -74,6 +74,7 @@ class Decision(BaseModel):
     reason: str
     champion: str | None
     former: str | None
+    decided: str | None
     campaign: Campaign | None
     judgements: dict[str, Judgement]
     harm: Harm | None

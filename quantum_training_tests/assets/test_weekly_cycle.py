@@ -26,17 +26,23 @@ def test_range_in_one_run_and_one_run_per_week_give_the_same_bytes(project, smal
     assert [r for r in reports if r in ours] == reports[-1:], "a run reports its last week only"
     assert ours == {f: data for f, data in theirs.items() if f not in reports[:-1]}
     assert set(records(range_, "champion")) == set(WEEKS)
+    rows = range_.ledger.rows("AAA")
+    assert [row.payload["week"] for row in rows] == WEEKS
+    assert {row.kind for row in rows} == {"look", "promotion"}, "nothing was ever decided"
+    assert range_.ledger.head("AAA") == single.ledger.head("AAA")
 
 
 def test_running_again_changes_no_byte_no_version_and_no_alias(project, small):
     world = project(small).market_data()
     world.run("weekly_cycle", f"AAA|{FIRST}", f"AAA|{LAST}")
-    stored, aliases = world.stored(), world.registry.aliases("AAA")
+    stored, aliases, head = world.stored(), world.registry.aliases("AAA"), world.ledger.head("AAA")
     versions = [v.version for v in world.registry._client().search_model_versions("name = 'AAA'")]
     world.market_data()
     assert world.run("weekly_cycle", f"AAA|{FIRST}", f"AAA|{LAST}").success
     assert world.stored() == stored
     assert world.registry.aliases("AAA") == aliases
+    assert world.ledger.head("AAA") == head
+    world.ledger.verify("AAA", head)
     assert [v.version for v in world.registry._client().search_model_versions("name = 'AAA'")] == versions
     assert len(versions) == 2 * len(WEEKS)
 

@@ -255,7 +255,7 @@ def test_a_decision_is_plain_json_whatever_was_scored(record, value):
 
 
 def recorded(decisions):
-    return {d.week: Recorded(d.verdict, d.champion, d.evidence_hash) for d in decisions}
+    return {d.week: Recorded(d.verdict, d.champion) for d in decisions}
 
 
 def test_what_the_ledger_says_stands_and_the_disagreement_is_told(history):

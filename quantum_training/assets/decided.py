@@ -1,0 +1,138 @@
+"""What the champion asset decides with and leaves behind: score records and ledger in, week records and rows out."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+from tenacity import retry, retry_if_exception_type, stop_after_attempt
+
+from quantum_training.assets.models import versions_of
+from quantum_training.assets.scores import read_weeks
+from quantum_training.market.calendars import expected_open_times, periods_per_year
+from quantum_training.resources.events.payloads import Event, Promoted, Regressed, event
+from quantum_training.resources.ledger import Ledger, LedgerConflict
+from quantum_training.resources.store import Store
+from quantum_training.selection.champion import decide_weeks
+from quantum_training.selection.decision import Action, Recorded, Terms
+from quantum_training.selection.ledger import GENESIS, Entry, Row
+from quantum_training.settings import Settings
+from quantum_training.trading.scoring import Version, assign_versions
+
+KINDS = {"PROMOTE": "promotion", "ROLLBACK": "rollback"}
+LOOK = "look"
+BY_RULE = {*KINDS.values(), LOOK}
+BY_HAND = {"promote", "demote", "pin", "unpin"}
+
+
+@retry(retry=retry_if_exception_type(LedgerConflict), stop=stop_after_attempt(5), reraise=True)
+def decide(store: Store, ledger: Ledger, settings: Settings, symbol: str, last: str) -> dict[str, dict[str, Any]]:
+    """The record of every scored week up to `last`; weeks after the ledger's newest are written to it, with events.
+
+    A week before the ledger's newest that it does not know was scored too late to decide anything: it gets no row.
+    Where another run decided meanwhile, all is decided again on what it left.
+    """
+    rows = ledger.rows(symbol)
+    records = decided_records(store, settings, symbol, last, rows)
+    known = max(_recorded(rows), default="")
+    fresh = [record for week, record in records.items() if week > known]
+    entries = [_entry(symbol, settings.promotion.rule, record) for record in fresh]
+    events = [told for record in fresh if (told := _event(symbol, record)) is not None]
+    ledger.append(entries, events, expected_head=rows[-1].hash if rows else GENESIS)
+    return records
+
+
+def decided_records(
+    store: Store, settings: Settings, symbol: str, last: str, rows: list[Row]
+) -> dict[str, dict[str, Any]]:
+    """The record of every scored week up to `last`: the decision and the versions that trade by it."""
+    options = settings.symbols[symbol]
+    versions = {recipe: versions_of(store, symbol, recipe, last) for recipe in options.recipes}
+    records: dict[str, dict[str, Any]] = {}
+    current: str | None = None
+    previous: str | None = None
+    scores, terms = read_weeks(store, symbol, last), terms_of(settings, symbol)
+    for decision in decide_weeks(scores, options.recipes, terms, _recorded(rows), _actions(rows)):
+        model_id = version_at(decision.week, decision.champion, versions)
+        if model_id != current:
+            current, previous = model_id, current or previous
+        records[decision.week] = {
+            **decision.model_dump(),
+            "model_id": current,
+            "previous_model_id": previous,
+            "decided_model_id": version_at(decision.week, decision.decided, versions),
+            "former_model_id": version_at(decision.week, decision.former, versions),
+        }
+    return records
+
+
+def terms_of(settings: Settings, symbol: str) -> Terms:
+    """The rule, the rollback policy and the calendar that a symbol is decided by."""
+    market = settings.symbols[symbol]
+
+    def planned_days(first: pd.Timestamp, until: pd.Timestamp) -> int:
+        return expected_open_times(market.calendar, market.timeframe, first, until).normalize().nunique()
+
+    periods = periods_per_year(market.calendar, market.timeframe)
+    return Terms(settings.promotion, settings.rollback, periods, planned_days)
+
+
+def version_at(week: str, recipe: str | None, versions: Mapping[str, list[Version]]) -> str | None:
+    """A recipe's newest version at the start of the week; None without one, or without a recipe."""
+    if recipe is None or not versions.get(recipe):
+        return None
+    chosen = int(assign_versions(pd.DatetimeIndex([pd.Timestamp(week, tz="UTC")]), versions[recipe])[0])
+    return versions[recipe][chosen].model_id if chosen >= 0 else None
+
+
+def _recorded(rows: list[Row]) -> dict[str, Recorded]:
+    """What the rows say of each week that was decided."""
+    told: list[dict[str, Any]] = [dict(r.payload) for r in rows if r.kind in BY_RULE]
+    return {t["week"]: Recorded(t["verdict"], t["champion"]) for t in told}
+
+
+def _actions(rows: list[Row]) -> list[Action]:
+    """What operators did, in the order they did it."""
+    done: list[tuple[Row, dict[str, Any]]] = [(r, dict(r.payload)) for r in rows if r.kind in BY_HAND]
+    return [Action(told["week"], row.kind, told.get("recipe"), row.actor, row.reason) for row, told in done]
+
+
+def _entry(symbol: str, rule: str, record: Mapping[str, Any]) -> Entry:
+    told = {
+        key: record[key] for key in ("week", "verdict", "former", "campaign", "judgements", "harm", "evidence_hash")
+    }
+    return Entry(
+        symbol=symbol,
+        key=f"week/{record['week']}",
+        kind=KINDS.get(record["verdict"], LOOK) if record["decided"] != record["former"] else LOOK,
+        effective=pd.Timestamp(record["week"], tz="UTC"),
+        actor=f"rule {rule}",
+        reason=record["reason"],
+        payload={**told, "champion": record["decided"], "model_id": record["decided_model_id"]},
+    )
+
+
+def _event(symbol: str, record: Mapping[str, Any]) -> Event | None:
+    """What readers of events are told of a week: a promotion, a rollback, or nothing."""
+    if record["decided"] == record["former"] or record["verdict"] not in KINDS:
+        return None
+    time = pd.Timestamp(record["week"], tz="UTC")
+    if record["verdict"] == "ROLLBACK":
+        regressed = Regressed(
+            model_type=record["former"],
+            failed_version=record["former_model_id"],
+            rolled_back_to=record["decided_model_id"],
+            regression_reason=record["reason"],
+            regressed_at=time,
+        )
+        return event(symbol, regressed, f"week/{record['week']}")
+    judged = record["judgements"][record["decided"]]
+    before = judged["incumbent_sharpe"]
+    promoted = Promoted(
+        model_type=record["decided"],
+        old_version=record["former_model_id"],
+        new_version=record["decided_model_id"],
+        promotion_reason=record["reason"],
+        improvement_pct=100 * (judged["sharpe"] / before - 1) if before > 0 else None,
+        promoted_at=time,
+    )
+    return event(symbol, promoted, f"week/{record['week']}")

@@ -1,0 +1,152 @@
+"""Jobs for people: `promote`, `demote`, `pin`, `unpin` and `retrain`. Each is recorded with its actor and reason."""
+
+from collections.abc import Callable
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+from pydantic import Field
+
+from quantum_training.assets.decided import BY_RULE
+from quantum_training.assets.models import asset_name, versions_of
+from quantum_training.automation.jobs import WEEKLY_CYCLE, run_job
+from quantum_training.resources.events.payloads import Promoted, event
+from quantum_training.resources.ledger import Ledger
+from quantum_training.resources.store import Store
+from quantum_training.selection.ledger import Entry
+from quantum_training.settings import Settings
+
+DESCRIPTIONS = {
+    "promote": "Make a recipe the champion of a symbol by hand. It is watched for harm as any new champion is.",
+    "demote": "Take the champion of a symbol back: the former one trades again, or none where there was none.",
+    "pin": "Keep the champion of a symbol whatever the evidence says. Verdicts are still reached and shown.",
+    "unpin": "Let the evidence decide again.",
+}
+
+
+class ActionConfig(dg.Config):
+    """Who does what to which symbol, and why."""
+
+    symbol: str
+    actor: str = Field(min_length=1)
+    """Who does it, as others know them."""
+    reason: str = Field(min_length=1)
+    """A sentence for those who read the ledger."""
+
+
+class PromoteConfig(ActionConfig):
+    """As ActionConfig, and whom to promote."""
+
+    recipe: str
+
+
+class RetrainConfig(ActionConfig):
+    """As ActionConfig, and what to train as of when."""
+
+    recipes: list[str] = Field(default_factory=list)
+    """None named means all recipes of the symbol."""
+    as_of: str = ""
+    """UTC time up to which data may be seen; default: now."""
+
+
+def build(settings: Settings, definitions: Callable[[], dg.Definitions]) -> list[dg.JobDefinition]:
+    """The five jobs; unpartitioned, one symbol a run."""
+    return [*(_action(kind, settings, definitions) for kind in DESCRIPTIONS), _retrain(settings, definitions)]
+
+
+def _action(kind: str, settings: Settings, definitions: Callable[[], dg.Definitions]) -> dg.JobDefinition:
+    config_type: Any = PromoteConfig if kind == "promote" else ActionConfig
+
+    def act(context: dg.OpExecutionContext, config: ActionConfig, store: Store, ledger: Ledger) -> None:
+        recipe = getattr(config, "recipe", None)
+        _known(settings, config.symbol, [recipe] if recipe else [])
+        weeks = [str(row.payload["week"]) for row in ledger.rows(config.symbol, BY_RULE)]
+        if not weeks:
+            raise dg.Failure(
+                f"{config.symbol}: no week was ever decided; run {WEEKLY_CYCLE} first", allow_retries=False
+            )
+        versions = versions_of(store, config.symbol, recipe) if recipe else []
+        if recipe and not versions:
+            raise dg.Failure(f"{config.symbol}: {recipe} has no version; run {WEEKLY_CYCLE} first", allow_retries=False)
+        now = pd.Timestamp.now("UTC")
+        record = store.read_record("champion", config.symbol, weeks[-1]) or {}
+        entry = Entry(
+            symbol=config.symbol,
+            key=f"{kind}/{context.run_id}",
+            kind=kind,
+            effective=now,
+            actor=config.actor,
+            reason=config.reason,
+            payload={"week": weeks[-1], "recipe": recipe, "before": record.get("champion")},
+        )
+        told = []
+        if recipe:
+            promoted = Promoted(
+                model_type=recipe,
+                old_version=record.get("model_id"),
+                new_version=versions[-1].model_id,
+                promotion_reason=f"by {config.actor}: {config.reason}",
+                improvement_pct=None,
+                promoted_at=now,
+            )
+            told.append(event(config.symbol, promoted, entry.key))
+        ledger.append([entry], told)
+        job = definitions().resolve_job_def(WEEKLY_CYCLE)
+        run_job(context, job, config.symbol, (weeks[-1], weeks[-1]), {}, assets=["champion"])
+        after = store.read_record("champion", config.symbol, weeks[-1]) or {}
+        found = {"champion": after.get("champion") or "none", "pinned": after.get("pinned")}
+        context.log.info(f"{config.symbol}: {found}")
+        context.add_output_metadata(found)
+
+    act.__annotations__["config"] = config_type
+    op = dg.op(name=f"{kind}_champion", description=DESCRIPTIONS[kind])(act)
+
+    @dg.job(name=kind, executor_def=dg.in_process_executor, description=DESCRIPTIONS[kind])
+    def job() -> None:
+        op()
+
+    return job
+
+
+def _retrain(settings: Settings, definitions: Callable[[], dg.Definitions]) -> dg.JobDefinition:
+    description = "Train recipes of a symbol inside the week: the same partition, a later as_of, trigger MANUAL."
+
+    @dg.op(name="retrain_recipes", description=description)
+    def retrain_recipes(context: dg.OpExecutionContext, config: RetrainConfig, ledger: Ledger) -> None:
+        _known(settings, config.symbol, config.recipes)
+        recipes = config.recipes or [*settings.symbols[config.symbol].recipes]
+        as_of = pd.Timestamp(config.as_of or pd.Timestamp.now("UTC").floor("s"))
+        as_of = as_of.tz_localize("UTC") if as_of.tz is None else as_of.tz_convert("UTC")
+        week = str((as_of - pd.Timedelta(days=as_of.weekday())).date())
+        training = {"as_of": as_of.isoformat(), "trigger": "MANUAL", "reason": f"{config.actor}: {config.reason}"}
+        entry = Entry(
+            symbol=config.symbol,
+            key=f"retrain/{context.run_id}",
+            kind="retrain",
+            effective=pd.Timestamp.now("UTC"),
+            actor=config.actor,
+            reason=config.reason,
+            payload={"recipes": recipes, "as_of": as_of.isoformat()},
+        )
+        ledger.append([entry])
+        assets = [asset_name(recipe) for recipe in recipes]
+        job = definitions().resolve_job_def(WEEKLY_CYCLE)
+        run_job(
+            context, job, config.symbol, (week, week), {"ops": {a: {"config": training} for a in assets}}, assets=assets
+        )
+
+    @dg.job(name="retrain", executor_def=dg.in_process_executor, description=description)
+    def retrain() -> None:
+        retrain_recipes()
+
+    return retrain
+
+
+def _known(settings: Settings, symbol: str, recipes: list[str]) -> None:
+    if symbol not in settings.symbols:
+        raise dg.Failure(f"unknown symbol {symbol}; symbols are {', '.join(settings.symbols)}", allow_retries=False)
+    allowed = settings.symbols[symbol].recipes
+    if unknown := sorted({*recipes} - {*allowed}):
+        raise dg.Failure(
+            f"{symbol}: unknown recipes {', '.join(unknown)}; its recipes are {', '.join(allowed)}", allow_retries=False
+        )

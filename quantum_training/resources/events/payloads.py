@@ -1,0 +1,151 @@
+"""The events that the project sends and takes: payloads, envelope, identity. How they travel is not said here."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, ClassVar, Literal
+from uuid import UUID, uuid5
+
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationInfo, field_validator
+
+from quantum_training.selection.ledger import Instant
+from quantum_training.settings import Name
+
+NAMESPACE = UUID("6f1c8d0e-52b3-5b8a-9d53-3c1a7be0f4d2")
+
+Word = Annotated[str, Field(min_length=1, max_length=200)]
+Severity = Literal["NONE", "MINOR", "MODERATE", "SEVERE", "CRITICAL"]
+Number = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class Payload(BaseModel):
+    """What an event of one type says. Unknown fields are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    type: ClassVar[str]
+
+
+class TrainingStarted(Payload):
+    """A fit begins."""
+
+    type = "model.training_started"
+    job_id: Word = Field(description="Dagster run, partition and recipe.")
+    model_type: Word = Field(description="The recipe.")
+    trigger: Word = Field(description="SCHEDULED, DRIFT_DETECTED, PERFORMANCE_DECAY or MANUAL.")
+    reason: str = Field(description="A sentence for people.")
+    started_at: Instant = Field(description="When the fit began.")
+
+
+class TrainingCompleted(Payload):
+    """A version is registered, or its training failed."""
+
+    type = "model.training_completed"
+    job_id: Word = Field(description="That of model.training_started.")
+    model_version: Word | None = Field(description="model_id of the version; None where the training failed.")
+    status: Literal["succeeded", "failed"] = Field(description="How it ended.")
+    metrics: dict[str, Number | None] = Field(description="The fit's own report; None where one is undefined.")
+    duration_seconds: Annotated[Number, Field(ge=0)] | None = Field(
+        description="Of the fit, or until it failed; None where the run that fitted was killed before it could say so."
+    )
+    completed_at: Instant = Field(description="When this was found to be over.")
+
+
+class Promoted(Payload):
+    """A version takes over."""
+
+    type = "model.promoted"
+    model_type: Word = Field(description="The recipe.")
+    old_version: Word | None = Field(description="model_id of the former champion; None where there was none.")
+    new_version: Word = Field(description="model_id of the champion.")
+    promotion_reason: str = Field(description="The evidence in a sentence.")
+    improvement_pct: Number | None = Field(description="Gain over the former in per cent; None where undefined.")
+    promoted_at: Instant = Field(description="When it takes effect.")
+
+
+class Regressed(Payload):
+    """A champion does harm and is taken back."""
+
+    type = "model.regressed"
+    model_type: Word = Field(description="The recipe.")
+    failed_version: Word = Field(description="model_id of the version that failed.")
+    rolled_back_to: Word | None = Field(description="model_id of the version that trades now; None where none does.")
+    regression_reason: str = Field(description="The harm in a sentence.")
+    regressed_at: Instant = Field(description="When it takes effect.")
+
+
+class DriftDetected(Payload):
+    """A drift report found something."""
+
+    type = "data.drift_detected"
+    drift_type: Word = Field(description="What drifted, as features, predictions or residuals.")
+    severity: Severity = Field(description="How far.")
+    affected_models: tuple[Word, ...] = Field(description="Recipes that read what drifted.")
+    psi_score: Annotated[Number, Field(ge=0)] | None = Field(description="The worst PSI; None where undefined.")
+    recommendation: str = Field(description="What to do.")
+    detected_at: Instant = Field(description="When the report was made.")
+
+
+class MetricsUpdated(Payload):
+    """Somebody outside measured how a model does."""
+
+    type = "performance.metrics_updated"
+    model_type: Word = Field(description="The recipe.")
+    metrics: dict[str, Number | None] = Field(description="Metrics by name; None where undefined.")
+    measured_at: Instant = Field(description="Up to when was measured.")
+
+
+class DriftSignal(Payload):
+    """Somebody outside saw the data drift."""
+
+    type = "data.drift_signal"
+    severity: Severity = Field(description="How far.")
+    reason: str = Field(description="What was seen.")
+    observed_at: Instant = Field(description="When it was seen.")
+
+
+class RetrainRequest(Payload):
+    """A person asks for new versions."""
+
+    type = "manual.retrain_request"
+    recipes: tuple[Word, ...] = Field((), description="Recipes to train; empty means all of the symbol.")
+    requested_by: Word = Field(description="Who asks.")
+    reason: str = Field(description="Why.")
+    requested_at: Instant = Field(description="When.")
+
+
+OUT = {p.type: p for p in (TrainingStarted, TrainingCompleted, Promoted, Regressed, DriftDetected)}
+IN = {p.type: p for p in (MetricsUpdated, DriftSignal, RetrainRequest)}
+PAYLOADS: dict[str, type[Payload]] = {**OUT, **IN}
+
+
+class Event(BaseModel):
+    """The envelope. The same `event_id` is the same event, however often it arrives."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    event_id: UUID
+    type: str
+    symbol: Name
+    schema_version: Literal[1] = 1
+    payload: SerializeAsAny[Payload]
+
+    @field_validator("type")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value not in PAYLOADS:
+            raise ValueError(f"unknown type {value!r}; allowed: {', '.join(PAYLOADS)}")
+        return value
+
+    @field_validator("payload", mode="before")
+    @classmethod
+    def _by_type(cls, value: Any, info: ValidationInfo) -> Payload:
+        return PAYLOADS[info.data["type"]].model_validate(value) if "type" in info.data else Payload()
+
+
+def event(symbol: str, payload: Payload, cause: str) -> Event:
+    """The event of this type that `cause` made for the symbol.
+
+    The cause is a key, as a run's id: the same type, symbol and cause give the same event id on every machine.
+    """
+    event_id = uuid5(NAMESPACE, json.dumps([payload.type, symbol, cause]))
+    return Event(event_id=event_id, type=payload.type, symbol=symbol, payload=payload)

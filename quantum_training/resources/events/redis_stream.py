@@ -1,0 +1,104 @@
+"""A queue that is a Redis stream. A consumer is a consumer group; redis-py (the extra `redis`) is loaded when used."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+from quantum_training.resources.events.payloads import Event
+from quantum_training.resources.events.queue import Delivery
+from quantum_training.settings import without_password
+
+T = TypeVar("T")
+MAX_LENGTH = 100_000
+TIMEOUT_SECONDS = 5
+RETRIES = 3
+READER = "reader"
+FIELD = b"event"
+
+
+class RedisError(RuntimeError):
+    """Redis did not do it. The message names it, without its password, and says what to do."""
+
+
+class RedisQueue:
+    """Events by stream; each entry holds an event's JSON in the field `event`.
+
+    An entry that a reader took and did not acknowledge, because it died, is given out again after `reclaim_seconds`.
+    Publishing twice gives two entries with the same event id. Our own stream keeps about its newest 100,000 entries.
+    """
+
+    def __init__(self, url: str, stream: str, reclaim_seconds: float = 60.0) -> None:
+        self.url, self.stream, self.reclaim_seconds = url, stream, reclaim_seconds
+
+    def publish(self, events: Iterable[Event]) -> None:
+        self.send(e.model_dump_json() for e in events)
+
+    def send(self, texts: Iterable[str]) -> None:
+        """Keep events that are JSON already."""
+        texts = list(texts)
+
+        def add(client: Any) -> None:
+            pipeline = client.pipeline(transaction=True)
+            for text in texts:
+                pipeline.xadd(self.stream, {FIELD: text}, maxlen=MAX_LENGTH, approximate=True)
+            pipeline.execute()
+
+        self._call(add)
+
+    def read(self, consumer: str, limit: int) -> list[Delivery]:
+        def take(client: Any) -> list[Delivery]:
+            self._join(client, consumer)
+            idle = int(self.reclaim_seconds * 1000)
+            _, entries, _ = client.xautoclaim(self.stream, consumer, READER, min_idle_time=idle, count=limit)
+            if len(entries) < limit:
+                fresh = client.xreadgroup(consumer, READER, {self.stream: ">"}, count=limit - len(entries))
+                entries = [*entries, *(entry for _, found in fresh for entry in found)]
+            return [Delivery(id_.decode(), _text(fields)) for id_, fields in entries]
+
+        return self._call(take)
+
+    def acknowledge(self, consumer: str, ids: Iterable[str]) -> None:
+        ids = list(ids)
+        if ids:
+            self._call(lambda client: client.xack(self.stream, consumer, *ids))
+
+    def _join(self, client: Any, consumer: str) -> None:
+        from redis.exceptions import ResponseError
+
+        try:
+            client.xgroup_create(self.stream, consumer, id="0", mkstream=True)
+        except ResponseError as error:
+            if "BUSYGROUP" not in str(error):
+                raise
+
+    def _call(self, function: Callable[[Any], T]) -> T:
+        try:
+            import redis
+            from redis.backoff import ExponentialWithJitterBackoff
+            from redis.retry import Retry
+        except ModuleNotFoundError as error:
+            raise RedisError("event_bus_url names Redis, which needs the extra: quantum_training[redis]") from error
+        try:
+            with redis.Redis.from_url(
+                self.url,
+                protocol=2,
+                socket_timeout=TIMEOUT_SECONDS,
+                socket_connect_timeout=TIMEOUT_SECONDS,
+                retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=1), RETRIES),
+            ) as client:
+                return function(client)
+        except redis.RedisError as error:
+            raise RedisError(
+                f"{without_password(self.url)}: {error}. Start Redis or mend event_bus_url; no event is lost, "
+                "it is sent or read again later"
+            ) from error
+
+
+def _text(fields: dict[bytes, bytes]) -> str:
+    """An entry's event, or all of it where it holds none, for the dead letters."""
+    if FIELD in fields:
+        return fields[FIELD].decode(errors="backslashreplace")
+    plain = {k.decode(errors="backslashreplace"): v.decode(errors="backslashreplace") for k, v in fields.items()}
+    return json.dumps(plain)

@@ -1,0 +1,131 @@
+"""A queue that is a table of the database, and the dead letters. It loads SQLAlchemy: import it inside functions."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+import sqlalchemy as sa
+
+from quantum_training.resources.database import acknowledged, cursors, dead_letters, insert_missing, transaction
+from quantum_training.resources.events.payloads import Event
+from quantum_training.resources.events.queue import Delivery
+
+RAW_LIMIT = 100_000
+LOCK_NOT_AVAILABLE = "55P03"
+
+
+class DeadLetter(NamedTuple):
+    """What arrived and could not be read, and why."""
+
+    reason: str
+    raw: str
+
+
+class TableQueue:
+    """Events by table `outbox` or `inbox`. An event id is kept once, so publishing again changes nothing.
+
+    A consumer acknowledges event by event. Its cursor follows, up to which it has them all, so that only what lies
+    beyond is ever searched.
+    """
+
+    def __init__(self, url: str, table: sa.Table) -> None:
+        self.url, self.table = url, table
+
+    def publish(self, events: Iterable[Event]) -> None:
+        events = list(events)
+        transaction(self.url, lambda connection: put(connection, self.table, events))
+
+    def read(self, consumer: str, limit: int) -> list[Delivery]:
+        def work(connection: sa.Connection) -> list[Delivery]:
+            rows = connection.execute(self._unread(connection, consumer).limit(limit))
+            return [Delivery(row.event_id, row.body) for row in rows]
+
+        return transaction(self.url, work)
+
+    def acknowledge(self, consumer: str, ids: Iterable[str]) -> None:
+        ids = list(ids)
+        transaction(self.url, lambda connection: self._done(connection, consumer, ids))
+
+    def set_aside(self, consumer: str, letters: Mapping[str, DeadLetter]) -> None:
+        """Keep what could not be read, by its id, as dead letters and go on without it."""
+
+        def work(connection: sa.Connection) -> None:
+            self._done(connection, consumer, letters)
+            bury(connection, letters.values())
+
+        if letters:
+            transaction(self.url, work)
+
+    def _done(self, connection: sa.Connection, consumer: str, ids: Iterable[str]) -> None:
+        rows = [{"queue": self.table.name, "consumer": consumer, "event_id": id_} for id_ in ids]
+        insert_missing(connection, acknowledged, rows)
+        if self._nobody_writes(connection):
+            self._move_cursor(connection, consumer)
+
+    def _nobody_writes(self, connection: sa.Connection) -> bool:
+        """Hold writers off until this transaction ends; False where one is at work.
+
+        On Postgres its rows may become visible after rows of a higher number, and a cursor must not step over them.
+        """
+        if connection.dialect.name == "postgresql":
+            try:
+                with connection.begin_nested():
+                    connection.exec_driver_sql(f"LOCK TABLE {self.table.name} IN SHARE MODE NOWAIT")
+            except sa.exc.OperationalError as error:
+                if getattr(error.orig, "pgcode", None) != LOCK_NOT_AVAILABLE:
+                    raise
+                return False
+        return True
+
+    def _move_cursor(self, connection: sa.Connection, consumer: str) -> None:
+        first = connection.execute(self._unread(connection, consumer).limit(1)).one_or_none()
+        last = connection.execute(sa.select(sa.func.max(self.table.c.number))).scalar_one() or 0
+        number = first.number - 1 if first else last
+        insert_missing(connection, cursors, [{"queue": self.table.name, "consumer": consumer, "number": 0}])
+        behind = cursors.c.number < number
+        connection.execute(cursors.update().where(*self._of(cursors, consumer), behind).values(number=number))
+        passed = sa.exists().where(self.table.c.event_id == acknowledged.c.event_id, self.table.c.number <= number)
+        connection.execute(acknowledged.delete().where(*self._of(acknowledged, consumer), passed))
+
+    def _unread(self, connection: sa.Connection, consumer: str) -> sa.Select:
+        query = sa.select(cursors.c.number).where(*self._of(cursors, consumer))
+        number = connection.execute(query).scalar_one_or_none()
+        done = sa.exists().where(*self._of(acknowledged, consumer), acknowledged.c.event_id == self.table.c.event_id)
+        return sa.select(self.table).where(self.table.c.number > (number or 0), ~done).order_by(self.table.c.number)
+
+    def _of(self, table: sa.Table, consumer: str) -> tuple[sa.ColumnElement[bool], ...]:
+        return table.c.queue == self.table.name, table.c.consumer == consumer
+
+
+def put(connection: sa.Connection, table: sa.Table, events: Iterable[Event]) -> None:
+    """Put events into a table in the caller's transaction; those already there stay as they are."""
+    rows = [
+        {"event_id": str(e.event_id), "type": e.type, "symbol": e.symbol, "body": e.model_dump_json()} for e in events
+    ]
+    insert_missing(connection, table, rows)
+
+
+def bury(connection: sa.Connection, letters: Iterable[DeadLetter]) -> None:
+    """Keep dead letters, each raw text once and cut to 100,000 characters."""
+    rows = [
+        {
+            "letter_id": hashlib.sha256(letter.raw.encode(errors="backslashreplace")).hexdigest(),
+            "reason": _storable(letter.reason),
+            "raw": _storable(letter.raw),
+        }
+        for letter in letters
+    ]
+    insert_missing(connection, dead_letters, rows)
+
+
+def buried(url: str) -> list[DeadLetter]:
+    """All dead letters, oldest first."""
+    query = sa.select(dead_letters.c.reason, dead_letters.c.raw).order_by(dead_letters.c.number)
+    return transaction(url, lambda connection: [DeadLetter(*row) for row in connection.execute(query)])
+
+
+def _storable(text: str) -> str:
+    """The text as any database takes it: no NUL (Postgres), no lone surrogate, of bounded length."""
+    return text[:RAW_LIMIT].replace("\x00", "\\x00").encode(errors="backslashreplace").decode()

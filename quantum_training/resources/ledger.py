@@ -1,0 +1,111 @@
+"""The ledger as a resource: chains of rows in the database. What a row is and how it follows is selection/ledger.py."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from quantum_training.resources.events.payloads import Event
+from quantum_training.selection.ledger import GENESIS, Entry, LedgerError, Row, canonical, chain, verify
+
+if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement, Connection
+
+
+class LedgerConflict(LedgerError):  # noqa: N818 - an expected outcome: decide again
+    """The chain has another head than the writer saw. Nothing was written."""
+
+
+class Ledger(dg.ConfigurableResource):
+    """What took effect, per symbol, append-only. `url` is settings.database_url."""
+
+    url: str = ""
+
+    def append(
+        self, entries: Iterable[Entry], events: Iterable[Event] = (), expected_head: str | None = None
+    ) -> list[Row]:
+        """Chain the entries and put the events into the outbox, in one transaction. Returns the row of each entry.
+
+        An entry whose key its chain already holds is not written again, even where it differs: the stored row stands
+        and is returned. With `expected_head`, a hash that `head` gave, the entries are of one symbol, and
+        LedgerConflict is raised where something new would be written after another head. DatabaseError where the
+        database is out of reach; run it again then, it is safe.
+        """
+        from quantum_training.resources import database
+        from quantum_training.resources.events.table import put
+
+        entries, events = list(entries), list(events)
+        if expected_head is not None and len({entry.symbol for entry in entries}) > 1:
+            raise ValueError("expected_head is the head of one chain, but the entries are of several symbols")
+
+        def work(connection: Connection) -> list[Row]:
+            rows, expected = [], expected_head
+            for entry in entries:
+                row = _find(connection, database.ledger.c.symbol == entry.symbol, database.ledger.c.key == entry.key)
+                if row is None:
+                    row = _write(connection, entry, expected)
+                    expected = None  # from here on the head is our own
+                rows.append(row)
+            put(connection, database.outbox, events)
+            return rows
+
+        return database.transaction(self.url, work)
+
+    def rows(self, symbol: str, kinds: Collection[str] | None = None) -> list[Row]:
+        """The rows of a symbol, oldest first; only those of some kinds where given."""
+        from quantum_training.resources import database
+
+        table = database.ledger
+        query = table.select().where(table.c.symbol == symbol).order_by(table.c.number)
+        if kinds is not None:
+            query = query.where(table.c.kind.in_(list(kinds)))
+        found = database.transaction(self.url, lambda connection: connection.execute(query).mappings().all())
+        return [_row(columns) for columns in found]
+
+    def head(self, symbol: str) -> str:
+        """Hash of the newest row of a symbol; 64 zeros where there is none."""
+        from quantum_training.resources import database
+
+        newest = database.transaction(
+            self.url, lambda connection: _find(connection, database.ledger.c.symbol == symbol)
+        )
+        return newest.hash if newest else GENESIS
+
+    def verify(self, symbol: str, head: str | None = None) -> None:
+        """Check the whole chain of a symbol, as selection.ledger.verify does. LedgerError names the first wrong row."""
+        verify(self.rows(symbol), head)
+
+
+def _write(connection: Connection, entry: Entry, expected_head: str | None) -> Row:
+    from quantum_training.resources.database import ledger
+
+    newest = _find(connection, ledger.c.symbol == entry.symbol)
+    head = newest.hash if newest else GENESIS
+    if expected_head is not None and head != expected_head:
+        raise LedgerConflict(
+            f"{entry.symbol}: the head is {head}, not {expected_head}: {entry.key} was decided on an older state. "
+            "Nothing was written; read the rows and decide again"
+        )
+    row = chain(newest, entry)
+    connection.execute(ledger.insert().values({**row.model_dump(mode="json"), "payload": canonical(row.payload)}))
+    return row
+
+
+def _find(connection: Connection, *conditions: ColumnElement[bool]) -> Row | None:
+    """The newest row that meets the conditions."""
+    from quantum_training.resources.database import ledger
+
+    query = ledger.select().where(*conditions).order_by(ledger.c.number.desc()).limit(1)
+    found = connection.execute(query).mappings().one_or_none()
+    return _row(found) if found else None
+
+
+def _row(columns: Any) -> Row:
+    try:
+        fields = {name: columns[name] for name in Row.model_fields}
+        return Row.model_validate({**fields, "payload": json.loads(columns["payload"])})
+    except ValueError as error:
+        raise LedgerError(f"{columns['symbol']}: row {columns['number']} was changed: it is no row: {error}") from error

@@ -1,0 +1,110 @@
+"""What people do by hand, through the jobs they launch: it takes effect, it is recorded, and it can be read."""
+
+import pandas as pd
+import pytest
+
+from quantum_training.assets.decided import decide
+from quantum_training.resources.events.bus import EventBus
+
+WEEKS = ["2020-01-06", "2020-01-13", "2020-01-20", "2020-01-27"]
+ANN = {"symbol": "AAA", "actor": "ann", "reason": "I know better"}
+
+
+def op_of(job):
+    return "retrain_recipes" if job == "retrain" else f"{job}_champion"
+
+
+def launch(world, job, **config):
+    result = world.definitions.resolve_job_def(job).execute_in_process(
+        instance=world.instance,
+        run_config={"ops": {op_of(job): {"config": {**ANN, **config}}}},
+        resources={},
+        raise_on_error=False,
+    )
+    failures = [e.step_failure_data.error for e in result.all_events if e.is_step_failure]
+    return result.success, " ".join(str(f.cause.message if f.cause else f.message) for f in failures)
+
+
+def champion(world, week=WEEKS[-1]):
+    return world.store.read_record("champion", "AAA", week)
+
+
+@pytest.fixture
+def world(project, small):
+    """Four decided weeks; nothing is promoted by itself."""
+    small["promotion"] = {"rule": "evidence"}
+    small["symbols"].pop("BBB")
+    built = project(small).market_data()
+    assert built.run("weekly_cycle", f"AAA|{WEEKS[0]}", f"AAA|{WEEKS[-1]}").success
+    return built
+
+
+def test_a_person_promotes_pins_and_demotes_and_all_of_it_is_on_record(world):
+    assert champion(world)["champion"] is None
+    assert launch(world, "promote", recipe="lightgbm") == (True, "")
+    record = champion(world)
+    assert (record["champion"], record["verdict"]) == ("lightgbm", champion(world)["verdict"])
+    assert record["operator"] == ["promote lightgbm by ann: I know better"]
+    versions = world.store.read_record("lightgbm_model", "AAA", WEEKS[-1])["versions"]
+    assert world.registry.aliases("AAA")["champion"] == world.registry.find("AAA", versions[-1]["model_id"]).number
+    assert launch(world, "pin")[0]
+    assert champion(world)["pinned"] is True
+    assert launch(world, "demote", reason="I was wrong")[0]
+    assert launch(world, "unpin")[0]
+    record = champion(world)
+    assert (record["champion"], record["pinned"]) == (None, False)
+    assert "champion" not in world.registry.aliases("AAA")
+    rows = world.ledger.rows("AAA", {"promote", "pin", "demote", "unpin"})
+    assert [(r.kind, r.actor) for r in rows] == [
+        ("promote", "ann"),
+        ("pin", "ann"),
+        ("demote", "ann"),
+        ("unpin", "ann"),
+    ]
+    world.ledger.verify("AAA")
+    told = EventBus(database_url=world.settings.database_url).outbox().read("test", 100)
+    assert sum('"model.promoted"' in d.text for d in told) == 1
+
+
+def test_running_the_week_again_keeps_what_a_person_did(world):
+    assert launch(world, "promote", recipe="xgboost")[0]
+    head, record = world.ledger.head("AAA"), champion(world)
+    assert world.run("weekly_cycle", f"AAA|{WEEKS[0]}", f"AAA|{WEEKS[-1]}").success
+    assert (world.ledger.head("AAA"), champion(world)) == (head, record)
+    again = decide(world.store, world.ledger, world.settings, "AAA", WEEKS[-1])
+    assert again[WEEKS[-1]]["champion"] == "xgboost"
+    assert [again[w]["champion"] for w in WEEKS[:-1]] == [None] * 3
+
+
+def test_a_retrain_is_a_later_version_of_the_same_week_with_its_reason(world):
+    as_of = "2020-01-29T12:00:00"
+    assert launch(world, "retrain", recipes=["xgboost"], as_of=as_of) == (True, "")
+    versions = world.store.read_record("xgboost_model", "AAA", WEEKS[-1])["versions"]
+    assert [pd.Timestamp(v["as_of"]) for v in versions] == [
+        pd.Timestamp(WEEKS[-1], tz="UTC"),
+        pd.Timestamp(as_of, tz="UTC"),
+    ]
+    assert len(world.store.read_record("lightgbm_model", "AAA", WEEKS[-1])["versions"]) == 1
+    found = world.registry.find("AAA", versions[-1]["model_id"])
+    tags = world.registry._client().get_run(found.run_id).data.tags
+    assert (tags["trigger"], tags["reason"]) == ("MANUAL", "ann: I know better")
+    assert [r.payload["recipes"] for r in world.ledger.rows("AAA", {"retrain"})] == [["xgboost"]]
+
+
+@pytest.mark.parametrize(
+    ("job", "config", "said"),
+    [
+        ("promote", {"symbol": "ZZZ", "recipe": "xgboost"}, "unknown symbol ZZZ; symbols are AAA, BBB"),
+        ("promote", {"recipe": "oracle"}, "unknown recipes oracle; its recipes are xgboost, lightgbm"),
+        ("promote", {"recipe": "xgboost"}, "no week was ever decided"),
+        ("demote", {}, "no week was ever decided"),
+        ("retrain", {"symbol": "ZZZ"}, "unknown symbol ZZZ"),
+        ("retrain", {"recipes": ["oracle"]}, "unknown recipes oracle"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_and_leaves_no_row(project, small, job, config, said):
+    world = project(small)
+    done, error = launch(world, job, **config)
+    assert not done
+    assert said in error
+    assert world.ledger.rows("AAA") == []

@@ -1,0 +1,199 @@
+"""The event bus over real SQLite and Postgres: each event once, to every consumer at least once, and junk set aside."""
+
+import json
+import multiprocessing
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from quantum_training.resources.database import acknowledged, dead_letters, inbox, transaction
+from quantum_training.resources.events.bus import EventBus
+from quantum_training.resources.events.payloads import Event, Regressed, RetrainRequest, event
+from quantum_training.resources.events.table import RAW_LIMIT
+from quantum_training.resources.ledger import Ledger
+from quantum_training.selection.ledger import Entry
+
+FORK = multiprocessing.get_context("fork")
+NOW = datetime(2024, 1, 8, tzinfo=UTC)
+
+
+def asked(cause, reason="asked"):
+    return event("AAA", RetrainRequest(requested_by="ann", reason=reason, requested_at=NOW), str(cause))
+
+
+def regressed(cause):
+    payload = Regressed(
+        model_type="xgboost", failed_version="v2", rolled_back_to="v1", regression_reason="harm", regressed_at=NOW
+    )
+    return event("AAA", payload, str(cause))
+
+
+def receive(bus, *events):
+    bus.receive(e.model_dump_json() for e in events)
+
+
+@pytest.fixture
+def bus(url):
+    return EventBus(database_url=url)
+
+
+def test_publishing_twice_stores_one_event(bus):
+    bus.publish([regressed(1), regressed(1), regressed(2)])
+    bus.publish([regressed(2), regressed(3)])
+    stored = bus.outbox().read("reader", 10)
+    assert [Event.model_validate_json(d.text) for d in stored] == [regressed(n) for n in (1, 2, 3)]
+
+
+def test_only_our_own_types_are_published(bus):
+    with pytest.raises(ValueError, match=r"manual\.retrain_request: not sent by this project"):
+        bus.publish([regressed(1), asked(1)])
+    assert bus.outbox().read("reader", 10) == []
+
+
+def test_an_event_stored_with_a_ledger_row_is_in_the_outbox(bus, url):
+    entry = Entry(symbol="AAA", key="1", kind="rollback", effective=NOW, actor="rule", reason="harm")
+    Ledger(url=url).append([entry], [regressed(1)])
+    bus.publish([regressed(1)])
+    assert len(bus.outbox().read("reader", 10)) == 1
+
+
+def test_each_consumer_gets_every_event_until_it_acknowledges_it(bus):
+    receive(bus, *(asked(n) for n in range(5)))
+    assert bus.read("one", 2) == bus.read("one", 2) == [asked(0), asked(1)]
+    bus.acknowledge("one", [asked(1), asked(3)])
+    assert bus.read("one") == [asked(0), asked(2), asked(4)]
+    assert len(bus.read("two")) == 5
+    bus.acknowledge("one", bus.read("one"))
+    bus.acknowledge("one", [asked(0)])
+    assert bus.read("one") == []
+    kept = transaction(bus.database_url, lambda c: c.execute(acknowledged.select()).all())
+    assert kept == [], "what lies before the cursor is not kept"
+
+
+def test_a_replayed_event_is_dropped_even_where_it_says_something_else(bus):
+    receive(bus, asked(1))
+    bus.acknowledge("one", bus.read("one"))
+    receive(bus, asked(1), asked(1, reason="said otherwise"), asked(2))
+    assert bus.read("one") == [asked(2)]
+    assert bus.read("two") == [asked(1), asked(2)]
+
+
+JUNK = [
+    "no json \x00 at all",
+    "{}",
+    '{"a": "\ud800"}',
+    "[" * 100_000,
+    regressed(1).model_dump_json(),
+    asked(1).model_dump_json().replace('"schema_version":1', '"schema_version":2'),
+    asked(1).model_dump_json().replace("2024-01-08T00:00:00Z", "0001-01-01T00:00:00+14:00"),
+]
+
+
+def test_what_cannot_be_read_becomes_a_dead_letter_with_its_reason_and_the_rest_goes_on(bus):
+    bus.receive([*JUNK, asked(1).model_dump_json(), *JUNK])
+    letters = bus.dead_letters()
+    assert bus.read("one") == [asked(1)]
+    assert len(letters) == len(JUNK)
+    reasons = [letter.reason for letter in letters]
+    expected = [
+        "Invalid JSON",
+        "Field required",
+        "",
+        "",
+        "not taken from outside",
+        "schema_version",
+        "9999 in UTC",
+    ]
+    for reason, said in zip(reasons, expected, strict=True):
+        assert said in reason
+    assert letters[0].raw == "no json \\x00 at all"
+    assert letters[1].raw == "{}"
+    assert all(reasons)
+
+
+@hypothesis_settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(texts=st.lists(st.text() | st.recursive(st.none() | st.floats() | st.text(), st.lists).map(json.dumps)))
+def test_no_text_stops_the_reader(postgres_bus, texts):
+    postgres_bus.receive([*texts, asked("good").model_dump_json()])
+    assert postgres_bus.read("one") == [asked("good")]
+
+
+@hypothesis_settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_whatever_is_acknowledged_in_whatever_order_the_rest_is_read_in_order(tmp_path_factory, data):
+    bus = EventBus(database_url=f"sqlite:///{tmp_path_factory.mktemp('bus')}/a.db")
+    waiting, sent = [], 0
+    for _ in range(data.draw(st.integers(1, 6))):
+        new = [asked(sent + n) for n in range(data.draw(st.integers(0, 4)))]
+        sent += len(new)
+        receive(bus, *new)
+        waiting += new
+        assert bus.read("one") == waiting
+        done = data.draw(st.lists(st.sampled_from(waiting), unique_by=lambda e: e.event_id)) if waiting else []
+        bus.acknowledge("one", done)
+        waiting = [e for e in waiting if e not in done]
+    assert bus.read("one") == waiting
+
+
+@pytest.fixture
+def postgres_bus(postgres_url):
+    return EventBus(database_url=postgres_url)
+
+
+def test_a_dead_letter_is_of_bounded_length(bus):
+    bus.receive(["x" * (2 * RAW_LIMIT)])
+    assert len(bus.dead_letters()[0].raw) == RAW_LIMIT
+
+
+def test_rows_that_others_put_into_the_inbox_table_are_set_aside_where_they_are_wrong(bus, url):
+    def foreign(event_id, body):
+        return {"event_id": event_id, "type": "t", "symbol": "s", "body": body}
+
+    rows = [foreign(str(n), "junk" + str(n)) for n in range(5)] + [foreign("other-id", asked(1).model_dump_json())]
+    transaction(url, lambda c: c.execute(inbox.insert(), rows))
+    receive(bus, asked(2))
+    assert bus.read("one", 2) == [asked(2)]
+    assert bus.read("two", 100) == [asked(2)]
+    letters = bus.dead_letters()
+    assert len(letters) == 6
+    assert "is not the one it is stored under, other-id" in letters[-1].reason
+    assert transaction(url, lambda c: len(c.execute(dead_letters.select()).all())) == 6
+
+
+def test_processes_that_publish_the_same_events_at_once_store_each_once(bus):
+    gate = FORK.Barrier(4)
+
+    def publish(name):
+        gate.wait()
+        for n in range(10):
+            bus.publish([regressed(f"shared-{n}"), regressed(f"{name}-{n}")])
+
+    processes = [FORK.Process(target=publish, args=(n,)) for n in range(4)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [p.exitcode for p in processes] == [0] * 4
+    ids = [d.id for d in bus.outbox().read("reader", 1000)]
+    assert len(ids) == len(set(ids)) == 50
+
+
+def test_a_row_that_becomes_visible_late_is_not_stepped_over(postgres_bus, postgres_url):
+    """On Postgres a lower number can be committed after a higher one; a cursor would lose it."""
+    import sqlalchemy as sa
+
+    postgres_bus.read("one")
+    slow = sa.create_engine(postgres_url, poolclass=sa.NullPool)
+    with slow.begin() as connection:
+        body = asked("slow")
+        connection.execute(
+            inbox.insert().values(
+                event_id=str(body.event_id), type=body.type, symbol=body.symbol, body=body.model_dump_json()
+            )
+        )
+        receive(postgres_bus, asked("fast"))
+        postgres_bus.acknowledge("one", postgres_bus.read("one"))
+    assert postgres_bus.read("one") == [asked("slow")]

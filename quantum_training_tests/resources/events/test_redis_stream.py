@@ -1,0 +1,160 @@
+"""Events over a real redis-server: what a dead reader held comes again, and an outage loses nothing."""
+
+import json
+import logging
+import multiprocessing
+import os
+import signal
+import time
+from datetime import UTC, datetime
+
+import pytest
+
+from quantum_training.resources.events import redis_stream
+from quantum_training.resources.events.bus import STREAM, EventBus
+from quantum_training.resources.events.payloads import Event, Regressed, RetrainRequest, event
+from quantum_training.resources.events.redis_stream import RedisError, RedisQueue
+
+FORK = multiprocessing.get_context("fork")
+NOW = datetime(2024, 1, 8, tzinfo=UTC)
+
+
+def asked(cause):
+    return event("AAA", RetrainRequest(requested_by="ann", reason="asked", requested_at=NOW), str(cause))
+
+
+def regressed(cause):
+    payload = Regressed(
+        model_type="xgboost", failed_version="v2", rolled_back_to="v1", regression_reason="harm", regressed_at=NOW
+    )
+    return event("AAA", payload, str(cause))
+
+
+def events_of(deliveries):
+    return [Event.model_validate_json(d.text) for d in deliveries]
+
+
+@pytest.fixture
+def client(redis_server):
+    import redis
+
+    with redis.Redis.from_url(redis_server.url) as client:
+        yield client
+
+
+@pytest.fixture
+def bus(redis_server, tmp_path):
+    return EventBus(database_url=f"sqlite:///{tmp_path}/bus.db", url=redis_server.url)
+
+
+def test_each_consumer_gets_every_event_until_it_acknowledges_it(redis_server):
+    queue = RedisQueue(redis_server.url, "s", reclaim_seconds=0)
+    queue.publish(asked(n) for n in range(3))
+    first = queue.read("one", 2)
+    assert events_of(first) == [asked(0), asked(1)]
+    queue.acknowledge("one", [first[1].id])
+    assert events_of(queue.read("one", 10)) == [asked(0), asked(2)]
+    assert events_of(queue.read("two", 10)) == [asked(0), asked(1), asked(2)]
+    queue.acknowledge("one", [d.id for d in queue.read("one", 10)])
+    queue.acknowledge("one", [])
+    assert queue.read("one", 10) == []
+
+
+def test_what_a_reader_held_when_it_was_killed_is_given_to_the_next(redis_server):
+    queue = RedisQueue(redis_server.url, "s", reclaim_seconds=0.2)
+    queue.publish(asked(n) for n in range(4))
+    receiver, sender = FORK.Pipe(duplex=False)
+
+    def work():
+        taken = queue.read("one", 3)
+        queue.acknowledge("one", [taken[0].id])
+        sender.send(True)
+        time.sleep(60)
+
+    process = FORK.Process(target=work)
+    process.start()
+    receiver.recv()
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    assert events_of(queue.read("one", 1)) == [asked(3)], "a living reader's entries are left to it for a while"
+    time.sleep(0.25)
+    assert events_of(queue.read("one", 10)) == [asked(1), asked(2), asked(3)]
+
+
+def test_our_events_reach_the_stream_once_and_in_order(bus, client):
+    bus.publish([regressed(1), regressed(2)])
+    bus.publish([regressed(2), regressed(3)])
+    assert bus.relay() == 0
+    entries = [fields[b"event"] for _, fields in client.xrange(STREAM + "outbox")]
+    assert [Event.model_validate_json(e) for e in entries] == [regressed(n) for n in (1, 2, 3)]
+    assert events_of(bus.outbox().read("reader", 10)) == [regressed(n) for n in (1, 2, 3)]
+
+
+def test_a_relay_that_dies_before_it_noted_it_sends_the_same_event_ids_again(bus, client, monkeypatch):
+    table = type(bus._table("outbox"))
+
+    def die(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(table, "acknowledge", die)
+        with pytest.raises(KeyboardInterrupt):
+            bus.publish([regressed(1)])
+    assert bus.relay() == 1
+    sent = [json.loads(fields[b"event"])["event_id"] for _, fields in client.xrange(STREAM + "outbox")]
+    assert sent == [str(regressed(1).event_id)] * 2
+
+
+def test_events_from_the_stream_are_read_once_and_junk_is_set_aside(bus, client):
+    good = asked(1).model_dump_json()
+    for fields in ({"event": "junk\x00"}, {"event": good}, {"other": b"\xff"}, {"event": good}):
+        client.xadd(STREAM + "inbox", fields)
+    assert bus.read("one") == [asked(1)]
+    assert [letter.raw for letter in bus.dead_letters()] == ["junk\\x00", '{"other": "\\\\xff"}']
+    assert client.xpending(STREAM + "inbox", "relay")["pending"] == 0
+    bus.acknowledge("one", [asked(1)])
+    client.xadd(STREAM + "inbox", {"event": good})
+    assert bus.read("one") == []
+
+
+def test_an_outage_keeps_events_for_later_and_is_named_without_the_password(bus, redis_server, monkeypatch, caplog):
+    redis_server.kill()
+    with caplog.at_level(logging.WARNING):
+        bus.publish([regressed(1)])
+    assert f"redis://:***@127.0.0.1:{redis_server.port}" in caplog.text
+    for attempt in (bus.relay, lambda: bus.read("one")):
+        with pytest.raises(RedisError, match="Start Redis or mend event_bus_url") as caught:
+            attempt()
+        assert "secret" not in str(caught.value)
+    redis_server.start()
+    assert bus.relay() == 1
+    assert events_of(bus.outbox().read("reader", 10)) == [regressed(1)]
+
+
+def test_what_redis_was_given_outlives_a_crash_of_redis(bus, redis_server):
+    bus.publish([regressed(1)])
+    taken = bus.outbox().read("reader", 10)
+    redis_server.kill()
+    redis_server.start()
+    bus.publish([regressed(2)])
+    queue = RedisQueue(redis_server.url, STREAM + "outbox", reclaim_seconds=0)
+    assert [d.id for d in queue.read("reader", 10)][:1] == [d.id for d in taken]
+    assert events_of(queue.read("reader", 10)) == [regressed(1), regressed(2)]
+
+
+def test_a_redis_that_hangs_is_given_up_in_bounded_time(bus, redis_server, monkeypatch):
+    monkeypatch.setattr(redis_stream, "TIMEOUT_SECONDS", 0.1)
+    os.kill(redis_server.process.pid, signal.SIGSTOP)
+    start = time.monotonic()
+    with pytest.raises(RedisError, match="Start Redis"):
+        bus.read("one")
+    assert time.monotonic() - start < 8
+    os.kill(redis_server.process.pid, signal.SIGCONT)
+
+
+def test_the_stream_keeps_about_its_newest_entries(redis_server, client, monkeypatch):
+    monkeypatch.setattr(redis_stream, "MAX_LENGTH", 100)
+    queue = RedisQueue(redis_server.url, "s")
+    queue.publish(asked(n) for n in range(1000))
+    assert 100 <= client.xlen("s") < 300
+    assert events_of(queue.read("one", 1000))[-1] == asked(999)
