@@ -8,7 +8,9 @@ from quantum_training.trading.summary import interval
 
 
 def champion_table(store: Store, registry: ModelRegistry, symbols: list[str]) -> str:
-    """The newest decision of each symbol as a text table: who trades, its Sharpe ratio, Buy & Hold's, the verdict."""
+    """The newest decision of each symbol as a text table: who trades, its Sharpe ratio, Buy & Hold's, the verdict
+    and the evidence of each challenger.
+    """
     rows = []
     for symbol in symbols:
         record = list(store.read_records("champion", symbol).values())[-1]
@@ -22,6 +24,7 @@ def champion_table(store: Store, registry: ModelRegistry, symbols: list[str]) ->
                 "Sharpe [95 %]": _sharpe(metrics.get(record["champion"])),
                 "Buy & Hold": _sharpe(metrics.get("buy_and_hold")),
                 "verdict": record["verdict"],
+                "evidence": "; ".join(f"{r}: {j['reason']}" for r, j in record["judgements"].items()),
                 "MLflow version": found.number if found else "-",
             }
         )
