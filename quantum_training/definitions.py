@@ -8,7 +8,7 @@ from typing import Any
 
 import dagster as dg
 
-from quantum_training.assets import backtest, candles, champion, features, models, scores
+from quantum_training.assets import backtest, candles, champion, drift, features, models, scores
 from quantum_training.automation import operators, schedules
 from quantum_training.automation.benchmark import benchmark_job
 from quantum_training.automation.jobs import asset_jobs, launcher_job
@@ -34,11 +34,13 @@ def build_defs(settings: Settings, resources: Mapping[str, Any] | None = None) -
             scores.build(settings, partitions),
             backtest.build(settings, partitions),
             champion.build(settings, partitions),
+            drift.build(settings, partitions),
         ],
         asset_checks=[
             candle_quality(settings, partitions),
             feature_causality(settings, partitions),
             *(leak_free(recipe, settings, partitions) for recipe in settings.recipes),
+            drift.drift_check(partitions),
         ],
         jobs=[
             *asset_jobs(settings),

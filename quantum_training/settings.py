@@ -21,6 +21,7 @@ from quantum_training.market.calendars import CalendarName
 from quantum_training.market.quality import QualityLimits
 from quantum_training.market.timeframe import Timeframe
 from quantum_training.models.sizing import Sizing
+from quantum_training.monitoring.drift_policy import DriftPolicy
 from quantum_training.resources.sources import CandleSource, source_from
 from quantum_training.selection.harm import RollbackPolicy
 from quantum_training.selection.rule import EvidenceRule, PromotionRule
@@ -89,9 +90,13 @@ class Settings(BaseSettings):
     quality: QualityLimits = QualityLimits()
     promotion: PromotionRule = EvidenceRule()
     rollback: RollbackPolicy = RollbackPolicy()
+    drift: DriftPolicy = Field(DriftPolicy(), description="How the week before a day is tested for drift.")
     backtest_weeks: int = Field(26, ge=1, le=520, description="Weeks of the walk-forward record that a backtest shows.")
     market_data_cron_schedule: Cron = Field(
         "30 0 * * *", description="When candles and features are brought up to date, UTC."
+    )
+    drift_cron_schedule: Cron = Field(
+        "0 1 * * *", description="When the week up to this day's 00:00 is tested for drift, UTC; after the market data."
     )
     store_root: str = Field("", description="Root of the Parquet store, any fsspec URL; default: DAGSTER_HOME/store.")
     database_url: str = Field(

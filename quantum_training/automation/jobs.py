@@ -1,4 +1,4 @@
-"""Jobs: `market_data`, `weekly_cycle`, and `clm_cycle`, the one line for CI that runs both for symbols and weeks."""
+"""Jobs: `market_data`, `weekly_cycle`, `drift`, and `clm_cycle`, the one line for CI that runs the first two."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,7 +16,7 @@ from quantum_training.resources.store import Store
 from quantum_training.settings import Settings
 from quantum_training.trading.baselines import LOOKBACK_BARS
 
-MARKET_DATA, WEEKLY_CYCLE, CLM_CYCLE = "market_data", "weekly_cycle", "clm_cycle"
+MARKET_DATA, WEEKLY_CYCLE, DRIFT, CLM_CYCLE = "market_data", "weekly_cycle", "drift", "clm_cycle"
 
 
 class CycleConfig(dg.Config):
@@ -31,7 +31,7 @@ class CycleConfig(dg.Config):
 
 
 def asset_jobs(settings: Settings) -> list[Any]:
-    """The two partitioned jobs. Each runs its assets in one process."""
+    """The three partitioned jobs. Each runs its assets in one process."""
     limits = {
         "dagster/max_runtime": str(settings.training_job_timeout),
         "dagster/max_retries": str(settings.training_retry_attempts),
@@ -51,6 +51,13 @@ def asset_jobs(settings: Settings) -> list[Any]:
             tags={**limits, "dagster/retry_on_asset_or_op_failure": "false"},
             executor_def=dg.in_process_executor,
             description="Train as of the week, score the week before in the shadow, backtest, decide the champion.",
+        ),
+        dg.define_asset_job(
+            DRIFT,
+            dg.AssetSelection.groups("monitoring"),
+            config=_logging(settings),
+            executor_def=dg.in_process_executor,
+            description="Test the week before a day for drift.",
         ),
     ]
 

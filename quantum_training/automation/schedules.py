@@ -1,9 +1,9 @@
-"""Schedules, off until switched on in the UI: which partitions a tick asks for. Both are read in UTC."""
+"""Schedules, off until switched on in the UI: which partitions a tick asks for. All are read in UTC."""
 
 import dagster as dg
 import pandas as pd
 
-from quantum_training.automation.jobs import MARKET_DATA, WEEKLY_CYCLE
+from quantum_training.automation.jobs import DRIFT, MARKET_DATA, WEEKLY_CYCLE
 from quantum_training.partitions import RANGE_TAGS, Key
 from quantum_training.settings import Settings
 
@@ -12,7 +12,9 @@ MONTH_END_RETRY = 7 * DAY
 
 
 def build(settings: Settings) -> list[dg.ScheduleDefinition]:
-    """`weekly_cycle_schedule` for the week that has just begun, `market_data_schedule` for the month in progress."""
+    """`weekly_cycle_schedule` for the week that has just begun, `market_data_schedule` for the month in progress,
+    `drift_schedule` for the day that has just begun.
+    """
 
     @dg.schedule(
         job_name=WEEKLY_CYCLE,
@@ -46,7 +48,22 @@ def build(settings: Settings) -> list[dg.ScheduleDefinition]:
             first = last
         return [_request("utc_month", Key(symbol, first), Key(symbol, last), time) for symbol in settings.symbols]
 
-    return [weekly, market_data]
+    @dg.schedule(
+        job_name=DRIFT,
+        name="drift_schedule",
+        cron_schedule=settings.drift_cron_schedule,
+        execution_timezone="UTC",
+        description="One run per symbol for the day that has begun: the 7 days up to its 00:00. Needs the features up "
+        "to then, which market_data_schedule brings.",
+    )
+    def drift(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
+        time = pd.Timestamp(context.scheduled_execution_time).tz_convert("UTC")
+        day = time.normalize()
+        if outside := _outside(settings, day):
+            return outside
+        return [_request("utc_day", Key(symbol, day), Key(symbol, day), time) for symbol in settings.symbols]
+
+    return [weekly, market_data, drift]
 
 
 def _outside(settings: Settings, period: pd.Timestamp) -> dg.SkipReason | None:

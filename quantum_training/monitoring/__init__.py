@@ -1,1 +1,1 @@
-"""What watches over models and data: leak sentinels. Pure statistics; asset checks are checks.py."""
+"""What watches over models and data: leak sentinels and drift. Pure statistics; asset checks are checks.py."""

@@ -1,4 +1,4 @@
-"""Both schedules: what a tick asks for at which hour, and that what it asks for is enough for the weekly run."""
+"""The schedules: what a tick asks for at which hour, and that what it asks for is enough for the weekly run."""
 
 from itertools import chain
 
@@ -95,12 +95,20 @@ def test_market_data_tick_asks_for_yesterdays_month_and_early_in_a_month_for_the
     assert [r.tags["symbol"] for r in data.run_requests] == ["SP500", "NASDAQ"]
 
 
+@pytest.mark.parametrize("time", ["2024-03-20 01:00", "2024-03-20 00:00", "2024-03-20 23:59"])
+def test_drift_tick_asks_every_symbol_for_the_day_in_progress(defaults, time):
+    definitions, grids = defaults
+    data = tick(definitions, "drift_schedule", time)
+    assert asked(grids.day, data) == [["SP500|2024-03-20"], ["NASDAQ|2024-03-20"]]
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.datetimes(pd.Timestamp("1999-01-11").to_pydatetime(), pd.Timestamp("2026-06-30").to_pydatetime()))
 def test_no_hour_asks_for_a_partition_that_is_not_there(defaults, time):
     definitions, grids = defaults
     time = pd.Timestamp(time).floor("min")
-    for name, grid in (("weekly_cycle_schedule", grids.week), ("market_data_schedule", grids.month)):
+    schedules = ("weekly_cycle_schedule", "market_data_schedule", "drift_schedule")
+    for name, grid in zip(schedules, (grids.week, grids.month, grids.day), strict=True):
         keys = list(chain(*asked(grid, tick(definitions, name, time))))
         assert keys
         assert all(grid.has_partition_key(key) for key in keys)
@@ -112,6 +120,7 @@ def test_no_hour_asks_for_a_partition_that_is_not_there(defaults, time):
     [
         ("weekly_cycle_schedule", "2024-01-14 02:00", "2024-01-15 02:00"),
         ("market_data_schedule", "2024-02-01 00:30", "2024-02-02 00:30"),
+        ("drift_schedule", "2024-01-09 01:00", "2024-01-10 01:00"),
     ],
 )
 def test_a_period_before_the_settings_start_is_skipped_not_asked_for(name, too_early, early_enough):
@@ -131,7 +140,9 @@ def test_two_ticks_ask_for_two_runs_and_one_tick_evaluated_twice_for_one(default
 def test_crons_come_from_the_operators_variables_and_schedules_are_off(monkeypatch):
     monkeypatch.setenv("TRAINING_CRON_SCHEDULE", "15 6 * * 2")
     monkeypatch.setenv("QUANTUM_TRAINING_MARKET_DATA_CRON_SCHEDULE", "5 * * * *")
+    monkeypatch.setenv("QUANTUM_TRAINING_DRIFT_CRON_SCHEDULE", "45 3 * * *")
     definitions = build_defs(load_settings())
+    assert definitions.resolve_schedule_def("drift_schedule").cron_schedule == "45 3 * * *"
     weekly, market_data = map(definitions.resolve_schedule_def, ("weekly_cycle_schedule", "market_data_schedule"))
     assert (weekly.cron_schedule, market_data.cron_schedule) == ("15 6 * * 2", "5 * * * *")
     assert {weekly.execution_timezone, market_data.execution_timezone} == {"UTC"}
@@ -144,7 +155,7 @@ def live(project, small):
     recipes = {name: {**recipe, "window_bars": 60} for name, recipe in small["recipes"].items()}
     market = {**small["symbols"]["AAA"], "timeframe": "1d", "calendar": "XNYS"}
     changes = {"start": "2014-01-01", "recipes": recipes, "symbols": {"AAA": market}, "min_training_data_points": 50}
-    world = project({**small, **changes})
+    world = project({**small, **changes, "drift": {"html": False}})
 
     def at(time, name, tags=None):
         source = LiveSample(dataset="sp500", clock=pd.Timestamp(time, tz="UTC"))
@@ -178,6 +189,9 @@ def test_a_weekly_run_at_0200_has_all_it_needs_after_market_data_at_0030(live, w
     assert at(early, "market_data", dict(zip(RANGE_TAGS, months, strict=True))).success
     for day in pd.date_range(early, monday)[1:]:
         assert at(day + pd.Timedelta("30min"), "market_data_schedule").success
+    assert at(monday + pd.Timedelta("1h"), "drift_schedule").success
+    report = world.store.read_record("drift_report", "AAA", week)
+    assert report["reason"].startswith("insufficient: 5 of 10 values a window")
     assert at(monday + pd.Timedelta("2h"), "weekly_cycle_schedule").success
     assert list(world.store.read_records("champion", "AAA")) == [week]
     for recipe in ("xgboost", "lightgbm"):
@@ -200,7 +214,7 @@ def test_a_month_end_that_failed_is_made_up_for_by_the_next_tick(live):
     assert len(world.store.read_frame("features", "AAA", "2018-06-01")) == 1
 
 
-@pytest.mark.parametrize("name", ["weekly_cycle_schedule", "market_data_schedule"])
+@pytest.mark.parametrize("name", ["weekly_cycle_schedule", "market_data_schedule", "drift_schedule"])
 def test_after_the_end_of_a_recording_a_tick_asks_for_nothing_and_says_so(name):
     data = tick(build_defs(load_settings()), name, "2024-01-08 02:00")
     assert not data.run_requests

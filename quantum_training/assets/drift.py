@@ -1,0 +1,134 @@
+"""Asset `drift_report` and its check: what of the week before a day differs from the reference.
+
+The statistics live in monitoring.drift, what is compared in drift_data.py.
+"""
+
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+
+from quantum_training.assets.drift_data import Day, compare
+from quantum_training.assets.loop import OWNERS, SINGLE_RUN, each_partition, markdown
+from quantum_training.monitoring.drift import DriftReport
+from quantum_training.monitoring.drift_heatmap import markdown_heatmap, page, weekly_p
+from quantum_training.monitoring.severity import Severity
+from quantum_training.partitions import Key, Partitions, overlap, run_keys
+from quantum_training.resources.store import Store, Written
+from quantum_training.settings import Settings
+
+ASSET, CHECK = "drift_report", "no_drift"
+SHOWN = ["column", "severity", "fault", "untested", "psi", "usual_psi", "q", "previous_q", "ks", "first_bad_bar"]
+
+
+def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
+    """The asset, for the symbols of these settings."""
+
+    mapping = overlap("utc_month", "utc_day", start=-2 * settings.drift.window_days, end=-1)
+
+    @dg.asset(
+        name=ASSET,
+        partitions_def=partitions.day,
+        backfill_policy=SINGLE_RUN,
+        deps=[dg.AssetDep("features", partition_mapping=mapping)],
+        group_name="monitoring",
+        kinds={"plotly"},
+        owners=OWNERS,
+        description="PSI and KS of every feature, and of the champion's predictions and residuals, in the "
+        f"{settings.drift.window_days} days BEFORE this day, tested against a reference: the "
+        f"{settings.drift.reference_weeks} weeks before the champion took office. Data faults are severities with a "
+        "reason, never failures. Reference, champion and scores are read from the store.",
+    )
+    def drift_report(context: dg.AssetExecutionContext, store: Store) -> dg.MaterializeResult:
+        newest = newest_days(run_keys(partitions.day, context.run.tags))
+
+        def produce(key: Key) -> dict[str, Any]:
+            day = compare(store, settings, key)
+            written = store.write_record(ASSET, key.symbol, key.period, day.record)
+            p = weekly_p(day.measured, day.reference.end, key.start, settings.drift.window)
+            report = day.report
+            pages = html_pages(store, key, day, p, written) if settings.drift.html and key in newest else {}
+            return {
+                "severity": report.severity.name,
+                "severity_level": int(report.severity),
+                "reason": report.reason,
+                "recommendation": dg.MetadataValue.md("\n".join(f"- {line}" for line in report.recommendation)),
+                "columns": _table(report),
+                "heat_map": dg.MetadataValue.md(markdown_heatmap(p, [row.column for row in report.rows])),
+                "reference": day.reference.why,
+                "predictions": day.predictions["reason"],
+                **pages,
+                **{f"psi_{row.column}": round(row.psi, 4) for row in report.rows if row.psi is not None},
+                "path": dg.MetadataValue.path(written.path),
+            }
+
+        return each_partition(context, partitions.day, produce)
+
+    return drift_report
+
+
+def drift_check(partitions: Partitions) -> dg.AssetChecksDefinition:
+    """The check on the newest report. It blocks nothing: to halt a model is an operator's decision."""
+
+    @dg.asset_check(
+        asset=ASSET,
+        name=CHECK,
+        partitions_def=partitions.day,
+        description="Of each symbol's newest day of the run: MODERATE drift warns, SEVERE and CRITICAL are errors.",
+    )
+    def no_drift(context: dg.AssetCheckExecutionContext, store: Store) -> dg.AssetCheckResult:
+        found = {
+            key: store.read_record(ASSET, key.symbol, key.period) or {}
+            for key in newest_days(run_keys(partitions.day, context.run.tags))
+        }
+        worst = max(Severity[record["severity"]] for record in found.values())
+        said = [f"{key} {record['severity']}: {record['reason']}" for key, record in found.items()]
+        return dg.AssetCheckResult(
+            passed=worst < Severity.MODERATE,
+            severity=dg.AssetCheckSeverity.ERROR if worst >= Severity.SEVERE else dg.AssetCheckSeverity.WARN,
+            description="; ".join(said),
+            metadata={
+                f"{row['column']} {key}": row["severity"] for key, record in found.items() for row in _bad(record)
+            },
+        )
+
+    return no_drift
+
+
+def newest_days(keys: list[Key]) -> list[Key]:
+    """The newest day of each symbol."""
+    return list({key.symbol: key for key in sorted(keys, key=lambda k: k.start)}.values())
+
+
+def html_pages(store: Store, key: Key, day: Day, p: pd.DataFrame, record: Written) -> dict[str, Any]:
+    """Write the heat map and Evidently's report beside the record. What Evidently fails with is said, not raised.
+
+    Evidently's page holds random names: it is written once for a record, so that a second run changes nothing.
+    """
+    title = f"Drift of {key.symbol}, the week before {key.period}"
+    own = store.write_text(ASSET, key.symbol, key.period, "html", page(title, day.report, p, day.reference.end))
+    shown: dict[str, Any] = {"report": dg.MetadataValue.path(own.path)}
+    suffix = "evidently.html"
+    if record.changed or key.period not in store.periods(ASSET, key.symbol, suffix):
+        try:
+            store.write_text(ASSET, key.symbol, key.period, suffix, evidently_html(day.window, day.features))
+        except Exception as error:
+            return {**shown, "evidently_failed": f"{type(error).__name__}: {error}"}
+    return {**shown, "evidently": dg.MetadataValue.path(f"{own.path.removesuffix('html')}{suffix}")}
+
+
+def evidently_html(current: pd.DataFrame, reference: pd.DataFrame) -> str:
+    """Evidently's view of the same two frames, as one HTML page. It bins otherwise, so its verdict may differ."""
+    from evidently import Report
+    from evidently.presets import DataDriftPreset
+
+    return Report([DataDriftPreset(method="psi")]).run(current, reference).get_html_str(as_iframe=False)
+
+
+def _table(report: DriftReport) -> dg.MarkdownMetadataValue:
+    rows = pd.DataFrame([row.model_dump(mode="json") for row in report.rows], columns=SHOWN, dtype=object)
+    return markdown(rows.set_index("column"))
+
+
+def _bad(record: dict[str, Any]) -> list[dict[str, Any]]:
+    return [row for row in record["rows"] if row["severity"] != Severity.NONE.name]

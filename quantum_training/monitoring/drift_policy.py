@@ -1,0 +1,66 @@
+"""What an operator can set about drift, and the figures that are fixed. The rules themselves live in severity.py."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+NEEDED_WINDOWS = 26
+"""Windows of reference below which nothing is said: their spread is what tells drift from an ordinary week."""
+
+NEEDED_VALUES = 10
+"""A window below it has not one value per decile. Of 5 a week, 3 standard deviations on a quarter of 20 features are
+never noticed; of 10, 2 always are and 1 is in 5 % of cases; of 28, 1 is in 87 %; of 42, always (measured)."""
+
+
+class DriftPolicy(BaseModel):
+    """How a window of data, a week unless set otherwise, is compared with the reference."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rule: Literal["calibrated", "fixed"] = Field(
+        "calibrated",
+        description="calibrated: a column drifts where its week is unusual among the reference's own weeks. fixed: "
+        "PSI above 0.1, 0.2, 0.25 is MINOR, MODERATE, SEVERE, whatever the column's own movement. Of 2,000 weeks of 20 "
+        "hourly features without drift, calibrated called 3 % MINOR and 0.05 % MODERATE, fixed called 100 % MINOR or "
+        "worse, 99 % MODERATE or worse, 96 % SEVERE (benchmarks/drift_rates.py).",
+    )
+    q: float = Field(
+        0.05, gt=0, le=0.2, description="Share of false ones among the columns called drifted (Benjamini-Hochberg)."
+    )
+    window_days: int = Field(
+        7,
+        ge=7,
+        le=56,
+        multiple_of=7,
+        description="Days that are compared: whole weeks, so that what repeats by hour or weekday is no drift. Daily "
+        "bars need 28, and a longer reference.",
+    )
+    reference_weeks: int = Field(
+        52, ge=26, le=520, description="Weeks of the reference: at least 26 windows, or nothing could be said."
+    )
+    html: bool = Field(
+        True,
+        description="Write the heat map and Evidently's report of the last day of a run as HTML, 9 MB in all.",
+    )
+
+    @property
+    def window(self) -> pd.Timedelta:
+        """Length of a window."""
+        return pd.Timedelta(days=self.window_days)
+
+    @property
+    def reference_windows(self) -> int:
+        """Whole windows in the reference."""
+        return 7 * self.reference_weeks // self.window_days
+
+    @model_validator(mode="after")
+    def _reference_is_long_enough(self) -> DriftPolicy:
+        if self.reference_windows < NEEDED_WINDOWS:
+            needed = NEEDED_WINDOWS * self.window_days // 7
+            raise ValueError(
+                f"reference_weeks = {self.reference_weeks}; window_days = {self.window_days} needs {needed} or more"
+            )
+        return self
