@@ -14,6 +14,8 @@ from quantum_training.monitoring.drift import DriftReport
 from quantum_training.monitoring.drift_heatmap import markdown_heatmap, page, weekly_p
 from quantum_training.monitoring.severity import Severity
 from quantum_training.partitions import Key, Partitions, overlap, run_keys
+from quantum_training.resources.events.bus import EventBus
+from quantum_training.resources.events.payloads import DriftDetected, Event, event
 from quantum_training.resources.store import Store, Written
 from quantum_training.settings import Settings
 
@@ -37,9 +39,10 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
         description="PSI and KS of every feature, and of the champion's predictions and residuals, in the "
         f"{settings.drift.window_days} days BEFORE this day, tested against a reference: the "
         f"{settings.drift.reference_weeks} weeks before the champion took office. Data faults are severities with a "
-        "reason, never failures. Reference, champion and scores are read from the store.",
+        "reason, never failures. The last day of a run tells the event bus of MODERATE drift and worse. Reference, "
+        "champion and scores are read from the store.",
     )
-    def drift_report(context: dg.AssetExecutionContext, store: Store) -> dg.MaterializeResult:
+    def drift_report(context: dg.AssetExecutionContext, store: Store, events: EventBus) -> dg.MaterializeResult:
         newest = newest_days(run_keys(partitions.day, context.run.tags))
 
         def produce(key: Key) -> dict[str, Any]:
@@ -47,6 +50,8 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
             written = store.write_record(ASSET, key.symbol, key.period, day.record)
             p = weekly_p(day.measured, day.reference.end, key.start, settings.drift.window)
             report = day.report
+            if key in newest and report.severity >= Severity.MODERATE:
+                events.publish([detected(key, report, settings.symbols[key.symbol].recipes)])
             pages = html_pages(store, key, day, p, written) if settings.drift.html and key in newest else {}
             return {
                 "severity": report.severity.name,
@@ -98,6 +103,20 @@ def drift_check(partitions: Partitions) -> dg.AssetChecksDefinition:
 def newest_days(keys: list[Key]) -> list[Key]:
     """The newest day of each symbol."""
     return list({key.symbol: key for key in sorted(keys, key=lambda k: k.start)}.values())
+
+
+def detected(key: Key, report: DriftReport, recipes: tuple[str, ...]) -> Event:
+    """The event of a day that drifted: one per symbol, day and severity, however often it is looked at."""
+    bad = [row for row in report.rows if row.severity > Severity.NONE]
+    said = DriftDetected(
+        drift_type=", ".join(sorted({row.kind for row in bad})) or "feature",
+        severity=report.severity.name,
+        affected_models=recipes,
+        psi_score=max((row.psi for row in bad if row.psi is not None), default=None),
+        recommendation=" ".join(report.recommendation),
+        detected_at=key.start,
+    )
+    return event(key.symbol, said, f"drift/{key.period}/{report.severity.name}")
 
 
 def html_pages(store: Store, key: Key, day: Day, p: pd.DataFrame, record: Written) -> dict[str, Any]:

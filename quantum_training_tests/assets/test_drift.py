@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from quantum_training.assets import drift
+from quantum_training.resources.events.bus import EventBus
 
 DAY = "2020-02-20"
 END = pd.Timestamp(DAY, tz="UTC")
@@ -147,6 +148,12 @@ def test_drift_of_many_features_is_found_named_and_fails_the_check_without_block
     (check,) = result.get_asset_check_evaluations()
     assert (check.passed, check.severity, check.blocking) == (False, dg.AssetCheckSeverity.WARN, False)
     assert "return_1 (PSI" in check.description
+    report(world)
+    (told,) = EventBus(database_url=world.settings.database_url).outbox().read("test", 9)
+    said = json.loads(told.text)
+    assert (said["type"], said["payload"]["severity"]) == ("data.drift_detected", "MODERATE")
+    assert said["payload"]["affected_models"] == ["xgboost", "lightgbm"]
+    assert said["payload"]["psi_score"] == max(r["psi"] for r in record["rows"][:3])
     change(world, lambda f: f + 2 * f.std())
     record, result = report(world)
     assert record["severity"] in ("SEVERE", "CRITICAL")
