@@ -20,7 +20,7 @@ class RollbackPolicy(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     alpha: float = Field(
-        0.05, gt=0, le=0.2, description="Probability that a champion that is no worse is rolled back in `weeks`."
+        0.025, gt=0, le=0.2, description="Probability that the test of harm rolls back a champion that is no worse."
     )
     weeks: int = Field(26, ge=1, le=260, description="Weeks after a promotion in which harm is tested.")
     min_blocks: int = Field(20, ge=5, le=260, description="UTC days with bars before harm is tested.")
@@ -78,8 +78,9 @@ def watch(
 def drawdown_limit(daily: np.ndarray, horizon: int, quantile: float) -> float | None:
     """The drawdown that `horizon` days of such returns exceed with probability 1 - `quantile`, as a positive fraction.
 
-    daily: net returns of the record, (days,). By the stationary bootstrap with the optimal block length, seeded. None
-    with fewer than 20 days or without variance.
+    daily: net returns of the record, (days,). By the stationary bootstrap with the optimal block length, seeded. The
+    mean return is not known better than the record tells it, so each path has the mean of another resample of the
+    record; a lucky record would set too tight a limit else. None with fewer than 20 days or without variance.
     """
     from arch.bootstrap import StationaryBootstrap, optimal_block_length
 
@@ -89,7 +90,8 @@ def drawdown_limit(daily: np.ndarray, horizon: int, quantile: float) -> float | 
         np.clip(np.ceil(np.nan_to_num(optimal_block_length(daily)["stationary"].iloc[0], nan=1.0)), 1, len(daily))
     )
     repeated = np.resize(np.arange(len(daily)), max(horizon, len(daily)))
-    drawn = [rows[:horizon] for (rows,), _ in StationaryBootstrap(block, repeated, seed=SEED).bootstrap(RESAMPLES)]
-    equity = np.cumprod(1 + daily[np.array(drawn)], axis=1)
+    paths = [rows[:horizon] for (rows,), _ in StationaryBootstrap(block, repeated, seed=SEED).bootstrap(RESAMPLES)]
+    means = [r.mean() for (r,), _ in StationaryBootstrap(block, daily, seed=SEED + 1).bootstrap(RESAMPLES)]
+    equity = np.cumprod(1 + daily[np.array(paths)] + np.array(means)[:, None] - daily.mean(), axis=1)
     peak = np.maximum(np.maximum.accumulate(equity, axis=1), 1.0)
     return float(np.quantile((1 - equity / peak).max(axis=1), quantile))

@@ -21,7 +21,7 @@ def pair(z, days=60):
 
 @pytest.mark.parametrize(("beyond", "crossed"), [(0.01, True), (-0.01, False), (-5.0, False)])
 def test_harm_is_told_where_the_former_is_better_beyond_the_boundary(beyond, crossed):
-    bound = boundaries(0.05, (0.3, 0.5))[-1]
+    bound = boundaries(POLICY.alpha, (0.3, 0.5))[-1]
     found = watch(POLICY, pair(bound + beyond), (0.3, 0.5), 0.5, "old")
     assert (found.reason is not None) == crossed
     assert found.boundary == pytest.approx(bound)
