@@ -8,7 +8,7 @@ from typing import Any
 
 import dagster as dg
 
-from quantum_training.assets import backtest, candles, champion, drift, features, models, scores
+from quantum_training.assets import backtest, candles, champion, drift, features, models, rollout, scores, signals
 from quantum_training.automation import operators, schedules
 from quantum_training.automation.benchmark import benchmark_job
 from quantum_training.automation.jobs import asset_jobs, launcher_job
@@ -35,6 +35,8 @@ def build_defs(settings: Settings, resources: Mapping[str, Any] | None = None) -
             backtest.build(settings, partitions),
             champion.build(settings, partitions),
             drift.build(settings, partitions),
+            rollout.build(settings, partitions),
+            signals.build(settings, partitions),
         ],
         asset_checks=[
             candle_quality(settings, partitions),

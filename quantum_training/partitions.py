@@ -24,6 +24,11 @@ class Partitions(NamedTuple):
     week: dg.MultiPartitionsDefinition
     day: dg.MultiPartitionsDefinition
 
+    @property
+    def symbol(self) -> dg.PartitionsDefinition:
+        """The symbols alone."""
+        return next(d.partitions_def for d in self.week.partitions_defs if d.name == "symbol")
+
 
 class Key(NamedTuple):
     """One partition: a symbol and the UTC start of its period."""

@@ -24,6 +24,7 @@ from quantum_training.models.sizing import Sizing
 from quantum_training.monitoring.drift_policy import DriftPolicy
 from quantum_training.resources.sources import CandleSource, source_from
 from quantum_training.selection.harm import RollbackPolicy
+from quantum_training.selection.rollout_policy import RolloutPolicy
 from quantum_training.selection.rule import EvidenceRule, PromotionRule
 from quantum_training.trading.account import Account
 from quantum_training.trading.costs import Costs
@@ -90,6 +91,9 @@ class Settings(BaseSettings):
     quality: QualityLimits = QualityLimits()
     promotion: PromotionRule = EvidenceRule()
     rollback: RollbackPolicy = RollbackPolicy()
+    rollout: RolloutPolicy = Field(
+        RolloutPolicy(), description="How a champion's share of capital grows, and what takes it back."
+    )
     drift: DriftPolicy = Field(DriftPolicy(), description="How the week before a day is tested for drift.")
     backtest_weeks: int = Field(26, ge=1, le=520, description="Weeks of the walk-forward record that a backtest shows.")
     market_data_cron_schedule: Cron = Field(
@@ -97,6 +101,9 @@ class Settings(BaseSettings):
     )
     drift_cron_schedule: Cron = Field(
         "0 1 * * *", description="When the week up to this day's 00:00 is tested for drift, UTC; after the market data."
+    )
+    signals_cron_schedule: Cron = Field(
+        "5 * * * *", description="When the signals are made, UTC; they are as new as the market data brought before."
     )
     store_root: str = Field("", description="Root of the Parquet store, any fsspec URL; default: DAGSTER_HOME/store.")
     database_url: str = Field(

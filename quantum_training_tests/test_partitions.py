@@ -15,6 +15,10 @@ def test_every_key_reads_symbol_first_and_parses_back(grid):
     assert [str(parse_key(grid, str(k))) for k in keys[:50]] == [str(k) for k in keys[:50]]
 
 
+def test_the_symbols_alone_are_a_grid_too():
+    assert GRIDS.symbol.get_partition_keys() == ["BTC-USDT", "SPY"]
+
+
 def test_weeks_start_on_monday_and_the_period_in_progress_exists():
     now = pd.Timestamp.now("UTC")
     monday = (now - pd.Timedelta(days=now.weekday())).normalize()

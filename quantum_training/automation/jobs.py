@@ -1,4 +1,4 @@
-"""Jobs: `market_data`, `weekly_cycle`, `drift`, and `clm_cycle`, the one line for CI that runs the first two."""
+"""Jobs: `market_data`, `weekly_cycle`, `drift`, `trading_signals`; `clm_cycle`: the first two as one line for CI."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,6 +17,7 @@ from quantum_training.settings import Settings
 from quantum_training.trading.baselines import LOOKBACK_BARS
 
 MARKET_DATA, WEEKLY_CYCLE, DRIFT, CLM_CYCLE = "market_data", "weekly_cycle", "drift", "clm_cycle"
+SIGNALS = "trading_signals"  # Dagster takes no job of the name of an asset
 
 
 class CycleConfig(dg.Config):
@@ -31,7 +32,7 @@ class CycleConfig(dg.Config):
 
 
 def asset_jobs(settings: Settings) -> list[Any]:
-    """The three partitioned jobs. Each runs its assets in one process."""
+    """The partitioned jobs. Each runs its assets in one process."""
     limits = {
         "dagster/max_runtime": str(settings.training_job_timeout),
         "dagster/max_retries": str(settings.training_retry_attempts),
@@ -50,7 +51,8 @@ def asset_jobs(settings: Settings) -> list[Any]:
             config=_logging(settings),
             tags={**limits, "dagster/retry_on_asset_or_op_failure": "false"},
             executor_def=dg.in_process_executor,
-            description="Train as of the week, score the week before in the shadow, backtest, decide the champion.",
+            description="Train as of the week, score the week before in the shadow, backtest, decide the champion "
+            "and its share of capital.",
         ),
         dg.define_asset_job(
             DRIFT,
@@ -58,6 +60,13 @@ def asset_jobs(settings: Settings) -> list[Any]:
             config=_logging(settings),
             executor_def=dg.in_process_executor,
             description="Test the week before a day for drift.",
+        ),
+        dg.define_asset_job(
+            SIGNALS,
+            dg.AssetSelection.groups("trading"),
+            config=_logging(settings),
+            executor_def=dg.in_process_executor,
+            description="The target position of a symbol's champion now, times its share of capital.",
         ),
     ]
 

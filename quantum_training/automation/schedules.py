@@ -3,7 +3,7 @@
 import dagster as dg
 import pandas as pd
 
-from quantum_training.automation.jobs import DRIFT, MARKET_DATA, WEEKLY_CYCLE
+from quantum_training.automation.jobs import DRIFT, MARKET_DATA, SIGNALS, WEEKLY_CYCLE
 from quantum_training.partitions import RANGE_TAGS, Key
 from quantum_training.settings import Settings
 
@@ -13,7 +13,7 @@ MONTH_END_RETRY = 7 * DAY
 
 def build(settings: Settings) -> list[dg.ScheduleDefinition]:
     """`weekly_cycle_schedule` for the week that has just begun, `market_data_schedule` for the month in progress,
-    `drift_schedule` for the day that has just begun.
+    `drift_schedule` for the day that has just begun, `signals_schedule` for every symbol.
     """
 
     @dg.schedule(
@@ -63,7 +63,24 @@ def build(settings: Settings) -> list[dg.ScheduleDefinition]:
             return outside
         return [_request("utc_day", Key(symbol, day), Key(symbol, day), time) for symbol in settings.symbols]
 
-    return [weekly, market_data, drift]
+    @dg.schedule(
+        job_name=SIGNALS,
+        name="signals_schedule",
+        cron_schedule=settings.signals_cron_schedule,
+        execution_timezone="UTC",
+        description="One run per symbol. A signal needs the newest bar: let market_data_schedule run as often as bars "
+        "of the market close, and before this.",
+    )
+    def signals(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
+        time = pd.Timestamp(context.scheduled_execution_time).tz_convert("UTC")
+        if outside := _outside(settings, time.normalize()):
+            return outside
+        return [
+            dg.RunRequest(run_key=f"{symbol}@{time.isoformat()}", partition_key=symbol, tags={"symbol": symbol})
+            for symbol in settings.symbols
+        ]
+
+    return [weekly, market_data, drift, signals]
 
 
 def _outside(settings: Settings, period: pd.Timestamp) -> dg.SkipReason | None:

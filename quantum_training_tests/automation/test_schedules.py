@@ -131,6 +131,14 @@ def test_a_period_before_the_settings_start_is_skipped_not_asked_for(name, too_e
     assert len(tick(definitions, name, early_enough).run_requests) == 2
 
 
+def test_signals_tick_asks_for_every_symbol_each_time_anew(defaults):
+    ticks = [tick(defaults[0], "signals_schedule", time) for time in ("2024-01-08 02:05", "2024-01-08 03:05")]
+    for data in ticks:
+        assert [r.partition_key for r in data.run_requests] == ["SP500", "NASDAQ"]
+        assert [r.tags["symbol"] for r in data.run_requests] == ["SP500", "NASDAQ"]
+    assert len({r.run_key for data in ticks for r in data.run_requests}) == 4
+
+
 def test_two_ticks_ask_for_two_runs_and_one_tick_evaluated_twice_for_one(defaults):
     times = ("2024-01-08 02:00", "2024-01-08 02:00", "2024-01-09 02:00")
     keys = [tick(defaults[0], "weekly_cycle_schedule", time).run_requests[0].run_key for time in times]
@@ -214,7 +222,9 @@ def test_a_month_end_that_failed_is_made_up_for_by_the_next_tick(live):
     assert len(world.store.read_frame("features", "AAA", "2018-06-01")) == 1
 
 
-@pytest.mark.parametrize("name", ["weekly_cycle_schedule", "market_data_schedule", "drift_schedule"])
+@pytest.mark.parametrize(
+    "name", ["weekly_cycle_schedule", "market_data_schedule", "drift_schedule", "signals_schedule"]
+)
 def test_after_the_end_of_a_recording_a_tick_asks_for_nothing_and_says_so(name):
     data = tick(build_defs(load_settings()), name, "2024-01-08 02:00")
     assert not data.run_requests

@@ -1,0 +1,162 @@
+"""Asset `signals`: what a trader reads, the champion's target position now times its share of capital.
+
+Nothing is decided here: who trades is champion.py's, how much is rollout.py's. What is in doubt is flat, with a reason.
+"""
+
+from collections.abc import Callable
+from functools import cache, partial
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+
+from quantum_training.assets.loop import OWNERS, SINGLE_RUN, month_of
+from quantum_training.assets.models import versions_of
+from quantum_training.assets.rollout import ASSET as ROLLOUT
+from quantum_training.assets.rollout import by_day, daily_returns
+from quantum_training.assets.scores import ASSET as SCORES
+from quantum_training.assets.scores import decisions
+from quantum_training.market.calendars import expected_open_times
+from quantum_training.market.timeframe import known_at, to_timedelta
+from quantum_training.models.contract import Model
+from quantum_training.partitions import WEEK, Partitions
+from quantum_training.resources.registry import ModelRegistry
+from quantum_training.resources.store import Store
+from quantum_training.selection.rollout import guard, percent, position
+from quantum_training.settings import Settings
+from quantum_training.trading.scoring import Version, assign_versions, score
+
+ASSET, PERIOD = "signals", "latest"
+REACH = pd.Timedelta(days=31)
+"""Far enough to find the bar before or after one, whatever the market's holidays."""
+
+STALE_BARS = 2
+"""Bars that the newest one may lack behind before a signal is flat: one may be on its way."""
+
+VALID = 2 * WEEK
+"""For how long a share is good: beyond, a weekly cycle has failed and nobody has looked at the champion since."""
+
+Load = Callable[[str], Model]
+
+
+def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
+    """The asset, for the symbols of these settings."""
+    of_symbol = dg.MultiToSingleDimensionPartitionMapping("symbol")
+
+    @dg.asset(
+        name=ASSET,
+        partitions_def=partitions.symbol,
+        backfill_policy=SINGLE_RUN,
+        deps=[dg.AssetDep(asset, partition_mapping=of_symbol) for asset in ("features", ROLLOUT)],
+        group_name="trading",
+        kinds={"mlflow"},
+        owners=OWNERS,
+        description="The champion's target position from the newest complete bar, times its share of capital, cut to "
+        f"{percent(settings.rollout.max_position_size)} of it. Flat, with the reason, where there is no champion or no "
+        "share, where bars or decisions are missing, and where the champion's losses since the last weekly look reach "
+        "the risk guard. Read it until `valid_until`; without a newer one be flat then.",
+    )
+    def signals(context: dg.AssetExecutionContext, store: Store, registry: ModelRegistry) -> dg.MaterializeResult:
+        if not context.partition_keys:
+            raise ValueError("the run names no symbol; a range must go from the earlier to the later of the settings")
+        for symbol in context.partition_keys:
+            now = pd.Timestamp.now("UTC")
+            record = signal(store, settings, symbol, now, cache(partial(registry.load, symbol)))
+            written = store.write_record(ASSET, symbol, PERIOD, record)
+            shown = {name: value for name, value in record.items() if value is not None and name != "symbol"}
+            context.add_asset_metadata({**shown, "path": dg.MetadataValue.path(written.path)}, partition_key=symbol)
+        return dg.MaterializeResult()
+
+    return signals
+
+
+def signal(store: Store, settings: Settings, symbol: str, now: pd.Timestamp, load: Load) -> dict[str, Any]:
+    """The record of a symbol at the time `now`, from what the store holds.
+
+    bar: open time of the newest complete bar; the position is for the bar after it, valid_until the close of that one.
+    target: what the champion decides, None where it was not asked or decides nothing. share, stage: of the newest week.
+    """
+    market, policy = settings.symbols[symbol], settings.rollout
+    record = dict.fromkeys(("bar", "valid_until", "week", "champion", "model_id", "target", "stage", "next_step"))
+    record |= {"symbol": symbol, "share": 0.0, "position": 0.0}
+
+    def flat(reason: str) -> dict[str, Any]:
+        return {**record, "reason": f"flat: {reason}"}
+
+    if policy.kill_switch:
+        return flat("the kill switch is on")
+    bars = known_at(rows(store, "features", symbol, now - REACH, now), now, market.timeframe)
+    if bars.empty:
+        return flat(f"no complete bar of the {REACH.days} days before {now:%Y-%m-%d %H:%M} is stored")
+    bar, step = bars.index[-1], to_timedelta(market.timeframe)
+    fill = expected_open_times(market.calendar, market.timeframe, bar + step, bar + REACH)[0]
+    record |= {"bar": bar.isoformat(), "valid_until": (fill + step).isoformat()}
+    champions, stages = (store.read_records(asset, symbol, f"{fill:%Y-%m-%d}") for asset in ("champion", ROLLOUT))
+    if not stages:
+        return flat(f"no {ROLLOUT} is stored")
+    week, stage = max(stages), stages[max(stages)]
+    record |= {"week": week, **{name: stage[name] for name in ("champion", "stage", "share", "next_step")}}
+    if max(champions) != week or champions[week]["champion"] != stage["champion"]:
+        return flat(f"the champion of {max(champions)} was decided since; run {ROLLOUT} of that week")
+    if stage["champion"] is None:
+        return flat("no champion")
+    versions = versions_of(store, symbol, stage["champion"], f"{fill:%Y-%m-%d}")
+    chosen = int(assign_versions(pd.DatetimeIndex([fill]), versions)[0])
+    if chosen < 0:
+        return flat(f"{stage['champion']} has no version as of {fill}")
+    record["model_id"] = versions[chosen].model_id
+    target = float(load(versions[chosen].model_id).positions(bars.loc[[bar]]).iloc[0])
+    if pd.isna(target):
+        return flat(f"{stage['champion']} decides nothing on this bar: a feature is empty")
+    record["target"] = target
+    if stage["share"] == 0:
+        return flat(f"0 % of capital: {stage['reason']}")
+    expected = expected_open_times(market.calendar, market.timeframe, fill, max(fill, now))
+    late = int((expected + step <= now).sum())
+    if late >= STALE_BARS:
+        return flat(f"{late} bars after the newest are missing; run the job market_data")
+    if fill >= pd.Timestamp(week, tz="UTC") + VALID:
+        return flat(f"the newest {ROLLOUT} is of {week}; run the job weekly_cycle")
+    returns = office_returns(store, settings, symbol, champions, stage, versions, bar, load)
+    if tripped := guard(returns, policy).tripped:
+        return flat(f"the risk guard: {stage['champion']} {tripped}")
+    size = position(target, stage["share"], policy)
+    cut = "" if size == target * stage["share"] else f", cut to {percent(policy.max_position_size)}"
+    return {**record, "position": size, "reason": f"{target:.4g} x {percent(stage['share'])}{cut}"}
+
+
+def office_returns(
+    store: Store,
+    settings: Settings,
+    symbol: str,
+    champions: dict[str, dict[str, Any]],
+    stage: dict[str, Any],
+    versions: list[Version],
+    last: pd.Timestamp,
+    load: Load,
+) -> pd.Series:
+    """Net return per UTC day, at full size, of the champion since its losses count, up to the bar `last`.
+
+    The weeks that are scored as they were scored; the bars since by the same code, so that the next weekly look finds
+    the same.
+    """
+    market, since = settings.symbols[symbol], pd.Timestamp(stage["guarded_from"])
+    weeks = [w for w in store.periods(SCORES, symbol) if since < pd.Timestamp(w, tz="UTC") and w <= stage["week"]]
+    scored = daily_returns(champions, {week: store.read_frame(SCORES, symbol, week) for week in weeks})
+    start = pd.Timestamp(stage["week"], tz="UTC")
+    if last < start:
+        return scored.loc[since:]
+    candles, features = (
+        rows(store, asset, symbol, start - REACH, last).loc[:last] for asset in ("candles", "features")
+    )
+    decided = decisions(candles, features, versions, start, load)
+    frame = score(candles, start, {stage["champion"]: decided}, market.costs, market.account)
+    return pd.concat([scored, by_day(frame["net_return"])]).loc[since:]
+
+
+def rows(store: Store, asset: str, symbol: str, start: pd.Timestamp, end: pd.Timestamp) -> pd.DataFrame:
+    """The stored rows of a monthly asset in the months from `start` to `end`, none where none is stored."""
+    stored = [p for p in store.periods(asset, symbol) if month_of(start) <= p <= month_of(end)]
+    if not stored:
+        return pd.DataFrame(index=pd.DatetimeIndex([], tz="UTC"))
+    return store.read_frames(asset, symbol, stored[0], stored[-1])

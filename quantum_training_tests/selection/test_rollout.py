@@ -1,0 +1,373 @@
+"""The share of capital: every edge of the state machine, and what must hold whatever happens."""
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from quantum_training.selection.rollout import BLOCKING, fold, guard, position
+from quantum_training.selection.rollout_policy import Order, RolloutPolicy
+
+POLICY = RolloutPolicy()
+NO_RETURNS = pd.Series(dtype="float64", index=pd.DatetimeIndex([], tz="UTC"))
+HARM = {"z": 0.1, "boundary": 2.0, "reason": None}
+
+
+def weeks(count, first="2024-01-01"):
+    return list(pd.date_range(first, periods=count, freq="7D").strftime("%Y-%m-%d"))
+
+
+def decided(champions, harm=None):
+    """Champion records of consecutive weeks; `harm`: by number of the week."""
+    return {
+        week: {"champion": champion, "harm": (harm or {}).get(i)}
+        for i, (week, champion) in enumerate(zip(weeks(len(champions)), champions, strict=True))
+    }
+
+
+def calm(records):
+    return dict.fromkeys(records, "NONE")
+
+
+def daily(count, losses=None):
+    """Returns of days from 2024-01-01 on, 0 but for `losses` by number of the day."""
+    series = pd.Series(0.0, pd.date_range("2024-01-01", periods=count, tz="UTC"))
+    for day, loss in (losses or {}).items():
+        series.iloc[day] = -loss
+    return series
+
+
+def run(records, drift=None, returns=NO_RETURNS, policy=POLICY, orders=()):
+    return list(fold(records, calm(records) if drift is None else drift, returns, policy, orders))
+
+
+def shares(stages):
+    return [stage.share for stage in stages]
+
+
+def order(day, kind="reset", share=None, recipe="a"):
+    """Given on that day in its own week."""
+    at = datetime.fromisoformat(day).replace(tzinfo=UTC)
+    week = str(at.date() - timedelta(days=at.weekday()))
+    return Order(
+        week=week, effective=at, kind=kind, recipe=recipe, share=share, actor="ann", reason="seen and accepted"
+    )
+
+
+def test_a_champion_climbs_from_the_shadow_stage_by_stage_and_stays_at_the_ceiling():
+    stages = run(decided(["a"] * 8))
+    assert shares(stages) == [0.0, 0.01, 0.05, 0.05, 0.10, 0.10, 0.10, 0.10]
+    assert [s.change for s in stages] == [None, "step", "step", "hold", "step", "hold", "hold", "hold"]
+    assert [s.days for s in stages] == [0, 0, 0, 7, 0, 7, 14, 21]
+    assert stages[0].reason == "a begins in the shadow"
+    assert stages[0].next_step == "1 % from 2024-01-08 on, with drift below SEVERE and no harm building"
+    assert stages[1].reason == "0 % to 1 %: 7 of 7 days; drift NONE; harm is not tested in this week"
+    assert stages[3].reason == "stays at 5 %: 7 of 14 days"
+    assert stages[2].next_step.startswith("10 % from 2024-01-29 on")
+    assert stages[4].next_step == "none: the last stage"
+
+
+def test_nobody_in_office_has_nothing():
+    stages = run(decided([None, None]))
+    assert shares(stages) == [0.0, 0.0]
+    assert {(s.change, s.reason, s.next_step, s.worst_day) for s in stages} == {
+        (None, "no champion", "a champion", None)
+    }
+
+
+@pytest.mark.parametrize(
+    ("after", "reason"),
+    [("b", "a left office; b begins in the shadow"), (None, "a left office; no champion")],
+)
+def test_another_champion_or_none_is_back_at_0_at_once(after, reason):
+    stages = run(decided(["a", "a", "a", after, after]))
+    assert shares(stages)[2:4] == [0.05, 0.0]
+    assert (stages[3].change, stages[3].reason) == ("back", reason)
+    assert stages[4].share == (0.01 if after else 0.0)
+
+
+def test_a_champion_that_comes_back_begins_anew():
+    assert shares(run(decided(["a", "a", "a", "b", "a", "a"]))) == [0.0, 0.01, 0.05, 0.0, 0.0, 0.01]
+
+
+def test_a_change_in_the_shadow_takes_nothing_back():
+    assert [s.change for s in run(decided(["a", "b", "b"]))] == [None, None, "step"]
+
+
+def test_a_refresh_of_the_same_recipe_changes_nothing():
+    records = decided(["a"] * 5)
+    versions = {week: {**record, "model_id": week} for week, record in records.items()}
+    assert run(versions) == run(records)
+
+
+@pytest.mark.parametrize(("severity", "steps"), [("MINOR", 1), ("MODERATE", 1), ("SEVERE", 0), ("CRITICAL", 0)])
+def test_severe_drift_holds_the_step_and_milder_does_not(severity, steps):
+    records = decided(["a", "a"])
+    stage = run(records, {**calm(records), "2024-01-08": severity})[1]
+    assert stage.stage == steps
+    assert f"drift {severity}" in stage.reason
+
+
+def test_severe_drift_takes_nothing_back_and_the_step_comes_when_it_is_over():
+    records = decided(["a"] * 4)
+    assert shares(run(records, {**calm(records), "2024-01-15": "CRITICAL"})) == [0.0, 0.01, 0.01, 0.05]
+
+
+@pytest.mark.parametrize(("choice", "share"), [("hold", 0.0), ("step", 0.01)])
+def test_a_week_that_was_not_tested_for_drift_says_so_and_steps_only_where_that_is_set(choice, share):
+    stage = run(decided(["a", "a"]), {}, policy=RolloutPolicy(without_drift_report=choice))[1]
+    assert stage.share == share
+    assert "drift was not measured" in stage.reason
+    assert stage.next_step.startswith("1 % from 2024-01-15 on" if share == 0 else "5 % from 2024-01-15 on")
+
+
+@pytest.mark.parametrize(("z", "share"), [(0.99, 0.01), (1.0, 0.0), (3.0, 0.0), (None, 0.01)])
+def test_harm_that_is_building_holds_the_step(z, share):
+    stage = run(decided(["a", "a"], {1: {**HARM, "z": z}}))[1]
+    assert stage.share == share
+    assert ("harm is not tested" if z is None else f"harm z {z:.2f} of 2.00") in stage.reason
+
+
+def test_the_fraction_of_the_boundary_is_set():
+    records = decided(["a", "a"], {1: {**HARM, "z": 1.5}})
+    assert shares(run(records, policy=RolloutPolicy(harm_fraction=0.8))) == [0.0, 0.01]
+
+
+def test_harm_that_is_shown_takes_a_pinned_champion_back_to_0():
+    shown = {**HARM, "reason": "worse than b: z 2.10 of 2.00"}
+    stages = run(decided(["a"] * 5, {2: shown, 3: shown}))
+    assert shares(stages) == [0.0, 0.01, 0.0, 0.0, 0.01]
+    assert [s.change for s in stages[2:4]] == ["back", "hold"]
+    assert "harm is shown: worse than b" in stages[2].reason
+
+
+@pytest.mark.parametrize(
+    ("losses", "said"),
+    [
+        ({15: 0.10}, "lost 10.0% on 2024-01-16, the limit is 10.0%"),
+        ({8: 0.09, 9: 0.09, 15: 0.095}, "fell 25.1% below its peak, the limit is 25.0%"),
+    ],
+)
+def test_the_risk_guard_takes_all_back_for_good(losses, said):
+    stages = run(decided(["a"] * 8), returns=daily(60, losses))
+    assert shares(stages) == [0.0, 0.01, 0.05] + [0.0] * 5
+    assert {s.change for s in stages[3:]} == {"stop"}
+    assert all(s.stopped == said and said in s.reason for s in stages[3:])
+    assert stages[-1].next_step == "another champion, or an operator's reset"
+
+
+def test_a_loss_in_the_shadow_stops_too_and_one_short_of_the_limit_does_not():
+    assert shares(run(decided(["a"] * 3), returns=daily(30, {1: 0.2}))) == [0.0, 0.0, 0.0]
+    assert shares(run(decided(["a"] * 3), returns=daily(30, {1: 0.0999}))) == [0.0, 0.01, 0.05]
+
+
+def test_the_day_that_a_week_begins_with_is_not_known_at_it():
+    stages = run(decided(["a"] * 4), returns=daily(30, {14: 0.5}))
+    assert shares(stages) == [0.0, 0.01, 0.05, 0.0]
+    assert stages[2].worst_day == 0.0
+
+
+def test_losses_before_it_took_office_are_not_the_champions():
+    stages = run(decided(["a", "b", "b"]), returns=daily(30, {6: 0.5}))
+    assert stages[2].share == 0.01
+    assert stages[2].worst_day == 0.0
+
+
+def test_another_champion_ends_the_stop():
+    stages = run(decided(["a", "a", "b", "b"]), returns=daily(30, {1: 0.2}))
+    assert shares(stages) == [0.0, 0.0, 0.0, 0.01]
+    assert stages[2].stopped is None
+
+
+def test_a_reset_begins_at_0_and_forgives_what_was_seen_and_nothing_after():
+    records, returns = decided(["a"] * 8), daily(60, {8: 0.2, 9: 0.3, 15: 0.2})
+    stages = run(records, returns=returns, orders=[order("2024-01-17T10:00")])
+    assert [s.change for s in stages[:5]] == [None, "step", "back", "step", "step"]
+    assert shares(stages)[:5] == [0.0, 0.01, 0.0, 0.01, 0.05]
+    assert stages[2].reason == "reset ordered by ann: seen and accepted"
+    again = run(records, returns=daily(60, {8: 0.2, 18: 0.2}), orders=[order("2024-01-17T10:00")])
+    assert shares(again)[2:5] == [0.0, 0.0, 0.0]
+    assert "2024-01-19" in again[3].stopped
+
+
+def test_a_reset_of_a_recording_forgives_its_week_and_does_not_end_the_guard():
+    late = order("2024-01-17").model_copy(update={"effective": datetime(2026, 1, 1, tzinfo=UTC)})
+    stages = run(decided(["a"] * 6), returns=daily(60, {8: 0.2, 20: 0.2, 22: 0.2}), orders=[late])
+    assert shares(stages) == [0.0, 0.01, 0.0, 0.01, 0.0, 0.0]
+    assert "2024-01-23" in stages[4].stopped
+
+
+def test_stages_above_the_ceiling_take_an_order_and_still_come_one_at_a_time():
+    policy = RolloutPolicy(stages=(0, 0.05, 0.1, 0.2, 0.4), min_days=(7, 7, 7, 7))
+    records = decided(["a"] * 9)
+    assert max(shares(run(records, policy=policy))) == 0.1
+    assert run(records, policy=policy)[-1].reason == "stays at 10 %: 20 % is above the ceiling of 10 %"
+    assert run(records, policy=policy)[-1].next_step == "20 % by an operator's order of that ceiling"
+    stages = run(records, policy=policy, orders=[order("2024-01-24T10:00", "ceiling", 0.4)])
+    assert shares(stages) == [0.0, 0.05, 0.1, 0.1, 0.2, 0.4, 0.4, 0.4, 0.4]
+    assert "ceiling 40 % ordered by ann" in stages[3].reason
+
+
+def test_a_lower_ceiling_takes_back_at_once_and_ends_with_the_champion():
+    lower = order("2024-01-24T10:00", "ceiling", 0.01)
+    stages = run(decided(["a"] * 5 + ["b"] * 5), orders=[lower])
+    assert shares(stages) == [0.0, 0.01, 0.05, 0.01, 0.01, 0.0, 0.01, 0.05, 0.05, 0.10]
+    assert stages[3].change == "back"
+
+
+def test_an_order_for_another_champion_and_one_before_the_office_do_nothing():
+    records = decided(["a"] * 4)
+    orders = [order("2024-01-17", recipe="b"), order("2023-12-27"), order("2024-02-20")]
+    assert run(records, orders=orders) == run(records)
+
+
+def test_the_kill_switch_holds_everything_at_0():
+    stages = run(decided(["a"] * 4), policy=RolloutPolicy(kill_switch=True))
+    assert shares(stages) == [0.0] * 4
+    assert {(s.change, s.reason, s.next_step) for s in stages[1:]} == {
+        ("stop", "the kill switch is on", "the kill switch off")
+    }
+
+
+def test_a_week_that_was_never_decided_is_said_and_holds_the_next_step():
+    records = decided(["a"] * 4)
+    del records["2024-01-08"]
+    stages = run(records)
+    assert shares(stages) == [0.0, 0.0, 0.01]
+    assert stages[1].reason == "stays at 0 %: the week before was never decided"
+
+
+def test_a_return_that_is_no_number_is_refused():
+    with pytest.raises(ValueError, match=r"2024-01-03.* is no number"):
+        run(decided(["a"]), returns=daily(5, {2: np.nan}))
+
+
+@pytest.mark.parametrize(
+    ("returns", "worst", "drawdown"),
+    [([0.1, -0.05, -0.1, 0.2], 0.1, 1 - 0.95 * 0.9), ([0.01, 0.02], 0.0, 0.0), ([-0.03], 0.03, 0.03)],
+)
+def test_the_guard_measures_worst_day_and_fall_below_the_peak(returns, worst, drawdown):
+    found = guard(pd.Series(returns, pd.date_range("2024-01-01", periods=len(returns))), POLICY)
+    assert (found.worst_day, found.drawdown) == (pytest.approx(worst), pytest.approx(drawdown))
+    assert guard(NO_RETURNS, POLICY) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("target", "share", "size"), [(0.5, 0.1, 0.05), (1.0, 0.25, 0.1), (-1.0, 0.25, -0.1), (0.0, 0.1, 0.0), (1, 0, 0)]
+)
+def test_a_position_is_the_targets_share_cut_on_both_sides(target, share, size):
+    assert position(target, share, POLICY) == pytest.approx(size)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"stages": (0.01, 0.05), "min_days": (7,)}, "must rise from 0"),
+        ({"stages": (0, 0.05, 0.05), "min_days": (7, 7)}, "must rise from 0"),
+        ({"min_days": (7, 7)}, "4 stages need 3 min_days"),
+        ({"min_days": (7, 6, 7)}, "greater than or equal to 7"),
+        ({"stages": (0, 1.5), "min_days": (7,)}, "less than or equal to 1"),
+        ({"max_daily_loss": 0}, "greater than 0"),
+        ({"speed": 2}, "Extra inputs"),
+    ],
+)
+def test_a_wrong_policy_is_refused(wrong, said):
+    with pytest.raises(ValidationError, match=said):
+        RolloutPolicy(**wrong)
+
+
+@pytest.mark.parametrize(("kind", "share"), [("reset", 0.1), ("ceiling", None), ("ceiling", 1.5), ("halt", None)])
+def test_a_wrong_order_is_refused(kind, share):
+    with pytest.raises(ValidationError):
+        order("2024-01-01", kind, share)
+
+
+HARMS = st.none() | st.fixed_dictionaries(
+    {
+        "z": st.none() | st.floats(-3, 3),
+        "boundary": st.none() | st.floats(1, 5),
+        "reason": st.sampled_from([None, None, None, "worse"]),
+    }
+)
+
+
+@st.composite
+def histories(draw):
+    """Champion records with gaps, drift, returns, a policy and orders, all of one history."""
+    count = draw(st.integers(1, 16))
+    champions = draw(st.lists(st.sampled_from([None, "a", "a", "a", "a", "b"]), min_size=count, max_size=count))
+    records = decided(champions, {i: draw(HARMS) for i in range(count)})
+    kept = {w: r for w, r in records.items() if draw(st.integers(0, 9))}
+    drift = {w: draw(st.sampled_from([None, "NONE", "NONE", "MINOR", "SEVERE", "CRITICAL"])) for w in kept}
+    losses = draw(st.dictionaries(st.integers(0, 7 * count - 1), st.floats(-0.2, 0.3), max_size=4))
+    stages = draw(st.sampled_from([(0, 0.01, 0.05, 0.1), (0, 0.05, 0.1, 0.2, 0.5), (0, 1)]))
+    policy = RolloutPolicy(
+        stages=stages,
+        min_days=draw(st.tuples(*[st.sampled_from([7, 14])] * (len(stages) - 1))),
+        ceiling=draw(st.sampled_from([0, 0.05, 0.1, 1])),
+        kill_switch=draw(st.integers(0, 9)) == 0,
+    )
+    orders = [
+        order(str((pd.Timestamp("2024-01-01") + pd.Timedelta(hours=draw(st.integers(0, 168 * count)))).date()), *what)
+        for what in draw(st.lists(st.sampled_from([("reset", None), ("ceiling", 0.05), ("ceiling", 1.0)]), max_size=2))
+    ]
+    return kept, drift, daily(7 * count, losses), policy, orders
+
+
+@settings(max_examples=300)
+@given(histories())
+def test_whatever_happens_the_share_rises_by_one_stage_at_a_time_and_only_when_all_is_well(history):
+    records, drift, returns, policy, orders = history
+    stages = run(records, drift, returns, policy, orders)
+    assert [s.week for s in stages] == sorted(records)
+    before = None
+    for stage in stages:
+        assert stage.share == policy.stages[stage.stage] <= max(stage.ceiling, 0)
+        assert stage.reason
+        assert stage.champion == records[stage.week]["champion"]
+        if not orders:
+            assert stage.ceiling == policy.ceiling
+        if policy.kill_switch or stage.stopped or stage.champion is None:
+            assert stage.share == 0
+        if before is None or before.champion != stage.champion:
+            assert stage.share == 0
+        elif stage.stage > before.stage:
+            assert stage.stage == before.stage + 1
+            assert stage.change == "step"
+            assert drift[stage.week] not in (None, *BLOCKING)
+            days = (pd.Timestamp(stage.week) - pd.Timestamp(before.since)).days
+            assert days >= policy.min_days[before.stage]
+            assert pd.Timestamp(stage.week) - pd.Timestamp(before.week) == pd.Timedelta(days=7)
+            harm = records[stage.week]["harm"]
+            if harm:
+                assert not harm["reason"]
+                assert harm["z"] is None or harm["boundary"] is None or harm["z"] < 0.5 * harm["boundary"]
+            assert stage.worst_day is None or stage.worst_day < policy.max_daily_loss
+            assert stage.drawdown is None or stage.drawdown < policy.max_drawdown
+        else:
+            assert (stage.change in ("back", "stop")) or stage.stage == before.stage
+        before = stage
+
+
+@settings(max_examples=150)
+@given(histories(), st.integers(0, 16))
+def test_later_weeks_change_nothing_before_and_running_again_changes_nothing(history, cut):
+    records, drift, returns, policy, orders = history
+    stages = run(records, drift, returns, policy, orders)
+    assert stages == run(records, drift, returns, policy, orders)
+    known = sorted(records)[:cut]
+    if known:
+        end = pd.Timestamp(known[-1], tz="UTC")
+        early = [o for o in orders if o.week <= known[-1]]
+        prefix = run(
+            {w: records[w] for w in known},
+            {w: drift[w] for w in known},
+            returns[: end - pd.Timedelta("1ns")],
+            policy,
+            early,
+        )
+        assert prefix == stages[: len(known)]
