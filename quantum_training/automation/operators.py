@@ -1,4 +1,4 @@
-"""Jobs for people: `promote`, `demote`, `pin`, `unpin` and `retrain`. Each is recorded with its actor and reason."""
+"""Jobs for people: who is champion, how much capital it may use, and `retrain`; recorded with actor and reason."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,6 +9,8 @@ from pydantic import Field
 
 from quantum_training.assets.decided import BY_RULE
 from quantum_training.assets.models import asset_name, versions_of
+from quantum_training.assets.rollout import ASSET as ROLLOUT
+from quantum_training.assets.rollout import ORDERS
 from quantum_training.automation.jobs import WEEKLY_CYCLE, run_job
 from quantum_training.resources.events.payloads import Promoted, event
 from quantum_training.resources.ledger import Ledger
@@ -21,6 +23,8 @@ DESCRIPTIONS = {
     "demote": "Take the champion of a symbol back: the former one trades again, or none where there was none.",
     "pin": "Keep the champion of a symbol whatever the evidence says. Verdicts are still reached and shown.",
     "unpin": "Let the evidence decide again.",
+    "rollout_reset": "Let the champion begin at 0 % of capital again; its losses until now stop it no more.",
+    "rollout_ceiling": "Let the champion climb to stages up to a share of capital, one at a time, or fall back to it.",
 }
 
 
@@ -40,6 +44,12 @@ class PromoteConfig(ActionConfig):
     recipe: str
 
 
+class CeilingConfig(ActionConfig):
+    """As ActionConfig, and the largest share of capital."""
+
+    share: float = Field(gt=0, le=1)
+
+
 class RetrainConfig(ActionConfig):
     """As ActionConfig, and what to train as of when."""
 
@@ -50,12 +60,12 @@ class RetrainConfig(ActionConfig):
 
 
 def build(settings: Settings, definitions: Callable[[], dg.Definitions]) -> list[dg.JobDefinition]:
-    """The five jobs; unpartitioned, one symbol a run."""
+    """The seven jobs; unpartitioned, one symbol a run."""
     return [*(_action(kind, settings, definitions) for kind in DESCRIPTIONS), _retrain(settings, definitions)]
 
 
 def _action(kind: str, settings: Settings, definitions: Callable[[], dg.Definitions]) -> dg.JobDefinition:
-    config_type: Any = PromoteConfig if kind == "promote" else ActionConfig
+    config_type: Any = {"promote": PromoteConfig, "rollout_ceiling": CeilingConfig}.get(kind, ActionConfig)
 
     def act(context: dg.OpExecutionContext, config: ActionConfig, store: Store, ledger: Ledger) -> None:
         recipe = getattr(config, "recipe", None)
@@ -70,6 +80,12 @@ def _action(kind: str, settings: Settings, definitions: Callable[[], dg.Definiti
             raise dg.Failure(f"{config.symbol}: {recipe} has no version; run {WEEKLY_CYCLE} first", allow_retries=False)
         now = pd.Timestamp.now("UTC")
         record = store.read_record("champion", config.symbol, weeks[-1]) or {}
+        payload = {"week": weeks[-1], "recipe": recipe}
+        if kind in ORDERS:
+            if record.get("champion") is None:
+                raise dg.Failure(f"{config.symbol}: it has no champion to give capital to", allow_retries=False)
+            payload |= {"recipe": record["champion"]}
+            payload |= {"share": config.share} if isinstance(config, CeilingConfig) else {}
         entry = Entry(
             symbol=config.symbol,
             key=f"{kind}/{context.run_id}",
@@ -77,7 +93,7 @@ def _action(kind: str, settings: Settings, definitions: Callable[[], dg.Definiti
             effective=now,
             actor=config.actor,
             reason=config.reason,
-            payload={"week": weeks[-1], "recipe": recipe, "before": record.get("champion")},
+            payload=payload,
         )
         told = []
         if recipe:
@@ -92,9 +108,14 @@ def _action(kind: str, settings: Settings, definitions: Callable[[], dg.Definiti
             told.append(event(config.symbol, promoted, entry.key))
         ledger.append([entry], told)
         job = definitions().resolve_job_def(WEEKLY_CYCLE)
-        run_job(context, job, config.symbol, (weeks[-1], weeks[-1]), {}, assets=["champion"])
+        run_job(context, job, config.symbol, (weeks[-1], weeks[-1]), {}, assets=["champion", ROLLOUT])
         after = store.read_record("champion", config.symbol, weeks[-1]) or {}
-        found = {"champion": after.get("champion") or "none", "pinned": after.get("pinned")}
+        stage = store.read_record(ROLLOUT, config.symbol, weeks[-1]) or {}
+        found = {
+            "champion": after.get("champion") or "none",
+            "pinned": after.get("pinned"),
+            "share": stage.get("share"),
+        }
         context.log.info(f"{config.symbol}: {found}")
         context.add_output_metadata(found)
 

@@ -47,6 +47,11 @@ def test_a_person_promotes_pins_and_demotes_and_all_of_it_is_on_record(world):
     assert record["operator"] == ["promote lightgbm by ann: I know better"]
     versions = world.store.read_record("lightgbm_model", "AAA", WEEKS[-1])["versions"]
     assert world.registry.aliases("AAA")["champion"] == world.registry.find("AAA", versions[-1]["model_id"]).number
+    assert launch(world, "rollout_ceiling", share=0.05) == (True, "")
+    stage = world.store.read_record("rollout", "AAA", WEEKS[-1])
+    assert (stage["champion"], stage["share"], stage["ceiling"]) == ("lightgbm", 0.0, 0.05)
+    assert launch(world, "rollout_reset") == (True, "")
+    assert world.store.read_record("rollout", "AAA", WEEKS[-1])["ceiling"] == 0.1
     assert launch(world, "pin")[0]
     assert champion(world)["pinned"] is True
     assert launch(world, "demote", reason="I was wrong")[0]
@@ -55,6 +60,7 @@ def test_a_person_promotes_pins_and_demotes_and_all_of_it_is_on_record(world):
     assert (record["champion"], record["pinned"]) == (None, False)
     assert "champion" not in world.registry.aliases("AAA")
     rows = world.ledger.rows("AAA", {"promote", "pin", "demote", "unpin"})
+    assert not launch(world, "rollout_reset")[0], "nobody is left to give capital to"
     assert [(r.kind, r.actor) for r in rows] == [
         ("promote", "ann"),
         ("pin", "ann"),
