@@ -19,7 +19,7 @@ demo: $(VENV)/run
 	@echo "or both at once with: make ui"
 
 test: $(VENV)/dev
-	$(BIN)/python -m pytest -n 2 --cov=quantum_training --cov-report=term --durations=15
+	$(BIN)/python -m pytest -n 2 --dist worksteal --cov=quantum_training --cov-report=term --durations=15
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .
