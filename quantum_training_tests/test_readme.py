@@ -42,6 +42,7 @@ def copy(tmp_path_factory):
         "dagster_home/dagster.yaml",
         "dagster_home/demo.yaml",
         "dagster_home/benchmark.yaml",
+        "dagster_home/promote.yaml",
     ):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, folder / name)
