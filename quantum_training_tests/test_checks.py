@@ -213,7 +213,7 @@ def test_a_version_of_an_instant_between_two_bars_passes(project, one):
     assert "2020-01-22 13:30:00+00:00" in found.metadata["weeks"].value
 
 
-@pytest.mark.parametrize("week", ["2018-01-01"])
+@pytest.mark.parametrize("week", ["2017-05-29", "2018-01-01"])
 def test_daily_bars_with_weekends_and_holidays_before_the_week_pass(project, one, week):
     """The other future starts after the week's Monday, not after the last bar, which is older by up to four days."""
     one["symbols"]["AAA"] |= {"source": {"kind": "sample", "dataset": "sp500"}, "timeframe": "1d", "calendar": "XNYS"}

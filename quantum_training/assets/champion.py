@@ -9,6 +9,7 @@ from quantum_training.assets.decided import decide
 from quantum_training.assets.loop import OWNERS, SINGLE_RUN, each_partition, markdown
 from quantum_training.assets.scores import ASSET as SCORES
 from quantum_training.partitions import Key, Partitions, run_keys
+from quantum_training.resources.events.bus import EventBus
 from quantum_training.resources.ledger import Ledger
 from quantum_training.resources.registry import ModelRegistry
 from quantum_training.resources.store import Store
@@ -30,13 +31,14 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
         "MLflow's aliases `champion` and `previous` follow the newest decision only.",
     )
     def champion(
-        context: dg.AssetExecutionContext, store: Store, registry: ModelRegistry, ledger: Ledger
+        context: dg.AssetExecutionContext, store: Store, registry: ModelRegistry, ledger: Ledger, events: EventBus
     ) -> dg.MaterializeResult:
         keys = run_keys(partitions.week, context.run.tags)
         records = {
             symbol: decide(store, ledger, settings, symbol, max(k.period for k in keys if k.symbol == symbol))
             for symbol in {k.symbol for k in keys}
         }
+        events.pass_on()
 
         def produce(key: Key) -> dict[str, Any]:
             record = records[key.symbol].get(key.period)

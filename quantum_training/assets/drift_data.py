@@ -14,6 +14,7 @@ from quantum_training.monitoring.calibration import RECENT_WEEKS, Kind, Measured
 from quantum_training.monitoring.drift import DriftReport, judge
 from quantum_training.partitions import WEEK, Key
 from quantum_training.resources.store import Store, StoreError
+from quantum_training.selection.harm import building
 from quantum_training.settings import Settings
 
 WATCHED: dict[str, Kind] = {"target": "prediction", "gross_return": "residual"}
@@ -21,11 +22,12 @@ NANOSECOND = pd.Timedelta("1ns")
 
 
 class Reference(NamedTuple):
-    """The weeks that a day is compared with end at `end`; `champion` is the recipe that traded the day before."""
+    """The weeks that a day is compared with end at `end`; `champion` traded the day before, `harm` is its newest."""
 
     end: pd.Timestamp
     why: str
     champion: str | None
+    harm: dict[str, Any] | None
 
 
 class Day(NamedTuple):
@@ -58,7 +60,7 @@ def compare(store: Store, settings: Settings, key: Key) -> Day:
     measured = measure(old, new, reference.end, key.start, policy, "feature")
     scored, predictions = measure_predictions(store, settings, key, reference)
     measured += scored
-    report = judge(measured, policy)
+    report = judge(measured, policy, building(reference.harm, settings.rollout.harm_fraction))
     window = new.loc[key.start - policy.window :]
     record = {
         **report.model_dump(mode="json"),
@@ -92,7 +94,8 @@ def choose_reference(store: Store, settings: Settings, key: Key) -> Reference:
         why = f"no champion; the newest version is as of {trained:%Y-%m-%d %H:%M}" if trained else "no version yet"
     if end > windows:
         end, why = windows, f"{why}, the two windows that are tested left out"
-    return Reference(end, f"weeks up to {end:%Y-%m-%d %H:%M}: {why}", champion)
+    harm = records[max(records)].get("harm") if records else None
+    return Reference(end, f"weeks up to {end:%Y-%m-%d %H:%M}: {why}", champion, harm)
 
 
 def measure_predictions(

@@ -1,6 +1,6 @@
 """When repeated looks at growing evidence may end it: O'Brien-Fleming boundaries by Lan-DeMets error spending.
 
-Pure numbers; what is looked at lives in evidence.py.
+Pure numbers; what is looked at lives in rule.py.
 """
 
 from __future__ import annotations

@@ -49,7 +49,8 @@ def decide_weeks(
 
     scores: records of trading.scoring.score by week (`YYYY-MM-DD`); record W holds the bars of the week before W.
     recipes: those that may become champion. While there is none, challengers are judged against staying flat. A recipe
-    that gets its first version while a campaign runs waits for the next one.
+    that gets its first version while a campaign runs waits for the next one. A champion that is no recipe any more
+    leaves office.
     recorded: the ledger's decisions by week; where the present data decide otherwise, what it says stands. actions: the
     operators', in the order they were done; each takes effect in its week, after the week's own decision, and closes
     the campaign where it changes the champion. While pinned, verdicts are reached and told but not followed.
@@ -95,6 +96,8 @@ def _operate(
 
 
 def _decide(history: History, at: int, state: _State, terms: Terms) -> tuple[Decision, _State]:
+    if state.champion and state.champion not in history.recipes:
+        state = _State(pinned=state.pinned)
     harm = _harm(history, at, state, terms)
     if state.opened is None and (challengers := _challengers(history, at, state.champion)):
         state = state._replace(opened=at, challengers=challengers, out=())

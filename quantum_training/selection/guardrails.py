@@ -10,7 +10,7 @@ import pandas as pd
 
 from quantum_training.selection.rule import EvidenceRule
 from quantum_training.trading.baselines import BUY_AND_HOLD
-from quantum_training.trading.metrics import sharpe
+from quantum_training.trading.metrics import max_drawdown, sharpe
 from quantum_training.trading.uncertainty import deflated_sharpe
 
 SEED = 7
@@ -43,7 +43,7 @@ def guardrails(
     numbers: dict[str, float | None] = {}
     failures = []
 
-    own, theirs = max_drawdown(net[challenger]), max_drawdown(net[rival])
+    own, theirs = (abs(max_drawdown(net[name])) for name in (challenger, rival))
     numbers |= {"drawdown": own, "drawdown_rival": theirs}
     if own > rule.max_ratio * theirs:
         failures.append(f"drawdown {own:.1%} is above {rule.max_ratio:g} x the {theirs:.1%} of {rival}")
@@ -66,12 +66,6 @@ def guardrails(
             if p > rule.max_spa_p:
                 failures.append(f"not shown to be better than {name}: SPA p {p:.3f}, needed at most {rule.max_spa_p:g}")
     return Guardrails(numbers, failures)
-
-
-def max_drawdown(net: np.ndarray) -> float:
-    """Deepest fall of the compounded equity below its peak so far, as a positive fraction; 0 without one."""
-    equity = np.cumprod(np.concatenate([[1.0], 1 + net]))
-    return float((1 - equity / np.maximum.accumulate(equity)).max())
 
 
 def spa_p(challenger: np.ndarray, rival: np.ndarray) -> float:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from quantum_training.selection.boundary import boundaries
-from quantum_training.selection.guardrails import SEED, max_drawdown
+from quantum_training.selection.guardrails import SEED
 from quantum_training.selection.rule import Pair, paired_test
-from quantum_training.trading.metrics import NOISE
+from quantum_training.trading.metrics import NOISE, max_drawdown
 from quantum_training.trading.uncertainty import MIN_BARS
 
 RESAMPLES = 1000
@@ -57,7 +60,7 @@ def watch(
     """
     tested = paired_test(pair)
     bound = boundaries(policy.alpha, fractions)[-1] if fractions else np.inf
-    fall = max_drawdown(pair.incumbent)
+    fall = abs(max_drawdown(pair.incumbent))
     against = former or "staying flat"
     reason = None
     if limit is not None and fall > limit:
@@ -73,6 +76,12 @@ def watch(
         drawdown_limit=limit,
         reason=reason,
     )
+
+
+def building(harm: Mapping[str, Any] | None, share: float) -> bool:
+    """Is the z of a recorded Harm at least this share of its boundary?"""
+    z, boundary = (harm.get("z"), harm.get("boundary")) if harm else (None, None)
+    return z is not None and boundary is not None and z >= share * boundary
 
 
 def drawdown_limit(daily: np.ndarray, horizon: int, quantile: float) -> float | None:

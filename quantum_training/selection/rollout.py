@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
+from quantum_training.selection.harm import building
 from quantum_training.selection.history import WEEK
 from quantum_training.selection.rollout_policy import Order, RolloutPolicy
 from quantum_training.trading.metrics import max_drawdown
@@ -187,10 +188,8 @@ def _blocked(
         return ["the last stage"], []
     if policy.stages[state.stage + 1] > state.ceiling:
         return [f"{percent(policy.stages[state.stage + 1])} is above the ceiling of {percent(state.ceiling)}"], []
-    building, tested = False, "harm is not tested in this week"
-    if harm.get("z") is not None and harm.get("boundary") is not None:
-        building = harm["z"] >= policy.harm_fraction * harm["boundary"]
-        tested = f"harm z {harm['z']:.2f} of {harm['boundary']:.2f}"
+    known = harm.get("z") is not None and harm.get("boundary") is not None
+    tested = f"harm z {harm['z']:.2f} of {harm['boundary']:.2f}" if known else "harm is not tested in this week"
     needed = policy.min_days[state.stage]
     checks = [
         (days < needed, f"{days} of {needed} days"),
@@ -198,7 +197,7 @@ def _blocked(
             drift in BLOCKING or (drift is None and policy.without_drift_report == "hold"),
             f"drift {drift}" if drift else "drift was not measured",
         ),
-        (building, tested),
+        (building(harm, policy.harm_fraction), tested),
         *([(True, "the week before was never decided")] if gap else []),
     ]
     return [said for blocks, said in checks if blocks], [said for _, said in checks]

@@ -105,8 +105,8 @@ class _Rule(BaseModel):
 class ImprovementRule(_Rule):
     """Takes over where the Sharpe ratio is better by `min_improvement`, at any weekly look.
 
-    Simple and weak: docs/learning_loop has what it was measured to do. Of equally good recipes it promotes one in most
-    campaigns.
+    Simple and weak. Where all recipes are equally good it promotes one in 83 % of 26-week campaigns, in 98.5 % with
+    five challengers, and in 47 % at a single look at 100 bars; one that is clearly worse in 22 % (docs/learning_loop).
     """
 
     rule: Literal["improvement"] = "improvement"

@@ -161,6 +161,14 @@ def test_drift_of_many_features_is_found_named_and_fails_the_check_without_block
     assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.ERROR)
 
 
+def test_moderate_drift_is_severe_where_the_champion_does_harm(world):
+    change(world, lambda f: f.assign(**{c: f[c] + 2 * f[c].std() for c in ("return_1", "rsi_14", "body_ratio")}))
+    for z, expected in ((0.9, "MODERATE"), (1.0, "SEVERE")):
+        record = {"champion": None, "harm": {"z": z, "boundary": 2.0}}
+        world.store.write_record("champion", "AAA", "2020-02-17", record)
+        assert report(world)[0]["severity"] == expected
+
+
 @pytest.mark.parametrize(
     ("fault", "since", "breakage"),
     [

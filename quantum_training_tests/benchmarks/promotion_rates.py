@@ -43,7 +43,6 @@ class Case(NamedTuple):
     goal: str
     weeks: int = WEEKS
     memory: float = 0.0
-    share: int = 1
 
 
 CASES = [

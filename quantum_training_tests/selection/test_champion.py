@@ -339,3 +339,13 @@ def test_decisions_by_hand_are_as_stable_as_the_others(history, cut):
     whole = by_hand(scores, *actions)
     known = tuple(a for a in actions if a.week <= weeks[cut - 1])
     assert by_hand({w: scores[w] for w in weeks[:cut]}, *known) == whole[:cut]
+
+
+def test_a_champion_of_the_ledger_that_is_no_recipe_any_more_leaves_office_and_breaks_nothing(history):
+    scores = history(10, a=0.4, b=0.0)
+    before = decide(scores)[:7]
+    assert before[-1].champion == "a"
+    after = list(decide_weeks(scores, ["b"], terms(), recorded(before)))
+    assert [d.champion for d in after] == [d.champion for d in before] + [None] * 3
+    assert after[-1].former is None
+    assert after[-1].reason.endswith("left out, no recipe of this symbol any more: a")

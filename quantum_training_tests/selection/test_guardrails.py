@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from quantum_training.selection.guardrails import guardrails, max_drawdown, spa_p
+from quantum_training.selection.guardrails import guardrails, spa_p
 from quantum_training.selection.rule import EvidenceRule
 from quantum_training.trading.metrics import sharpe
 from quantum_training.trading.uncertainty import deflated_sharpe
@@ -73,9 +73,3 @@ def test_spa_keeps_its_level_and_finds_skill():
     assert alarms <= 12
     assert spa_p(GOOD, FAIR) < 0.01
     assert spa_p(GOOD, FAIR) == spa_p(GOOD, FAIR)
-
-
-def test_a_drawdown_is_measured_from_the_capital_on():
-    assert max_drawdown(np.array([-0.1, 0.2, -0.05])) == pytest.approx(0.1)
-    assert max_drawdown(np.array([0.1, 0.1])) == 0
-    assert max_drawdown(np.array([])) == 0

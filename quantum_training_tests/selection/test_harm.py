@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from quantum_training.selection.boundary import boundaries
-from quantum_training.selection.harm import RollbackPolicy, drawdown_limit, watch
+from quantum_training.selection.harm import RollbackPolicy, building, drawdown_limit, watch
 from quantum_training.selection.rule import Pair
 
 POLICY = RollbackPolicy()
@@ -38,6 +38,21 @@ def test_before_the_first_look_and_after_the_last_only_the_drawdown_counts():
     found = watch(POLICY, falls, (), 0.05, "old")
     assert found.drawdown == pytest.approx(1 - 0.98**5)
     assert "drawdown 9.6% since its promotion, beyond the 5.0%" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("harm", "expected"),
+    [
+        (None, False),
+        ({}, False),
+        ({"z": None, "boundary": 2.0}, False),
+        ({"z": 9.0, "boundary": None}, False),
+        ({"z": 0.99, "boundary": 2.0}, False),
+        ({"z": 1.0, "boundary": 2.0}, True),
+    ],
+)
+def test_harm_is_building_from_a_share_of_its_boundary_on(harm, expected):
+    assert building(harm, 0.5) == expected
 
 
 def test_the_limit_holds_the_promised_share_of_the_drawdowns():

@@ -43,6 +43,10 @@ class EventBus(dg.ConfigurableResource):
         if foreign := {e.type for e in events} - set(OUT):
             raise ValueError(f"{', '.join(sorted(foreign))}: not sent by this project; allowed: {', '.join(OUT)}")
         self._table("outbox").publish(events)
+        self.pass_on()
+
+    def pass_on(self) -> None:
+        """`relay` after something else, as the ledger, has filled the outbox. An outage of Redis is logged."""
         try:
             self.relay()
         except RedisError as error:
