@@ -9,7 +9,7 @@ from typing import Any
 import dagster as dg
 
 from quantum_training.assets import backtest, candles, champion, drift, features, models, rollout, scores, signals
-from quantum_training.automation import operators, schedules
+from quantum_training.automation import operators, schedules, sensors
 from quantum_training.automation.benchmark import benchmark_job
 from quantum_training.automation.jobs import asset_jobs, launcher_job
 from quantum_training.checks import candle_quality, feature_causality, leak_free
@@ -26,6 +26,7 @@ def build_defs(settings: Settings, resources: Mapping[str, Any] | None = None) -
     partitions = build_partitions(
         list(settings.symbols), settings.start.isoformat(), settings.end.isoformat() if settings.end else None
     )
+    partitioned, by_people = asset_jobs(settings), operators.build(settings, lambda: definitions)
     definitions = dg.Definitions(
         assets=[
             candles.build(settings, partitions),
@@ -45,12 +46,13 @@ def build_defs(settings: Settings, resources: Mapping[str, Any] | None = None) -
             drift.drift_check(partitions),
         ],
         jobs=[
-            *asset_jobs(settings),
+            *partitioned,
             launcher_job(settings, lambda: definitions),
             benchmark_job(settings, lambda: definitions),
-            *operators.build(settings, lambda: definitions),
+            *by_people,
         ],
         schedules=schedules.build(settings),
+        sensors=sensors.build(settings, partitions, [*partitioned, *by_people], load_settings),
         loggers={"console": dg.colored_console_logger},
         resources={
             "store": Store(root=settings.store_root),

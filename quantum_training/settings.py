@@ -16,6 +16,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
 
+from quantum_training.automation.retraining_policy import RetrainingPolicy
 from quantum_training.features.labels import Label
 from quantum_training.market.calendars import CalendarName
 from quantum_training.market.quality import QualityLimits
@@ -95,6 +96,9 @@ class Settings(BaseSettings):
         RolloutPolicy(), description="How a champion's share of capital grows, and what takes it back."
     )
     drift: DriftPolicy = Field(DriftPolicy(), description="How the week before a day is tested for drift.")
+    retraining: RetrainingPolicy = Field(
+        RetrainingPolicy(), description="When the sensors train inside the week. Read anew at every tick."
+    )
     backtest_weeks: int = Field(26, ge=1, le=520, description="Weeks of the walk-forward record that a backtest shows.")
     market_data_cron_schedule: Cron = Field(
         "30 0 * * *", description="When candles and features are brought up to date, UTC."
@@ -179,6 +183,8 @@ class Settings(BaseSettings):
                     raise ValueError(
                         f"symbols.{name}.recipes: unknown recipe {recipe!r}; allowed: {', '.join(self.recipes)}"
                     )
+        if unknown := sorted(self.retraining.recipes.keys() - self.recipes.keys()):
+            raise ValueError(f"retraining.recipes: unknown {', '.join(unknown)}; allowed: {', '.join(self.recipes)}")
         return self
 
 

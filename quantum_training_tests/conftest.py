@@ -101,7 +101,13 @@ def project(
 
 
 @pytest.fixture
-def small() -> dict[str, Any]:
+def small(small_settings: dict[str, Any]) -> dict[str, Any]:
+    """`small_settings`, to change."""
+    return deepcopy(small_settings)
+
+
+@pytest.fixture(scope="session")
+def small_settings() -> dict[str, Any]:
     """Settings of a small 24/7 market of 4h bars that ends on 2020-03-01, with both boosters kept short."""
     recipe = {"label": {"kind": "forward_return", "horizon": 2}, "window_bars": 150}
     market = {

@@ -84,3 +84,11 @@ def read_months(store: Store, asset: str, symbol: str, first: str, until: pd.Tim
             + "; run the job market_data for these months first"
         )
     return store.read_frames(asset, symbol, first, last).loc[: until - pd.Timedelta("1ns")]
+
+
+def stored_until(store: Store, symbol: str) -> pd.Timestamp | None:
+    """The time up to which the features of a symbol are stored; None where there are none."""
+    months = store.periods("features", symbol)
+    if not months:
+        return None
+    return pd.Timestamp(store.attributes("features", symbol, months[-1])["covered_until"])

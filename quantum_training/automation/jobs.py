@@ -1,6 +1,7 @@
 """Jobs: `market_data`, `weekly_cycle`, `drift`, `trading_signals`; `clm_cycle`: the first two as one line for CI."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import dagster as dg
@@ -16,7 +17,7 @@ from quantum_training.resources.store import Store
 from quantum_training.settings import Settings
 from quantum_training.trading.baselines import LOOKBACK_BARS
 
-MARKET_DATA, WEEKLY_CYCLE, DRIFT, CLM_CYCLE = "market_data", "weekly_cycle", "drift", "clm_cycle"
+MARKET_DATA, WEEKLY_CYCLE, DRIFT, DECAY, CLM_CYCLE = "market_data", "weekly_cycle", "drift", "decay", "clm_cycle"
 SIGNALS = "trading_signals"  # Dagster takes no job of the name of an asset
 
 
@@ -61,6 +62,7 @@ def asset_jobs(settings: Settings) -> list[Any]:
             executor_def=dg.in_process_executor,
             description="Test the week before a day for drift.",
         ),
+        dg.define_asset_job(DECAY, dg.AssetSelection.assets("rollout")),
         dg.define_asset_job(
             SIGNALS,
             dg.AssetSelection.groups("trading"),
@@ -161,16 +163,17 @@ def run_job(
     periods: tuple[str, str],
     config: dict[str, Any],
     assets: Sequence[str] = (),
+    tags: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """One recorded run of a partitioned job for a symbol, from the first to the last period, in this process.
 
-    assets: those of the job to run; none named means all.
+    assets: those of the job to run; none named means all. tags: further ones of the run.
     """
-    tags = dict(zip(RANGE_TAGS, (f"{symbol}|{period}" for period in periods), strict=True))
-    tags |= {"clm/launched_by": context.run_id, "symbol": symbol}
+    run_tags = {**tags, **dict(zip(RANGE_TAGS, (f"{symbol}|{period}" for period in periods), strict=True))}
+    run_tags |= {"clm/launched_by": context.run_id, "symbol": symbol}
     selection = [dg.AssetKey(asset) for asset in assets] or None
     result = job.execute_in_process(
-        instance=context.instance, tags=tags, run_config=config, raise_on_error=False, asset_selection=selection
+        instance=context.instance, tags=run_tags, run_config=config, raise_on_error=False, asset_selection=selection
     )
     if not result.success:
         errors = [

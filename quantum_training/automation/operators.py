@@ -8,16 +8,18 @@ import pandas as pd
 from pydantic import Field
 
 from quantum_training.assets.decided import BY_RULE
+from quantum_training.assets.loop import stored_until
 from quantum_training.assets.models import asset_name, versions_of
 from quantum_training.assets.rollout import ASSET as ROLLOUT
 from quantum_training.assets.rollout import ORDERS
-from quantum_training.automation.jobs import WEEKLY_CYCLE, run_job
+from quantum_training.automation.jobs import MARKET_DATA, WEEKLY_CYCLE, run_job
 from quantum_training.resources.events.payloads import Promoted, event
 from quantum_training.resources.ledger import Ledger
 from quantum_training.resources.store import Store
 from quantum_training.selection.ledger import Entry
 from quantum_training.settings import Settings
 
+RETRAIN, RETRAIN_OP = "retrain", "retrain_recipes"
 DESCRIPTIONS = {
     "promote": "Make a recipe the champion of a symbol by hand. It is watched for harm as any new champion is.",
     "demote": "Take the champion of a symbol back: the former one trades again, or none where there was none.",
@@ -56,7 +58,7 @@ class RetrainConfig(ActionConfig):
     recipes: list[str] = Field(default_factory=list)
     """None named means all recipes of the symbol."""
     as_of: str = ""
-    """UTC time up to which data may be seen; default: now."""
+    """UTC time up to which data may be seen; default: the time up to which they are stored."""
 
 
 def build(settings: Settings, definitions: Callable[[], dg.Definitions]) -> list[dg.JobDefinition]:
@@ -132,17 +134,20 @@ def _action(kind: str, settings: Settings, definitions: Callable[[], dg.Definiti
 def _retrain(settings: Settings, definitions: Callable[[], dg.Definitions]) -> dg.JobDefinition:
     description = "Train recipes of a symbol inside the week: the same partition, a later as_of, trigger MANUAL."
 
-    @dg.op(name="retrain_recipes", description=description)
-    def retrain_recipes(context: dg.OpExecutionContext, config: RetrainConfig, ledger: Ledger) -> None:
+    @dg.op(name=RETRAIN_OP, description=description)
+    def retrain_recipes(context: dg.OpExecutionContext, config: RetrainConfig, store: Store, ledger: Ledger) -> None:
         _known(settings, config.symbol, config.recipes)
         recipes = config.recipes or [*settings.symbols[config.symbol].recipes]
-        as_of = pd.Timestamp(config.as_of or pd.Timestamp.now("UTC").floor("s"))
+        until = config.as_of or stored_until(store, config.symbol)
+        if until is None:
+            raise dg.Failure(f"{config.symbol}: no features are stored; run {MARKET_DATA} first", allow_retries=False)
+        as_of = pd.Timestamp(until)
         as_of = as_of.tz_localize("UTC") if as_of.tz is None else as_of.tz_convert("UTC")
         week = str((as_of - pd.Timedelta(days=as_of.weekday())).date())
         training = {"as_of": as_of.isoformat(), "trigger": "MANUAL", "reason": f"{config.actor}: {config.reason}"}
         entry = Entry(
             symbol=config.symbol,
-            key=f"retrain/{context.run_id}",
+            key=f"retrain/{context.run.root_run_id or context.run_id}",
             kind="retrain",
             effective=pd.Timestamp.now("UTC"),
             actor=config.actor,
@@ -153,10 +158,16 @@ def _retrain(settings: Settings, definitions: Callable[[], dg.Definitions]) -> d
         assets = [asset_name(recipe) for recipe in recipes]
         job = definitions().resolve_job_def(WEEKLY_CYCLE)
         run_job(
-            context, job, config.symbol, (week, week), {"ops": {a: {"config": training} for a in assets}}, assets=assets
+            context,
+            job,
+            config.symbol,
+            (week, week),
+            {"ops": {a: {"config": training} for a in assets}},
+            assets=assets,
+            tags=training,
         )
 
-    @dg.job(name="retrain", executor_def=dg.in_process_executor, description=description)
+    @dg.job(name=RETRAIN, executor_def=dg.in_process_executor, description=description)
     def retrain() -> None:
         retrain_recipes()
 

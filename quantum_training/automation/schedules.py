@@ -1,5 +1,8 @@
 """Schedules, off until switched on in the UI: which partitions a tick asks for. All are read in UTC."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 import dagster as dg
 import pandas as pd
 
@@ -29,7 +32,8 @@ def build(settings: Settings) -> list[dg.ScheduleDefinition]:
         monday = (time - time.weekday() * DAY).normalize()
         if outside := _outside(settings, monday):
             return outside
-        return [_request("week", Key(symbol, monday), Key(symbol, monday), time) for symbol in settings.symbols]
+        why = {"trigger": "SCHEDULED", "reason": "weekly refresh", "as_of": monday.isoformat()}
+        return [_request("week", Key(symbol, monday), Key(symbol, monday), time, why) for symbol in settings.symbols]
 
     @dg.schedule(
         job_name=MARKET_DATA,
@@ -93,8 +97,11 @@ def _month(time: pd.Timestamp) -> pd.Timestamp:
     return time.replace(day=1)
 
 
-def _request(dimension: str, first: Key, last: Key, time: pd.Timestamp) -> dg.RunRequest:
+def _request(
+    dimension: str, first: Key, last: Key, time: pd.Timestamp, tags: Mapping[str, str] = MappingProxyType({})
+) -> dg.RunRequest:
     """One run over the partitions from `first` to `last` of one symbol."""
     one = dg.MultiPartitionKey({"symbol": first.symbol, dimension: first.period}) if first == last else None
     both = {} if one else dict(zip(RANGE_TAGS, (str(first), str(last)), strict=True))
-    return dg.RunRequest(run_key=f"{last}@{time.isoformat()}", partition_key=one, tags={"symbol": first.symbol, **both})
+    tags = {"symbol": first.symbol, **both, **tags}
+    return dg.RunRequest(run_key=f"{last}@{time.isoformat()}", partition_key=one, tags=tags)

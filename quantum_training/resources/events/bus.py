@@ -104,6 +104,13 @@ class EventBus(dg.ConfigurableResource):
         """Never give the consumer these events again."""
         self._table("inbox").acknowledge(consumer, [str(e.event_id) for e in events])
 
+    def refuse(self, consumer: str, event: Event, reason: str) -> None:
+        """Make an event that the consumer can read but not follow a dead letter."""
+        from quantum_training.resources.events.table import DeadLetter
+
+        letter = DeadLetter(reason, event.model_dump_json())
+        self._table("inbox").set_aside(consumer, {str(event.event_id): letter})
+
     def dead_letters(self) -> list[DeadLetter]:
         """What came in and could not be read, oldest first."""
         from quantum_training.resources.events.table import buried

@@ -109,7 +109,7 @@ class RetrainRequest(Payload):
     type = "manual.retrain_request"
     recipes: tuple[Word, ...] = Field((), description="Recipes to train; empty means all of the symbol.")
     requested_by: Word = Field(description="Who asks.")
-    reason: str = Field(description="Why.")
+    reason: str = Field(min_length=1, description="Why.")
     requested_at: Instant = Field(description="When.")
 
 

@@ -1,0 +1,1 @@
+ASSET = "decay_report"

@@ -1,0 +1,109 @@
+"""Which causes start a training now: cool-down, budget, the worst first. What the causes are is said in causes.py."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import dagster as dg
+import pandas as pd
+
+from quantum_training.assets.loop import stored_until
+from quantum_training.assets.models import asset_name
+from quantum_training.automation.causes import Cause, newest_as_of
+from quantum_training.automation.jobs import WEEKLY_CYCLE
+from quantum_training.automation.retraining_policy import RetrainingPolicy
+from quantum_training.partitions import parse_key
+from quantum_training.resources.store import Store
+from quantum_training.settings import Settings
+
+BY_ALARM = ("DRIFT_DETECTED", "PERFORMANCE_DECAY")
+FAILED = (dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
+
+
+class Recent(NamedTuple):
+    """Trainings for drift or decay: how many were started this UTC day, and when the newest of each symbol was."""
+
+    today: int
+    newest: Mapping[str, pd.Timestamp]
+
+
+class Plan(NamedTuple):
+    """What to run. met: keys of causes that are dealt with; waiting: those that may run later, and why not now."""
+
+    requests: list[dg.RunRequest]
+    met: list[str]
+    waiting: dict[str, str]
+
+
+def recent(instance: dg.DagsterInstance, policy: RetrainingPolicy, now: pd.Timestamp) -> Recent:
+    """The recent trainings, in one query. Those that failed count for the budget, but cool nothing down."""
+    midnight = now.normalize()
+    since = min(midnight, now - pd.Timedelta(hours=policy.cool_down_hours))
+    found = instance.get_run_records(dg.RunsFilter(tags={"trigger": [*BY_ALARM]}, created_after=since.to_pydatetime()))
+    created = [(pd.Timestamp(record.create_timestamp), record.dagster_run) for record in found]
+    newest: dict[str, pd.Timestamp] = {}
+    for time, run in created:
+        if run.status not in FAILED:
+            newest[run.tags["symbol"]] = max(time, newest.get(run.tags["symbol"], time))
+    return Recent(sum(time >= midnight for time, _ in created), newest)
+
+
+def plan(
+    causes: Iterable[Cause],
+    past: Recent,
+    policy: RetrainingPolicy,
+    settings: Settings,
+    grid: dg.MultiPartitionsDefinition,
+    store: Store,
+    now: pd.Timestamp,
+) -> Plan:
+    """One training per symbol at most, the most urgent causes first."""
+    requests: list[dg.RunRequest] = []
+    met: list[str] = []
+    waiting: dict[str, str] = {}
+    started, newest = past.today, dict(past.newest)
+    cool_down = pd.Timedelta(hours=policy.cool_down_hours)
+    for cause in sorted(causes, key=lambda c: (-c.urgency, c.key)):
+        symbol, alarm = cause.symbol, cause.trigger in BY_ALARM
+        asked = cause.recipes or settings.symbols[symbol].recipes
+        recipes = [recipe for recipe in asked if policy.training(recipe).enabled]
+        until = stored_until(store, symbol)
+        seen = min((newest_as_of(store, symbol, recipe) for recipe in recipes), default=None)
+        last = newest.get(symbol)
+        if seen is None or (alarm and (seen >= cause.since or (last is not None and last >= cause.since))):
+            met.append(cause.key)
+        elif until is None or seen >= until:
+            waiting[cause.key] = f"no bar is stored after {seen}, run the job market_data"
+        elif alarm and last is not None and now < last + cool_down:
+            waiting[cause.key] = f"trained for drift or decay at {last:%Y-%m-%d %H:%M}, cool-down {cool_down}"
+        elif alarm and started >= policy.daily_budget:
+            waiting[cause.key] = f"the budget of {policy.daily_budget} trainings a day is spent"
+        else:
+            try:
+                requests.append(request(cause, recipes, until, grid))
+            except ValueError as outside:
+                waiting[cause.key] = str(outside)
+                continue
+            met.append(cause.key)
+            if alarm:
+                started, newest[symbol] = started + 1, now
+    return Plan(requests, met, waiting)
+
+
+def request(
+    cause: Cause, recipes: Iterable[str], as_of: pd.Timestamp, grid: dg.MultiPartitionsDefinition
+) -> dg.RunRequest:
+    """A run that trains the recipes inside the week of `as_of`. ValueError where that week is no partition."""
+    monday = (as_of - pd.Timedelta(days=as_of.weekday())).normalize()
+    key = parse_key(grid, f"{cause.symbol}|{monday:%Y-%m-%d}")
+    assets = [asset_name(recipe) for recipe in recipes]
+    training: dict[str, Any] = {"as_of": as_of.isoformat(), "trigger": cause.trigger, "reason": cause.reason}
+    return dg.RunRequest(
+        run_key=cause.key,
+        job_name=WEEKLY_CYCLE,
+        partition_key=dg.MultiPartitionKey({"symbol": cause.symbol, "week": key.period}),
+        run_config={"ops": {asset: {"config": training} for asset in assets}},
+        asset_selection=[dg.AssetKey(asset) for asset in assets],
+        tags={**training, "symbol": cause.symbol, "dagster/priority": str(cause.urgency)},
+    )

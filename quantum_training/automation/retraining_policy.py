@@ -1,0 +1,50 @@
+"""What an operator can set about training inside the week. Sensors read it anew at every tick: live_policy.py."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class RecipeTraining(BaseModel):
+    """When the sensors train a recipe. The weekly refresh goes on whatever is set here."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    enabled: bool = Field(True, description="Off: no sensor trains this recipe, whatever happened.")
+    every_bars: int | None = Field(
+        None, ge=1, description="Train when this many bars are stored that the newest version has not seen."
+    )
+    interval_minutes: int | None = Field(
+        None, ge=1, description="Train when the stored bars reach this many minutes beyond the newest version's as_of."
+    )
+
+
+class RetrainingPolicy(BaseModel):
+    """What makes a sensor train a symbol's recipes at once, and how often it may."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    enabled: bool = Field(True, description="Off: the sensors start no training. Requests by people wait.")
+    drift_severity: Literal["SEVERE", "CRITICAL"] = Field(
+        "SEVERE", description="Drift of this severity trains at once. Broken data never do: mend them first."
+    )
+    moderate_after_days: int = Field(
+        4,
+        ge=0,
+        le=7,
+        description="MODERATE drift brings the refresh forward to this age of the newest version; 7 lets it wait.",
+    )
+    decay: bool = Field(True, description="A decayed champion has the symbol's recipes trained at once.")
+    cool_down_hours: int = Field(
+        72, ge=0, le=24 * 28, description="Hours after a training for drift or decay before the symbol has another."
+    )
+    daily_budget: int = Field(
+        20, ge=0, description="Trainings for drift or decay in a UTC day, all symbols together; the worst come first."
+    )
+    recipes: dict[str, RecipeTraining] = Field({}, description="By recipe; one that is not named has the defaults.")
+
+    def training(self, recipe: str) -> RecipeTraining:
+        """What holds for a recipe."""
+        return self.recipes.get(recipe, RecipeTraining())
