@@ -34,6 +34,7 @@ bench: $(VENV)/dev
 	$(BIN)/python quantum_training_tests/benchmarks/metrics.py
 	$(BIN)/python quantum_training_tests/benchmarks/weekly_cycle.py
 	$(BIN)/python quantum_training_tests/benchmarks/drift.py
+	$(BIN)/python quantum_training_tests/benchmarks/sensors.py
 
 ui: $(VENV)/run
 	@$(MAKE) -j3 webserver daemon mlflow-ui
