@@ -52,20 +52,35 @@ class Platform:
     processes: dict[str, subprocess.Popen] = field(default_factory=dict)
     url: str = ""
 
+    code_port: int = 0
+
     def start(self, environment: dict[str, str]) -> None:
         """Start all three; returns at once."""
-        code, web = free_port(), free_port()
+        web = free_port()
         self.url = f"http://127.0.0.1:{web}"
-        server = {"host": "127.0.0.1", "port": code, "location_name": "quantum_training.definitions"}
+        self.code_server(environment)
+        self._start(
+            "webserver", ["dagster-webserver", *self._workspace, "-h", "127.0.0.1", "-p", str(web)], environment
+        )
+        self.daemon(environment)
+
+    def code_server(self, environment: dict[str, str]) -> None:
+        """Start the code server and wait until it listens."""
+        self.code_port = free_port()
+        server = {"host": "127.0.0.1", "port": self.code_port, "location_name": "quantum_training.definitions"}
         (self.home / "workspace.yaml").write_text(json.dumps({"load_from": [{"grpc_server": server}]}))
         name = ["-m", "quantum_training.definitions", "--location-name", server["location_name"]]
-        self._start(
-            "code-server", ["dagster", "code-server", "start", *name, "-h", "127.0.0.1", "-p", str(code)], environment
-        )
-        wait_for("code server", lambda: _listens(code), 60, self.said)
-        workspace = ["-w", str(self.home / "workspace.yaml")]
-        self._start("webserver", ["dagster-webserver", *workspace, "-h", "127.0.0.1", "-p", str(web)], environment)
-        self._start("daemon", ["dagster-daemon", "run", *workspace], environment)
+        address = ["-h", "127.0.0.1", "-p", str(self.code_port)]
+        self._start("code-server", ["dagster", "code-server", "start", *name, *address], environment)
+        wait_for("code server", lambda: _listens(self.code_port), 60, self.said)
+
+    def daemon(self, environment: dict[str, str]) -> None:
+        """Start the daemon; returns at once."""
+        self._start("daemon", ["dagster-daemon", "run", *self._workspace], environment)
+
+    @property
+    def _workspace(self) -> list[str]:
+        return ["-w", str(self.home / "workspace.yaml")]
 
     def ready(self) -> None:
         """Wait until the webserver answers and has the code."""
@@ -89,7 +104,7 @@ class Platform:
 
     def _start(self, name: str, command: list[str], environment: dict[str, str]) -> None:
         program = str(Path(sys.executable).with_name(command[0]))
-        log = self.stack.enter_context((self.home / f"{name}.log").open("w"))
+        log = self.stack.enter_context((self.home / f"{name}.log").open("a"))
         process = subprocess.Popen(
             [program, *command[1:]],
             env={**os.environ, **environment},

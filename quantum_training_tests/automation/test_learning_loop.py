@@ -1,0 +1,224 @@
+"""The loop on a short clock by the real daemon: candles shift, drift is reported, a sensor has the recipe trained.
+
+Daemon and runs are killed at every step, and what is left in the end is what an undisturbed project has.
+"""
+
+import os
+import shutil
+import signal
+from contextlib import suppress
+from pathlib import Path
+
+import dagster as dg
+import numpy as np
+import pandas as pd
+import psutil
+import pytest
+import yaml
+from dagster._core.workspace.context import WorkspaceProcessContext
+from dagster._core.workspace.load_target import GrpcServerTarget
+
+from quantum_training.definitions import build_defs
+from quantum_training.market.schema import as_candles
+from quantum_training.partitions import RANGE_TAGS
+from quantum_training.resources.events.bus import EventBus
+from quantum_training.resources.events.payloads import Event
+from quantum_training.resources.registry import ModelRegistry
+from quantum_training.resources.store import Store
+from quantum_training.settings import load_settings
+
+NOW = pd.Timestamp.now("UTC")
+TODAY = NOW.normalize()
+TRAINED = TODAY - pd.Timedelta(days=28 + TODAY.weekday())
+"""The Monday as of which the newest version was trained; the market changes with it."""
+
+FIRST = (TRAINED - pd.Timedelta(days=300)).replace(day=1)
+HELD = '''
+import os, time
+from pathlib import Path
+from quantum_training.models import lightgbm
+
+class Model(lightgbm.Model):
+    """LightGBM whose fit says which process it runs in and waits while it is held."""
+
+    @classmethod
+    def fit(cls, *args):
+        held = Path(__file__).parents[1] / "held"
+        if held.exists():
+            (Path(__file__).parents[1] / "fitting").write_text(str(os.getpid()))
+        while held.exists():
+            time.sleep(0.1)
+        return super().fit(*args)
+'''
+
+
+def candles(until):
+    """Bars of 4 hours from FIRST to `until`, four times as wild once the version is trained."""
+    index = pd.date_range(FIRST, NOW, freq="4h")
+    rng = np.random.default_rng(5)
+    wild = np.where(index >= TRAINED, 4.0, 1.0)
+    close = 100 * np.exp(np.cumsum(rng.normal(0, 0.004, len(index)) * wild))
+    open_ = np.r_[100.0, close[:-1]]
+    wick = rng.exponential(0.002, (len(index), 2)).T * wild
+    high, low = np.maximum(open_, close) * np.exp(wick[0]), np.minimum(open_, close) * np.exp(-wick[1])
+    volume = rng.lognormal(3, 0.5, len(index)) * wild
+    frame = as_candles(pd.DataFrame({"open": open_, "high": high, "low": low, "close": close, "volume": volume}, index))
+    return frame.loc[: until - pd.Timedelta("4h")].rename_axis("open_time").reset_index()
+
+
+@pytest.fixture
+def settings(small, platform):
+    market = {
+        "source": {"kind": "files", "path": str(platform.home / "AAA.parquet")},
+        "timeframe": "4h",
+        "recipes": ["boost"],
+    }
+    recipe = {"algorithm": "slow.held", "params": {"max_rounds": 20, "num_leaves": 5}, "window_bars": 150}
+    return {
+        **small,
+        "start": f"{FIRST:%Y-%m-%d}",
+        "symbols": {"AAA": market},
+        "recipes": {"boost": {**recipe, "label": {"kind": "forward_return", "horizon": 2}}},
+        "drift": {"window_days": 7, "reference_weeks": 26, "html": False},
+        "drift_cron_schedule": "* * * * *",
+    }
+
+
+class Loop:
+    """The platform without its webserver, and what it has done so far."""
+
+    def __init__(self, platform, instance, environment, wait):
+        self.platform, self.instance, self.environment, self.wait = platform, instance, environment, wait
+        self.home = platform.home
+        self.store = Store(root=str(self.home / "store"))
+
+    def run(self, job, first, last):
+        tags = dict(zip(RANGE_TAGS, (f"AAA|{first:%Y-%m-%d}", f"AAA|{last:%Y-%m-%d}"), strict=True))
+        definition = build_defs(load_settings()).resolve_job_def(job)
+        done = definition.execute_in_process(instance=self.instance, tags=tags, raise_on_error=False)
+        assert done.success, [e.step_failure_data.error for e in done.all_events if e.is_step_failure]
+
+    def switch_on(self, sensor, schedule):
+        port = self.platform.code_port
+        target = GrpcServerTarget("127.0.0.1", port, None, "quantum_training.definitions")
+        with WorkspaceProcessContext(self.instance, target) as process:
+            location = process.create_request_context().get_code_location("quantum_training.definitions")
+            repository = location.get_repository("__repository__")
+            self.instance.start_sensor(repository.get_sensor(sensor))
+            self.instance.start_schedule(repository.get_schedule(schedule))
+
+    def runs(self, **tags):
+        return sorted(self.instance.get_runs(dg.RunsFilter(tags=tags)), key=lambda run: self.created(run))
+
+    def created(self, run):
+        return self.instance.get_run_record_by_id(run.run_id).create_timestamp
+
+    def until(self, what, ready, seconds=150):
+        return self.wait(what, ready, seconds, self.platform.said)
+
+    def kill_daemon(self):
+        daemon = self.platform.processes["daemon"]
+        os.killpg(daemon.pid, signal.SIGKILL)
+        daemon.wait(10)
+        self.platform.daemon(self.environment)
+
+    def kill_run_worker(self):
+        """SIGKILL to the processes of runs that the code server has launched."""
+        server = psutil.Process(self.platform.processes["code-server"].pid)
+        workers = [p for p in server.children(recursive=True) if "spawn_main" in " ".join(p.cmdline())]
+        for worker in workers:
+            with suppress(psutil.NoSuchProcess):
+                worker.kill()
+        return bool(workers)
+
+    def report(self):
+        days = self.store.read_records("drift_report", "AAA")
+        return next((record for record in days.values() if record["severity"] in ("SEVERE", "CRITICAL")), None)
+
+
+def test_a_shift_is_noticed_and_trained_on_once_though_everything_is_killed(
+    platform, project, settings, monkeypatch, wait
+):
+    home = platform.home
+    (home / "slow").mkdir()
+    (home / "slow" / "held.py").write_text(HELD)
+    monkeypatch.syspath_prepend(str(home))
+    other = project(settings)
+    names = {
+        "DAGSTER_HOME": str(home),
+        "QUANTUM_TRAINING_CONFIG": str(home / "settings.yaml"),
+        "PYTHONPATH": os.pathsep.join([str(home), os.environ.get("PYTHONPATH", "")]),
+    }
+    for name, value in names.items():
+        monkeypatch.setenv(name, value)
+    (home / "settings.yaml").write_text(yaml.safe_dump(settings))
+    monitoring = {"enabled": True, "poll_interval_seconds": 2}
+    retries = {"enabled": True, "retry_on_asset_or_op_failure": False}
+    (home / "dagster.yaml").write_text(
+        yaml.safe_dump({"telemetry": {"enabled": False}, "run_monitoring": monitoring, "run_retries": retries})
+    )
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        instance.get_runs(limit=1)
+        loop = Loop(platform, instance, names, wait)
+        candles(TRAINED).to_parquet(home / "AAA.parquet")
+        loop.run("market_data", FIRST, (TRAINED - pd.Timedelta("1ns")).replace(day=1))
+        loop.run("weekly_cycle", TRAINED, TRAINED)
+        candles(NOW).to_parquet(home / "AAA.parquet")
+        loop.run("market_data", TRAINED.replace(day=1), TODAY.replace(day=1))
+
+        (home / "held").touch()
+        platform.code_server(names)
+        loop.switch_on("drift_sensor", "drift_schedule")
+        platform.daemon(names)
+
+        loop.until("drift run", lambda: loop.runs(symbol="AAA") and loop.kill_run_worker())
+        loop.kill_daemon()
+        loop.until("drift report", loop.report)
+        (training,) = loop.until("training", lambda: loop.runs(trigger="DRIFT_DETECTED"))
+        loop.kill_daemon()
+        fitting = home / "fitting"
+        loop.until("fit", fitting.exists)
+        os.kill(int(fitting.read_text()), signal.SIGKILL)
+        (home / "held").unlink()
+        week = training.tags["dagster/partition/week"]
+        loop.until("version", lambda: (loop.store.read_record("boost_model", "AAA", week) or {}).get("versions"))
+        loop.until("end of the run", lambda: loop.runs(trigger="DRIFT_DETECTED")[-1].is_finished)
+        ticks = instance.get_ticks
+        (state,) = [s for s in instance.all_instigator_state() if s.instigator_name == "drift_sensor"]
+        seen = len(ticks(state.instigator_origin_id, state.selector_id))
+        loop.until("another tick", lambda: len(ticks(state.instigator_origin_id, state.selector_id)) > seen)
+
+        killed, again = loop.runs(trigger="DRIFT_DETECTED")
+        assert (killed.status, again.status) == (dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.SUCCESS)
+        assert again.root_run_id == killed.run_id
+        why = {name: again.tags[name] for name in ("trigger", "reason", "as_of")}
+        assert why["reason"].startswith(("SEVERE drift on ", "CRITICAL drift on "))
+
+        for asset in ("candles", "features", "boost_model"):
+            shutil.copytree(home / "store" / asset, Path(other.store.root) / asset)
+        (Path(other.store.root) / "boost_model" / "AAA" / f"{week}.json").unlink()
+        key = f"AAA|{week}"
+        config = {"ops": {"boost_model": {"config": why}}}
+        alone = other.run("weekly_cycle", key, run_config=config, asset_selection=[dg.AssetKey("boost_model")])
+        assert alone.success
+        assert loop.store.read_record("boost_model", "AAA", week) == other.store.read_record("boost_model", "AAA", week)
+
+        (version,) = loop.store.read_record("boost_model", "AAA", week)["versions"]
+        registry = ModelRegistry(tracking_uri=f"sqlite:///{home}/mlflow/mlflow.db")
+        assert registry.aliases("AAA")["shadow-boost"] == registry.find("AAA", version["model_id"]).number
+        stored = [v for v in registry._client().search_model_versions("name = 'AAA'") if "model_id" in v.tags]
+        assert len(stored) == 2
+        (new,) = [v for v in stored if v.tags["model_id"] == version["model_id"]]
+        assert why.items() <= new.tags.items()
+
+        told = [Event.model_validate_json(d.text) for d in EventBus().outbox().read("test", 100)]
+        told = [event for event in told if event.type != "model.promoted"]
+        assert [event.type for event in told][2:] == [
+            "data.drift_detected",
+            "model.training_started",
+            "model.training_started",
+            "model.training_completed",
+        ]
+        first, second, completed = (event.payload for event in told[3:])
+        assert [first.job_id.partition("/")[0], second.job_id.partition("/")[0]] == [killed.run_id, again.run_id]
+        assert (completed.status, completed.model_version) == ("succeeded", version["model_id"])
