@@ -161,7 +161,7 @@ def test_the_settings_examples_load(tmp_path, monkeypatch):
     for kind, block in BLOCKS:
         if kind == "yaml":
             for section, entries in yaml.safe_load(block).items():
-                settings[section].update(entries)
+                settings.setdefault(section, {}).update(entries)
     (tmp_path / "my_settings.yaml").write_text(yaml.safe_dump(settings))
     monkeypatch.setenv("QUANTUM_TRAINING_CONFIG", str(tmp_path / "my_settings.yaml"))
     loaded = load_settings()
