@@ -1,1 +1,0 @@
-ASSET = "decay_report"
