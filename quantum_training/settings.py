@@ -21,6 +21,7 @@ from quantum_training.market.calendars import CalendarName
 from quantum_training.market.quality import QualityLimits
 from quantum_training.market.timeframe import Timeframe
 from quantum_training.models.sizing import Sizing
+from quantum_training.monitoring.decay_policy import DecayPolicy
 from quantum_training.monitoring.drift_policy import DriftPolicy
 from quantum_training.resources.sources import CandleSource, source_from
 from quantum_training.selection.harm import RollbackPolicy
@@ -95,6 +96,9 @@ class Settings(BaseSettings):
         RolloutPolicy(), description="How a champion's share of capital grows, and what takes it back."
     )
     drift: DriftPolicy = Field(DriftPolicy(), description="How the week before a day is tested for drift.")
+    decay: DecayPolicy = Field(
+        DecayPolicy(), description="How a champion's record in office is held against its record before it."
+    )
     backtest_weeks: int = Field(26, ge=1, le=520, description="Weeks of the walk-forward record that a backtest shows.")
     market_data_cron_schedule: Cron = Field(
         "30 0 * * *", description="When candles and features are brought up to date, UTC."
