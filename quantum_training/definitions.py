@@ -8,7 +8,18 @@ from typing import Any
 
 import dagster as dg
 
-from quantum_training.assets import backtest, candles, champion, drift, features, models, rollout, scores, signals
+from quantum_training.assets import (
+    backtest,
+    candles,
+    champion,
+    decay,
+    drift,
+    features,
+    models,
+    rollout,
+    scores,
+    signals,
+)
 from quantum_training.automation import operators, schedules, sensors
 from quantum_training.automation.benchmark import benchmark_job
 from quantum_training.automation.jobs import asset_jobs, launcher_job
@@ -35,6 +46,7 @@ def build_defs(settings: Settings, resources: Mapping[str, Any] | None = None) -
             scores.build(settings, partitions),
             backtest.build(settings, partitions),
             champion.build(settings, partitions),
+            decay.build(settings, partitions),
             drift.build(settings, partitions),
             rollout.build(settings, partitions),
             signals.build(settings, partitions),
@@ -44,6 +56,7 @@ def build_defs(settings: Settings, resources: Mapping[str, Any] | None = None) -
             feature_causality(settings, partitions),
             *(leak_free(recipe, settings, partitions) for recipe in settings.recipes),
             drift.drift_check(partitions),
+            decay.decay_check(partitions),
         ],
         jobs=[
             *partitioned,

@@ -22,6 +22,7 @@ from quantum_training.market.calendars import CalendarName
 from quantum_training.market.quality import QualityLimits
 from quantum_training.market.timeframe import Timeframe
 from quantum_training.models.sizing import Sizing
+from quantum_training.monitoring.decay_policy import DecayPolicy
 from quantum_training.monitoring.drift_policy import DriftPolicy
 from quantum_training.resources.sources import CandleSource, source_from
 from quantum_training.selection.harm import RollbackPolicy
@@ -98,6 +99,9 @@ class Settings(BaseSettings):
     drift: DriftPolicy = Field(DriftPolicy(), description="How the week before a day is tested for drift.")
     retraining: RetrainingPolicy = Field(
         RetrainingPolicy(), description="When the sensors train inside the week. Read anew at every tick."
+    )
+    decay: DecayPolicy = Field(
+        DecayPolicy(), description="How a champion's record in office is held against its record before it."
     )
     backtest_weeks: int = Field(26, ge=1, le=520, description="Weeks of the walk-forward record that a backtest shows.")
     market_data_cron_schedule: Cron = Field(

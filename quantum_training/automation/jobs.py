@@ -1,4 +1,6 @@
-"""Jobs: `market_data`, `weekly_cycle`, `drift`, `trading_signals`; `clm_cycle`: the first two as one line for CI."""
+"""Jobs: `market_data`, `weekly_cycle`, `drift`, `decay`, `trading_signals`;
+`clm_cycle`: the first two as one line for CI.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
@@ -8,6 +10,7 @@ import dagster as dg
 import pandas as pd
 from pydantic import Field
 
+from quantum_training.assets.decay import ASSET as DECAY_REPORT
 from quantum_training.assets.loop import MONTH, lookback_month
 from quantum_training.automation.report import champion_table
 from quantum_training.features.indicators import WARMUP_BARS
@@ -62,7 +65,13 @@ def asset_jobs(settings: Settings) -> list[Any]:
             executor_def=dg.in_process_executor,
             description="Test the week before a day for drift.",
         ),
-        dg.define_asset_job(DECAY, dg.AssetSelection.assets("rollout")),
+        dg.define_asset_job(
+            DECAY,
+            dg.AssetSelection.assets(DECAY_REPORT),
+            config=_logging(settings),
+            executor_def=dg.in_process_executor,
+            description="Test the champion of a week for decay again, as after a new measurement from outside.",
+        ),
         dg.define_asset_job(
             SIGNALS,
             dg.AssetSelection.groups("trading"),

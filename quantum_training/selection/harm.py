@@ -91,16 +91,25 @@ def drawdown_limit(daily: np.ndarray, horizon: int, quantile: float) -> float | 
     mean return is not known better than the record tells it, so each path has the mean of another resample of the
     record; a lucky record would set too tight a limit else. None with fewer than 20 days or without variance.
     """
-    from arch.bootstrap import StationaryBootstrap, optimal_block_length
-
     if len(daily) < MIN_BARS or daily.std() <= NOISE:
         return None
+    paths, means = resampled(daily, horizon)
+    equity = np.cumprod(1 + paths + means[:, None] - daily.mean(), axis=1)
+    peak = np.maximum(np.maximum.accumulate(equity, axis=1), 1.0)
+    return float(np.quantile((1 - equity / peak).max(axis=1), quantile))
+
+
+def resampled(daily: np.ndarray, horizon: int) -> tuple[np.ndarray, np.ndarray]:
+    """Paths of `horizon` days drawn from a record, (1000, horizon), and the means of 1000 redrawn records, (1000,).
+
+    daily: returns that vary, (days,). By the stationary bootstrap with the optimal block length, seeded.
+    """
+    from arch.bootstrap import StationaryBootstrap, optimal_block_length
+
     block = int(
         np.clip(np.ceil(np.nan_to_num(optimal_block_length(daily)["stationary"].iloc[0], nan=1.0)), 1, len(daily))
     )
     repeated = np.resize(np.arange(len(daily)), max(horizon, len(daily)))
     paths = [rows[:horizon] for (rows,), _ in StationaryBootstrap(block, repeated, seed=SEED).bootstrap(RESAMPLES)]
     means = [r.mean() for (r,), _ in StationaryBootstrap(block, daily, seed=SEED + 1).bootstrap(RESAMPLES)]
-    equity = np.cumprod(1 + daily[np.array(paths)] + np.array(means)[:, None] - daily.mean(), axis=1)
-    peak = np.maximum(np.maximum.accumulate(equity, axis=1), 1.0)
-    return float(np.quantile((1 - equity / peak).max(axis=1), quantile))
+    return daily[np.array(paths)], np.array(means)

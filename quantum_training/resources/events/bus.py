@@ -88,11 +88,7 @@ class EventBus(dg.ConfigurableResource):
 
         Takes in what waits in Redis first. RedisError or DatabaseError where one of the two is out of reach.
         """
-        if self.url:
-            stream = self._stream("inbox")
-            while batch := stream.read(RELAY, BATCH):
-                self.receive(d.text for d in batch)
-                stream.acknowledge(RELAY, [d.id for d in batch])
+        self._take_in()
         table = self._table("inbox")
         while True:
             events, letters = _sort(table.read(consumer, limit))
@@ -111,11 +107,31 @@ class EventBus(dg.ConfigurableResource):
         letter = DeadLetter(reason, event.model_dump_json())
         self._table("inbox").set_aside(consumer, {str(event.event_id): letter})
 
+    def known(self, event_type: str, symbol: str) -> list[Event]:
+        """All events of a type that ever came in for a symbol, in that order, whoever has acknowledged them or not.
+
+        Takes in what waits in Redis first; an outage of Redis is logged. DatabaseError where that is out of reach.
+        """
+        try:
+            self._take_in()
+        except RedisError as error:
+            log.warning("events may wait in Redis: %s", error)
+        events, _ = _sort(self._table("inbox").find(event_type, symbol))
+        return [event for _, event in events]
+
     def dead_letters(self) -> list[DeadLetter]:
         """What came in and could not be read, oldest first."""
         from quantum_training.resources.events.table import buried
 
         return buried(self.database_url)
+
+    def _take_in(self) -> None:
+        """Move what waits in Redis, where that is set, into the inbox."""
+        if self.url:
+            stream = self._stream("inbox")
+            while batch := stream.read(RELAY, BATCH):
+                self.receive(d.text for d in batch)
+                stream.acknowledge(RELAY, [d.id for d in batch])
 
     def _table(self, name: str) -> TableQueue:
         from quantum_training.resources import database

@@ -48,6 +48,16 @@ class TableQueue:
         ids = list(ids)
         transaction(self.url, lambda connection: self._done(connection, consumer, ids))
 
+    def find(self, event_type: str, symbol: str) -> list[Delivery]:
+        """All events of a type and symbol, oldest first. It is no consumer: it acknowledges nothing."""
+        query = sa.select(self.table).where(self.table.c.type == event_type, self.table.c.symbol == symbol)
+
+        def work(connection: sa.Connection) -> list[Delivery]:
+            rows = connection.execute(query.order_by(self.table.c.number))
+            return [Delivery(row.event_id, row.body) for row in rows]
+
+        return transaction(self.url, work)
+
     def set_aside(self, consumer: str, letters: Mapping[str, DeadLetter]) -> None:
         """Keep what could not be read, by its id, as dead letters and go on without it."""
 
