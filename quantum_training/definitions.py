@@ -8,7 +8,18 @@ from typing import Any
 
 import dagster as dg
 
-from quantum_training.assets import backtest, candles, champion, drift, features, models, rollout, scores, signals
+from quantum_training.assets import (
+    backtest,
+    candles,
+    champion,
+    drift,
+    features,
+    models,
+    refresh,
+    rollout,
+    scores,
+    signals,
+)
 from quantum_training.automation import operators, schedules
 from quantum_training.automation.benchmark import benchmark_job
 from quantum_training.automation.jobs import asset_jobs, launcher_job
@@ -42,6 +53,7 @@ def build_defs(settings: Settings, resources: Mapping[str, Any] | None = None) -
             candle_quality(settings, partitions),
             feature_causality(settings, partitions),
             *(leak_free(recipe, settings, partitions) for recipe in settings.recipes),
+            *(refresh.refresh_check(models.asset_name(recipe), partitions) for recipe in settings.recipes),
             drift.drift_check(partitions),
         ],
         jobs=[
