@@ -26,6 +26,7 @@ from quantum_training.monitoring.decay_policy import DecayPolicy
 from quantum_training.monitoring.drift_policy import DriftPolicy
 from quantum_training.resources.sources import CandleSource, source_from
 from quantum_training.selection.harm import RollbackPolicy
+from quantum_training.selection.refresh import RefreshPolicy
 from quantum_training.selection.rollout_policy import RolloutPolicy
 from quantum_training.selection.rule import EvidenceRule, PromotionRule
 from quantum_training.trading.account import Account
@@ -95,6 +96,9 @@ class Settings(BaseSettings):
     rollback: RollbackPolicy = RollbackPolicy()
     rollout: RolloutPolicy = Field(
         RolloutPolicy(), description="How a champion's share of capital grows, and what takes it back."
+    )
+    refresh: RefreshPolicy = Field(
+        RefreshPolicy(), description="What a recipe's new version must pass before it takes over from the older one."
     )
     drift: DriftPolicy = Field(DriftPolicy(), description="How the week before a day is tested for drift.")
     retraining: RetrainingPolicy = Field(

@@ -56,6 +56,7 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
                 "reason": record["reason"],
                 **({"ledger_disagrees": record["disagreement"]} if record["disagreement"] else {}),
                 **({"operator": record["operator"]} if record["operator"] else {}),
+                **({"refused_refresh": record["refused_refresh"]} if record["refused_refresh"] else {}),
                 "pinned": record["pinned"],
                 "campaign": dg.MetadataValue.json(record["campaign"]),
                 "judgements": markdown(judgements.drop(columns=["reason", "guardrails"], errors="ignore")),

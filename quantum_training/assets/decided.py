@@ -1,12 +1,13 @@
 """What the champion asset decides with and leaves behind: score records and ledger in, week records and rows out."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pandas as pd
 from tenacity import retry, retry_if_exception_type, stop_after_attempt
 
-from quantum_training.assets.models import versions_of
+from quantum_training.assets.models import accepted_versions, entries_of
+from quantum_training.assets.refresh import accepted
 from quantum_training.assets.scores import read_weeks
 from quantum_training.market.calendars import expected_open_times, periods_per_year
 from quantum_training.resources.events.payloads import Event, Promoted, Regressed, event
@@ -46,7 +47,8 @@ def decided_records(
 ) -> dict[str, dict[str, Any]]:
     """The record of every scored week up to `last`: the decision and the versions that trade by it."""
     options = settings.symbols[symbol]
-    versions = {recipe: versions_of(store, symbol, recipe, last) for recipe in options.recipes}
+    entries = {recipe: entries_of(store, symbol, recipe, last) for recipe in options.recipes}
+    versions = {recipe: accepted_versions(found) for recipe, found in entries.items()}
     records: dict[str, dict[str, Any]] = {}
     current: str | None = None
     previous: str | None = None
@@ -61,6 +63,7 @@ def decided_records(
             "previous_model_id": previous,
             "decided_model_id": version_at(decision.week, decision.decided, versions),
             "former_model_id": version_at(decision.week, decision.former, versions),
+            "refused_refresh": refused_refresh(decision.week, entries.get(decision.champion or "", [])),
         }
     return records
 
@@ -82,6 +85,14 @@ def version_at(week: str, recipe: str | None, versions: Mapping[str, list[Versio
         return None
     chosen = int(assign_versions(pd.DatetimeIndex([pd.Timestamp(week, tz="UTC")]), versions[recipe])[0])
     return versions[recipe][chosen].model_id if chosen >= 0 else None
+
+
+def refused_refresh(week: str, entries: Iterable[Mapping[str, Any]]) -> str | None:
+    """Why a recipe's newest version at the start of the week does not trade; None where it does. Oldest entry first."""
+    known = [e for e in entries if pd.Timestamp(e["as_of"]) <= pd.Timestamp(week, tz="UTC")]
+    if not known or accepted(known[-1]):
+        return None
+    return f"the refresh of {known[-1]['as_of'][:10]} was refused: {known[-1]['refresh']['reason']}"
 
 
 def _recorded(rows: list[Row]) -> dict[str, Recorded]:

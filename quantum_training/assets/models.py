@@ -1,17 +1,19 @@
 """Assets `<recipe>_model`: the versions of a recipe trained as of a week. How one is trained lives in models/."""
 
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 import dagster as dg
 import pandas as pd
 
 from quantum_training.assets.loop import OWNERS, SINGLE_RUN, each_partition, lookback_month, markdown, read_months
+from quantum_training.assets.refresh import accepted, judge, shown, tag
 from quantum_training.assets.training_events import TrainingJob
 from quantum_training.features.indicators import FEATURES
 from quantum_training.features.labels import make_labels
 from quantum_training.features.windows import InsufficientData, Window, build_window
 from quantum_training.market.timeframe import known_at
-from quantum_training.models.contract import algorithm
+from quantum_training.models.contract import Model, algorithm
 from quantum_training.models.provenance import code_hash, identity
 from quantum_training.partitions import WEEK, Key, Partitions, overlap, run_keys
 from quantum_training.resources.events.bus import EventBus
@@ -38,10 +40,19 @@ def asset_name(recipe: str) -> str:
 
 
 def versions_of(store: Store, symbol: str, recipe: str, last: str = "9999") -> list[Version]:
-    """All versions of a recipe recorded up to week `last`, oldest as_of first; of equal as_of the newest fit last."""
+    """The accepted versions of a recipe up to week `last`, oldest as_of first; of equal as_of the newest fit last."""
+    return accepted_versions(entries_of(store, symbol, recipe, last))
+
+
+def entries_of(store: Store, symbol: str, recipe: str, last: str = "9999") -> list[dict[str, Any]]:
+    """What the records say of each version of a recipe up to week `last`, refused ones included, in the same order."""
     records = store.read_records(asset_name(recipe), symbol, last).values()
-    found = [Version(pd.Timestamp(v["as_of"]), v["model_id"]) for record in records for v in record["versions"]]
-    return sorted(found, key=lambda v: v.as_of)
+    return sorted((e for record in records for e in record["versions"]), key=lambda e: pd.Timestamp(e["as_of"]))
+
+
+def accepted_versions(entries: Iterable[Mapping[str, Any]]) -> list[Version]:
+    """Those of these entries that may trade, in their order."""
+    return [Version(pd.Timestamp(e["as_of"]), e["model_id"]) for e in entries if accepted(e)]
 
 
 def build(name: str, settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
@@ -59,7 +70,8 @@ def build(name: str, settings: Settings, partitions: Partitions) -> dg.AssetsDef
         pool="training",
         description=f"Versions of recipe `{name}` trained as of the week. The training window, up to "
         f"{recipe.window_bars} bars, is read from the stored features and candles of earlier months. "
-        "The artefact lives in MLflow.",
+        "The artefact lives in MLflow. A version that is insane or inferior to the one before it is refused: the "
+        "older one stays.",
     )
     def model(
         context: dg.AssetExecutionContext,
@@ -68,6 +80,8 @@ def build(name: str, settings: Settings, partitions: Partitions) -> dg.AssetsDef
         registry: ModelRegistry,
         events: EventBus,
     ) -> dg.MaterializeResult:
+        held: dict[str, Model] = {}  # the newest accepted version of the symbol at hand
+
         def produce(key: Key) -> dict[str, Any]:
             record = store.read_record(asset_name(name), key.symbol, key.period) or {"versions": []}
             if name not in settings.symbols[key.symbol].recipes:
@@ -85,13 +99,27 @@ def build(name: str, settings: Settings, partitions: Partitions) -> dg.AssetsDef
                 outcome = {"outcome": "insufficient", "have": short.have, "need": short.need}
                 store.write_record(asset_name(name), key.symbol, key.period, {**record, **outcome})
                 return {**outcome, "as_of": dg.MetadataValue.timestamp(as_of.to_pydatetime())}
-            version, metadata = train(context, registry, events, settings, key, name, window, config, as_of)
-            others = [v for v in record["versions"] if v["model_id"] != version["model_id"]]
-            versions = sorted([*others, version], key=lambda v: v["as_of"])
+            trained = train(context, registry, events, settings, key, name, window, config, as_of)
+            newer = Version(as_of, trained.entry["model_id"])
+            before = [v for v in versions_of(store, key.symbol, name, key.period) if v.as_of < as_of]
+            older = before[-1] if before else None
+            if older and older.model_id not in held:
+                held.clear()
+                held[older.model_id] = registry.load(key.symbol, older.model_id)
+            models = {**held, newer.model_id: trained.model}
+            judged = judge(store, settings, key.symbol, older, newer, window.full_times[0], models)
+            if judged.accepted:
+                held.clear()
+                held[newer.model_id] = trained.model
+            registry.tag(key.symbol, newer.model_id, "refresh", tag(judged))
+            others = [v for v in record["versions"] if v["model_id"] != newer.model_id]
+            entry = {**trained.entry, "refresh": judged.model_dump()}
+            versions = sorted([*others, entry], key=lambda v: v["as_of"])
+            seen = shown(judged)
             written = store.write_record(
-                asset_name(name), key.symbol, key.period, {"outcome": "trained", "versions": versions}
+                asset_name(name), key.symbol, key.period, {"outcome": seen["outcome"], "versions": versions}
             )
-            return {**metadata, "path": dg.MetadataValue.path(written.path)}
+            return {**trained.metadata, **seen, "path": dg.MetadataValue.path(written.path)}
 
         done = each_partition(context, partitions.week, produce)
         for symbol in {key.symbol for key in run_keys(partitions.week, context.run.tags)}:
@@ -122,6 +150,14 @@ def training_window(store: Store, settings: Settings, name: str, recipe: Recipe,
     )
 
 
+class Trained(NamedTuple):
+    """A version, its entry in the partition's record, and the metadata to show."""
+
+    model: Model
+    entry: dict[str, Any]
+    metadata: dict[str, Any]
+
+
 def train(
     context: dg.AssetExecutionContext,
     registry: ModelRegistry,
@@ -132,11 +168,8 @@ def train(
     window: Window,
     config: TrainingConfig,
     as_of: pd.Timestamp,
-) -> tuple[dict[str, str], dict[str, Any]]:
-    """Fit and register a version, or find the one that the same data, code and recipe gave before.
-
-    Returns the version's entry in the partition's record and the metadata to show.
-    """
+) -> Trained:
+    """Fit and register a version, or find the one that the same data, code and recipe gave before."""
     recipe = settings.recipes[name]
     code = code_hash(recipe.algorithm)
     made_of = {
@@ -193,7 +226,6 @@ def train(
     entry = {"as_of": as_of.isoformat(), "model_id": model_id, "data_hash": window.content_hash, "code_hash": code}
     importance = pd.Series(model.importance, dtype="float64").sort_values(ascending=False).head(10)
     metadata = {
-        "outcome": "trained",
         "as_of": dg.MetadataValue.timestamp(as_of.to_pydatetime()),
         "rows": len(window.full_y),
         "first_bar": dg.MetadataValue.timestamp(window.full_times[0].to_pydatetime()),
@@ -205,4 +237,4 @@ def train(
         "mlflow_version": found.number,
         "mlflow_run": dg.MetadataValue.url(registry.run_url(key.symbol, found)),
     }
-    return entry, metadata
+    return Trained(model, entry, metadata)

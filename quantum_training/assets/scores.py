@@ -17,7 +17,7 @@ from quantum_training.resources.registry import ModelRegistry
 from quantum_training.resources.store import Store
 from quantum_training.settings import Settings
 from quantum_training.trading.baselines import BASELINES, LOOKBACK_BARS, decide
-from quantum_training.trading.scoring import Decisions, Version, assign_versions, score
+from quantum_training.trading.scoring import Decisions, decisions, score
 
 ASSET = "shadow_scores"
 
@@ -86,23 +86,6 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
         return each_partition(context, partitions.week, produce)
 
     return shadow_scores
-
-
-def decisions(
-    candles: pd.DataFrame, features: pd.DataFrame, versions: list[Version], start: pd.Timestamp, load: Any
-) -> Decisions:
-    """A recipe's positions for each bar from the one before `start` on, decided at the close of the bar before each."""
-    filled = candles.index[max(candles.index.searchsorted(start) - 1, 1) :]
-    decided = candles.index[candles.index.searchsorted(filled) - 1]
-    chosen = assign_versions(pd.DatetimeIndex(filled), versions)
-    position = pd.Series(np.nan, filled)
-    model_id = pd.Series("", filled)
-    for number in np.unique(chosen[chosen >= 0]):
-        mask = chosen == number
-        version = versions[number].model_id
-        position[mask] = load(version).positions(features.reindex(decided[mask])).to_numpy()
-        model_id[mask] = version
-    return Decisions(position, model_id)
 
 
 def read_weeks(store: Store, symbol: str, last: str) -> dict[str, pd.DataFrame]:

@@ -15,7 +15,6 @@ from quantum_training.assets.models import versions_of
 from quantum_training.assets.rollout import ASSET as ROLLOUT
 from quantum_training.assets.rollout import by_day, daily_returns
 from quantum_training.assets.scores import ASSET as SCORES
-from quantum_training.assets.scores import decisions
 from quantum_training.market.calendars import expected_open_times
 from quantum_training.market.timeframe import known_at, to_timedelta
 from quantum_training.models.contract import Model
@@ -24,7 +23,7 @@ from quantum_training.resources.registry import ModelRegistry
 from quantum_training.resources.store import Store
 from quantum_training.selection.rollout import guard, percent, position
 from quantum_training.settings import Settings
-from quantum_training.trading.scoring import Version, assign_versions, score
+from quantum_training.trading.scoring import Version, assign_versions, decisions, score
 
 ASSET, PERIOD = "signals", "latest"
 REACH = pd.Timedelta(days=31)

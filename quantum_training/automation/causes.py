@@ -99,7 +99,7 @@ def newest_record(store: Store, asset: str, symbol: str) -> tuple[str, dict[str,
 
 
 def newest_as_of(store: Store, symbol: str, recipe: str) -> pd.Timestamp:
-    """Up to when the newest version of a recipe has seen the data, accepted or not; NEVER where there is none."""
+    """Up to when the newest version of a recipe has seen the data, a refused one too; NEVER where there is none."""
     for period in reversed(store.periods(asset_name(recipe), symbol, "json")):
         record = store.read_record(asset_name(recipe), symbol, period)
         if record and record["versions"]:

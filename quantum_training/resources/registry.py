@@ -112,6 +112,14 @@ class ModelRegistry(dg.ConfigurableResource):
         folder = Path(mlflow.artifacts.download_artifacts(f"models:/{symbol}/{found.number}"))
         return load_model(folder / "artifacts" / "model")
 
+    def tag(self, symbol: str, model_id: str, name: str, value: str) -> None:
+        """Set a tag of a version and of its run. Does nothing twice. RegistryError where it is not registered."""
+        found = self._registered(symbol, model_id)
+        client = self._client()
+        if client.get_model_version(symbol, str(found.number)).tags.get(name) != value:
+            client.set_tag(found.run_id, name, value)
+            client.set_model_version_tag(symbol, str(found.number), name, value)
+
     def log_report(self, symbol: str, model_id: str, file: str, text: str) -> str:
         """Keep a text among the artefacts of a version's run. Returns its address in the MLflow UI.
 

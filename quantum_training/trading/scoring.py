@@ -1,13 +1,14 @@
-"""Shadow scores: what each strategy would have earned on bars its model had never seen. No model is loaded here."""
+"""Shadow scores: what each strategy would have earned on bars its model had never seen. Models come from the caller."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from quantum_training.models.contract import Model
 from quantum_training.trading.account import Account
 from quantum_training.trading.costs import Costs
 from quantum_training.trading.simulator import simulate
@@ -31,6 +32,30 @@ def assign_versions(bars: pd.DatetimeIndex, versions: Sequence[Version]) -> np.n
     """For each bar, the index of the newest version with as_of <= the bar's open, or -1. `versions` oldest first."""
     as_of = pd.DatetimeIndex([v.as_of for v in versions], tz="UTC").as_unit("ns")
     return as_of.searchsorted(bars, side="right") - 1
+
+
+def decisions(
+    candles: pd.DataFrame,
+    features: pd.DataFrame,
+    versions: Sequence[Version],
+    start: pd.Timestamp,
+    load: Callable[[str], Model],
+) -> Decisions:
+    """A recipe's positions for each bar from the one before `start` on, decided at the close of the bar before each.
+
+    versions: oldest first; each bar is decided by the newest with as_of <= its open. load: a version by its model_id.
+    """
+    filled = candles.index[max(candles.index.searchsorted(start) - 1, 1) :]
+    decided = candles.index[candles.index.searchsorted(filled) - 1]
+    chosen = assign_versions(pd.DatetimeIndex(filled), versions)
+    position = pd.Series(np.nan, filled)
+    model_id = pd.Series("", filled)
+    for number in np.unique(chosen[chosen >= 0]):
+        mask = chosen == number
+        version = versions[number].model_id
+        position[mask] = load(version).positions(features.reindex(decided[mask])).to_numpy()
+        model_id[mask] = version
+    return Decisions(position, model_id)
 
 
 def score(

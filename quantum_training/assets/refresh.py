@@ -1,0 +1,119 @@
+"""The refresh gate of the assets `<recipe>_model`, and its check. What is refused, and why: selection.refresh."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+
+from quantum_training.assets.loop import markdown, month_of, read_months
+from quantum_training.market.timeframe import known_at
+from quantum_training.models.contract import Model
+from quantum_training.partitions import WEEK, Partitions, run_keys
+from quantum_training.resources.store import Store
+from quantum_training.selection.refresh import FIRST, Refresh, judge_refresh
+from quantum_training.settings import Settings
+from quantum_training.trading.scoring import Decisions, Version, decisions
+
+CHECK = "refresh_accepted"
+REFUSED = "refused"
+NUMBERS = ("change", "difference", "lower_bound", "margin")
+UNJUDGED = {"accepted": True, "reason": "recorded before refreshes were judged"}
+
+
+def accepted(entry: Mapping[str, Any]) -> bool:
+    """May the version of this entry of a model's record trade? One recorded before refreshes were judged may."""
+    return bool(entry.get("refresh", UNJUDGED)["accepted"])
+
+
+def judge(
+    store: Store,
+    settings: Settings,
+    symbol: str,
+    older: Version | None,
+    newer: Version,
+    learnt_from: pd.Timestamp,
+    models: Mapping[str, Model],
+) -> Refresh:
+    """Judge a version that was just trained against the accepted one before it, None for a recipe's first.
+
+    learnt_from: open time of the newer version's first training bar. models: of both versions, by model_id. StoreError
+    where bars up to the newer one's as_of are missing; what a model raises names the version.
+    """
+    if older is None:
+        return FIRST
+    market = settings.symbols[symbol]
+    start = newer.as_of - settings.refresh.weeks * WEEK
+    candles, features = (
+        known_at(read_months(store, asset, symbol, month_of(start - WEEK), newer.as_of), newer.as_of, market.timeframe)
+        for asset in ("candles", "features")
+    )
+    start = max(start, candles.index[1])
+
+    def decided(version: Version) -> Decisions:
+        """As if the version had traded all of these bars."""
+        try:
+            return decisions(candles, features, [version._replace(as_of=candles.index[0])], start, models.__getitem__)
+        except Exception as error:
+            error.add_note(
+                f"{symbol}: version {version.model_id} as of {version.as_of} cannot decide the bars from {start} on; "
+                "where the features have changed since, re-materialise its partition"
+            )
+            raise
+
+    learnt = (learnt_from, older.as_of)
+    judged = judge_refresh(
+        settings.refresh, candles, start, decided(older), decided(newer), learnt, market.costs, market.account
+    )
+    return judged.model_copy(update={"against": older.model_id})
+
+
+def tag(judged: Refresh) -> str:
+    """What a version's tag `refresh` says in MLflow."""
+    return f"{'accepted' if judged.accepted else REFUSED}: {judged.reason}"
+
+
+def shown(judged: Refresh) -> dict[str, Any]:
+    """What a partition's metadata say of the gate; the numbers are there where they are defined."""
+    numbers = {f"refresh_{name}": getattr(judged, name) for name in NUMBERS}
+    return {
+        "outcome": "trained" if judged.accepted else REFUSED,
+        "reason": judged.reason,
+        **({"refresh_against": judged.against} if judged.against else {}),
+        **{name: value for name, value in numbers.items() if value is not None},
+    }
+
+
+def refresh_check(asset: str, partitions: Partitions) -> dg.AssetChecksDefinition:
+    """The check on a recipe's model asset: a refused refresh warns. It blocks nothing, the older version trades."""
+
+    @dg.asset_check(
+        asset=asset,
+        name=CHECK,
+        partitions_def=partitions.week,
+        description="Of each symbol's newest week of the run: its newest version is sane and not inferior to the one "
+        "before it. Where it is not, it waits in MLflow and the older one stays.",
+    )
+    def check(context: dg.AssetCheckExecutionContext, store: Store) -> dg.AssetCheckResult:
+        keys = {key.symbol: key for key in run_keys(partitions.week, context.run.tags)}
+        found = {}
+        for symbol, key in keys.items():
+            record = store.read_record(asset, symbol, key.period) or {"versions": []}
+            if record["versions"] and record["outcome"] in ("trained", REFUSED):
+                newest = record["versions"][-1]
+                found[symbol] = {"as_of": newest["as_of"], **newest.get("refresh", UNJUDGED)}
+        refused = [
+            f"{symbol} {row['as_of'][:16]}: {row['reason']}" for symbol, row in found.items() if not row["accepted"]
+        ]
+        numbers = {f"{name} {symbol}": row.get(name) for symbol, row in found.items() for name in NUMBERS}
+        return dg.AssetCheckResult(
+            passed=not refused,
+            severity=dg.AssetCheckSeverity.WARN,
+            description="; ".join(refused) or (None if found else "nothing was trained"),
+            metadata={
+                "refreshes": markdown(pd.DataFrame.from_dict(found, orient="index", dtype=object)),
+                **{name: value for name, value in numbers.items() if value is not None},
+            },
+        )
+
+    return check
