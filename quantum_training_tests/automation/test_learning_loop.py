@@ -194,13 +194,12 @@ def test_a_shift_is_noticed_and_trained_on_once_though_everything_is_killed(
         why = {name: again.tags[name] for name in ("trigger", "reason", "as_of")}
         assert why["reason"].startswith(("SEVERE drift on ", "CRITICAL drift on "))
 
-        for asset in ("candles", "features", "boost_model"):
+        for asset in ("candles", "features"):
             shutil.copytree(home / "store" / asset, Path(other.store.root) / asset)
-        (Path(other.store.root) / "boost_model" / "AAA" / f"{week}.json").unlink()
-        key = f"AAA|{week}"
+        only = {"asset_selection": [dg.AssetKey("boost_model")]}
         config = {"ops": {"boost_model": {"config": why}}}
-        alone = other.run("weekly_cycle", key, run_config=config, asset_selection=[dg.AssetKey("boost_model")])
-        assert alone.success
+        assert other.run("weekly_cycle", f"AAA|{TRAINED:%Y-%m-%d}", **only).success
+        assert other.run("weekly_cycle", f"AAA|{week}", run_config=config, **only).success
         assert loop.store.read_record("boost_model", "AAA", week) == other.store.read_record("boost_model", "AAA", week)
 
         (version,) = loop.store.read_record("boost_model", "AAA", week)["versions"]
