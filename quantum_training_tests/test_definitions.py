@@ -49,7 +49,7 @@ def test_definitions_load_and_every_asset_is_described():
     dg.Definitions.validate_loadable(defs)
     graph = defs.resolve_asset_graph()
     names = {key.to_user_string() for key in graph.get_all_asset_keys()}
-    evidence = {"shadow_scores", "backtest", "champion", "rollout"}
+    evidence = {"shadow_scores", "backtest", "champion", "rollout", "decay_report"}
     assert names - evidence == {"candles", "features", "xgboost_model", "lightgbm_model", "drift_report", "signals"}
     assert evidence < names
     for key in graph.get_all_asset_keys():
@@ -62,7 +62,9 @@ def test_definitions_load_and_every_asset_is_described():
 
 def test_jobs_and_schedules_are_those_promised_and_schedules_are_off():
     repository = defs.get_repository_def()
-    assert {"market_data", "weekly_cycle", "drift", "trading_signals", "clm_cycle"} <= set(repository.job_names)
+    assert {"market_data", "weekly_cycle", "drift", "decay", "trading_signals", "clm_cycle"} <= set(
+        repository.job_names
+    )
     schedules = {s.name: s for s in repository.schedule_defs}
     assert schedules["weekly_cycle_schedule"].cron_schedule == "0 2 * * 1"
     assert schedules["drift_schedule"].cron_schedule == "0 1 * * *"

@@ -87,6 +87,8 @@ def test_other_fields_take_the_prefix(monkeypatch):
         ("training_cron_schedule", "0 99 * * 1", "no cron expression"),
         ("training_cron_schedule", "@weekly", "five fields"),
         ("promotion.min_predictions", 1, "promotion.evidence.min_predictions = 1"),
+        ("decay.rule", "hunch", "decay.rule = 'hunch'"),
+        ("decay.alpha", 0.5, "decay.alpha = 0.5"),
         ("log_level", "LOUD", "log_level = 'LOUD'"),
         ("start", "soon", "start = 'soon'"),
     ],

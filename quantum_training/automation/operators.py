@@ -7,6 +7,7 @@ import dagster as dg
 import pandas as pd
 from pydantic import Field
 
+from quantum_training.assets.decay import ASSET as DECAY_REPORT
 from quantum_training.assets.decided import BY_RULE
 from quantum_training.assets.loop import stored_until
 from quantum_training.assets.models import asset_name, versions_of
@@ -110,7 +111,7 @@ def _action(kind: str, settings: Settings, definitions: Callable[[], dg.Definiti
             told.append(event(config.symbol, promoted, entry.key))
         ledger.append([entry], told)
         job = definitions().resolve_job_def(WEEKLY_CYCLE)
-        run_job(context, job, config.symbol, (weeks[-1], weeks[-1]), {}, assets=["champion", ROLLOUT])
+        run_job(context, job, config.symbol, (weeks[-1], weeks[-1]), {}, assets=["champion", DECAY_REPORT, ROLLOUT])
         after = store.read_record("champion", config.symbol, weeks[-1]) or {}
         stage = store.read_record(ROLLOUT, config.symbol, weeks[-1]) or {}
         found = {

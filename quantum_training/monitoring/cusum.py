@@ -14,7 +14,7 @@ from quantum_training.monitoring.decay_policy import DecayPolicy
 from quantum_training.selection.guardrails import SEED
 from quantum_training.selection.harm import resampled
 
-HALF_LIFE = 15
+HALF_LIFE = 10
 """Days after which a return counts half in the volatility of the day."""
 
 

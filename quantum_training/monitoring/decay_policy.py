@@ -31,7 +31,7 @@ class DecayPolicy(BaseModel):
         26, ge=4, le=260, description="Weeks that `alpha` is spread over. Then the sum begins again at 0."
     )
     sharpe_spread: float = Field(
-        2.0,
+        1.5,
         gt=0,
         le=10,
         description="Standard deviation, around 0, of the annualised Sharpe ratios that recipes truly have, as you "

@@ -66,7 +66,7 @@ def test_bars_after_the_week_change_nothing_at_it(project, small, tmp_path):
         stored[name] = world.stored()
     weekly = [f for f in stored["calm"] if not f.startswith(("candles", "features"))]
     upto = [f for f in weekly if f.rpartition("/")[2][:10] <= "2020-01-20"]
-    assert len(upto) == 3 * 7
+    assert len(upto) == 3 * 8
     assert [f for f in upto if stored["calm"][f] != stored["wild"][f]] == []
     later = [f for f in weekly if f not in upto]
     assert any(stored["calm"][f] != stored["wild"][f] for f in later), "the perturbation reached nothing"

@@ -20,7 +20,7 @@ DAGSTER_YAML = Path(__file__).parents[2] / "dagster_home" / "dagster.yaml"
 SYMBOLS = ["SP500", "NASDAQ"]
 WEEKS = ["2018-08-27", "2018-09-03", "2018-09-10", "2018-09-17"]
 MONTHS = ["2016-07-01", "2018-09-01"]
-WEEK_GROUP = ["xgboost_model", "lightgbm_model", "shadow_scores", "backtest", "champion", "rollout"]
+WEEK_GROUP = ["xgboost_model", "lightgbm_model", "shadow_scores", "backtest", "champion", "rollout", "decay_report"]
 LOCATION = {"repositoryName": "__repository__", "repositoryLocationName": "quantum_training.definitions"}
 
 LAUNCH_BACKFILL = """

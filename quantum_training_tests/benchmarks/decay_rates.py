@@ -38,7 +38,7 @@ from quantum_training.selection.rule import EvidenceRule, Look, Pair
 
 POLICY = DecayPolicy()
 DAYS, DAY_BARS, DAYS_A_YEAR = WEEKS * 7, 24, 365
-WINDOWS = {f"Sharpe of {weeks} weeks 10 % below": weeks for weeks in (4, 1)}
+WINDOWS = {"4 weeks 10 % below": 4, "1 week 10 % below": 1}
 RULES = ("CUSUM", *WINDOWS)
 LIVES = {"no decay": None, "no decay, volatility x 2": None, "0": 0.0, "-.03": -0.03, "-.08": -0.08}
 RULE = EvidenceRule(**OPEN)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from quantum_training.resources.database import acknowledged, dead_letters, inbox, transaction
 from quantum_training.resources.events.bus import EventBus
-from quantum_training.resources.events.payloads import Event, Regressed, RetrainRequest, event
+from quantum_training.resources.events.payloads import Event, MetricsUpdated, Regressed, RetrainRequest, event
 from quantum_training.resources.events.table import RAW_LIMIT
 from quantum_training.resources.ledger import Ledger
 from quantum_training.selection.ledger import Entry
@@ -79,6 +79,18 @@ def test_a_replayed_event_is_dropped_even_where_it_says_something_else(bus):
     receive(bus, asked(1), asked(1, reason="said otherwise"), asked(2))
     assert bus.read("one") == [asked(2)]
     assert bus.read("two") == [asked(1), asked(2)]
+
+
+def test_what_is_known_of_a_symbol_is_read_without_being_anybodys(bus):
+    said = MetricsUpdated(model_type="a", metrics={"sharpe": None}, measured_at=NOW)
+    events = [event(symbol, said, str(n)) for n, symbol in enumerate(("AAA", "BBB", "AAA"))]
+    receive(bus, events[2], asked(1), events[1], events[0])
+    bus.acknowledge("one", bus.read("one", 1))
+    for _ in range(2):
+        assert bus.known(MetricsUpdated.type, "AAA") == [events[2], events[0]]
+    assert bus.known(MetricsUpdated.type, "CCC") == []
+    assert bus.read("one") == [asked(1), events[1], events[0]]
+    assert len(bus.read("two")) == 4
 
 
 JUNK = [

@@ -131,6 +131,16 @@ def test_an_outage_keeps_events_for_later_and_is_named_without_the_password(bus,
     assert events_of(bus.outbox().read("reader", 10)) == [regressed(1)]
 
 
+def test_what_is_known_takes_in_what_waits_and_outlives_an_outage(bus, redis_server, client, caplog):
+    client.xadd(STREAM + "inbox", {"event": asked(1).model_dump_json()})
+    assert bus.known(RetrainRequest.type, "AAA") == [asked(1)]
+    redis_server.kill()
+    with caplog.at_level(logging.WARNING):
+        assert bus.known(RetrainRequest.type, "AAA") == [asked(1)]
+    assert "events may wait in Redis" in caplog.text
+    assert "secret" not in caplog.text
+
+
 def test_what_redis_was_given_outlives_a_crash_of_redis(bus, redis_server):
     bus.publish([regressed(1)])
     taken = bus.outbox().read("reader", 10)

@@ -1,0 +1,169 @@
+"""The decay report: what it says of a champion whose truth is known, and what it refuses to say."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import norm
+
+from quantum_training.monitoring.decay import Calendar, judge, nobody, sharpe_of, take_office
+from quantum_training.monitoring.decay_policy import DecayPolicy
+
+POLICY = DecayPolicy()
+BEGAN = pd.Timestamp("2023-07-03", tz="UTC")
+OFFICE = pd.Timestamp("2024-01-01", tz="UTC")
+WEEK = pd.Timedelta(days=7)
+CALENDAR = Calendar(bars=2190.0, days=365.0, horizon=182)
+
+
+def net(*parts, seed=0):
+    """Net returns of 4h bars from BEGAN on: (weeks, Sharpe ratio a bar) each, exact in every part."""
+    rng = np.random.default_rng(seed)
+    values = []
+    for weeks, ratio in parts:
+        noise = rng.normal(size=42 * weeks)
+        values.append(0.004 * ((noise - noise.mean()) / noise.std(ddof=1) + ratio))
+    values = np.concatenate(values)
+    return pd.Series(values, pd.date_range(BEGAN, periods=len(values), freq="4h", name="open_time"))
+
+
+def office(record, since=OFFICE, policy=POLICY):
+    return take_office("a", since, record, CALENDAR, policy)
+
+
+def report(record, weeks, policy=POLICY, measured=None, since=OFFICE):
+    return judge(office(record, since, policy), since + weeks * WEEK, record, policy, measured)
+
+
+@pytest.fixture(scope="module")
+def fallen():
+    """26 good weeks of record, 4 good ones in office, 8 of losses, 12 good ones."""
+    return net((26, 0.1), (4, 0.1), (8, -0.25), (12, 0.25))
+
+
+def test_a_champion_that_goes_on_as_before_has_not_decayed():
+    found = report(net((26, 0.1), (12, 0.1)), 12)
+    assert (found.status, found.office, found.recipe, found.first_alarm) == ("NONE", "2024-01-01", "a", None)
+    assert 0 <= found.statistic < found.limit
+    assert found.reason == f"CUSUM {found.statistic:.1f} of {found.limit:.1f}"
+    assert (found.baseline.bars, found.baseline.days, found.live.bars, found.live.days) == (1092, 182, 504, 84)
+    for shown in (found.baseline, found.live):
+        assert shown.sharpe == pytest.approx(0.1 * np.sqrt(2190))
+        assert shown.low < shown.sharpe < shown.high
+    assert 0 < found.expected_sharpe < found.baseline.sharpe
+    json.dumps(found.model_dump(mode="json"), allow_nan=False)
+
+
+def test_decay_is_told_with_its_first_day_and_ends_where_the_champion_recovers(fallen):
+    assert report(fallen, 4).status == "NONE"
+    found = report(fallen, 12)
+    assert found.status == "DECAYED"
+    began = OFFICE + 4 * WEEK
+    first = pd.Timestamp(found.first_alarm, tz="UTC")
+    assert began < first < began + 8 * WEEK
+    assert found.statistic > found.limit
+    assert f"above {found.limit:.1f}, first on {found.first_alarm}" in found.reason
+    weeks = int(np.ceil((first - OFFICE + pd.Timedelta(days=1)) / WEEK))
+    assert [report(fallen, w).status for w in (weeks - 1, weeks)] == ["NONE", "DECAYED"]
+    after = report(fallen, 24)
+    assert (after.status, after.first_alarm) == ("NONE", found.first_alarm)
+    assert "and better since" in after.reason
+
+
+def test_bars_from_the_week_on_change_nothing(fallen):
+    for weeks in (3, 12):
+        later = fallen.copy()
+        later.loc[OFFICE + weeks * WEEK :] = -0.05
+        assert report(later, weeks) == report(fallen, weeks)
+
+
+def test_the_sum_begins_again_after_the_weeks_that_alpha_is_for(fallen):
+    policy = DecayPolicy(weeks=12)
+    assert report(fallen, 12, policy).status == "DECAYED"
+    found = report(fallen, 13, policy)
+    assert (found.status, found.first_alarm, found.since) == ("NONE", None, "2024-03-25")
+    assert found.statistic < report(fallen, 12, policy).statistic
+
+
+@pytest.mark.parametrize(
+    ("record", "weeks", "since", "said", "have"),
+    [
+        (net((26, 0.1), (4, 0.1)), 4, BEGAN + 3 * WEEK, "21 of 28 days of record before it took office", 21),
+        (net((26, 0.1)), 4, BEGAN, "0 of 28 days of record before it took office", 0),
+        (net((26, 0.1)) * 0, 0, OFFICE, "the returns before it took office do not vary", None),
+        (net((26, 0.1)), 0, OFFICE, "a takes office this very week", None),
+        (net((26, 0.1)), 3, OFFICE, "no bar of it was scored from 2024-01-01 on", None),
+    ],
+)
+def test_what_cannot_be_told_says_why_and_what_it_takes(record, weeks, since, said, have):
+    found = report(record, weeks, since=since)
+    assert (found.status, found.reason, found.have) == ("INSUFFICIENT", said, have)
+    assert found.need == (None if have is None else 28)
+    assert (found.statistic, found.limit) == (None, None)
+
+
+def test_a_week_without_a_champion_is_insufficient():
+    assert (nobody(POLICY).status, nobody(POLICY).reason) == ("INSUFFICIENT", "no champion")
+
+
+@pytest.mark.parametrize(
+    ("before", "live", "status"), [(0.1, 0.092, "NONE"), (0.1, 0.088, "DECAYED"), (-0.1, -0.108, "NONE")]
+)
+def test_the_plain_rule_is_a_tenth_below_the_baseline(before, live, status):
+    policy = DecayPolicy(rule="below_baseline", window_weeks=3)
+    record = net((26, before), (2, 0.5), (3, live))
+    found = report(record, 5, policy)
+    assert (found.status, found.rule) == (status, "below_baseline")
+    assert found.statistic == pytest.approx(live * np.sqrt(2190))
+    assert found.limit == pytest.approx((before - 0.1 * abs(before)) * np.sqrt(2190))
+    early = report(record, 2, policy)
+    assert (early.status, early.reason, early.have, early.need) == ("INSUFFICIENT", "2 of 3 weeks in office", 2, 3)
+
+
+def test_a_reported_sharpe_ratio_is_tested_against_what_was_to_be_expected():
+    record, at = net((26, 0.1), (6, 0.1)), OFFICE + 5.5 * WEEK
+    watch = office(record).watch
+    bars = 1000
+    limit = norm.isf(0.05 / 26)
+    error = np.hypot(watch.sharpe_sd, np.sqrt(2190 / (bars - 1)))  # of a ratio near 0
+    for ratio, status in (
+        (watch.sharpe - limit * error * 0.9, "NONE"),
+        (watch.sharpe - limit * error * 1.1, "DECAYED"),
+    ):
+        found = report(record, 6, measured=(at, {"sharpe": ratio, "bars": bars, "trades": None}))
+        assert found.status == status
+        assert found.reported.z == pytest.approx((watch.sharpe - ratio) / error, rel=0.02)
+        assert found.reported.limit == pytest.approx(limit)
+        assert ("reported up to 2024-02-08" in found.reason) == (status == "DECAYED")
+        assert "CUSUM" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("metrics", "said"),
+    [
+        ({"sharpe": -50.0}, "over how many `bars`"),
+        ({"sharpe": -50.0, "bars": 1}, "over how many `bars`"),
+        ({"sharpe": -50.0, "bars": None}, "over how many `bars`"),
+        ({"sharpe": None, "bars": 100}, "no `sharpe`"),
+        ({}, "no `sharpe`"),
+    ],
+)
+def test_a_measurement_that_says_too_little_is_shown_and_not_tested(metrics, said):
+    found = report(net((26, 0.1), (6, 0.1)), 6, measured=(OFFICE, metrics))
+    assert (found.status, found.reported.z, found.reported.metrics) == ("NONE", None, metrics)
+    assert said in found.reported.untested
+
+
+def test_without_a_baseline_a_measurement_is_shown_and_not_tested():
+    record = net((26, 0.1))
+    found = report(record, 3, measured=(BEGAN, {"sharpe": -50.0, "bars": 99}), since=BEGAN)
+    assert (found.status, found.reported.untested) == ("INSUFFICIENT", "there is no baseline")
+
+
+def test_a_sharpe_ratio_of_few_or_flat_bars_has_no_interval():
+    few = sharpe_of(net((1, 0.1)).iloc[:19], 2190)
+    assert (few.low, few.high, few.days) == (None, None, 4)
+    assert few.sharpe is not None
+    flat = sharpe_of(net((1, 0.1)) * 0, 2190)
+    assert (flat.sharpe, flat.undefined, flat.bars) == (None, "no_variance", 42)
