@@ -11,7 +11,7 @@ from quantum_training.assets.candles import QUALITY_CHECK, bars_before, judge
 from quantum_training.assets.loop import lookback_month, markdown, read_months
 from quantum_training.assets.models import asset_name, training_window
 from quantum_training.assets.other_future import OtherFuture
-from quantum_training.assets.refresh import REFUSED
+from quantum_training.assets.refresh import REFUSED, TRAINED
 from quantum_training.features.indicators import FEATURES, WARMUP_BARS, compute_features
 from quantum_training.features.windows import InsufficientData
 from quantum_training.market.quality import describe
@@ -169,7 +169,7 @@ def version_report(store: Store, registry: ModelRegistry, settings: Settings, na
     """Give the newest version of a week two futures in turn: its training window and its positions must be the same."""
     recipe, symbol = settings.recipes[name], settings.symbols[key.symbol]
     record = store.read_record(asset_name(name), key.symbol, key.period) or {"outcome": "not materialised"}
-    if record["outcome"] not in ("trained", REFUSED):
+    if record["outcome"] not in (TRAINED, REFUSED):
         return VersionReport(record["outcome"])
     as_of = pd.Timestamp(record["versions"][-1]["as_of"])
     cut = as_of - to_timedelta(symbol.timeframe)

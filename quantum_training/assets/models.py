@@ -7,7 +7,7 @@ import dagster as dg
 import pandas as pd
 
 from quantum_training.assets.loop import OWNERS, SINGLE_RUN, each_partition, lookback_month, markdown, read_months
-from quantum_training.assets.refresh import accepted, judge, shown, tag
+from quantum_training.assets.refresh import accepted, judge, outcome_of, shown, tag
 from quantum_training.assets.training_events import TrainingJob
 from quantum_training.features.indicators import FEATURES
 from quantum_training.features.labels import make_labels
@@ -115,11 +115,9 @@ def build(name: str, settings: Settings, partitions: Partitions) -> dg.AssetsDef
             others = [v for v in record["versions"] if v["model_id"] != newer.model_id]
             entry = {**trained.entry, "refresh": judged.model_dump()}
             versions = sorted([*others, entry], key=lambda v: v["as_of"])
-            seen = shown(judged)
-            written = store.write_record(
-                asset_name(name), key.symbol, key.period, {"outcome": seen["outcome"], "versions": versions}
-            )
-            return {**trained.metadata, **seen, "path": dg.MetadataValue.path(written.path)}
+            newest = {"outcome": outcome_of(accepted(versions[-1])), "versions": versions}
+            written = store.write_record(asset_name(name), key.symbol, key.period, newest)
+            return {**trained.metadata, **shown(judged), "path": dg.MetadataValue.path(written.path)}
 
         done = each_partition(context, partitions.week, produce)
         for symbol in {key.symbol for key in run_keys(partitions.week, context.run.tags)}:

@@ -16,7 +16,7 @@ from quantum_training.settings import Settings
 from quantum_training.trading.scoring import Decisions, Version, decisions
 
 CHECK = "refresh_accepted"
-REFUSED = "refused"
+TRAINED, REFUSED = "trained", "refused"
 NUMBERS = ("change", "difference", "lower_bound", "margin")
 UNJUDGED = {"accepted": True, "reason": "recorded before refreshes were judged"}
 
@@ -68,6 +68,11 @@ def judge(
     return judged.model_copy(update={"against": older.model_id})
 
 
+def outcome_of(accepted: bool) -> str:
+    """What a partition's record and metadata call a training that gave a version."""
+    return TRAINED if accepted else REFUSED
+
+
 def tag(judged: Refresh) -> str:
     """What a version's tag `refresh` says in MLflow."""
     return f"{'accepted' if judged.accepted else REFUSED}: {judged.reason}"
@@ -77,7 +82,7 @@ def shown(judged: Refresh) -> dict[str, Any]:
     """What a partition's metadata say of the gate; the numbers are there where they are defined."""
     numbers = {f"refresh_{name}": getattr(judged, name) for name in NUMBERS}
     return {
-        "outcome": "trained" if judged.accepted else REFUSED,
+        "outcome": outcome_of(judged.accepted),
         "reason": judged.reason,
         **({"refresh_against": judged.against} if judged.against else {}),
         **{name: value for name, value in numbers.items() if value is not None},
@@ -99,7 +104,7 @@ def refresh_check(asset: str, partitions: Partitions) -> dg.AssetChecksDefinitio
         found = {}
         for symbol, key in keys.items():
             record = store.read_record(asset, symbol, key.period) or {"versions": []}
-            if record["versions"] and record["outcome"] in ("trained", REFUSED):
+            if record["versions"] and record["outcome"] in (TRAINED, REFUSED):
                 newest = record["versions"][-1]
                 found[symbol] = {"as_of": newest["as_of"], **newest.get("refresh", UNJUDGED)}
         refused = [
