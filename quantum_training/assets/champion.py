@@ -1,5 +1,7 @@
 """Asset `champion`: the decision at W. The decision itself is the pure fold of selection.champion."""
 
+from collections.abc import Mapping
+from functools import lru_cache, partial
 from typing import Any
 
 import dagster as dg
@@ -8,7 +10,7 @@ import pandas as pd
 from quantum_training.assets.decided import decide
 from quantum_training.assets.loop import OWNERS, SINGLE_RUN, each_partition, markdown
 from quantum_training.assets.scores import ASSET as SCORES
-from quantum_training.partitions import Key, Partitions, run_keys
+from quantum_training.partitions import Key, Partitions, overlap, run_keys
 from quantum_training.resources.events.bus import EventBus
 from quantum_training.resources.ledger import Ledger
 from quantum_training.resources.registry import ModelRegistry
@@ -22,7 +24,10 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
     @dg.asset(
         partitions_def=partitions.week,
         backfill_policy=SINGLE_RUN,
-        deps=["backtest"],
+        deps=[
+            "backtest",
+            dg.AssetDep("drift_report", partition_mapping=overlap("utc_day", "week", start=-1, end=-1)),
+        ],
         group_name="evidence",
         kinds={"mlflow"},
         owners=OWNERS,
@@ -35,7 +40,14 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult:
         keys = run_keys(partitions.week, context.run.tags)
         records = {
-            symbol: decide(store, ledger, settings, symbol, max(k.period for k in keys if k.symbol == symbol))
+            symbol: decide(
+                store,
+                ledger,
+                settings,
+                symbol,
+                max(k.period for k in keys if k.symbol == symbol),
+                lru_cache(maxsize=8)(partial(registry.load, symbol)),
+            )
             for symbol in {k.symbol for k in keys}
         }
         events.pass_on()
@@ -62,6 +74,11 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
                 "judgements": markdown(judgements.drop(columns=["reason", "guardrails"], errors="ignore")),
                 **({} if guardrails.empty else {"guardrails": markdown(guardrails.T)}),
                 "harm": dg.MetadataValue.json(record["harm"]),
+                **(
+                    {"faults": dg.MetadataValue.json(found)}
+                    if (found := {r: said for r, said in record["faults"].items() if said})
+                    else {}
+                ),
                 **{name: value for name, value in trends.items() if value is not None},
                 "evidence_hash": record["evidence_hash"],
                 "model_id": record["model_id"] or "none",
@@ -72,10 +89,20 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
         done = each_partition(context, partitions.week, produce)
         for symbol in records:
             newest = list(store.read_records("champion", symbol).values())[-1]
-            registry.set_aliases(symbol, {"champion": newest["model_id"], "previous": newest["previous_model_id"]})
+            registry.set_aliases(symbol, _aliases(registry, symbol, newest))
         return done
 
     return champion
+
+
+def _aliases(registry: ModelRegistry, symbol: str, record: Mapping[str, Any]) -> dict[str, str | None]:
+    """What the aliases point at. One that is gone from MLflow has none where it left office or is known not to work."""
+    champion, previous = record["model_id"], record["previous_model_id"]
+    known = record["faults"].get(record["champion"])
+    return {
+        "champion": None if known and not registry.find(symbol, str(champion)) else champion,
+        "previous": previous if previous and registry.find(symbol, previous) else None,
+    }
 
 
 def _mlflow_link(registry: ModelRegistry, symbol: str, model_id: str | None) -> dict[str, Any]:

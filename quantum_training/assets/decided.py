@@ -1,12 +1,14 @@
 """What the champion asset decides with and leaves behind: score records and ledger in, week records and rows out."""
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import pandas as pd
 from tenacity import retry, retry_if_exception_type, stop_after_attempt
 
 from quantum_training.assets.models import accepted_versions, entries_of
+from quantum_training.assets.operation import Load, drift_before, faults, version_at
 from quantum_training.assets.refresh import accepted
 from quantum_training.assets.scores import read_weeks
 from quantum_training.market.calendars import expected_open_times, periods_per_year
@@ -17,7 +19,6 @@ from quantum_training.selection.champion import decide_weeks
 from quantum_training.selection.decision import Action, Recorded, Terms
 from quantum_training.selection.ledger import GENESIS, Entry, Row
 from quantum_training.settings import Settings
-from quantum_training.trading.scoring import Version, assign_versions
 
 KINDS = {"PROMOTE": "promotion", "ROLLBACK": "rollback"}
 LOOK = "look"
@@ -26,14 +27,16 @@ BY_HAND = {"promote", "demote", "pin", "unpin"}
 
 
 @retry(retry=retry_if_exception_type(LedgerConflict), stop=stop_after_attempt(5), reraise=True)
-def decide(store: Store, ledger: Ledger, settings: Settings, symbol: str, last: str) -> dict[str, dict[str, Any]]:
+def decide(
+    store: Store, ledger: Ledger, settings: Settings, symbol: str, last: str, load: Load
+) -> dict[str, dict[str, Any]]:
     """The record of every scored week up to `last`; weeks after the ledger's newest are written to it, with events.
 
     A week before the ledger's newest that it does not know was scored too late to decide anything: it gets no row.
-    Where another run decided meanwhile, all is decided again on what it left.
+    Where another run decided meanwhile, all is decided again on what it left. `load` gives a version's model.
     """
     rows = ledger.rows(symbol)
-    records = decided_records(store, settings, symbol, last, rows)
+    records = decided_records(store, settings, symbol, last, rows, load)
     known = max(_recorded(rows), default="")
     fresh = [record for week, record in records.items() if week > known]
     entries = [_entry(symbol, settings.promotion.rule, record) for record in fresh]
@@ -43,7 +46,7 @@ def decide(store: Store, ledger: Ledger, settings: Settings, symbol: str, last: 
 
 
 def decided_records(
-    store: Store, settings: Settings, symbol: str, last: str, rows: list[Row]
+    store: Store, settings: Settings, symbol: str, last: str, rows: list[Row], load: Load
 ) -> dict[str, dict[str, Any]]:
     """The record of every scored week up to `last`: the decision and the versions that trade by it."""
     options = settings.symbols[symbol]
@@ -52,7 +55,10 @@ def decided_records(
     records: dict[str, dict[str, Any]] = {}
     current: str | None = None
     previous: str | None = None
-    scores, terms = read_weeks(store, symbol, last), terms_of(settings, symbol)
+    terms = terms_of(settings, symbol)._replace(
+        faults=partial(faults, store, settings, symbol, versions, load), drift=partial(drift_before, store, symbol)
+    )
+    scores = read_weeks(store, symbol, last)
     for decision in decide_weeks(scores, options.recipes, terms, _recorded(rows), _actions(rows)):
         model_id = version_at(decision.week, decision.champion, versions)
         if model_id != current:
@@ -79,14 +85,6 @@ def terms_of(settings: Settings, symbol: str) -> Terms:
     return Terms(settings.promotion, settings.rollback, periods, planned_days)
 
 
-def version_at(week: str, recipe: str | None, versions: Mapping[str, list[Version]]) -> str | None:
-    """A recipe's newest version at the start of the week; None without one, or without a recipe."""
-    if recipe is None or not versions.get(recipe):
-        return None
-    chosen = int(assign_versions(pd.DatetimeIndex([pd.Timestamp(week, tz="UTC")]), versions[recipe])[0])
-    return versions[recipe][chosen].model_id if chosen >= 0 else None
-
-
 def refused_refresh(week: str, entries: Iterable[Mapping[str, Any]]) -> str | None:
     """Why a recipe's newest version at the start of the week does not trade; None where it does. Oldest entry first."""
     known = [e for e in entries if pd.Timestamp(e["as_of"]) <= pd.Timestamp(week, tz="UTC")]
@@ -98,7 +96,7 @@ def refused_refresh(week: str, entries: Iterable[Mapping[str, Any]]) -> str | No
 def _recorded(rows: list[Row]) -> dict[str, Recorded]:
     """What the rows say of each week that was decided."""
     told: list[dict[str, Any]] = [dict(r.payload) for r in rows if r.kind in BY_RULE]
-    return {t["week"]: Recorded(t["verdict"], t["champion"]) for t in told}
+    return {t["week"]: Recorded(t["verdict"], t["champion"], t.get("faults", {})) for t in told}
 
 
 def _actions(rows: list[Row]) -> list[Action]:
@@ -108,9 +106,8 @@ def _actions(rows: list[Row]) -> list[Action]:
 
 
 def _entry(symbol: str, rule: str, record: Mapping[str, Any]) -> Entry:
-    told = {
-        key: record[key] for key in ("week", "verdict", "former", "campaign", "judgements", "harm", "evidence_hash")
-    }
+    kept = ("week", "verdict", "former", "campaign", "judgements", "harm", "faults", "evidence_hash")
+    told = {key: record[key] for key in kept}
     return Entry(
         symbol=symbol,
         key=f"week/{record['week']}",

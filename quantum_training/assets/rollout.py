@@ -1,6 +1,6 @@
 """Asset `rollout`: the share of capital of the champion from W on. How it moves is the pure fold of selection.rollout.
 
-What the operators ordered is read from the ledger.
+What the operators ordered, A/B tests too, is read from the ledger.
 """
 
 from collections.abc import Mapping
@@ -10,9 +10,10 @@ import dagster as dg
 import numpy as np
 import pandas as pd
 
-from quantum_training.assets.loop import OWNERS, SINGLE_RUN, each_partition
+from quantum_training.assets.ab import KINDS, shown, state
+from quantum_training.assets.loop import OWNERS, SINGLE_RUN, each_partition, markdown
+from quantum_training.assets.operation import drift_before
 from quantum_training.assets.scores import read_weeks
-from quantum_training.monitoring.severity import Severity
 from quantum_training.partitions import WEEK, Key, Partitions, overlap, run_keys
 from quantum_training.resources.ledger import Ledger
 from quantum_training.resources.store import Store
@@ -42,10 +43,12 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
         owners=OWNERS,
         description="The share of capital that the champion may use from this week on, and why: a pure fold over the "
         "stored decisions up to this week, the drift reports of the 7 days before each and the champion's own returns. "
-        "It rises one stage at a time, and a new champion begins at 0 %.",
+        "It rises one stage at a time, and a new champion begins at 0 %. An A/B test that runs is shown with what it "
+        "found; it promotes nobody.",
     )
     def rollout(context: dg.AssetExecutionContext, store: Store, ledger: Ledger) -> dg.MaterializeResult:
         keys = run_keys(partitions.week, context.run.tags)
+        tests = {symbol: ledger.rows(symbol, KINDS) for symbol in {k.symbol for k in keys}}
         stages = {
             symbol: stages_of(store, ledger, settings, symbol, max(k.period for k in keys if k.symbol == symbol))
             for symbol in {k.symbol for k in keys}
@@ -55,7 +58,10 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
             stage = stages[key.symbol].get(key.period)
             if stage is None:
                 raise ValueError(f"{key} has no champion record; materialise champion of this week first")
-            written = store.write_record(ASSET, key.symbol, key.period, stage.model_dump())
+            champions = store.read_records("champion", key.symbol, key.period) if tests[key.symbol] else {}
+            recipes = settings.symbols[key.symbol].recipes
+            ab = state(store, key.symbol, recipes, tests[key.symbol], champions, key.period)
+            written = store.write_record(ASSET, key.symbol, key.period, {**stage.model_dump(), "ab": ab})
             trends = {"worst_day": stage.worst_day, "drawdown": stage.drawdown}
             return {
                 "share": stage.share,
@@ -67,6 +73,7 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
                 "next_step": stage.next_step,
                 "ceiling": stage.ceiling,
                 **{name: value for name, value in trends.items() if value is not None},
+                **({"ab_test": markdown(shown(ab).T)} if ab else {}),
                 "path": dg.MetadataValue.path(written.path),
             }
 
@@ -104,18 +111,6 @@ def daily_returns(champions: Mapping[str, Mapping[str, Any]], scores: Mapping[st
 def by_day(net: pd.Series) -> pd.Series:
     """Net returns per bar compounded per UTC day, oldest first."""
     return net.groupby(pd.DatetimeIndex(net.index).floor("D")).agg(lambda r: float(np.prod(1 + r) - 1)).sort_index()
-
-
-def drift_before(store: Store, symbol: str, week: str) -> str | None:
-    """Worst severity of the drift reports of the 7 days before a Monday.
-
-    None where the report of the Sunday is not there or had too little history: it is the one that covers the week.
-    """
-    days = pd.date_range(pd.Timestamp(week) - WEEK, periods=7).strftime("%Y-%m-%d")
-    reports = [store.read_record("drift_report", symbol, day) for day in days]
-    worst = max((Severity[r["severity"]] for r in reports if r), default=Severity.NONE)
-    measured = reports[-1] is not None and reports[-1]["outcome"] == "measured"
-    return worst.name if measured or worst >= Severity.SEVERE else None
 
 
 def order(row: Row) -> Order:

@@ -3,6 +3,8 @@
 The accounting lives in trading/.
 """
 
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -13,13 +15,15 @@ from quantum_training.assets.loop import OWNERS, SINGLE_RUN, each_partition, loo
 from quantum_training.assets.models import asset_name, versions_of
 from quantum_training.models.contract import Model
 from quantum_training.partitions import WEEK, Key, Partitions, overlap
-from quantum_training.resources.registry import ModelRegistry
-from quantum_training.resources.store import Store
+from quantum_training.resources.registry import ModelRegistry, RegistryError
+from quantum_training.resources.store import Store, content_hash
 from quantum_training.settings import Settings
 from quantum_training.trading.baselines import BASELINES, LOOKBACK_BARS, decide
-from quantum_training.trading.scoring import Decisions, decisions, score
+from quantum_training.trading.scoring import Decisions, Version, deciding_bars, decisions, score
 
 ASSET = "shadow_scores"
+INPUTS = "inputs_hash"
+"""Attribute of a record: hash of the features that its bars were decided on."""
 
 
 def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
@@ -41,11 +45,16 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
         "Older versions are read from the store.",
     )
     def shadow_scores(context: dg.AssetExecutionContext, store: Store, registry: ModelRegistry) -> dg.MaterializeResult:
-        loaded: dict[str, Model] = {}
+        loaded: dict[str, Model | None] = {}
+        broken: dict[str, str] = {}
 
-        def load(symbol: str, model_id: str) -> Model:
+        def load(symbol: str, model_id: str) -> Model | None:
             if model_id not in loaded:
-                loaded[model_id] = registry.load(symbol, model_id)
+                try:
+                    loaded[model_id] = registry.load(symbol, model_id)
+                except RegistryError as error:
+                    loaded[model_id], broken[model_id] = None, str(error)
+                    context.log.error(f"{error}; it decides nothing")
             return loaded[model_id]
 
         def produce(key: Key) -> dict[str, Any]:
@@ -56,21 +65,20 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
             features = read_months(store, "features", key.symbol, first, key.start)
             if candles.index[0] >= start:
                 raise ValueError(f"{key}: no bar before {start} is stored; the first week that can be scored is later")
+            versions = {recipe: versions_of(store, key.symbol, recipe, key.period) for recipe in symbol.recipes}
             strategies = {
-                recipe: decisions(
-                    candles,
-                    features,
-                    versions_of(store, key.symbol, recipe, key.period),
-                    start,
-                    lambda m: load(key.symbol, m),
-                )
-                for recipe in symbol.recipes
+                recipe: decisions(candles, features, known, start, lambda m: load(key.symbol, m))
+                for recipe, known in versions.items()
             }
+            used = {m for decided in strategies.values() for m in decided.model_id.unique() if m}
+            if used and used <= broken.keys():
+                some_version_loads(key.symbol, versions, partial(registry.load, key.symbol), used)
             for name in BASELINES:
                 position = decide(name, candles).shift(1)
                 strategies[name] = Decisions(position, pd.Series("", candles.index))
             frame = score(candles, start, strategies, symbol.costs, symbol.account)
-            written = store.write_frame(ASSET, key.symbol, key.period, frame)
+            inputs = {INPUTS: inputs_hash(features, candles.loc[start:].index)}
+            written = store.write_frame(ASSET, key.symbol, key.period, frame, inputs)
             week = frame.groupby("strategy")["net_return"].apply(lambda r: float(np.prod(1 + r) - 1))
             return {
                 "dagster/row_count": len(frame),
@@ -79,6 +87,7 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
                 "bars_without_decision": {
                     s: int(n) for s, n in frame["target"].isna().groupby(frame["strategy"]).sum().items()
                 },
+                **({"not_loaded": sorted(used & broken.keys())} if used & broken.keys() else {}),
                 "content_hash": written.content_hash,
                 "path": dg.MetadataValue.path(written.path),
             }
@@ -86,6 +95,30 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
         return each_partition(context, partitions.week, produce)
 
     return shadow_scores
+
+
+def inputs_hash(features: pd.DataFrame, filled: pd.Index) -> str:
+    """Hash of the features that these bars are decided on."""
+    return content_hash(features.reindex(deciding_bars(features.index, filled)))
+
+
+def some_version_loads(
+    symbol: str, versions: Mapping[str, list[Version]], load: Callable[[str], Model], failed: Collection[str]
+) -> None:
+    """RegistryError where none of each recipe's two newest versions but those that failed can be loaded.
+
+    Then it is the registry that does not work, and no recipe is to blame.
+    """
+    for model_id in {v.model_id for known in versions.values() for v in known[-2:]} - {*failed}:
+        try:
+            load(model_id)
+        except RegistryError:
+            continue
+        return
+    raise RegistryError(
+        f"{symbol}: neither version {', '.join(sorted(failed))} nor another can be loaded: look after MLflow and its "
+        "artefacts, then run this again; nothing was decided"
+    )
 
 
 def read_weeks(store: Store, symbol: str, last: str) -> dict[str, pd.DataFrame]:

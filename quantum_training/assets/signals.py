@@ -3,21 +3,21 @@
 Nothing is decided here: who trades is champion.py's, how much is rollout.py's. What is in doubt is flat, with a reason.
 """
 
-from collections.abc import Callable
 from functools import cache, partial
 from typing import Any
 
 import dagster as dg
 import pandas as pd
 
+from quantum_training.assets.ab import in_force
 from quantum_training.assets.loop import OWNERS, SINGLE_RUN, month_of
 from quantum_training.assets.models import versions_of
+from quantum_training.assets.operation import Load
 from quantum_training.assets.rollout import ASSET as ROLLOUT
 from quantum_training.assets.rollout import by_day, daily_returns
 from quantum_training.assets.scores import ASSET as SCORES
 from quantum_training.market.calendars import expected_open_times
 from quantum_training.market.timeframe import known_at, to_timedelta
-from quantum_training.models.contract import Model
 from quantum_training.partitions import WEEK, Partitions
 from quantum_training.resources.registry import ModelRegistry
 from quantum_training.resources.store import Store
@@ -35,8 +35,6 @@ STALE_BARS = 2
 VALID = 2 * WEEK
 """For how long a share is good: beyond, a weekly cycle has failed and nobody has looked at the champion since."""
 
-Load = Callable[[str], Model]
-
 
 def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
     """The asset, for the symbols of these settings."""
@@ -51,9 +49,10 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
         kinds={"mlflow"},
         owners=OWNERS,
         description="The champion's target position from the newest complete bar, times its share of capital, cut to "
-        f"{percent(settings.rollout.max_position_size)} of it. Flat, with the reason, where there is no champion or no "
-        "share, where bars or decisions are missing, and where the champion's losses since the last weekly look reach "
-        "the risk guard. Read it until `valid_until`; without a newer one be flat then.",
+        f"{percent(settings.rollout.max_position_size)} of it; in the challenger's blocks of an A/B test the "
+        "challenger's. Flat, with the reason, where there is no champion or no share, where bars or decisions are "
+        "missing, where the model cannot be loaded or fails, and where its losses since the last weekly look reach the "
+        "risk guard. Read it until `valid_until`; without a newer one be flat then.",
     )
     def signals(context: dg.AssetExecutionContext, store: Store, registry: ModelRegistry) -> dg.MaterializeResult:
         if not context.partition_keys:
@@ -74,9 +73,13 @@ def signal(store: Store, settings: Settings, symbol: str, now: pd.Timestamp, loa
 
     bar: open time of the newest complete bar; the position is for the bar after it, valid_until the close of that one.
     target: what the champion decides, None where it was not asked or decides nothing. share, stage: of the newest week.
+    arm, block: who trades the bar by an A/B test and in which of its blocks, from 1; None without one. A challenger
+    never has a larger share than the champion has now, and its own losses since the test began stop it.
     """
     market, policy = settings.symbols[symbol], settings.rollout
-    record = dict.fromkeys(("bar", "valid_until", "week", "champion", "model_id", "target", "stage", "next_step"))
+    record: dict[str, Any] = dict.fromkeys(
+        ("bar", "valid_until", "week", "champion", "arm", "block", "model_id", "target", "stage", "next_step")
+    )
     record |= {"symbol": symbol, "share": 0.0, "position": 0.0}
 
     def flat(reason: str) -> dict[str, Any]:
@@ -99,12 +102,22 @@ def signal(store: Store, settings: Settings, symbol: str, now: pd.Timestamp, loa
         return flat(f"the champion of {max(champions)} was decided since; run {ROLLOUT} of that week")
     if stage["champion"] is None:
         return flat("no champion")
+    test = in_force(stage, fill)
+    if test is not None and (block := test.block(fill)) is not None:
+        record |= {"arm": (trader := test.arm(block)), "block": block + 1}
+        if trader == test.challenger:
+            share = min(test.share, stage["share"])
+            stage |= {"champion": trader, "share": share, "guarded_from": test.start.isoformat()}
+            champions, record["share"] = {"": {"champion": trader}}, share
     versions = versions_of(store, symbol, stage["champion"], f"{fill:%Y-%m-%d}")
     chosen = int(assign_versions(pd.DatetimeIndex([fill]), versions)[0])
     if chosen < 0:
         return flat(f"{stage['champion']} has no version as of {fill}")
     record["model_id"] = versions[chosen].model_id
-    target = float(load(versions[chosen].model_id).positions(bars.loc[[bar]]).iloc[0])
+    try:
+        target = float(load(versions[chosen].model_id).positions(bars.loc[[bar]]).iloc[0])
+    except Exception as error:  # whatever a model fails with, the other symbols' signals are made
+        return flat(f"{stage['champion']} cannot decide: {type(error).__name__}: {error}")
     if pd.isna(target):
         return flat(f"{stage['champion']} decides nothing on this bar: a feature is empty")
     record["target"] = target
@@ -116,7 +129,10 @@ def signal(store: Store, settings: Settings, symbol: str, now: pd.Timestamp, loa
         return flat(f"{late} bars after the newest are missing; run the job market_data")
     if fill >= pd.Timestamp(week, tz="UTC") + VALID:
         return flat(f"the newest {ROLLOUT} is of {week}; run the job weekly_cycle")
-    returns = office_returns(store, settings, symbol, champions, stage, versions, bar, load)
+    try:
+        returns = office_returns(store, settings, symbol, champions, stage, versions, bar, load)
+    except Exception as error:
+        return flat(f"the losses of {stage['champion']} are not known: {type(error).__name__}: {error}")
     if tripped := guard(returns, policy).tripped:
         return flat(f"the risk guard: {stage['champion']} {tripped}")
     size = position(target, stage["share"], policy)

@@ -1,4 +1,4 @@
-"""Jobs for people: who is champion, how much capital it may use, and `retrain`; recorded with actor and reason."""
+"""Jobs for people: who is champion, how much capital it may use, A/B tests, `retrain`; with actor and reason."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,6 +7,8 @@ import dagster as dg
 import pandas as pd
 from pydantic import Field
 
+from quantum_training.assets.ab import AB_TEST, in_force, plan
+from quantum_training.assets.ab import KINDS as AB_KINDS
 from quantum_training.assets.decay import ASSET as DECAY_REPORT
 from quantum_training.assets.decided import BY_RULE
 from quantum_training.assets.loop import stored_until
@@ -27,6 +29,8 @@ DESCRIPTIONS = {
     "pin": "Keep the champion of a symbol whatever the evidence says. Verdicts are still reached and shown.",
     "unpin": "Let the evidence decide again.",
     "rollout_reset": "Let the champion begin at 0 % of capital again; its losses until now stop it no more.",
+    "ab_test": "Let champion and challenger trade alternate blocks of days, registered before; it promotes nobody.",
+    "ab_stop": "End the A/B test of a symbol now.",
     "rollout_ceiling": "Let the champion climb to stages up to a share of capital, one at a time, or fall back to it.",
 }
 
@@ -53,6 +57,17 @@ class CeilingConfig(ActionConfig):
     share: float = Field(gt=0, le=1)
 
 
+class ABTestConfig(PromoteConfig):
+    """As PromoteConfig, where the recipe is the challenger, and how the test is laid out."""
+
+    share: float = Field(gt=0, le=1)
+    """Largest share of capital in the challenger's blocks; at most the ceiling of `rollout`."""
+    block_days: int = Field(1, ge=1, le=28)
+    """UTC days of a block."""
+    weeks: int = Field(ge=1, le=260)
+    """Length of the test from the next UTC midnight on, cut to whole pairs of blocks."""
+
+
 class RetrainConfig(ActionConfig):
     """As ActionConfig, and what to train as of when."""
 
@@ -63,12 +78,13 @@ class RetrainConfig(ActionConfig):
 
 
 def build(settings: Settings, definitions: Callable[[], dg.Definitions]) -> list[dg.JobDefinition]:
-    """The seven jobs; unpartitioned, one symbol a run."""
+    """The nine jobs; unpartitioned, one symbol a run."""
     return [*(_action(kind, settings, definitions) for kind in DESCRIPTIONS), _retrain(settings, definitions)]
 
 
 def _action(kind: str, settings: Settings, definitions: Callable[[], dg.Definitions]) -> dg.JobDefinition:
-    config_type: Any = {"promote": PromoteConfig, "rollout_ceiling": CeilingConfig}.get(kind, ActionConfig)
+    own = {"promote": PromoteConfig, "rollout_ceiling": CeilingConfig, AB_TEST: ABTestConfig}
+    config_type: Any = own.get(kind, ActionConfig)
 
     def act(context: dg.OpExecutionContext, config: ActionConfig, store: Store, ledger: Ledger) -> None:
         recipe = getattr(config, "recipe", None)
@@ -89,6 +105,9 @@ def _action(kind: str, settings: Settings, definitions: Callable[[], dg.Definiti
                 raise dg.Failure(f"{config.symbol}: it has no champion to give capital to", allow_retries=False)
             payload |= {"recipe": record["champion"]}
             payload |= {"share": config.share} if isinstance(config, CeilingConfig) else {}
+        if kind in AB_KINDS:
+            stage = store.read_record(ROLLOUT, config.symbol, weeks[-1]) or {}
+            payload = _ab_payload(config, settings, stage, weeks[-1], now)
         entry = Entry(
             symbol=config.symbol,
             key=f"{kind}/{context.run_id}",
@@ -99,9 +118,9 @@ def _action(kind: str, settings: Settings, definitions: Callable[[], dg.Definiti
             payload=payload,
         )
         told = []
-        if recipe:
+        if kind == "promote":
             promoted = Promoted(
-                model_type=recipe,
+                model_type=str(recipe),
                 old_version=record.get("model_id"),
                 new_version=versions[-1].model_id,
                 promotion_reason=f"by {config.actor}: {config.reason}",
@@ -118,6 +137,7 @@ def _action(kind: str, settings: Settings, definitions: Callable[[], dg.Definiti
             "champion": after.get("champion") or "none",
             "pinned": after.get("pinned"),
             "share": stage.get("share"),
+            **({"ab_test": ab["ended"] or "registered"} if kind in AB_KINDS and (ab := stage.get("ab")) else {}),
         }
         context.log.info(f"{config.symbol}: {found}")
         context.add_output_metadata(found)
@@ -130,6 +150,21 @@ def _action(kind: str, settings: Settings, definitions: Callable[[], dg.Definiti
         op()
 
     return job
+
+
+def _ab_payload(
+    config: ActionConfig, settings: Settings, stage: dict[str, Any], week: str, now: pd.Timestamp
+) -> dict[str, Any]:
+    """What registers a test, or ends the one that runs. Failure says why it may not be."""
+    try:
+        if isinstance(config, ABTestConfig):
+            market, layout = settings.symbols[config.symbol], (config.share, config.block_days, config.weeks)
+            return plan(market, stage, config.recipe, *layout, now)
+        if in_force(stage, now) is None:
+            raise ValueError("no A/B test runs")
+        return {"week": week}
+    except ValueError as error:
+        raise dg.Failure(f"{config.symbol}: {error}", allow_retries=False) from error
 
 
 def _retrain(settings: Settings, definitions: Callable[[], dg.Definitions]) -> dg.JobDefinition:

@@ -105,12 +105,18 @@ class ModelRegistry(dg.ConfigurableResource):
         return RegisteredVersion(int(registered.version), run.info.run_id), digest
 
     def load(self, symbol: str, model_id: str) -> Model:
-        """The model of a registered version. RegistryError where it is not registered."""
+        """The model of a registered version. RegistryError where it is not registered or its artefact is no model."""
         import mlflow
 
         found = self._registered(symbol, model_id)
-        folder = Path(mlflow.artifacts.download_artifacts(f"models:/{symbol}/{found.number}"))
-        return load_model(folder / "artifacts" / "model")
+        try:
+            folder = Path(mlflow.artifacts.download_artifacts(f"models:/{symbol}/{found.number}"))
+            return load_model(folder / "artifacts" / "model")
+        except Exception as error:  # an algorithm may fail on a broken file as it likes
+            raise RegistryError(
+                f"{symbol}: the artefact of version {model_id}, number {found.number} in MLflow, cannot be loaded: "
+                f"{type(error).__name__}: {error}; bring it back, or delete the version and train its partition again"
+            ) from error
 
     def tag(self, symbol: str, model_id: str, name: str, value: str) -> None:
         """Set a tag of a version and of its run. Does nothing twice. RegistryError where it is not registered."""

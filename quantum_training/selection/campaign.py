@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from quantum_training.selection.decision import Campaign, Terms
-from quantum_training.selection.guardrails import guardrails
+from quantum_training.selection.guardrails import guardrails, whole
 from quantum_training.selection.history import WEEK, History
 from quantum_training.selection.rule import EvidenceRule, Judgement, Look
 
@@ -48,8 +48,18 @@ def fractions(
     return tuple(looks)
 
 
-def judge(history: History, at: int, incumbent: str | None, campaign: Campaign, terms: Terms) -> dict[str, Judgement]:
-    """What the rule says in week number `at` of each challenger that is not out, guardrails included."""
+def judge(
+    history: History,
+    at: int,
+    incumbent: str | None,
+    campaign: Campaign,
+    terms: Terms,
+    faults: Mapping[str, list[str]],
+) -> dict[str, Judgement]:
+    """What the rule says in week number `at` of each challenger that is not out, guardrails included.
+
+    faults: asked, last of all, of each that would be promoted.
+    """
     first = history.weeks.index(campaign.opened)
     rows = history.bars(first, at)
     looks = fractions(history, first, at, campaign.planned_days, terms.rule.enough)
@@ -60,13 +70,17 @@ def judge(history: History, at: int, incumbent: str | None, campaign: Campaign, 
             continue
         judgement = terms.rule.judge(history.pair(recipe, incumbent, rows), look)
         judgement = judgement.model_copy(update={"undecided": history.undecided(recipe, rows)})
-        if judgement.verdict == "PROMOTE" and isinstance(terms.rule, EvidenceRule):
-            held = guardrails(
-                terms.rule, recipe, incumbent, history.net[rows], history.turnover[rows], history.trials(at)
-            )
-            update: dict[str, Any] = {"guardrails": held.numbers}
-            if held.failures:
-                reason = f"held back, {'; '.join(held.failures)}; {judgement.reason}"
+        if judgement.verdict == "PROMOTE":
+            numbers, failures = whole(terms.rule, history.undecided_share(recipe, rows), terms.drift(history.weeks[at]))
+            if isinstance(terms.rule, EvidenceRule):
+                held = guardrails(
+                    terms.rule, recipe, incumbent, history.net[rows], history.turnover[rows], history.trials(at)
+                )
+                numbers, failures = {**held.numbers, **numbers}, [*held.failures, *failures]
+            failures = failures or faults[recipe]
+            update: dict[str, Any] = {"guardrails": numbers}
+            if failures:
+                reason = f"held back, {'; '.join(failures)}; {judgement.reason}"
                 update |= {"verdict": "EXPIRED" if look.last else "CONTINUE", "reason": reason}
             judgement = judgement.model_copy(update=update)
         found[recipe] = judgement

@@ -1,11 +1,13 @@
 """The champion of each week: a pure fold over the shadow scores. It reads no earlier decision and keeps no state.
 
-What one look says of one challenger is rule.py; when a champion is taken back is harm.py.
+What one look says of one challenger is rule.py; when a champion is taken back for its returns is harm.py, and here
+where it does not work: an operational fault needs no evidence.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
@@ -13,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from quantum_training.selection.campaign import campaign_at, fractions, judge, planned
-from quantum_training.selection.decision import Action, Campaign, Decision, Recorded, Terms
+from quantum_training.selection.decision import Action, Campaign, Decision, Faults, Recorded, Terms
 from quantum_training.selection.harm import Harm, drawdown_limit, watch
 from quantum_training.selection.history import WEEK, History
 from quantum_training.selection.rule import Judgement, Verdict
@@ -51,18 +53,25 @@ def decide_weeks(
     recipes: those that may become champion. While there is none, challengers are judged against staying flat. A recipe
     that gets its first version while a campaign runs waits for the next one. A champion that is no recipe any more
     leaves office.
-    recorded: the ledger's decisions by week; where the present data decide otherwise, what it says stands. actions: the
+    recorded: the ledger's decisions by week; where the present data decide otherwise, what it says stands, and so does
+    what was found then of the recipes. actions: the
     operators', in the order they were done; each takes effect in its week, after the week's own decision, and closes
     the campaign where it changes the champion. While pinned, verdicts are reached and told but not followed.
     """
     history = History(scores, recipes)
-    state = _State()
+    state, known = _State(), max(recorded, default="")
     for at, week in enumerate(history.weeks):
-        decision, opened = _decide(history, at, state, terms)
+        faults = Faults(partial(terms.faults, week) if week > known else partial(_found, recorded.get(week)))
+        decision, opened = _decide(history, at, state, terms, faults)
         decision = _stand(decision, recorded.get(week))
         since = str((pd.Timestamp(history.weeks[at - 1]) + WEEK).date()) if at else ""
         state, done = _operate(history, at, _after(history, at, opened, decision, terms), actions, since, terms)
         yield decision.model_copy(update={"champion": state.champion, "pinned": state.pinned, "operator": done})
+
+
+def _found(recorded: Recorded | None, recipe: str) -> list[str]:
+    """What was found of a recipe when the week was decided; nothing where it was not, or nobody asked."""
+    return [*recorded.faults.get(recipe, [])] if recorded else []
 
 
 def _stand(decision: Decision, recorded: Recorded | None) -> Decision:
@@ -95,7 +104,7 @@ def _operate(
     return state, done
 
 
-def _decide(history: History, at: int, state: _State, terms: Terms) -> tuple[Decision, _State]:
+def _decide(history: History, at: int, state: _State, terms: Terms, faults: Faults) -> tuple[Decision, _State]:
     if state.champion and state.champion not in history.recipes:
         state = _State(pinned=state.pinned)
     harm = _harm(history, at, state, terms)
@@ -104,8 +113,14 @@ def _decide(history: History, at: int, state: _State, terms: Terms) -> tuple[Dec
     opened = at if state.opened is None else state.opened
     rows = history.bars(opened, at)
     campaign = None if state.opened is None else campaign_at(history, at, opened, state.challengers, state.out, terms)
-    judgements = {} if campaign is None else judge(history, at, state.champion, campaign, terms)
+    judgements = {} if campaign is None else judge(history, at, state.champion, campaign, terms, faults)
     verdict, reason, champion = _verdict(state.champion, judgements, campaign, harm)
+    if state.champion and (broken := faults[state.champion]):
+        champion = _restored(history, state, faults)
+        verdict, reason = (
+            "ROLLBACK",
+            (f"{state.champion} back to {champion or 'no champion'}: operational fault: {'; '.join(broken)}"),
+        )
     if state.pinned and champion != state.champion:
         reason, champion = f"pinned, so {state.champion or 'no champion'} stays; else: {reason}", state.champion
     seen = set().union(*history.removed[opened : at + 1])
@@ -121,6 +136,7 @@ def _decide(history: History, at: int, state: _State, terms: Terms) -> tuple[Dec
         campaign=campaign,
         judgements=judgements,
         harm=harm,
+        faults=dict(faults),
         pinned=state.pinned,
         operator=[],
         disagreement=None,
@@ -129,6 +145,12 @@ def _decide(history: History, at: int, state: _State, terms: Terms) -> tuple[Dec
         evidence_hash=history.digest(rows),
     )
     return decision, state
+
+
+def _restored(history: History, state: _State, faults: Faults) -> str | None:
+    """Who trades where the champion does not work: the former one where it is known, still a recipe, and works."""
+    former = state.watch.former if state.watch else None
+    return former if former in history.recipes and not faults[str(former)] else None
 
 
 def _challengers(history: History, at: int, champion: str | None) -> tuple[str, ...]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 import pandas as pd
@@ -13,10 +14,11 @@ from quantum_training.selection.rule import EvidenceRule, ImprovementRule, Judge
 
 
 class Recorded(NamedTuple):
-    """What the ledger says of a week that was decided before."""
+    """What the ledger says of a week that was decided before. faults: found then, of the recipes asked about."""
 
     verdict: str
     champion: str | None
+    faults: Mapping[str, list[str]] = MappingProxyType({})
 
 
 class Action(NamedTuple):
@@ -33,12 +35,29 @@ class Terms(NamedTuple):
     """What a decision depends on beside the scores. periods: bars in a year.
 
     planned_days(first, until): UTC days with bars that the market's calendar has from one time to another.
+    faults(week, recipe): sentences on what does not work of a recipe; it may load models, so it is asked only of weeks
+    after the ledger's newest, of the champion and of who would take office. drift(week): worst severity of the week
+    before, None where it was not measured.
     """
 
     rule: EvidenceRule | ImprovementRule
     rollback: RollbackPolicy
     periods: float
     planned_days: Callable[[pd.Timestamp, pd.Timestamp], int]
+    faults: Callable[[str, str], list[str]] = lambda week, recipe: []
+    drift: Callable[[str], str | None] = lambda week: None
+
+
+class Faults(dict[str, list[str]]):
+    """What does not work of each recipe in one week; a recipe is asked about once, when it is looked up."""
+
+    def __init__(self, ask: Callable[[str], list[str]]) -> None:
+        super().__init__()
+        self._ask = ask
+
+    def __missing__(self, recipe: str) -> list[str]:
+        self[recipe] = self._ask(recipe)
+        return self[recipe]
 
 
 class Campaign(BaseModel):
@@ -61,7 +80,8 @@ class Decision(BaseModel):
     """Who trades from `week` on and why. `champion` is a recipe, or None while none has earned it.
 
     former: the incumbent of this week's judgement. decided: the champion by the week's own decision. operator: what was
-    done by hand in the week, after the verdict.
+    done by hand in the week, after the verdict. faults: what does not work of each recipe that was asked about; none is
+    an empty list.
     disagreement: what the present data would have decided where the ledger, which stands, says otherwise.
     evidence_weeks: the campaign's weeks so far; missing_weeks: those of them that were never scored. evidence_hash: of
     all numbers that the decision read.
@@ -78,6 +98,7 @@ class Decision(BaseModel):
     campaign: Campaign | None
     judgements: dict[str, Judgement]
     harm: Harm | None
+    faults: dict[str, list[str]]
     pinned: bool
     operator: list[str]
     disagreement: str | None

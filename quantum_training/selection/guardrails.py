@@ -8,19 +8,21 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from quantum_training.selection.rule import EvidenceRule
+from quantum_training.selection.rule import EvidenceRule, ImprovementRule
 from quantum_training.trading.baselines import BUY_AND_HOLD
 from quantum_training.trading.metrics import max_drawdown, sharpe
 from quantum_training.trading.uncertainty import deflated_sharpe
 
 SEED = 7
 RESAMPLES = 1000
+BROKEN = "CRITICAL"
+"""The severity of drift that means broken data."""
 
 
 class Guardrails(NamedTuple):
     """What was measured, and a sentence for each guardrail that does not hold."""
 
-    numbers: dict[str, float | None]
+    numbers: dict[str, float | str | None]
     failures: list[str]
 
 
@@ -40,7 +42,7 @@ def guardrails(
     """
     rival = incumbent or BUY_AND_HOLD
     net = {name: campaign[name].to_numpy() for name in {challenger, rival, BUY_AND_HOLD}}
-    numbers: dict[str, float | None] = {}
+    numbers: dict[str, float | str | None] = {}
     failures = []
 
     own, theirs = (abs(max_drawdown(net[name])) for name in (challenger, rival))
@@ -55,9 +57,10 @@ def guardrails(
     if rule.min_dsr > 0:
         ratios = [r for net_returns in record.values() if (r := sharpe(net_returns, 1.0)[0]) is not None]
         spread = float(np.var(ratios, ddof=1)) if len(ratios) > 1 else 0.0
-        numbers["dsr"], why = deflated_sharpe(record[challenger], len(record), spread)
-        if numbers["dsr"] is None or numbers["dsr"] < rule.min_dsr:
-            found = why if numbers["dsr"] is None else f"{numbers['dsr']:.3f}"
+        dsr, why = deflated_sharpe(record[challenger], len(record), spread)
+        numbers["dsr"] = dsr
+        if dsr is None or dsr < rule.min_dsr:
+            found = why if dsr is None else f"{dsr:.3f}"
             failures.append(f"deflated Sharpe ratio {found} of {rule.min_dsr:g} needed, {len(record)} trials")
     if rule.max_spa_p < 1:
         rivals = {rival: net[rival], BUY_AND_HOLD: net[BUY_AND_HOLD], "flat": np.zeros(len(campaign))}
@@ -65,6 +68,22 @@ def guardrails(
             p = numbers[f"spa_p_{name}"] = spa_p(net[challenger], returns)
             if p > rule.max_spa_p:
                 failures.append(f"not shown to be better than {name}: SPA p {p:.3f}, needed at most {rule.max_spa_p:g}")
+    return Guardrails(numbers, failures)
+
+
+def whole(rule: EvidenceRule | ImprovementRule, undecided: float, drift: str | None) -> Guardrails:
+    """Are the data whole that a challenger crossed the boundary on? No rule promotes on broken ones.
+
+    undecided: share of its bars without a decision. drift: worst severity of the last week's data; CRITICAL means that
+    they are broken, None that nobody measured, which is said and holds nothing back: markets without drift reports have
+    campaigns too.
+    """
+    numbers: dict[str, float | str | None] = {"undecided": undecided, "drift": drift or "not measured"}
+    failures = []
+    if undecided > rule.max_undecided:
+        failures.append(f"no decision on {undecided:.2%} of its bars, at most {rule.max_undecided:.2%} may lack one")
+    if drift == BROKEN:
+        failures.append(f"the data of the week are broken: drift {drift}")
     return Guardrails(numbers, failures)
 
 

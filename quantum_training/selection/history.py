@@ -60,6 +60,11 @@ class History:
         """Bars on which the recipe had no decision."""
         return int((~self.decided[recipe].to_numpy()[rows]).sum())
 
+    def undecided_share(self, recipe: str, rows: slice) -> float:
+        """Share of these bars from the recipe's first decision on that it decided nothing on."""
+        decided = self.decided[recipe].to_numpy()[rows]
+        return float((~decided[int(decided.argmax()) :]).mean())
+
     def trials(self, until: int) -> dict[str, np.ndarray]:
         """Net returns of every recipe from its first decision to the end of week number `until`."""
         rows = self.bars(0, until)

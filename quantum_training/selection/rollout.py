@@ -11,13 +11,14 @@ from typing import Any, Literal, NamedTuple
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
+from quantum_training.selection.guardrails import BROKEN
 from quantum_training.selection.harm import building
 from quantum_training.selection.history import WEEK
 from quantum_training.selection.rollout_policy import Order, RolloutPolicy
 from quantum_training.trading.metrics import max_drawdown
 
 NANOSECOND = pd.Timedelta("1ns")
-BLOCKING = ("SEVERE", "CRITICAL")
+BLOCKING = ("SEVERE", BROKEN)
 Change = Literal["step", "hold", "back", "stop"]
 
 
@@ -25,9 +26,10 @@ class Stage(BaseModel):
     """The share from `week` on and why.
 
     share: of the capital, stages[stage] of the policy, for `days` since the week `since`. change: step, one stage up;
-    hold; back, to 0 % because the champion changed, harm was shown or an operator ordered it; stop, 0 % by the risk
-    guard or the kill switch, in every week that it lasts; None, there is nothing to take back. guarded_from: UTC time
-    from which worst_day and drawdown count, positive fractions of the record at full size; None before its first bar.
+    hold; back, to 0 % because the champion changed or does not work, harm was shown or an operator ordered it; stop,
+    0 % by the risk guard, the kill switch or broken data, in every week that it lasts; None, there is nothing to take
+    back. Broken data keep the stage: it begins anew in the first week after them. guarded_from: UTC time from which
+    worst_day and drawdown count, positive fractions of the record at full size; None before its first bar.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -57,7 +59,10 @@ class Guard(NamedTuple):
 
 
 class _State(NamedTuple):
-    """Of the champion in office. guarded: from when its losses count; stopped: what took it to 0 %."""
+    """Of the champion in office. guarded: from when its losses count; stopped: what took it to 0 %.
+
+    halted: the data of the week are broken, so that the stage gives no share.
+    """
 
     champion: str | None
     since: str
@@ -65,6 +70,7 @@ class _State(NamedTuple):
     ceiling: float
     stage: int = 0
     stopped: str | None = None
+    halted: bool = False
 
 
 def fold(
@@ -76,10 +82,10 @@ def fold(
 ) -> Iterator[Stage]:
     """One stage per decided week, oldest first. A week depends on nothing that came after it, its own orders excepted.
 
-    champions: records of selection.champion by week (`YYYY-MM-DD`), of which champion and harm are read. drift: worst
-    severity known at the week; None or absent where it was not measured. returns: net return per UTC day of whoever was
-    champion on it, at full size; days before the week count at the week. orders: an order takes effect in its week,
-    after the week's own step, so that it holds at once where the week is run again.
+    champions: records of selection.champion by week (`YYYY-MM-DD`), of which champion, harm and faults are read. drift:
+    worst severity known at the week; None or absent where it was not measured. returns: net return per UTC day of
+    whoever was champion on it, at full size; days before the week count at the week. orders: an order takes effect in
+    its week, after the week's own step, so that it holds at once where the week is run again.
     """
     if returns.isna().any():
         raise ValueError(f"the champion's return of {returns.index[returns.isna()][0]} is no number; score it again")
@@ -99,7 +105,7 @@ def fold(
         for order in orders:
             if state.champion == order.recipe and f"{expected or at:%Y-%m-%d}" <= order.week <= week:
                 state, change, reason = _obey(state, at, order, policy, change, reason)
-        share, expected = policy.stages[state.stage], at + WEEK
+        share, expected = 0.0 if state.halted else policy.stages[state.stage], at + WEEK
         found = guard(returns.loc[state.guarded : at - NANOSECOND], policy)
         yield Stage(
             week=week,
@@ -158,6 +164,8 @@ def _week(
 ) -> tuple[_State, Change, str]:
     """A week of a champion that stays in office."""
     week = str(at.date())
+    if state.halted:
+        state = state._replace(halted=False, since=week)
     tripped = guard(returns.loc[state.guarded : at - NANOSECOND], policy).tripped
     if tripped and not state.stopped:
         state = state._replace(stage=0, since=week, stopped=tripped)
@@ -166,11 +174,14 @@ def _week(
     if policy.kill_switch:
         return state, "stop", "the kill switch is on"
     harm = record["harm"] or {}
-    if harm.get("reason"):
-        shown = f"harm is shown: {harm['reason']}"
+    broken = record.get("faults", {}).get(state.champion)
+    if broken or harm.get("reason"):
+        shown = f"operational fault: {'; '.join(broken)}" if broken else f"harm is shown: {harm['reason']}"
         if state.stage == 0:
             return state, "hold", f"stays at 0 %: {shown}"
         return state._replace(stage=0, since=week), "back", shown
+    if drift == BROKEN and state.stage > 0:
+        return state._replace(halted=True), "stop", f"halted at 0 %: the data of the week are broken, drift {drift}"
     blocked, told = _blocked(state, at, harm, drift, policy, gap)
     now = percent(policy.stages[state.stage])
     if blocked:
@@ -226,6 +237,8 @@ def _next_step(state: _State, policy: RolloutPolicy, at: pd.Timestamp) -> str:
         return "the kill switch off"
     if state.stopped:
         return "another champion, or an operator's reset"
+    if state.halted:
+        return f"{percent(policy.stages[state.stage])} again in a week whose drift is below {BROKEN}"
     if state.stage + 1 == len(policy.stages):
         return "none: the last stage"
     share = policy.stages[state.stage + 1]

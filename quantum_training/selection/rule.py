@@ -45,7 +45,8 @@ class Judgement(BaseModel):
 
     bars, blocks: of the campaign so far. undecided: bars of them that the challenger counted flat for. margin: Sharpe
     ratio less the needed one. mean, deviation: of the paired daily differences of net returns. z against boundary;
-    alpha: the challenger's error in the campaign, alpha_spent: of that up to this look.
+    alpha: the challenger's error in the campaign, alpha_spent: of that up to this look. guardrails: what was measured
+    besides of one whose evidence crossed the boundary.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -64,7 +65,7 @@ class Judgement(BaseModel):
     boundary: float | None = None
     alpha: float | None = None
     alpha_spent: float | None = None
-    guardrails: dict[str, float | None] = {}
+    guardrails: dict[str, float | str | None] = {}
 
 
 class _Rule(BaseModel):
@@ -79,6 +80,13 @@ class _Rule(BaseModel):
     )
     campaign_weeks: int = Field(
         26, ge=1, le=260, description="Weeks after which a campaign expires and the next begins with fresh evidence."
+    )
+    max_undecided: float = Field(
+        0.005,
+        ge=0,
+        le=1,
+        description="Largest share of the campaign's bars, from its first decision on, that a challenger may have "
+        "decided nothing on; 1: off.",
     )
     min_blocks: ClassVar[int] = 1
     """UTC days with bars that are needed before anything is decided."""

@@ -39,23 +39,30 @@ def decisions(
     features: pd.DataFrame,
     versions: Sequence[Version],
     start: pd.Timestamp,
-    load: Callable[[str], Model],
+    load: Callable[[str], Model | None],
 ) -> Decisions:
     """A recipe's positions for each bar from the one before `start` on, decided at the close of the bar before each.
 
-    versions: oldest first; each bar is decided by the newest with as_of <= its open. load: a version by its model_id.
+    versions: oldest first; each bar is decided by the newest with as_of <= its open. load: a version by its
+    model_id; one that it gives no model for decides nothing on its bars.
     """
     filled = candles.index[max(candles.index.searchsorted(start) - 1, 1) :]
-    decided = candles.index[candles.index.searchsorted(filled) - 1]
+    decided = deciding_bars(candles.index, filled)
     chosen = assign_versions(pd.DatetimeIndex(filled), versions)
     position = pd.Series(np.nan, filled)
     model_id = pd.Series("", filled)
     for number in np.unique(chosen[chosen >= 0]):
         mask = chosen == number
         version = versions[number].model_id
-        position[mask] = load(version).positions(features.reindex(decided[mask])).to_numpy()
+        if (model := load(version)) is not None:
+            position[mask] = model.positions(features.reindex(decided[mask])).to_numpy()
         model_id[mask] = version
     return Decisions(position, model_id)
+
+
+def deciding_bars(bars: pd.Index, filled: pd.Index) -> pd.DatetimeIndex:
+    """The bar before each of `filled`, at whose close its position is decided. Every bar must have one before it."""
+    return pd.DatetimeIndex(bars[bars.searchsorted(filled) - 1])
 
 
 def score(

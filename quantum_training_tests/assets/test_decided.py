@@ -8,7 +8,10 @@ import pandas as pd
 import pytest
 
 from quantum_training.assets.decided import decide
+from quantum_training.models.contract import Model
 from quantum_training.resources.events.bus import EventBus
+from quantum_training.resources.ledger import Ledger
+from quantum_training.resources.registry import RegistryError
 from quantum_training.selection.ledger import Entry
 
 WEEKS = pd.date_range("2020-01-06", periods=10, freq="7D").strftime("%Y-%m-%d").tolist()
@@ -29,11 +32,43 @@ def scores(week, seed=0, **skill):
     return pd.concat(frames)
 
 
+class Long(Model):
+    """All in on every bar, as the scores say."""
+
+    @classmethod
+    def fit(cls, window, params, sizing, seed, progress):
+        raise NotImplementedError
+
+    def positions(self, features):
+        return pd.Series(1.0, features.index)
+
+    def save(self, folder):
+        raise NotImplementedError
+
+    @classmethod
+    def load(cls, folder):
+        raise NotImplementedError
+
+
+def loads(model_id):
+    return Long()
+
+
+def features(store):
+    """One feature of four months of bars, as the market's asset stores it."""
+    times = pd.date_range("2019-12-01", "2020-04-01", freq="4h", tz="UTC", inclusive="left", name="open_time")
+    frame = pd.DataFrame({"return_1": 0.0}, times)
+    for month, part in frame.groupby(frame.index.strftime("%Y-%m-01")):
+        until = pd.Timestamp(month, tz="UTC") + pd.DateOffset(months=1)
+        store.write_frame("features", "AAA", month, part, {"covered_until": until.isoformat()})
+
+
 @pytest.fixture
 def world(project, small):
     """Ten weeks in which xgboost is far better, and a version of each recipe; no model was ever trained."""
     small["promotion"] = {"rule": "evidence", "min_dsr": 0.0, "max_spa_p": 1.0}
     built = project(small)
+    features(built.store)
     for week in WEEKS:
         built.store.write_frame("shadow_scores", "AAA", week, scores(week, xgboost=0.4, lightgbm=0.0))
         for recipe in ("xgboost", "lightgbm"):
@@ -42,8 +77,8 @@ def world(project, small):
     return built
 
 
-def run(world, last=WEEKS[-1]):
-    return decide(world.store, world.ledger, world.settings, "AAA", last)
+def run(world, last=WEEKS[-1], load=loads):
+    return decide(world.store, world.ledger, world.settings, "AAA", last, load)
 
 
 def events(world):
@@ -73,6 +108,7 @@ def test_each_week_is_one_row_and_what_took_effect_is_told_once(world):
 def test_week_by_week_and_all_at_once_leave_the_same_chain(world, project, small):
     small["promotion"] = {"rule": "evidence", "min_dsr": 0.0, "max_spa_p": 1.0}
     other = project(small)
+    features(other.store)
     for week, frame in ((w, world.store.read_frame("shadow_scores", "AAA", w)) for w in WEEKS):
         other.store.write_frame("shadow_scores", "AAA", week, frame)
         for recipe in ("xgboost", "lightgbm"):
@@ -141,3 +177,49 @@ def test_a_run_that_meets_an_operator_decides_again_on_what_it_left(world, monke
     assert {records[w]["champion"] for w in WEEKS} == {None}
     assert all(records[w]["pinned"] for w in WEEKS)
     assert [row.kind for row in rows(world.ledger, "AAA")] == ["look", "pin", *["look"] * 9]
+
+
+def test_a_champion_whose_model_is_lost_is_rolled_back_once_and_what_was_found_stands(world):
+    records = run(world, WEEKS[6])
+    assert records[WEEKS[6]]["champion"] == "xgboost"
+
+    def lost(model_id):
+        if model_id.startswith("xgboost"):
+            raise RegistryError(f"{model_id} is gone")
+        return Long()
+
+    records = run(world, WEEKS[7], lost)
+    record = records[WEEKS[7]]
+    assert (record["verdict"], record["former"], record["champion"]) == ("ROLLBACK", "xgboost", None)
+    assert record["reason"].startswith(
+        f"xgboost back to no champion: operational fault: xgboost cannot be loaded: xgboost-{WEEKS[7]} is gone"
+    )
+    row = world.ledger.rows("AAA")[-1]
+    assert (row.kind, row.payload["faults"]) == ("rollback", record["faults"])
+    assert [e["type"] for e in events(world)] == ["model.promoted", "model.regressed"]
+    regressed = events(world)[-1]["payload"]
+    assert (regressed["failed_version"], regressed["rolled_back_to"]) == (f"xgboost-{WEEKS[7]}", None)
+    head = world.ledger.head("AAA")
+    assert run(world, WEEKS[7]) == records, "the model is back; what was found in that week stands"
+    assert world.ledger.head("AAA") == head
+    assert len(events(world)) == 2
+
+
+def test_a_challenger_whose_positions_do_not_reproduce_is_not_promoted(world):
+    promoted = next(week for week, record in run(world, WEEKS[5]).items() if record["champion"])
+
+    class Short(Long):
+        def positions(self, features):
+            return -super().positions(features)
+
+    other = world.store.read_frame("shadow_scores", "AAA", promoted)
+    assert set(other["target"]) == {1.0}
+    fresh = Ledger(url=world.settings.database_url.replace(".db", "_2.db"))
+    records = decide(world.store, fresh, world.settings, "AAA", promoted, lambda m: Short())
+    assert records[promoted]["champion"] is None
+    assert records[promoted]["verdict"] == "CONTINUE"
+    first = other.index[0]
+    assert (
+        f"held back, 42 of 42 positions of xgboost do not reproduce, the first at {first}: 1 is stored, -1 comes out"
+        in records[promoted]["reason"]
+    )

@@ -5,7 +5,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from quantum_training.assets.rollout import daily_returns, drift_before
+from quantum_training.assets.operation import drift_before
+from quantum_training.assets.rollout import daily_returns
 from quantum_training.partitions import RANGE_TAGS
 from quantum_training.resources.ledger import Ledger
 from quantum_training.resources.store import Store

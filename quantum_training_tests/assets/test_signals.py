@@ -14,6 +14,7 @@ from quantum_training.assets.rollout import daily_returns
 from quantum_training.assets.signals import office_returns, signal
 from quantum_training.models.contract import Model
 from quantum_training.partitions import RANGE_TAGS
+from quantum_training.resources.registry import RegistryError
 from quantum_training.resources.store import Store
 from quantum_training.settings import Settings, load_settings
 from quantum_training.trading.account import Account
@@ -121,6 +122,8 @@ def test_a_signal_is_the_champions_target_times_its_share(world):
         "valid_until": "2020-01-22T12:00:00+00:00",
         "week": WEEK,
         "champion": "lightgbm",
+        "arm": None,
+        "block": None,
         "model_id": "m1",
         "target": 0.8,
         "stage": 2,
@@ -237,6 +240,83 @@ def test_losses_since_the_last_weekly_look_stop_the_signal_at_once(world):
         "the bar of the crash is not over"
     )
     assert ask(world, target=0.5)["position"] == 0.025, "half of the position loses half"
+
+
+def test_a_model_that_cannot_be_loaded_or_fails_is_flat_and_says_why(world):
+    def lost(model_id):
+        raise RegistryError("AAA: version m1 is recorded but not in MLflow")
+
+    found = signal(world.store, world.settings, "AAA", NOW, lost)
+    assert (found["position"], found["target"], found["model_id"]) == (0.0, None, "m1")
+    assert found["reason"] == (
+        "flat: lightgbm cannot decide: RegistryError: AAA: version m1 is recorded but not in MLflow"
+    )
+    wrong = signal(world.store, world.settings, "AAA", NOW, lambda model_id: object())
+    assert wrong["reason"].startswith("flat: lightgbm cannot decide: AttributeError: ")
+    older = {"as_of": "2020-01-22T08:00:00+00:00", "model_id": "m2"}
+    world.store.write_record("lightgbm_model", "AAA", WEEK, {"versions": [older]})
+    found = signal(world.store, world.settings, "AAA", NOW, lambda m: Constant(0.8) if m == "m2" else lost(m))
+    assert found["reason"].startswith("flat: the losses of lightgbm are not known: RegistryError: ")
+
+
+def ab_stage(world, share=0.02, ended=None, **stage):
+    """xgboost against lightgbm in blocks of a day from Monday on; xgboost has the even ones."""
+    test = {
+        "week": "2020-01-13",
+        "champion": "lightgbm",
+        "challenger": "xgboost",
+        "share": share,
+        "start": "2020-01-20T00:00:00Z",
+        "block_days": 1,
+        "blocks": 40,
+        "pairs": 20,
+        "challenger_first": True,
+    }
+    decided(world, ab={"test": test, "report": {}, "ended": ended}, **stage)
+    version = {"as_of": "2020-01-06T00:00:00+00:00", "model_id": "x1"}
+    world.store.write_record("xgboost_model", "AAA", "2020-01-06", {"versions": [version]})
+
+
+@pytest.mark.parametrize(
+    ("at", "arm", "block", "model_id", "position"),
+    [
+        ("2D 9h", "xgboost", 3, "x1", 0.016),
+        ("2D 23h", "xgboost", 3, "x1", 0.016),
+        ("3D", "lightgbm", 4, "m1", 0.04),
+        ("4D", "xgboost", 5, "x1", 0.016),
+    ],
+)
+def test_an_ab_test_says_whose_block_a_bar_is_in_and_takes_its_target_and_share(
+    world, at, arm, block, model_id, position
+):
+    ab_stage(world)
+    found = ask(world, MONDAY + pd.Timedelta(at))
+    assert (found["arm"], found["block"], found["model_id"]) == (arm, block, model_id)
+    assert found["position"] == pytest.approx(position)
+    assert found["champion"] == "lightgbm"
+    ab_stage(world, ended="stopped by ann: enough")
+    assert ask(world, MONDAY + pd.Timedelta(at))["arm"] is None
+
+
+def test_a_challenger_never_has_more_than_the_champion_and_what_stops_the_champion_stops_it(world):
+    ab_stage(world, share=0.1)
+    assert ask(world)["position"] == pytest.approx(0.8 * STAGE["share"])
+    ab_stage(world, share=0.1, **{"stage": 0, "reason": "the risk guard stopped lightgbm"})
+    decided_share = world.store.read_record("rollout", "AAA", WEEK)
+    world.store.write_record("rollout", "AAA", WEEK, {**decided_share, "share": 0.0})
+    found = ask(world)
+    assert (found["arm"], found["position"]) == ("xgboost", 0.0)
+    assert found["reason"] == "flat: 0 % of capital: the risk guard stopped lightgbm"
+
+
+def test_a_challengers_own_losses_since_the_test_began_stop_it(world):
+    crash = flat_market()
+    crash[MONDAY + pd.Timedelta("1D 8h") :] = 85.0
+    market(world, crash)
+    ab_stage(world, guarded_from="2020-01-22T00:00:00+00:00")
+    found = ask(world, target=1.0)
+    assert found["reason"].startswith("flat: the risk guard: xgboost lost 15.0% on 2020-01-21")
+    assert ask(world, MONDAY + pd.Timedelta("3D"), target=1.0)["position"] == 0.05, "the champion's are its own"
 
 
 def test_losses_that_an_operator_has_seen_do_not_stop_it(world):

@@ -2,11 +2,15 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import pandas as pd
 import pytest
 
 from quantum_training.definitions import build_defs
+from quantum_training.resources.events.bus import EventBus
 
 WEEKS = ["2020-01-06", "2020-01-13", "2020-01-20", "2020-01-27"]
 FIRST, LAST = WEEKS[0], WEEKS[-1]
@@ -101,6 +105,35 @@ def test_an_old_week_run_late_moves_no_alias(project, small):
         if newest["model_id"]
         else "champion" not in after
     )
+
+
+def test_a_champion_whose_artefact_is_lost_is_rolled_back_and_the_week_goes_on(project, small):
+    """The version that decided in the week is torn after it: no run fails, and only its recipe pays for it."""
+    world = project(small).market_data()
+    assert world.run("weekly_cycle", f"AAA|{FIRST}", f"AAA|{LAST}").success
+    before = records(world, "champion")[LAST]
+    champion, model_id = before["champion"], before["model_id"]
+    assert champion is not None
+    number = world.registry.find("AAA", model_id).number
+    folder = world.registry._client().get_model_version_download_uri("AAA", str(number))
+    for file in Path(url2pathname(urlsplit(folder).path)).rglob("booster.json"):
+        file.unlink()
+    result = world.run("weekly_cycle", "AAA|2020-02-03")
+    assert result.success
+    record = records(world, "champion")["2020-02-03"]
+    assert (record["verdict"], record["former"]) == ("ROLLBACK", champion)
+    assert (
+        f"operational fault: {champion} cannot be loaded: AAA: the artefact of version {model_id}" in record["reason"]
+    )
+    scores = world.store.read_frame("shadow_scores", "AAA", "2020-02-03")
+    silent = scores["target"].isna().groupby(scores["strategy"]).mean()
+    assert silent[["xgboost", "lightgbm"]].to_dict() == {r: float(r == champion) for r in ("xgboost", "lightgbm")}
+    assert world.store.read_record("rollout", "AAA", "2020-02-03")["share"] == 0
+    stored, head = world.stored(), world.ledger.head("AAA")
+    assert world.run("weekly_cycle", "AAA|2020-02-03").success
+    assert (world.stored(), world.ledger.head("AAA")) == (stored, head)
+    told = EventBus(database_url=world.settings.database_url).outbox().read("test", 100)
+    assert sum('"model.regressed"' in d.text for d in told) == 1
 
 
 def test_a_retrain_inside_the_week_is_a_later_version_of_the_same_partition(project, small):

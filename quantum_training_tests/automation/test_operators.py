@@ -1,5 +1,7 @@
 """What people do by hand, through the jobs they launch: it takes effect, it is recorded, and it can be read."""
 
+from functools import partial
+
 import pandas as pd
 import pytest
 
@@ -50,6 +52,7 @@ def test_a_person_promotes_pins_and_demotes_and_all_of_it_is_on_record(world):
     assert launch(world, "rollout_ceiling", share=0.05) == (True, "")
     stage = world.store.read_record("rollout", "AAA", WEEKS[-1])
     assert (stage["champion"], stage["share"], stage["ceiling"]) == ("lightgbm", 0.0, 0.05)
+    an_ab_test_is_registered_once_and_ended(world)
     assert launch(world, "rollout_reset") == (True, "")
     assert world.store.read_record("rollout", "AAA", WEEKS[-1])["ceiling"] == 0.1
     assert launch(world, "pin")[0]
@@ -72,12 +75,39 @@ def test_a_person_promotes_pins_and_demotes_and_all_of_it_is_on_record(world):
     assert sum('"model.promoted"' in d.text for d in told) == 1
 
 
+def an_ab_test_is_registered_once_and_ended(world):
+    """lightgbm is champion, with a ceiling of 5 %."""
+    layout = {"recipe": "xgboost", "share": 0.05, "weeks": 8}
+    for wrong, said in (
+        ({"recipe": "lightgbm"}, "the champion is lightgbm; a test needs one and another recipe"),
+        ({"share": 0.06}, "share 0.06 is above the ceiling of 0.05; order it by rollout_ceiling"),
+        ({"weeks": 5}, "17 pairs of blocks with bars in both, 20 needed; take more weeks or shorter blocks"),
+    ):
+        done, error = launch(world, "ab_test", **{**layout, **wrong})
+        assert not done
+        assert said in error
+    assert "no A/B test runs" in launch(world, "ab_stop")[1]
+    assert launch(world, "ab_test", **layout) == (True, "")
+    assert "a test runs already" in launch(world, "ab_test", **layout)[1]
+    (row,) = world.ledger.rows("AAA", {"ab_test"})
+    found = world.store.read_record("rollout", "AAA", WEEKS[-1])["ab"]
+    assert (found["ended"], found["report"]["verdict"]) == (None, "no pair of blocks is over")
+    test = found["test"]
+    assert (test["champion"], test["challenger"], test["blocks"], test["pairs"]) == ("lightgbm", "xgboost", 56, 28)
+    assert test["challenger_first"] == (int(row.hash, 16) % 2 == 1)
+    assert pd.Timestamp(test["start"]) == pd.Timestamp(row.effective).ceil("D")
+    assert champion(world)["champion"] == "lightgbm"
+    assert launch(world, "ab_stop", reason="enough") == (True, "")
+    assert world.store.read_record("rollout", "AAA", WEEKS[-1])["ab"]["ended"] == "stopped by ann: enough"
+    assert not launch(world, "ab_stop")[0]
+
+
 def test_running_the_week_again_keeps_what_a_person_did(world):
     assert launch(world, "promote", recipe="xgboost")[0]
     head, record = world.ledger.head("AAA"), champion(world)
     assert world.run("weekly_cycle", f"AAA|{WEEKS[0]}", f"AAA|{WEEKS[-1]}").success
     assert (world.ledger.head("AAA"), champion(world)) == (head, record)
-    again = decide(world.store, world.ledger, world.settings, "AAA", WEEKS[-1])
+    again = decide(world.store, world.ledger, world.settings, "AAA", WEEKS[-1], partial(world.registry.load, "AAA"))
     assert again[WEEKS[-1]]["champion"] == "xgboost"
     assert [again[w]["champion"] for w in WEEKS[:-1]] == [None] * 3
 

@@ -243,6 +243,17 @@ def test_a_missing_version_is_named_with_what_to_do(registry, register):
         registry.load("NEVER", "id-1")
 
 
+def test_an_artefact_that_is_broken_or_gone_is_named_with_what_to_do(registry, register):
+    found, _ = register("TORN", "id-1")
+    (file,) = artefact_folder(registry, "TORN", found.number).rglob("booster.json")
+    file.write_text("{")
+    with pytest.raises(RegistryError, match=r"TORN: the artefact of version id-1, number 1 .* JSONDecodeError"):
+        registry.load("TORN", "id-1")
+    file.unlink()
+    with pytest.raises(RegistryError, match=r"bring it back, or delete the version and train its partition again"):
+        registry.load("TORN", "id-1")
+
+
 def test_a_report_lies_in_the_run_of_its_version_and_is_replaced_not_doubled(registry, register):
     found, _ = register("REPORTED", "id1")
     for text in ("<p>old</p>", "<p>résumé</p>"):

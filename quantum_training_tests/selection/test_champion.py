@@ -255,7 +255,7 @@ def test_a_decision_is_plain_json_whatever_was_scored(record, value):
 
 
 def recorded(decisions):
-    return {d.week: Recorded(d.verdict, d.champion) for d in decisions}
+    return {d.week: Recorded(d.verdict, d.champion, d.faults) for d in decisions}
 
 
 def test_what_the_ledger_says_stands_and_the_disagreement_is_told(history):
@@ -349,3 +349,120 @@ def test_a_champion_of_the_ledger_that_is_no_recipe_any_more_leaves_office_and_b
     assert [d.champion for d in after] == [d.champion for d in before] + [None] * 3
     assert after[-1].former is None
     assert after[-1].reason.endswith("left out, no recipe of this symbol any more: a")
+
+
+class Broken:
+    """A port that knows who does not work in which weeks, and remembers who was asked about."""
+
+    def __init__(self, **weeks):
+        self.weeks, self.asked = weeks, []
+
+    def __call__(self, week, recipe):
+        self.asked.append((week, recipe))
+        return [f"{recipe} cannot be loaded"] if week in self.weeks.get(recipe, ()) else []
+
+
+def with_faults(scores, broken, ledger=None, actions=(), **port):
+    by = terms()._replace(faults=broken, **port)
+    return list(decide_weeks(scores, "ab", by, ledger or {}, actions))
+
+
+def taken(decisions, champion):
+    return next(i for i, d in enumerate(decisions) if d.champion == champion)
+
+
+def test_a_challenger_that_does_not_work_is_held_back_until_it_does(history):
+    scores = history(10, a=0.4, b=0.0)
+    weeks = list(scores)
+    free = taken(decide(scores), "a")
+    broken = Broken(a=weeks[free : free + 2])
+    decisions = with_faults(scores, broken)
+    assert taken(decisions, "a") == free + 2
+    assert decisions[free].verdict == "CONTINUE"
+    assert "a: held back, a cannot be loaded; better: z " in decisions[free].reason
+    assert decisions[free].faults == {"a": ["a cannot be loaded"]}
+    assert decisions[free + 2].faults == {"a": []}
+    assert broken.asked == [(week, "a") for week in weeks[free:]], "only who would be promoted, and the champion"
+
+
+def test_broken_data_hold_the_promotion_back_and_unmeasured_ones_are_said(history):
+    scores = history(10, a=0.4, b=0.0)
+    weeks = list(scores)
+    free = taken(decide(scores), "a")
+    assert decide(scores)[free].judgements["a"].guardrails == {
+        **decide(scores)[free].judgements["a"].guardrails,
+        "drift": "not measured",
+        "undecided": 0.0,
+    }
+    broken = Broken()
+    decisions = with_faults(scores, broken, drift=lambda week: "CRITICAL" if week == weeks[free] else "NONE")
+    assert taken(decisions, "a") == free + 1
+    assert "held back, the data of the week are broken: drift CRITICAL" in decisions[free].reason
+    assert (weeks[free], "a") not in broken.asked, "no model is loaded for what is held back anyway"
+
+
+def test_a_challenger_that_lacks_decisions_is_held_back_and_its_start_is_no_lack(record):
+    rng = np.random.default_rng(2)
+    weeks = pd.date_range("2024-01-08", periods=4, freq="7D").strftime("%Y-%m-%d")
+    returns = {w: {"a": rng.normal(0.006, 0.01, 42), "buy_and_hold": NOISE} for w in weeks}
+    returns[weeks[0]]["a"][:20] = np.nan  # its first version came on Thursday
+    scores = {w: record(w, r) for w, r in returns.items()}
+    assert decide(scores)[-1].champion == "a"
+    returns[weeks[1]]["a"][7:9] = np.nan
+    decision = decide({w: record(w, r) for w, r in returns.items()})[-1]
+    assert decision.champion is None
+    assert "no decision on 1.35% of its bars, at most 0.50% may lack one" in decision.reason
+    assert decision.judgements["a"].guardrails["undecided"] == pytest.approx(2 / 148)
+
+
+@pytest.mark.parametrize("former_works", [True, False])
+def test_a_champion_that_does_not_work_is_rolled_back_at_once(history, former_works):
+    """a, then b; b's model is lost in week 11, and in one case a's as well."""
+    scores = history(14, a=[0.4] * 5 + [0.1] * 9, b=[0.0] * 5 + [0.9] * 9)
+    weeks = list(scores)
+    assert taken(decide(scores), "b") < 11
+    decisions = with_faults(scores, Broken(b=weeks[11:], a=[] if former_works else weeks[11:]))
+    back = decisions[11]
+    assert (back.verdict, back.former, back.champion) == ("ROLLBACK", "b", "a" if former_works else None)
+    to = "a" if former_works else "no champion"
+    assert back.reason == f"b back to {to}: operational fault: b cannot be loaded"
+    assert decisions[12].campaign.week == 1
+    assert decisions[12].champion == back.champion
+    assert decisions[12].verdict != "ROLLBACK"
+
+
+def test_a_champion_that_nobody_watches_is_rolled_back_too(history):
+    """b is put in by hand; a, restored from it, has no former one that is known."""
+    scores = history(14, a=0.4, b=0.0)
+    weeks = list(scores)
+    free = taken(decide(scores), "a")
+    actions = [act(weeks[free + 1], "promote", "b"), act(weeks[free + 2], "demote")]
+    broken = Broken(a=[weeks[-1]])
+    decisions = with_faults(scores, broken, actions=actions)
+    assert [d.champion for d in decisions[free : free + 4]] == ["a", "b", "a", "a"]
+    assert (decisions[-1].verdict, decisions[-1].champion) == ("ROLLBACK", None)
+    by_hand = with_faults(scores, Broken(b=[weeks[free + 2]]), actions=actions[:1])
+    assert (by_hand[free + 2].verdict, by_hand[free + 2].champion) == ("ROLLBACK", "a")
+
+
+def test_a_pinned_champion_that_does_not_work_stays_and_the_verdict_is_told(history):
+    scores = history(10, a=0.4, b=0.0)
+    weeks = list(scores)
+    decisions = with_faults(scores, Broken(a=weeks[8:]), actions=[act(weeks[7], "pin")])
+    assert (decisions[8].verdict, decisions[8].champion) == ("ROLLBACK", "a")
+    assert decisions[8].reason == (
+        "pinned, so a stays; else: a back to no champion: operational fault: a cannot be loaded"
+    )
+
+
+def test_weeks_of_the_ledger_are_not_asked_about_again_and_decide_as_they_did(history):
+    scores = history(14, a=[0.4] * 5 + [0.1] * 9, b=[0.0] * 5 + [0.9] * 9)
+    weeks = list(scores)
+    before = with_faults(scores, Broken(b=[weeks[7], weeks[11]]))
+    assert {d.verdict for d in before} >= {"PROMOTE", "ROLLBACK"}
+    for cut in (8, 12, 14):
+        port = Broken(b=[weeks[7], weeks[11]]) if cut < 12 else Broken()
+        after = with_faults(scores, port, recorded(before[:cut]))
+        assert after == before
+        assert {week for week, _ in port.asked} <= {*weeks[cut:]}
+    assert not any(d.disagreement for d in before)

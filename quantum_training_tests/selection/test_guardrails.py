@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from quantum_training.selection.guardrails import guardrails, spa_p
-from quantum_training.selection.rule import EvidenceRule
+from quantum_training.selection.guardrails import guardrails, spa_p, whole
+from quantum_training.selection.rule import EvidenceRule, ImprovementRule
 from quantum_training.trading.metrics import sharpe
 from quantum_training.trading.uncertainty import deflated_sharpe
 
@@ -73,3 +73,19 @@ def test_spa_keeps_its_level_and_finds_skill():
     assert alarms <= 12
     assert spa_p(GOOD, FAIR) < 0.01
     assert spa_p(GOOD, FAIR) == spa_p(GOOD, FAIR)
+
+
+@pytest.mark.parametrize("rule", [EvidenceRule(), ImprovementRule()])
+@pytest.mark.parametrize(
+    ("undecided", "drift", "said"),
+    [
+        (0.005, "SEVERE", []),
+        (0.0, None, []),
+        (0.006, "NONE", ["no decision on 0.60% of its bars, at most 0.50% may lack one"]),
+        (0.0, "CRITICAL", ["the data of the week are broken: drift CRITICAL"]),
+    ],
+)
+def test_broken_data_hold_back_by_either_rule_and_what_nobody_measured_is_said(rule, undecided, drift, said):
+    found = whole(rule, undecided, drift)
+    assert found.failures == said
+    assert found.numbers == {"undecided": undecided, "drift": drift or "not measured"}

@@ -114,7 +114,28 @@ def test_severe_drift_holds_the_step_and_milder_does_not(severity, steps):
 
 def test_severe_drift_takes_nothing_back_and_the_step_comes_when_it_is_over():
     records = decided(["a"] * 4)
-    assert shares(run(records, {**calm(records), "2024-01-15": "CRITICAL"})) == [0.0, 0.01, 0.01, 0.05]
+    assert shares(run(records, {**calm(records), "2024-01-15": "SEVERE"})) == [0.0, 0.01, 0.01, 0.05]
+
+
+def test_broken_data_halt_the_champion_and_its_stage_begins_anew_after_them():
+    records = decided(["a"] * 6)
+    drift = {**calm(records), "2024-01-15": "CRITICAL", "2024-01-22": "CRITICAL"}
+    stages = run(records, drift)
+    assert shares(stages) == [0.0, 0.01, 0.0, 0.0, 0.01, 0.05]
+    assert [s.change for s in stages] == [None, "step", "stop", "stop", "hold", "step"]
+    assert stages[2].reason == "halted at 0 %: the data of the week are broken, drift CRITICAL"
+    assert stages[2].next_step == "1 % again in a week whose drift is below CRITICAL"
+    assert stages[4].reason == "stays at 1 %: 0 of 7 days"
+
+
+def test_a_champion_that_is_pinned_and_does_not_work_is_back_at_0():
+    records = decided(["a"] * 4)
+    records["2024-01-15"]["faults"] = {"a": ["a cannot be loaded"], "b": []}
+    stages = run(records)
+    assert shares(stages) == [0.0, 0.01, 0.0, 0.01]
+    assert (stages[2].change, stages[2].reason) == ("back", "operational fault: a cannot be loaded")
+    records["2024-01-15"]["faults"] = {"a": [], "b": ["b cannot be loaded"]}
+    assert shares(run(records)) == [0.0, 0.01, 0.05, 0.05], "another's fault is not its own"
 
 
 @pytest.mark.parametrize(("choice", "share"), [("hold", 0.0), ("step", 0.01)])
@@ -326,12 +347,14 @@ def test_whatever_happens_the_share_rises_by_one_stage_at_a_time_and_only_when_a
     assert [s.week for s in stages] == sorted(records)
     before = None
     for stage in stages:
-        assert stage.share == policy.stages[stage.stage] <= max(stage.ceiling, 0)
+        assert stage.share in (0, policy.stages[stage.stage])
+        assert policy.stages[stage.stage] <= max(stage.ceiling, 0)
+        assert (stage.share == policy.stages[stage.stage]) or drift[stage.week] == "CRITICAL"
         assert stage.reason
         assert stage.champion == records[stage.week]["champion"]
         if not orders:
             assert stage.ceiling == policy.ceiling
-        if policy.kill_switch or stage.stopped or stage.champion is None:
+        if policy.kill_switch or stage.stopped or stage.champion is None or drift[stage.week] == "CRITICAL":
             assert stage.share == 0
         if before is None or before.champion != stage.champion:
             assert stage.share == 0

@@ -63,13 +63,13 @@ class Promoted(Payload):
 
 
 class Regressed(Payload):
-    """A champion does harm and is taken back."""
+    """A champion does harm, or does not work, and is taken back."""
 
     type = "model.regressed"
     model_type: Word = Field(description="The recipe.")
-    failed_version: Word = Field(description="model_id of the version that failed.")
+    failed_version: Word | None = Field(description="model_id of the version that failed; None where it has none.")
     rolled_back_to: Word | None = Field(description="model_id of the version that trades now; None where none does.")
-    regression_reason: str = Field(description="The harm in a sentence.")
+    regression_reason: str = Field(description="The harm or the fault in a sentence.")
     regressed_at: Instant = Field(description="When it takes effect.")
 
 
