@@ -51,6 +51,7 @@ def build_defs(settings: Settings, resources: Mapping[str, Any] | None = None) -
             *operators.build(settings, lambda: definitions),
         ],
         schedules=schedules.build(settings),
+        executor=dg.in_process_executor,
         loggers={"console": dg.colored_console_logger},
         resources={
             "store": Store(root=settings.store_root),
