@@ -36,6 +36,8 @@ from quantum_training.settings import Recipe, Settings, Symbol
 CAUSAL_CHECK, LEAK_CHECK = "causal", "leak_free"
 SENTINEL_RECORD = "leak_sentinel"
 DECIDED_BARS = 200
+SKILL_FREE = {"window_bars", "sizing"}
+"""Fields of a recipe that the sentinel sets itself: recipes that differ in them alone are measured once."""
 
 
 def candle_quality(settings: Settings, partitions: Partitions) -> dg.AssetChecksDefinition:
@@ -198,10 +200,10 @@ def version_report(store: Store, registry: ModelRegistry, settings: Settings, na
 def examined(store: Store, name: str, recipe: Recipe) -> dict[str, Any]:
     """The recipe's record of skill on synthetic markets: read, or measured and stored where code or recipe is new."""
     code = code_hash(recipe.algorithm)
-    made_of = identity(recipe=recipe.model_dump(mode="json"), code=code, sentinel=SOURCE_HASH)
+    made_of = identity(recipe=recipe.model_dump(mode="json", exclude=SKILL_FREE), code=code, sentinel=SOURCE_HASH)
     record = store.read_record(SENTINEL_RECORD, name, f"recipe-{made_of}")
     if record is None:
-        record = _examine(recipe.model_dump_json(), code)
+        record = _examine(recipe.model_dump_json(exclude=SKILL_FREE), code)
         store.write_record(SENTINEL_RECORD, name, f"recipe-{made_of}", record)
     return record
 

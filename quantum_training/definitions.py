@@ -68,6 +68,7 @@ def build_defs(settings: Settings, resources: Mapping[str, Any] | None = None) -
         ],
         schedules=schedules.build(settings),
         sensors=sensors.build(settings, partitions, [*partitioned, *by_people], load_settings),
+        executor=dg.in_process_executor,
         loggers={"console": dg.colored_console_logger},
         resources={
             "store": Store(root=settings.store_root),

@@ -29,6 +29,16 @@ hypothesis_settings.register_profile("compiled", deadline=None)  # a first examp
 hypothesis_settings.load_profile("compiled")
 
 
+MEMORY = Path("/dev/shm")
+ROOM_BYTES = 4 * 2**30
+
+
+def pytest_configure() -> None:
+    """Keep temporary files in memory where there is room: on a disk the tests wait for SQLite's thousands of fsyncs."""
+    if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM_BYTES:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+
+
 @pytest.fixture(scope="session")
 def candles_dir() -> Path:
     """Folder of the real candles: QT_CANDLES_DIR, else ../shared/candles beside the repository."""
@@ -81,11 +91,12 @@ def empty_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def project(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, empty_mlflow: Path
 ) -> Iterator[Callable[..., Project]]:
-    """Build projects from settings given as a dict; each call gives one with a home of its own."""
+    """Build projects from settings given as a dict; each call gives one with a home of its own, gone after the test."""
     with ExitStack() as stack:
 
         def build(settings: dict[str, Any]) -> Project:
             home = tmp_path_factory.mktemp("home")
+            stack.callback(shutil.rmtree, home)
             shutil.copy(empty_mlflow, home)
             store = Store(root=str(home / "store"))
             registry = ModelRegistry(tracking_uri=f"sqlite:///{home}/mlflow.db")

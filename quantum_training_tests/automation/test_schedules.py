@@ -31,15 +31,14 @@ class LiveSample(Sample):
         return self.clock
 
 
+INSTANCE = dg.DagsterInstance.ephemeral()
+
+
 def tick(definitions, name, time):
     """The run requests of one tick, resolved against the partitions as the daemon resolves them."""
     schedule = definitions.resolve_schedule_def(name)
     time = pd.Timestamp(time, tz="UTC").to_pydatetime()
-    repository = definitions.get_repository_def()
-    with (
-        dg.DagsterInstance.ephemeral() as instance,
-        dg.build_schedule_context(instance, time, repository_def=repository) as context,
-    ):
+    with dg.build_schedule_context(INSTANCE, time, repository_def=definitions.get_repository_def()) as context:
         return schedule.evaluate_tick(context)
 
 
