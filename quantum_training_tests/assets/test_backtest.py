@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from quantum_training.assets.models import versions_of
 from quantum_training.trading.simulator import simulate
 
 WEEKS = ["2020-01-06", "2020-01-13", "2020-01-20", "2020-01-27"]
@@ -63,7 +64,7 @@ def test_the_last_week_of_a_run_has_its_report_in_the_store_and_in_mlflow(world)
     assert world.store.read_record("backtest", "AAA", WEEKS[-1])["verdict"]["text"] in html
     client = world.registry._client()
     for recipe in ("xgboost", "lightgbm"):
-        model_id = world.store.read_record(f"{recipe}_model", "AAA", WEEKS[-1])["versions"][-1]["model_id"]
+        model_id = versions_of(world.store, "AAA", recipe)[-1].model_id
         run_id = world.registry.find("AAA", model_id).run_id
         assert run_id in found[f"report_in_mlflow_{recipe}"].value
         assert Path(client.download_artifacts(run_id, f"backtest/{WEEKS[-1]}.html")).read_text() == html
