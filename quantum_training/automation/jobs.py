@@ -56,7 +56,7 @@ def asset_jobs(settings: Settings) -> list[Any]:
             tags={**limits, "dagster/retry_on_asset_or_op_failure": "false"},
             executor_def=dg.in_process_executor,
             description="Train as of the week, score the week before in the shadow, backtest, decide the champion "
-            "and its share of capital.",
+            "and its share of capital, look whether it has decayed.",
         ),
         dg.define_asset_job(
             DRIFT,

@@ -22,7 +22,8 @@ class DecayPolicy(BaseModel):
         "cusum",
         description="cusum: losses against the expected daily return add up; the limit is set so that a champion "
         "without decay passes it with probability `alpha`. below_baseline: the Sharpe ratio of the last "
-        "`window_weeks` weeks is more than 10 % below the baseline's.",
+        "`window_weeks` weeks is more than 10 % below the baseline's. Of simulated champions without decay, each the "
+        "best of 5 recipes, cusum alarmed for 3 % within 26 weeks, below_baseline for 100 % (docs/learning_loop).",
     )
     alpha: float = Field(
         0.05, gt=0, le=0.2, description="Probability of an alarm within `weeks` weeks where nothing has decayed."
