@@ -110,7 +110,8 @@ def judge_refresh(
     if problem := _insane(before, after, account):
         return Refresh(accepted=False, reason=problem)
     shared = before.notna() & (index >= learnt[0]) & (index < learnt[1])
-    numbers = {"shared_days": _days(index[shared]), "days": _days(index)}
+    day = _day(index)
+    numbers = {"shared_days": len(np.unique(day[shared])), "days": len(np.unique(day))}
     reach = 2 if account.allow_short else 1
     change = None
     if numbers["shared_days"] >= MIN_DAYS:
@@ -144,11 +145,10 @@ def _returns(policy: RefreshPolicy, scores: pd.DataFrame) -> dict[str, float]:
     """Paired daily differences of net returns, newer less older, and the loss that is tolerated."""
     from scipy.stats import t
 
-    net = scores.pivot(columns="strategy", values="net_return")  # noqa: PD010 - it refuses a bar that is there twice
-    day = pd.DatetimeIndex(net.index).floor("D").asi8
-    paired = paired_test(Pair(net[NEWER].to_numpy(), net[OLDER].to_numpy(), day))
-    deviations = net.groupby(day).sum().std()
-    scale = float(deviations.max())
+    older, newer = (scores.loc[scores["strategy"] == side, "net_return"] for side in (OLDER, NEWER))
+    day = _day(older.index)
+    paired = paired_test(Pair(newer.to_numpy(), older.to_numpy(), day))
+    scale = max(float(net.groupby(day).sum().std()) for net in (older, newer))
     lower = paired.mean - float(t.isf(ERROR, paired.blocks - 1)) * paired.deviation / np.sqrt(paired.blocks)
     return {
         "difference": paired.mean,
@@ -158,5 +158,6 @@ def _returns(policy: RefreshPolicy, scores: pd.DataFrame) -> dict[str, float]:
     }
 
 
-def _days(index: pd.DatetimeIndex) -> int:
-    return index.floor("D").nunique()
+def _day(index: pd.Index) -> np.ndarray:
+    """The number of each bar's UTC day."""
+    return pd.DatetimeIndex(index).as_unit("s").asi8 // 86400
