@@ -13,13 +13,12 @@ from quantum_training.selection.rule import Pair, paired_test
 from quantum_training.trading.account import Account
 from quantum_training.trading.costs import Costs
 from quantum_training.trading.metrics import NOISE
-from quantum_training.trading.scoring import Decisions, score
+from quantum_training.trading.scoring import trade
 
 MIN_DAYS = 20
 """UTC days with bars below which neither the positions nor the returns of two versions are compared."""
 
 ERROR = 0.05
-OLDER, NEWER = "older", "newer"
 
 
 class RefreshPolicy(BaseModel):
@@ -81,17 +80,17 @@ def judge_refresh(
     policy: RefreshPolicy,
     candles: pd.DataFrame,
     start: pd.Timestamp,
-    older: Decisions,
-    newer: Decisions,
+    older: pd.Series,
+    newer: pd.Series,
     learnt: tuple[pd.Timestamp, pd.Timestamp],
     costs: Costs,
     account: Account,
 ) -> Refresh:
     """Compare two versions of a recipe on the bars from `start` on: sanity first, then non-inferiority.
 
-    candles: with at least one bar before `start`, known at the newer version's as_of. older, newer: as
-    trading.scoring.decisions gives them, each as if it had traded all these bars. learnt: what both were trained on,
-    from the newer one's first training bar to the older one's as_of.
+    candles: with at least one bar before `start`, known at the newer version's as_of. older, newer: positions by the
+    bar that fills them, as trading.scoring.decisions gives them, each as if it had traded all these bars. learnt: what
+    both were trained on, from the newer one's first training bar to the older one's as_of.
 
     Sane is a version whose positions are finite and within the account's bounds, that decides wherever the older one
     does, and that decides much as the older one does on what both have learnt. A version that always holds the same is
@@ -106,7 +105,7 @@ def judge_refresh(
     better widens the policy and runs the partition again; a changed recipe belongs under a new name.
     """
     index = pd.DatetimeIndex(candles.loc[start:].index)
-    before, after = (d.position.reindex(index) for d in (older, newer))
+    before, after = (positions.reindex(index) for positions in (older, newer))
     if problem := _insane(before, after, account):
         return Refresh(accepted=False, reason=problem)
     shared = before.notna() & (index >= learnt[0]) & (index < learnt[1])
@@ -118,7 +117,8 @@ def judge_refresh(
         change = float((after - before)[shared].abs().mean()) / reach
     if numbers["days"] < MIN_DAYS:
         return Refresh(accepted=True, reason=f"sane; {numbers['days']} of {MIN_DAYS} days to compare", **numbers)
-    measured = _returns(policy, score(candles, start, {OLDER: older, NEWER: newer}, costs, account))
+    net = trade(candles, start, {"older": older, "newer": newer}, costs, account).net_return
+    measured = _measured(policy, net[:, 0], net[:, 1], day)
     told = {**numbers, **measured, "change": change}
     if change is not None and change > policy.max_change:
         said = f"on the bars that both learnt from its position changes by {change:.0%} on average"
@@ -141,14 +141,13 @@ def _insane(older: pd.Series, newer: pd.Series, account: Account) -> str | None:
     return None
 
 
-def _returns(policy: RefreshPolicy, scores: pd.DataFrame) -> dict[str, float]:
+def _measured(policy: RefreshPolicy, older: np.ndarray, newer: np.ndarray, day: np.ndarray) -> dict[str, float]:
     """Paired daily differences of net returns, newer less older, and the loss that is tolerated."""
     from scipy.stats import t
 
-    older, newer = (scores.loc[scores["strategy"] == side, "net_return"] for side in (OLDER, NEWER))
-    day = _day(older.index)
-    paired = paired_test(Pair(newer.to_numpy(), older.to_numpy(), day))
-    scale = max(float(net.groupby(day).sum().std()) for net in (older, newer))
+    paired = paired_test(Pair(newer, older, day))
+    nothing = np.zeros(len(day))
+    scale = max(paired_test(Pair(net, nothing, day)).deviation for net in (older, newer))
     lower = paired.mean - float(t.isf(ERROR, paired.blocks - 1)) * paired.deviation / np.sqrt(paired.blocks)
     return {
         "difference": paired.mean,

@@ -11,7 +11,8 @@ to 1, or long or short; the newer one keeps the older one's for a share of the b
 two their correlation. Both earn the same: a daily Sharpe ratio of 0.13, as the older versions on BTC below.
 
 On real data a new version is fitted each week and judged as the weekly cycle does it, against the newest one that was
-accepted. `broken` are other positions put in the place of each new version, without an effect on what follows.
+accepted. The columns after `sound` are other positions put in the place of each new version, without an effect on what
+follows. `constant`: new versions that hold the same on all 27 weeks. `longest stay`: refused versions in a row.
 """
 
 import os
@@ -36,11 +37,10 @@ from quantum_training.selection.refresh import Refresh, RefreshPolicy, judge_ref
 from quantum_training.settings import Recipe
 from quantum_training.trading.account import Account
 from quantum_training.trading.costs import Costs
-from quantum_training.trading.scoring import Decisions
 
 CANDLES = Path(os.environ.get("QT_CANDLES_DIR") or Path(__file__).parents[3] / "shared" / "candles")
 POLICY, COSTS = RefreshPolicy(), Costs()
-PER_DAY, VOLATILITY, SHARPE, CHUNK = 6, 0.01, 0.13, 50
+PER_DAY, VOLATILITY, SHARPE, CHUNK, REFITS = 6, 0.01, 0.13, 50, 52
 PRICES = ("open", "high", "low", "close", "volume")
 
 
@@ -112,7 +112,7 @@ def world(rng: np.random.Generator, case: Case) -> Refresh:
     candles = pd.DataFrame({"open": opened, "high": high, "low": low, "close": close, "volume": 1.0}, index)
     if case.broken:
         newer = BROKEN[case.broken](newer, rng, case.short)
-    sides = (Decisions(pd.Series(p, index), pd.Series("", index)) for p in (older, newer))
+    sides = (pd.Series(p, index) for p in (older, newer))
     account = Account(allow_short=case.short)
     return judge_refresh(POLICY, candles, index[1], *sides, (index[0], index[-1]), COSTS, account)
 
@@ -190,7 +190,7 @@ def refits(task: tuple[Market, str, int]) -> dict[str, str]:
     end = market.candles.index[-1].normalize()
     features = compute_features(market.candles, market.candles.index[0])
     rng = np.random.default_rng(0)
-    older, older_as_of, longest, stay = None, end, 0, 0
+    older, older_as_of, longest, stay, constant = None, end, 0, 0, []
     found: dict[str, list[bool]] = {kind: [] for kind in ("sound", *BROKEN)}
     for as_of in pd.date_range(end=end - pd.Timedelta(days=end.weekday()), periods=weeks, freq="7D"):
         known = known_at(market.candles, as_of, market.timeframe)
@@ -204,11 +204,12 @@ def refits(task: tuple[Market, str, int]) -> dict[str, str]:
 
         if older is not None:
             before, own = (m.positions(features.loc[bars.index]).shift(1).fillna(0.0) for m in (older, model))
+            constant.append(own.min() == own.max())
             learnt = (window.full_times[0], older_as_of)
             for kind in found:
                 held = BROKEN[kind](own.to_numpy(), rng, False) if kind in BROKEN else own.to_numpy()
-                sides = (Decisions(p, pd.Series("", bars.index)) for p in (before, pd.Series(held, bars.index)))
-                judged = judge_refresh(POLICY, bars, start, *sides, learnt, market.costs, Account())
+                newer = pd.Series(held, bars.index)
+                judged = judge_refresh(POLICY, bars, start, before, newer, learnt, market.costs, Account())
                 found[kind].append(not judged.accepted)
         if older is None or not found["sound"][-1]:
             older, older_as_of, stay = model, as_of, 0
@@ -216,7 +217,8 @@ def refits(task: tuple[Market, str, int]) -> dict[str, str]:
             stay += 1
             longest = max(longest, stay)
     shown = {f"refused: {kind}": rate(refused) for kind, refused in found.items() if kind != "mad"}
-    return {"market": market.name, "recipe": name, "refits": str(weeks - 1), "longest stay": str(longest), **shown}
+    said = {"market": market.name, "recipe": name, "refits": str(weeks - 1), "constant": f"{np.mean(constant):.0%}"}
+    return {**said, "longest stay": str(longest), **shown}
 
 
 def main(worlds: int, folder: str | None) -> None:
@@ -224,7 +226,7 @@ def main(worlds: int, folder: str | None) -> None:
     started = time.perf_counter()
     first = simulated(worlds)
     with ProcessPoolExecutor(2) as pool:
-        second = pd.DataFrame(pool.map(refits, [(m, name, 81) for m in markets() for name in m.recipes]))
+        second = pd.DataFrame(pool.map(refits, [(m, name, REFITS + 1) for m in markets() for name in m.recipes]))
     tables = "\n\n".join(table.to_markdown(index=False, disable_numparse=True) for table in (first, second))
     print(f"{tables}\n\n{time.perf_counter() - started:.0f} s")
     if folder:

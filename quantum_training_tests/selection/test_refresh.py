@@ -11,7 +11,6 @@ from scipy.stats import ttest_1samp
 from quantum_training.selection.refresh import MIN_DAYS, RefreshPolicy, judge_refresh
 from quantum_training.trading.account import Account
 from quantum_training.trading.costs import Costs
-from quantum_training.trading.scoring import Decisions
 from quantum_training.trading.simulator import simulate
 
 FREE = Costs(fee_bps=0, slippage_bps=0)
@@ -26,8 +25,7 @@ def candles(make_candles):
 
 
 def positions(candles, values):
-    series = pd.Series(np.broadcast_to(np.asarray(values, "float64"), len(candles)), candles.index)
-    return Decisions(series, pd.Series("m", candles.index))
+    return pd.Series(np.broadcast_to(np.asarray(values, "float64"), len(candles)), candles.index)
 
 
 def judged(candles, older, newer, policy=RefreshPolicy(), costs=FREE, account=Account(), learnt=None):  # noqa: B008
