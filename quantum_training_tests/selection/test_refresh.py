@@ -70,13 +70,14 @@ def test_inverted_and_tossed_positions_are_refused(candles):
         (np.nan, Account(), "decides nothing on 1 bars, the first"),
     ],
 )
-def test_an_invalid_position_is_refused_and_its_bar_named(candles, bad, account, said):
+@pytest.mark.parametrize("bar", [0, 300])
+def test_an_invalid_position_is_refused_and_its_bar_named(candles, bad, account, said, bar):
     newer = np.full(BARS, 0.5)
-    newer[300] = bad
+    newer[bar] = bad
     found = judged(candles, 0.5, newer, account=account)
     assert not found.accepted
     assert said in found.reason
-    assert str(candles.index[300]) in found.reason
+    assert str(candles.index[bar]) in found.reason
     assert found.difference is None
 
 
