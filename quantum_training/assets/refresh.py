@@ -13,7 +13,7 @@ from quantum_training.partitions import WEEK, Partitions, run_keys
 from quantum_training.resources.store import Store
 from quantum_training.selection.refresh import FIRST, Refresh, judge_refresh
 from quantum_training.settings import Settings
-from quantum_training.trading.scoring import Decisions, Version, decisions
+from quantum_training.trading.scoring import Version, decisions
 
 CHECK = "refresh_accepted"
 TRAINED, REFUSED = "trained", "refused"
@@ -50,10 +50,11 @@ def judge(
     )
     start = max(start, candles.index[1])
 
-    def decided(version: Version) -> Decisions:
+    def decided(version: Version) -> pd.Series:
         """As if the version had traded all of these bars."""
         try:
-            return decisions(candles, features, [version._replace(as_of=candles.index[0])], start, models.__getitem__)
+            always = [version._replace(as_of=candles.index[0])]
+            return decisions(candles, features, always, start, models.__getitem__).position
         except Exception as error:
             error.add_note(
                 f"{symbol}: version {version.model_id} as of {version.as_of} cannot decide the bars from {start} on; "

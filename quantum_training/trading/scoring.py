@@ -11,7 +11,7 @@ import pandas as pd
 from quantum_training.models.contract import Model
 from quantum_training.trading.account import Account
 from quantum_training.trading.costs import Costs
-from quantum_training.trading.simulator import simulate
+from quantum_training.trading.simulator import Simulation, simulate
 
 
 class Version(NamedTuple):
@@ -65,28 +65,35 @@ def deciding_bars(bars: pd.Index, filled: pd.Index) -> pd.DatetimeIndex:
     return pd.DatetimeIndex(bars[bars.searchsorted(filled) - 1])
 
 
+def trade(
+    candles: pd.DataFrame, start: pd.Timestamp, positions: Mapping[str, pd.Series], costs: Costs, account: Account
+) -> Simulation:
+    """Account for every strategy over the bars from `start` on; a column each, in their order.
+
+    candles: up to the end of what is traded, with at least one bar before `start`. Positions are indexed by the bar
+    that FILLS them; a missing one counts as flat. The account is entered with its capital and the position decided for
+    the bar before `start`, so that a position held over it pays no cost and no earlier score has to be read.
+    """
+    bars = candles.loc[start:]
+    before = candles[candles.index < start].iloc[-1]
+    target = pd.DataFrame({name: p.reindex(bars.index) for name, p in positions.items()})
+    held = [p.get(before.name, np.nan) for p in positions.values()]
+    return simulate(bars, target.fillna(0.0), costs, account, np.nan_to_num(held), float(before["close"]))
+
+
 def score(
     candles: pd.DataFrame, start: pd.Timestamp, strategies: Mapping[str, Decisions], costs: Costs, account: Account
 ) -> pd.DataFrame:
-    """Account for every strategy over the bars from `start` on.
-
-    candles: bars up to the end of the scored week with at least one before `start`. Decisions are indexed by the bar
-    that FILLS them. The week is entered with the account's capital and the position decided for the bar before it, so
-    that a position held over the weekend pays no cost and no earlier score has to be read. A missing decision counts
-    as flat; its `target` stays NaN.
+    """What `trade` makes of every strategy's decisions; where one is missing, `target` stays NaN.
 
     Returns rows by (strategy, open_time): index open_time; columns strategy, model_id and those of Simulation.frame.
     """
-    week = candles.loc[start:]
-    before = candles[candles.index < start].iloc[-1]
-    target = pd.DataFrame({name: d.position.reindex(week.index) for name, d in strategies.items()})
-    held = [d.position.get(before.name, np.nan) for d in strategies.values()]
-    result = simulate(week, target.fillna(0.0), costs, account, np.nan_to_num(held), float(before["close"]))
+    result = trade(candles, start, {name: d.position for name, d in strategies.items()}, costs, account)
     frames = []
-    for name, decisions in strategies.items():
-        frame = result.frame(name).assign(target=target[name])
+    for name, decided in strategies.items():
+        frame = result.frame(name).assign(target=decided.position.reindex(result.index))
         frame.insert(0, "strategy", name)
-        frame.insert(1, "model_id", decisions.model_id.reindex(week.index).fillna(""))
+        frame.insert(1, "model_id", decided.model_id.reindex(result.index).fillna(""))
         frames.append(frame)
     return pd.concat(frames)
 

@@ -17,7 +17,7 @@ from quantum_training.trading.scoring import Version
 
 WEEKS = ["2020-01-06", "2020-01-13", "2020-01-20", "2020-01-27"]
 BROKEN = WEEKS[2]
-ASSETS = [dg.AssetKey(asset) for asset in ("momentum_model", "shadow_scores", "champion")]
+ASSETS = [dg.AssetKey(asset) for asset in ("momentum_model", "shadow_scores", "backtest", "champion")]
 
 
 class Momentum(Model):

@@ -267,6 +267,17 @@ def test_a_report_lies_in_the_run_of_its_version_and_is_replaced_not_doubled(reg
         registry.log_report("REPORTED", "no_such", "backtest/2024-01-08.html", "")
 
 
+def test_a_tag_is_set_on_version_and_run_and_may_change(registry, register):
+    found, _ = register("TAGGED", "id1")
+    client = registry._client()
+    for text in ("accepted: first version", "refused: it broke", "refused: it broke"):
+        registry.tag("TAGGED", "id1", "refresh", text)
+        assert client.get_model_version("TAGGED", str(found.number)).tags["refresh"] == text
+        assert client.get_run(found.run_id).data.tags["refresh"] == text
+    with pytest.raises(RegistryError, match="no_such"):
+        registry.tag("TAGGED", "no_such", "refresh", "")
+
+
 def test_aliases_are_set_kept_moved_and_removed(registry, register):
     register("NAMED", "id-1")
     register("NAMED", "id-2")

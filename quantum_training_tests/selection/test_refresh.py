@@ -11,7 +11,6 @@ from scipy.stats import ttest_1samp
 from quantum_training.selection.refresh import MIN_DAYS, RefreshPolicy, judge_refresh
 from quantum_training.trading.account import Account
 from quantum_training.trading.costs import Costs
-from quantum_training.trading.scoring import Decisions
 from quantum_training.trading.simulator import simulate
 
 FREE = Costs(fee_bps=0, slippage_bps=0)
@@ -26,8 +25,7 @@ def candles(make_candles):
 
 
 def positions(candles, values):
-    series = pd.Series(np.broadcast_to(np.asarray(values, "float64"), len(candles)), candles.index)
-    return Decisions(series, pd.Series("m", candles.index))
+    return pd.Series(np.broadcast_to(np.asarray(values, "float64"), len(candles)), candles.index)
 
 
 def judged(candles, older, newer, policy=RefreshPolicy(), costs=FREE, account=Account(), learnt=None):  # noqa: B008
@@ -72,13 +70,14 @@ def test_inverted_and_tossed_positions_are_refused(candles):
         (np.nan, Account(), "decides nothing on 1 bars, the first"),
     ],
 )
-def test_an_invalid_position_is_refused_and_its_bar_named(candles, bad, account, said):
+@pytest.mark.parametrize("bar", [0, 300])
+def test_an_invalid_position_is_refused_and_its_bar_named(candles, bad, account, said, bar):
     newer = np.full(BARS, 0.5)
-    newer[300] = bad
+    newer[bar] = bad
     found = judged(candles, 0.5, newer, account=account)
     assert not found.accepted
     assert said in found.reason
-    assert str(candles.index[300]) in found.reason
+    assert str(candles.index[bar]) in found.reason
     assert found.difference is None
 
 
