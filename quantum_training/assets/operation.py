@@ -52,15 +52,15 @@ def faults(
     first = lookback_month(settings.symbols[symbol], end - WEEK, LOOKBACK_BARS + 2)
     scores = store.read_frame(SCORES, symbol, week)
     own = scores[(scores["strategy"] == recipe) & (scores["model_id"] != "")]
-    features = read_months(store, "features", symbol, first, end)
+    candles, features = (read_months(store, asset, symbol, first, end) for asset in ("candles", "features"))
     filled = scores.index.unique().sort_values()
     scored_on = store.attributes(SCORES, symbol, week).get(INPUTS)
-    if scored_on not in (None, inputs_hash(features, filled)):
+    if scored_on not in (None, inputs_hash(features, candles.index, filled)):
         raise ValueError(
-            f"{symbol}: the features of the week before {week} were revised since it was scored; "
+            f"{symbol}: bars or features of the week before {week} were revised since it was scored; "
             f"materialise {SCORES} of {week} again"
         )
-    seen = features.reindex(deciding_bars(features.index, own.index))
+    seen = features.reindex(deciding_bars(candles.index, own.index))
     found, again = [], pd.Series(np.nan, own.index)
     for model_id in dict.fromkeys([*own["model_id"], newest]):
         try:

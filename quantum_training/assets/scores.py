@@ -77,7 +77,7 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
                 position = decide(name, candles).shift(1)
                 strategies[name] = Decisions(position, pd.Series("", candles.index))
             frame = score(candles, start, strategies, symbol.costs, symbol.account)
-            inputs = {INPUTS: inputs_hash(features, candles.loc[start:].index)}
+            inputs = {INPUTS: inputs_hash(features, candles.index, candles.loc[start:].index)}
             written = store.write_frame(ASSET, key.symbol, key.period, frame, inputs)
             week = frame.groupby("strategy")["net_return"].apply(lambda r: float(np.prod(1 + r) - 1))
             return {
@@ -97,9 +97,9 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
     return shadow_scores
 
 
-def inputs_hash(features: pd.DataFrame, filled: pd.Index) -> str:
-    """Hash of the features that these bars are decided on."""
-    return content_hash(features.reindex(deciding_bars(features.index, filled)))
+def inputs_hash(features: pd.DataFrame, bars: pd.Index, filled: pd.Index) -> str:
+    """Hash of the features that the bars `filled` of all `bars` are decided on."""
+    return content_hash(features.reindex(deciding_bars(bars, filled)))
 
 
 def some_version_loads(

@@ -158,6 +158,8 @@ def _ab_payload(
     """What registers a test, or ends the one that runs. Failure says why it may not be."""
     try:
         if isinstance(config, ABTestConfig):
+            if not stage:
+                raise ValueError(f"no {ROLLOUT} of {week} is stored; run {WEEKLY_CYCLE} of this week first")
             market, layout = settings.symbols[config.symbol], (config.share, config.block_days, config.weeks)
             return plan(market, stage, config.recipe, *layout, now)
         if in_force(stage, now) is None:

@@ -54,9 +54,9 @@ def decide_weeks(
     that gets its first version while a campaign runs waits for the next one. A champion that is no recipe any more
     leaves office.
     recorded: the ledger's decisions by week; where the present data decide otherwise, what it says stands, and so does
-    what was found then of the recipes. actions: the
-    operators', in the order they were done; each takes effect in its week, after the week's own decision, and closes
-    the campaign where it changes the champion. While pinned, verdicts are reached and told but not followed.
+    what was found then of the recipes. actions: the operators', in the order they were done; each takes effect in its
+    week, after the week's own decision, and closes the campaign where it changes the champion. While pinned, verdicts
+    are reached and told but not followed.
     """
     history = History(scores, recipes)
     state, known = _State(), max(recorded, default="")
@@ -117,10 +117,8 @@ def _decide(history: History, at: int, state: _State, terms: Terms, faults: Faul
     verdict, reason, champion = _verdict(state.champion, judgements, campaign, harm)
     if state.champion and (broken := faults[state.champion]):
         champion = _restored(history, state, faults)
-        verdict, reason = (
-            "ROLLBACK",
-            (f"{state.champion} back to {champion or 'no champion'}: operational fault: {'; '.join(broken)}"),
-        )
+        back = f"{state.champion} back to {champion or 'no champion'}"
+        verdict, reason = "ROLLBACK", f"{back}: operational fault: {'; '.join(broken)}"
     if state.pinned and champion != state.champion:
         reason, champion = f"pinned, so {state.champion or 'no champion'} stays; else: {reason}", state.champion
     seen = set().union(*history.removed[opened : at + 1])

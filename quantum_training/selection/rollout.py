@@ -59,10 +59,7 @@ class Guard(NamedTuple):
 
 
 class _State(NamedTuple):
-    """Of the champion in office. guarded: from when its losses count; stopped: what took it to 0 %.
-
-    halted: the data of the week are broken, so that the stage gives no share.
-    """
+    """Of the champion in office. guarded: from when losses count; stopped: what took it to 0 %; halted: this week."""
 
     champion: str | None
     since: str

@@ -60,7 +60,8 @@ def features(store):
     frame = pd.DataFrame({"return_1": 0.0}, times)
     for month, part in frame.groupby(frame.index.strftime("%Y-%m-01")):
         until = pd.Timestamp(month, tz="UTC") + pd.DateOffset(months=1)
-        store.write_frame("features", "AAA", month, part, {"covered_until": until.isoformat()})
+        for asset in ("candles", "features"):  # of candles only the times are read
+            store.write_frame(asset, "AAA", month, part, {"covered_until": until.isoformat()})
 
 
 @pytest.fixture

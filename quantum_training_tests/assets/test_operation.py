@@ -57,13 +57,14 @@ class World:
         frame = self.features.to_frame("return_1")
         for month, part in frame.groupby(frame.index.strftime("%Y-%m-01")):
             attributes = {"covered_until": "2020-02-01T00:00:00+00:00"}
-            self.store.write_frame("features", "AAA", month, part, attributes)
+            for asset in ("candles", "features"):  # of candles only the times are read
+                self.store.write_frame(asset, "AAA", month, part, attributes)
 
     def keep_scores(self, target=None, model_id="old"):
         decided = self.features.shift(1).reindex(FILLED)
         own = {"strategy": "xgboost", "model_id": model_id, "target": decided if target is None else target}
         base = {"strategy": "buy_and_hold", "model_id": "", "target": 1.0}
-        inputs = {"inputs_hash": inputs_hash(self.features.to_frame("return_1"), FILLED)}
+        inputs = {"inputs_hash": inputs_hash(self.features.to_frame("return_1"), self.features.index, FILLED)}
         scores = pd.concat([pd.DataFrame(own, FILLED), pd.DataFrame(base, FILLED)])
         self.store.write_frame("shadow_scores", "AAA", WEEK, scores, inputs)
 
@@ -128,12 +129,18 @@ def test_positions_that_do_not_reproduce_are_a_fault_that_names_the_first_bar(wo
 def test_features_revised_since_the_scoring_are_nobodys_fault(world):
     world.features.iloc[250:] *= 2
     world.keep_features()
-    with pytest.raises(ValueError, match="revised since it was scored; materialise shadow_scores of 2020-01-20 again"):
+    with pytest.raises(
+        ValueError, match=r"bars or features of .* revised .*; materialise shadow_scores of 2020-01-20 again"
+    ):
         world.faults()
     world.features.iloc[250:] /= 2
     world.features.loc[END:] *= 3
     world.keep_features()
     assert world.faults() == [], "later bars are no part of it"
+    world.features = world.features.drop(FILLED[3])
+    world.keep_features()
+    with pytest.raises(ValueError, match="revised since it was scored"):
+        world.faults()
 
 
 def test_features_that_are_not_stored_are_nobodys_fault(tmp_path):
