@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 
 from quantum_training.assets import backtest, candles, champion, drift, features, models, rollout, scores, signals
+from quantum_training.assets.drift_checks import drift_checks
 from quantum_training.automation import operators, schedules
 from quantum_training.automation.benchmark import benchmark_job
 from quantum_training.automation.jobs import asset_jobs, launcher_job
@@ -42,7 +43,7 @@ def build_defs(settings: Settings, resources: Mapping[str, Any] | None = None) -
             candle_quality(settings, partitions),
             feature_causality(settings, partitions),
             *(leak_free(recipe, settings, partitions) for recipe in settings.recipes),
-            drift.drift_check(partitions),
+            drift_checks(settings, partitions),
         ],
         jobs=[
             *asset_jobs(settings),
