@@ -229,7 +229,7 @@ def counts(story: Story) -> str:
 TEXT = """# A replay of {weeks} weeks of BTC/USDT 1h
 
 {symbol}, weeks {first} to {last}, with {recipes} recipes: {names}. `_short` sees 2,190 bars, the others 8,760; fee 10
-and slippage 2 basis points. `python quantum_training_tests/benchmarks/replay.py` made this page.
+and slippage 2 basis points. `python quantum_training_tests/benchmarks/replay.py {weeks}` made this page.
 
 ![equity, verdicts and evidence](replay.png)
 
