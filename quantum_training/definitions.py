@@ -21,6 +21,7 @@ from quantum_training.assets import (
     scores,
     signals,
 )
+from quantum_training.assets.drift_checks import drift_checks
 from quantum_training.automation import operators, schedules, sensors
 from quantum_training.automation.benchmark import benchmark_job
 from quantum_training.automation.jobs import asset_jobs, launcher_job
@@ -57,7 +58,7 @@ def build_defs(settings: Settings, resources: Mapping[str, Any] | None = None) -
             feature_causality(settings, partitions),
             *(leak_free(recipe, settings, partitions) for recipe in settings.recipes),
             *(refresh.refresh_check(models.asset_name(recipe), partitions) for recipe in settings.recipes),
-            drift.drift_check(partitions),
+            drift_checks(settings, partitions),
             decay.decay_check(partitions),
         ],
         jobs=[

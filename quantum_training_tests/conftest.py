@@ -8,6 +8,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import dagster as dg
 import numpy as np
@@ -95,8 +96,9 @@ def project(
     with ExitStack() as stack:
 
         def build(settings: dict[str, Any]) -> Project:
-            home = tmp_path_factory.mktemp("home")
-            stack.callback(shutil.rmtree, home)
+            # a number would be given again once its folder is gone, and engines are cached by path
+            home = tmp_path_factory.mktemp(f"home-{uuid4()}", numbered=False)
+            stack.callback(shutil.rmtree, home, ignore_errors=True)
             shutil.copy(empty_mlflow, home)
             store = Store(root=str(home / "store"))
             registry = ModelRegistry(tracking_uri=f"sqlite:///{home}/mlflow.db")

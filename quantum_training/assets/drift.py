@@ -1,6 +1,6 @@
-"""Asset `drift_report` and its check: what of the week before a day differs from the reference.
+"""Asset `drift_report`: what of the week before a day differs from the reference.
 
-The statistics live in monitoring.drift, what is compared in drift_data.py.
+The statistics live in monitoring.drift, what is compared in drift_data.py, its checks in drift_checks.py.
 """
 
 from typing import Any
@@ -19,7 +19,7 @@ from quantum_training.resources.events.payloads import DriftDetected, Event, eve
 from quantum_training.resources.store import Store, Written
 from quantum_training.settings import Settings
 
-ASSET, CHECK = "drift_report", "no_drift"
+ASSET = "drift_report"
 SHOWN = ["column", "severity", "fault", "untested", "psi", "usual_psi", "q", "previous_q", "ks", "first_bad_bar"]
 
 
@@ -72,34 +72,6 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
     return drift_report
 
 
-def drift_check(partitions: Partitions) -> dg.AssetChecksDefinition:
-    """The check on the newest report. It blocks nothing: to halt a model is an operator's decision."""
-
-    @dg.asset_check(
-        asset=ASSET,
-        name=CHECK,
-        partitions_def=partitions.day,
-        description="Of each symbol's newest day of the run: MODERATE drift warns, SEVERE and CRITICAL are errors.",
-    )
-    def no_drift(context: dg.AssetCheckExecutionContext, store: Store) -> dg.AssetCheckResult:
-        found = {
-            key: store.read_record(ASSET, key.symbol, key.period) or {}
-            for key in newest_days(run_keys(partitions.day, context.run.tags))
-        }
-        worst = max(Severity[record["severity"]] for record in found.values())
-        said = [f"{key} {record['severity']}: {record['reason']}" for key, record in found.items()]
-        return dg.AssetCheckResult(
-            passed=worst < Severity.MODERATE,
-            severity=dg.AssetCheckSeverity.ERROR if worst >= Severity.SEVERE else dg.AssetCheckSeverity.WARN,
-            description="; ".join(said),
-            metadata={
-                f"{row['column']} {key}": row["severity"] for key, record in found.items() for row in _bad(record)
-            },
-        )
-
-    return no_drift
-
-
 def newest_days(keys: list[Key]) -> list[Key]:
     """The newest day of each symbol."""
     return list({key.symbol: key for key in sorted(keys, key=lambda k: k.start)}.values())
@@ -147,7 +119,3 @@ def evidently_html(current: pd.DataFrame, reference: pd.DataFrame) -> str:
 def _table(report: DriftReport) -> dg.MarkdownMetadataValue:
     rows = pd.DataFrame([row.model_dump(mode="json") for row in report.rows], columns=SHOWN, dtype=object)
     return markdown(rows.set_index("column"))
-
-
-def _bad(record: dict[str, Any]) -> list[dict[str, Any]]:
-    return [row for row in record["rows"] if row["severity"] != Severity.NONE.name]

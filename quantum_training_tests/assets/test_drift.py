@@ -10,6 +10,9 @@ import pandas as pd
 import pytest
 
 from quantum_training.assets import drift
+from quantum_training.assets.drift_checks import of_column, watched
+from quantum_training.features.indicators import FEATURES
+from quantum_training.partitions import Key
 from quantum_training.resources.events.bus import EventBus
 
 DAY = "2020-02-20"
@@ -60,6 +63,14 @@ def report(world, day=DAY, last=None):
 
 def metadata(result):
     return {e.partition: e.materialization.metadata for e in result.get_asset_materialization_events()}
+
+
+def checks(result):
+    return {check.check_name: check for check in result.get_asset_check_evaluations()}
+
+
+def first_bad(record, column):
+    return next(row["first_bad_bar"] for row in record["rows"] if row["column"] == column)
 
 
 def change(world, breakage, since=END - 2 * WEEK):
@@ -115,8 +126,14 @@ def test_an_ordinary_week_is_quiet_and_says_what_was_compared(world):
     assert shown["severity"].value == "NONE"
     assert "01-30" in shown["heat_map"].value
     assert "report" not in shown
-    (check,) = result.get_asset_check_evaluations()
-    assert (check.check_name, check.passed, check.blocking) == ("no_drift", True, False)
+    found = checks(result)
+    assert set(found) == {"no_drift", *FEATURES, "prediction", "residual"}
+    assert all(check.passed and not check.blocking for check in found.values())
+    assert "not measured: left out: no champion" in found["prediction"].description
+    (row,) = [row for row in record["rows"] if row["column"] == "rsi_14"]
+    said = found["rsi_14"].metadata
+    assert [said[name].value for name in ("psi", "q", "severity_level")] == [row["psi"], row["q"], 0]
+    assert found["rsi_14"].description.startswith(f"AAA|{DAY} NONE: no drift, PSI ")
 
 
 def test_a_range_and_single_days_give_the_same_bytes_and_so_does_running_again(build):
@@ -145,9 +162,16 @@ def test_drift_of_many_features_is_found_named_and_fails_the_check_without_block
     record, result = report(world)
     assert record["severity"] == "MODERATE"
     assert {r["column"] for r in record["rows"][:3]} == {"return_1", "rsi_14", "body_ratio"}
-    (check,) = result.get_asset_check_evaluations()
-    assert (check.passed, check.severity, check.blocking) == (False, dg.AssetCheckSeverity.WARN, False)
-    assert "return_1 (PSI" in check.description
+    found = checks(result)
+    assert (found["no_drift"].passed, found["no_drift"].severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert not found["no_drift"].blocking
+    assert "return_1 (PSI" in found["no_drift"].description
+    moved = {r["column"] for r in record["rows"] if r["drifted"] and r["drifted_before"]}
+    assert "return_1" in moved
+    assert {name for name, check in found.items() if not check.passed} == {"no_drift", *moved}
+    assert found["return_1"].severity == dg.AssetCheckSeverity.WARN
+    assert "MINOR: drift, the week before too, PSI" in found["return_1"].description
+    assert found["return_1"].metadata["first_bad_bar"].value == pd.Timestamp(first_bad(record, "return_1")).timestamp()
     report(world)
     (told,) = EventBus(database_url=world.settings.database_url).outbox().read("test", 9)
     said = json.loads(told.text)
@@ -157,7 +181,7 @@ def test_drift_of_many_features_is_found_named_and_fails_the_check_without_block
     change(world, lambda f: f + 2 * f.std())
     record, result = report(world)
     assert record["severity"] in ("SEVERE", "CRITICAL")
-    (check,) = result.get_asset_check_evaluations()
+    check = checks(result)["no_drift"]
     assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.ERROR)
 
 
@@ -185,9 +209,57 @@ def test_broken_features_are_a_critical_report_not_a_failed_run(world, fault, si
     assert record["severity"] == "CRITICAL"
     found = record["rows"][0]
     assert (found["column"], found["fault"]) == ("rsi_14", fault)
-    (check,) = result.get_asset_check_evaluations()
-    assert check.severity == dg.AssetCheckSeverity.ERROR
-    assert f"rsi_14 ({fault})" in check.description
+    results = checks(result)
+    assert results["no_drift"].severity == dg.AssetCheckSeverity.ERROR
+    assert f"rsi_14 ({fault})" in results["no_drift"].description
+    assert {name for name, check in results.items() if not check.passed} == {"no_drift", "rsi_14"}
+    assert results["rsi_14"].severity == dg.AssetCheckSeverity.ERROR
+    assert results["rsi_14"].metadata["fault"].value == fault
+
+
+def test_one_week_of_drift_passes_its_check_and_says_so(world):
+    change(world, lambda f: f.assign(return_1=f["return_1"] + 4 * f["return_1"].std()), END - WEEK)
+    record, result = report(world)
+    assert record["severity"] == "MINOR"
+    check = checks(result)["return_1"]
+    assert check.passed
+    assert "MINOR: drift, PSI" in check.description
+
+
+def test_one_check_can_be_run_alone_and_wants_its_report(world):
+    report(world)
+    job = world.definitions.resolve_job_def("drift")
+    alone = {dg.AssetCheckKey(dg.AssetKey("drift_report"), "rsi_14")}
+
+    def run(day):
+        tags = {"dagster/partition": f"AAA|{day}"}
+        return job.get_subset(asset_selection=set(), asset_check_selection=alone).execute_in_process(
+            instance=world.instance, tags=tags, raise_on_error=False
+        )
+
+    assert list(checks(run(DAY))) == ["rsi_14"]
+    (failed,) = [e for e in run("2020-02-21").all_events if e.is_step_failure]
+    assert "AAA|2020-02-21: nothing is stored; materialise drift_report" in str(failed.step_failure_data.error)
+
+
+def test_of_several_symbols_the_worst_is_told():
+    row = dict.fromkeys(("fault", "untested", "usual_psi", "q", "previous_q", "first_bad_bar"))
+    row |= {"column": "rsi_14", "severity": "MINOR", "psi": 0.3, "drifted": True, "drifted_before": True}
+    lasting = {"rule": "calibrated", "rows": [row], "predictions": {"reason": "left out"}}
+    first = {**lasting, "rows": [{**row, "psi": 0.9, "drifted_before": False}]}
+    absent = {**lasting, "rows": []}
+    keys = [Key(symbol, END) for symbol in "ABC"]
+    worst = of_column("rsi_14", dict(zip(keys, (first, absent, lasting), strict=True)))
+    assert (worst.passed, worst.metadata["psi"].value) == (False, 0.3)
+    assert worst.description.startswith(f"C|{DAY} MINOR")
+    assert of_column("rsi_14", {keys[0]: {**lasting, "rule": "fixed"}}).passed
+    assert of_column("rsi_14", {keys[0]: absent}).description == f"A|{DAY} not measured: no such column"
+
+
+def test_only_what_recipes_use_is_watched(project, small):
+    recipes = {n: {**r, "features": ["rsi_14"]} for n, r in small["recipes"].items()}
+    settings = project(small | {"recipes": recipes}).settings
+    assert watched(settings) == ["rsi_14", "prediction", "residual"]
 
 
 def test_the_reference_ends_where_the_champion_took_office(world):
@@ -232,7 +304,9 @@ def test_too_little_history_is_insufficient_not_silent(world):
     assert (record["outcome"], record["severity"], record["need"]) == ("insufficient", "NONE", 26)
     assert 0 < record["have"] < 26
     assert record["reason"] == f"insufficient: {record['have']} of 26 windows of reference"
-    assert result.get_asset_check_evaluations()[0].passed
+    found = checks(result)
+    assert all(check.passed for check in found.values())
+    assert "not tested: " in found["rsi_14"].description
 
 
 def test_features_that_do_not_reach_the_day_stop_the_run_and_say_what_to_do(world):

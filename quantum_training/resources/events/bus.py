@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -118,6 +119,13 @@ class EventBus(dg.ConfigurableResource):
             log.warning("events may wait in Redis: %s", error)
         events, _ = _sort(self._table("inbox").find(event_type, symbol))
         return [event for _, event in events]
+
+    def prune(self, before: datetime) -> int:
+        """Empty old events of outbox and inbox that all their consumers have acknowledged; returns how many.
+
+        Their ids stay: the same event is never sent or taken in twice. What Redis holds is bounded by its stream.
+        """
+        return sum(self._table(name).prune(before) for name in ("outbox", "inbox"))
 
     def dead_letters(self) -> list[DeadLetter]:
         """What came in and could not be read, oldest first."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 import sqlalchemy as sa
@@ -13,6 +14,8 @@ from quantum_training.resources.events.payloads import Event
 from quantum_training.resources.events.queue import Delivery
 
 RAW_LIMIT = 100_000
+PRUNED = ""
+"""Body of an event that was pruned."""
 LOCK_NOT_AVAILABLE = "55P03"
 
 
@@ -68,6 +71,21 @@ class TableQueue:
         if letters:
             transaction(self.url, work)
 
+    def prune(self, before: datetime) -> int:
+        """Empty the events recorded before that time which every known consumer has acknowledged; returns how many.
+
+        Their ids stay, so an event that is published again, as by the re-run of an old week, is still known as a
+        repeat. A consumer is known from its first acknowledgement on; where there is none, all is kept. One that comes
+        later is not given what was pruned. ValueError: `before` has no time zone.
+        """
+        if before.tzinfo is None:
+            raise ValueError(f"prune before {before}: the time has no time zone; give it one, as UTC")
+        of_this = cursors.c.queue == self.table.name
+        passed = sa.select(sa.func.min(cursors.c.number)).where(of_this).scalar_subquery()
+        old = self.table.c.recorded_at < before.astimezone(UTC)  # SQLite keeps no zone: what it holds is UTC
+        query = self.table.update().where(self.table.c.number <= passed, old, self.table.c.body != PRUNED)
+        return transaction(self.url, lambda connection: connection.execute(query.values(body=PRUNED)).rowcount)
+
     def _done(self, connection: sa.Connection, consumer: str, ids: Iterable[str]) -> None:
         rows = [{"queue": self.table.name, "consumer": consumer, "event_id": id_} for id_ in ids]
         insert_missing(connection, acknowledged, rows)
@@ -103,7 +121,8 @@ class TableQueue:
         query = sa.select(cursors.c.number).where(*self._of(cursors, consumer))
         number = connection.execute(query).scalar_one_or_none()
         done = sa.exists().where(*self._of(acknowledged, consumer), acknowledged.c.event_id == self.table.c.event_id)
-        return sa.select(self.table).where(self.table.c.number > (number or 0), ~done).order_by(self.table.c.number)
+        waits = self.table.c.number > (number or 0), self.table.c.body != PRUNED, ~done
+        return sa.select(self.table).where(*waits).order_by(self.table.c.number)
 
     def _of(self, table: sa.Table, consumer: str) -> tuple[sa.ColumnElement[bool], ...]:
         return table.c.queue == self.table.name, table.c.consumer == consumer

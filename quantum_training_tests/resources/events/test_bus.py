@@ -2,14 +2,15 @@
 
 import json
 import multiprocessing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from sqlalchemy import select
 
-from quantum_training.resources.database import acknowledged, dead_letters, inbox, transaction
+from quantum_training.resources.database import acknowledged, dead_letters, inbox, outbox, transaction
 from quantum_training.resources.events.bus import EventBus
 from quantum_training.resources.events.payloads import Event, MetricsUpdated, Regressed, RetrainRequest, event
 from quantum_training.resources.events.table import RAW_LIMIT
@@ -124,6 +125,57 @@ def test_what_cannot_be_read_becomes_a_dead_letter_with_its_reason_and_the_rest_
     assert letters[0].raw == "no json \\x00 at all"
     assert letters[1].raw == "{}"
     assert all(reasons)
+
+
+def bodies(bus, table):
+    return transaction(bus.database_url, lambda c: dict(c.execute(select(table.c.event_id, table.c.body)).all()))
+
+
+def test_what_all_have_acknowledged_is_emptied_and_still_known_as_a_repeat(bus):
+    receive(bus, *(asked(n) for n in range(4)))
+    bus.acknowledge("one", bus.read("one"))
+    bus.acknowledge("two", bus.read("two", 2))
+    assert bus.prune(datetime.now(UTC)) == 2
+    assert bus.prune(datetime.now(UTC)) == 0
+    kept = bodies(bus, inbox)
+    assert [kept[str(asked(n).event_id)] == "" for n in range(4)] == [True, True, False, False]
+    receive(bus, *(asked(n) for n in range(4)))
+    assert bodies(bus, inbox) == kept
+    assert bus.read("one") == []
+    assert bus.read("two") == bus.read("a new one") == [asked(2), asked(3)]
+    receive(bus, asked(4))
+    bus.acknowledge("a new one", bus.read("a new one"))
+    assert bus.read("one") == [asked(4)]
+    assert bus.prune(datetime.now(UTC)) == 0, "two has not read them"
+    bus.acknowledge("two", bus.read("two"))
+    bus.acknowledge("one", bus.read("one"))
+    assert bus.prune(datetime.now(UTC)) == 3
+
+
+def test_a_pruned_event_of_a_week_that_runs_again_is_not_published_again(bus, url):
+    bus.publish([regressed(1)])
+    reader = bus.outbox()
+    reader.acknowledge("reader", [d.id for d in reader.read("reader", 9)])
+    assert bus.prune(datetime.now(UTC)) == 1
+    entry = Entry(symbol="AAA", key="1", kind="rollback", effective=NOW, actor="rule", reason="harm")
+    Ledger(url=url).append([entry], [regressed(1)])
+    bus.publish([regressed(1), regressed(2)])
+    assert [d.id for d in reader.read("reader", 9)] == [str(regressed(2).event_id)]
+    assert [d.id for d in reader.read("another", 9)] == [str(regressed(2).event_id)]
+
+
+def test_what_nobody_acknowledged_or_is_young_is_kept_whole(bus):
+    bus.publish([regressed(1)])
+    receive(bus, asked(1))
+    assert bus.prune(datetime.now(UTC)) == 0
+    bus.acknowledge("one", bus.read("one"))
+    hour, east = timedelta(hours=1), timezone(timedelta(hours=9))
+    assert bus.prune(datetime.now(east) - hour) == 0
+    assert "" not in bodies(bus, inbox).values()
+    assert bus.prune(datetime.now(east)) == 1
+    assert "" not in bodies(bus, outbox).values()
+    with pytest.raises(ValueError, match="no time zone"):
+        bus.prune(datetime(2024, 1, 8))
 
 
 @hypothesis_settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
