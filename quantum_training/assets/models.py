@@ -103,11 +103,14 @@ def build(name: str, settings: Settings, partitions: Partitions) -> dg.AssetsDef
             newer = Version(as_of, trained.entry["model_id"])
             before = [v for v in versions_of(store, key.symbol, name, key.period) if v.as_of < as_of]
             older = before[-1] if before else None
-            if older and older.model_id not in held:
-                held.clear()
-                held[older.model_id] = registry.load(key.symbol, older.model_id)
-            models = {**held, newer.model_id: trained.model}
-            judged = judge(store, settings, key.symbol, older, newer, window.full_times[0], models)
+
+            def load(model_id: str) -> Model:
+                if model_id not in held:
+                    held.clear()
+                    held[model_id] = registry.load(key.symbol, model_id)
+                return held[model_id]
+
+            judged = judge(store, settings, key.symbol, older, newer, window.full_times[0], trained.model, load)
             if judged.accepted:
                 held.clear()
                 held[newer.model_id] = trained.model

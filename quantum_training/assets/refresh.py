@@ -1,6 +1,6 @@
 """The refresh gate of the assets `<recipe>_model`, and its check. What is refused, and why: selection.refresh."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import dagster as dg
@@ -33,12 +33,14 @@ def judge(
     older: Version | None,
     newer: Version,
     learnt_from: pd.Timestamp,
-    models: Mapping[str, Model],
+    model: Model,
+    load: Callable[[str], Model],
 ) -> Refresh:
     """Judge a version that was just trained against the accepted one before it, None for a recipe's first.
 
-    learnt_from: open time of the newer version's first training bar. models: of both versions, by model_id. StoreError
-    where bars up to the newer one's as_of are missing; what a model raises names the version.
+    learnt_from: open time of the newer version's first training bar. model: the newer one's; load: the older one's, by
+    its model_id. An older one that cannot be loaded, or cannot decide any more, stands in nobody's way. StoreError
+    where bars up to the newer one's as_of are missing.
     """
     if older is None:
         return FIRST
@@ -50,22 +52,18 @@ def judge(
     )
     start = max(start, candles.index[1])
 
-    def decided(version: Version) -> pd.Series:
+    def decided(version: Version, load: Callable[[str], Model]) -> pd.Series:
         """As if the version had traded all of these bars."""
-        try:
-            always = [version._replace(as_of=candles.index[0])]
-            return decisions(candles, features, always, start, models.__getitem__).position
-        except Exception as error:
-            error.add_note(
-                f"{symbol}: version {version.model_id} as of {version.as_of} cannot decide the bars from {start} on; "
-                "where the features have changed since, re-materialise its partition"
-            )
-            raise
+        return decisions(candles, features, [version._replace(as_of=candles.index[0])], start, load).position
 
+    after = decided(newer, lambda _: model)
+    try:
+        before = decided(older, load)
+    except Exception as error:
+        reason = f"the version before it, {older.model_id}, decides no more: {type(error).__name__}: {error}"
+        return Refresh(accepted=True, reason=reason, against=older.model_id)
     learnt = (learnt_from, older.as_of)
-    judged = judge_refresh(
-        settings.refresh, candles, start, decided(older), decided(newer), learnt, market.costs, market.account
-    )
+    judged = judge_refresh(settings.refresh, candles, start, before, after, learnt, market.costs, market.account)
     return judged.model_copy(update={"against": older.model_id})
 
 

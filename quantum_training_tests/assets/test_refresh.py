@@ -167,11 +167,15 @@ def test_a_retrain_inside_the_week_is_judged_and_one_that_is_refused_may_be_mend
             raise KeyError("return_1")
 
     older, newer = (Version(pd.Timestamp(week, tz="UTC"), week) for week in WEEKS[:2])
-    models = {older.model_id: Gone(True), newer.model_id: Momentum(True)}
-    with pytest.raises(KeyError) as error:
-        judge(world.store, world.settings, "AAA", older, newer, older.as_of, models)
-    assert "AAA: version 2020-01-06 as of 2020-01-06 00:00:00+00:00 cannot decide" in error.value.__notes__[0]
-    assert judge(world.store, world.settings, "AAA", None, newer, older.as_of, models).reason == "first version"
+    judged = judge(world.store, world.settings, "AAA", older, newer, older.as_of, Momentum(True), lambda _: Gone(True))
+    assert (judged.accepted, judged.against) == (True, older.model_id)
+    assert "the version before it, 2020-01-06, decides no more: KeyError: 'return_1'" in judged.reason
+    with pytest.raises(KeyError):
+        judge(world.store, world.settings, "AAA", older, newer, older.as_of, Gone(True), lambda _: Momentum(True))
+    first = judge(
+        world.store, world.settings, "AAA", None, newer, older.as_of, Momentum(True), lambda _: Momentum(True)
+    )
+    assert first.reason == "first version"
 
 
 def test_all_recorded_versions_but_the_refused_may_trade_also_those_of_before_the_gate(project, small):

@@ -52,8 +52,9 @@ class TableQueue:
         transaction(self.url, lambda connection: self._done(connection, consumer, ids))
 
     def find(self, event_type: str, symbol: str) -> list[Delivery]:
-        """All events of a type and symbol, oldest first. It is no consumer: it acknowledges nothing."""
-        query = sa.select(self.table).where(self.table.c.type == event_type, self.table.c.symbol == symbol)
+        """All events of a type and symbol but the pruned, oldest first. It is no consumer: it acknowledges nothing."""
+        wanted = self.table.c.type == event_type, self.table.c.symbol == symbol, self.table.c.body != PRUNED
+        query = sa.select(self.table).where(*wanted)
 
         def work(connection: sa.Connection) -> list[Delivery]:
             rows = connection.execute(query.order_by(self.table.c.number))

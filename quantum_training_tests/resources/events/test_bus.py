@@ -164,6 +164,14 @@ def test_a_pruned_event_of_a_week_that_runs_again_is_not_published_again(bus, ur
     assert [d.id for d in reader.read("another", 9)] == [str(regressed(2).event_id)]
 
 
+def test_what_was_pruned_is_known_no_more(bus):
+    receive(bus, asked(1))
+    bus.acknowledge("one", bus.read("one"))
+    assert bus.known(asked(1).type, asked(1).symbol) == [asked(1)]
+    assert bus.prune(datetime.now(UTC)) == 1
+    assert bus.known(asked(1).type, asked(1).symbol) == []
+
+
 def test_what_nobody_acknowledged_or_is_young_is_kept_whole(bus):
     bus.publish([regressed(1)])
     receive(bus, asked(1))
