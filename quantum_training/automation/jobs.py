@@ -35,12 +35,17 @@ class CycleConfig(dg.Config):
     """How many consecutive weeks up to that one, as one walk-forward."""
 
 
-def asset_jobs(settings: Settings) -> list[Any]:
-    """The partitioned jobs. Each runs its assets in one process."""
-    limits = {
+def run_limits(settings: Settings) -> dict[str, str]:
+    """Tags of a training run: how long it may take, and that it is started again where its process died."""
+    return {
         "dagster/max_runtime": str(settings.training_job_timeout),
         "dagster/max_retries": str(settings.training_retry_attempts),
+        "dagster/retry_on_asset_or_op_failure": "false",
     }
+
+
+def asset_jobs(settings: Settings) -> list[Any]:
+    """The partitioned jobs. Each runs its assets in one process."""
     return [
         dg.define_asset_job(
             MARKET_DATA,
@@ -53,7 +58,7 @@ def asset_jobs(settings: Settings) -> list[Any]:
             WEEKLY_CYCLE,
             dg.AssetSelection.groups("models", "evidence"),
             config=_logging(settings),
-            tags={**limits, "dagster/retry_on_asset_or_op_failure": "false"},
+            tags=run_limits(settings),
             executor_def=dg.in_process_executor,
             description="Train as of the week, score the week before in the shadow, backtest, decide the champion "
             "and its share of capital, look whether it has decayed.",

@@ -15,7 +15,7 @@ from quantum_training.assets.loop import stored_until
 from quantum_training.assets.models import asset_name, versions_of
 from quantum_training.assets.rollout import ASSET as ROLLOUT
 from quantum_training.assets.rollout import ORDERS
-from quantum_training.automation.jobs import MARKET_DATA, WEEKLY_CYCLE, run_job
+from quantum_training.automation.jobs import MARKET_DATA, WEEKLY_CYCLE, run_job, run_limits
 from quantum_training.resources.events.payloads import Promoted, event
 from quantum_training.resources.ledger import Ledger
 from quantum_training.resources.store import Store
@@ -205,7 +205,7 @@ def _retrain(settings: Settings, definitions: Callable[[], dg.Definitions]) -> d
             tags=training,
         )
 
-    @dg.job(name=RETRAIN, executor_def=dg.in_process_executor, description=description)
+    @dg.job(name=RETRAIN, executor_def=dg.in_process_executor, description=description, tags=run_limits(settings))
     def retrain() -> None:
         retrain_recipes()
 

@@ -92,10 +92,10 @@ class Loop:
         self.home = platform.home
         self.store = Store(root=str(self.home / "store"))
 
-    def run(self, job, first, last):
+    def run(self, job, first, last, **options):
         tags = dict(zip(RANGE_TAGS, (f"AAA|{first:%Y-%m-%d}", f"AAA|{last:%Y-%m-%d}"), strict=True))
         definition = build_defs(load_settings()).resolve_job_def(job)
-        done = definition.execute_in_process(instance=self.instance, tags=tags, raise_on_error=False)
+        done = definition.execute_in_process(instance=self.instance, tags=tags, raise_on_error=False, **options)
         assert done.success, [e.step_failure_data.error for e in done.all_events if e.is_step_failure]
 
     def switch_on(self, sensor, schedule):
@@ -162,7 +162,8 @@ def test_a_shift_is_noticed_and_trained_on_once_though_everything_is_killed(
         loop = Loop(platform, instance, names, wait)
         candles(TRAINED).to_parquet(home / "AAA.parquet")
         loop.run("market_data", FIRST, (TRAINED - pd.Timedelta("1ns")).replace(day=1))
-        loop.run("weekly_cycle", TRAINED, TRAINED)
+        only = {"asset_selection": [dg.AssetKey("boost_model")]}
+        loop.run("weekly_cycle", TRAINED, TRAINED, **only)
         candles(NOW).to_parquet(home / "AAA.parquet")
         loop.run("market_data", TRAINED.replace(day=1), TODAY.replace(day=1))
 
@@ -196,7 +197,6 @@ def test_a_shift_is_noticed_and_trained_on_once_though_everything_is_killed(
 
         for asset in ("candles", "features"):
             shutil.copytree(home / "store" / asset, Path(other.store.root) / asset)
-        only = {"asset_selection": [dg.AssetKey("boost_model")]}
         config = {"ops": {"boost_model": {"config": why}}}
         assert other.run("weekly_cycle", f"AAA|{TRAINED:%Y-%m-%d}", **only).success
         assert other.run("weekly_cycle", f"AAA|{week}", run_config=config, **only).success
