@@ -107,6 +107,10 @@ class Loop:
             self.instance.start_sensor(repository.get_sensor(sensor))
             self.instance.start_schedule(repository.get_schedule(schedule))
 
+    def state(self, name):
+        (state,) = [s for s in self.instance.all_instigator_state() if s.instigator_name == name]
+        return state.instigator_origin_id, state.selector_id
+
     def runs(self, **tags):
         return sorted(self.instance.get_runs(dg.RunsFilter(tags=tags)), key=lambda run: self.created(run))
 
@@ -175,6 +179,7 @@ def test_a_shift_is_noticed_and_trained_on_once_though_everything_is_killed(
         loop.until("drift run", lambda: loop.runs(symbol="AAA") and loop.kill_run_worker())
         loop.kill_daemon()
         loop.until("drift report", loop.report)
+        instance.stop_schedule(*loop.state("drift_schedule"), None)
         (training,) = loop.until("training", lambda: loop.runs(trigger="DRIFT_DETECTED"))
         loop.kill_daemon()
         fitting = home / "fitting"
@@ -184,10 +189,9 @@ def test_a_shift_is_noticed_and_trained_on_once_though_everything_is_killed(
         week = training.tags["dagster/partition/week"]
         loop.until("version", lambda: (loop.store.read_record("boost_model", "AAA", week) or {}).get("versions"))
         loop.until("end of the run", lambda: loop.runs(trigger="DRIFT_DETECTED")[-1].is_finished)
-        ticks = instance.get_ticks
-        (state,) = [s for s in instance.all_instigator_state() if s.instigator_name == "drift_sensor"]
-        seen = len(ticks(state.instigator_origin_id, state.selector_id))
-        loop.until("another tick", lambda: len(ticks(state.instigator_origin_id, state.selector_id)) > seen)
+        ticks = lambda: len(instance.get_ticks(*loop.state("drift_sensor")))  # noqa: E731
+        seen = ticks()
+        loop.until("another tick", lambda: ticks() > seen)
 
         killed, again = loop.runs(trigger="DRIFT_DETECTED")
         assert (killed.status, again.status) == (dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.SUCCESS)
