@@ -247,8 +247,8 @@ By `improvement`: {improvement}. Changes of the champion: {improvement_changes}.
 
 **The same twice.** As one range, in one run, the ledger's head is `{head}`; week by week, each its own run in a fresh
 DAGSTER_HOME, it is `{again}`. All {files:,} weekly files (versions, scores, backtests, champions, decay
-reports, rollouts) are the same in every byte. The range took {range_seconds:.0f} s, the weeks one by one {weekly_seconds:.0f} s, side by side on
-{cores} cores.
+reports, rollouts) are the same in every byte. The range took {range_seconds:.0f} s, the weeks one by one
+{weekly_seconds:.0f} s, side by side on {cores} cores.
 """
 
 
