@@ -40,6 +40,21 @@ def pytest_configure() -> None:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 
+LONG = ("test_readme.py", "test_learning_loop.py", "test_daemon.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin each of the long modules in a third of its own: begun last, one keeps a single process busy for minutes."""
+    rest = [item for item in items if item.path.name not in LONG]
+    third = len(items) // len(LONG)
+    ordered: list[pytest.Item] = []
+    for name in LONG:
+        ordered += [item for item in items if item.path.name == name]
+        room = max(0, third * (LONG.index(name) + 1) - len(ordered))
+        ordered, rest = ordered + rest[:room], rest[room:]
+    items[:] = ordered + rest
+
+
 @pytest.fixture(scope="session")
 def candles_dir() -> Path:
     """Folder of the real candles: QT_CANDLES_DIR, else ../shared/candles beside the repository."""

@@ -117,7 +117,7 @@ class Loop:
     def created(self, run):
         return self.instance.get_run_record_by_id(run.run_id).create_timestamp
 
-    def until(self, what, ready, seconds=150):
+    def until(self, what, ready, seconds=240):
         return self.wait(what, ready, seconds, self.platform.said)
 
     def kill_daemon(self):
@@ -156,7 +156,7 @@ def test_a_shift_is_noticed_and_trained_on_once_though_everything_is_killed(
     for name, value in names.items():
         monkeypatch.setenv(name, value)
     (home / "settings.yaml").write_text(yaml.safe_dump(settings))
-    monitoring = {"enabled": True, "poll_interval_seconds": 2}
+    monitoring = {"enabled": True, "poll_interval_seconds": 2, "start_timeout_seconds": 45}
     retries = {"enabled": True, "retry_on_asset_or_op_failure": False}
     (home / "dagster.yaml").write_text(
         yaml.safe_dump({"telemetry": {"enabled": False}, "run_monitoring": monitoring, "run_retries": retries})
@@ -180,7 +180,7 @@ def test_a_shift_is_noticed_and_trained_on_once_though_everything_is_killed(
         loop.kill_daemon()
         loop.until("drift report", loop.report)
         instance.stop_schedule(*loop.state("drift_schedule"), None)
-        (training,) = loop.until("training", lambda: loop.runs(trigger="DRIFT_DETECTED"))
+        training, *_ = loop.until("training", lambda: loop.runs(trigger="DRIFT_DETECTED"))
         loop.kill_daemon()
         fitting = home / "fitting"
         loop.until("fit", fitting.exists)
@@ -193,9 +193,10 @@ def test_a_shift_is_noticed_and_trained_on_once_though_everything_is_killed(
         seen = ticks()
         loop.until("another tick", lambda: ticks() > seen)
 
-        killed, again = loop.runs(trigger="DRIFT_DETECTED")
-        assert (killed.status, again.status) == (dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.SUCCESS)
-        assert again.root_run_id == killed.run_id
+        *unstarted, killed, again = loop.runs(trigger="DRIFT_DETECTED")  # a daemon may die while it starts a run
+        assert {run.status for run in (*unstarted, killed)} == {dg.DagsterRunStatus.FAILURE}
+        assert again.status == dg.DagsterRunStatus.SUCCESS
+        assert {run.root_run_id or run.run_id for run in (*unstarted, killed, again)} == {again.root_run_id}
         why = {name: again.tags[name] for name in ("trigger", "reason", "as_of")}
         assert why["reason"].startswith(("SEVERE drift on ", "CRITICAL drift on "))
 
