@@ -18,9 +18,8 @@ demo: $(VENV)/run
 	@echo "  make mlflow-ui    model versions and their metrics on http://127.0.0.1:$(MLFLOW_PORT)"
 	@echo "or both at once with: make ui"
 
-# Three processes on two cores: the tests of daemons and schedules mostly wait.
 test: $(VENV)/dev
-	$(BIN)/python -m pytest -n 3 --dist worksteal --durations=15
+	$(BIN)/python -m pytest -n 2 --dist worksteal --durations=15
 
 coverage: $(VENV)/dev
 	$(BIN)/python -m pytest -n 2 --dist worksteal --cov=quantum_training --cov-report=term
