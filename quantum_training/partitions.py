@@ -73,6 +73,11 @@ def overlap(upstream: str, downstream: str, start: int = 0, end: int = 0) -> dg.
     )
 
 
+def week_of(time: pd.Timestamp) -> pd.Timestamp:
+    """The Monday 00:00 that begins the week of a UTC time."""
+    return (time - pd.Timedelta(days=time.weekday())).normalize()
+
+
 def parse_key(grid: dg.MultiPartitionsDefinition, key: str) -> Key:
     """The `Key` that a partition key string names. ValueError says what is wrong and how the key should look."""
     time_dimension = next(d for d in grid.partitions_defs if d.name != "symbol")

@@ -10,7 +10,7 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
-from quantum_training.assets.decided import terms_of
+from quantum_training.assets.decided import in_office, terms_of
 from quantum_training.assets.loop import OWNERS, SINGLE_RUN, each_partition, markdown
 from quantum_training.assets.scores import read_weeks
 from quantum_training.market.calendars import periods_per_year
@@ -124,7 +124,9 @@ def reports_of(
         return take_office(recipe, since, record_of(recipe), Calendar(terms.periods, days, horizon), policy)
 
     def report(key: Key) -> Decay:
-        recipe, since = in_office(champions, key)
+        if key.period not in champions:
+            raise ValueError(f"{key} has no champion record; materialise champion of this week first")
+        recipe, since = in_office({week: record for week, record in champions.items() if week <= key.period})
         if recipe is None:
             return nobody(policy)
         newest = newest_measured(measured, recipe, since, key.start + WEEK)
@@ -140,22 +142,6 @@ def reports_of(
         }
         for key in keys
     }
-
-
-def in_office(champions: Mapping[str, Mapping[str, Any]], key: Key) -> tuple[str | None, pd.Timestamp]:
-    """The champion from the start of a week on and the week in which it took office.
-
-    champions: decisions by week; one that is missing means that the one before still stood. ValueError where the week
-    itself has none.
-    """
-    if key.period not in champions:
-        raise ValueError(f"{key} has no champion record; materialise champion of this week first")
-    recipe, since = champions[key.period]["champion"], key.period
-    for week in sorted((w for w in champions if w < key.period), reverse=True):
-        if champions[week]["champion"] != recipe:
-            break
-        since = week
-    return recipe, pd.Timestamp(since, tz="UTC")
 
 
 def net_of(recipe: str, scores: Mapping[str, pd.DataFrame]) -> pd.Series:

@@ -85,6 +85,20 @@ def terms_of(settings: Settings, symbol: str) -> Terms:
     return Terms(settings.promotion, settings.rollback, periods, planned_days)
 
 
+def in_office(champions: Mapping[str, Mapping[str, Any]]) -> tuple[str | None, pd.Timestamp]:
+    """The champion of the newest of these weeks, and the week since which it is.
+
+    champions: decisions by week, oldest first; one that is missing means that the one before still stood.
+    """
+    weeks = list(champions)
+    champion, since = champions[weeks[-1]]["champion"], weeks[-1]
+    for week in reversed(weeks):
+        if champions[week]["champion"] != champion:
+            break
+        since = week
+    return champion, pd.Timestamp(since, tz="UTC")
+
+
 def refused_refresh(week: str, entries: Iterable[Mapping[str, Any]]) -> str | None:
     """Why a recipe's newest version at the start of the week does not trade; None where it does. Oldest entry first."""
     known = [e for e in entries if pd.Timestamp(e["as_of"]) <= pd.Timestamp(week, tz="UTC")]

@@ -7,12 +7,13 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from quantum_training.assets.decided import in_office
 from quantum_training.assets.loop import month_of
 from quantum_training.assets.models import versions_of
 from quantum_training.assets.scores import ASSET as SCORES
 from quantum_training.monitoring.calibration import RECENT_WEEKS, Kind, Measured, measure
 from quantum_training.monitoring.drift import DriftReport, judge
-from quantum_training.partitions import WEEK, Key
+from quantum_training.partitions import WEEK, Key, week_of
 from quantum_training.resources.store import Store, StoreError
 from quantum_training.selection.harm import building
 from quantum_training.settings import Settings
@@ -80,11 +81,8 @@ def choose_reference(store: Store, settings: Settings, key: Key) -> Reference:
     """
     windows = key.start - 2 * settings.drift.window
     records = store.read_records("champion", key.symbol, (key.start - NANOSECOND).strftime("%Y-%m-%d"))
-    champion, office = None, None
-    for week, record in records.items():
-        if record["champion"] != champion:
-            champion, office = record["champion"], pd.Timestamp(week, tz="UTC")
-    if champion and office is not None:
+    champion, office = in_office(records) if records else (None, windows)
+    if champion:
         end, why = office, f"the champion {champion} took office on {office:%Y-%m-%d}"
     else:
         recipes = settings.symbols[key.symbol].recipes
@@ -103,8 +101,7 @@ def measure_predictions(
 ) -> tuple[list[Measured], dict[str, Any]]:
     """Measure target and gross return of the champion in the newest week that was scored in full before the day."""
     recipe = reference.champion
-    end = (key.start - NANOSECOND).normalize()
-    end -= pd.Timedelta(days=end.weekday())
+    end = week_of(key.start - NANOSECOND)
     said = {"recipe": recipe, "end": end.isoformat()}
     if recipe is None:
         return [], {**said, "reason": "left out: no champion, and the recipes' own are not watched"}

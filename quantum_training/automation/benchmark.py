@@ -69,7 +69,6 @@ def benchmark_job(settings: Settings, definitions: Callable[[], dg.Definitions])
 
     @dg.job(
         name=BENCHMARK,
-        executor_def=dg.in_process_executor,
         description="All symbols x all recipes over a range of weeks: one honest table beside Buy & Hold.",
     )
     def benchmark() -> None:

@@ -8,6 +8,7 @@ import pandas as pd
 
 from quantum_training.assets.decay import ASSET as DECAY
 from quantum_training.assets.drift import ASSET as DRIFT
+from quantum_training.assets.drift_data import NANOSECOND
 from quantum_training.assets.loop import stored_until
 from quantum_training.assets.models import asset_name
 from quantum_training.automation.retraining_policy import RetrainingPolicy
@@ -17,7 +18,6 @@ from quantum_training.resources.store import Store
 from quantum_training.settings import Settings
 
 NEVER = pd.Timestamp(0, tz="UTC")
-JUST_AFTER = pd.Timedelta("1ns")
 
 
 class Cause(NamedTuple):
@@ -63,7 +63,7 @@ def decay_cause(store: Store, symbol: str) -> Cause | None:
     week, report = newest_record(store, DECAY, symbol)
     if report is None or report["status"] != "DECAYED":
         return None
-    since = pd.Timestamp(week, tz="UTC") + JUST_AFTER
+    since = pd.Timestamp(week, tz="UTC") + NANOSECOND
     reason = f"{report['recipe']} decayed in the week of {week}: {report['reason']}"
     return Cause(symbol, f"{symbol}|{week}|DECAYED", "PERFORMANCE_DECAY", int(Severity.MODERATE), reason, since)
 

@@ -14,7 +14,7 @@ from quantum_training.assets.decay import ASSET as DECAY_REPORT
 from quantum_training.assets.loop import MONTH, lookback_month
 from quantum_training.automation.report import champion_table
 from quantum_training.features.indicators import WARMUP_BARS
-from quantum_training.partitions import RANGE_TAGS, WEEK
+from quantum_training.partitions import RANGE_TAGS, WEEK, week_of
 from quantum_training.resources.registry import ModelRegistry
 from quantum_training.resources.store import Store
 from quantum_training.settings import Settings
@@ -51,7 +51,6 @@ def asset_jobs(settings: Settings) -> list[Any]:
             MARKET_DATA,
             dg.AssetSelection.groups("market"),
             config=_logging(settings),
-            executor_def=dg.in_process_executor,
             description="Candles and features of a month.",
         ),
         dg.define_asset_job(
@@ -59,7 +58,6 @@ def asset_jobs(settings: Settings) -> list[Any]:
             dg.AssetSelection.groups("models", "evidence"),
             config=_logging(settings),
             tags=run_limits(settings),
-            executor_def=dg.in_process_executor,
             description="Train as of the week, score the week before in the shadow, backtest, decide the champion "
             "and its share of capital, look whether it has decayed.",
         ),
@@ -67,21 +65,18 @@ def asset_jobs(settings: Settings) -> list[Any]:
             DRIFT,
             dg.AssetSelection.groups("monitoring"),
             config=_logging(settings),
-            executor_def=dg.in_process_executor,
             description="Test the week before a day for drift.",
         ),
         dg.define_asset_job(
             DECAY,
             dg.AssetSelection.assets(DECAY_REPORT),
             config=_logging(settings),
-            executor_def=dg.in_process_executor,
             description="Test the champion of a week for decay again, as after a new measurement from outside.",
         ),
         dg.define_asset_job(
             SIGNALS,
             dg.AssetSelection.groups("trading"),
             config=_logging(settings),
-            executor_def=dg.in_process_executor,
             description="The target position of a symbol's champion now, times its share of capital.",
         ),
     ]
@@ -104,7 +99,6 @@ def launcher_job(settings: Settings, definitions: Callable[[], dg.Definitions]) 
 
     @dg.job(
         name=CLM_CYCLE,
-        executor_def=dg.in_process_executor,
         description="The whole cycle: the line for CI.",
     )
     def clm_cycle() -> None:
@@ -155,7 +149,7 @@ def weeks_of(settings: Settings, symbol: str, config: CycleConfig) -> tuple[str,
     if config.week == "latest":
         options = settings.symbols[symbol]
         until = options.source.available_until(symbol, options.timeframe, pd.Timestamp.now("UTC"))
-        last = (until - pd.Timedelta(days=until.weekday())).normalize()
+        last = week_of(until)
     else:
         last = pd.Timestamp(config.week, tz="UTC")
     return str((last - (config.weeks - 1) * WEEK).date()), str(last.date())

@@ -16,6 +16,7 @@ from quantum_training.assets.models import asset_name, versions_of
 from quantum_training.assets.rollout import ASSET as ROLLOUT
 from quantum_training.assets.rollout import ORDERS
 from quantum_training.automation.jobs import MARKET_DATA, WEEKLY_CYCLE, run_job, run_limits
+from quantum_training.partitions import week_of
 from quantum_training.resources.events.payloads import Promoted, event
 from quantum_training.resources.ledger import Ledger
 from quantum_training.resources.store import Store
@@ -145,7 +146,7 @@ def _action(kind: str, settings: Settings, definitions: Callable[[], dg.Definiti
     act.__annotations__["config"] = config_type
     op = dg.op(name=f"{kind}_champion", description=DESCRIPTIONS[kind])(act)
 
-    @dg.job(name=kind, executor_def=dg.in_process_executor, description=DESCRIPTIONS[kind])
+    @dg.job(name=kind, description=DESCRIPTIONS[kind])
     def job() -> None:
         op()
 
@@ -181,7 +182,7 @@ def _retrain(settings: Settings, definitions: Callable[[], dg.Definitions]) -> d
             raise dg.Failure(f"{config.symbol}: no features are stored; run {MARKET_DATA} first", allow_retries=False)
         as_of = pd.Timestamp(until)
         as_of = as_of.tz_localize("UTC") if as_of.tz is None else as_of.tz_convert("UTC")
-        week = str((as_of - pd.Timedelta(days=as_of.weekday())).date())
+        week = str(week_of(as_of).date())
         training = {"as_of": as_of.isoformat(), "trigger": "MANUAL", "reason": f"{config.actor}: {config.reason}"}
         entry = Entry(
             symbol=config.symbol,
@@ -205,7 +206,7 @@ def _retrain(settings: Settings, definitions: Callable[[], dg.Definitions]) -> d
             tags=training,
         )
 
-    @dg.job(name=RETRAIN, executor_def=dg.in_process_executor, description=description, tags=run_limits(settings))
+    @dg.job(name=RETRAIN, description=description, tags=run_limits(settings))
     def retrain() -> None:
         retrain_recipes()
 

@@ -13,7 +13,7 @@ from quantum_training.assets.models import asset_name
 from quantum_training.automation.causes import Cause, newest_as_of
 from quantum_training.automation.jobs import WEEKLY_CYCLE
 from quantum_training.automation.retraining_policy import RetrainingPolicy
-from quantum_training.partitions import parse_key
+from quantum_training.partitions import parse_key, week_of
 from quantum_training.resources.store import Store
 from quantum_training.settings import Settings
 
@@ -95,8 +95,7 @@ def request(
     cause: Cause, recipes: Iterable[str], as_of: pd.Timestamp, grid: dg.MultiPartitionsDefinition
 ) -> dg.RunRequest:
     """A run that trains the recipes inside the week of `as_of`. ValueError where that week is no partition."""
-    monday = (as_of - pd.Timedelta(days=as_of.weekday())).normalize()
-    key = parse_key(grid, f"{cause.symbol}|{monday:%Y-%m-%d}")
+    key = parse_key(grid, f"{cause.symbol}|{week_of(as_of):%Y-%m-%d}")
     assets = [asset_name(recipe) for recipe in recipes]
     training: dict[str, Any] = {"as_of": as_of.isoformat(), "trigger": cause.trigger, "reason": cause.reason}
     return dg.RunRequest(

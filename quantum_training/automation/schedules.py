@@ -7,7 +7,7 @@ import dagster as dg
 import pandas as pd
 
 from quantum_training.automation.jobs import DRIFT, MARKET_DATA, SIGNALS, WEEKLY_CYCLE
-from quantum_training.partitions import RANGE_TAGS, Key
+from quantum_training.partitions import RANGE_TAGS, Key, week_of
 from quantum_training.settings import Settings
 
 DAY = pd.Timedelta(days=1)
@@ -29,7 +29,7 @@ def build(settings: Settings) -> list[dg.ScheduleDefinition]:
     )
     def weekly(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
         time = pd.Timestamp(context.scheduled_execution_time).tz_convert("UTC")
-        monday = (time - time.weekday() * DAY).normalize()
+        monday = week_of(time)
         if outside := _outside(settings, monday):
             return outside
         why = {"trigger": "SCHEDULED", "reason": "weekly refresh", "as_of": monday.isoformat()}

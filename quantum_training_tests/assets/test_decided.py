@@ -8,7 +8,6 @@ import pandas as pd
 import pytest
 
 from quantum_training.assets.decided import decide
-from quantum_training.models.contract import Model
 from quantum_training.resources.events.bus import EventBus
 from quantum_training.resources.ledger import Ledger
 from quantum_training.resources.registry import RegistryError
@@ -32,22 +31,11 @@ def scores(week, seed=0, **skill):
     return pd.concat(frames)
 
 
-class Long(Model):
+class Long:
     """All in on every bar, as the scores say."""
-
-    @classmethod
-    def fit(cls, window, params, sizing, seed, progress):
-        raise NotImplementedError
 
     def positions(self, features):
         return pd.Series(1.0, features.index)
-
-    def save(self, folder):
-        raise NotImplementedError
-
-    @classmethod
-    def load(cls, folder):
-        raise NotImplementedError
 
 
 def loads(model_id):

@@ -19,25 +19,14 @@ END = pd.Timestamp(WEEK, tz="UTC")
 FILLED = pd.date_range(END - pd.Timedelta(days=7), periods=42, freq="4h", name="open_time")
 
 
-class Echo(Model):
+class Echo:
     """Its feature is its position."""
 
     def __init__(self, wrong=0.0):
         self.wrong = wrong
 
-    @classmethod
-    def fit(cls, window, params, sizing, seed, progress):
-        raise NotImplementedError
-
     def positions(self, features):
         return features["return_1"] + self.wrong
-
-    def save(self, folder):
-        raise NotImplementedError
-
-    @classmethod
-    def load(cls, folder):
-        raise NotImplementedError
 
 
 @dataclass

@@ -12,7 +12,6 @@ import yaml
 from quantum_training.assets.models import versions_of
 from quantum_training.assets.rollout import daily_returns
 from quantum_training.assets.signals import office_returns, signal
-from quantum_training.models.contract import Model
 from quantum_training.partitions import RANGE_TAGS
 from quantum_training.resources.registry import RegistryError
 from quantum_training.resources.store import Store
@@ -32,25 +31,14 @@ STAGE = {
 }
 
 
-class Constant(Model):
+class Constant:
     """Decides the same on every bar whose features are there."""
 
     def __init__(self, target):
         self.target = target
 
-    @classmethod
-    def fit(cls, window, params, sizing, seed, progress):
-        raise NotImplementedError
-
     def positions(self, features):
         return pd.Series(self.target, features.index).where(features.notna().all(axis=1))
-
-    def save(self, folder):
-        raise NotImplementedError
-
-    @classmethod
-    def load(cls, folder):
-        raise NotImplementedError
 
 
 def market(world, prices):

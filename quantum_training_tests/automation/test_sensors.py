@@ -263,7 +263,8 @@ def test_a_request_by_a_person_runs_once_and_is_acknowledged_after_its_launch(wo
     at = world.known()
     asked = RetrainRequest(recipes=("xgboost",), requested_by="ann", reason="new fees", requested_at=NOW)
     id_ = at.receive(asked)
-    lost = at.tick("event_inbox_sensor", launch=False, keep=False)
+    assert at.policy(enabled=False).tick("event_inbox_sensor").skip_message == "retraining.enabled is false"
+    lost = at.policy().tick("event_inbox_sensor", launch=False, keep=False)
     (request,) = at.tick("event_inbox_sensor").run_requests
     assert [request.run_key] == keys(lost) == [id_]
     assert request.job_name == "retrain"
