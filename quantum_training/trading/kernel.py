@@ -70,6 +70,34 @@ def order(cash, units, price, goal, rule):
     return cash, units + side * quantity, quantity * abs(fill - price) + paid
 
 
+@njit(cache=True, inline="always")
+def settle(units, cash, current, ruined, goal, price, close, rule, carries):
+    """One bar of an account: fill a new goal at the open `price`, pay the carry, mark at the close.
+
+    current: the target in force; ruined: was the equity ever not positive. carries: does holding cost anything.
+    Returns units, cash, target in force, ruined, equity and cost.
+    """
+    cost = 0.0
+    equity = cash + units * price
+    if equity <= 0:
+        ruined = True
+    if ruined:
+        goal = 0.0
+    if goal != current:
+        current = goal
+        if goal == 0 or abs(goal - units * price / equity) > rule.band:
+            cash, units, cost = order(cash, units, price, goal, rule)
+    value = units * close
+    if carries and units != 0:
+        paid = carry(cash, value, rule)
+        cash -= paid
+        cost += paid
+    equity = cash + value
+    if equity <= 0:
+        ruined = True
+    return units, cash, current, ruined, equity, cost
+
+
 @njit(cache=True)
 def run(opens, closes, target, rules, start_units, start_cash, held, units_out, cash_out, equity_out, cost_out):
     """Account for every column. Arrays are (columns, bars); prices and rules may have one row for all columns.
@@ -85,25 +113,9 @@ def run(opens, closes, target, rules, start_units, start_cash, held, units_out, 
         carries = rule.borrow != 0 or rule.funding != 0
         units, cash, current, ruined = start_units[c], start_cash[c], held[c], False
         for t in range(bars):
-            price, cost = open_[t], 0.0
-            goal = goals[t]
-            equity = cash + units * price
-            if equity <= 0:
-                ruined = True
-            if ruined:
-                goal = 0.0
-            if goal != current:
-                current = goal
-                if goal == 0 or abs(goal - units * price / equity) > rule.band:
-                    cash, units, cost = order(cash, units, price, goal, rule)
-            value = units * close[t]
-            if carries and units != 0:
-                paid = carry(cash, value, rule)
-                cash -= paid
-                cost += paid
-            equity = cash + value
-            if equity <= 0:
-                ruined = True
+            units, cash, current, ruined, equity, cost = settle(
+                units, cash, current, ruined, goals[t], open_[t], close[t], rule, carries
+            )
             out_units[t], out_cash[t], out_equity[t], out_cost[t] = units, cash, equity, cost
 
 

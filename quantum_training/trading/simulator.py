@@ -153,7 +153,7 @@ def simulate(
             f"bar {index[bar]}, {wanted.columns[row]}: target {goals[row, bar]} is outside [{low:g}, {high:g}]; "
             "see allow_short and max_leverage of the account"
         )
-    rules = _rules(each, account)
+    rules = rule_rows(each, account)
     shares = np.broadcast_to(np.asarray(held, "float64"), count)
     start_units = _start_units(shares, entry, low, account)
     start_cash = account.capital - start_units * (0.0 if entry is None else np.asarray(entry, "float64"))
@@ -191,7 +191,7 @@ def _same_shape(frames: list[pd.DataFrame], costs: list[Costs], target: pd.DataF
             )
 
 
-def _rules(costs: list[Costs], account: Account) -> np.ndarray:
+def rule_rows(costs: list[Costs], account: Account) -> np.ndarray:
     from quantum_training.trading.kernel import RULES
 
     return np.array(

@@ -1,0 +1,180 @@
+"""Many episodes of trading at once over the same arrays: the environment that agents learn in, without any framework.
+
+vec_env.py gives it to stable-baselines3, gym_env.py to Gymnasium. The steps themselves are episode_kernel.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field
+
+from quantum_training.trading.account import Account
+from quantum_training.trading.costs import Costs
+from quantum_training.trading.observation import View
+from quantum_training.trading.simulator import rule_rows
+
+Share = Annotated[float, Field(ge=0, le=100)]
+
+
+class Trading(BaseModel):
+    """How an agent acts and what it is rewarded for."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    actions: Literal["discrete", "continuous"] = Field(
+        description="discrete: hold, buy, sell, one level of {-1, 0, 1} ({0, 1} long only) at a time; continuous: the "
+        "target position itself."
+    )
+    step: float = Field(
+        0.25, ge=0, le=1, description="Continuous targets are rounded to multiples of this; 0: not at all."
+    )
+    episode_bars: int = Field(
+        480, ge=2, le=100_000, description="Longest episode in bars; the shortest is a quarter of it."
+    )
+    risk_penalty: Share = Field(0.0, description="Weight of the squared log return, taken off the reward.")
+    drawdown_penalty: Share = Field(
+        0.0, description="Weight of how much a bar deepens the log drawdown, taken off the reward."
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Market:
+    """One symbol as it is traded: candles (open, high, low, close by open_time), its costs and its account."""
+
+    candles: pd.DataFrame
+    costs: Costs = field(default_factory=Costs)
+    account: Account = field(default_factory=Account)
+
+
+@dataclass(frozen=True, eq=False)
+class Bars:
+    """Consecutive bars that are ready to be traded: arrays of one length, `rows` float32 as View.rows gives them."""
+
+    open: np.ndarray
+    close: np.ndarray
+    rows: np.ndarray
+    unit: float
+    costs: Costs
+    account: Account
+
+    @classmethod
+    def of(cls, view: View, market: Market, features: pd.DataFrame) -> Bars:
+        """The bars of `features` (by open_time, a column per feature of the view) that can be observed.
+
+        The candles must reach back `view.lags` bars before the first. Bars without a number in every feature and every
+        lag are left out.
+        """
+        index = market.candles.index
+        first, last = index.searchsorted([features.index[0], features.index[-1]])
+        known = market.candles.iloc[max(first - view.lags, 0) : last + 1]
+        close = known["close"].to_numpy("float64")
+        rows = view.rows(features.reindex(known.index)[list(view.columns)].to_numpy("float64"), close)
+        keep = ~np.isnan(rows).any(axis=1)
+        opens = known["open"].to_numpy("float64")[keep]
+        return cls(opens, close[keep], np.ascontiguousarray(rows[keep]), view.unit, market.costs, market.account)
+
+
+class Episodes:
+    """`count` episodes, each over a random stretch of one of the given bars, begun again whenever one ends.
+
+    Arrays are made once and used in turns: what `step` returns is valid until the step after the next. `scale`
+    multiplies every reward. ValueError where bars are too few or their accounts differ.
+    """
+
+    def __init__(self, bars: Sequence[Bars], trading: Trading, count: int, scale: float = 1.0):
+        from quantum_training.trading import episode_kernel
+
+        self._kernel = episode_kernel
+        self.trading, self.count = trading, count
+        if len({b.account for b in bars}) != 1:
+            raise ValueError("all markets of an environment need the same account; make one environment per account")
+        account = bars[0].account
+        self.low = -1.0 if account.allow_short else 0.0
+        self.capital = account.capital
+        self._longest = [min(trading.episode_bars, len(b.close) - 1) for b in bars]
+        if min(self._longest) < 2:
+            raise ValueError(f"{min(len(b.close) for b in bars)} bars are too few for an episode; at least 3")
+        self._first = np.cumsum([0, *(len(b.close) for b in bars)])
+        self._weight = self._first[1:] / self._first[-1]
+        self._block = np.concatenate([b.rows for b in bars])
+        steps = round(1 / trading.step) if trading.step else 0
+        penalties = (trading.risk_penalty, trading.drawdown_penalty)
+        scheme = np.array([(trading.actions == "discrete", self.low, steps, *penalties, scale)], episode_kernel.SCHEME)
+        self._world = (
+            scheme[0],
+            np.concatenate([b.open for b in bars]),
+            np.concatenate([b.close for b in bars]),
+            np.array([b.unit for b in bars]),
+            rule_rows([b.costs for b in bars], account),
+        )
+        self.accounts = np.zeros(count, episode_kernel.ACCOUNT)
+        self.width = self._block.shape[1] + episode_kernel.WIDTH
+        self._out = [
+            (np.zeros((count, self.width), "float32"), np.zeros(count), np.zeros(count, "int8"), np.zeros(count, bool))
+            for _ in range(2)
+        ]
+        self._turn = 0
+        self.closed = self.accounts[:0]
+        self.seed(0)
+
+    def seed(self, seed: int | Sequence[int | None]) -> None:
+        """Set each episode's own generator: from one seed on, or each its own (None: from the system)."""
+        seeds = list(range(seed, seed + self.count)) if isinstance(seed, int) else list(seed)
+        self.generators = [np.random.default_rng(s) for s in seeds]
+
+    def reset(self) -> np.ndarray:
+        """Begin all episodes. Returns observations (count, width)."""
+        self._turn ^= 1
+        observations = self._out[self._turn][0]
+        self._begin(np.arange(self.count), observations)
+        return observations
+
+    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Act in every episode and begin again those that end. actions: (count,) or (count, 1).
+
+        Returns observations, rewards, which are done, and the last observations of these, (done, width); `closed` then
+        holds their accounts and `ended` how each ended: RUNNING, TRUNCATED or TERMINATED of episode_kernel.
+        """
+        self._turn ^= 1
+        out, rewards, self.ended, done = self._out[self._turn]
+        over = self._kernel.step(
+            self.accounts, actions.reshape(-1), *self._world, self._block, out, rewards, self.ended, done
+        )
+        if not over:
+            return out, rewards, done, out[:0]
+        chosen = np.flatnonzero(done)
+        last, self.closed = out[chosen], self.accounts[chosen]
+        self._begin(chosen, out)
+        return out, rewards, done, last
+
+    def _begin(self, chosen: np.ndarray, out: np.ndarray) -> None:
+        markets, rows, ends = np.array([self._draw(self.generators[i]) for i in chosen]).T
+        _, _, closes, units, _ = self._world
+        self._kernel.begin(self.accounts, chosen, self.capital, rows, ends, markets, closes, units, self._block, out)
+
+    def _draw(self, generator: np.random.Generator) -> tuple[int, int, int]:
+        """A market, and the first and last row of a stretch of it."""
+        which, length, place = generator.random(3)
+        market = int(np.searchsorted(self._weight, which, side="right"))
+        longest = self._longest[market]
+        shortest = max(longest // 4, 2)
+        bars = shortest + int(length * (longest - shortest + 1))
+        first, end = int(self._first[market]), int(self._first[market + 1])
+        start = first + int(place * (end - bars - first))
+        return market, start, start + bars
+
+    def state(self) -> dict[str, Any]:
+        """All that the next steps depend on: for `restore`."""
+        generators = [g.bit_generator.state for g in self.generators]
+        return {"accounts": self.accounts.copy(), "generators": generators}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` gave."""
+        self.accounts[:] = state["accounts"]
+        for generator, saved in zip(self.generators, state["generators"], strict=True):
+            generator.bit_generator.state = saved

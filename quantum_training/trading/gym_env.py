@@ -1,0 +1,57 @@
+"""The environment as Gymnasium wants it: one episode at a time, the same dynamics bit for bit.
+
+Importing this registers `quantum_training/Trading-v0`. Imports gymnasium, so it is imported where it is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+
+from quantum_training.trading.episode_kernel import TERMINATED, TRUNCATED
+from quantum_training.trading.episodes import Bars, Episodes, Trading
+from quantum_training.trading.observation import LIMIT
+
+NAME = "quantum_training/Trading-v0"
+
+
+def spaces_of(episodes: Episodes) -> tuple[spaces.Space, spaces.Space]:
+    """Observation and action space: hold, buy, sell, or the target position."""
+    observation = spaces.Box(-LIMIT, LIMIT, (episodes.width,), np.float32)
+    if episodes.trading.actions == "discrete":
+        return observation, spaces.Discrete(3)
+    return observation, spaces.Box(episodes.low, 1.0, (1,), np.float32)
+
+
+class TradingEnv(gymnasium.Env[np.ndarray, Any]):
+    """`gymnasium.make("quantum_training.trading.gym_env:quantum_training/Trading-v0", bars=[...], trading=...)`."""
+
+    metadata = {"render_modes": []}  # noqa: RUF012 - Gymnasium's own type
+
+    def __init__(self, bars: Sequence[Bars], trading: Trading):
+        self.episodes = Episodes(bars, trading, 1)
+        self.observation_space, self.action_space = spaces_of(self.episodes)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        super().reset(seed=seed)
+        if seed is not None:
+            self.episodes.seed(seed)
+        return self.episodes.reset()[0].copy(), {}
+
+    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        """An episode that ended must be reset; its info then holds `growth`, equity / capital."""
+        observations, rewards, done, last = self.episodes.step(np.asarray(action))
+        if not done[0]:
+            return observations[0].copy(), float(rewards[0]), False, False, {}
+        ended, account = self.episodes.ended[0], self.episodes.closed[0]
+        info = {"growth": float(account["equity"] / self.episodes.capital)}
+        return last[0], float(rewards[0]), bool(ended == TERMINATED), bool(ended == TRUNCATED), info
+
+
+gymnasium.register(NAME, entry_point=f"{__name__}:TradingEnv")

@@ -1,0 +1,76 @@
+"""The environment as stable-baselines3 wants it: a VecEnv whose steps are one call for all episodes.
+
+Imports stable_baselines3, so it is imported where it is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from stable_baselines3.common.vec_env import VecEnv
+
+from quantum_training.trading.episode_kernel import TRUNCATED
+from quantum_training.trading.episodes import Bars, Episodes, Trading
+from quantum_training.trading.gym_env import spaces_of
+
+
+class BatchEnv(VecEnv):
+    """`count` trading episodes at once. An episode's end gives `terminal_observation`, `TimeLimit.truncated` and
+    `episode` (r: sum of rewards, l: bars, growth: equity / capital) in its info."""
+
+    render_mode = None
+
+    def __init__(self, bars: Sequence[Bars], trading: Trading, count: int, scale: float = 1.0):
+        self.episodes = Episodes(bars, trading, count, scale)
+        super().__init__(count, *spaces_of(self.episodes))
+        self._nothing: dict[str, Any] = {}
+        self.finished = 0
+        self._actions = np.zeros(count)
+
+    def reset(self) -> np.ndarray:
+        if any(seed is not None for seed in self._seeds):
+            self.episodes.seed(self._seeds)
+        self._reset_seeds()
+        self._reset_options()
+        return self.episodes.reset()
+
+    def step_async(self, actions: np.ndarray) -> None:
+        self._actions = actions
+
+    def step_wait(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict[str, Any]]]:
+        observations, rewards, done, last = self.episodes.step(self._actions)
+        infos = [self._nothing] * self.num_envs
+        if len(last):
+            for i, terminal, account in zip(np.flatnonzero(done), last, self.episodes.closed, strict=True):
+                growth = account["equity"] / self.episodes.capital
+                told = {"r": account["rewarded"], "l": account["row"] - account["start"], "growth": growth}
+                truncated = bool(self.episodes.ended[i] == TRUNCATED)
+                infos[i] = {"terminal_observation": terminal, "TimeLimit.truncated": truncated, "episode": told}
+            self.finished += len(last)
+        return observations, rewards, done, infos
+
+    def state(self) -> dict[str, Any]:
+        """All that the next steps depend on."""
+        return {**self.episodes.state(), "finished": self.finished}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` gave."""
+        self.episodes.restore(state)
+        self.finished = state["finished"]
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
+        return [getattr(self, attr_name)] * len(list(self._get_indices(indices)))
+
+    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
+        raise AttributeError(f"{attr_name}: the episodes share their settings; make another environment")
+
+    def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list[Any]:
+        raise AttributeError(f"{method_name}: the episodes are rows of arrays, none has methods of its own")
+
+    def env_is_wrapped(self, wrapper_class: Any, indices: Any = None) -> list[bool]:
+        return [False] * len(list(self._get_indices(indices)))
