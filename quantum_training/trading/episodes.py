@@ -41,6 +41,14 @@ class Trading(BaseModel):
         0.0, description="Weight of how much a bar deepens the log drawdown, taken off the reward."
     )
 
+    def scheme(self, low: float, scale: float) -> Any:
+        """These rules as the kernel reads them. low: the lowest target; scale: multiplies every reward."""
+        from quantum_training.trading.episode_kernel import SCHEME
+
+        steps = round(1 / self.step) if self.step else 0
+        penalties = (self.risk_penalty, self.drawdown_penalty)
+        return np.array([(self.actions == "discrete", low, steps, *penalties, scale)], SCHEME)[0]
+
 
 @dataclass(frozen=True, eq=False)
 class Market:
@@ -102,11 +110,8 @@ class Episodes:
         self._first = np.cumsum([0, *(len(b.close) for b in bars)])
         self._weight = self._first[1:] / self._first[-1]
         self._block = np.concatenate([b.rows for b in bars])
-        steps = round(1 / trading.step) if trading.step else 0
-        penalties = (trading.risk_penalty, trading.drawdown_penalty)
-        scheme = np.array([(trading.actions == "discrete", self.low, steps, *penalties, scale)], episode_kernel.SCHEME)
         self._world = (
-            scheme[0],
+            trading.scheme(self.low, scale),
             np.concatenate([b.open for b in bars]),
             np.concatenate([b.close for b in bars]),
             np.array([b.unit for b in bars]),

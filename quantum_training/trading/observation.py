@@ -47,6 +47,11 @@ class View:
         """Numbers of one observation."""
         return len(self.columns) + self.lags + len(PORTFOLIO)
 
+    @property
+    def names(self) -> list[str]:
+        """What the numbers of an observation are, in order."""
+        return [*self.columns, *(f"log_return_{lag}" for lag in range(self.lags)), *PORTFOLIO]
+
     def rows(self, x: np.ndarray, close: np.ndarray) -> np.ndarray:
         """The market's part of the observations of consecutive bars: float32 (bars, columns + lags).
 

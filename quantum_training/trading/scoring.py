@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import pandas as pd
 
-from quantum_training.models.contract import Model
 from quantum_training.trading.account import Account
 from quantum_training.trading.costs import Costs
 from quantum_training.trading.simulator import Simulation, simulate
+
+
+class Decider(Protocol):
+    """What decides positions: models.contract.Model."""
+
+    memory: int
+
+    def positions(self, features: pd.DataFrame) -> pd.Series: ...
 
 
 class Version(NamedTuple):
@@ -39,7 +46,7 @@ def decisions(
     features: pd.DataFrame,
     versions: Sequence[Version],
     start: pd.Timestamp,
-    load: Callable[[str], Model | None],
+    load: Callable[[str], Decider | None],
 ) -> Decisions:
     """A recipe's positions for each bar from the one before `start` on, decided at the close of the bar before each.
 
@@ -55,9 +62,34 @@ def decisions(
         mask = chosen == number
         version = versions[number].model_id
         if (model := load(version)) is not None:
-            position[mask] = model.positions(features.reindex(decided[mask])).to_numpy()
+            position[mask] = positions_at(model, candles, features, decided[mask], pd.DatetimeIndex(filled[mask]))
         model_id[mask] = version
     return Decisions(position, model_id)
+
+
+def positions_at(
+    model: Decider, candles: pd.DataFrame, features: pd.DataFrame, decided: pd.DatetimeIndex, filled: pd.DatetimeIndex
+) -> np.ndarray:
+    """The model's positions at the closes of `decided`, for the bars `filled` after them; the one way to ask a model.
+
+    A model with a memory has an account of its own, and depends on how it stands. So that a bar's position is the same
+    whenever and with whatever history it is asked for, that account is opened flat `memory` bars before the first
+    decision for the UTC week (from Monday) of the filled bar, and lived through. candles: up to the last of `decided`.
+    NaN where a feature is, and in weeks before which fewer than `memory` bars are given.
+    """
+    if not model.memory:
+        return model.positions(features.reindex(decided)).to_numpy()
+    out = np.full(len(decided), np.nan)
+    monday = (filled - pd.to_timedelta(filled.dayofweek, "D")).normalize()
+    for week in monday.unique():
+        rows = np.flatnonzero(monday == week)
+        first = candles.index.searchsorted(week) - 1 - model.memory
+        if first < 0:
+            continue
+        lived = candles.iloc[first : candles.index.searchsorted(decided[rows[-1]]) + 1]
+        seen = features.reindex(lived.index).join(lived[["open", "close"]])
+        out[rows] = model.positions(seen).reindex(decided[rows]).to_numpy()
+    return out
 
 
 def deciding_bars(bars: pd.Index, filled: pd.Index) -> pd.DatetimeIndex:

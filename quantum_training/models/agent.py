@@ -1,0 +1,234 @@
+"""What agents share: learning by trading in the simulator, deciding with an account of their own, and the artefact.
+
+One library's calls live in that algorithm's file (ppo.py, sac.py); the network at work is policy.py.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+import numpy as np
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from quantum_training.models.behaviour import behaviour
+from quantum_training.models.contract import Model, Practice, Progress
+from quantum_training.models.policy import Lived, Policy
+from quantum_training.models.sizing import Sizing
+from quantum_training.trading.account import Account
+from quantum_training.trading.costs import Costs
+from quantum_training.trading.episodes import Bars, Trading
+from quantum_training.trading.observation import View
+
+if TYPE_CHECKING:
+    from quantum_training.features.windows import Window
+
+MEMORY_BARS = 240
+"""Bars before a week that an agent's own account is lived through, so that the week finds it as it would be."""
+
+PRICES = ("open", "close")
+
+
+class Options(BaseModel):
+    """The `params` of a recipe of any agent; ppo.py and sac.py add their own and set the defaults."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    trading: Trading
+    lags: int = Field(8, ge=0, le=200, description="Last log returns in an observation.")
+    total_steps: int = Field(ge=1, le=1_000_000_000, description="Budget of a fit in bars traded.")
+    max_seconds: float | None = Field(
+        None, gt=0, description="Budget of a fit in wall time; where it ends a fit, the version is not reproducible."
+    )
+    save_seconds: float = Field(60.0, gt=0, description="How often the state of a training is kept.")
+    environments: int = Field(ge=1, le=65_536, description="Episodes at once.")
+    batch_size: int = Field(ge=2, le=1_000_000, description="Samples per gradient step.")
+    learning_rate: float = Field(1e-3, gt=0, le=1, description="Of Adam.")
+    gamma: float = Field(0.99, gt=0, le=1, description="Discount per bar.")
+    network: tuple[int, ...] = Field(min_length=1, max_length=4, description="Hidden layers of actor and critic.")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="Where the networks are trained; auto: on a GPU where there is one."
+    )
+    threads: int = Field(1, ge=1, le=256, description="Threads of torch; the same bits come with the same number only.")
+
+
+class Agent(Model):
+    """A policy that reads features, last returns and its own account, trained by trading the window's bars.
+
+    Its positions depend on the account, so `positions` lives through the rows from the first on, flat before it.
+    Sizing does not apply: an action is a position. `score` is the log growth per bar on its training bars.
+    """
+
+    packages = ("numba", "safetensors")
+    builders = ("stable_baselines3", "torch", "gymnasium")
+    sources = ("quantum_training.trading", "quantum_training.models.policy", "quantum_training.models.policy_kernel")
+    practises = True
+    abilities: ClassVar[frozenset[str]] = frozenset({"warm_start"})
+    memory = MEMORY_BARS
+    options_type: ClassVar[type[Options]]
+
+    def __init__(
+        self,
+        state: Mapping[str, np.ndarray],
+        view: View,
+        options: Options,
+        costs: Costs,
+        account: Account,
+        report: dict[str, float],
+    ):
+        self.state, self.view, self.options = state, view, options
+        self.costs, self.account, self.report = costs, account, report
+        self.columns, self.importance = (*view.columns, *PRICES), {}
+        self.policy = self._policy()
+
+    @classmethod
+    def fit(
+        cls,
+        window: Window,
+        params: Mapping[str, Any],
+        sizing: Sizing,
+        seed: int,
+        progress: Progress,
+        practice: Practice | None = None,
+    ) -> Self:
+        """Train for the budget of `params` on the window's bars, going on from the state of a run that was killed.
+
+        FloatingPointError where the training diverges. ValueError names a parameter that is unknown or out of bounds.
+        """
+        if practice is None:
+            raise ValueError(f"{cls.__module__} learns by trading: give `practice`, the market of the window")
+        options = cls.options(params)
+        learner, watch, view = cls._train(window, options, seed, progress, practice)
+        state = {name: value.cpu().numpy() for name, value in learner.policy.state_dict().items()}
+        market = practice.market
+        model = cls(state, view, options, market.costs, market.account, {})
+        rows = pd.DataFrame(window.full_x, window.full_times, list(window.columns))
+        candles = market.candles.loc[window.full_times[0] : window.full_times[-1], [*PRICES]]
+        lived = model.live(rows.reindex(candles.index).join(candles))
+        model.curves = watch.curves
+        model.report = {
+            "steps": float(learner.num_timesteps),
+            "episodes": float(watch.curves[-1]["episodes"]),
+            "out_of_time": float(watch.out_of_time),
+            **behaviour(lived, candles["close"].to_numpy(), options.trading, watch.curves),
+        }
+        model.score = model.report["growth_per_bar"]
+        return model
+
+    @classmethod
+    def options(cls, params: Mapping[str, Any]) -> Options:
+        """The params, checked. ValueError names each that is wrong, its value and what is allowed."""
+        try:
+            return cls.options_type.model_validate(params)
+        except ValidationError as error:
+            wrong = [f"{'.'.join(map(str, e['loc']))} = {e['input']!r}: {e['msg']}" for e in error.errors()]
+            raise ValueError(f"{cls.__module__.rpartition('.')[2]}: " + "; ".join(wrong)) from None
+
+    @classmethod
+    def _train(
+        cls, window: Window, options: Options, seed: int, progress: Progress, practice: Practice
+    ) -> tuple[Any, Any, View]:
+        import torch
+
+        from quantum_training.models.training_watch import Watch
+        from quantum_training.trading.vec_env import BatchEnv
+
+        torch.set_num_threads(options.threads)
+        close = practice.market.candles["close"].reindex(window.full_times).to_numpy("float64")
+        view = View.fit(window.columns, window.full_x, close, options.lags)
+        bars = Bars.of(view, practice.market, pd.DataFrame(window.full_x, window.full_times, list(window.columns)))
+        env = BatchEnv([bars], options.trading, options.environments, scale=1 / view.unit)
+        learner = cls._learner(env, options, seed)
+        cls._start(learner, bars, options, practice)
+        state = practice.state / f"seed-{seed}.safetensors" if practice.state else None
+        watch = Watch(progress, state, options.total_steps, options.max_seconds, options.save_seconds)
+        watch.model = learner
+        resumed = watch.resume()
+        if learner.num_timesteps < options.total_steps:
+            learner.learn(
+                options.total_steps - learner.num_timesteps, watch, log_interval=None, reset_num_timesteps=not resumed
+            )
+            watch.finish()
+        return learner, watch, view
+
+    @classmethod
+    def _start(cls, learner: Any, bars: Bars, options: Options, practice: Practice) -> None:
+        """What the learner knows before its first step: the newest version's weights where `practice` gives one."""
+        import torch
+
+        if practice.newest is None:
+            return
+        if not isinstance(practice.newest, cls):
+            raise ValueError(
+                f"warm_start: the newest version is no {cls.__module__}; give the recipe a name of its own"
+            )
+        weights = {name: torch.from_numpy(np.array(value)) for name, value in practice.newest.state.items()}
+        try:
+            learner.policy.load_state_dict(weights)
+        except RuntimeError as error:
+            raise ValueError(
+                "warm_start: the newest version has another network or other observations; give the changed recipe a "
+                f"name of its own ({str(error).splitlines()[-1].strip()})"
+            ) from None
+
+    @classmethod
+    @abstractmethod
+    def _learner(cls, env: Any, options: Any, seed: int) -> Any:
+        """A learner of stable-baselines3 over `env`."""
+
+    @abstractmethod
+    def _policy(self) -> Policy:
+        """The network that decides, out of `state`."""
+
+    def positions(self, features: pd.DataFrame) -> pd.Series:
+        return pd.Series(self.live(features).goal, features.index, name="position")
+
+    def live(self, rows: pd.DataFrame) -> Lived:
+        """Trade consecutive bars with an account that is flat before the first. rows: `columns` by open_time."""
+        x = rows.loc[:, list(self.view.columns)].to_numpy("float64")
+        opens, close = (rows[name].to_numpy("float64") for name in PRICES)
+        return self.policy.live(self.view, self.options.trading, self.costs, self.account, x, opens, close)
+
+    def save(self, folder: Path) -> None:
+        from safetensors.numpy import save_file
+
+        save_file(
+            {name: np.ascontiguousarray(value) for name, value in self.state.items()}, folder / "policy.safetensors"
+        )
+        sidecar = {
+            "view": self.view.to_dict(),
+            "options": self.options.model_dump(mode="json"),
+            "costs": self.costs.model_dump(),
+            "account": self.account.model_dump(),
+            "observation": self.view.names,
+            "actions": ["hold", "buy", "sell"] if self.options.trading.actions == "discrete" else ["target position"],
+            "score": self.score,
+            "report": self.report,
+        }
+        (folder / "agent.json").write_text(json.dumps(sidecar, sort_keys=True))
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        from safetensors.numpy import load_file
+
+        sidecar = json.loads((folder / "agent.json").read_text())
+        model = cls(
+            load_file(folder / "policy.safetensors"),
+            View.from_dict(sidecar["view"]),
+            cls.options_type.model_validate(sidecar["options"]),
+            Costs.model_validate(sidecar["costs"]),
+            Account.model_validate(sidecar["account"]),
+            sidecar["report"],
+        )
+        model.score = sidecar["score"]
+        return model
+
+
+def layers(state: Mapping[str, np.ndarray], names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Linear layers of torch by name, as Policy wants them."""
+    weights = {f"w{i}": np.ascontiguousarray(state[f"{name}.weight"].T) for i, name in enumerate(names)}
+    return weights | {f"b{i}": state[f"{name}.bias"] for i, name in enumerate(names)}

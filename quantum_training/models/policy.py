@@ -1,0 +1,79 @@
+"""The policy of a trained agent as plain arrays, and what it does over bars. Loads and runs without torch.
+
+Training it is agent.py's. The steps of the account are those of training (trading.episode_kernel).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from quantum_training.trading.account import Account
+from quantum_training.trading.costs import Costs
+from quantum_training.trading.episodes import Trading
+from quantum_training.trading.observation import View
+from quantum_training.trading.simulator import rule_rows
+
+Activation = Literal["tanh", "relu"]
+
+
+class Lived(NamedTuple):
+    """What a policy did over consecutive bars: goal, (bars,), decided at each close, NaN where it could not observe;
+    heads, (bars, outputs), the network's last layer; equity, (bars,), at each close, 1 before the first."""
+
+    goal: np.ndarray
+    heads: np.ndarray
+    equity: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Policy:
+    """A feed-forward network that decides deterministically: the likeliest action, or the mean of the continuous one.
+
+    weights: name -> float32 array, `w0` (in, out), `b0` (out,), `w1`, ... squash: the last layer passes through tanh
+    and is stretched over the range of targets.
+    """
+
+    weights: Mapping[str, np.ndarray]
+    activation: Activation
+    squash: bool
+
+    def live(
+        self,
+        view: View,
+        trading: Trading,
+        costs: Costs,
+        account: Account,
+        x: np.ndarray,
+        opens: np.ndarray,
+        close: np.ndarray,
+    ) -> Lived:
+        """Trade consecutive bars with an account of its own, flat before the first. x: (bars, features)."""
+        from quantum_training.models.policy_kernel import live
+
+        low = -1.0 if account.allow_short else 0.0
+        layers = range(len(self.weights) // 2)
+        sizes = np.array([self.weights["w0"].shape[0], *(len(self.weights[f"b{i}"]) for i in layers)])
+        parts = [self.weights[f"{part}{i}"].ravel() for i in layers for part in "wb"]
+        goal, equity = np.full(len(close), np.nan), np.full(len(close), account.capital)
+        heads = np.full((len(close), sizes[-1]), np.nan, "float32")
+        live(
+            view.rows(x, close),
+            np.ascontiguousarray(opens),
+            np.ascontiguousarray(close),
+            view.unit,
+            rule_rows([costs], account)[0],
+            trading.scheme(low, 1.0),
+            account.capital,
+            sizes,
+            np.concatenate(parts),
+            self.activation == "tanh",
+            self.squash,
+            goal,
+            heads,
+            equity,
+        )
+        return Lived(goal, heads, equity / account.capital)

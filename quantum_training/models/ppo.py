@@ -1,0 +1,56 @@
+"""Recipe family `ppo`: proximal policy optimisation (Schulman et al. 2017) by stable-baselines3."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from quantum_training.models.agent import Agent, Options, layers
+from quantum_training.models.policy import Policy
+from quantum_training.trading.episodes import Trading
+
+
+class PPOOptions(Options):
+    """Defaults are those that reach quality soonest, not those of the most steps a second."""
+
+    trading: Trading = Trading(actions="discrete")
+    total_steps: int = Field(500_000, ge=1, description="Budget of a fit in bars traded.")
+    environments: int = Field(256, ge=1, le=65_536, description="Episodes at once.")
+    rollout_bars: int = Field(64, ge=2, le=100_000, description="Bars of each episode between two updates.")
+    batch_size: int = Field(4096, ge=2, description="Samples per gradient step.")
+    epochs: int = Field(4, ge=1, le=100, description="Passes over a rollout.")
+    network: tuple[int, ...] = (64, 64)
+    gae_lambda: float = Field(0.95, ge=0, le=1, description="Of the generalised advantage estimate.")
+    clip_range: float = Field(0.2, gt=0, le=1, description="Largest change of an action's probability that pays.")
+    entropy_bonus: float = Field(0.0, ge=0, le=1, description="Weight of the policy's entropy in the loss.")
+
+
+class Model(Agent):
+    """PPO over discrete or continuous actions."""
+
+    options_type = PPOOptions
+
+    @classmethod
+    def _learner(cls, env: Any, options: PPOOptions, seed: int) -> Any:
+        from stable_baselines3 import PPO
+
+        return PPO(
+            "MlpPolicy",
+            env,
+            learning_rate=options.learning_rate,
+            n_steps=options.rollout_bars,
+            batch_size=min(options.batch_size, options.rollout_bars * options.environments),
+            n_epochs=options.epochs,
+            gamma=options.gamma,
+            gae_lambda=options.gae_lambda,
+            clip_range=options.clip_range,
+            ent_coef=options.entropy_bonus,
+            policy_kwargs={"net_arch": list(options.network)},
+            seed=seed,
+            device=options.device,
+        )
+
+    def _policy(self) -> Policy:
+        hidden = [f"mlp_extractor.policy_net.{2 * i}" for i in range(len(self.options.network))]
+        return Policy(layers(self.state, [*hidden, "action_net"]), "tanh", squash=False)

@@ -1,0 +1,70 @@
+"""Recipe family `sac`: soft actor-critic (Haarnoja et al. 2018) by stable-baselines3."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field, field_validator
+
+from quantum_training.models.agent import Agent, Options, layers
+from quantum_training.models.contract import Practice
+from quantum_training.models.policy import Policy
+from quantum_training.trading.episodes import Bars, Trading
+
+
+class SACOptions(Options):
+    """Defaults are those that reach quality soonest, not those of the most steps a second."""
+
+    trading: Trading = Trading(actions="continuous")
+    total_steps: int = Field(60_000, ge=1, description="Budget of a fit in bars traded.")
+    environments: int = Field(32, ge=1, le=65_536, description="Episodes at once.")
+    batch_size: int = Field(256, ge=2, description="Samples per gradient step.")
+    gradient_steps: int = Field(2, ge=1, le=10_000, description="Updates after each bar of all episodes.")
+    learning_starts: int = Field(1_000, ge=0, description="Bars traded at random before the first update.")
+    buffer_size: int = Field(100_000, ge=100, le=100_000_000, description="Newest transitions that are learnt from.")
+    network: tuple[int, ...] = (256, 256)
+    tau: float = Field(0.005, gt=0, le=1, description="How far the target networks follow at each update.")
+
+    @field_validator("trading")
+    @classmethod
+    def _continuous(cls, trading: Trading) -> Trading:
+        if trading.actions != "continuous":
+            raise ValueError("SAC has continuous actions only; use ppo for hold, buy and sell")
+        return trading
+
+
+class Model(Agent):
+    """SAC over the target position."""
+
+    options_type = SACOptions
+    abilities = frozenset({"warm_start", "replay"})
+
+    @classmethod
+    def _learner(cls, env: Any, options: SACOptions, seed: int) -> Any:
+        from stable_baselines3 import SAC
+
+        return SAC(
+            "MlpPolicy",
+            env,
+            learning_rate=options.learning_rate,
+            buffer_size=max(options.buffer_size, options.environments),
+            learning_starts=options.learning_starts,
+            batch_size=options.batch_size,
+            tau=options.tau,
+            gamma=options.gamma,
+            train_freq=1,
+            gradient_steps=options.gradient_steps,
+            policy_kwargs={"net_arch": list(options.network)},
+            seed=seed,
+            device=options.device,
+        )
+
+    @classmethod
+    def _start(cls, learner: Any, bars: Bars, options: Any, practice: Practice) -> None:
+        super()._start(learner, bars, options, practice)
+        if practice.replay is not None:
+            cls._fill(learner, bars, options, practice)
+
+    def _policy(self) -> Policy:
+        hidden = [f"actor.latent_pi.{2 * i}" for i in range(len(self.options.network))]
+        return Policy(layers(self.state, [*hidden, "actor.mu"]), "relu", squash=True)
