@@ -101,7 +101,7 @@ class Agent(Model):
         """
         if practice is None:
             raise ValueError(f"{cls.__module__} learns by trading: give `practice`, the market of the window")
-        options = cls.options(params)
+        options = cls.parse(params)
         learner, watch, view = cls._train(window, options, seed, progress, practice)
         state = {name: value.cpu().numpy() for name, value in learner.policy.state_dict().items()}
         market = practice.market
@@ -120,7 +120,7 @@ class Agent(Model):
         return model
 
     @classmethod
-    def options(cls, params: Mapping[str, Any]) -> Options:
+    def parse(cls, params: Mapping[str, Any]) -> Options:
         """The params, checked. ValueError names each that is wrong, its value and what is allowed."""
         try:
             return cls.options_type.model_validate(params)

@@ -16,7 +16,8 @@ from quantum_training.trading.simulator import Simulation, simulate
 class Decider(Protocol):
     """What decides positions: models.contract.Model."""
 
-    memory: int
+    @property
+    def memory(self) -> int: ...
 
     def positions(self, features: pd.DataFrame) -> pd.Series: ...
 
