@@ -63,7 +63,14 @@ class Recipe(_Frozen):
     window_bars: int = Field(1000, ge=50, description="Newest labelled bars that a fit sees.")
     validation_fraction: float = Field(0.2, gt=0, lt=0.5, description="Newest share of the window for early stopping.")
     sizing: Sizing = Sizing()
-    seed: int = Field(7, ge=0, description="Seed of the fit.")
+    seed: int = Field(7, ge=0, description="Seed of the fit, the first one of several.")
+    seeds: int = Field(
+        1, ge=1, le=50, description="Fits per version; the one of median score becomes it, all count as trials."
+    )
+    warm_start: bool = Field(False, description="Start from the newest version instead of from scratch; agents only.")
+    replay: bool = Field(
+        False, description="Learn first from what earlier versions and baselines did in the shadow; sac only."
+    )
     params: dict[str, Any] = Field({}, description="Hyper-parameters of the algorithm.")
 
 
@@ -116,6 +123,9 @@ class Settings(BaseSettings):
     )
     signals_cron_schedule: Cron = Field(
         "5 * * * *", description="When the signals are made, UTC; they are as new as the market data brought before."
+    )
+    training_state_root: str = Field(
+        "", description="Folder in which a killed training finds its state; default: DAGSTER_HOME/training_state."
     )
     store_root: str = Field("", description="Root of the Parquet store, any fsspec URL; default: DAGSTER_HOME/store.")
     database_url: str = Field(
@@ -182,6 +192,11 @@ class Settings(BaseSettings):
             env_settings,
             YamlConfigSettingsSource(settings_cls, config_path(), yaml_file_encoding="utf-8"),
         )
+
+    @property
+    def seeds(self) -> dict[str, int]:
+        """How often a version of each recipe is fitted."""
+        return {name: recipe.seeds for name, recipe in self.recipes.items()}
 
     @model_validator(mode="after")
     def _recipes_exist(self) -> Settings:

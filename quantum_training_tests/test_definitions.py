@@ -27,7 +27,7 @@ HEAVY = (
     "numba",
     "plotly",
 )
-SCIENCE = ("market", "features", "models", "trading", "selection", "monitoring")
+SCIENCE = ("market", "features", "trading", "models", "selection", "monitoring")
 
 
 def test_importing_the_definitions_is_quick_and_loads_nothing_heavy():

@@ -118,7 +118,8 @@ def evaluate_weeks(
         )
     recipes = sorted({*options.recipes} & {*targets.columns})
     periods = periods_per_year(options.calendar, options.timeframe)
-    return evaluate(candles, targets.reindex(candles.index), recipes, options.costs, options.account, periods)
+    traded = targets.reindex(candles.index)
+    return evaluate(candles, traded, recipes, options.costs, options.account, periods, settings.seeds)
 
 
 def publish_report(

@@ -82,7 +82,7 @@ def terms_of(settings: Settings, symbol: str) -> Terms:
         return expected_open_times(market.calendar, market.timeframe, first, until).normalize().nunique()
 
     periods = periods_per_year(market.calendar, market.timeframe)
-    return Terms(settings.promotion, settings.rollback, periods, planned_days)
+    return Terms(settings.promotion, settings.rollback, periods, planned_days, seeds=settings.seeds)
 
 
 def in_office(champions: Mapping[str, Mapping[str, Any]]) -> tuple[str | None, pd.Timestamp]:

@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pandas as pd
 
-from quantum_training.assets.loop import lookback_month, read_months
+from quantum_training.assets.loop import read_months
 from quantum_training.assets.scores import ASSET as SCORES
-from quantum_training.assets.scores import INPUTS, inputs_hash, some_version_loads
+from quantum_training.assets.scores import INPUTS, decision_month, inputs_hash, memory, some_version_loads
 from quantum_training.features.indicators import FEATURES
 from quantum_training.models.contract import Model
 from quantum_training.monitoring.severity import Severity
@@ -18,8 +18,7 @@ from quantum_training.partitions import WEEK
 from quantum_training.resources.registry import RegistryError
 from quantum_training.resources.store import Store
 from quantum_training.settings import Settings
-from quantum_training.trading.baselines import LOOKBACK_BARS
-from quantum_training.trading.scoring import Version, assign_versions, deciding_bars
+from quantum_training.trading.scoring import Version, assign_versions, deciding_bars, positions_at
 
 Load = Callable[[str], Model]
 TOLERANCE = 1e-9
@@ -49,13 +48,13 @@ def faults(
     if newest is None:
         return [f"{recipe} has no version as of {week}"]
     end = pd.Timestamp(week, tz="UTC")
-    first = lookback_month(settings.symbols[symbol], end - WEEK, LOOKBACK_BARS + 2)
+    first = decision_month(settings, symbol, end - WEEK)
     scores = store.read_frame(SCORES, symbol, week)
     own = scores[(scores["strategy"] == recipe) & (scores["model_id"] != "")]
     candles, features = (read_months(store, asset, symbol, first, end) for asset in ("candles", "features"))
-    filled = scores.index.unique().sort_values()
+    filled = pd.DatetimeIndex(scores.index.unique().sort_values())
     scored_on = store.attributes(SCORES, symbol, week).get(INPUTS)
-    if scored_on not in (None, inputs_hash(features, candles.index, filled)):
+    if scored_on not in (None, inputs_hash(features, candles, filled, memory(settings, symbol))):
         raise ValueError(
             f"{symbol}: bars or features of the week before {week} were revised since it was scored; "
             f"materialise {SCORES} of {week} again"
@@ -71,7 +70,8 @@ def faults(
             continue
         rows = (own["model_id"] == model_id).to_numpy()
         if rows.any():
-            again[rows] = model.positions(seen[rows]).to_numpy()
+            bars = pd.DatetimeIndex(own.index[rows])
+            again[rows] = positions_at(model, candles, features, deciding_bars(candles.index, bars), bars)
     differs = ~np.isclose(again, own["target"], rtol=0, atol=TOLERANCE, equal_nan=True)
     if differs.any() and not found:
         bar = own.index[differs][0]

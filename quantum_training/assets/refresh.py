@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
-from quantum_training.assets.loop import markdown, month_of, read_months
+from quantum_training.assets.loop import lookback_month, markdown, read_months
 from quantum_training.market.timeframe import known_at
 from quantum_training.models.contract import Model
 from quantum_training.partitions import WEEK, Partitions, run_keys
@@ -46,8 +46,9 @@ def judge(
         return FIRST
     market = settings.symbols[symbol]
     start = newer.as_of - settings.refresh.weeks * WEEK
+    first = lookback_month(market, start - WEEK, model.memory + 2)
     candles, features = (
-        known_at(read_months(store, asset, symbol, month_of(start - WEEK), newer.as_of), newer.as_of, market.timeframe)
+        known_at(read_months(store, asset, symbol, first, newer.as_of), newer.as_of, market.timeframe)
         for asset in ("candles", "features")
     )
     start = max(start, candles.index[1])

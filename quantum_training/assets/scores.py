@@ -13,7 +13,7 @@ import pandas as pd
 
 from quantum_training.assets.loop import OWNERS, SINGLE_RUN, each_partition, lookback_month, read_months
 from quantum_training.assets.models import asset_name, versions_of
-from quantum_training.models.contract import Model
+from quantum_training.models.contract import Model, algorithm
 from quantum_training.partitions import WEEK, Key, Partitions, overlap
 from quantum_training.resources.registry import ModelRegistry, RegistryError
 from quantum_training.resources.store import Store, content_hash
@@ -60,7 +60,7 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
         def produce(key: Key) -> dict[str, Any]:
             symbol = settings.symbols[key.symbol]
             start = key.start - WEEK
-            first = lookback_month(symbol, start, LOOKBACK_BARS + 2)
+            first = decision_month(settings, key.symbol, start)
             candles = read_months(store, "candles", key.symbol, first, key.start)
             features = read_months(store, "features", key.symbol, first, key.start)
             if candles.index[0] >= start:
@@ -77,7 +77,8 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
                 position = decide(name, candles).shift(1)
                 strategies[name] = Decisions(position, pd.Series("", candles.index))
             frame = score(candles, start, strategies, symbol.costs, symbol.account)
-            inputs = {INPUTS: inputs_hash(features, candles.index, candles.loc[start:].index)}
+            filled = pd.DatetimeIndex(candles.loc[start:].index)
+            inputs = {INPUTS: inputs_hash(features, candles, filled, memory(settings, key.symbol))}
             written = store.write_frame(ASSET, key.symbol, key.period, frame, inputs)
             week = frame.groupby("strategy")["net_return"].apply(lambda r: float(np.prod(1 + r) - 1))
             return {
@@ -97,9 +98,25 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
     return shadow_scores
 
 
-def inputs_hash(features: pd.DataFrame, bars: pd.Index, filled: pd.Index) -> str:
-    """Hash of the features that the bars `filled` of all `bars` are decided on."""
-    return content_hash(features.reindex(deciding_bars(bars, filled)))
+def memory(settings: Settings, symbol: str) -> int:
+    """Bars before a week that the symbol's recipes depend on."""
+    algorithms = {settings.recipes[recipe].algorithm for recipe in settings.symbols[symbol].recipes}
+    return max(algorithm(name).memory for name in algorithms)
+
+
+def decision_month(settings: Settings, symbol: str, start: pd.Timestamp) -> str:
+    """The month from which on bars are read so that every recipe and baseline can decide from before `start` on."""
+    bars = max(LOOKBACK_BARS, memory(settings, symbol)) + 2
+    return lookback_month(settings.symbols[symbol], start - WEEK, bars)
+
+
+def inputs_hash(features: pd.DataFrame, candles: pd.DataFrame, filled: pd.DatetimeIndex, memory: int) -> str:
+    """Hash of the features that the bars `filled`, of one week, are decided on; with a memory of all that it holds."""
+    decided = deciding_bars(candles.index, filled)
+    if not memory:
+        return content_hash(features.reindex(decided))
+    lived = candles.loc[: decided[-1], ["open", "close"]].iloc[-memory - len(decided) :]
+    return content_hash(features.reindex(lived.index).join(lived))
 
 
 def some_version_loads(

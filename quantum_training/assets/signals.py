@@ -16,6 +16,7 @@ from quantum_training.assets.operation import Load
 from quantum_training.assets.rollout import ASSET as ROLLOUT
 from quantum_training.assets.rollout import by_day, daily_returns
 from quantum_training.assets.scores import ASSET as SCORES
+from quantum_training.assets.scores import decision_month
 from quantum_training.market.calendars import expected_open_times
 from quantum_training.market.timeframe import known_at, to_timedelta
 from quantum_training.partitions import WEEK, Partitions
@@ -23,7 +24,7 @@ from quantum_training.resources.registry import ModelRegistry
 from quantum_training.resources.store import Store
 from quantum_training.selection.rollout import guard, percent, position
 from quantum_training.settings import Settings
-from quantum_training.trading.scoring import Version, assign_versions, decisions, score
+from quantum_training.trading.scoring import Version, assign_versions, decisions, positions_at, score
 
 ASSET, PERIOD = "signals", "latest"
 REACH = pd.Timedelta(days=31)
@@ -87,9 +88,10 @@ def signal(store: Store, settings: Settings, symbol: str, now: pd.Timestamp, loa
 
     if policy.kill_switch:
         return flat("the kill switch is on")
-    bars = known_at(rows(store, "features", symbol, now - REACH, now), now, market.timeframe)
+    since = decided_since(settings, symbol, now)
+    bars = known_at(rows(store, "features", symbol, since, now), now, market.timeframe)
     if bars.empty:
-        return flat(f"no complete bar of the {REACH.days} days before {now:%Y-%m-%d %H:%M} is stored")
+        return flat(f"no complete bar since {since:%Y-%m-%d} is stored")
     bar, step = bars.index[-1], to_timedelta(market.timeframe)
     fill = expected_open_times(market.calendar, market.timeframe, bar + step, bar + REACH)[0]
     record |= {"bar": bar.isoformat(), "valid_until": (fill + step).isoformat()}
@@ -115,7 +117,10 @@ def signal(store: Store, settings: Settings, symbol: str, now: pd.Timestamp, loa
         return flat(f"{stage['champion']} has no version as of {fill}")
     record["model_id"] = versions[chosen].model_id
     try:
-        target = float(load(versions[chosen].model_id).positions(bars.loc[[bar]]).iloc[0])
+        decider = load(versions[chosen].model_id)
+        candles = rows(store, "candles", symbol, since, bar).loc[:bar]
+        decided, filled = pd.DatetimeIndex([bar]), pd.DatetimeIndex([fill])
+        target = float(positions_at(decider, candles, bars, decided, filled)[0])
     except Exception as error:  # whatever a model fails with, the other symbols' signals are made
         return flat(f"{stage['champion']} cannot decide: {type(error).__name__}: {error}")
     if pd.isna(target):
@@ -162,11 +167,17 @@ def office_returns(
     if last < start:
         return scored.loc[since:]
     candles, features = (
-        rows(store, asset, symbol, start - REACH, last).loc[:last] for asset in ("candles", "features")
+        rows(store, asset, symbol, decided_since(settings, symbol, start), last).loc[:last]
+        for asset in ("candles", "features")
     )
     decided = decisions(candles, features, versions, start, load)
     frame = score(candles, start, {stage["champion"]: decided}, market.costs, market.account)
     return pd.concat([scored, by_day(frame["net_return"])]).loc[since:]
+
+
+def decided_since(settings: Settings, symbol: str, time: pd.Timestamp) -> pd.Timestamp:
+    """A time early enough that every recipe can decide on a bar at `time`."""
+    return min(time - REACH, pd.Timestamp(decision_month(settings, symbol, time), tz="UTC"))
 
 
 def rows(store: Store, asset: str, symbol: str, start: pd.Timestamp, end: pd.Timestamp) -> pd.DataFrame:

@@ -160,7 +160,7 @@ def first_month(settings: Settings, symbol: str, week: str) -> str:
     options = settings.symbols[symbol]
     recipes = [settings.recipes[name] for name in options.recipes]
     rows = max((settings.training_batch_size or r.window_bars) + r.label.span_bars for r in recipes)
-    bars = max(rows, LOOKBACK_BARS) + WARMUP_BARS
+    bars = max(rows, LOOKBACK_BARS, memory(settings, symbol)) + WARMUP_BARS
     return lookback_month(options, pd.Timestamp(week, tz="UTC") - MONTH, bars)
 
 

@@ -65,7 +65,20 @@ class Agent(Model):
 
     packages = ("numba", "safetensors")
     builders = ("stable_baselines3", "torch", "gymnasium")
-    sources = ("quantum_training.trading", "quantum_training.models.policy", "quantum_training.models.policy_kernel")
+    sources = tuple(
+        f"quantum_training.{name}"
+        for name in (
+            "trading.kernel",
+            "trading.episode_kernel",
+            "trading.episodes",
+            "trading.observation",
+            "trading.vec_env",
+            "models.policy",
+            "models.policy_kernel",
+            "models.training_state",
+            "models.training_watch",
+        )
+    )
     practises = True
     abilities: ClassVar[frozenset[str]] = frozenset({"warm_start"})
     memory = MEMORY_BARS

@@ -32,6 +32,7 @@ class Booster(Model):
         gains = self._gains()
         total = sum(gains) or 1.0
         self.importance = {column: gain / total for column, gain in zip(columns, gains, strict=True)}
+        self.score = -report["valid_logloss"]
 
     @classmethod
     def fit(cls, window: Window, params: Mapping[str, Any], sizing: Sizing, seed: int, progress: Progress) -> Self:

@@ -6,6 +6,7 @@ import hashlib
 import inspect
 import json
 from functools import cache
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,16 +18,18 @@ from quantum_training.models.contract import Model, algorithm
 
 @cache
 def code_hash(algorithm_name: str) -> str:
-    """SHA-256 over the sources of the features package, the sizing rule and the algorithm's class with its bases,
-    and over the versions of the packages that the algorithm names."""
+    """SHA-256 over the sources of the features package, the sizing rule, the algorithm's class with its bases and the
+    sources that it names, and over the versions of the packages that it is built and loaded with."""
     cls = algorithm(algorithm_name)
     bases = [base for base in cls.__mro__ if issubclass(base, Model)]
     files = {Path(inspect.getfile(base)) for base in bases} | {Path(quantum_training.models.sizing.__file__)}
-    files |= set(Path(quantum_training.features.__file__).parent.glob("*.py"))
+    for name in (quantum_training.features.__name__, *cls.sources):
+        module = Path(str(import_module(name).__file__))
+        files |= set(module.parent.glob("*.py")) if module.name == "__init__.py" else {module}
     digest = hashlib.sha256()
     for name, source in sorted((path.name, path.read_bytes()) for path in files):  # no folder: it differs by machine
         digest.update(name.encode() + b"\0" + source)
-    for package in cls.packages:
+    for package in (*cls.packages, *cls.builders):
         digest.update(f"{package}=={version(package)}".encode())
     return digest.hexdigest()
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from pydantic import Field, field_validator
 
 from quantum_training.models.agent import Agent, Options, layers
 from quantum_training.models.contract import Practice
 from quantum_training.models.policy import Policy
-from quantum_training.trading.episodes import Bars, Trading
+from quantum_training.trading.episodes import Bars, Trading, transitions
 
 
 class SACOptions(Options):
@@ -62,8 +63,18 @@ class Model(Agent):
     @classmethod
     def _start(cls, learner: Any, bars: Bars, options: Any, practice: Practice) -> None:
         super()._start(learner, bars, options, practice)
-        if practice.replay is not None:
-            cls._fill(learner, bars, options, practice)
+        if practice.replay is None:
+            return
+        size, buffer = options.environments, learner.replay_buffer
+        learner.learning_starts = 0
+        for source in practice.replay:
+            past = transitions(bars, options.trading, practice.replay[source], learner.get_env().episodes.scale)
+            action = learner.policy.scale_action(past.action[:, None].astype("float32"))
+            for start in range(0, len(action) - size + 1, size):
+                rows = slice(start, start + size)
+                nothing: list[dict[str, Any]] = [{}] * size
+                seen, then = past.observation[rows], past.next_observation[rows]
+                buffer.add(seen, then, action[rows], past.reward[rows], np.zeros(size), nothing)
 
     def _policy(self) -> Policy:
         hidden = [f"actor.latent_pi.{2 * i}" for i in range(len(self.options.network))]

@@ -74,7 +74,13 @@ def judge(
             numbers, failures = whole(terms.rule, history.undecided_share(recipe, rows), terms.drift(history.weeks[at]))
             if isinstance(terms.rule, EvidenceRule):
                 held = guardrails(
-                    terms.rule, recipe, incumbent, history.net[rows], history.turnover[rows], history.trials(at)
+                    terms.rule,
+                    recipe,
+                    incumbent,
+                    history.net[rows],
+                    history.turnover[rows],
+                    history.trials(at),
+                    terms.seeds,
                 )
                 numbers, failures = {**held.numbers, **numbers}, [*held.failures, *failures]
             failures = failures or faults[recipe]

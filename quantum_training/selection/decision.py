@@ -37,7 +37,7 @@ class Terms(NamedTuple):
     planned_days(first, until): UTC days with bars that the market's calendar has from one time to another.
     faults(week, recipe): sentences on what does not work of a recipe; it may load models, so it is asked only of weeks
     after the ledger's newest, of the champion and of who would take office. drift(week): worst severity of the week
-    before, None where it was not measured.
+    before, None where it was not measured. seeds: fits per version of each recipe, 1 where it is not named.
     """
 
     rule: EvidenceRule | ImprovementRule
@@ -46,6 +46,7 @@ class Terms(NamedTuple):
     planned_days: Callable[[pd.Timestamp, pd.Timestamp], int]
     faults: Callable[[str, str], list[str]] = lambda week, recipe: []
     drift: Callable[[str], str | None] = lambda week: None
+    seeds: Mapping[str, int] = MappingProxyType({})
 
 
 class Faults(dict[str, list[str]]):

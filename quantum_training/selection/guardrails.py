@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -33,12 +34,13 @@ def guardrails(
     campaign: pd.DataFrame,
     turnover: pd.DataFrame,
     record: Mapping[str, np.ndarray],
+    seeds: Mapping[str, int] = MappingProxyType({}),
 ) -> Guardrails:
     """Drawdown, turnover, deflated Sharpe ratio and superior predictive ability of a challenger.
 
     campaign, turnover: net returns and turnover per bar of the campaign, a column per strategy with buy_and_hold.
-    record: net returns per bar of each recipe since its first decision: the trials. Without an incumbent there is no
-    turnover to compare, and the drawdown is held against Buy & Hold's.
+    record: net returns per bar of each recipe since its first decision: the trials, each as often as `seeds` says that
+    it is fitted. Without an incumbent there is no turnover to compare, and the drawdown is held against Buy & Hold's.
     """
     rival = incumbent or BUY_AND_HOLD
     net = {name: campaign[name].to_numpy() for name in {challenger, rival, BUY_AND_HOLD}}
@@ -57,11 +59,12 @@ def guardrails(
     if rule.min_dsr > 0:
         ratios = [r for net_returns in record.values() if (r := sharpe(net_returns, 1.0)[0]) is not None]
         spread = float(np.var(ratios, ddof=1)) if len(ratios) > 1 else 0.0
-        dsr, why = deflated_sharpe(record[challenger], len(record), spread)
+        trials = sum(seeds.get(recipe, 1) for recipe in record)
+        dsr, why = deflated_sharpe(record[challenger], trials, spread)
         numbers["dsr"] = dsr
         if dsr is None or dsr < rule.min_dsr:
             found = why if dsr is None else f"{dsr:.3f}"
-            failures.append(f"deflated Sharpe ratio {found} of {rule.min_dsr:g} needed, {len(record)} trials")
+            failures.append(f"deflated Sharpe ratio {found} of {rule.min_dsr:g} needed, {trials} trials")
     if rule.max_spa_p < 1:
         rivals = {rival: net[rival], BUY_AND_HOLD: net[BUY_AND_HOLD], "flat": np.zeros(len(campaign))}
         for name, returns in rivals.items():

@@ -137,3 +137,18 @@ def begin(accounts, chosen, capital, rows, ends, markets, closes, units, block, 
         account.market = markets[k]
         open_account(account, capital, rows[k], ends[k])
         observe(account, closes[rows[k]], units[markets[k]], block, out[i])
+
+
+@njit(cache=True)
+def follow(actions, scheme, opens, closes, unit, rule, block, capital, seen, rewards):
+    """Take given actions from the first bar on. Writes what was observed at every close and each bar's reward."""
+    accounts = np.zeros(1, ACCOUNT)
+    account = accounts[0]
+    open_account(account, capital, 0, len(closes))
+    observe(account, closes[0], unit, block, seen[0])
+    for t in range(len(actions)):
+        before, depth = account.equity, account.equity / account.peak
+        goal = goal_of(actions[t], account.target, scheme)
+        advance(account, goal, opens[t + 1], closes[t + 1], rule)
+        rewards[t] = reward_of(before, depth, account, scheme)
+        observe(account, closes[t + 1], unit, block, seen[t + 1])

@@ -63,6 +63,7 @@ class Market:
 class Bars:
     """Consecutive bars that are ready to be traded: arrays of one length, `rows` float32 as View.rows gives them."""
 
+    index: pd.DatetimeIndex
     open: np.ndarray
     close: np.ndarray
     rows: np.ndarray
@@ -83,8 +84,44 @@ class Bars:
         close = known["close"].to_numpy("float64")
         rows = view.rows(features.reindex(known.index)[list(view.columns)].to_numpy("float64"), close)
         keep = ~np.isnan(rows).any(axis=1)
-        opens = known["open"].to_numpy("float64")[keep]
-        return cls(opens, close[keep], np.ascontiguousarray(rows[keep]), view.unit, market.costs, market.account)
+        return cls(
+            pd.DatetimeIndex(known.index[keep]),
+            known["open"].to_numpy("float64")[keep],
+            close[keep],
+            np.ascontiguousarray(rows[keep]),
+            view.unit,
+            market.costs,
+            market.account,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Transitions:
+    """What one account saw, did and earned, bar by bar: arrays of one length, in the order of time."""
+
+    observation: np.ndarray
+    action: np.ndarray
+    reward: np.ndarray
+    next_observation: np.ndarray
+
+
+def transitions(bars: Bars, trading: Trading, goals: pd.Series, scale: float) -> Transitions:
+    """The transitions of an account that held `goals`, target positions by the bar that filled them, 0 where missing.
+
+    Actions are continuous: the goals themselves. The account is flat before the first bar.
+    """
+    from quantum_training.trading import episode_kernel
+
+    low = -1.0 if bars.account.allow_short else 0.0
+    action = goals.reindex(bars.index).fillna(0.0).to_numpy("float64")[1:]
+    seen = np.zeros((len(bars.index), bars.rows.shape[1] + episode_kernel.WIDTH), "float32")
+    reward = np.zeros(len(action))
+    rule = rule_rows([bars.costs], bars.account)[0]
+    scheme = trading.model_copy(update={"actions": "continuous"}).scheme(low, scale)
+    episode_kernel.follow(
+        action, scheme, bars.open, bars.close, bars.unit, rule, bars.rows, bars.account.capital, seen, reward
+    )
+    return Transitions(seen[:-1], action, reward, seen[1:])
 
 
 class Episodes:
@@ -98,7 +135,7 @@ class Episodes:
         from quantum_training.trading import episode_kernel
 
         self._kernel = episode_kernel
-        self.trading, self.count = trading, count
+        self.trading, self.count, self.scale = trading, count, scale
         if len({b.account for b in bars}) != 1:
             raise ValueError("all markets of an environment need the same account; make one environment per account")
         account = bars[0].account

@@ -6,8 +6,9 @@ them is tearsheet.py.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -67,12 +68,14 @@ def evaluate(
     costs: Costs,
     account: Account,
     periods: float,
+    seeds: Mapping[str, int] = MappingProxyType({}),
 ) -> Evaluation:
     """Trade the recorded targets of every strategy as one account each and measure it.
 
     candles: the bars of the record. targets: by the bar that fills them, a column per recipe and baseline, one of them
     buy_and_hold; NaN where there was no decision, which counts as flat. A strategy is measured from its first decision
-    on. recipes: the columns that are recipes; they are the trials of the deflated Sharpe ratio. `flat` is added.
+    on. recipes: the columns that are recipes; they are the trials of the deflated Sharpe ratio, each as often as `seeds`
+    says that it is fitted. `flat` is added.
     ValueError where no bar was scored or Buy & Hold has no decision on the first.
     """
     if targets.empty or np.isnan(targets[BUY_AND_HOLD].iloc[0]):
@@ -98,7 +101,7 @@ def evaluate(
         _add(
             metrics[r],
             psr=probabilistic_sharpe(own),
-            dsr=deflated_sharpe(own, len(able), variance),
+            dsr=deflated_sharpe(own, sum(seeds.get(r, 1) for r in able), variance),
             minimum_track_record=minimum_track_record(own),
             **_against_random(metrics[r]["sharpe"], random[r]),
         )

@@ -346,7 +346,7 @@ def test_the_job_leaves_a_record_and_numbers_in_the_ui_and_a_market_that_ended_i
     assert result.success
     record = world.store.read_record("signals", "AAA", "latest")
     assert (record["position"], record["bar"]) == (0.0, None)
-    assert record["reason"].startswith("flat: no complete bar of the 31 days before ")
+    assert record["reason"].startswith("flat: no complete bar since ")
     (event,) = result.get_asset_materialization_events()
     assert event.partition == "AAA"
     shown = event.materialization.metadata
