@@ -96,85 +96,69 @@ class Episodes:
         account = bars[0].account
         self.low = -1.0 if account.allow_short else 0.0
         self.capital = account.capital
-        self._longest = [min(trading.episode_bars, len(b.close) - 1) for b in bars]
-        if min(self._longest) < 2:
+        longest = [min(trading.episode_bars, len(b.close) - 1) for b in bars]
+        if min(longest) < 2:
             raise ValueError(f"{min(len(b.close) for b in bars)} bars are too few for an episode; at least 3")
-        self._first = np.cumsum([0, *(len(b.close) for b in bars)])
-        self._weight = self._first[1:] / self._first[-1]
-        self._block = np.concatenate([b.rows for b in bars])
-        steps = round(1 / trading.step) if trading.step else 0
-        penalties = (trading.risk_penalty, trading.drawdown_penalty)
-        scheme = np.array([(trading.actions == "discrete", self.low, steps, *penalties, scale)], episode_kernel.SCHEME)
-        self._world = (
-            scheme[0],
-            np.concatenate([b.open for b in bars]),
-            np.concatenate([b.close for b in bars]),
-            np.array([b.unit for b in bars]),
-            rule_rows([b.costs for b in bars], account),
-        )
+        prices = np.concatenate([np.column_stack([b.open, b.close]) for b in bars])
+        block = np.concatenate([b.rows for b in bars])
+        self._world = self._markets(bars, longest, scale), account.capital, prices, block
         self.accounts = np.zeros(count, episode_kernel.ACCOUNT)
-        self.width = self._block.shape[1] + episode_kernel.WIDTH
+        self.width = block.shape[1] + episode_kernel.WIDTH
         self._out = [
-            (np.zeros((count, self.width), "float32"), np.zeros(count), np.zeros(count, "int8"), np.zeros(count, bool))
-            for _ in range(2)
+            (np.zeros((count, self.width), "float32"), np.zeros(count), np.zeros(count, bool)) for _ in range(2)
         ]
+        self._ended = np.zeros_like(self.accounts), np.zeros((count, self.width), "float32")
         self._turn = 0
         self.closed = self.accounts[:0]
         self.seed(0)
 
+    def _markets(self, bars: Sequence[Bars], longest: list[int], scale: float) -> np.ndarray:
+        trading, markets = self.trading, np.zeros(len(bars), self._kernel.MARKET)
+        rules = rule_rows([b.costs for b in bars], bars[0].account)
+        for name in rules.dtype.names or ():
+            markets[name] = rules[name]
+        markets["discrete"], markets["low"], markets["scale"] = trading.actions == "discrete", self.low, scale
+        markets["steps"] = round(1 / trading.step) if trading.step else 0
+        markets["risk"], markets["drawdown"] = trading.risk_penalty, trading.drawdown_penalty
+        markets["unit"], markets["longest"] = [b.unit for b in bars], longest
+        markets["end"] = np.cumsum([len(b.close) for b in bars])
+        markets["first"][1:] = markets["end"][:-1]
+        markets["share"] = markets["end"] / markets["end"][-1]
+        return markets
+
     def seed(self, seed: int | Sequence[int | None]) -> None:
-        """Set each episode's own generator: from one seed on, or each its own (None: from the system)."""
-        seeds = list(range(seed, seed + self.count)) if isinstance(seed, int) else list(seed)
-        self.generators = [np.random.default_rng(s) for s in seeds]
+        """Set what each episode draws from: from one seed on, or each its own (None: from the system)."""
+        seeds = range(seed, seed + self.count) if isinstance(seed, int) else seed
+        self.accounts["random"] = [np.random.SeedSequence(s).generate_state(1, "uint64")[0] for s in seeds]
 
     def reset(self) -> np.ndarray:
         """Begin all episodes. Returns observations (count, width)."""
         self._turn ^= 1
         observations = self._out[self._turn][0]
-        self._begin(np.arange(self.count), observations)
+        self._kernel.begin_all(self.accounts, *self._world, observations)
         return observations
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Act in every episode and begin again those that end. actions: (count,) or (count, 1).
 
-        Returns observations, rewards, which are done, and the last observations of these, (done, width); `closed` then
-        holds their accounts and `ended` how each ended: RUNNING, TRUNCATED or TERMINATED of episode_kernel.
+        Returns observations, rewards, which are done, and the last observations of these, (done, width). `closed`
+        holds the accounts of the newest of these, where `ruined` tells a termination from a truncation.
         """
         self._turn ^= 1
-        out, rewards, self.ended, done = self._out[self._turn]
+        out, rewards, done = self._out[self._turn]
+        closed, last = self._ended
         over = self._kernel.step(
-            self.accounts, actions.reshape(-1), *self._world, self._block, out, rewards, self.ended, done
+            self.accounts, actions.reshape(self.count), *self._world, out, rewards, done, closed, last
         )
         if not over:
-            return out, rewards, done, out[:0]
-        chosen = np.flatnonzero(done)
-        last, self.closed = out[chosen], self.accounts[chosen]
-        self._begin(chosen, out)
-        return out, rewards, done, last
-
-    def _begin(self, chosen: np.ndarray, out: np.ndarray) -> None:
-        markets, rows, ends = np.array([self._draw(self.generators[i]) for i in chosen]).T
-        _, _, closes, units, _ = self._world
-        self._kernel.begin(self.accounts, chosen, self.capital, rows, ends, markets, closes, units, self._block, out)
-
-    def _draw(self, generator: np.random.Generator) -> tuple[int, int, int]:
-        """A market, and the first and last row of a stretch of it."""
-        which, length, place = generator.random(3)
-        market = int(np.searchsorted(self._weight, which, side="right"))
-        longest = self._longest[market]
-        shortest = max(longest // 4, 2)
-        bars = shortest + int(length * (longest - shortest + 1))
-        first, end = int(self._first[market]), int(self._first[market + 1])
-        start = first + int(place * (end - bars - first))
-        return market, start, start + bars
+            return out, rewards, done, last[:0]
+        self.closed = closed[:over].copy()
+        return out, rewards, done, last[:over].copy()
 
     def state(self) -> dict[str, Any]:
         """All that the next steps depend on: for `restore`."""
-        generators = [g.bit_generator.state for g in self.generators]
-        return {"accounts": self.accounts.copy(), "generators": generators}
+        return {"accounts": self.accounts.copy()}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from what `state` gave."""
         self.accounts[:] = state["accounts"]
-        for generator, saved in zip(self.generators, state["generators"], strict=True):
-            generator.bit_generator.state = saved
