@@ -11,6 +11,7 @@ from quantum_training.assets.candles import QUALITY_CHECK, bars_before, judge
 from quantum_training.assets.loop import lookback_month, markdown, read_months
 from quantum_training.assets.models import asset_name, training_window
 from quantum_training.assets.other_future import OtherFuture
+from quantum_training.assets.practice import lesson
 from quantum_training.assets.refresh import REFUSED, TRAINED
 from quantum_training.features.indicators import FEATURES, WARMUP_BARS, compute_features
 from quantum_training.features.windows import InsufficientData
@@ -182,7 +183,11 @@ def version_report(store: Store, registry: ModelRegistry, settings: Settings, na
     except InsufficientData as short:
         return VersionReport(f"insufficient: {short}")
     failure = None
-    if one.content_hash != other.content_hash:
+    made_of = [
+        lesson(future, settings, key.symbol, name, window, (), registry.load).made_of
+        for future, window in zip(futures, (one, other), strict=True)
+    ]
+    if one.content_hash != other.content_hash or made_of[0] != made_of[1]:
         failure = (
             f"the training window as of {as_of} changes with the bars after it ({len(one.full_y)} rows up to "
             f"{one.full_times[-1]}, under another future {len(other.full_y)} up to {other.full_times[-1]}); keep only "
@@ -191,7 +196,12 @@ def version_report(store: Store, registry: ModelRegistry, settings: Settings, na
     else:
         model = registry.load(key.symbol, record["versions"][-1]["model_id"])
         first = lookback_month(symbol, cut, DECIDED_BARS)
-        rows = [future.read_frames("features", key.symbol, first, "9999") for future in futures]
+        rows = [
+            future.read_frames("features", key.symbol, first, "9999").join(
+                future.read_frames("candles", key.symbol, first, "9999")[["open", "close"]]
+            )
+            for future in futures
+        ]
         if moved := moved_position(model, rows[0], rows[1], cut):
             failure = f"positions look ahead: {moved}; let each row's position depend on that row and earlier ones"
     return VersionReport("trained", str(as_of), len(one.full_y), bars, failure)

@@ -1,19 +1,24 @@
 """Assets `<recipe>_model`: the versions of a recipe trained as of a week. How one is trained lives in models/."""
 
+import shutil
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import dagster as dg
 import pandas as pd
 
 from quantum_training.assets.loop import OWNERS, SINGLE_RUN, each_partition, lookback_month, markdown, read_months
+from quantum_training.assets.practice import Lesson, lesson, state_folder
 from quantum_training.assets.refresh import accepted, judge, outcome_of, shown, tag
 from quantum_training.assets.training_events import TrainingJob
+from quantum_training.assets.training_view import drawn, progress_to
 from quantum_training.features.indicators import FEATURES
 from quantum_training.features.labels import make_labels
 from quantum_training.features.windows import InsufficientData, Window, build_window
 from quantum_training.market.timeframe import known_at
-from quantum_training.models.contract import Model, algorithm
+from quantum_training.models.contract import Model
+from quantum_training.models.fitting import fit_seeds
 from quantum_training.models.provenance import code_hash, identity
 from quantum_training.partitions import WEEK, Key, Partitions, overlap, run_keys
 from quantum_training.resources.events.bus import EventBus
@@ -99,8 +104,6 @@ def build(name: str, settings: Settings, partitions: Partitions) -> dg.AssetsDef
                 outcome = {"outcome": "insufficient", "have": short.have, "need": short.need}
                 store.write_record(asset_name(name), key.symbol, key.period, {**record, **outcome})
                 return {**outcome, "as_of": dg.MetadataValue.timestamp(as_of.to_pydatetime())}
-            trained = train(context, registry, events, settings, key, name, window, config, as_of)
-            newer = Version(as_of, trained.entry["model_id"])
             before = [v for v in versions_of(store, key.symbol, name, key.period) if v.as_of < as_of]
             older = before[-1] if before else None
 
@@ -110,6 +113,9 @@ def build(name: str, settings: Settings, partitions: Partitions) -> dg.AssetsDef
                     held[model_id] = registry.load(key.symbol, model_id)
                 return held[model_id]
 
+            taught = lesson(store, settings, key.symbol, name, window, before, load)
+            trained = train(context, registry, events, settings, key, name, window, taught, config)
+            newer = Version(as_of, trained.entry["model_id"])
             judged = judge(store, settings, key.symbol, older, newer, window.full_times[0], trained.model, load)
             if judged.accepted:
                 held.clear()
@@ -167,11 +173,11 @@ def train(
     key: Key,
     name: str,
     window: Window,
+    taught: Lesson,
     config: TrainingConfig,
-    as_of: pd.Timestamp,
 ) -> Trained:
     """Fit and register a version, or find the one that the same data, code and recipe gave before."""
-    recipe = settings.recipes[name]
+    recipe, as_of = settings.recipes[name], window.as_of
     code = code_hash(recipe.algorithm)
     made_of = {
         "symbol": key.symbol,
@@ -179,10 +185,11 @@ def train(
         "as_of": as_of,
         "data": window.content_hash,
         "code": code,
+        **taught.made_of,
     }
     model_id = identity(name=name, **made_of)
     job = TrainingJob(events, key.symbol, name, f"{context.run.run_id}/{key}/{name}")
-    found = registry.find(key.symbol, model_id)
+    found, scores = registry.find(key.symbol, model_id), dict[int, float | None]()
     if found:
         model, seconds = registry.load(key.symbol, model_id), None
     else:
@@ -203,16 +210,31 @@ def train(
             "sizing": recipe.sizing.model_dump_json(),
             "features": ",".join(window.columns),
             "seed": recipe.seed,
+            "seeds": recipe.seeds,
             "rows": len(window.full_y),
             "first_bar": window.full_times[0],
             "last_bar": window.full_times[-1],
             **recipe.params,
         }
         example = pd.DataFrame(window.full_x, window.full_times, list(window.columns))
+        practice, state = taught.practice, None
+        if practice:
+            state = state_folder(settings, model_id)
+            practice = replace(practice, state=state)
+            example = example.join(practice.market.candles[["open", "close"]])
         with job.announced(config.trigger, config.reason):
             started = pd.Timestamp.now("UTC")
-            model = algorithm(recipe.algorithm).fit(window, recipe.params, recipe.sizing, recipe.seed, context.log.info)
+            model, scores = fit_seeds(
+                recipe.algorithm,
+                window,
+                recipe.params,
+                recipe.sizing,
+                range(recipe.seed, recipe.seed + recipe.seeds),
+                progress_to(context),
+                practice,
+            )
             seconds = (pd.Timestamp.now("UTC") - started).total_seconds()
+            seeds = {f"score_seed_{seed}": score for seed, score in scores.items() if score is not None}
             found, _ = registry.register(
                 key.symbol,
                 model,
@@ -220,9 +242,12 @@ def train(
                 example,
                 tags=tags,
                 params=params,
-                metrics={**model.report, "fit_seconds": seconds},
+                metrics={**model.report, **seeds, "fit_seconds": seconds},
+                curves=model.curves,
                 started=started,
             )
+        if state:
+            shutil.rmtree(state, ignore_errors=True)
     job.succeeded(model_id, model.report, seconds)
     entry = {"as_of": as_of.isoformat(), "model_id": model_id, "data_hash": window.content_hash, "code_hash": code}
     importance = pd.Series(model.importance, dtype="float64").sort_values(ascending=False).head(10)
@@ -233,7 +258,8 @@ def train(
         "label_share": float(window.full_y.mean()),
         **model.report,
         **({"fit_seconds": seconds} if seconds is not None else {}),
-        "feature_importance": markdown(importance.rename("share of gain").to_frame()),
+        **({"feature_importance": markdown(importance.rename("share of gain").to_frame())} if len(importance) else {}),
+        **drawn(model, scores, seconds),
         "model_id": model_id,
         "mlflow_version": found.number,
         "mlflow_run": dg.MetadataValue.url(registry.run_url(key.symbol, found)),

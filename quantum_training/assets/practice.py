@@ -74,10 +74,10 @@ def past_targets(
     earlier: Sequence[Version],
     load: Callable[[str], Model],
 ) -> pd.DataFrame:
-    """What was held in the shadow on the window's bars, by the bar that filled it: a column per baseline, then `shadow`.
+    """What was held in the shadow on the window's bars, by the bar that filled it: a column per baseline and SHADOW.
 
-    The recipe's own column holds its earlier versions' decisions, each from its as_of on, as shadow_scores records them:
-    computed again, because a range run trains all weeks before it scores the first.
+    That holds the decisions of the recipe's earlier versions, each from its as_of on, as shadow_scores records them.
+    They are computed again, because a range run trains all weeks before it scores the first.
     """
     targets = pd.DataFrame({name: decide(name, candles).shift(1) for name in BASELINES})
     if earlier:

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from quantum_training.assets.decay import ASSET as DECAY_REPORT
 from quantum_training.assets.loop import MONTH, lookback_month
+from quantum_training.assets.scores import memory
 from quantum_training.automation.report import champion_table
 from quantum_training.features.indicators import WARMUP_BARS
 from quantum_training.partitions import RANGE_TAGS, WEEK, week_of

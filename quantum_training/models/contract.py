@@ -48,7 +48,8 @@ class Model(ABC):
     Of the algorithm: `builders`, distributions that only training needs; `sources`, modules or packages whose code a
     version depends on beside its class; `practises`, learns by trading, so that `fit` is given a Practice;
     `abilities`, which of `warm_start` and `replay` it has; `memory`, rows before those of interest that `positions`
-    must be given, consecutive bars with `open` and `close`, because it depends on an account of its own.
+    must be given, consecutive bars with `open` and `close`, because it depends on an account of its own;
+    `rehearsal`, params that make a fit small enough for the leak sentinel's thirty.
     """
 
     packages: ClassVar[tuple[str, ...]] = ()
@@ -57,6 +58,7 @@ class Model(ABC):
     practises: ClassVar[bool] = False
     abilities: ClassVar[frozenset[str]] = frozenset()
     memory: ClassVar[int] = 0
+    rehearsal: ClassVar[Mapping[str, Any]] = {}
     columns: tuple[str, ...]
     report: dict[str, float]
     importance: dict[str, float]

@@ -19,7 +19,7 @@ def fit(
     sizing: Sizing,
     seed: int,
     progress: Progress,
-    practice: Practice,
+    practice: Practice | None,
 ) -> Model:
     """One fit of the algorithm `name`; `practice` is for those that learn by trading."""
     cls = algorithm(name)
@@ -35,13 +35,13 @@ def fit_seeds(
     sizing: Sizing,
     seeds: range,
     progress: Progress,
-    practice: Practice,
+    practice: Practice | None,
 ) -> tuple[Model, dict[int, float | None]]:
     """One fit per seed. Returns the model of median score (of two in the middle the lower) and every seed's score.
 
     Not the best one: that would be luck. ValueError where several seeds are asked of an algorithm without a score.
     """
-    models = {}
+    models: dict[int, Model] = {}
     for seed in seeds:
         if len(seeds) > 1:
             progress(f"seed {seed}, {len(models) + 1} of {len(seeds)}")

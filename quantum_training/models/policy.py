@@ -13,9 +13,8 @@ import numpy as np
 
 from quantum_training.trading.account import Account
 from quantum_training.trading.costs import Costs
-from quantum_training.trading.episodes import Trading
+from quantum_training.trading.episodes import Trading, market_rules
 from quantum_training.trading.observation import View
-from quantum_training.trading.simulator import rule_rows
 
 Activation = Literal["tanh", "relu"]
 
@@ -54,7 +53,6 @@ class Policy:
         """Trade consecutive bars with an account of its own, flat before the first. x: (bars, features)."""
         from quantum_training.models.policy_kernel import live
 
-        low = -1.0 if account.allow_short else 0.0
         layers = range(len(self.weights) // 2)
         sizes = np.array([self.weights["w0"].shape[0], *(len(self.weights[f"b{i}"]) for i in layers)])
         parts = [self.weights[f"{part}{i}"].ravel() for i in layers for part in "wb"]
@@ -64,9 +62,7 @@ class Policy:
             view.rows(x, close),
             np.ascontiguousarray(opens),
             np.ascontiguousarray(close),
-            view.unit,
-            rule_rows([costs], account)[0],
-            trading.scheme(low, 1.0),
+            market_rules([view.unit], [costs], account, trading, 1.0)[0],
             account.capital,
             sizes,
             np.concatenate(parts),

@@ -36,7 +36,7 @@ def forward(x, sizes, weights, tanh, a, b):
 
 
 @njit(cache=True)
-def live(block, opens, closes, unit, rule, scheme, capital, sizes, weights, tanh, squash, goals, heads, equity):
+def live(block, opens, closes, market, capital, sizes, weights, tanh, squash, goals, heads, equity):
     """Decide at every close and settle at the next bar. Writes goals, heads and equity, (bars,) or (bars, outputs)."""
     accounts = np.zeros(1, ACCOUNT)
     account = accounts[0]
@@ -49,9 +49,9 @@ def live(block, opens, closes, unit, rule, scheme, capital, sizes, weights, tanh
     goal = 0.0
     for t in range(len(closes)):
         if t > 0:
-            advance(account, goal, opens[t], closes[t], rule)
+            advance(account, goal, opens[t], closes[t], market)
         equity[t] = account.equity
-        observe(account, closes[t], unit, block, seen)
+        observe(account, closes[t], market.unit, block[t], seen)
         whole = True
         for value in seen:
             whole = whole and not np.isnan(value)
@@ -60,15 +60,15 @@ def live(block, opens, closes, unit, rule, scheme, capital, sizes, weights, tanh
         head = forward(seen, sizes, weights, tanh, a, b)
         for j in range(heads.shape[1]):
             heads[t, j] = head[j]
-        if scheme.discrete != 0:
+        if market.discrete != 0:
             best = 0
             for j in range(1, heads.shape[1]):
                 if head[j] > head[best]:
                     best = j
             action = float(best)
         elif squash:
-            action = scheme.low + (1 - scheme.low) * 0.5 * (np.tanh(float(head[0])) + 1)
+            action = market.low + (1 - market.low) * 0.5 * (np.tanh(float(head[0])) + 1)
         else:
             action = float(head[0])
-        goal = goal_of(action, account.target, scheme)
+        goal = goal_of(action, account.target, market)
         goals[t] = goal

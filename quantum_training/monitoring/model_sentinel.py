@@ -15,9 +15,12 @@ import pandas as pd
 from quantum_training.features.indicators import WARMUP_BARS, compute_features
 from quantum_training.features.labels import Label, make_labels
 from quantum_training.features.windows import build_window
-from quantum_training.models.contract import Model, algorithm
+from quantum_training.models.contract import Model, Practice, algorithm
+from quantum_training.models.fitting import fit
 from quantum_training.models.sizing import Sizing
 from quantum_training.monitoring.feature_sentinel import first_difference, random_candles
+from quantum_training.trading.costs import Costs
+from quantum_training.trading.episodes import Market
 
 SOURCE_HASH = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
 """Of this module: outcomes that were measured another way are not to be reused."""
@@ -56,6 +59,10 @@ SCORE = Sizing(break_even=1e-6, full=1.0, step=1e-4)
 """Makes the position of a classifier its probability: skill below the break-even is skill too."""
 
 
+FREE = Costs(fee_bps=0.0, slippage_bps=0.0)
+"""What trading costs an agent here: the labels are net of no cost either."""
+
+
 class Trial(NamedTuple):
     """The parts of a recipe that skill can come from."""
 
@@ -71,7 +78,8 @@ def examine(trial: Trial) -> dict[str, dict[str, float]]:
     """Fit the recipe on FITS synthetic markets per experiment and measure its information coefficient (IC).
 
     The IC is the correlation of score and label (net of no cost) on bars after the fit. Experiments: `unpredictable`,
-    random walks; `planted`, markets whose drift persists; `shuffled`, the same with the labels of the fit permuted.
+    random walks; `planted`, markets whose drift persists; `shuffled`, the same with the labels of the fit permuted, and
+    for an algorithm that learns by trading the bars.
     For each: mean `ic` over the fits, its `standard_error` and t interval `low`, `high` at CONFIDENCE, `fits`, `bars`
     out of sample per fit, `first_seed`. Deterministic; figures are rounded to six decimals.
 
@@ -95,18 +103,22 @@ def _skill(trial: Trial, experiment: str, seed: int) -> float:
     features = compute_features(candles, candles.index[WARMUP_BARS])
     labels = make_labels(candles, label, 0.0)
     as_of = candles.index[start]
+    shuffled = experiment == "shuffled"
+    market = Market(_shuffled_market(candles, as_of, seed) if shuffled else candles.loc[:as_of].iloc[:-1], FREE)
     window = build_window(
         features,
-        _shuffled(labels, as_of, seed) if experiment == "shuffled" else labels,
+        _shuffled(labels, as_of, seed) if shuffled else labels,
         as_of=as_of,
         columns=tuple(trial.columns),
         max_rows=ROWS,
         validation_fraction=trial.validation_fraction,
         min_rows=ROWS // 2,
     )
-    model = algorithm(trial.algorithm).fit(window, trial.params, SCORE, trial.seed, lambda message: None)
+    params = {**trial.params, **algorithm(trial.algorithm).rehearsal}
+    model = fit(trial.algorithm, window, params, SCORE, trial.seed, lambda message: None, Practice(market))
     new = candles.index[start : start + new_bars]
-    score, outcome = model.positions(features.loc[new]).to_numpy(), labels["label"].loc[new].to_numpy()
+    seen = features.loc[new].join(candles[["open", "close"]])
+    score, outcome = model.positions(seen).to_numpy(), labels["label"].loc[new].to_numpy()
     known = ~np.isnan(score) & ~np.isnan(outcome)
     if not known.any():
         raise ValueError(f"{trial.algorithm} decides nothing on bars with complete features; positions must be numbers")
@@ -121,6 +133,16 @@ def _shuffled(labels: pd.DataFrame, as_of: pd.Timestamp, seed: int) -> pd.DataFr
     values = labels["label"].to_numpy().copy()
     values[known] = np.random.default_rng([seed, 1]).permutation(values[known])
     return labels.assign(label=values)
+
+
+def _shuffled_market(candles: pd.DataFrame, as_of: pd.Timestamp, seed: int) -> pd.DataFrame:
+    """The candles before `as_of` with their bars in another order: the same moves, none of which anything foretells."""
+    known = candles[candles.index < as_of]
+    close = np.log(known["close"].to_numpy())
+    moves = {name: np.log(known[name].to_numpy()[1:]) - close[:-1] for name in ("open", "high", "low", "close")}
+    order = np.random.default_rng([seed, 2]).permutation(len(close) - 1)
+    path = close[0] + np.concatenate([[0.0], np.cumsum(moves["close"][order])])
+    return pd.DataFrame({name: np.exp(path[:-1] + move[order]) for name, move in moves.items()}, known.index[1:])
 
 
 def _summary(ics: list[float], experiment: str, first_seed: int) -> dict[str, float]:

@@ -8,7 +8,7 @@ import fcntl
 import logging
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -22,6 +22,8 @@ from quantum_training.settings import under_dagster_home
 
 CODE = Path(__file__).with_name("pyfunc_model.py")
 SQLITE = "sqlite:///"
+BATCH = 1000
+"""Metrics that MLflow takes in one call."""
 
 
 class RegistryError(RuntimeError):
@@ -60,10 +62,12 @@ class ModelRegistry(dg.ConfigurableResource):
         params: Mapping[str, Any],
         metrics: Mapping[str, float],
         started: pd.Timestamp,
+        curves: Sequence[Mapping[str, float]] = (),
     ) -> tuple[RegisteredVersion, str]:
         """Log a run with the model, load it back, compare its positions on `example`, and only then register it.
 
-        `tags` must hold model_id and recipe. A run that died earlier with the same model_id is marked killed.
+        `tags` must hold model_id and recipe. curves: points with a `step`, logged as metrics training/<name>. A run that
+        died earlier with the same model_id is marked killed.
         Returns the version and the SHA-256 of its artefact. RegistryError where the copy decides otherwise.
         """
         import mlflow
@@ -84,6 +88,11 @@ class ModelRegistry(dg.ConfigurableResource):
                 [Metric(k, v, start, 0) for k, v in metrics.items()],
                 [Param(k, str(v)) for k, v in params.items()],
             )
+            points = [
+                Metric(f"training/{k}", v, start, int(point["step"])) for point in curves for k, v in point.items()
+            ]
+            for first in range(0, len(points), BATCH):
+                client.log_batch(run.info.run_id, points[first : first + BATCH])
             digest = save_model(model, Path(folder) / "model", algorithm)
             positions = model.positions(example)
             info = mlflow.pyfunc.log_model(

@@ -9,21 +9,29 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from quantum_training.trading.kernel import settle
+from quantum_training.trading.kernel import RULES, settle
 from quantum_training.trading.observation import HALF_HELD, LIMIT, PORTFOLIO
 
 ACCOUNT = np.dtype(
     [(name, "f8") for name in ("units", "cash", "equity", "target", "entry", "peak", "rewarded")]
     + [(name, "i8") for name in ("market", "row", "start", "end", "held", "ruined")]
+    + [("random", "u8")]
 )
 """target: in force; entry: mean fill price of what is held; peak: highest equity; rewarded: sum of rewards; row: of the
-last close that was seen; start, end: first and last row of the episode; held: bars since the position was opened."""
+last close that was seen; start, end: first and last row of the episode; held: bars since the position was opened;
+random: what the next episodes are drawn from."""
 
 SCHEME = np.dtype([(name, "f8") for name in ("discrete", "low", "steps", "risk", "drawdown", "scale")])
 """How actions become targets, and the weights of the reward."""
 
+MARKET = np.dtype(
+    [*RULES.descr, *SCHEME.descr, ("unit", "f8"), ("share", "f8")]
+    + [(name, "i8") for name in ("first", "end", "longest")]
+)
+"""The rules and the scheme of one market; unit: as in `observe`; share: of all bars that lie in this market and those
+before it; first, end: its rows are first .. end - 1; longest: most bars of an episode."""
+
 HOLD, BUY, SELL = 0, 1, 2
-RUNNING, TRUNCATED, TERMINATED = 0, 1, 2
 FLOOR = 1e-3
 """A bar's reward counts at least this share of the equity before as left: a ruin has no logarithm."""
 
@@ -38,14 +46,13 @@ def open_account(account, capital, row, end):
     account.row, account.start, account.end, account.held, account.ruined = row, row, end, 0, 0
 
 
-@njit(cache=True)
-def observe(account, close, unit, block, out):
-    """Write what is known at the close of the account's bar: the market's row of `block`, then PORTFOLIO.
+@njit(cache=True, inline="always")
+def observe(account, close, unit, row, out):
+    """Write what is known at a close into `out`: the market's `row` of numbers, then PORTFOLIO.
 
     unit: the standard deviation of a bar's log return, in which profit and drawdown are told. All within +-LIMIT.
     """
-    width = block.shape[1]
-    row = block[account.row]
+    width = len(row)
     for j in range(width):
         out[j] = row[j]
     equity = account.equity
@@ -101,54 +108,84 @@ def reward_of(before, depth, account, scheme):
     before, depth: equity and equity / peak at the close before. Times `scale`.
     """
     gain = np.log(max(account.equity / before, FLOOR))
-    now = max(account.equity / account.peak, FLOOR)
-    return scheme.scale * (gain - scheme.risk * gain * gain - scheme.drawdown * max(np.log(depth / now), 0.0))
+    reward = gain - scheme.risk * gain * gain
+    if scheme.drawdown != 0:
+        now = max(account.equity / account.peak, FLOOR)
+        reward -= scheme.drawdown * max(np.log(depth / now), 0.0)
+    return scheme.scale * reward
 
 
 @njit(cache=True)
-def step(accounts, actions, scheme, opens, closes, units, rules, block, out, rewards, ended, done):
-    """One bar of every account: act, settle, observe. opens, closes, block: rows of all markets, one after another.
+def uniform(account):
+    """The next number in [0, 1) of an account's own stream.
 
-    units, rules: by market. out: (accounts, width) observations; rewards: (accounts,); ended: RUNNING, TRUNCATED or
-    TERMINATED; done: not RUNNING. Returns how many are done.
+    SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014).
+    """
+    account.random += np.uint64(0x9E3779B97F4A7C15)
+    z = account.random
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return ((z ^ (z >> np.uint64(31))) >> np.uint64(11)) * 2.0**-53
+
+
+@njit(cache=True)
+def begin(account, markets, capital, prices, block, out):
+    """Open the account at a random place for a random while, `longest` // 4 to `longest` bars, and observe it."""
+    which, length, place = uniform(account), uniform(account), uniform(account)
+    account.market = 0
+    while which >= markets[account.market].share:
+        account.market += 1
+    market = markets[account.market]
+    shortest = max(market.longest // 4, 2)
+    bars = shortest + int(length * (market.longest - shortest + 1))
+    start = market.first + int(place * (market.end - market.first - bars))
+    open_account(account, capital, start, start + bars)
+    observe(account, prices[start, 1], market.unit, block[start], out)
+
+
+@njit(cache=True)
+def begin_all(accounts, markets, capital, prices, block, out):
+    """Begin every account."""
+    for i in range(len(accounts)):
+        begin(accounts[i], markets, capital, prices, block, out[i])
+
+
+@njit(cache=True)
+def step(accounts, actions, markets, capital, prices, block, out, rewards, done, closed, last):
+    """One bar of every account: act, settle, observe, and begin anew where the episode ended or the account is ruined.
+
+    markets: rows of MARKET; prices: (rows, 2), open and close, and block: (rows, numbers) of all markets, one after
+    another. out: (accounts, numbers) observations; rewards, done: (accounts,). The accounts that ended and their last
+    observations are the first rows of closed and last; returns how many these are.
     """
     over = 0
     for i in range(len(accounts)):
         account = accounts[i]
+        market, row = markets[account.market], account.row + 1
         before, depth = account.equity, account.equity / account.peak
-        goal = goal_of(actions[i], account.target, scheme)
-        market, row = account.market, account.row + 1
-        advance(account, goal, opens[row], closes[row], rules[market])
-        rewards[i] = reward_of(before, depth, account, scheme)
+        close = prices[row, 1]
+        advance(account, goal_of(actions[i], account.target, market), prices[row, 0], close, market)
+        rewards[i] = reward_of(before, depth, account, market)
         account.rewarded += rewards[i]
-        ended[i] = TERMINATED if account.ruined != 0 else (TRUNCATED if row >= account.end else RUNNING)
-        done[i] = ended[i] != RUNNING
-        over += done[i]
-        observe(account, closes[row], units[market], block, out[i])
+        done[i] = account.ruined != 0 or row >= account.end
+        observe(account, close, market.unit, block[row], out[i])
+        if done[i]:
+            closed[over] = account
+            last[over] = out[i]
+            over += 1
+            begin(account, markets, capital, prices, block, out[i])
     return over
 
 
 @njit(cache=True)
-def begin(accounts, chosen, capital, rows, ends, markets, closes, units, block, out):
-    """Open the accounts `chosen` anew at `rows` of `markets` and observe them."""
-    for k in range(len(chosen)):
-        i = chosen[k]
-        account = accounts[i]
-        account.market = markets[k]
-        open_account(account, capital, rows[k], ends[k])
-        observe(account, closes[rows[k]], units[markets[k]], block, out[i])
-
-
-@njit(cache=True)
-def follow(actions, scheme, opens, closes, unit, rule, block, capital, seen, rewards):
+def follow(actions, market, capital, opens, closes, block, seen, rewards):
     """Take given actions from the first bar on. Writes what was observed at every close and each bar's reward."""
     accounts = np.zeros(1, ACCOUNT)
     account = accounts[0]
     open_account(account, capital, 0, len(closes))
-    observe(account, closes[0], unit, block, seen[0])
+    observe(account, closes[0], market.unit, block[0], seen[0])
     for t in range(len(actions)):
         before, depth = account.equity, account.equity / account.peak
-        goal = goal_of(actions[t], account.target, scheme)
-        advance(account, goal, opens[t + 1], closes[t + 1], rule)
-        rewards[t] = reward_of(before, depth, account, scheme)
-        observe(account, closes[t + 1], unit, block, seen[t + 1])
+        advance(account, goal_of(actions[t], account.target, market), opens[t + 1], closes[t + 1], market)
+        rewards[t] = reward_of(before, depth, account, market)
+        observe(account, closes[t + 1], market.unit, block[t + 1], seen[t + 1])

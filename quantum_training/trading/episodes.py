@@ -41,14 +41,6 @@ class Trading(BaseModel):
         0.0, description="Weight of how much a bar deepens the log drawdown, taken off the reward."
     )
 
-    def scheme(self, low: float, scale: float) -> Any:
-        """These rules as the kernel reads them. low: the lowest target; scale: multiplies every reward."""
-        from quantum_training.trading.episode_kernel import SCHEME
-
-        steps = round(1 / self.step) if self.step else 0
-        penalties = (self.risk_penalty, self.drawdown_penalty)
-        return np.array([(self.actions == "discrete", low, steps, *penalties, scale)], SCHEME)[0]
-
 
 @dataclass(frozen=True, eq=False)
 class Market:
@@ -95,6 +87,31 @@ class Bars:
         )
 
 
+def lowest(account: Account) -> float:
+    """The lowest target that an agent may ask for."""
+    return -1.0 if account.allow_short else 0.0
+
+
+def market_rules(
+    units: Sequence[float], costs: Sequence[Costs], account: Account, trading: Trading, scale: float
+) -> np.ndarray:
+    """How each market is traded, for the kernel: rows of episode_kernel.MARKET without their places.
+
+    units: View.unit of each; scale: multiplies every reward.
+    """
+    from quantum_training.trading.episode_kernel import MARKET
+
+    markets = np.zeros(len(units), MARKET)
+    rules = rule_rows(costs, account)
+    for name in rules.dtype.names or ():
+        markets[name] = rules[name]
+    markets["discrete"], markets["low"], markets["scale"] = trading.actions == "discrete", lowest(account), scale
+    markets["steps"] = round(1 / trading.step) if trading.step else 0
+    markets["risk"], markets["drawdown"] = trading.risk_penalty, trading.drawdown_penalty
+    markets["unit"] = units
+    return markets
+
+
 @dataclass(frozen=True, eq=False)
 class Transitions:
     """What one account saw, did and earned, bar by bar: arrays of one length, in the order of time."""
@@ -112,15 +129,12 @@ def transitions(bars: Bars, trading: Trading, goals: pd.Series, scale: float) ->
     """
     from quantum_training.trading import episode_kernel
 
-    low = -1.0 if bars.account.allow_short else 0.0
     action = goals.reindex(bars.index).fillna(0.0).to_numpy("float64")[1:]
     seen = np.zeros((len(bars.index), bars.rows.shape[1] + episode_kernel.WIDTH), "float32")
     reward = np.zeros(len(action))
-    rule = rule_rows([bars.costs], bars.account)[0]
-    scheme = trading.model_copy(update={"actions": "continuous"}).scheme(low, scale)
-    episode_kernel.follow(
-        action, scheme, bars.open, bars.close, bars.unit, rule, bars.rows, bars.account.capital, seen, reward
-    )
+    continuous = trading.model_copy(update={"actions": "continuous"})
+    market = market_rules([bars.unit], [bars.costs], bars.account, continuous, scale)[0]
+    episode_kernel.follow(action, market, bars.account.capital, bars.open, bars.close, bars.rows, seen, reward)
     return Transitions(seen[:-1], action, reward, seen[1:])
 
 
@@ -139,84 +153,61 @@ class Episodes:
         if len({b.account for b in bars}) != 1:
             raise ValueError("all markets of an environment need the same account; make one environment per account")
         account = bars[0].account
-        self.low = -1.0 if account.allow_short else 0.0
+        self.low = lowest(account)
         self.capital = account.capital
-        self._longest = [min(trading.episode_bars, len(b.close) - 1) for b in bars]
-        if min(self._longest) < 2:
+        longest = [min(trading.episode_bars, len(b.close) - 1) for b in bars]
+        if min(longest) < 2:
             raise ValueError(f"{min(len(b.close) for b in bars)} bars are too few for an episode; at least 3")
-        self._first = np.cumsum([0, *(len(b.close) for b in bars)])
-        self._weight = self._first[1:] / self._first[-1]
-        self._block = np.concatenate([b.rows for b in bars])
-        self._world = (
-            trading.scheme(self.low, scale),
-            np.concatenate([b.open for b in bars]),
-            np.concatenate([b.close for b in bars]),
-            np.array([b.unit for b in bars]),
-            rule_rows([b.costs for b in bars], account),
-        )
+        prices = np.concatenate([np.column_stack([b.open, b.close]) for b in bars])
+        block = np.concatenate([b.rows for b in bars])
+        markets = market_rules([b.unit for b in bars], [b.costs for b in bars], account, trading, scale)
+        markets["longest"], markets["end"] = longest, np.cumsum([len(b.close) for b in bars])
+        markets["first"][1:] = markets["end"][:-1]
+        markets["share"] = markets["end"] / markets["end"][-1]
+        self._world = markets, account.capital, prices, block
         self.accounts = np.zeros(count, episode_kernel.ACCOUNT)
-        self.width = self._block.shape[1] + episode_kernel.WIDTH
+        self.width = block.shape[1] + episode_kernel.WIDTH
         self._out = [
-            (np.zeros((count, self.width), "float32"), np.zeros(count), np.zeros(count, "int8"), np.zeros(count, bool))
-            for _ in range(2)
+            (np.zeros((count, self.width), "float32"), np.zeros(count), np.zeros(count, bool)) for _ in range(2)
         ]
+        self._ended = np.zeros_like(self.accounts), np.zeros((count, self.width), "float32")
         self._turn = 0
         self.closed = self.accounts[:0]
         self.seed(0)
 
     def seed(self, seed: int | Sequence[int | None]) -> None:
-        """Set each episode's own generator: from one seed on, or each its own (None: from the system)."""
-        seeds = list(range(seed, seed + self.count)) if isinstance(seed, int) else list(seed)
-        self.generators = [np.random.default_rng(s) for s in seeds]
+        """Set what each episode draws from: from one seed on, or each its own (None: from the system)."""
+        seeds = range(seed, seed + self.count) if isinstance(seed, int) else seed
+        self.accounts["random"] = [np.random.SeedSequence(s).generate_state(1, "uint64")[0] for s in seeds]
 
     def reset(self) -> np.ndarray:
         """Begin all episodes. Returns observations (count, width)."""
         self._turn ^= 1
         observations = self._out[self._turn][0]
-        self._begin(np.arange(self.count), observations)
+        self._kernel.begin_all(self.accounts, *self._world, observations)
         return observations
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Act in every episode and begin again those that end. actions: (count,) or (count, 1).
 
-        Returns observations, rewards, which are done, and the last observations of these, (done, width); `closed` then
-        holds their accounts and `ended` how each ended: RUNNING, TRUNCATED or TERMINATED of episode_kernel.
+        Returns observations, rewards, which are done, and the last observations of these, (done, width). `closed`
+        holds the accounts of the newest of these, where `ruined` tells a termination from a truncation.
         """
         self._turn ^= 1
-        out, rewards, self.ended, done = self._out[self._turn]
+        out, rewards, done = self._out[self._turn]
+        closed, last = self._ended
         over = self._kernel.step(
-            self.accounts, actions.reshape(-1), *self._world, self._block, out, rewards, self.ended, done
+            self.accounts, actions.reshape(self.count), *self._world, out, rewards, done, closed, last
         )
         if not over:
-            return out, rewards, done, out[:0]
-        chosen = np.flatnonzero(done)
-        last, self.closed = out[chosen], self.accounts[chosen]
-        self._begin(chosen, out)
-        return out, rewards, done, last
-
-    def _begin(self, chosen: np.ndarray, out: np.ndarray) -> None:
-        markets, rows, ends = np.array([self._draw(self.generators[i]) for i in chosen]).T
-        _, _, closes, units, _ = self._world
-        self._kernel.begin(self.accounts, chosen, self.capital, rows, ends, markets, closes, units, self._block, out)
-
-    def _draw(self, generator: np.random.Generator) -> tuple[int, int, int]:
-        """A market, and the first and last row of a stretch of it."""
-        which, length, place = generator.random(3)
-        market = int(np.searchsorted(self._weight, which, side="right"))
-        longest = self._longest[market]
-        shortest = max(longest // 4, 2)
-        bars = shortest + int(length * (longest - shortest + 1))
-        first, end = int(self._first[market]), int(self._first[market + 1])
-        start = first + int(place * (end - bars - first))
-        return market, start, start + bars
+            return out, rewards, done, last[:0]
+        self.closed = closed[:over].copy()
+        return out, rewards, done, last[:over].copy()
 
     def state(self) -> dict[str, Any]:
         """All that the next steps depend on: for `restore`."""
-        generators = [g.bit_generator.state for g in self.generators]
-        return {"accounts": self.accounts.copy(), "generators": generators}
+        return {"accounts": self.accounts.copy()}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from what `state` gave."""
         self.accounts[:] = state["accounts"]
-        for generator, saved in zip(self.generators, state["generators"], strict=True):
-            generator.bit_generator.state = saved

@@ -74,8 +74,8 @@ def evaluate(
 
     candles: the bars of the record. targets: by the bar that fills them, a column per recipe and baseline, one of them
     buy_and_hold; NaN where there was no decision, which counts as flat. A strategy is measured from its first decision
-    on. recipes: the columns that are recipes; they are the trials of the deflated Sharpe ratio, each as often as `seeds`
-    says that it is fitted. `flat` is added.
+    on. recipes: the columns that are recipes, the trials of the deflated Sharpe ratio, each as often as `seeds` says
+    that it is fitted. `flat` is added.
     ValueError where no bar was scored or Buy & Hold has no decision on the first.
     """
     if targets.empty or np.isnan(targets[BUY_AND_HOLD].iloc[0]):

@@ -12,7 +12,6 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-from quantum_training.trading.episode_kernel import TERMINATED, TRUNCATED
 from quantum_training.trading.episodes import Bars, Episodes, Trading
 from quantum_training.trading.observation import LIMIT
 
@@ -28,30 +27,45 @@ def spaces_of(episodes: Episodes) -> tuple[spaces.Space, spaces.Space]:
 
 
 class TradingEnv(gymnasium.Env[np.ndarray, Any]):
-    """`gymnasium.make("quantum_training.trading.gym_env:quantum_training/Trading-v0", bars=[...], trading=...)`."""
+    """`gymnasium.make("quantum_training.trading.gym_env:quantum_training/Trading-v0", bars=[...], trading=...)`.
+
+    Episodes after the first are those that a batch with this seed goes on with. An episode's end gives `growth`, equity
+    / capital, in its info.
+    """
 
     metadata = {"render_modes": []}  # noqa: RUF012 - Gymnasium's own type
 
     def __init__(self, bars: Sequence[Bars], trading: Trading):
         self.episodes = Episodes(bars, trading, 1)
+        self.episodes.seed([None])
         self.observation_space, self.action_space = spaces_of(self.episodes)
+        self._begun: np.ndarray | None = None
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
         super().reset(seed=seed)
+        begun, self._begun = self._begun, None
         if seed is not None:
             self.episodes.seed(seed)
-        return self.episodes.reset()[0].copy(), {}
+        if seed is not None or begun is None:
+            begun = self.episodes.reset()[0].copy()
+        return begun, {}
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        """An episode that ended must be reset; its info then holds `growth`, equity / capital."""
         observations, rewards, done, last = self.episodes.step(np.asarray(action))
         if not done[0]:
             return observations[0].copy(), float(rewards[0]), False, False, {}
-        ended, account = self.episodes.ended[0], self.episodes.closed[0]
-        info = {"growth": float(account["equity"] / self.episodes.capital)}
-        return last[0], float(rewards[0]), bool(ended == TERMINATED), bool(ended == TRUNCATED), info
+        self._begun = observations[0].copy()
+        account = self.episodes.closed[0]
+        ruined = bool(account["ruined"])
+        return (
+            last[0],
+            float(rewards[0]),
+            ruined,
+            not ruined,
+            {"growth": float(account["equity"] / self.episodes.capital)},
+        )
 
 
 gymnasium.register(NAME, entry_point=f"{__name__}:TradingEnv")

@@ -191,7 +191,7 @@ def _same_shape(frames: list[pd.DataFrame], costs: list[Costs], target: pd.DataF
             )
 
 
-def rule_rows(costs: list[Costs], account: Account) -> np.ndarray:
+def rule_rows(costs: Sequence[Costs], account: Account) -> np.ndarray:
     from quantum_training.trading.kernel import RULES
 
     return np.array(

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from stable_baselines3.common.vec_env import VecEnv
 
-from quantum_training.trading.episode_kernel import TRUNCATED
 from quantum_training.trading.episodes import Bars, Episodes, Trading
 from quantum_training.trading.gym_env import spaces_of
 
@@ -46,7 +45,7 @@ class BatchEnv(VecEnv):
             for i, terminal, account in zip(np.flatnonzero(done), last, self.episodes.closed, strict=True):
                 growth = account["equity"] / self.episodes.capital
                 told = {"r": account["rewarded"], "l": account["row"] - account["start"], "growth": growth}
-                truncated = bool(self.episodes.ended[i] == TRUNCATED)
+                truncated = not account["ruined"]
                 infos[i] = {"terminal_observation": terminal, "TimeLimit.truncated": truncated, "episode": told}
             self.finished += len(last)
         return observations, rewards, done, infos
