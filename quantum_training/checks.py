@@ -1,7 +1,7 @@
 """Asset checks: what is read from the store, judged and shown. The rules live in market.quality and monitoring."""
 
 from collections.abc import Iterable, Mapping
-from functools import cache
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import dagster as dg
@@ -184,7 +184,7 @@ def version_report(store: Store, registry: ModelRegistry, settings: Settings, na
         return VersionReport(f"insufficient: {short}")
     failure = None
     made_of = [
-        lesson(future, settings, key.symbol, name, window, (), registry.load).made_of
+        lesson(future, settings, key.symbol, name, window, as_of, (), partial(registry.load, key.symbol)).made_of
         for future, window in zip(futures, (one, other), strict=True)
     ]
     if one.content_hash != other.content_hash or made_of[0] != made_of[1]:

@@ -52,15 +52,15 @@ def agent_checks(name: str, partitions: Partitions) -> dg.AssetChecksDefinition:
     def check(
         context: dg.AssetCheckExecutionContext, store: Store, registry: ModelRegistry
     ) -> Iterable[dg.AssetCheckResult]:
-        agents = {}
+        agents: dict[str, Any] = {}
         for symbol, key in {key.symbol: key for key in run_keys(partitions.week, context.run.tags)}.items():
             record = store.read_record(asset_name(name), symbol, key.period) or {}
             if versions := record.get("versions"):
                 agents[symbol] = registry.load(symbol, versions[-1]["model_id"])
         yield _result(FINITE, {s: broken(a) for s, a in agents.items()}, dg.AssetCheckSeverity.ERROR, {})
         reports = pd.DataFrame({symbol: agent.report for symbol, agent in agents.items()})
-        numbers = {f"{what} {symbol}": reports.loc[what, symbol] for what in reports.index for symbol in reports}
-        shown = {"behaviour": markdown(reports), **{k: float(v) for k, v in numbers.items() if np.isfinite(v)}}
+        numbers = {f"{what} {symbol}": v for symbol, agent in agents.items() for what, v in agent.report.items()}
+        shown = {"behaviour": markdown(reports), **numbers}
         found = {symbol: collapses(agent.report) for symbol, agent in agents.items()}
         yield _result(BEHAVIOUR, found, dg.AssetCheckSeverity.WARN, shown)
 

@@ -113,8 +113,8 @@ def build(name: str, settings: Settings, partitions: Partitions) -> dg.AssetsDef
                     held[model_id] = registry.load(key.symbol, model_id)
                 return held[model_id]
 
-            taught = lesson(store, settings, key.symbol, name, window, before, load)
-            trained = train(context, registry, events, settings, key, name, window, taught, config)
+            taught = lesson(store, settings, key.symbol, name, window, as_of, before, load)
+            trained = train(context, registry, events, settings, key, name, window, taught, config, as_of)
             newer = Version(as_of, trained.entry["model_id"])
             judged = judge(store, settings, key.symbol, older, newer, window.full_times[0], trained.model, load)
             if judged.accepted:
@@ -175,9 +175,10 @@ def train(
     window: Window,
     taught: Lesson,
     config: TrainingConfig,
+    as_of: pd.Timestamp,
 ) -> Trained:
     """Fit and register a version, or find the one that the same data, code and recipe gave before."""
-    recipe, as_of = settings.recipes[name], window.as_of
+    recipe = settings.recipes[name]
     code = code_hash(recipe.algorithm)
     made_of = {
         "symbol": key.symbol,

@@ -36,10 +36,11 @@ def lesson(
     symbol: str,
     name: str,
     window: Window,
+    as_of: pd.Timestamp,
     earlier: Sequence[Version],
     load: Callable[[str], Model],
 ) -> Lesson:
-    """The practice for a fit of recipe `name` on `window`. earlier: its accepted versions before the window's as_of.
+    """The practice for a fit of recipe `name` on `window`. earlier: its accepted versions before `as_of`.
 
     ValueError where the recipe asks for what its algorithm cannot do.
     """
@@ -51,7 +52,7 @@ def lesson(
         return Lesson(None, {})
     first = lookback_month(market, window.full_times[0] - WEEK, max(cls.memory, MOST_LAGS) + 2)
     candles, features = (
-        known_at(read_months(store, asset, symbol, first, window.as_of), window.as_of, market.timeframe)
+        known_at(read_months(store, asset, symbol, first, as_of), as_of, market.timeframe)
         for asset in ("candles", "features")
     )
     made_of: dict[str, Any] = {

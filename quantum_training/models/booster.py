@@ -32,7 +32,6 @@ class Booster(Model):
         gains = self._gains()
         total = sum(gains) or 1.0
         self.importance = {column: gain / total for column, gain in zip(columns, gains, strict=True)}
-        self.score = -report["valid_logloss"]
 
     @classmethod
     def fit(cls, window: Window, params: Mapping[str, Any], sizing: Sizing, seed: int, progress: Progress) -> Self:
@@ -51,7 +50,9 @@ class Booster(Model):
         share = float(window.valid_y.mean())
         base = -np.log(share) * share - np.log(1 - share) * (1 - share) if 0 < share < 1 else 0.0
         report = {"rounds": float(rounds), "valid_logloss": float(loss), "valid_logloss_of_base_rate": float(base)}
-        return cls(core, window.columns, sizing, report)
+        model = cls(core, window.columns, sizing, report)
+        model.score = -float(loss)
+        return model
 
     def positions(self, features: pd.DataFrame) -> pd.Series:
         x = features.loc[:, list(self.columns)].to_numpy("float64")

@@ -66,8 +66,8 @@ class ModelRegistry(dg.ConfigurableResource):
     ) -> tuple[RegisteredVersion, str]:
         """Log a run with the model, load it back, compare its positions on `example`, and only then register it.
 
-        `tags` must hold model_id and recipe. curves: points with a `step`, logged as metrics training/<name>. A run that
-        died earlier with the same model_id is marked killed.
+        `tags` must hold model_id and recipe. curves: points with a `step`, logged as metrics training/<name>. A run
+        that died earlier with the same model_id is marked killed.
         Returns the version and the SHA-256 of its artefact. RegistryError where the copy decides otherwise.
         """
         import mlflow

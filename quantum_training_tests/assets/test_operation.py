@@ -22,6 +22,8 @@ FILLED = pd.date_range(END - pd.Timedelta(days=7), periods=42, freq="4h", name="
 class Echo:
     """Its feature is its position."""
 
+    memory = 0
+
     def __init__(self, wrong=0.0):
         self.wrong = wrong
 
@@ -53,7 +55,8 @@ class World:
         decided = self.features.shift(1).reindex(FILLED)
         own = {"strategy": "xgboost", "model_id": model_id, "target": decided if target is None else target}
         base = {"strategy": "buy_and_hold", "model_id": "", "target": 1.0}
-        inputs = {"inputs_hash": inputs_hash(self.features.to_frame("return_1"), self.features.index, FILLED)}
+        frame = self.features.to_frame("return_1")
+        inputs = {"inputs_hash": inputs_hash(frame, frame, FILLED, 0)}
         scores = pd.concat([pd.DataFrame(own, FILLED), pd.DataFrame(base, FILLED)])
         self.store.write_frame("shadow_scores", "AAA", WEEK, scores, inputs)
 

@@ -34,6 +34,8 @@ STAGE = {
 class Constant:
     """Decides the same on every bar whose features are there."""
 
+    memory = 0
+
     def __init__(self, target):
         self.target = target
 
