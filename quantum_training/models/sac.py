@@ -39,6 +39,14 @@ class Model(Agent):
 
     options_type = SACOptions
     abilities = frozenset({"warm_start", "replay"})
+    rehearsal = {  # noqa: RUF012 - never changed
+        "total_steps": 6_000,
+        "environments": 16,
+        "network": (64,),
+        "batch_size": 128,
+        "learning_starts": 500,
+        "learning_rate": 0.003,
+    }
 
     @classmethod
     def _learner(cls, env: Any, options: SACOptions, seed: int) -> Any:

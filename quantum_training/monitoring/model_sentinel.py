@@ -115,7 +115,7 @@ def _skill(trial: Trial, experiment: str, seed: int) -> float:
         min_rows=ROWS // 2,
     )
     params = {**trial.params, **algorithm(trial.algorithm).rehearsal}
-    model = fit(trial.algorithm, window, params, SCORE, trial.seed, lambda message: None, Practice(market))
+    model = fit(trial.algorithm, window, params, SCORE, trial.seed + seed, lambda message: None, Practice(market))
     new = candles.index[start : start + new_bars]
     seen = features.loc[new].join(candles[["open", "close"]])
     score, outcome = model.positions(seen).to_numpy(), labels["label"].loc[new].to_numpy()
