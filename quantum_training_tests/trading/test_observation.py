@@ -177,6 +177,16 @@ def test_the_entry_price_is_the_fill_price():
     assert (bought, sold) == pytest.approx((100.5, 99.5))
 
 
+def test_adding_to_a_short_means_its_entry_prices_too():
+    """10,000 short a half at 100 is 50 units; at 80 the equity is 11,000, all of it short 137.5 units."""
+    account = Account(capital=CAPITAL, allow_short=True)
+    moves = [(-0.5, 100, 80), (-1.0, 80, 80), (-0.25, 80, 80)]
+    _, more, less = portfolio(moves, account, Costs(fee_bps=0, slippage_bps=0))
+    entry = (50 * 100 + 87.5 * 80) / 137.5
+    assert more[1:] == pytest.approx((entry, -137.5))
+    assert less[1:] == pytest.approx((entry, -11_000 / 4 / 80)), "buying a part back leaves it"
+
+
 def test_a_short_that_lost_nearly_all_stays_within_the_limit():
     account = Account(capital=CAPITAL, allow_short=True)
     ((seen, _, _),) = portfolio([(-1.0, 100, 199)], account, Costs(fee_bps=0, slippage_bps=0))
