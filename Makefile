@@ -32,6 +32,7 @@ lint: $(VENV)/dev
 bench: $(VENV)/dev
 	$(BIN)/python quantum_training_tests/benchmarks/simulator.py
 	$(BIN)/python quantum_training_tests/benchmarks/metrics.py
+	$(BIN)/python quantum_training_tests/benchmarks/environment.py
 	$(BIN)/python quantum_training_tests/benchmarks/weekly_cycle.py
 	$(BIN)/python quantum_training_tests/benchmarks/drift.py
 	$(BIN)/python quantum_training_tests/benchmarks/sensors.py

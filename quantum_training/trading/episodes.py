@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -138,6 +138,18 @@ def transitions(bars: Bars, trading: Trading, goals: pd.Series, scale: float) ->
     return Transitions(seen[:-1], action, reward, seen[1:])
 
 
+class Ended(NamedTuple):
+    """How an episode ended: which of them, what it saw last, whether its account is ruined (else the bars were over),
+    its sum of rewards, its bars, and equity / capital."""
+
+    episode: int
+    observation: np.ndarray
+    ruined: bool
+    reward: float
+    bars: int
+    growth: float
+
+
 class Episodes:
     """`count` episodes, each over a random stretch of one of the given bars, begun again whenever one ends.
 
@@ -170,9 +182,8 @@ class Episodes:
         self._out = [
             (np.zeros((count, self.width), "float32"), np.zeros(count), np.zeros(count, bool)) for _ in range(2)
         ]
-        self._ended = np.zeros_like(self.accounts), np.zeros((count, self.width), "float32")
+        self._last, self._told = np.zeros((count, self.width), "float32"), np.zeros((count, 5))
         self._turn = 0
-        self.closed = self.accounts[:0]
         self.seed(0)
 
     def seed(self, seed: int | Sequence[int | None]) -> None:
@@ -187,22 +198,28 @@ class Episodes:
         self._kernel.begin_all(self.accounts, *self._world, observations)
         return observations
 
-    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, Sequence[Ended]]:
         """Act in every episode and begin again those that end. actions: (count,) or (count, 1).
 
-        Returns observations, rewards, which are done, and the last observations of these, (done, width). `closed`
-        holds the accounts of the newest of these, where `ruined` tells a termination from a truncation.
+        Returns observations, rewards, which are done, and how each of these ended.
         """
         self._turn ^= 1
         out, rewards, done = self._out[self._turn]
-        closed, last = self._ended
         over = self._kernel.step(
-            self.accounts, actions.reshape(self.count), *self._world, out, rewards, done, closed, last
+            self.accounts, actions.reshape(self.count), *self._world, out, rewards, done, self._last, self._told
         )
         if not over:
-            return out, rewards, done, last[:0]
-        self.closed = closed[:over].copy()
-        return out, rewards, done, last[:over].copy()
+            return out, rewards, done, ()
+        ended = zip(self._told[:over].tolist(), self._last[:over].copy(), strict=True)
+        return (
+            out,
+            rewards,
+            done,
+            [
+                Ended(int(at), seen, ruined != 0, reward, int(bars), equity / self.capital)
+                for (at, ruined, reward, bars, equity), seen in ended
+            ],
+        )
 
     def state(self) -> dict[str, Any]:
         """All that the next steps depend on: for `restore`."""

@@ -53,19 +53,12 @@ class TradingEnv(gymnasium.Env[np.ndarray, Any]):
         return begun, {}
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        observations, rewards, done, last = self.episodes.step(np.asarray(action))
-        if not done[0]:
-            return observations[0].copy(), float(rewards[0]), False, False, {}
-        self._begun = observations[0].copy()
-        account = self.episodes.closed[0]
-        ruined = bool(account["ruined"])
-        return (
-            last[0],
-            float(rewards[0]),
-            ruined,
-            not ruined,
-            {"growth": float(account["equity"] / self.episodes.capital)},
-        )
+        observations, rewards, _, ended = self.episodes.step(np.asarray(action))
+        seen, reward = observations[0].copy(), float(rewards[0])
+        if not ended:
+            return seen, reward, False, False, {}
+        self._begun, (end,) = seen, ended
+        return end.observation, reward, end.ruined, not end.ruined, {"growth": end.growth}
 
 
 gymnasium.register(NAME, entry_point=f"{__name__}:TradingEnv")

@@ -39,15 +39,15 @@ class BatchEnv(VecEnv):
         self._actions = actions
 
     def step_wait(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict[str, Any]]]:
-        observations, rewards, done, last = self.episodes.step(self._actions)
+        observations, rewards, done, ended = self.episodes.step(self._actions)
         infos = [self._nothing] * self.num_envs
-        if len(last):
-            for i, terminal, account in zip(np.flatnonzero(done), last, self.episodes.closed, strict=True):
-                growth = account["equity"] / self.episodes.capital
-                told = {"r": account["rewarded"], "l": account["row"] - account["start"], "growth": growth}
-                truncated = not account["ruined"]
-                infos[i] = {"terminal_observation": terminal, "TimeLimit.truncated": truncated, "episode": told}
-            self.finished += len(last)
+        for e in ended:
+            infos[e.episode] = {
+                "terminal_observation": e.observation,
+                "TimeLimit.truncated": not e.ruined,
+                "episode": {"r": e.reward, "l": e.bars, "growth": e.growth},
+            }
+        self.finished += len(ended)
         return observations, rewards, done, infos
 
     def state(self) -> dict[str, Any]:

@@ -9,6 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from quantum_training.trading.account import Account
+from quantum_training.trading.costs import Costs
+from quantum_training.trading.episodes import Bars, Market
+from quantum_training.trading.observation import View
+
 
 @pytest.fixture(scope="session")
 def bars() -> Callable[..., pd.DataFrame]:
@@ -42,3 +47,17 @@ def reference() -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def ready(walk: Callable[..., pd.DataFrame]) -> Callable[..., Bars]:
+    """`ready(count, seed)`: bars of a random walk to trade, two random features and one lag observed."""
+
+    def make(count: int = 60, seed: int = 0, costs: Costs | None = None, account: Account | None = None) -> Bars:
+        candles = walk(count + 1, seed)
+        x = np.random.default_rng(seed).normal(size=(count, 2))
+        features = pd.DataFrame(x, candles.index[1:], ["a", "b"])
+        view = View.fit(("a", "b"), x, candles["close"].to_numpy(), 1)
+        return Bars.of(view, Market(candles, costs or Costs(), account or Account()), features)
+
+    return make
