@@ -1,6 +1,9 @@
 """Fixtures for every test."""
 
 import os
+
+os.environ["OPENBLAS_NUM_THREADS"] = "1"  # as many test processes as cores: further threads would only wait
+
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -122,7 +125,7 @@ def project(
             monkeypatch.setenv("QUANTUM_TRAINING_CONFIG", str(home / "settings.yaml"))
             loaded = load_settings()
             definitions = build_defs(loaded, {"store": store, "registry": registry})
-            instance = stack.enter_context(dg.DagsterInstance.local_temp(str(home)))
+            instance = stack.enter_context(dg.DagsterInstance.ephemeral(tempdir=str(home)))
             return Project(home, loaded, definitions, store, registry, Ledger(url=loaded.database_url), instance)
 
         yield build

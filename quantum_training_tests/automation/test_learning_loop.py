@@ -15,6 +15,7 @@ import pandas as pd
 import psutil
 import pytest
 import yaml
+from dagster._core.test_utils import freeze_time
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import GrpcServerTarget
 
@@ -98,14 +99,15 @@ class Loop:
         done = definition.execute_in_process(instance=self.instance, tags=tags, raise_on_error=False, **options)
         assert done.success, [e.step_failure_data.error for e in done.all_events if e.is_step_failure]
 
-    def switch_on(self, sensor, schedule):
+    def switch_on(self, kind, name, at=None):
+        """Start a "sensor" or a "schedule" as of now, or of a time before: a tick that was missed is made up for."""
         port = self.platform.code_port
         target = GrpcServerTarget("127.0.0.1", port, None, "quantum_training.definitions")
         with WorkspaceProcessContext(self.instance, target) as process:
             location = process.create_request_context().get_code_location("quantum_training.definitions")
             repository = location.get_repository("__repository__")
-            self.instance.start_sensor(repository.get_sensor(sensor))
-            self.instance.start_schedule(repository.get_schedule(schedule))
+            with freeze_time((at or pd.Timestamp.now("UTC")).to_pydatetime()):
+                getattr(self.instance, f"start_{kind}")(getattr(repository, f"get_{kind}")(name))
 
     def state(self, name):
         (state,) = [s for s in self.instance.all_instigator_state() if s.instigator_name == name]
@@ -173,13 +175,14 @@ def test_a_shift_is_noticed_and_trained_on_once_though_everything_is_killed(
 
         (home / "held").touch()
         platform.code_server(names)
-        loop.switch_on("drift_sensor", "drift_schedule")
+        loop.switch_on("schedule", "drift_schedule", pd.Timestamp.now("UTC") - pd.Timedelta(minutes=1))
         platform.daemon(names)
 
         loop.until("drift run", lambda: loop.runs(symbol="AAA") and loop.kill_run_worker())
         loop.kill_daemon()
         loop.until("drift report", loop.report)
         instance.stop_schedule(*loop.state("drift_schedule"), None)
+        loop.switch_on("sensor", "drift_sensor")  # only now: it looks at once, and then every 30 seconds
         training, *_ = loop.until("training", lambda: loop.runs(trigger="DRIFT_DETECTED"))
         loop.kill_daemon()
         fitting = home / "fitting"
@@ -191,20 +194,20 @@ def test_a_shift_is_noticed_and_trained_on_once_though_everything_is_killed(
         loop.until("end of the run", lambda: loop.runs(trigger="DRIFT_DETECTED")[-1].is_finished)
         ticks = lambda: len(instance.get_ticks(*loop.state("drift_sensor")))  # noqa: E731
         seen = ticks()
+        for asset in ("candles", "features"):
+            shutil.copytree(home / "store" / asset, Path(other.store.root) / asset)
+        assert other.run("weekly_cycle", f"AAA|{TRAINED:%Y-%m-%d}", **only).success
+        why = {name: training.tags[name] for name in ("trigger", "reason", "as_of")}
+        config = {"ops": {"boost_model": {"config": why}}}
+        assert other.run("weekly_cycle", f"AAA|{week}", run_config=config, **only).success
         loop.until("another tick", lambda: ticks() > seen)
 
         *unstarted, killed, again = loop.runs(trigger="DRIFT_DETECTED")  # a daemon may die while it starts a run
         assert {run.status for run in (*unstarted, killed)} == {dg.DagsterRunStatus.FAILURE}
         assert again.status == dg.DagsterRunStatus.SUCCESS
         assert {run.root_run_id or run.run_id for run in (*unstarted, killed, again)} == {again.root_run_id}
-        why = {name: again.tags[name] for name in ("trigger", "reason", "as_of")}
+        assert why == {name: again.tags[name] for name in why}
         assert why["reason"].startswith(("SEVERE drift on ", "CRITICAL drift on "))
-
-        for asset in ("candles", "features"):
-            shutil.copytree(home / "store" / asset, Path(other.store.root) / asset)
-        config = {"ops": {"boost_model": {"config": why}}}
-        assert other.run("weekly_cycle", f"AAA|{TRAINED:%Y-%m-%d}", **only).success
-        assert other.run("weekly_cycle", f"AAA|{week}", run_config=config, **only).success
         assert loop.store.read_record("boost_model", "AAA", week) == other.store.read_record("boost_model", "AAA", week)
 
         (version,) = loop.store.read_record("boost_model", "AAA", week)["versions"]
