@@ -23,7 +23,8 @@ def bars_of(prices, costs=FREE, account=SHORT, mark=0.0):
     """Bars of (open, close) pairs; all that the market shows is `mark`."""
     opens, closes = np.array(prices, "float64").reshape(-1, 2).T
     rows = np.full((len(opens), 1), mark, "float32")
-    return Bars(np.ascontiguousarray(opens), np.ascontiguousarray(closes), rows, 0.01, costs, account)
+    index = pd.date_range("2024-01-01", periods=len(opens), freq="h", tz="UTC")
+    return Bars(index, np.ascontiguousarray(opens), np.ascontiguousarray(closes), rows, 0.01, costs, account)
 
 
 @st.composite
