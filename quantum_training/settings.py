@@ -216,7 +216,8 @@ def under_dagster_home(part: str) -> str:
     home = os.environ.get("DAGSTER_HOME")
     if not home:
         raise SettingsError(
-            "DAGSTER_HOME is not set; export it, or set store_root, mlflow_tracking_uri and database_url"
+            "DAGSTER_HOME is not set; export it, or set store_root, mlflow_tracking_uri, database_url and "
+            "training_state_root"
         )
     return str(Path(home).absolute() / part)
 

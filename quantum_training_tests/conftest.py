@@ -120,8 +120,11 @@ def project(
             shutil.copy(empty_mlflow, home)
             store = Store(root=str(home / "store"))
             registry = ModelRegistry(tracking_uri=f"sqlite:///{home}/mlflow.db")
-            database = {"database_url": f"sqlite:///{home}/quantum_training.db"}
-            (home / "settings.yaml").write_text(yaml.safe_dump({**database, **settings}))
+            places = {
+                "database_url": f"sqlite:///{home}/quantum_training.db",
+                "training_state_root": str(home / "training_state"),
+            }
+            (home / "settings.yaml").write_text(yaml.safe_dump({**places, **settings}))
             monkeypatch.setenv("QUANTUM_TRAINING_CONFIG", str(home / "settings.yaml"))
             loaded = load_settings()
             definitions = build_defs(loaded, {"store": store, "registry": registry})

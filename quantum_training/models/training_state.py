@@ -86,7 +86,7 @@ def restore(learner: Any, path: Path) -> dict[str, Any]:
     TrainingStateError where the file cannot be read or belongs to other settings.
     """
     try:
-        tensors = load_file(path)
+        tensors = {name: tensor.clone() for name, tensor in load_file(path).items()}
         with safe_open(path, "pt") as opened:
             state = json.loads(opened.metadata()["state"])
         _restore(learner, tensors, state)

@@ -89,7 +89,10 @@ class ModelRegistry(dg.ConfigurableResource):
                 [Param(k, str(v)) for k, v in params.items()],
             )
             points = [
-                Metric(f"training/{k}", v, start, int(point["step"])) for point in curves for k, v in point.items()
+                Metric(f"training/{k}", v, start, int(point["step"]))
+                for point in curves
+                for k, v in point.items()
+                if k != "step"
             ]
             for first in range(0, len(points), BATCH):
                 client.log_batch(run.info.run_id, points[first : first + BATCH])

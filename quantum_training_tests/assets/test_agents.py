@@ -1,0 +1,179 @@
+"""PPO and SAC through the weekly cycle: what they are given, what is stored, shown and checked."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from quantum_training.assets.loop import read_months
+from quantum_training.assets.models import training_window, versions_of
+from quantum_training.assets.practice import SHADOW, lesson, past_targets
+from quantum_training.models import ppo, sac
+from quantum_training.models.training_watch import Watch
+from quantum_training.monitoring import model_sentinel
+from quantum_training.trading.scoring import by_strategy
+
+WEEKS = ["2020-01-13", "2020-01-20", "2020-01-27"]
+FIRST, LAST = WEEKS[0], WEEKS[-1]
+TINY = {
+    "ppo": {"total_steps": 1500, "environments": 16, "rollout_bars": 16, "batch_size": 64, "network": [8]},
+    "sac": {
+        "total_steps": 300,
+        "environments": 8,
+        "batch_size": 32,
+        "network": [8],
+        "learning_starts": 80,
+        "gradient_steps": 1,
+    },
+}
+
+
+@pytest.fixture
+def agents(small, monkeypatch):
+    """Settings with ppo, two seeds of it, and sac, warm and with replay, made small; so is the leak sentinel."""
+    for module in (ppo, sac):
+        monkeypatch.setattr(module.Model, "rehearsal", {"total_steps": 64})
+    monkeypatch.setattr(model_sentinel, "FITS", 2)
+    monkeypatch.setattr(model_sentinel, "WALK_BARS", 500)
+    base = {"label": {"kind": "forward_return", "horizon": 1}, "window_bars": 200}
+    small["recipes"] = {
+        "ppo": {**base, "algorithm": "ppo", "params": TINY["ppo"], "seeds": 3},
+        "sac": {**base, "algorithm": "sac", "params": TINY["sac"], "warm_start": True, "replay": True},
+    }
+    small["symbols"]["AAA"]["recipes"] = ["ppo", "sac"]
+    del small["symbols"]["BBB"]
+    return small
+
+
+def versions(world):
+    return [v.version for v in world.registry._client().search_model_versions("name = 'AAA'")]
+
+
+def test_agents_are_recipes_like_any_other(project, agents):
+    """A range and single weeks give the same bytes, and running again changes nothing."""
+    range_, single = project(agents).market_data(), project(agents).market_data()
+    result = range_.run("weekly_cycle", f"AAA|{FIRST}", f"AAA|{LAST}")
+    assert result.success
+    for week in WEEKS:
+        assert single.run("weekly_cycle", f"AAA|{week}").success
+    ours, theirs = range_.stored(), single.stored()
+    assert {f: d for f, d in theirs.items() if ".html" not in f} == {f: d for f, d in ours.items() if ".html" not in f}
+    known = versions(range_)
+    assert len(known) == 2 * len(WEEKS)
+    assert range_.run("weekly_cycle", f"AAA|{FIRST}", f"AAA|{LAST}").success
+    assert range_.stored() == ours
+    assert versions(range_) == known
+    scores = range_.store.read_frame("shadow_scores", "AAA", LAST)
+    for recipe in ("ppo", "sac"):
+        own = scores[scores["strategy"] == recipe]
+        assert own["target"].notna().all()
+        known_then = versions_of(range_.store, "AAA", recipe, WEEKS[-2])
+        assert set(own["model_id"]) == {known_then[-1].model_id}
+    assert not list((range_.home / "training_state").glob("*")), "what is registered needs no state any more"
+    shown = metadata(result, "ppo_model", LAST)
+    assert shown["reward_curve"].value.startswith("![mean reward")
+    assert {"turnover", "action_entropy", "steps_per_second", "last_explained_variance"} <= shown.keys()
+    assert shown["seeds"].value.count("yes") == 1
+    checks = {e.check_name: e for e in result.get_asset_check_evaluations() if e.asset_key.path[-1] == "ppo_model"}
+    assert checks["agent_finite"].passed
+    assert checks["leak_free"].blocking
+    assert "turnover AAA" in checks["agent_behaviour"].metadata
+    curve = history(range_, shown["model_id"].value, "training/policy_loss")
+    assert [point.step for point in curve] == sorted({point.step for point in curve})
+    assert len(curve) > 2
+
+
+def metadata(result, asset, week):
+    (event,) = [e for e in result.asset_materializations_for_node(asset) if e.partition == f"AAA|{week}"]
+    return event.metadata
+
+
+def history(world, model_id, name):
+    found = world.registry.find("AAA", model_id)
+    return world.registry._client().get_metric_history(found.run_id, name)
+
+
+def test_a_replay_is_what_the_shadow_recorded_and_a_warm_start_is_part_of_the_identity(project, agents):
+    world = project(agents).market_data()
+    assert world.run("weekly_cycle", f"AAA|{FIRST}", f"AAA|{LAST}").success
+    as_of = pd.Timestamp(LAST, tz="UTC")
+    earlier = [v for v in versions_of(world.store, "AAA", "sac") if v.as_of < as_of]
+    window = training_window(world.store, world.settings, "AAA", world.settings.recipes["sac"], as_of)
+    candles, features = (read_months(world.store, a, "AAA", "2019-09-01", as_of) for a in ("candles", "features"))
+
+    def load(model_id):
+        return world.registry.load("AAA", model_id)
+
+    replayed = past_targets(candles, features, window, earlier, load)[SHADOW].dropna()
+    recorded = pd.concat(
+        [by_strategy(world.store.read_frame("shadow_scores", "AAA", week), "target") for week in WEEKS[1:]]
+    )["sac"].dropna()
+    assert replayed.index[0] <= recorded.index[0]
+    pd.testing.assert_series_equal(replayed.loc[recorded.index], recorded, check_names=False, check_freq=False)
+    taught = lesson(world.store, world.settings, "AAA", "sac", window, as_of, earlier, load)
+    assert taught.made_of["newest"] == earlier[-1].model_id
+    assert taught.practice.newest.state.keys() == load(earlier[-1].model_id).state.keys()
+    first = lesson(world.store, world.settings, "AAA", "sac", window, as_of, (), load)
+    assert first.practice.newest is None
+    assert SHADOW not in first.practice.replay
+
+
+def test_an_ability_that_an_algorithm_has_not_is_refused_by_name(project, agents):
+    agents["recipes"]["ppo"]["replay"] = True
+    world = project(agents).market_data()
+    result = world.run("weekly_cycle", f"AAA|{FIRST}", asset_selection=[key("ppo_model")])
+    assert "recipes.ppo: ppo knows no replay" in str(result.all_events)
+
+
+def key(name):
+    import dagster as dg
+
+    return dg.AssetKey(name)
+
+
+def test_a_training_that_was_killed_goes_on_where_it_was(project, agents, monkeypatch):
+    agents["recipes"]["ppo"] |= {"seeds": 1, "params": {**TINY["ppo"], "save_seconds": 1e-6}}
+    calm, broken = project(agents).market_data(), project(agents).market_data()
+    only = [key("ppo_model")]
+    assert calm.run("weekly_cycle", f"AAA|{FIRST}", asset_selection=only).success
+    step, steps = Watch._on_step, []
+
+    def die(self):
+        steps.append(self.num_timesteps)
+        if self.num_timesteps > 700:
+            raise KeyboardInterrupt
+        return step(self)
+
+    with monkeypatch.context() as dying:
+        dying.setattr(Watch, "_on_step", die)
+        assert not broken.run("weekly_cycle", f"AAA|{FIRST}", asset_selection=only).success
+    (state,) = (broken.home / "training_state").rglob("*.safetensors")
+    result = broken.run("weekly_cycle", f"AAA|{FIRST}", asset_selection=only)
+    assert result.success
+    assert not state.exists()
+    assert broken.stored() == calm.stored()
+    (model_id,) = [v.model_id for v in versions_of(broken.store, "AAA", "ppo")]
+    weights = [world.registry.load("AAA", model_id).state for world in (calm, broken)]
+    assert all((weights[0][name] == weights[1][name]).all() for name in weights[0])
+
+
+def test_an_agent_of_nan_stops_the_scores(project, agents, monkeypatch):
+    agents["recipes"]["ppo"]["seeds"] = 1
+    world = project(agents).market_data()
+    fit = ppo.Model.fit.__func__
+
+    def poisoned(cls, *args):
+        model = fit(cls, *args)
+        state = {name: value * np.float32("nan") for name, value in model.state.items()}
+        return cls(state, model.view, model.options, model.costs, model.account, model.report)
+
+    monkeypatch.setattr(ppo.Model, "fit", classmethod(poisoned))
+    monkeypatch.setattr(model_sentinel, "examine", lambda trial: {})
+    result = world.run("weekly_cycle", f"AAA|{FIRST}")
+    assert not result.success
+    found = {e.check_name: e for e in result.get_asset_check_evaluations() if e.asset_key.path[-1] == "ppo_model"}
+    assert not found["agent_finite"].passed
+    assert "NaN or infinite" in found["agent_finite"].description
+    assert "shadow_scores" not in {event.asset_key.path[-1] for event in result.get_asset_materialization_events()}
+    assert json.loads(world.stored()[f"ppo_model/AAA/{FIRST}.json"])["versions"]
