@@ -23,7 +23,10 @@ class SACOptions(Options):
     learning_starts: int = Field(1_000, ge=0, description="Bars traded at random before the first update.")
     buffer_size: int = Field(100_000, ge=100, le=100_000_000, description="Newest transitions that are learnt from.")
     network: tuple[int, ...] = (256, 256)
-    tau: float = Field(0.005, gt=0, le=1, description="How far the target networks follow at each update.")
+    first_temperature: float = Field(
+        0.1, gt=0, le=10, description="Weight of the entropy at first; it is tuned from there on."
+    )
+    tau: float = Field(0.02, gt=0, le=1, description="How far the target networks follow at each update.")
 
     @field_validator("trading")
     @classmethod
@@ -54,6 +57,7 @@ class Model(Agent):
             gamma=options.gamma,
             train_freq=1,
             gradient_steps=options.gradient_steps,
+            ent_coef=f"auto_{options.first_temperature}",
             policy_kwargs={"net_arch": list(options.network)},
             seed=seed,
             device=options.device,
