@@ -1,11 +1,12 @@
 """PPO and SAC beside stable-baselines3's defaults: time to a known quality, speed of the whole loop, where time goes.
 
-    python quantum_training_tests/benchmarks/agents.py [--quick]
+    python quantum_training_tests/benchmarks/agents.py [--quick] [ppo] [sac] [loop] [profile]
 
 One process, one thread, in CPU seconds, so that a busy machine changes little. Quality is the net log growth of the
 deterministic policy on bars that it has not seen, as a share of the best possible (waves.py), measured while the clock
 stands still; it counts as reached at the first of two measurements in a row. Rows of sbx (JAX) appear where sbx-rl is
-installed. BTC comes from QT_CANDLES_DIR, else ../shared/candles beside the repository. --quick: one seed, small budgets.
+installed. BTC comes from QT_CANDLES_DIR, else ../shared/candles beside the repository.
+--quick: one seed, few repeats. Without a name, all parts.
 """
 
 import importlib.util
@@ -64,6 +65,7 @@ def sibling(name: str, path: Path) -> ModuleType:
 
 
 waves = sibling("waves", HERE.parent / "models" / "waves.py")
+os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
 KINDS = {"ppo": (ppo.Model, ppo.PPOOptions, PPO), "sac": (sac.Model, sac.SACOptions, SAC)}
 
 
@@ -189,9 +191,9 @@ class Clock(BaseCallback):
 
 def network_of(learner: Any, model: type[Agent]) -> dict[str, np.ndarray]:
     """The learner's policy under stable-baselines3's names, also where it is one of sbx."""
-    if hasattr(learner.policy, "state_dict"):
+    if not hasattr(learner.policy, "actor_state"):
         return {name: value.cpu().numpy() for name, value in learner.policy.state_dict().items()}
-    dense = {name: v for name, v in _dense(learner.policy.actor_state.params).items()}
+    dense = _dense(learner.policy.actor_state.params)
     names = (
         ["mlp_extractor.policy_net.0", "mlp_extractor.policy_net.2", "action_net"]
         if model is ppo.Model
@@ -296,7 +298,9 @@ def median(values: Sequence[float | None]) -> float | None:
 
 def table(title: str, settings: Sequence[Setting]) -> None:
     print(f"\n{title}\n")
-    print("| | CPU s to 80 % | wall s | steps | times the first | seeds there | steps/s | share of the best at the end |")
+    print(
+        "| | CPU s to 80 % | wall s | steps | times the first | seeds there | steps/s | share of the best at the end |"
+    )
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |", flush=True)
     base, at_least = 0.0, ""
     for row, each in enumerate(settings):
@@ -479,6 +483,73 @@ def profile() -> None:
         rest = spent["collect"] - spent["env"] - spent["policy"]
         shares = [f"{s / total:.0%}" for s in (spent["env"], spent["policy"], rest, spent["train"], passes)]
         print(f"| {kind.upper()} | " + " | ".join(shares) + f" | {spent['train'] / passes:.2f} |", flush=True)
+
+
+def ppo_quality() -> None:
+    def batch(name: str, bars: int, **params: Any) -> Setting:
+        return setting("ppo", f"BatchEnv, {name}", bars, 250_000, **params)
+
+    shared = {"epochs": 4, "batch_size": 2048, "learning_rate": 3e-3}
+    rows = [
+        Setting("SB3 defaults, 1 plain Gymnasium env", "ppo", peer("ppo", 1), 4_096, 120_000),
+        Setting("SB3 defaults, 8 plain Gymnasium envs", "ppo", peer("ppo", 8), 16_384, 120_000),
+        batch(
+            "64 x 32, 512, 10 epochs, 1e-3",
+            8_192,
+            environments=64,
+            rollout_bars=32,
+            batch_size=512,
+            epochs=10,
+            learning_rate=1e-3,
+        ),
+        batch(
+            "256 x 64, 4096, 4 epochs, 1e-3",
+            16_384,
+            environments=256,
+            rollout_bars=64,
+            batch_size=4096,
+            epochs=4,
+            learning_rate=1e-3,
+        ),
+        batch(
+            "256 x 32, 2048, 4 epochs, 1e-3",
+            8_192,
+            environments=256,
+            rollout_bars=32,
+            **shared | {"learning_rate": 1e-3},
+        ),
+        batch("256 x 32, 2048, 4 epochs, 3e-3", 8_192, environments=256, rollout_bars=32, **shared),
+        batch("512 x 16, 2048, 4 epochs, 3e-3: our defaults", 8_192),
+    ]
+    rows[-1].stop = False
+    if SBX:
+        rows.append(Setting("the same by sbx, compiling included", "ppo", sbx("ppo"), 8_192, 250_000, stop=False))
+    table("PPO: environments x bars of a rollout, batch, epochs, learning rate", rows)
+
+
+def sac_quality() -> None:
+    def batch(name: str, **params: Any) -> Setting:
+        bars = 25 * params.get("environments", 256)
+        return setting("sac", f"BatchEnv, {name}", bars, 20 * bars, **params)
+
+    rows = [
+        Setting("SB3 defaults, 1 plain Gymnasium env", "sac", peer("sac", 1), 500, 5_000),
+        batch("256 x 1, 3e-4, temperature 1, tau 0.005", learning_rate=3e-4, first_temperature=1.0, tau=0.005),
+        batch("256 x 1, 2e-3, temperature 1", first_temperature=1.0),
+        batch("32 x 1, 2e-3, temperature 0.03", environments=32),
+        batch("256 x 2, 2e-3, temperature 0.03", gradient_steps=2),
+        batch("256 x 1, 2e-3, temperature 0.03, batch 512", batch_size=512),
+        batch("256 x 1, 2e-3, temperature 0.03, [64, 64]", network=(64, 64)),
+        batch("256 x 1, 2e-3, temperature 0.03: our defaults"),
+    ]
+    rows[-1].stop = False
+    if SBX:
+        name = "the same by sbx, compiling included"
+        rows.append(Setting(name, "sac", sbx("sac"), 6_400, 128_000, stop=False))
+    table("SAC: environments x updates per bar, learning rate, first temperature", rows)
+
+
+PARTS = {"ppo": ppo_quality, "sac": sac_quality, "loop": whole_loop, "profile": profile}
 
 
 def main() -> None:

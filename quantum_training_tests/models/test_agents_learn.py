@@ -51,7 +51,9 @@ def fits() -> Fits:
     def get(kind: str, strength: float) -> list[Agent]:
         if (kind, strength) not in done:
             done[kind, strength] = [
-                algorithm(kind).fit(window, {**BUDGETS[kind], "device": "cpu"}, Sizing(), seed, lambda _: None, practice)
+                algorithm(kind).fit(
+                    window, {**BUDGETS[kind], "device": "cpu"}, Sizing(), seed, lambda _: None, practice
+                )
                 for seed in SEEDS
                 for window, practice in [waves.practice(waves.waves(seed, TRAIN_BARS, strength))]
             ]
