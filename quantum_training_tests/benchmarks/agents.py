@@ -11,7 +11,6 @@ installed. BTC comes from QT_CANDLES_DIR, else ../shared/candles beside the repo
 
 import importlib.util
 import os
-import resource
 import statistics
 import sys
 import time
@@ -22,30 +21,23 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import gymnasium
 import numpy as np
 import pandas as pd
 import torch
+from agent_speed import profile, whole_loop
+from plain_env import PlainEnv, same_market
 from stable_baselines3 import PPO, SAC
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from quantum_training.features.indicators import FEATURES, compute_features
-from quantum_training.features.labels import ForwardReturn, make_labels
-from quantum_training.features.windows import Window, build_window
-from quantum_training.market.schema import as_candles
 from quantum_training.models import ppo, sac
 from quantum_training.models.agent import Agent, Options
-from quantum_training.models.contract import Practice
 from quantum_training.trading.account import Account
-from quantum_training.trading.costs import Costs
-from quantum_training.trading.episodes import Bars, Episodes, Market
-from quantum_training.trading.gym_env import spaces_of
-from quantum_training.trading.observation import HALF_HELD, LIMIT, View
+from quantum_training.trading.episodes import Bars
+from quantum_training.trading.observation import View
 from quantum_training.trading.vec_env import BatchEnv
 
 HERE = Path(__file__).resolve().parent
-CANDLES = Path(os.environ.get("QT_CANDLES_DIR", HERE.parents[2] / "shared" / "candles"))
 TRAIN_BARS, TEST_BARS = 8_760, 4_380
 STRENGTH = {"ppo": 0.2, "sac": 0.5}
 """Of the waves. SAC's are stronger, because its peer would need an hour otherwise."""
@@ -67,92 +59,6 @@ def sibling(name: str, path: Path) -> ModuleType:
 waves = sibling("waves", HERE.parent / "models" / "waves.py")
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
 KINDS = {"ppo": (ppo.Model, ppo.PPOOptions, PPO), "sac": (sac.Model, sac.SACOptions, SAC)}
-
-
-class PlainEnv(gymnasium.Env):
-    """The same market as people write it by hand: arrays, Python numbers, no pandas. Long or flat, a fee per fill.
-
-    Its accounting is checked against ours in `same_market`.
-    """
-
-    def __init__(self, bars: Bars, trading: Any, seed: int):
-        episodes = Episodes([bars], trading, 1)
-        self.observation_space, self.action_space = spaces_of(episodes)
-        self.open, self.close, self.rows, self.unit = bars.open.tolist(), bars.close.tolist(), bars.rows, bars.unit
-        self.fee, self.slip = bars.costs.fee_bps / 1e4, bars.costs.slippage_bps / 1e4
-        self.discrete, self.steps = trading.actions == "discrete", round(1 / trading.step)
-        self.longest = min(trading.episode_bars, len(self.close) - 1)
-        self.rng = np.random.default_rng(seed)
-        self.width = episodes.width
-
-    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[np.ndarray, dict[str, Any]]:
-        if seed is not None:
-            self.rng = np.random.default_rng(seed)
-        bars = int(self.rng.integers(self.longest // 4, self.longest + 1))
-        self.t = int(self.rng.integers(0, len(self.close) - bars))
-        self.end = self.t + bars
-        self.cash, self.units, self.target, self.entry, self.held = 1.0, 0.0, 0.0, 0.0, 0
-        self.equity = self.peak = 1.0
-        return self.observe(), {}
-
-    def observe(self) -> np.ndarray:
-        out = np.empty(self.width, np.float32)
-        close, equity = self.close[self.t], self.equity
-        out[:-5] = self.rows[self.t]
-        out[-5] = self.cash / equity
-        out[-4] = self.units * close / equity
-        out[-3] = max(min(self.units * (close - self.entry) / equity / self.unit, LIMIT), -LIMIT)
-        out[-2] = max((equity / self.peak - 1) / self.unit, -LIMIT)
-        out[-1] = self.held / (self.held + HALF_HELD)
-        return out
-
-    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        if self.discrete:
-            goal = self.target if action == 0 else (1.0 if action == 1 else 0.0)
-        else:
-            goal = round(min(max(float(action[0]), 0.0), 1.0) * self.steps) / self.steps
-        self.t += 1
-        price, before = self.open[self.t], self.equity
-        if goal != self.target:
-            self.trade(goal, price)
-        self.equity = self.cash + self.units * self.close[self.t]
-        self.held = self.held + 1 if self.units else 0
-        self.peak = max(self.peak, self.equity)
-        reward = np.log(self.equity / before) / self.unit
-        return self.observe(), float(reward), False, self.t >= self.end, {}
-
-    def trade(self, goal: float, price: float) -> None:
-        self.target = goal
-        wanted = goal * (self.cash + self.units * price) / price - self.units
-        if wanted > 0:
-            fill = price * (1 + self.slip)
-            wanted = min(wanted, self.cash / (fill * (1 + self.fee)))
-            self.entry = (self.entry * self.units + fill * wanted) / (self.units + wanted)
-            self.held = 0 if self.units == 0 else self.held
-            self.cash -= wanted * fill * (1 + self.fee)
-        else:
-            self.cash -= wanted * price * (1 - self.slip) * (1 - self.fee)
-        self.units = self.units + wanted if goal else 0.0
-        self.entry = self.entry if goal else 0.0
-
-
-def same_market(bars: Bars, trading: Any) -> None:
-    """Fails where the plain environment's observations or rewards differ from ours over an episode of random acts."""
-    ours, theirs = Episodes([bars], trading, 1, scale=1 / bars.unit), PlainEnv(bars, trading, 0)
-    ours.reset()
-    theirs.reset()
-    account = ours.accounts[0]
-    theirs.t, theirs.end = int(account["row"]), int(account["end"])
-    theirs.action_space.seed(0)
-    while True:
-        action = theirs.action_space.sample()
-        seen, rewards, done, last = ours.step(np.array([action]))
-        mine, reward, _, over, _ = theirs.step(action)
-        np.testing.assert_allclose(reward, rewards[0], rtol=1e-6, atol=1e-9)
-        np.testing.assert_allclose(mine, last[0] if over else seen[0], rtol=1e-4, atol=1e-5)
-        assert over == done[0]
-        if over:
-            return
 
 
 class Clock(BaseCallback):
@@ -349,142 +255,6 @@ def sbx(kind: str, **params: Any) -> Callable[[World, int], Any]:
     return make
 
 
-def btc() -> tuple[Window, Practice]:
-    """A year of BTC 1h with the 20 features, as a weekly fit is given it."""
-    frame = pd.read_feather(CANDLES / "crypto_1h" / "BTC_USDT-1h.feather").set_index("date")
-    candles = as_candles(frame).iloc[-9_200:]
-    features = compute_features(candles, candles.index[0])
-    labels = make_labels(candles, ForwardReturn(kind="forward_return", horizon=1), 0.0)
-    window = build_window(
-        features,
-        labels,
-        as_of=candles.index[-1],
-        columns=FEATURES,
-        max_rows=8_760,
-        validation_fraction=0.2,
-        min_rows=100,
-    )
-    return window, Practice(Market(candles, Costs(fee_bps=1, slippage_bps=1)))
-
-
-def whole_loop() -> None:
-    from gym_anytrading.envs import StocksEnv
-
-    window, practice = btc()
-    close = practice.market.candles["close"].reindex(window.full_times)
-
-    class AnyTrading(StocksEnv):
-        def _process_data(self) -> tuple[np.ndarray, np.ndarray]:
-            return close.to_numpy("float32"), window.full_x.astype("float32")
-
-    def anytrading(count: int) -> float:
-        frame = close.to_frame("Close")
-        env = DummyVecEnv([lambda: AnyTrading(df=frame, window_size=1, frame_bound=(1, len(frame)))] * count)
-        steps = 2_048 * count * (1 if QUICK else 4)
-        learner = PPO("MlpPolicy", env, seed=1, device="cpu")
-        cpu = time.process_time()
-        learner.learn(steps)
-        return learner.num_timesteps / (time.process_time() - cpu)
-
-    def fit(kind: str, **params: Any) -> tuple[float, float, float]:
-        model, options_type, _ = KINDS[kind]
-        options = options_type(**{"device": "cpu", **params})
-        cpu, wall = time.process_time(), time.perf_counter()
-        learner, _, _ = model._train(window, options, 1, lambda _: None, practice)
-        spent = time.process_time() - cpu
-        return learner.num_timesteps / spent, spent, time.perf_counter() - wall
-
-    fit("ppo", total_steps=1)
-    repeats = 1 if QUICK else 3
-    fits = {kind: [fit(kind) for _ in range(repeats)] for kind in KINDS}
-    rates = {kind: statistics.median([f[0] for f in found]) for kind, found in fits.items()}
-    peers = {count: statistics.median([anytrading(count) for _ in range(repeats)]) for count in (1, 8)}
-    print("\nWhole loop on BTC 1h, 20 features, 8,760 bars\n\n| | steps/s | ours is |\n| --- | ---: | ---: |")
-    print(f"| PPO, our defaults, a whole fit | {rates['ppo']:,.0f} | |")
-    for count, rate in peers.items():
-        print(f"| PPO, SB3 defaults on gym-anytrading, {count} env | {rate:,.0f} | {rates['ppo'] / rate:,.1f} times |")
-    print(f"| SAC, our defaults, a whole fit | {rates['sac']:,.0f} | |")
-    for kind, found in fits.items():
-        cpu, wall = (statistics.median([f[i] for f in found]) for i in (1, 2))
-        print(f"\nA default fit of {kind.upper()}: {cpu:.1f} s of CPU, {wall:.1f} s of wall time.")
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"\nPeak memory of this process: {peak:,.0f} MB.", flush=True)
-
-
-def bare(learner: Any, kind: str, batch: int) -> float:
-    """CPU seconds of one update's forward, backward and optimiser passes of the networks alone, on a ready batch."""
-    policy = learner.policy
-    x = torch.randn(batch, *learner.observation_space.shape)
-    repeats = 20 if QUICK else 100
-
-    def forward_backward(loss: torch.Tensor, optimiser: torch.optim.Optimizer) -> None:
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-
-    def update() -> None:
-        if kind == "ppo":
-            hidden, value = policy.mlp_extractor(x)
-            loss = policy.action_net(hidden).mean() + policy.value_net(value).mean()
-            return forward_backward(loss, policy.optimizer)
-        actor, critic, target = policy.actor, policy.critic, policy.critic_target
-        mean, spread, _ = actor.get_action_dist_params(x)
-        action = torch.tanh(mean + spread.exp())
-        with torch.no_grad():
-            future, _, _ = actor.get_action_dist_params(x)
-            target(x, torch.tanh(future))
-        forward_backward(sum(q.mean() for q in critic(x, action.detach())), critic.optimizer)
-        return forward_backward(torch.cat(critic(x, action), 1).mean(), actor.optimizer)
-
-    for _ in range(3):
-        update()
-    cpu = time.process_time()
-    for _ in range(repeats):
-        update()
-    return (time.process_time() - cpu) / repeats
-
-
-def profile() -> None:
-    """Where the time of a default training goes: timers around the environment, the policy and the update."""
-    print("\nWhere the time goes, defaults\n")
-    print("| | environment | policy in the rollout | rest of the rollout | update | bare passes | update / bare |")
-    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
-    for kind, steps in {"ppo": 200_000, "sac": 20_000}.items():
-        world = World(1, kind)
-        options = world.options.model_copy(update={"device": "cpu"})
-        learner = world.model._learner(world.batch(options), options, 1)
-        spent = {"env": 0.0, "policy": 0.0, "collect": 0.0, "train": 0.0}
-
-        def timed(owner: Any, name: str, what: str, spent: dict[str, float] = spent) -> None:
-            inner = getattr(owner, name)
-
-            def outer(*args: Any, **kwargs: Any) -> Any:
-                cpu = time.process_time()
-                try:
-                    return inner(*args, **kwargs)
-                finally:
-                    spent[what] += time.process_time() - cpu
-
-            setattr(owner, name, outer)
-
-        learner.learn(options.environments * getattr(options, "rollout_bars", 1))
-        updates = learner._n_updates
-        timed(learner.get_env(), "step_wait", "env")
-        timed(learner.policy, *(("forward", "policy") if kind == "ppo" else ("predict", "policy")))
-        timed(learner, "collect_rollouts", "collect")
-        timed(learner, "train", "train")
-        cpu = time.process_time()
-        learner.learn(steps // (4 if QUICK else 1), reset_num_timesteps=False)
-        total = time.process_time() - cpu
-        updates = learner._n_updates - updates
-        if kind == "ppo":
-            updates *= -(-options.environments * options.rollout_bars // options.batch_size)
-        passes = updates * bare(learner, kind, options.batch_size)
-        rest = spent["collect"] - spent["env"] - spent["policy"]
-        shares = [f"{s / total:.0%}" for s in (spent["env"], spent["policy"], rest, spent["train"], passes)]
-        print(f"| {kind.upper()} | " + " | ".join(shares) + f" | {spent['train'] / passes:.2f} |", flush=True)
-
-
 def ppo_quality() -> None:
     def batch(name: str, bars: int, **params: Any) -> Setting:
         return setting("ppo", f"BatchEnv, {name}", bars, 250_000, **params)
@@ -549,12 +319,25 @@ def sac_quality() -> None:
     table("SAC: environments x updates per bar, learning rate, first temperature", rows)
 
 
-PARTS = {"ppo": ppo_quality, "sac": sac_quality, "loop": whole_loop, "profile": profile}
+def learner_of(kind: str) -> tuple[Any, Any]:
+    options = KINDS[kind][1](device="cpu")
+    world = World(1, kind)
+    return world.model._learner(world.batch(options), options, 1), options
+
+
+PARTS: dict[str, Callable[[], None]] = {
+    "ppo": ppo_quality,
+    "sac": sac_quality,
+    "loop": lambda: whole_loop(QUICK),
+    "profile": lambda: profile(learner_of, QUICK),
+}
 
 
 def main() -> None:
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
+    for kind, (_, options_type, _) in KINDS.items():
+        same_market(World(1, kind).bars, options_type().trading)
     parts = [part for part in sys.argv[1:] if part in PARTS] or list(PARTS)
     for part in parts:
         PARTS[part]()
