@@ -15,7 +15,7 @@ class PPOOptions(Options):
     """Defaults are those that reach quality soonest, not those of the most steps a second: docs/agents."""
 
     trading: Trading = Trading(actions="discrete")
-    total_steps: int = Field(250_000, ge=1, description="Budget of a fit in bars traded.")
+    total_steps: int = Field(245_760, ge=1, description="Budget of a fit in bars traded.")
     environments: int = Field(512, ge=1, le=65_536, description="Episodes at once.")
     rollout_bars: int = Field(16, ge=2, le=100_000, description="Bars of each episode between two updates.")
     batch_size: int = Field(2048, ge=2, description="Samples per gradient step.")

@@ -168,8 +168,9 @@ class World:
         return measure
 
 
-def peer(kind: str, count: int) -> Callable[[World, int], Any]:
-    return lambda world, seed: KINDS[kind][2]("MlpPolicy", world.plain(count), seed=seed, device="cpu")
+def peer(kind: str, count: int, **params: Any) -> Callable[[World, int], Any]:
+    """stable-baselines3's learner on plain environments, with its defaults where `params` says nothing."""
+    return lambda world, seed: KINDS[kind][2]("MlpPolicy", world.plain(count), seed=seed, device="cpu", **params)
 
 
 def ours(kind: str, **params: Any) -> Callable[[World, int], Any]:
@@ -302,8 +303,10 @@ def sac_quality() -> None:
         bars = 25 * params.get("environments", 256)
         return setting("sac", f"BatchEnv, {name}", bars, 20 * bars, **params)
 
+    tuned = {"learning_rate": 2e-3, "ent_coef": "auto_0.03", "tau": 0.02}
     rows = [
         Setting("SB3 defaults, 1 plain Gymnasium env", "sac", peer("sac", 1), 500, 5_000),
+        Setting("the same, 2e-3, temperature 0.03, tau 0.02", "sac", peer("sac", 1, **tuned), 250, 3_000),
         batch("256 x 1, 3e-4, temperature 1, tau 0.005", learning_rate=3e-4, first_temperature=1.0, tau=0.005),
         batch("256 x 1, 2e-3, temperature 1", first_temperature=1.0),
         batch("32 x 1, 2e-3, temperature 0.03", environments=32),
