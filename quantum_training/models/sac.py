@@ -16,7 +16,7 @@ class SACOptions(Options):
     """Defaults are those that reach quality soonest, not those of the most steps a second: docs/agents."""
 
     trading: Trading = Trading(actions="continuous")
-    total_steps: int = Field(128_000, ge=1, description="Budget of a fit in bars traded.")
+    total_steps: int = Field(64_000, ge=1, description="Budget of a fit in bars traded.")
     environments: int = Field(256, ge=1, le=65_536, description="Episodes at once.")
     batch_size: int = Field(256, ge=2, description="Samples per gradient step.")
     gradient_steps: int = Field(1, ge=1, le=10_000, description="Updates after each bar of all episodes.")

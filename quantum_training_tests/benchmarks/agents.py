@@ -40,7 +40,7 @@ from quantum_training.trading.vec_env import BatchEnv
 HERE = Path(__file__).resolve().parent
 TRAIN_BARS, TEST_BARS = 8_760, 4_380
 STRENGTH = {"ppo": 0.2, "sac": 0.5}
-"""Of the waves. SAC's are stronger, because its peer would need an hour otherwise."""
+"""Of the waves. SAC's are stronger, because it learns weaker ones only in part."""
 
 ENOUGH = 0.8
 QUICK = "--quick" in sys.argv
