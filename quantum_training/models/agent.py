@@ -47,7 +47,7 @@ class Options(BaseModel):
     save_seconds: float = Field(60.0, gt=0, description="How often the state of a training is kept.")
     environments: int = Field(ge=1, le=65_536, description="Episodes at once.")
     batch_size: int = Field(ge=2, le=1_000_000, description="Samples per gradient step.")
-    learning_rate: float = Field(1e-3, gt=0, le=1, description="Of Adam.")
+    learning_rate: float = Field(gt=0, le=1, description="Of Adam.")
     gamma: float = Field(0.99, gt=0, le=1, description="Discount per bar.")
     network: tuple[int, ...] = Field(min_length=1, max_length=4, description="Hidden layers of actor and critic.")
     device: Literal["auto", "cpu", "cuda"] = Field(

@@ -12,14 +12,15 @@ from quantum_training.trading.episodes import Trading
 
 
 class PPOOptions(Options):
-    """Defaults are those that reach quality soonest, not those of the most steps a second."""
+    """Defaults are those that reach quality soonest, not those of the most steps a second: docs/agents."""
 
     trading: Trading = Trading(actions="discrete")
-    total_steps: int = Field(500_000, ge=1, description="Budget of a fit in bars traded.")
-    environments: int = Field(256, ge=1, le=65_536, description="Episodes at once.")
-    rollout_bars: int = Field(64, ge=2, le=100_000, description="Bars of each episode between two updates.")
-    batch_size: int = Field(4096, ge=2, description="Samples per gradient step.")
+    total_steps: int = Field(245_760, ge=1, description="Budget of a fit in bars traded.")
+    environments: int = Field(512, ge=1, le=65_536, description="Episodes at once.")
+    rollout_bars: int = Field(16, ge=2, le=100_000, description="Bars of each episode between two updates.")
+    batch_size: int = Field(2048, ge=2, description="Samples per gradient step.")
     epochs: int = Field(4, ge=1, le=100, description="Passes over a rollout.")
+    learning_rate: float = Field(3e-3, gt=0, le=1, description="Of Adam.")
     network: tuple[int, ...] = (64, 64)
     gae_lambda: float = Field(0.95, ge=0, le=1, description="Of the generalised advantage estimate.")
     clip_range: float = Field(0.2, gt=0, le=1, description="Largest change of an action's probability that pays.")

@@ -14,17 +14,21 @@ from quantum_training.trading.episodes import Bars, Trading, transitions
 
 
 class SACOptions(Options):
-    """Defaults are those that reach quality soonest, not those of the most steps a second."""
+    """Defaults are those that reach quality soonest, not those of the most steps a second: docs/agents."""
 
     trading: Trading = Trading(actions="continuous")
-    total_steps: int = Field(60_000, ge=1, description="Budget of a fit in bars traded.")
-    environments: int = Field(32, ge=1, le=65_536, description="Episodes at once.")
+    total_steps: int = Field(64_000, ge=1, description="Budget of a fit in bars traded.")
+    environments: int = Field(256, ge=1, le=65_536, description="Episodes at once.")
     batch_size: int = Field(256, ge=2, description="Samples per gradient step.")
-    gradient_steps: int = Field(2, ge=1, le=10_000, description="Updates after each bar of all episodes.")
+    gradient_steps: int = Field(1, ge=1, le=10_000, description="Updates after each bar of all episodes.")
     learning_starts: int = Field(1_000, ge=0, description="Bars traded at random before the first update.")
     buffer_size: int = Field(100_000, ge=100, le=100_000_000, description="Newest transitions that are learnt from.")
+    learning_rate: float = Field(2e-3, gt=0, le=1, description="Of Adam.")
     network: tuple[int, ...] = (256, 256)
-    tau: float = Field(0.005, gt=0, le=1, description="How far the target networks follow at each update.")
+    first_temperature: float = Field(
+        0.03, gt=0, le=10, description="Weight of the entropy at first; it is tuned from there on."
+    )
+    tau: float = Field(0.02, gt=0, le=1, description="How far the target networks follow at each update.")
 
     @field_validator("trading")
     @classmethod
@@ -63,6 +67,7 @@ class Model(Agent):
             gamma=options.gamma,
             train_freq=1,
             gradient_steps=options.gradient_steps,
+            ent_coef=f"auto_{options.first_temperature}",
             policy_kwargs={"net_arch": list(options.network)},
             seed=seed,
             device=options.device,

@@ -1,0 +1,99 @@
+"""Agents learn what can be learnt and nothing else: waves of which the best policy is known, and random walks."""
+
+import importlib.util
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from quantum_training.models.agent import Agent
+from quantum_training.models.contract import algorithm
+from quantum_training.models.sizing import Sizing
+from quantum_training.trading.simulator import simulate
+
+BUDGETS = {
+    "ppo": {"total_steps": 65_536, "environments": 256, "rollout_bars": 32},
+    "sac": {"total_steps": 40_960, "environments": 256, "network": [64, 64], "learning_rate": 3e-3},
+}
+"""About 2 seconds of one core each. Steps are bars traded."""
+
+SEEDS = (1, 2, 3)
+TRAIN_BARS, TEST_BARS = 3_000, 4_000
+ENOUGH = 0.8
+
+
+def _load() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("waves", Path(__file__).with_name("waves.py"))
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["waves"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+waves = _load()
+Fits = Callable[[str, float], list[Agent]]
+
+
+@pytest.fixture(scope="module")
+def fits() -> Fits:
+    """Agents of an algorithm, each with a seed and a training market of its own, of waves of the given strength."""
+    done: dict[tuple[str, float], list[Agent]] = {}
+
+    def get(kind: str, strength: float) -> list[Agent]:
+        if (kind, strength) not in done:
+            done[kind, strength] = [
+                algorithm(kind).fit(
+                    window, {**BUDGETS[kind], "device": "cpu"}, Sizing(), seed, lambda _: None, practice
+                )
+                for seed in SEEDS
+                for window, practice in [waves.practice(waves.waves(seed, TRAIN_BARS, strength))]
+            ]
+        return done[kind, strength]
+
+    return get
+
+
+def unseen(agents: list[Agent], strength: float) -> tuple[np.ndarray, np.ndarray]:
+    """Net log growth of each agent's account per bar, and the best possible, on a market of its own that none has seen.
+    Shapes (agents, bars) and (agents,)."""
+    markets = [waves.waves(100 + i, TEST_BARS, strength) for i in range(len(agents))]
+    equity = np.array([agent.live(market.rows).equity for agent, market in zip(agents, markets, strict=True)])
+    best = np.array([market.growth(market.best()) for market in markets])
+    return np.diff(np.log(equity), axis=1, prepend=0.0), best
+
+
+def least_skill(growth: np.ndarray) -> float:
+    """Lower end of the two-sided 95 % interval of the mean growth per bar, all agents' bars together."""
+    return float(growth.mean() - 1.96 * growth.std(ddof=1) / np.sqrt(growth.size))
+
+
+@pytest.mark.parametrize("kind", BUDGETS)
+def test_reaches_most_of_the_best_net_growth_for_every_seed(fits, kind):
+    growth, best = unseen(fits(kind, 0.5), 0.5)
+    assert (growth.mean(axis=1) >= ENOUGH * best).all(), growth.mean(axis=1) / best
+    assert least_skill(growth) > 0
+
+
+@pytest.mark.parametrize("kind", BUDGETS)
+def test_shows_no_skill_on_a_random_walk(fits, kind):
+    growth, best = unseen(fits(kind, 0.0), 0.0)
+    assert (best == 0).all()
+    assert least_skill(growth) <= 0
+
+
+def test_no_choice_of_positions_beats_the_best_on_the_expected_path():
+    """Against every sequence of flat and long over 13 bars, costs of the simulator included."""
+    market = waves.waves(3, 13, 0.5)
+    close = 100 * np.exp(np.cumsum(market.drift))
+    candles = market.candles.assign(open=np.append(100.0, close[:-1]), close=close)
+    candles["high"], candles["low"] = candles[["open", "close"]].max(axis=1), candles[["open", "close"]].min(axis=1)
+    expected = waves.Waves(candles, market.features, market.drift)
+    every = np.vstack([np.zeros(2**12), np.arange(2**12) >> np.arange(12)[:, None] & 1])
+    targets = pd.DataFrame(every, candles.index)
+    growth = np.log(simulate(candles, targets, waves.COSTS).equity[-1] / 100_000) / len(candles)
+    assert expected.growth(expected.best()) == pytest.approx(growth.max(), abs=1e-12)
+    assert growth.max() > 0
