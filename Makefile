@@ -67,5 +67,5 @@ $(VENV)/dev: pyproject.toml constraints.txt
 constraints:  ## resolve every dependency anew
 	rm -rf .venv-resolve && $(PYTHON) -m venv .venv-resolve
 	.venv-resolve/bin/pip install --quiet --disable-pip-version-check -e '.[ui,dev]'
-	.venv-resolve/bin/pip freeze --exclude-editable > constraints.txt
+	.venv-resolve/bin/pip freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt
 	rm -rf .venv-resolve

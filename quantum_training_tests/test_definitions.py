@@ -19,6 +19,8 @@ HEAVY = (
     "xgboost",
     "lightgbm",
     "stable_baselines3",
+    "gymnasium",
+    "safetensors",
     "neuralforecast",
     "evidently",
     "ccxt",

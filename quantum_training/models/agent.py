@@ -82,7 +82,6 @@ class Agent(Model):
     practises = True
     abilities: ClassVar[frozenset[str]] = frozenset({"warm_start"})
     memory = MEMORY_BARS
-    rehearsal: ClassVar[Mapping[str, Any]] = {"total_steps": 40_000}
     options_type: ClassVar[type[Options]]
 
     def __init__(

@@ -31,6 +31,12 @@ class Model(Agent):
     """PPO over discrete or continuous actions."""
 
     options_type = PPOOptions
+    rehearsal = {  # noqa: RUF012 - never changed
+        "total_steps": 60_000,
+        "environments": 128,
+        "rollout_bars": 32,
+        "batch_size": 1024,
+    }
 
     @classmethod
     def _learner(cls, env: Any, options: PPOOptions, seed: int) -> Any:
