@@ -179,9 +179,7 @@ class Episodes:
         self._world = markets, account.capital, prices, block
         self.accounts = np.zeros(count, episode_kernel.ACCOUNT)
         self.width = block.shape[1] + episode_kernel.WIDTH
-        self._out = [
-            (np.zeros((count, self.width), "float32"), np.zeros(count), np.zeros(count, bool)) for _ in range(2)
-        ]
+        self._out = [(_aligned(count, self.width), np.zeros(count), np.zeros(count, bool)) for _ in range(2)]
         self._last, self._told = np.zeros((count, self.width), "float32"), np.zeros((count, 5))
         self._turn = 0
         self.seed(0)
@@ -228,3 +226,11 @@ class Episodes:
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from what `state` gave."""
         self.accounts[:] = state["accounts"]
+
+
+def _aligned(rows: int, columns: int) -> np.ndarray:
+    """Zeros, float32, at a multiple of 64 bytes: where they begin decides how matrix kernels round, so that it must be
+    the same in every process."""
+    memory = np.zeros(rows * columns + 16, "float32")
+    first = -memory.ctypes.data % 64 // 4
+    return memory[first : first + rows * columns].reshape(rows, columns)
