@@ -1,42 +1,26 @@
-"""Assets `<recipe>_model`: the versions of a recipe trained as of a week. How one is trained lives in models/."""
+"""Assets `<recipe>_model`: the versions of a recipe trained as of a week. One training: training.py."""
 
-import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import dagster as dg
 import pandas as pd
 
-from quantum_training.assets.loop import OWNERS, SINGLE_RUN, each_partition, lookback_month, markdown, read_months
-from quantum_training.assets.practice import Lesson, lesson, state_folder
+from quantum_training.assets.loop import OWNERS, SINGLE_RUN, each_partition, lookback_month, read_months
+from quantum_training.assets.practice import lesson
 from quantum_training.assets.refresh import accepted, judge, outcome_of, shown, tag
-from quantum_training.assets.training_events import TrainingJob
-from quantum_training.assets.training_view import drawn, progress_to
+from quantum_training.assets.training import TrainingConfig, train
 from quantum_training.features.indicators import FEATURES
 from quantum_training.features.labels import make_labels
 from quantum_training.features.windows import InsufficientData, Window, build_window
 from quantum_training.market.timeframe import known_at
 from quantum_training.models.contract import Model
-from quantum_training.models.fitting import fit_seeds
-from quantum_training.models.provenance import code_hash, identity
 from quantum_training.partitions import WEEK, Key, Partitions, overlap, run_keys
 from quantum_training.resources.events.bus import EventBus
 from quantum_training.resources.registry import ModelRegistry
 from quantum_training.resources.store import Store
 from quantum_training.settings import Recipe, Settings
 from quantum_training.trading.scoring import Version
-
-
-class TrainingConfig(dg.Config):
-    """Why and as of when a version is trained. The defaults are the weekly refresh."""
-
-    as_of: str = ""
-    """UTC time up to which data may be seen, within the partition's week; default: its Monday 00:00."""
-    trigger: str = "SCHEDULED"
-    """SCHEDULED, DRIFT_DETECTED, PERFORMANCE_DECAY or MANUAL."""
-    reason: str = "weekly refresh"
-    """A sentence for the people who read the version in MLflow."""
 
 
 def asset_name(recipe: str) -> str:
@@ -155,114 +139,3 @@ def training_window(store: Store, settings: Settings, name: str, recipe: Recipe,
         validation_fraction=recipe.validation_fraction,
         min_rows=settings.min_training_data_points,
     )
-
-
-class Trained(NamedTuple):
-    """A version, its entry in the partition's record, and the metadata to show."""
-
-    model: Model
-    entry: dict[str, Any]
-    metadata: dict[str, Any]
-
-
-def train(
-    context: dg.AssetExecutionContext,
-    registry: ModelRegistry,
-    events: EventBus,
-    settings: Settings,
-    key: Key,
-    name: str,
-    window: Window,
-    taught: Lesson,
-    config: TrainingConfig,
-    as_of: pd.Timestamp,
-) -> Trained:
-    """Fit and register a version, or find the one that the same data, code and recipe gave before."""
-    recipe = settings.recipes[name]
-    code = code_hash(recipe.algorithm)
-    made_of = {
-        "symbol": key.symbol,
-        "recipe": recipe.model_dump(mode="json"),
-        "as_of": as_of,
-        "data": window.content_hash,
-        "code": code,
-        **taught.made_of,
-    }
-    model_id = identity(name=name, **made_of)
-    job = TrainingJob(events, key.symbol, name, f"{context.run.run_id}/{key}/{name}")
-    found, scores = registry.find(key.symbol, model_id), dict[int, float | None]()
-    if found:
-        model, seconds = registry.load(key.symbol, model_id), None
-    else:
-        tags = {
-            "model_id": model_id,
-            "recipe": name,
-            "as_of": as_of.isoformat(),
-            "trigger": config.trigger,
-            "reason": config.reason,
-            "data_hash": window.content_hash,
-            "code_hash": code,
-            "dagster_run_id": context.run.run_id,
-            "dagster_partition": str(key),
-        }
-        params = {
-            "algorithm": recipe.algorithm,
-            "label": recipe.label.model_dump_json(),
-            "sizing": recipe.sizing.model_dump_json(),
-            "features": ",".join(window.columns),
-            "seed": recipe.seed,
-            "seeds": recipe.seeds,
-            "rows": len(window.full_y),
-            "first_bar": window.full_times[0],
-            "last_bar": window.full_times[-1],
-            **recipe.params,
-        }
-        example = pd.DataFrame(window.full_x, window.full_times, list(window.columns))
-        practice, state = taught.practice, None
-        if practice:
-            state = state_folder(settings, model_id)
-            practice = replace(practice, state=state)
-            example = example.join(practice.market.candles[["open", "close"]])
-        with job.announced(config.trigger, config.reason):
-            started = pd.Timestamp.now("UTC")
-            model, scores = fit_seeds(
-                recipe.algorithm,
-                window,
-                recipe.params,
-                recipe.sizing,
-                range(recipe.seed, recipe.seed + recipe.seeds),
-                progress_to(context),
-                practice,
-            )
-            seconds = (pd.Timestamp.now("UTC") - started).total_seconds()
-            seeds = {f"score_seed_{seed}": score for seed, score in scores.items() if score is not None}
-            found, _ = registry.register(
-                key.symbol,
-                model,
-                recipe.algorithm,
-                example,
-                tags=tags,
-                params=params,
-                metrics={**model.report, **seeds, "fit_seconds": seconds},
-                curves=model.curves,
-                started=started,
-            )
-        if state:
-            shutil.rmtree(state, ignore_errors=True)
-    job.succeeded(model_id, model.report, seconds)
-    entry = {"as_of": as_of.isoformat(), "model_id": model_id, "data_hash": window.content_hash, "code_hash": code}
-    importance = pd.Series(model.importance, dtype="float64").sort_values(ascending=False).head(10)
-    metadata = {
-        "as_of": dg.MetadataValue.timestamp(as_of.to_pydatetime()),
-        "rows": len(window.full_y),
-        "first_bar": dg.MetadataValue.timestamp(window.full_times[0].to_pydatetime()),
-        "label_share": float(window.full_y.mean()),
-        **model.report,
-        **({"fit_seconds": seconds} if seconds is not None else {}),
-        **({"feature_importance": markdown(importance.rename("share of gain").to_frame())} if len(importance) else {}),
-        **drawn(model, scores, seconds),
-        "model_id": model_id,
-        "mlflow_version": found.number,
-        "mlflow_run": dg.MetadataValue.url(registry.run_url(key.symbol, found)),
-    }
-    return Trained(model, entry, metadata)

@@ -27,14 +27,15 @@ def progress_to(context: dg.AssetExecutionContext) -> Progress:
 def drawn(model: Model, scores: Mapping[int, float | None], seconds: float | None) -> dict[str, Any]:
     """The curve of the rewards as a picture, its last point, steps per second, and the seeds with their scores.
 
-    The curve is that of the fit: a version that was found again has none.
+    seconds: of the whole fit; None where it is not known, as for a training that was gone on with. A version that was
+    found again has no curve.
     """
     shown: dict[str, Any] = {}
     if model.curves:
         last = model.curves[-1]
         shown |= {f"last_{name}": float(value) for name, value in last.items() if name != "step"}
         if seconds:
-            shown["steps_per_second"] = float(sum(1 for _ in scores) * last["step"] / seconds)
+            shown["steps_per_second"] = float(len(scores) * last["step"] / seconds)
         points = [(point["step"], point[REWARD]) for point in model.curves if REWARD in point]
         if len(points) > 1:
             shown["reward_curve"] = dg.MetadataValue.md(picture(points, "mean reward per episode over steps"))

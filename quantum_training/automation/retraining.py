@@ -81,7 +81,7 @@ def plan(
             waiting[cause.key] = f"the budget of {policy.daily_budget} trainings a day is spent"
         else:
             try:
-                requests.append(request(cause, recipes, until, grid))
+                requests.append(request(cause, recipes, until, grid, policy))
             except ValueError as outside:
                 waiting[cause.key] = str(outside)
                 continue
@@ -92,17 +92,21 @@ def plan(
 
 
 def request(
-    cause: Cause, recipes: Iterable[str], as_of: pd.Timestamp, grid: dg.MultiPartitionsDefinition
+    cause: Cause,
+    recipes: Iterable[str],
+    as_of: pd.Timestamp,
+    grid: dg.MultiPartitionsDefinition,
+    policy: RetrainingPolicy,
 ) -> dg.RunRequest:
     """A run that trains the recipes inside the week of `as_of`. ValueError where that week is no partition."""
     key = parse_key(grid, f"{cause.symbol}|{week_of(as_of):%Y-%m-%d}")
-    assets = [asset_name(recipe) for recipe in recipes]
+    budgets = {asset_name(recipe): policy.training(recipe).episodes_per_run or 0 for recipe in recipes}
     training: dict[str, Any] = {"as_of": as_of.isoformat(), "trigger": cause.trigger, "reason": cause.reason}
     return dg.RunRequest(
         run_key=cause.key,
         job_name=WEEKLY_CYCLE,
         partition_key=dg.MultiPartitionKey({"symbol": cause.symbol, "week": key.period}),
-        run_config={"ops": {asset: {"config": training} for asset in assets}},
-        asset_selection=[dg.AssetKey(asset) for asset in assets],
+        run_config={"ops": {asset: {"config": {**training, "episodes": n}} for asset, n in budgets.items()}},
+        asset_selection=[dg.AssetKey(asset) for asset in budgets],
         tags={**training, "symbol": cause.symbol, "dagster/priority": str(cause.urgency)},
     )

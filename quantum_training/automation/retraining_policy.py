@@ -19,6 +19,9 @@ class RecipeTraining(BaseModel):
     interval_minutes: int | None = Field(
         None, ge=1, description="Train when the stored bars reach this many minutes beyond the newest version's as_of."
     )
+    episodes_per_run: int | None = Field(
+        None, ge=1, description="Budget of such a training in episodes, in place of total_steps; agents only."
+    )
 
 
 class RetrainingPolicy(BaseModel):

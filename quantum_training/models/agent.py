@@ -55,6 +55,11 @@ class Options(BaseModel):
     )
     threads: int = Field(1, ge=1, le=256, description="Threads of torch; the same bits come with the same number only.")
 
+    def steps_of(self, episodes: int) -> int:
+        """Bars that so many episodes last on average."""
+        longest = self.trading.episode_bars
+        return max(episodes * (longest + max(longest // 4, 2)) // 2, 1)
+
 
 class Agent(Model):
     """A policy that reads features, last returns and its own account, trained by trading the window's bars.

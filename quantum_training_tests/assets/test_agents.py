@@ -132,6 +132,18 @@ def key(name):
     return dg.AssetKey(name)
 
 
+def test_a_sensor_may_give_a_training_its_budget_in_episodes(project, agents):
+    world = project(agents).market_data()
+    config = {"ops": {"ppo_model": {"config": {"episodes": 7}}, "sac_model": {"config": {"episodes": 1}}}}
+    only = [key("ppo_model"), key("sac_model")]
+    assert world.run("weekly_cycle", f"AAA|{FIRST}", asset_selection=only, run_config=config).success
+    steps = {}
+    for recipe in ("ppo", "sac"):
+        (version,) = versions_of(world.store, "AAA", recipe)
+        steps[recipe] = world.registry.load("AAA", version.model_id).options.total_steps
+    assert steps == {"ppo": 7 * 300, "sac": 300}, "an episode lasts 120 to 480 bars"
+
+
 def test_a_training_that_was_killed_goes_on_where_it_was(project, agents, monkeypatch):
     agents["recipes"]["ppo"] |= {"seeds": 1, "params": {**TINY["ppo"], "save_seconds": 1e-6}}
     calm, broken = project(agents).market_data(), project(agents).market_data()
