@@ -6,6 +6,7 @@ between two rollouts, when nothing else is in flight. Imports torch, so it is im
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import random
@@ -76,7 +77,8 @@ def save(learner: Any, path: Path, made_of: Mapping[str, Any], extra: Mapping[st
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        save_file(contiguous, partial, {"state": json.dumps(state, default=_plain)})
+        text = json.dumps(state, default=_plain)
+        save_file(contiguous, partial, {"state": text, "sha256": _digest(contiguous, text)})
         with partial.open("rb") as written:
             os.fsync(written.fileno())
         partial.replace(path)
@@ -96,7 +98,10 @@ def restore(learner: Any, path: Path, made_of: Mapping[str, Any]) -> dict[str, A
     try:
         tensors = load_file(path)
         with safe_open(path, "pt") as opened:
-            state = json.loads(opened.metadata()["state"])
+            told = opened.metadata()
+        if _digest(tensors, told["state"]) != told["sha256"]:
+            raise ValueError("its content has changed since it was written")
+        state = json.loads(told["state"])
         former, now = state["made_of"], json.loads(json.dumps(made_of))
         if other := sorted(name for name in {*former, *now} if former.get(name) != now.get(name)):
             raise ValueError(f"it was kept with other {', '.join(other)}")
@@ -156,6 +161,14 @@ def _optimisers(learner: Any) -> dict[str, torch.optim.Optimizer]:
 
 def _part(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _digest(tensors: Mapping[str, torch.Tensor], text: str) -> str:
+    digest = hashlib.sha256(text.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.numpy())
+    return digest.hexdigest()
 
 
 def _plain(value: Any) -> Any:

@@ -457,6 +457,31 @@ def test_a_replay_fills_the_buffer_with_what_the_given_targets_would_have_met(le
     assert learner.learning_starts == 0
 
 
+def test_learning_from_a_replay_starts_above_scratch_on_a_stationary_market(train, waves):
+    """What was held says nothing of what is good: the targets are random, a new one every five bars."""
+    params = {
+        "trading": {"actions": "continuous", "episode_bars": 60},
+        "total_steps": 256,
+        "environments": 4,
+        "batch_size": 128,
+        "gradient_steps": 4,
+        "learning_starts": 64,
+        "learning_rate": 0.02,
+        "gamma": 0.8,
+        "network": [32],
+    }
+    for seed in (1, 2):
+        market = waves.waves(seed, 1_500, 0.5)
+        window, practice = waves.practice(market)
+        rng, times = np.random.default_rng(seed), market.candles.loc[window.full_times[0] :].index
+        held = {name: np.repeat(rng.integers(0, 5, 300) / 4, 5)[: len(times)] for name in "abc"}
+        unseen, reached = waves.waves(100 + seed, 1_500, 0.5), {}
+        for name, replay in (("scratch", None), ("replay", pd.DataFrame(held, times))):
+            model = train("sac", seed, window, {"market": practice.market, "replay": replay}, **params)
+            reached[name] = np.log(model.live(unseen.rows).equity[-1]) / 1_500 / unseen.growth(unseen.best())
+        assert reached["replay"] > reached["scratch"] + 0.2, reached
+
+
 def test_wall_time_ends_a_fit_early_and_says_so(kind, train):
     said = []
     model = train(kind, total_steps=10_000_000, max_seconds=0.3, progress=said.append)
