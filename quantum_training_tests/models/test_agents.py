@@ -385,7 +385,9 @@ def test_a_warm_start_begins_with_the_newest_versions_weights(kind, train, fitte
 
 def test_a_warm_start_from_something_else_is_refused(kind, train, fitted, lesson):
     other = fitted({"ppo": "sac", "sac": "ppo"}[kind])
-    with pytest.raises(ValueError, match=rf"newest version is no quantum_training\.models\.{kind}; give the recipe a name"):
+    with pytest.raises(
+        ValueError, match=rf"newest version is no quantum_training\.models\.{kind}; give the recipe a name"
+    ):
         train(kind, practice={"newest": other})
     with pytest.raises(ValueError, match="another network or other actions; give the changed recipe a name"):
         train(kind, practice={"newest": fitted(kind)}, network=[16, 9])
@@ -466,6 +468,7 @@ def test_learning_from_a_replay_starts_above_scratch_on_a_stationary_market(trai
         "batch_size": 128,
         "gradient_steps": 4,
         "learning_starts": 64,
+        "buffer_size": 10_000,
         "learning_rate": 0.02,
         "gamma": 0.8,
         "network": [32],

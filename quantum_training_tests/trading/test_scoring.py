@@ -182,9 +182,7 @@ def test_a_single_bar_asked_live_has_the_position_that_the_week_records(remember
     candles, features, whole = remembered
     for filled in whole.loc[WEEKS[0] :].index:
         known = candles.loc[: filled - pd.Timedelta("1ns")]
-        one = positions_at(
-            Remembers(), known, features.loc[known.index], known.index[-1:], pd.DatetimeIndex([filled])
-        )
+        one = positions_at(Remembers(), known, features.loc[known.index], known.index[-1:], pd.DatetimeIndex([filled]))
         assert one == [whole[filled]]
 
 
