@@ -9,7 +9,7 @@ import json
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -30,7 +30,15 @@ if TYPE_CHECKING:
 MEMORY_BARS = 240
 """Bars before a week that an agent's own account is lived through, so that the week finds it as it would be."""
 
+ACTIONS = {"discrete": ("hold", "buy", "sell"), "continuous": ("target position",)}
+"""What the network's outputs stand for."""
+
 PRICES = ("open", "close")
+
+Network = Annotated[
+    tuple[Annotated[int, Field(ge=1, le=8_192)], ...],
+    Field(min_length=1, max_length=4, description="Hidden layers of actor and critic."),
+]
 
 
 class Options(BaseModel):
@@ -49,7 +57,7 @@ class Options(BaseModel):
     batch_size: int = Field(ge=2, le=1_000_000, description="Samples per gradient step.")
     learning_rate: float = Field(gt=0, le=1, description="Of Adam.")
     gamma: float = Field(0.99, gt=0, le=1, description="Discount per bar.")
-    network: tuple[int, ...] = Field(min_length=1, max_length=4, description="Hidden layers of actor and critic.")
+    network: Network
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="Where the networks are trained; auto: on a GPU where there is one."
     )
@@ -73,11 +81,16 @@ class Agent(Model):
     sources = tuple(
         f"quantum_training.{name}"
         for name in (
+            "trading.account",
+            "trading.costs",
             "trading.kernel",
+            "trading.simulator",
             "trading.episode_kernel",
             "trading.episodes",
             "trading.observation",
+            "trading.gym_env",
             "trading.vec_env",
+            "models.behaviour",
             "models.policy",
             "models.policy_kernel",
             "models.training_state",
@@ -102,6 +115,12 @@ class Agent(Model):
         self.costs, self.account, self.report = costs, account, report
         self.columns, self.importance = (*view.columns, *PRICES), {}
         self.policy = self._policy()
+        asked = (view.width, len(ACTIONS[options.trading.actions]))
+        if (self.policy.sizes[0], self.policy.sizes[-1]) != asked:
+            raise ValueError(
+                f"a network of {self.policy.sizes[0]} numbers in and {self.policy.sizes[-1]} out cannot decide on "
+                f"{asked[0]} observed numbers among {asked[1]} actions; the artefact's files do not belong together"
+            )
 
     @classmethod
     def fit(
@@ -152,7 +171,7 @@ class Agent(Model):
     ) -> tuple[Any, Any, View]:
         import torch
 
-        from quantum_training.models.training_watch import Watch
+        from quantum_training.models.training_watch import Watch, diverged
         from quantum_training.trading.vec_env import BatchEnv
 
         torch.set_num_threads(options.threads)
@@ -161,20 +180,25 @@ class Agent(Model):
         bars = Bars.of(view, practice.market, pd.DataFrame(window.full_x, window.full_times, list(window.columns)))
         env = BatchEnv([bars], options.trading, options.environments, scale=1 / view.unit)
         learner = cls._learner(env, options, seed)
-        cls._start(learner, bars, options, practice)
+        cls._start(learner, view, bars, options, practice)
         state = practice.state / f"seed-{seed}.safetensors" if practice.state else None
-        watch = Watch(progress, state, options.total_steps, options.max_seconds, options.save_seconds)
+        made_of = {"options": options.model_dump(mode="json"), "seed": seed, "data": window.content_hash}
+        watch = Watch(progress, state, made_of, options.total_steps, options.max_seconds, options.save_seconds)
         watch.model = learner
         resumed = watch.resume()
-        if learner.num_timesteps < options.total_steps:
-            learner.learn(
-                options.total_steps - learner.num_timesteps, watch, log_interval=None, reset_num_timesteps=not resumed
-            )
+        if not watch.finished:
+            left = options.total_steps - learner.num_timesteps
+            try:
+                learner.learn(left, watch, log_interval=None, reset_num_timesteps=not resumed)
+            except ValueError as error:  # torch refuses a distribution of NaN
+                if all(bool(torch.isfinite(weights).all()) for weights in learner.policy.parameters()):
+                    raise
+                raise FloatingPointError(diverged("a weight", float("nan"), learner.num_timesteps)) from error
             watch.finish()
         return learner, watch, view
 
     @classmethod
-    def _start(cls, learner: Any, bars: Bars, options: Options, practice: Practice) -> None:
+    def _start(cls, learner: Any, view: View, bars: Bars, options: Options, practice: Practice) -> None:
         """What the learner knows before its first step: the newest version's weights where `practice` gives one."""
         import torch
 
@@ -184,13 +208,18 @@ class Agent(Model):
             raise ValueError(
                 f"warm_start: the newest version is no {cls.__module__}; give the recipe a name of its own"
             )
+        if practice.newest.view.names != view.names:
+            raise ValueError(
+                "warm_start: the newest version has other observations; give the changed recipe a name of its own "
+                f"(those of one only: {', '.join(sorted({*practice.newest.view.names} ^ {*view.names}))})"
+            )
         weights = {name: torch.from_numpy(np.array(value)) for name, value in practice.newest.state.items()}
         try:
             learner.policy.load_state_dict(weights)
         except RuntimeError as error:
             raise ValueError(
-                "warm_start: the newest version has another network or other observations; give the changed recipe a "
-                f"name of its own ({str(error).splitlines()[-1].strip()})"
+                "warm_start: the newest version has another network or other actions; give the changed recipe a name "
+                f"of its own ({str(error).splitlines()[-1].strip()})"
             ) from None
 
     @classmethod
@@ -223,7 +252,7 @@ class Agent(Model):
             "costs": self.costs.model_dump(),
             "account": self.account.model_dump(),
             "observation": self.view.names,
-            "actions": ["hold", "buy", "sell"] if self.options.trading.actions == "discrete" else ["target position"],
+            "actions": ACTIONS[self.options.trading.actions],
             "score": self.score,
             "report": self.report,
         }

@@ -24,8 +24,9 @@ def behaviour(
 
     growth_per_bar, buy_and_hold_per_bar: log growth of its account and of the close. flat_share, long_share,
     short_share: of the bars. turnover: mean change of the position per bar. action_entropy: discrete, mean entropy of
-    the action's probabilities; continuous, entropy of the positions' distribution over tenths; both as a share of the
-    largest possible. mean_reward_first, _last: of the first and last tenth of the curve, per episode.
+    the action's probabilities; continuous, entropy of the positions' distribution over tenths of [0, 1], of [-1, 1]
+    where it is ever short; both as a share of the largest possible. mean_reward_first, _last: of the first and last
+    tenth of the curve, per episode.
     """
     goal = lived.goal[~np.isnan(lived.goal)]
     equity = np.maximum(lived.equity, 1e-9)
@@ -52,12 +53,13 @@ def behaviour(
 
 def _action_entropy(lived: Lived, trading: Trading) -> float:
     known = ~np.isnan(lived.goal)
+    goal = lived.goal[known]
     if trading.actions == "discrete":
         heads = lived.heads[known].astype("float64")
         p = np.exp(heads - heads.max(axis=1, keepdims=True))
         p /= p.sum(axis=1, keepdims=True)
         return float(-(p * np.log(np.maximum(p, 1e-300))).sum(axis=1).mean() / np.log(p.shape[1]))
-    counts = np.histogram(lived.goal[known], bins=10, range=(lived.goal[known].min() - 1e-9, 1.0))[0]
+    counts = np.histogram(goal, bins=10, range=(-1.0 if (goal < 0).any() else 0.0, 1.0))[0]
     p = counts[counts > 0] / counts.sum()
     return float(-(p * np.log(p)).sum() / np.log(10))
 

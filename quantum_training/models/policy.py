@@ -40,6 +40,24 @@ class Policy:
     activation: Activation
     squash: bool
 
+    def __post_init__(self) -> None:
+        """ValueError where the layers do not follow on each other: the compiled code would read beyond them."""
+        for layer, (wide, count) in enumerate(zip(self.sizes, self.sizes[1:], strict=False)):
+            w, b = self.weights[f"w{layer}"], self.weights[f"b{layer}"]
+            if (w.shape, b.shape) != ((wide, count), (count,)) or not w.dtype == b.dtype == np.float32:
+                raise ValueError(
+                    f"layer {layer} of the policy has weights {w.dtype}{list(w.shape)} and bias "
+                    f"{b.dtype}{list(b.shape)}; it needs float32 of [{wide}, {count}] and [{count}]"
+                )
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Numbers in, and out of each layer."""
+        return (
+            self.weights["w0"].shape[0],
+            *(self.weights[f"b{layer}"].size for layer in range(len(self.weights) // 2)),
+        )
+
     def live(
         self,
         view: View,
@@ -52,19 +70,19 @@ class Policy:
     ) -> Lived:
         """Trade consecutive bars with an account of its own, flat before the first. x: (bars, features)."""
         from quantum_training.models.policy_kernel import live
+        from quantum_training.trading.episode_kernel import ACCOUNT
 
-        layers = range(len(self.weights) // 2)
-        sizes = np.array([self.weights["w0"].shape[0], *(len(self.weights[f"b{i}"]) for i in layers)])
-        parts = [self.weights[f"{part}{i}"].ravel() for i in layers for part in "wb"]
+        parts = [self.weights[f"{part}{layer}"].ravel() for layer in range(len(self.sizes) - 1) for part in "wb"]
         goal, equity = np.full(len(close), np.nan), np.full(len(close), account.capital)
-        heads = np.full((len(close), sizes[-1]), np.nan, "float32")
+        heads = np.full((len(close), self.sizes[-1]), np.nan, "float32")
         live(
+            np.zeros(1, ACCOUNT),
             view.rows(x, close),
             np.ascontiguousarray(opens),
             np.ascontiguousarray(close),
             market_rules([view.unit], [costs], account, trading, 1.0)[0],
             account.capital,
-            sizes,
+            np.array(self.sizes),
             np.concatenate(parts),
             self.activation == "tanh",
             self.squash,

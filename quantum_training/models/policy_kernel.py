@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from quantum_training.trading.episode_kernel import ACCOUNT, WIDTH, advance, goal_of, observe, open_account
+from quantum_training.trading.episode_kernel import WIDTH, advance, goal_of, observe, open_account
 
 
 @njit(cache=True)
@@ -36,9 +36,12 @@ def forward(x, sizes, weights, tanh, a, b):
 
 
 @njit(cache=True)
-def live(block, opens, closes, market, capital, sizes, weights, tanh, squash, goals, heads, equity):
-    """Decide at every close and settle at the next bar. Writes goals, heads and equity, (bars,) or (bars, outputs)."""
-    accounts = np.zeros(1, ACCOUNT)
+def live(accounts, block, opens, closes, market, capital, sizes, weights, tanh, squash, goals, heads, equity):
+    """Decide at every close and settle at the next bar. Writes goals, heads and equity, (bars,) or (bars, outputs).
+
+    accounts: one row of ACCOUNT. It must be the caller's: numba would free an array of its own after its last use, while
+    the row is still in use. Where a number of the row is missing nothing is decided, which is flat, as trading.scoring counts it.
+    """
     account = accounts[0]
     open_account(account, capital, 0, len(closes))
     seen = np.zeros(block.shape[1] + WIDTH, np.float32)
@@ -56,6 +59,7 @@ def live(block, opens, closes, market, capital, sizes, weights, tanh, squash, go
         for value in seen:
             whole = whole and not np.isnan(value)
         if not whole:
+            goal = 0.0
             continue
         head = forward(seen, sizes, weights, tanh, a, b)
         for j in range(heads.shape[1]):

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from quantum_training.models.agent import Agent, Options, layers
+from quantum_training.models.agent import Agent, Network, Options, layers
 from quantum_training.models.policy import Policy
 from quantum_training.trading.episodes import Trading
 
@@ -21,7 +21,7 @@ class PPOOptions(Options):
     batch_size: int = Field(2048, ge=2, description="Samples per gradient step.")
     epochs: int = Field(4, ge=1, le=100, description="Passes over a rollout.")
     learning_rate: float = Field(3e-3, gt=0, le=1, description="Of Adam.")
-    network: tuple[int, ...] = (64, 64)
+    network: Network = (64, 64)
     gae_lambda: float = Field(0.95, ge=0, le=1, description="Of the generalised advantage estimate.")
     clip_range: float = Field(0.2, gt=0, le=1, description="Largest change of an action's probability that pays.")
     entropy_bonus: float = Field(0.0, ge=0, le=1, description="Weight of the policy's entropy in the loss.")

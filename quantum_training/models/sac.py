@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 from pydantic import Field, field_validator
 
-from quantum_training.models.agent import Agent, Options, layers
+from quantum_training.models.agent import Agent, Network, Options, layers
 from quantum_training.models.contract import Practice
 from quantum_training.models.policy import Policy
 from quantum_training.trading.episodes import Bars, Trading, transitions
+from quantum_training.trading.observation import View
 
 
 class SACOptions(Options):
@@ -24,7 +25,7 @@ class SACOptions(Options):
     learning_starts: int = Field(1_000, ge=0, description="Bars traded at random before the first update.")
     buffer_size: int = Field(100_000, ge=100, le=100_000_000, description="Newest transitions that are learnt from.")
     learning_rate: float = Field(2e-3, gt=0, le=1, description="Of Adam.")
-    network: tuple[int, ...] = (256, 256)
+    network: Network = (256, 256)
     first_temperature: float = Field(
         0.03, gt=0, le=10, description="Weight of the entropy at first; it is tuned from there on."
     )
@@ -74,20 +75,19 @@ class Model(Agent):
         )
 
     @classmethod
-    def _start(cls, learner: Any, bars: Bars, options: Any, practice: Practice) -> None:
-        super()._start(learner, bars, options, practice)
+    def _start(cls, learner: Any, view: View, bars: Bars, options: Any, practice: Practice) -> None:
+        super()._start(learner, view, bars, options, practice)
         if practice.replay is None:
             return
-        size, buffer = options.environments, learner.replay_buffer
+        size, scale = options.environments, learner.get_env().episodes.scale
         learner.learning_starts = 0
-        for source in practice.replay:
-            past = transitions(bars, options.trading, practice.replay[source], learner.get_env().episodes.scale)
-            action = learner.policy.scale_action(past.action[:, None].astype("float32"))
-            for start in range(0, len(action) - size + 1, size):
-                rows = slice(start, start + size)
-                nothing: list[dict[str, Any]] = [{}] * size
-                seen, then = past.observation[rows], past.next_observation[rows]
-                buffer.add(seen, then, action[rows], past.reward[rows], np.zeros(size), nothing)
+        past = [transitions(bars, options.trading, practice.replay[source], scale) for source in practice.replay]
+        seen, action, reward, then = (np.concatenate(parts) for parts in zip(*past, strict=True))
+        action = learner.policy.scale_action(action[:, None].astype("float32"))
+        nothing: list[dict[str, Any]] = [{}] * size
+        for start in range(len(action) % size, len(action), size):  # the buffer takes one of each environment at a time
+            rows = slice(start, start + size)
+            learner.replay_buffer.add(seen[rows], then[rows], action[rows], reward[rows], np.zeros(size), nothing)
 
     def _policy(self) -> Policy:
         hidden = [f"actor.latent_pi.{2 * i}" for i in range(len(self.options.network))]

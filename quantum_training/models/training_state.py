@@ -6,15 +6,18 @@ between two rollouts, when nothing else is in flight. Imports torch, so it is im
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import random
 from collections import deque
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, safe_open, save_file
 
 from quantum_training.trading.vec_env import BatchEnv
@@ -24,13 +27,14 @@ COUNTERS = ("num_timesteps", "_n_updates", "_episode_num", "_current_progress_re
 
 
 class TrainingStateError(ValueError):
-    """A state that is not this training's, or is damaged. The message names the file and what to do."""
+    """A state that is not this training's, is damaged or cannot be kept. The message names the file and what to do."""
 
 
-def save(learner: Any, path: Path, extra: dict[str, Any]) -> None:
-    """Write the state of `learner` (PPO or SAC over a BatchEnv) and `extra` (JSON-able), replacing the file at once.
+def save(learner: Any, path: Path, made_of: Mapping[str, Any], extra: Mapping[str, Any]) -> None:
+    """Write the state of `learner` (PPO or SAC over a BatchEnv), replacing the file at once.
 
-    A process that dies, or a disk that is full, leaves the file that was there before.
+    made_of: settings and data of the training; extra: what the caller goes on with. Both JSON-able. A process that
+    dies, or a disk that is full (TrainingStateError), leaves the file that was there before.
     """
     env: BatchEnv = learner.get_env()
     tensors: dict[str, torch.Tensor] = {f"policy.{k}": v for k, v in learner.policy.state_dict().items()}
@@ -66,29 +70,41 @@ def save(learner: Any, path: Path, extra: dict[str, Any]) -> None:
         "actions": learner.action_space.np_random.bit_generator.state,
         "episodes": list(learner.ep_info_buffer),
         "buffer": [buffer.pos, buffer.full] if buffer is not None else None,
+        "made_of": made_of,
         "extra": extra,
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        save_file(contiguous, partial, {"state": json.dumps(state, default=_plain)})
+        text = json.dumps(state, default=_plain)
+        save_file(contiguous, partial, {"state": text, "sha256": _digest(contiguous, text)})
         with partial.open("rb") as written:
             os.fsync(written.fileno())
         partial.replace(path)
+    except (OSError, SafetensorError) as error:
+        raise TrainingStateError(
+            f"the state of the training cannot be written to {path}: {error}; make room there and run it again"
+        ) from error
     finally:
         partial.unlink(missing_ok=True)
 
 
-def restore(learner: Any, path: Path) -> dict[str, Any]:
+def restore(learner: Any, path: Path, made_of: Mapping[str, Any]) -> dict[str, Any]:
     """Put `learner`, made with the same settings, into the state that `save` wrote. Returns its `extra`.
 
-    TrainingStateError where the file cannot be read or belongs to other settings.
+    TrainingStateError where the file cannot be read or was written with another `made_of`.
     """
     try:
         tensors = {name: tensor.clone() for name, tensor in load_file(path).items()}
         with safe_open(path, "pt") as opened:
-            state = json.loads(opened.metadata()["state"])
+            told = opened.metadata()
+        if _digest(tensors, told["state"]) != told["sha256"]:
+            raise ValueError("its content has changed since it was written")
+        state = json.loads(told["state"])
+        former, now = state["made_of"], json.loads(json.dumps(made_of))
+        if other := sorted(name for name in {*former, *now} if former.get(name) != now.get(name)):
+            raise ValueError(f"it was kept with other {', '.join(other)}")
         _restore(learner, tensors, state)
     except Exception as error:
         raise TrainingStateError(
@@ -145,6 +161,14 @@ def _optimisers(learner: Any) -> dict[str, torch.optim.Optimizer]:
 
 def _part(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _digest(tensors: Mapping[str, torch.Tensor], text: str) -> str:
+    digest = hashlib.sha256(text.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.numpy())
+    return digest.hexdigest()
 
 
 def _plain(value: Any) -> Any:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,22 +33,34 @@ POINTS = 100
 LOG_SECONDS = 5.0
 
 
+def diverged(name: str, value: float, step: int) -> str:
+    """What to say of a training whose numbers are no longer finite."""
+    return f"{name} is {value} at step {step:,}: the training diverged; lower learning_rate"
+
+
 class Watch(BaseCallback):
     """Called by the learner at every rollout and step.
 
     state: file of the training state, or None to keep none; written every `save_seconds` and at the end, with the
-    curves. total: steps of the budget. max_seconds: wall time of the whole training, earlier runs of it included.
+    curves. made_of: settings and data of the training (JSON-able), which its state must have been kept with. total:
+    steps of the budget. max_seconds: wall time of the whole training, earlier runs of it included.
     FloatingPointError where a loss is not finite: nothing of it would be worth keeping.
     """
 
     def __init__(
-        self, progress: Progress, state: Path | None, total: int, max_seconds: float | None, save_seconds: float
+        self,
+        progress: Progress,
+        state: Path | None,
+        made_of: Mapping[str, Any],
+        total: int,
+        max_seconds: float | None,
+        save_seconds: float,
     ):
         super().__init__()
-        self._progress, self._state, self.total = progress, state, total
+        self._progress, self._state, self._made_of, self.total = progress, state, made_of, total
         self._max_seconds, self._save_seconds = max_seconds, save_seconds
         self.curves: list[dict[str, float]] = []
-        self.out_of_time = False
+        self.out_of_time = self.finished = False
         self._before = 0.0
         self._resumed_at = 0
 
@@ -55,8 +68,9 @@ class Watch(BaseCallback):
         """Take up the state of an earlier run where there is one. Call with `model` set. Returns whether there was."""
         if self._state is None or not self._state.exists():
             return False
-        extra = training_state.restore(self.model, self._state)
+        extra = training_state.restore(self.model, self._state, self._made_of)
         self.curves, self._before = extra["curves"], extra["seconds"]
+        self.finished, self.out_of_time = extra["finished"], extra["out_of_time"]
         self._resumed_at = self.model.num_timesteps
         self._progress(f"resumed at step {self._resumed_at:,} of {self.total:,}")
         return True
@@ -90,6 +104,9 @@ class Watch(BaseCallback):
         if not self.curves or self.curves[-1]["step"] < self.num_timesteps:
             self._record()
         self._say()
+        if self.out_of_time:
+            self._progress(f"out of time: max_seconds = {self._max_seconds:g} ends it at step {self.num_timesteps:,}")
+        self.finished = True
         self._keep()
 
     def _record(self) -> None:
@@ -99,9 +116,7 @@ class Watch(BaseCallback):
             losses["entropy"] *= -1
         for name, value in losses.items():
             if not math.isfinite(value) and name != "explained_variance":
-                raise FloatingPointError(
-                    f"{name} is {value} at step {self.num_timesteps:,}: the training diverged; lower learning_rate"
-                )
+                raise FloatingPointError(diverged(name, value, self.num_timesteps))
         recent = list(self.model.ep_info_buffer or [])
         rewards = (
             {
@@ -133,6 +148,11 @@ class Watch(BaseCallback):
 
     def _keep(self) -> None:
         if self._state is not None:
-            extra: dict[str, Any] = {"curves": self.curves, "seconds": self.seconds}
-            training_state.save(self.model, self._state, extra)
+            extra = {
+                "curves": self.curves,
+                "seconds": self.seconds,
+                "finished": self.finished,
+                "out_of_time": self.out_of_time,
+            }
+            training_state.save(self.model, self._state, self._made_of, extra)
         self._saved = time.monotonic()

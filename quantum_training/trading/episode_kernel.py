@@ -185,9 +185,12 @@ def step(accounts, actions, markets, capital, prices, block, out, rewards, done,
 
 
 @njit(cache=True)
-def follow(actions, market, capital, opens, closes, block, seen, rewards):
-    """Take given actions from the first bar on. Writes what was observed at every close and each bar's reward."""
-    accounts = np.zeros(1, ACCOUNT)
+def follow(accounts, actions, market, capital, opens, closes, block, seen, rewards):
+    """Take given actions from the first bar on. Writes what was observed at every close and each bar's reward.
+
+    accounts: one row of ACCOUNT. It must be the caller's: numba would free an array of its own after its last use, while
+    the row is still in use.
+    """
     account = accounts[0]
     open_account(account, capital, 0, len(closes))
     observe(account, closes[0], market.unit, block[0], seen[0])

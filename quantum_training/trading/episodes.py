@@ -112,8 +112,7 @@ def market_rules(
     return markets
 
 
-@dataclass(frozen=True, eq=False)
-class Transitions:
+class Transitions(NamedTuple):
     """What one account saw, did and earned, bar by bar: arrays of one length, in the order of time."""
 
     observation: np.ndarray
@@ -134,7 +133,17 @@ def transitions(bars: Bars, trading: Trading, goals: pd.Series, scale: float) ->
     reward = np.zeros(len(action))
     continuous = trading.model_copy(update={"actions": "continuous"})
     market = market_rules([bars.unit], [bars.costs], bars.account, continuous, scale)[0]
-    episode_kernel.follow(action, market, bars.account.capital, bars.open, bars.close, bars.rows, seen, reward)
+    episode_kernel.follow(
+        np.zeros(1, episode_kernel.ACCOUNT),
+        action,
+        market,
+        bars.account.capital,
+        bars.open,
+        bars.close,
+        bars.rows,
+        seen,
+        reward,
+    )
     return Transitions(seen[:-1], action, reward, seen[1:])
 
 

@@ -1,15 +1,20 @@
 """A version's identity: the same wherever the same things meet, another as soon as one of them differs."""
 
+import ast
 import importlib
 import os
+import pkgutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from quantum_training.models.contract import Model, algorithm
 from quantum_training.models.provenance import code_hash, identity
 
+OURS = ("quantum_training.trading.", "quantum_training.models.")
 MODULE = """
 from quantum_training.models.booster import Booster
 
@@ -76,3 +81,85 @@ def test_the_order_of_the_parts_does_not_matter_and_each_part_does():
         {"data": "e"},
     ]
     assert len({one, *(identity(**{**parts, **other}) for other in others)}) == 5
+
+
+DEPENDENT = """
+from quantum_training.models.booster import Booster
+
+
+class Model(Booster):
+    packages = ()
+    builders = {builders}
+    sources = {sources}
+"""
+
+
+@pytest.fixture
+def dependent(tmp_path, monkeypatch):
+    """`dependent(package, sources, builders, helper)`: `<package>.model`, beside it the package `<package>.helpers`."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def write(package, sources=(), builders=(), helper="x = 1"):
+        (tmp_path / package / "helpers").mkdir(parents=True)
+        (tmp_path / package / "__init__.py").touch()
+        (tmp_path / package / "helpers" / "__init__.py").touch()
+        (tmp_path / package / "helpers" / "kernel.py").write_text(helper)
+        named = tuple(f"{package}.{name}" for name in sources)
+        (tmp_path / package / "model.py").write_text(DEPENDENT.format(sources=named, builders=builders))
+        importlib.invalidate_caches()
+        return f"{package}.model"
+
+    return write
+
+
+def test_the_sources_that_an_algorithm_names_are_part_of_its_hash(dependent, tmp_path, monkeypatch):
+    """The same files in the same places but for one line of a source, as a module and as a package that holds it."""
+    for number, source in enumerate(("helpers.kernel", "helpers")):
+        found = []
+        for edition, helper in enumerate(("x = 1", "x = 1", "x = 2")):
+            package = f"zoo_{number}_{edition}"
+            name = dependent(package, (source,), helper=helper)
+            file = tmp_path / package / "model.py"
+            file.write_text(file.read_text().replace(package, "zoo"))  # the class's own file is then the same
+            monkeypatch.setitem(sys.modules, "zoo", importlib.import_module(package))
+            for part in ("helpers", "helpers.kernel"):
+                monkeypatch.setitem(sys.modules, f"zoo.{part}", importlib.import_module(f"{package}.{part}"))
+            found.append(code_hash(name))
+        assert found[0] == found[1] != found[2]
+
+
+def test_what_only_builds_a_version_is_part_of_its_hash(dependent):
+    assert code_hash(dependent("six_zoo")) != code_hash(dependent("seven_zoo", builders=("numpy",)))
+
+
+def test_a_source_that_is_not_there_is_named(dependent):
+    with pytest.raises(ModuleNotFoundError, match="nowhere"):
+        code_hash(dependent("eight_zoo", ("helpers.nowhere",)))
+    with pytest.raises(ImportError, match="no_such_distribution"):
+        code_hash(dependent("nine_zoo", builders=("no_such_distribution",)))
+
+
+MODULES = {f"{p}{m.name}" for p in OURS for m in pkgutil.iter_modules(importlib.import_module(p[:-1]).__path__)}
+
+
+def imported(name):
+    """Modules of trading and models that a module imports, at its top or in its functions."""
+    found = set()
+    for node in ast.walk(ast.parse(Path(importlib.import_module(name).__file__).read_text())):
+        if isinstance(node, ast.ImportFrom):
+            inner = [f"{node.module}.{alias.name}" for alias in node.names]
+            found |= {n for n in (node.module, *inner) if n.startswith(OURS) and n in MODULES}
+    return found
+
+
+@pytest.mark.parametrize("name", ["ppo", "sac"])
+def test_an_agents_hash_covers_every_module_that_its_training_reaches(name):
+    cls = algorithm(name)
+    bases = {base.__module__ for base in cls.__mro__ if issubclass(base, Model)}
+    reached, new = set(), {cls.__module__, *cls.sources}
+    while new:
+        reached |= new
+        new = set().union(*map(imported, new)) - reached
+    assert reached - {*cls.sources, *bases, "quantum_training.models.sizing"} == set()
+    assert {"quantum_training.trading.vec_env", "quantum_training.models.agent"} <= reached
+    assert code_hash(name) != code_hash({"ppo": "sac", "sac": "ppo"}[name])

@@ -6,7 +6,15 @@ import pytest
 
 from quantum_training.trading.account import Account
 from quantum_training.trading.costs import Costs
-from quantum_training.trading.scoring import Decisions, Version, assign_versions, by_strategy, score
+from quantum_training.trading.scoring import (
+    Decisions,
+    Version,
+    assign_versions,
+    by_strategy,
+    decisions,
+    positions_at,
+    score,
+)
 from quantum_training.trading.simulator import simulate
 
 WEEK = pd.Timedelta(days=7)
@@ -121,3 +129,91 @@ def test_a_week_without_bars_is_an_empty_score(walk):
     assert tuple(rows.columns) == ("strategy", "model_id", *COLUMNS)
     assert rows.empty
     assert by_strategy(rows, "net_return").empty
+
+
+class Remembers:
+    """Decides by every row that it is given, so that a row more or less, or another one, shows."""
+
+    memory = 30
+
+    def positions(self, features):
+        assert list(features.columns) == ["x", "open", "close"]
+        whole = features.notna().all(axis=1)
+        return ((features.fillna(0.0) * [7.1, 1.3, 2.9]).sum(axis=1).cumsum() % 1).where(whole)
+
+
+WEEKS = [MONDAY + k * WEEK for k in range(2, 5)]
+
+
+@pytest.fixture
+def remembered(walk):
+    """Five weeks of candles and a feature, and what was decided from the third week on, asked for at once."""
+    candles = walk(42 * 5, 3)
+    features = pd.DataFrame({"x": np.random.default_rng(3).normal(size=len(candles))}, candles.index)
+    return candles, features, asked(candles, features, WEEKS[0])
+
+
+def asked(candles, features, start):
+    version = Version(MONDAY, "m")
+    return decisions(candles, features, [version], start, lambda model_id: Remembers()).position
+
+
+def test_a_memory_gives_the_same_position_whenever_and_with_whatever_history_it_is_asked(remembered):
+    candles, features, whole = remembered
+    assert whole.notna().all()
+    assert whole.nunique() > 100
+    for cut in (0, 5, 11):
+        for start in (WEEKS[0], WEEKS[1] + pd.Timedelta("3D 4h"), WEEKS[2], candles.index[-1]):
+            found = asked(candles.iloc[cut:], features.iloc[cut:], start)
+            pd.testing.assert_series_equal(found, whole.loc[found.index[0] :], check_exact=True, check_freq=False)
+
+
+def test_weeks_asked_one_by_one_are_one_record(remembered):
+    """The bar before a week is decided in the week before it, by the account of that week."""
+    candles, features, whole = remembered
+    parts = [asked(c := candles.loc[: w + WEEK - pd.Timedelta("1ns")], features.loc[c.index], w) for w in WEEKS]
+    for week, part in zip(WEEKS, parts, strict=True):
+        pd.testing.assert_series_equal(part, whole.loc[part.index], check_exact=True, check_freq=False)
+        assert part.index[1] == week
+    assert len(pd.concat([parts[0], *(part.iloc[1:] for part in parts[1:])])) == len(whole)
+
+
+def test_a_single_bar_asked_live_has_the_position_that_the_week_records(remembered):
+    candles, features, whole = remembered
+    for filled in whole.loc[WEEKS[0] :].index:
+        known = candles.loc[: filled - pd.Timedelta("1ns")]
+        one = positions_at(Remembers(), known, features.loc[known.index], known.index[-1:], pd.DatetimeIndex([filled]))
+        assert one == [whole[filled]]
+
+
+def test_a_memory_sees_no_bar_after_the_close_it_decides_at(remembered):
+    candles, features, whole = remembered
+    for at in (90, 125, 126, 127, 180):
+        wild_candles, wild_features = candles.copy(), features.copy()
+        wild_candles.iloc[at:] *= 1.7
+        wild_features.iloc[at:] += 5
+        found = asked(wild_candles, wild_features, WEEKS[0])
+        upto = candles.index[at]
+        pd.testing.assert_series_equal(found.loc[:upto], whole.loc[:upto], check_exact=True)
+        assert not (found.loc[upto:].iloc[1:] == whole.loc[upto:].iloc[1:]).any()
+
+
+def test_a_week_with_fewer_bars_before_it_than_the_memory_is_not_decided(remembered):
+    candles, features, whole = remembered
+    monday = candles.index.get_loc(WEEKS[0])
+    enough = monday - 1 - Remembers.memory
+    for cut, silent in ((enough, False), (enough + 1, True)):
+        found = asked(candles.iloc[cut:], features.iloc[cut:], WEEKS[0]).loc[WEEKS[0] :]
+        first = found.index < WEEKS[1]
+        assert found[first].isna().all() == silent
+        pd.testing.assert_series_equal(found[~first], whole.loc[WEEKS[1] :], check_exact=True, check_freq=False)
+        assert silent or found[first].equals(whole.loc[WEEKS[0] : WEEKS[1] - pd.Timedelta("1ns")])
+
+
+def test_a_missing_feature_is_undecided_there_alone(remembered):
+    candles, features, whole = remembered
+    holed = features.copy()
+    holed.iloc[120] = np.nan
+    found = asked(candles, holed, WEEKS[0])
+    assert list(found.index[found.isna()]) == [candles.index[121]]
+    pd.testing.assert_series_equal(found.loc[: candles.index[120]], whole.loc[: candles.index[120]], check_exact=True)

@@ -1,0 +1,131 @@
+"""Small agents, the market of waves, and a process that trains agents in processes of their own."""
+
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from quantum_training.features.windows import Window
+from quantum_training.models.agent import Agent
+from quantum_training.models.contract import Practice, algorithm
+from quantum_training.models.sizing import Sizing
+
+HERE = Path(__file__).parent
+SMALL: dict[str, dict[str, Any]] = {
+    "ppo": {
+        "trading": {"actions": "discrete", "episode_bars": 60},
+        "total_steps": 6_144,
+        "environments": 16,
+        "rollout_bars": 32,
+        "batch_size": 128,
+        "epochs": 2,
+        "learning_rate": 0.003,
+    },
+    "sac": {
+        "trading": {"actions": "continuous", "episode_bars": 60, "step": 0},
+        "total_steps": 1_600,
+        "environments": 16,
+        "batch_size": 32,
+        "gradient_steps": 1,
+        "learning_starts": 320,
+        "buffer_size": 1_000,  # less than the steps, so that it is full at the end
+        "learning_rate": 0.003,
+    },
+}
+for _params in SMALL.values():
+    _params |= {"lags": 2, "network": [16, 8], "device": "cpu"}
+MARKET = {"seed": 1, "bars": 500, "strength": 0.5}
+
+
+@pytest.fixture(scope="session")
+def waves() -> ModuleType:
+    """waves.py beside this file: a market whose best policy is known."""
+    spec = importlib.util.spec_from_file_location("waves", HERE / "waves.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["waves"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def lesson(waves: ModuleType) -> tuple[Window, Practice]:
+    """Window and practice of a small market of waves."""
+    return waves.practice(waves.waves(**MARKET))
+
+
+@pytest.fixture(scope="session")
+def small_params() -> Mapping[str, Mapping[str, Any]]:
+    """Params of each agent that make a fit take less than a second."""
+    return SMALL
+
+
+Train = Callable[..., Agent]
+
+
+@pytest.fixture(scope="session")
+def train(lesson: tuple[Window, Practice]) -> Train:
+    """`train(kind, seed=7, window=None, practice={}, progress=..., **params)`: a fit of small params, some replaced."""
+
+    def fit(
+        kind: str,
+        seed: int = 7,
+        window: Window | None = None,
+        practice: Mapping[str, Any] | None = None,
+        progress: Callable[[str], None] = lambda text: None,
+        **params: Any,
+    ) -> Agent:
+        given = replace(lesson[1], **(practice or {}))
+        return algorithm(kind).fit(window or lesson[0], {**SMALL[kind], **params}, Sizing(), seed, progress, given)
+
+    return fit
+
+
+@dataclass(frozen=True)
+class Nursery:
+    """A process that has imported everything, and forks one for each training it is told of."""
+
+    process: subprocess.Popen
+
+    def begin(self, kind: str, out: Path, state: Path | None = None, seed: int = 7, **params: Any) -> int:
+        """Train in a new process, which is told by its number. It ends in `out`, a folder as `save_model` writes it."""
+        order = {"kind": kind, "params": {**SMALL[kind], **params}, "seed": seed, "out": str(out), "market": MARKET}
+        self._tell(json.dumps({**order, "state": state and str(state)}))
+        return int(self.process.stdout.readline())
+
+    def wait(self) -> int:
+        """How the training ended: 0, or less the number of the signal that killed it."""
+        self._tell("wait")
+        return os.waitstatus_to_exitcode(int(self.process.stdout.readline()))
+
+    def _tell(self, line: str) -> None:
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+
+
+@pytest.fixture(scope="session")
+def nursery() -> Iterator[Nursery]:
+    """One Nursery for all tests; importing torch for every training would take more time than training."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parents[1])])}
+    process = subprocess.Popen(
+        [sys.executable, str(HERE / "nursery.py")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+        start_new_session=True,
+    )
+    try:
+        assert process.stdout.readline() == "ready\n"
+        yield Nursery(process)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()

@@ -1,0 +1,526 @@
+"""The contract that both agents keep: determinism, artefacts, causality, and the account that their positions trade."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from quantum_training.models.agent import MEMORY_BARS, PRICES
+from quantum_training.models.contract import algorithm, load_model, save_model
+from quantum_training.models.sizing import Sizing
+from quantum_training.trading.account import Account
+from quantum_training.trading.costs import Costs
+from quantum_training.trading.episodes import Bars, Market, Trading, transitions
+from quantum_training.trading.gym_env import spaces_of
+from quantum_training.trading.observation import View
+from quantum_training.trading.simulator import simulate
+from quantum_training.trading.vec_env import BatchEnv
+
+KINDS = ("ppo", "sac")
+SHORT = Account(allow_short=True, max_leverage=2)
+STARTED = """
+import json, pickle, sys
+from pathlib import Path
+
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("torch", "stable_baselines3", "gymnasium"):
+            raise AssertionError(f"{name} was imported")
+
+def no_pickle(inner):
+    def guarded(*args, **kwargs):
+        # numba reads its cache of compiled code with pickle; no other reader is wanted
+        assert sys._getframe(1).f_globals["__name__"].startswith("numba"), "something was unpickled"
+        return inner(*args, **kwargs)
+    return guarded
+
+sys.meta_path.insert(0, Refuse())
+pickle.load, pickle.loads = no_pickle(pickle.load), no_pickle(pickle.loads)
+import pandas as pd
+from quantum_training.models.contract import load_model
+rows = pd.read_parquet(sys.argv[1])
+for folder in sys.argv[2:]:
+    print(load_model(Path(folder)).positions(rows).to_numpy().tobytes().hex())
+"""
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def kind(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def fitted(train):
+    """`fitted(kind)`: a small agent, trained once."""
+    done = {}
+
+    def get(kind):
+        if kind not in done:
+            done[kind] = train(kind)
+        return done[kind]
+
+    return get
+
+
+@pytest.fixture(scope="module")
+def rows(waves):
+    """Bars of a market that no agent has trained on, as `positions` wants them."""
+    return waves.waves(9, 260, 0.5).rows
+
+
+def saved(model, kind, folder):
+    """Every byte of the artefact by file."""
+    save_model(model, folder, kind)
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.fixture(scope="module")
+def folders(fitted, tmp_path_factory):
+    """The artefact of each small agent."""
+    made = {kind: tmp_path_factory.mktemp(kind) / "model" for kind in KINDS}
+    for kind, folder in made.items():
+        save_model(fitted(kind), folder, kind)
+    return made
+
+
+def test_the_same_seed_gives_the_same_bytes_in_this_process_and_in_another(
+    kind, train, folders, nursery, small_params, tmp_path
+):
+    one = {path.name: path.read_bytes() for path in folders[kind].iterdir()}
+    assert set(one) == {"algorithm.json", "agent.json", "policy.safetensors"}
+    assert saved(train(kind), kind, tmp_path / "again") == one
+    nursery.begin(kind, tmp_path / "elsewhere")
+    assert nursery.wait() == 0
+    assert {name: (tmp_path / "elsewhere" / name).read_bytes() for name in one} == one
+    other = saved(train(kind, seed=8), kind, tmp_path / "other")
+    assert other["policy.safetensors"] != one["policy.safetensors"]
+
+
+def test_a_saved_agent_comes_back_equal_in_every_bit_without_torch_and_without_pickle(fitted, folders, rows, tmp_path):
+    rows.to_parquet(tmp_path / "rows.parquet")
+    told = subprocess.run(
+        [sys.executable, "-c", STARTED, str(tmp_path / "rows.parquet"), *(str(folders[kind]) for kind in KINDS)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert told.returncode == 0, told.stderr
+    for kind, bits in zip(KINDS, told.stdout.split(), strict=True):
+        model, copy = fitted(kind), load_model(folders[kind])
+        positions = model.positions(rows)
+        assert positions.to_numpy().tobytes().hex() == bits
+        pd.testing.assert_series_equal(copy.positions(rows), positions, check_exact=True)
+        assert (copy.columns, copy.report, copy.score) == (model.columns, model.report, model.score)
+        assert (copy.options, copy.costs, copy.account) == (model.options, model.costs, model.account)
+        assert positions.nunique() > 1, "a constant proves little"
+
+
+def test_a_torn_or_changed_artefact_is_refused(kind, fitted, tmp_path):
+    whole = saved(fitted(kind), kind, tmp_path / "whole")
+    sidecar = json.loads(whole["agent.json"])
+
+    def loaded(number, name, content):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        for file, former in whole.items():
+            (folder / file).write_bytes(content if file == name else former)
+        return load_model(folder)
+
+    weights = whole["policy.safetensors"]
+    for number, torn in enumerate((b"", weights[:-1], weights[: len(weights) // 2], b"\xff" * 8 + weights[8:])):
+        with pytest.raises(Exception, match="(?i)header|incomplete|size|Metadata"):
+            loaded(number, "policy.safetensors", torn)
+    with pytest.raises(ValueError, match="JSON|Expecting|Unterminated"):
+        loaded(10, "agent.json", whole["agent.json"][:-5])
+    other = json.dumps({**sidecar, "options": {**sidecar["options"], "network": [16]}}).encode()
+    with pytest.raises(ValueError, match="do not belong together|layer 1 of the policy"):
+        loaded(11, "agent.json", other)
+    lags = json.dumps({**sidecar, "view": {**sidecar["view"], "lags": 3}}).encode()
+    with pytest.raises(ValueError, match="26 observed numbers.*do not belong together|do not belong together"):
+        loaded(12, "agent.json", lags)
+    with pytest.raises(KeyError, match="options"):
+        loaded(13, "agent.json", json.dumps({k: v for k, v in sidecar.items() if k != "options"}).encode())
+
+
+@pytest.mark.parametrize(
+    ("only", "params", "said"),
+    [
+        ("ppo", {"epoch": 3}, r"ppo: epoch = 3: Extra inputs"),
+        ("ppo", {"clip_range": 0}, r"clip_range = 0: .*greater than 0"),
+        ("ppo", {"rollout_bars": 1}, r"rollout_bars = 1: .*greater than or equal to 2"),
+        ("sac", {"tau": 2}, r"sac: tau = 2: .*less than or equal to 1"),
+        ("sac", {"rollout_bars": 8}, r"sac: rollout_bars = 8: Extra inputs"),
+        ("sac", {"trading": {"actions": "discrete"}}, r"sac: trading = .*use ppo for hold, buy and sell"),
+        *(
+            (kind, params, said)
+            for kind in KINDS
+            for params, said in [
+                ({"total_steps": 0}, r"total_steps = 0: .*greater than or equal to 1"),
+                ({"environments": 0, "gamma": 1.5}, r"environments = 0: .*; gamma = 1.5: "),
+                ({"learning_rate": "fast"}, r"learning_rate = 'fast'"),
+                ({"device": "tpu"}, r"device = 'tpu': .*'cpu'"),
+                ({"network": []}, r"network = \[\]: .*at least 1 item"),
+                ({"network": [16, 0]}, r"network.1 = 0: .*greater than or equal to 1"),
+                ({"trading": {"actions": "continuous", "step": 2}}, r"trading.step = 2"),
+                ({"trading": {"actions": "jump"}}, r"trading.actions = 'jump'"),
+            ]
+        ),
+    ],
+)
+def test_a_parameter_that_is_unknown_or_out_of_bounds_is_named(train, only, params, said):
+    with pytest.raises(ValueError, match=said):
+        train(only, **params)
+
+
+def test_a_fit_needs_a_market(kind, lesson):
+    with pytest.raises(ValueError, match="give `practice`, the market of the window"):
+        algorithm(kind).fit(lesson[0], {}, Sizing(), 7, print)
+
+
+def variants(kind):
+    """(trading, account) that a kind can do beside its default."""
+    some = [({"actions": "continuous", "episode_bars": 60}, Account())] if kind == "ppo" else []
+    actions = "discrete" if kind == "ppo" else "continuous"
+    return [
+        *some,
+        ({"actions": actions, "episode_bars": 60}, SHORT),
+        ({"actions": "continuous", "episode_bars": 60, "step": 0}, SHORT),
+    ]
+
+
+VARIANTS = [(kind, trading, account) for kind in KINDS for trading, account in variants(kind)]
+
+
+@pytest.fixture(scope="module")
+def variant(train, lesson):
+    """`variant(kind, trading, account)`: an agent of few steps, trained once."""
+    done = {}
+
+    def get(kind, trading, account):
+        key = (kind, json.dumps(trading), account)
+        if key not in done:
+            costs = Costs(fee_bps=2, slippage_bps=3, per_share=0.01, minimum=2.5, borrow_bps=0.5)
+            market = Market(lesson[1].market.candles, costs, account)
+            steps = {"total_steps": 1_024 if kind == "ppo" else 480}
+            done[key] = train(kind, practice={"market": market}, trading=trading, **steps)
+        return done[key]
+
+    return get
+
+
+@pytest.mark.parametrize(("kind_", "trading", "account"), VARIANTS)
+def test_positions_stay_in_the_range_of_account_and_step(variant, rows, kind_, trading, account):
+    model = variant(kind_, trading, account)
+    goals = model.positions(rows).iloc[2:]
+    low = -1.0 if account.allow_short else 0.0
+    assert goals.between(low, 1).all()
+    levels = {"discrete": 1.0}.get(trading["actions"], trading.get("step", 0.25))
+    if levels:
+        assert (goals / levels == (goals / levels).round()).all()
+    if trading.get("step") == 0:
+        assert goals.nunique() > 20, "continuous targets are not rounded"
+    if trading["actions"] == "discrete":
+        assert goals.diff().abs().max() <= 1, "one level at a time"
+
+
+def learner_of(model, kind, rows, seed=1):
+    """A learner of stable-baselines3 with the model's weights, over an environment that trades all `rows` once."""
+    import torch
+
+    count = len(rows)
+    options = model.options
+    candles = rows[[*PRICES]].assign(high=rows[[*PRICES]].max(axis=1), low=rows[[*PRICES]].min(axis=1))
+    market = Market(candles, model.costs, model.account)
+    bars = Bars.of(model.view, market, rows[list(model.view.columns)].iloc[model.view.lags :])
+    trading = options.trading.model_copy(update={"episode_bars": count})
+    env = BatchEnv([bars], trading, options.environments, scale=1 / model.view.unit)
+    learner = algorithm(kind)._learner(env, options, seed)
+    learner.policy.load_state_dict({name: torch.from_numpy(np.array(v)) for name, v in model.state.items()})
+    return learner, bars, env
+
+
+@pytest.mark.parametrize(
+    ("kind_", "trading", "account"),
+    [*VARIANTS, ("ppo", {"actions": "discrete", "episode_bars": 60}, Account())],
+)
+def test_positions_are_what_stable_baselines3_itself_decides_in_the_environment_of_training(
+    variant, rows, kind_, trading, account
+):
+    """Stepping the environment along its targets from the first bar to the last, and asking `predict` at each."""
+    from quantum_training.trading import episode_kernel
+
+    model = variant(kind_, trading, account)
+    learner, bars, env = learner_of(model, kind_, rows)
+    lived = model.live(rows)
+    lags, goals = model.view.lags, lived.goal
+    np.testing.assert_array_equal(np.isnan(goals), np.arange(len(goals)) < lags)
+
+    episodes = env.episodes
+    env.reset()
+    account_row = episodes.accounts[:1]
+    for account_ in episodes.accounts:
+        episode_kernel.open_account(account_, model.account.capital, 0, len(bars.close) - 1)
+    seen = np.zeros((1, episodes.width), "float32")
+    episode_kernel.observe(account_row[0], bars.close[0], model.view.unit, bars.rows[0], seen[0])
+    observation, ties = seen, 0
+    for t in range(len(bars.close) - 1):
+        action, _ = learner.predict(observation, deterministic=True)
+        head = lived.heads[lags + t]
+        if model.options.trading.actions == "discrete":
+            first, second = np.sort(head)[::-1][:2]
+            same = int(action[0]) == int(np.argmax(head))
+            ties += not same
+            assert same or first - second < 1e-5
+            taken = np.argmax(head)
+        else:
+            low = episodes.low
+            asked = low + (1 - low) * (np.tanh(head[0]) + 1) / 2 if kind_ == "sac" else np.clip(head[0], low, 1)
+            assert float(action[0, 0]) == pytest.approx(asked, abs=1e-5)
+            taken = goals[lags + t]
+            assert abs(taken - asked) <= max(model.options.trading.step / 2, 1e-6)
+        result = env.step(np.full(env.num_envs, taken))
+        target = account_row[0]["target"] if t < len(bars.close) - 2 else goals[lags + t]
+        assert target == goals[lags + t]
+        observation = result[0][:1] if not result[2][0] else result[3][0]["terminal_observation"][None]
+    assert ties < 3
+    assert result[2][0], "all bars were traded"
+
+
+@pytest.mark.parametrize(("kind_", "trading", "account"), VARIANTS)
+def test_its_own_account_is_the_simulators(variant, rows, kind_, trading, account):
+    """Also where nothing is decided, which is flat: as the scores count it."""
+    model = variant(kind_, trading, account)
+    holed = rows.copy()
+    holed.iloc[[50, 51, 120], 0] = np.nan
+    for given in (rows, holed):
+        lived = model.live(given)
+        candles = given[[*PRICES]].assign(high=given[[*PRICES]].max(axis=1), low=given[[*PRICES]].min(axis=1))
+        target = pd.Series(lived.goal, given.index).shift().fillna(0.0)
+        found = simulate(candles, target, model.costs, model.account).equity[:, 0] / model.account.capital
+        np.testing.assert_array_equal(lived.equity, found)
+
+
+def test_a_missing_feature_gives_no_position_there_and_the_others_go_on(kind, fitted, rows):
+    model = fitted(kind)
+    whole, holed = model.positions(rows), rows.copy()
+    holed.iloc[40, 3] = np.nan
+    positions = model.positions(holed)
+    assert list(np.flatnonzero(positions.isna())) == [0, 1, 40]
+    assert list(np.flatnonzero(whole.isna())) == [0, 1]
+    pd.testing.assert_series_equal(positions.iloc[:40], whole.iloc[:40], check_exact=True)
+    assert model.positions(rows.iloc[:1]).isna().all()
+
+
+def test_columns_are_found_by_name_and_a_missing_one_is_named(kind, fitted, rows):
+    model = fitted(kind)
+    turned = rows[rows.columns[::-1]].assign(volume=1.0)
+    pd.testing.assert_series_equal(model.positions(turned), model.positions(rows), check_exact=True)
+    for name in ("sine", "open", "close"):
+        with pytest.raises(KeyError, match=name):
+            model.positions(rows.drop(columns=name))
+
+
+def test_no_bar_after_a_close_changes_the_position_decided_at_it(kind, fitted, rows):
+    model = fitted(kind)
+    whole = model.positions(rows)
+    rng = np.random.default_rng(0)
+    for t in (2, 3, 77, 258):
+        cut = model.positions(rows.iloc[: t + 1])
+        pd.testing.assert_series_equal(cut, whole.iloc[: t + 1], check_exact=True)
+        wild = rows.copy()
+        wild.iloc[t + 1 :] *= rng.uniform(0.5, 2, wild.iloc[t + 1 :].shape)
+        pd.testing.assert_series_equal(model.positions(wild).iloc[: t + 1], cut, check_exact=True)
+    assert not model.positions(wild.iloc[::-1].set_axis(rows.index)).equals(whole), "the rows change nothing at all"
+
+
+def test_positions_remember_nothing_between_calls(kind, fitted, rows):
+    model = fitted(kind)
+    first = model.positions(rows)
+    model.positions(rows.iloc[100:] * 1.1)
+    pd.testing.assert_series_equal(model.positions(rows), first, check_exact=True)
+    assert model.memory == MEMORY_BARS
+
+
+def test_the_report_by_hand(kind, fitted, lesson, small_params):
+    model, (window, practice) = fitted(kind), lesson
+    candles = practice.market.candles.loc[window.full_times[0] : window.full_times[-1]]
+    rows = pd.DataFrame(window.full_x, window.full_times, list(window.columns)).join(candles[[*PRICES]])
+    goal = model.positions(rows)
+    known = goal.dropna()
+    equity = simulate(candles, goal.shift().fillna(0.0), model.costs, model.account).equity[-1, 0]
+    close = candles["close"].to_numpy()
+    report, count = model.report, len(candles)
+    assert report["growth_per_bar"] == pytest.approx(np.log(equity / model.account.capital) / count, rel=1e-12)
+    assert report["buy_and_hold_per_bar"] == pytest.approx(np.log(close[-1] / close[0]) / count)
+    assert report["flat_share"] == (known == 0).mean()
+    assert report["long_share"] == (known > 0).mean()
+    assert report["short_share"] == 0
+    assert report["turnover"] == pytest.approx(known.diff().fillna(known.iloc[0]).abs().mean())
+    assert report["steps"] == small_params[kind]["total_steps"]
+    assert report["out_of_time"] == 0
+    assert report["episodes"] == model.curves[-1]["episodes"] > 0
+    rewards = [p["mean_reward"] for p in model.curves if "mean_reward" in p]
+    tenth = len(rewards) // 10 or 1
+    assert report["mean_reward_first"] == pytest.approx(np.mean(rewards[:tenth]))
+    assert report["mean_reward_last"] == pytest.approx(np.mean(rewards[-tenth:]))
+    assert model.score == report["growth_per_bar"]
+    json.dumps(report, allow_nan=False)
+    assert {type(v) for v in report.values()} == {float}
+
+
+def test_a_warm_start_begins_with_the_newest_versions_weights(kind, train, fitted):
+    newest = fitted(kind)
+    # no update happens: the budget ends before the first one could
+    few = {"total_steps": 1, "learning_rate": 1e-12} if kind == "ppo" else {"total_steps": 16}
+    warm, cold = (train(kind, seed=8, practice=given, **few) for given in ({"newest": newest}, {}))
+    for name, weights in newest.state.items():
+        np.testing.assert_allclose(warm.state[name], weights, rtol=0, atol=1e-9, err_msg=name)
+    assert any(not np.allclose(cold.state[name], weights) for name, weights in newest.state.items())
+
+
+def test_a_warm_start_from_something_else_is_refused(kind, train, fitted, lesson):
+    other = fitted({"ppo": "sac", "sac": "ppo"}[kind])
+    with pytest.raises(
+        ValueError, match=rf"newest version is no quantum_training\.models\.{kind}; give the recipe a name"
+    ):
+        train(kind, practice={"newest": other})
+    with pytest.raises(ValueError, match="another network or other actions; give the changed recipe a name"):
+        train(kind, practice={"newest": fitted(kind)}, network=[16, 9])
+    with pytest.raises(ValueError, match=r"other observations; .*\(those of one only: log_return_2\)"):
+        train(kind, practice={"newest": fitted(kind)}, lags=3)
+    window = replace(lesson[0], columns=("phase", *lesson[0].columns[1:]))
+    with pytest.raises(ValueError, match=r"other observations; .*\(those of one only: phase, sine\)"):
+        train(kind, window=window, practice={"newest": fitted(kind)})
+    short = replace(lesson[1].market, account=SHORT)
+    assert train(kind, practice={"newest": fitted(kind), "market": short}, total_steps=1).report["steps"] > 0
+
+
+def follow(bars, trading, goals, scale):
+    """(observation, action, reward, next observation) of an account that holds `goals`, by stepping an environment."""
+    env = BatchEnv([bars], trading.model_copy(update={"episode_bars": len(bars.close)}), 1, scale)
+    from quantum_training.trading import episode_kernel
+
+    env.reset()
+    account = env.episodes.accounts[0]
+    episode_kernel.open_account(account, bars.account.capital, 0, len(bars.close) - 1)
+    seen = np.zeros((1, env.episodes.width), "float32")
+    episode_kernel.observe(account, bars.close[0], bars.unit, bars.rows[0], seen[0])
+    told = []
+    for goal in goals[1:]:
+        then, reward, done, infos = env.step(np.array([goal]))
+        then = infos[0]["terminal_observation"][None] if done[0] else then
+        told.append((seen[0].copy(), goal, reward[0], then[0].copy()))
+        seen = then.copy()
+    assert done[0], "the targets do not reach to the last bar"
+    return [np.array(part) for part in zip(*told, strict=True)]
+
+
+def test_a_replay_fills_the_buffer_with_what_the_given_targets_would_have_met(lesson, small_params):
+    window, practice = lesson
+    rng = np.random.default_rng(4)
+    replay = pd.DataFrame(rng.choice([0, 0.5, 1], (len(window.full_times), 2)), window.full_times, ["held", "shadow"])
+    replay.iloc[10:20, 1] = np.nan
+    params = {**small_params["sac"], "environments": 7, "buffer_size": 7_000}
+    cls = algorithm("sac")
+    options = cls.parse(params)
+    close = practice.market.candles["close"].reindex(window.full_times).to_numpy()
+    view = View.fit(window.columns, window.full_x, close, options.lags)
+    bars = Bars.of(view, practice.market, pd.DataFrame(window.full_x, window.full_times, list(window.columns)))
+    learner = cls._learner(BatchEnv([bars], options.trading, 7, scale=1 / view.unit), options, 1)
+    cls._start(learner, view, bars, options, replace(practice, replay=replay))
+    expected = [
+        np.concatenate(parts)
+        for parts in zip(
+            *(
+                follow(bars, options.trading, replay[name].reindex(bars.index).fillna(0.0).to_numpy(), 1 / view.unit)
+                for name in replay
+            ),
+            strict=True,
+        )
+    ]
+    buffer = learner.replay_buffer
+    kept = 7 * buffer.pos
+    assert kept == len(expected[0]) // 7 * 7
+    assert len(expected[0]) % 7, "nothing is left over"
+    found = [
+        getattr(buffer, name)[: buffer.pos].reshape(kept, *getattr(buffer, name).shape[2:])
+        for name in ("observations", "actions", "rewards", "next_observations")
+    ]
+    np.testing.assert_array_equal(found[0], expected[0][-kept:])
+    np.testing.assert_allclose(found[1][:, 0], 2 * expected[1][-kept:] - 1, atol=1e-7)
+    np.testing.assert_array_equal(found[2], expected[2][-kept:].astype("float32"))
+    np.testing.assert_array_equal(found[3], expected[3][-kept:])
+    assert not buffer.dones.any()
+    assert learner.learning_starts == 0
+
+
+def test_learning_from_a_replay_starts_above_scratch_on_a_stationary_market(train, waves):
+    """What was held says nothing of what is good: the targets are random, a new one every five bars."""
+    params = {
+        "trading": {"actions": "continuous", "episode_bars": 60},
+        "total_steps": 256,
+        "environments": 4,
+        "batch_size": 128,
+        "gradient_steps": 4,
+        "learning_starts": 64,
+        "buffer_size": 10_000,
+        "learning_rate": 0.02,
+        "gamma": 0.8,
+        "network": [32],
+    }
+    for seed in (1, 2):
+        market = waves.waves(seed, 1_500, 0.5)
+        window, practice = waves.practice(market)
+        rng, times = np.random.default_rng(seed), market.candles.loc[window.full_times[0] :].index
+        held = {name: np.repeat(rng.integers(0, 5, 300) / 4, 5)[: len(times)] for name in "abc"}
+        unseen, reached = waves.waves(100 + seed, 1_500, 0.5), {}
+        for name, replay in (("scratch", None), ("replay", pd.DataFrame(held, times))):
+            model = train("sac", seed, window, {"market": practice.market, "replay": replay}, **params)
+            reached[name] = np.log(model.live(unseen.rows).equity[-1]) / 1_500 / unseen.growth(unseen.best())
+        assert reached["replay"] > reached["scratch"] + 0.2, reached
+
+
+def test_wall_time_ends_a_fit_early_and_says_so(kind, train):
+    said = []
+    model = train(kind, total_steps=10_000_000, max_seconds=0.3, progress=said.append)
+    assert model.report["out_of_time"] == 1
+    assert 0 < model.report["steps"] < 1_000_000
+    assert any("out of time: max_seconds = 0.3 ends it at step" in line for line in said)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_training_that_diverges_says_so(kind, train, monkeypatch):
+    """Weights that are no numbers, from whatever makes them so."""
+    import torch
+
+    calls, inner = [0], torch.optim.Adam.step
+
+    def step(self, *args, **kwargs):
+        result = inner(self, *args, **kwargs)
+        calls[0] += 1
+        if calls[0] == 20:
+            for group in self.param_groups:
+                for weights in group["params"]:
+                    weights.data.fill_(float("nan"))
+        return result
+
+    monkeypatch.setattr(torch.optim.Adam, "step", step)
+    with pytest.raises(FloatingPointError, match=r"is nan at step [\d,]+: the training diverged; lower learning_rate"):
+        train(kind)
+
+
+def test_torch_uses_the_threads_of_the_recipe(kind, train):
+    import torch
+
+    former = torch.get_num_threads()
+    try:
+        for threads in (2, 1):
+            train(kind, total_steps=1, threads=threads)
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(former)
