@@ -9,7 +9,7 @@ import pandas as pd
 
 from quantum_training.assets.loop import markdown
 from quantum_training.assets.models import asset_name
-from quantum_training.models.agent import Agent
+from quantum_training.models.agent import ACTION, Agent
 from quantum_training.models.behaviour import collapses
 from quantum_training.models.contract import algorithm
 from quantum_training.partitions import Partitions, run_keys
@@ -58,8 +58,9 @@ def agent_checks(name: str, partitions: Partitions) -> dg.AssetChecksDefinition:
             if versions := record.get("versions"):
                 agents[symbol] = registry.load(symbol, versions[-1]["model_id"])
         yield _result(FINITE, {s: broken(a) for s, a in agents.items()}, dg.AssetCheckSeverity.ERROR, {})
-        reports = pd.DataFrame({symbol: agent.report for symbol, agent in agents.items()})
-        numbers = {f"{what} {symbol}": v for symbol, agent in agents.items() for what, v in agent.report.items()}
+        told = {s: {k: v for k, v in a.report.items() if not k.startswith(ACTION)} for s, a in agents.items()}
+        reports = pd.DataFrame(told)
+        numbers = {f"{what} {symbol}": v for symbol, report in told.items() for what, v in report.items()}
         shown = {"behaviour": markdown(reports), **numbers}
         found = {symbol: collapses(agent.report) for symbol, agent in agents.items()}
         yield _result(BEHAVIOUR, found, dg.AssetCheckSeverity.WARN, shown)

@@ -148,7 +148,6 @@ def train(
         "rows": len(window.full_y),
         "first_bar": dg.MetadataValue.timestamp(window.full_times[0].to_pydatetime()),
         "label_share": float(window.full_y.mean()),
-        **model.report,
         **({"fit_seconds": seconds} if seconds is not None else {}),
         **({"feature_importance": markdown(importance.rename("share of gain").to_frame())} if len(importance) else {}),
         **drawn(model, scores, None if resumed else seconds),

@@ -8,6 +8,7 @@ import dagster as dg
 import pandas as pd
 
 from quantum_training.assets.loop import markdown
+from quantum_training.models.agent import ACTION
 from quantum_training.models.contract import Model, Progress
 
 WIDTH, HEIGHT, PAD = 560, 160, 6
@@ -25,12 +26,16 @@ def progress_to(context: dg.AssetExecutionContext) -> Progress:
 
 
 def drawn(model: Model, scores: Mapping[int, float | None], seconds: float | None) -> dict[str, Any]:
-    """The curve of the rewards as a picture, its last point, steps per second, and the seeds with their scores.
+    """What the fit reports; for agents the actions as a histogram, the curve of the rewards as a picture, its last point
+    and the steps per second; the seeds with their scores.
 
     seconds: of the whole fit; None where it is not known, as for a training that was gone on with. A version that was
     found again has no curve.
     """
-    shown: dict[str, Any] = {}
+    shown: dict[str, Any] = {name: value for name, value in model.report.items() if not name.startswith(ACTION)}
+    if shares := {name.removeprefix(ACTION): v for name, v in model.report.items() if name.startswith(ACTION)}:
+        bars = {name: "█" * round(share * 40) for name, share in shares.items()}
+        shown["actions"] = markdown(pd.DataFrame({"share": shares, "": bars}, dtype=object))
     if model.curves:
         last = model.curves[-1]
         shown |= {f"last_{name}": float(value) for name, value in last.items() if name != "step"}

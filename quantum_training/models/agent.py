@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from quantum_training.models.behaviour import behaviour
+from quantum_training.models.behaviour import action_shares, behaviour
 from quantum_training.models.contract import Model, Practice, Progress
 from quantum_training.models.policy import Lived, Policy
 from quantum_training.models.sizing import Sizing
@@ -34,6 +34,9 @@ ACTIONS = {"discrete": ("hold", "buy", "sell"), "continuous": ("target position"
 """What the network's outputs stand for."""
 
 PRICES = ("open", "close")
+
+ACTION = "action/"
+"""How the shares of the actions are named in a report."""
 
 Network = Annotated[
     tuple[Annotated[int, Field(ge=1, le=8_192)], ...],
@@ -152,6 +155,7 @@ class Agent(Model):
             "episodes": float(watch.curves[-1]["episodes"]),
             "out_of_time": float(watch.out_of_time),
             **behaviour(lived, candles["close"].to_numpy(), options.trading, watch.curves),
+            **{f"{ACTION}{name}": share for name, share in action_shares(lived, options.trading).items()},
         }
         model.score = model.report["growth_per_bar"]
         return model

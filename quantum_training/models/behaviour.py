@@ -51,6 +51,16 @@ def behaviour(
     }
 
 
+def action_shares(lived: Lived, trading: Trading) -> dict[str, float]:
+    """How often each action was taken: hold, buy, sell; or the target position, to a tenth, as `0.3`. Sums to 1."""
+    known = ~np.isnan(lived.goal)
+    if trading.actions == "discrete":
+        taken = lived.heads[known].argmax(axis=1)
+        return {name: float((taken == number).mean()) for number, name in enumerate(("hold", "buy", "sell"))}
+    tenths, counts = np.unique(np.round(lived.goal[known], 1) + 0.0, return_counts=True)
+    return {f"{tenth:.1f}": float(count / counts.sum()) for tenth, count in zip(tenths, counts, strict=True)}
+
+
 def _action_entropy(lived: Lived, trading: Trading) -> float:
     known = ~np.isnan(lived.goal)
     goal = lived.goal[known]

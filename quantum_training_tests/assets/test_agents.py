@@ -74,6 +74,7 @@ def test_agents_are_recipes_like_any_other(project, agents):
     shown = metadata(result, "ppo_model", LAST)
     assert shown["reward_curve"].value.startswith("![mean reward")
     assert {"turnover", "action_entropy", "steps_per_second", "last_explained_variance"} <= shown.keys()
+    assert {"hold", "buy", "sell"} <= set(shown["actions"].value.replace("|", " ").split())
     assert shown["seeds"].value.count("yes") == 1
     checks = {e.check_name: e for e in result.get_asset_check_evaluations() if e.asset_key.path[-1] == "ppo_model"}
     assert checks["agent_finite"].passed
