@@ -64,7 +64,8 @@ def lesson(
     if recipe.warm_start and earlier:
         newest, made_of["newest"] = load(earlier[-1].model_id), earlier[-1].model_id
     if recipe.replay:
-        replay, made_of["replay"] = past_targets(candles, features, window, earlier, load), [*map(str, earlier)]
+        replay = past_targets(candles, features, window, earlier, load)
+        made_of["replay"] = [version.model_id for version in earlier]
     return Lesson(Practice(Market(candles, market.costs, market.account), None, newest, replay), made_of)
 
 

@@ -80,7 +80,10 @@ def train(
     model_id = identity(name=name, **made_of)
     job = TrainingJob(events, key.symbol, name, f"{context.run.run_id}/{key}/{name}")
     found, scores = registry.find(key.symbol, model_id), dict[int, float | None]()
-    state, resumed = None, False
+    practice, resumed = taught.practice, False
+    if practice:
+        state = state_folder(settings, model_id)
+        practice, resumed = replace(practice, state=state), state.exists()
     if found:
         model, seconds = registry.load(key.symbol, model_id), None
     else:
@@ -108,11 +111,7 @@ def train(
             **recipe.params,
         }
         example = pd.DataFrame(window.full_x, window.full_times, list(window.columns))
-        practice = taught.practice
         if practice:
-            state = state_folder(settings, model_id)
-            resumed = state.exists()
-            practice = replace(practice, state=state)
             example = example.join(practice.market.candles[["open", "close"]])
         with job.announced(config.trigger, config.reason):
             started = pd.Timestamp.now("UTC")
@@ -138,8 +137,8 @@ def train(
                 curves=model.curves,
                 started=started,
             )
-        if state:
-            shutil.rmtree(state, ignore_errors=True)
+    if practice:
+        shutil.rmtree(state, ignore_errors=True)
     job.succeeded(model_id, model.report, seconds)
     entry = {"as_of": as_of.isoformat(), "model_id": model_id, "data_hash": window.content_hash, "code_hash": code}
     importance = pd.Series(model.importance, dtype="float64").sort_values(ascending=False).head(10)
