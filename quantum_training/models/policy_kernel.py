@@ -39,8 +39,9 @@ def forward(x, sizes, weights, tanh, a, b):
 def live(accounts, block, opens, closes, market, capital, sizes, weights, tanh, squash, goals, heads, equity):
     """Decide at every close and settle at the next bar. Writes goals, heads and equity, (bars,) or (bars, outputs).
 
-    accounts: one row of ACCOUNT. It must be the caller's: numba would free an array of its own after its last use, while
-    the row is still in use. Where a number of the row is missing nothing is decided, which is flat, as trading.scoring counts it.
+    accounts: one row of ACCOUNT. It must be the caller's: numba would free an array of its own after its last use,
+    while the row is still in use. Where a number of the row is missing nothing is decided, which is flat, as
+    trading.scoring counts it.
     """
     account = accounts[0]
     open_account(account, capital, 0, len(closes))

@@ -188,8 +188,8 @@ def step(accounts, actions, markets, capital, prices, block, out, rewards, done,
 def follow(accounts, actions, market, capital, opens, closes, block, seen, rewards):
     """Take given actions from the first bar on. Writes what was observed at every close and each bar's reward.
 
-    accounts: one row of ACCOUNT. It must be the caller's: numba would free an array of its own after its last use, while
-    the row is still in use.
+    accounts: one row of ACCOUNT. It must be the caller's: numba would free an array of its own after its last use,
+    while the row is still in use.
     """
     account = accounts[0]
     open_account(account, capital, 0, len(closes))

@@ -15,8 +15,7 @@ from quantum_training.models.contract import algorithm, load_model, save_model
 from quantum_training.models.sizing import Sizing
 from quantum_training.trading.account import Account
 from quantum_training.trading.costs import Costs
-from quantum_training.trading.episodes import Bars, Market, Trading, transitions
-from quantum_training.trading.gym_env import spaces_of
+from quantum_training.trading.episodes import Bars, Market
 from quantum_training.trading.observation import View
 from quantum_training.trading.simulator import simulate
 from quantum_training.trading.vec_env import BatchEnv
@@ -117,7 +116,7 @@ def test_a_saved_agent_comes_back_equal_in_every_bit_without_torch_and_without_p
         pd.testing.assert_series_equal(copy.positions(rows), positions, check_exact=True)
         assert (copy.columns, copy.report, copy.score) == (model.columns, model.report, model.score)
         assert (copy.options, copy.costs, copy.account) == (model.options, model.costs, model.account)
-        assert positions.nunique() > 1, "a constant proves little"
+        assert len(positions.dropna().unique()) > 1, "a constant proves little"
 
 
 def test_a_torn_or_changed_artefact_is_refused(kind, fitted, tmp_path):
@@ -133,15 +132,15 @@ def test_a_torn_or_changed_artefact_is_refused(kind, fitted, tmp_path):
 
     weights = whole["policy.safetensors"]
     for number, torn in enumerate((b"", weights[:-1], weights[: len(weights) // 2], b"\xff" * 8 + weights[8:])):
-        with pytest.raises(Exception, match="(?i)header|incomplete|size|Metadata"):
+        with pytest.raises(Exception, match=r"(?i)header|incomplete|size|Metadata"):
             loaded(number, "policy.safetensors", torn)
-    with pytest.raises(ValueError, match="JSON|Expecting|Unterminated"):
+    with pytest.raises(ValueError, match=r"JSON|Expecting|Unterminated"):
         loaded(10, "agent.json", whole["agent.json"][:-5])
     other = json.dumps({**sidecar, "options": {**sidecar["options"], "network": [16]}}).encode()
-    with pytest.raises(ValueError, match="do not belong together|layer 1 of the policy"):
+    with pytest.raises(ValueError, match=r"do not belong together|layer 1 of the policy"):
         loaded(11, "agent.json", other)
     lags = json.dumps({**sidecar, "view": {**sidecar["view"], "lags": 3}}).encode()
-    with pytest.raises(ValueError, match="26 observed numbers.*do not belong together|do not belong together"):
+    with pytest.raises(ValueError, match=r"\d+ observed numbers .* do not belong together"):
         loaded(12, "agent.json", lags)
     with pytest.raises(KeyError, match="options"):
         loaded(13, "agent.json", json.dumps({k: v for k, v in sidecar.items() if k != "options"}).encode())

@@ -16,7 +16,7 @@ from quantum_training.models import training_watch
 from quantum_training.models.training_state import TrainingStateError
 
 KILLS = 10
-LONGER = {"ppo": {"total_steps": 15_360}, "sac": {"total_steps": 3_200}}
+LONGER = {"ppo": {"total_steps": 15_360}, "sac": {"total_steps": 2_400}}
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -56,7 +56,7 @@ def test_a_training_that_is_killed_at_any_moment_ends_as_if_it_had_not_been(nurs
     print(f"{kind}: {kills} kills, {ends} ends, {seconds:.2f} s undisturbed")
 
 
-class Stopped(Exception):
+class StoppedError(Exception):
     """What ends a training in the middle of a test."""
 
 
@@ -64,7 +64,7 @@ class Stopped(Exception):
 def interrupt(monkeypatch):
     """`interrupt(after, error)`: the learner's step number `after` raises it, in the next fit only."""
 
-    def arm(after, error=Stopped):
+    def arm(after, error=StoppedError):
         steps, inner = [0], training_watch.Watch._on_step
 
         def step(self):
@@ -102,7 +102,7 @@ def whole(train):
     return get
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, DagsterExecutionInterruptedError, Stopped])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, DagsterExecutionInterruptedError])
 def test_a_training_that_is_stopped_leaves_at_once_and_keeps_its_last_state(
     kind, train, whole, interrupt, tmp_path, error
 ):
@@ -119,7 +119,7 @@ def test_a_training_that_is_stopped_leaves_at_once_and_keeps_its_last_state(
 
 def test_without_a_state_yet_it_begins_anew_and_with_the_first_it_is_the_same(kind, train, whole, interrupt, tmp_path):
     interrupt(3)
-    with pytest.raises(Stopped):
+    with pytest.raises(StoppedError):
         train(kind, practice={"state": tmp_path}, save_seconds=1_000.0)
     assert (tmp_path / "seed-7.safetensors").exists(), "the first state is kept before the first step"
     again = train(kind, practice={"state": tmp_path}, save_seconds=1_000.0)
@@ -157,7 +157,7 @@ def halfway(train, interrupt, tmp_path):
 
     def get(kind):
         interrupt(70)
-        with pytest.raises(Stopped):
+        with pytest.raises(StoppedError):
             train(kind, practice={"state": tmp_path}, save_seconds=1e-3)
         return tmp_path / "seed-7.safetensors"
 

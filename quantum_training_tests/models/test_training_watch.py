@@ -1,6 +1,7 @@
 """What people are told of a training: lines at a steady rate, curves of about a hundred points, and its end in time."""
 
 import re
+from itertools import pairwise
 from types import SimpleNamespace
 
 import pytest
@@ -62,7 +63,7 @@ def test_progress_is_told_at_a_steady_rate_with_every_number(kind, train, small_
     assert steps[-1] == total
     assert {number(m["total"]) for m in told} == {total}
     times = [when for when, _ in said]
-    gaps = [after - before for before, after in zip(times, times[1:-1], strict=False)]
+    gaps = [after - before for before, after in pairwise(times[:-1])]
     assert all(LOG_SECONDS <= gap <= LOG_SECONDS + 2 for gap in gaps), gaps
     assert [name for name in NAMED[kind] if f"{name} " not in told[-1]["told"]] == []
     for match, when in zip(told[:-1], times, strict=False):
