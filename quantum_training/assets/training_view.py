@@ -26,8 +26,8 @@ def progress_to(context: dg.AssetExecutionContext) -> Progress:
 
 
 def drawn(model: Model, scores: Mapping[int, float | None], seconds: float | None) -> dict[str, Any]:
-    """What the fit reports; for agents the actions as a histogram, the curve of the rewards as a picture, its last point
-    and the steps per second; the seeds with their scores.
+    """What the fit reports; for agents the actions as a histogram, the curve of the rewards as a picture, its last
+    point and the steps per second; the seeds with their scores.
 
     seconds: of the whole fit; None where it is not known, as for a training that was gone on with. A version that was
     found again has no curve.
