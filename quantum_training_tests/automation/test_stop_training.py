@@ -81,7 +81,7 @@ def stop_in_the_middle(process, kind, states, instance):
 
 
 def test_a_stop_ends_a_training_in_seconds_and_the_next_run_goes_on(world, tmp_path, capfd):
-    states = tmp_path / "state"
+    states, taken = tmp_path / "state", []
     (tmp_path / "dagster").mkdir()
     environment = {
         **os.environ,
@@ -102,7 +102,7 @@ def test_a_stop_ends_a_training_in_seconds_and_the_next_run_goes_on(world, tmp_p
         with dg.DagsterInstance.local_temp(str(tmp_path / "dagster")) as instance:
             for kind in AGENTS:
                 seconds, said = stop_in_the_middle(process, kind, states, instance)
-                print(f"{kind}: stopped in {seconds:.2f} s")
+                taken.append(f"{kind}: stopped in {seconds:.2f} s")
                 assert said == f"{kind} DagsterExecutionInterruptedError CANCELED\n"
                 assert seconds < STOP_SECONDS
     finally:
@@ -122,4 +122,5 @@ def test_a_stop_ends_a_training_in_seconds_and_the_next_run_goes_on(world, tmp_p
     assert found == ids
     assert logged.count("resumed at step") == 2
     assert "resumed at step 0 " not in logged
+    print(*taken, sep="\n")
     assert written(states) == {}, "states of versions that are registered are of no more use"
