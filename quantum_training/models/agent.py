@@ -85,6 +85,7 @@ class Agent(Model):
         f"quantum_training.{name}"
         for name in (
             "trading.account",
+            "trading.compiled",
             "trading.costs",
             "trading.kernel",
             "trading.simulator",

@@ -6,12 +6,12 @@ Imports numba, so it is imported where it is used.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from quantum_training.trading.compiled import compiled
 from quantum_training.trading.episode_kernel import WIDTH, advance, goal_of, observe, open_account
 
 
-@njit(cache=True)
+@compiled
 def forward(x, sizes, weights, tanh, a, b):
     """The last layer's output for observation x, in `a` or `b`, which must hold the widest layer.
 
@@ -35,7 +35,7 @@ def forward(x, sizes, weights, tanh, a, b):
     return source
 
 
-@njit(cache=True)
+@compiled
 def live(accounts, block, opens, closes, market, capital, sizes, weights, tanh, squash, goals, heads, equity):
     """Decide at every close and settle at the next bar. Writes goals, heads and equity, (bars,) or (bars, outputs).
 

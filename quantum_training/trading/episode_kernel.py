@@ -9,12 +9,12 @@ from __future__ import annotations
 from functools import partial
 
 import numpy as np
-from numba import njit
 
+from quantum_training.trading.compiled import compiled
 from quantum_training.trading.kernel import RULES, settle
 from quantum_training.trading.observation import HALF_HELD, LIMIT, PORTFOLIO
 
-compiled = partial(njit, cache=True, error_model="numpy")
+fast = partial(compiled, error_model="numpy")
 """No check of every divisor, which takes a sixth of the time: no account that acts has an equity of 0."""
 
 ACCOUNT = np.dtype(
@@ -43,7 +43,7 @@ FLOOR = 1e-3
 WIDTH = len(PORTFOLIO)
 
 
-@compiled()
+@fast
 def open_account(account, capital, row, end):
     """A new account, flat, at the close of `row`."""
     account.units = account.target = account.entry = account.rewarded = 0.0
@@ -51,7 +51,7 @@ def open_account(account, capital, row, end):
     account.row, account.start, account.end, account.held, account.ruined = row, row, end, 0, 0
 
 
-@compiled(inline="always")
+@fast(inline="always")
 def observe(account, close, unit, row, out):
     """Write what is known at a close into `out`: the market's `row` of numbers, then PORTFOLIO.
 
@@ -72,7 +72,7 @@ def observe(account, close, unit, row, out):
     out[width + 4] = account.held / (account.held + HALF_HELD)
 
 
-@compiled()
+@fast
 def goal_of(action, target, scheme):
     """Target position that an action asks for: one level up or down from the one in force, or the rounded share."""
     if scheme.discrete != 0:
@@ -83,7 +83,7 @@ def goal_of(action, target, scheme):
     return np.round(share * scheme.steps) / scheme.steps if scheme.steps > 0 else share
 
 
-@compiled()
+@fast
 def advance(account, goal, price, close, rule):
     """Fill `goal` at the open `price` of the next bar and mark the account at its `close`."""
     before = account.units
@@ -106,7 +106,7 @@ def advance(account, goal, price, close, rule):
     account.row += 1
 
 
-@compiled()
+@fast
 def reward_of(before, depth, account, scheme):
     """Log return of equity, less `risk` times its square and `drawdown` times how much the log drawdown deepened.
 
@@ -120,7 +120,7 @@ def reward_of(before, depth, account, scheme):
     return scheme.scale * reward
 
 
-@compiled()
+@fast
 def uniform(account):
     """The next number in [0, 1) of an account's own stream.
 
@@ -133,7 +133,7 @@ def uniform(account):
     return ((z ^ (z >> np.uint64(31))) >> np.uint64(11)) * 2.0**-53
 
 
-@compiled()
+@fast
 def begin(account, markets, capital, prices, block, out):
     """Open the account at a random place for a random while, `longest` // 4 to `longest` bars, and observe it."""
     which, length, place = uniform(account), uniform(account), uniform(account)
@@ -148,14 +148,14 @@ def begin(account, markets, capital, prices, block, out):
     observe(account, prices[start, 1], market.unit, block[start], out)
 
 
-@compiled()
+@fast
 def begin_all(accounts, markets, capital, prices, block, out):
     """Begin every account."""
     for i in range(len(accounts)):
         begin(accounts[i], markets, capital, prices, block, out[i])
 
 
-@compiled()
+@fast
 def step(accounts, actions, markets, capital, prices, block, out, rewards, done, last, told):
     """One bar of every account: act, settle, observe, and begin anew where the episode ended or the account is ruined.
 
@@ -184,7 +184,7 @@ def step(accounts, actions, markets, capital, prices, block, out, rewards, done,
     return over
 
 
-@njit(cache=True)
+@fast
 def follow(accounts, actions, market, capital, opens, closes, block, seen, rewards):
     """Take given actions from the first bar on. Writes what was observed at every close and each bar's reward.
 

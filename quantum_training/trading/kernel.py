@@ -7,26 +7,27 @@ gives the same bits.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from quantum_training.trading.compiled import compiled
 
 NAMES = ("fee", "slippage", "per_share", "minimum", "cap", "borrow", "funding", "leverage", "band", "whole")
 RULES = np.dtype([(name, "f8") for name in NAMES])
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def commission(quantity, fill, rule):
     """Money that a fill of `quantity` > 0 units at price `fill` costs beside the slippage."""
     value = quantity * fill
     return rule.fee * value + min(max(rule.per_share * quantity, rule.minimum), rule.cap * value)
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def carry(cash, value, rule):
     """Money that holding a position of this signed value over one bar costs: borrowing and funding."""
     return rule.borrow * (max(-cash, 0.0) + max(-value, 0.0)) + rule.funding * value
 
 
-@njit(cache=True)
+@compiled
 def payable(cash, units, price, side, fill, rule):
     """The most units that may be traded towards `side` so that position value <= leverage * equity, costs paid.
 
@@ -41,7 +42,7 @@ def payable(cash, units, price, side, fill, rule):
     return max(max(by_cap, min(by_share, by_minimum)), max(-side * units, 0.0))
 
 
-@njit(cache=True)
+@compiled
 def order(cash, units, price, goal, rule):
     """Trade at the open `price` towards a position of `goal` times equity. Returns cash, units and the cost."""
     wanted = goal * (cash + units * price) / price if goal != 0 else 0.0
@@ -70,7 +71,7 @@ def order(cash, units, price, goal, rule):
     return cash, units + side * quantity, quantity * abs(fill - price) + paid
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def settle(units, cash, current, ruined, goal, price, close, rule, carries):
     """One bar of an account: fill a new goal at the open `price`, pay the carry, mark at the close.
 
@@ -98,7 +99,7 @@ def settle(units, cash, current, ruined, goal, price, close, rule, carries):
     return units, cash, current, ruined, equity, cost
 
 
-@njit(cache=True)
+@compiled
 def run(opens, closes, target, rules, start_units, start_cash, held, units_out, cash_out, equity_out, cost_out):
     """Account for every column. Arrays are (columns, bars); prices and rules may have one row for all columns.
 
@@ -119,7 +120,7 @@ def run(opens, closes, target, rules, start_units, start_cash, held, units_out, 
             out_units[t], out_cash[t], out_equity[t], out_cost[t] = units, cash, equity, cost
 
 
-@njit(cache=True)
+@compiled
 def all_within(values, low, high):
     """Is every value of a 2-d array in [low, high]? NaN is not. Counts without branching, which compilers vectorise."""
     outside = 0

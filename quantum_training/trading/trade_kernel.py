@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from quantum_training.trading.compiled import compiled
 from quantum_training.trading.kernel import commission
 
 WHOLE = ("column", "entry_bar", "exit_bar", "open")
@@ -13,7 +13,7 @@ UNITS = ("side", "largest", "entry_units", "exit_units")
 TRADE = np.dtype([(name, "i8") for name in WHOLE] + [(name, "f8") for name in (*MONEY, *UNITS)])
 
 
-@njit(cache=True)
+@compiled
 def count(units, start_units):
     """Number of trades in (columns, bars) of units held."""
     total = 0
@@ -26,7 +26,7 @@ def count(units, start_units):
     return total
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def _enter(trade, column, bar, units, price, equity):
     trade.column, trade.entry_bar, trade.exit_bar, trade.open = column, bar, bar, 1
     trade.side, trade.largest, trade.entry_units, trade.exit_units = np.sign(units), abs(units), abs(units), 0.0
@@ -34,7 +34,7 @@ def _enter(trade, column, bar, units, price, equity):
     trade.gross, trade.cost, trade.worst, trade.best = 0.0, 0.0, price, price
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def _seen(trade, low, high):
     if trade.side > 0:
         trade.worst, trade.best = min(trade.worst, low), max(trade.best, high)
@@ -42,7 +42,7 @@ def _seen(trade, low, high):
         trade.worst, trade.best = max(trade.worst, high), min(trade.best, low)
 
 
-@njit(cache=True)
+@compiled
 def collect(opens, highs, lows, closes, units, costs, equity, rules, start_units, start_cash, start_equity, trades):
     """Fill `trades`, TRADE records, one per trade. Arrays are (columns, bars); prices and rules may have one row."""
     n = -1

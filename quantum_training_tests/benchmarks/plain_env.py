@@ -90,7 +90,7 @@ def same_market(bars: Bars, trading: Any) -> None:
         seen, rewards, done, last = ours.step(np.array([action]))
         mine, reward, _, over, _ = theirs.step(action)
         np.testing.assert_allclose(reward, rewards[0], rtol=1e-6, atol=1e-9)
-        np.testing.assert_allclose(mine, last[0] if over else seen[0], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(mine, last[0].observation if over else seen[0], rtol=1e-4, atol=1e-5)
         assert over == done[0]
         if over:
             return
