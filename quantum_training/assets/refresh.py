@@ -64,7 +64,10 @@ def judge(
         reason = f"the version before it, {older.model_id}, decides no more: {type(error).__name__}: {error}"
         return Refresh(accepted=True, reason=reason, against=older.model_id)
     learnt = (learnt_from, older.as_of)
-    judged = judge_refresh(settings.refresh, candles, start, before, after, learnt, market.costs, market.account)
+    policy = settings.refresh
+    if model.practises:  # equally good fits of an agent differ by far more than its data do
+        policy = policy.model_copy(update={"max_change": 1.0})
+    judged = judge_refresh(policy, candles, start, before, after, learnt, market.costs, market.account)
     return judged.model_copy(update={"against": older.model_id})
 
 

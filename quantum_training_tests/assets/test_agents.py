@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from quantum_training.assets.loop import read_months
-from quantum_training.assets.models import training_window, versions_of
+from quantum_training.assets.models import entries_of, training_window, versions_of
 from quantum_training.assets.practice import SHADOW, lesson, past_targets
 from quantum_training.models import ppo, sac
 from quantum_training.models.training_watch import Watch
@@ -71,6 +71,9 @@ def test_agents_are_recipes_like_any_other(project, agents):
         known_then = versions_of(range_.store, "AAA", recipe, WEEKS[-2])
         assert set(own["model_id"]) == {known_then[-1].model_id}
     assert not list((range_.home / "training_state").glob("*")), "what is registered needs no state any more"
+    judged = [e["refresh"] for name in ("ppo", "sac") for e in entries_of(range_.store, "AAA", name)]
+    assert max(refresh["change"] or 0 for refresh in judged) > range_.settings.refresh.max_change
+    assert all(refresh["accepted"] or "position changes" not in refresh["reason"] for refresh in judged)
     shown = metadata(result, "ppo_model", LAST)
     assert shown["reward_curve"].value.startswith("![mean reward")
     assert {"turnover", "action_entropy", "steps_per_second", "last_explained_variance"} <= shown.keys()
