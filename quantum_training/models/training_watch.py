@@ -139,7 +139,7 @@ class Watch(BaseCallback):
         last = self.curves[-1] if self.curves else {}
         told = ", ".join(f"{n.replace('_', ' ')} {v:.4g}" for n, v in last.items() if n not in ("step", "episodes"))
         episodes = self._episodes()
-        whole = round(episodes * self.total / max(self.num_timesteps, 1))
+        whole = episodes + round(left / self.training_env.get_attr("episodes")[0].mean_bars)
         eta = f", {left / rate:,.0f} s left" if rate and left else ""
         self._progress(
             f"[episode {episodes:,}/{whole:,}] step {self.num_timesteps:,}/{self.total:,}, {told or 'warming up'}, "

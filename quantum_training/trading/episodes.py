@@ -163,7 +163,8 @@ class Episodes:
     """`count` episodes, each over a random stretch of one of the given bars, begun again whenever one ends.
 
     Arrays are made once and used in turns: what `step` returns is valid until the step after the next. `scale`
-    multiplies every reward. ValueError where bars are too few or their accounts differ.
+    multiplies every reward. `mean_bars`: how long an episode lasts on average, unless its account is ruined. ValueError
+    where bars are too few or their accounts differ.
     """
 
     def __init__(self, bars: Sequence[Bars], trading: Trading, count: int, scale: float = 1.0):
@@ -179,6 +180,7 @@ class Episodes:
         longest = [min(trading.episode_bars, len(b.close) - 1) for b in bars]
         if min(longest) < 2:
             raise ValueError(f"{min(len(b.close) for b in bars)} bars are too few for an episode; at least 3")
+        self.mean_bars = float(np.mean([(bars + max(bars // 4, 2)) / 2 for bars in longest]))
         prices = np.concatenate([np.column_stack([b.open, b.close]) for b in bars])
         block = np.concatenate([b.rows for b in bars])
         markets = market_rules([b.unit for b in bars], [b.costs for b in bars], account, trading, scale)
