@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from quantum_training.trading.account import Account
 from quantum_training.trading.costs import Costs
@@ -40,6 +40,13 @@ class Trading(BaseModel):
     drawdown_penalty: Share = Field(
         0.0, description="Weight of how much a bar deepens the log drawdown, taken off the reward."
     )
+
+    @field_validator("step")
+    @classmethod
+    def _divides(cls, step: float) -> float:
+        if step and abs(round(1 / step) * step - 1) > 1e-6:
+            raise ValueError(f"step ({step}) must divide 1, as 1, 0.5, 0.25, 0.2, 0.1, or be 0")
+        return step
 
 
 @dataclass(frozen=True, eq=False)

@@ -55,7 +55,7 @@ def markets(draw):
 def tradings(draw):
     return Trading(
         actions=draw(st.sampled_from(["discrete", "continuous"])),
-        step=draw(st.sampled_from([0.0, 0.25, 0.3, 1.0])),
+        step=draw(st.sampled_from([0.0, 0.25, 0.2, 1.0])),
         episode_bars=draw(st.integers(2, 50)),
     )
 
@@ -302,3 +302,9 @@ def test_what_cannot_be_played_is_refused(ready):
         Episodes([ready(), ready(account=SHORT)], trading, 1)
     with pytest.raises(ValueError, match="reshape"):
         Episodes([ready()], trading, 3).step(np.zeros(2, "int64"))
+
+
+@pytest.mark.parametrize("step", [0.3, 0.7])
+def test_a_step_that_does_not_divide_one_is_refused(step):
+    with pytest.raises(ValueError, match="must divide 1"):
+        Trading(actions="continuous", step=step)
