@@ -125,7 +125,8 @@ def train(
                 practice,
             )
             seconds = (pd.Timestamp.now("UTC") - started).total_seconds()
-            seeds = {f"score_seed_{seed}": score for seed, score in scores.items() if score is not None}
+            tried = scores if len(scores) > 1 else {}
+            seeds = {f"score_seed_{seed}": score for seed, score in tried.items() if score is not None}
             found, _ = registry.register(
                 key.symbol,
                 model,

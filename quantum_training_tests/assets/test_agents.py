@@ -14,7 +14,7 @@ from quantum_training.models.training_watch import Watch
 from quantum_training.monitoring import model_sentinel
 from quantum_training.trading.scoring import by_strategy
 
-WEEKS = ["2020-01-13", "2020-01-20", "2020-01-27"]
+WEEKS = ["2020-01-20", "2020-01-27"]
 FIRST, LAST = WEEKS[0], WEEKS[-1]
 TINY = {
     "ppo": {"total_steps": 1500, "environments": 16, "rollout_bars": 16, "batch_size": 64, "network": [8]},

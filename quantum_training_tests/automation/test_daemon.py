@@ -10,6 +10,7 @@ import pytest
 import yaml
 from dagster._core.execution.backfill import BulkActionStatus
 
+from quantum_training.checks import examined
 from quantum_training.definitions import build_defs
 from quantum_training.partitions import RANGE_TAGS
 from quantum_training.resources.registry import ModelRegistry
@@ -159,7 +160,9 @@ def test_a_backfill_from_the_ui_and_a_tick_of_the_schedule(platform, project, se
         yesterday = pd.Timestamp.now("UTC") - pd.Timedelta(days=1)
         reach = (yesterday - pd.Timedelta(days=65), yesterday)
         load(instance, "market_data", *(f"LIVE|{day:%Y-%m-01}" for day in reach))
-        clock("market data of three symbols in process")
+        for name, recipe in other.settings.recipes.items():  # once here instead of once per run
+            examined(Store(root=str(home / "store")), name, recipe)
+        clock("market data of three symbols and the leak sentinel in process")
         platform.ready()
         clock("webserver up")
 
