@@ -16,8 +16,8 @@ class PPOOptions(Options):
 
     trading: Trading = Trading(actions="discrete")
     total_steps: int = Field(245_760, ge=1, description="Budget of a fit in bars traded.")
-    environments: int = Field(512, ge=1, le=65_536, description="Episodes at once.")
-    rollout_bars: int = Field(16, ge=2, le=100_000, description="Bars of each episode between two updates.")
+    environments: int = Field(256, ge=1, le=65_536, description="Episodes at once.")
+    rollout_bars: int = Field(32, ge=2, le=100_000, description="Bars of each episode between two updates.")
     batch_size: int = Field(2048, ge=2, description="Samples per gradient step.")
     epochs: int = Field(4, ge=1, le=100, description="Passes over a rollout.")
     learning_rate: float = Field(3e-3, gt=0, le=1, description="Of Adam.")
