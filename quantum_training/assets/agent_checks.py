@@ -23,12 +23,12 @@ def is_agent(name: str) -> bool:
     """Is the algorithm of this name an agent? One that cannot be imported is found out when it is trained."""
     try:
         return issubclass(algorithm(name), Agent)
-    except ImportError:
+    except Exception:  # whatever a module of the user's fails with, the others' definitions load
         return False
 
 
 def agent_checks(name: str, partitions: Partitions) -> dg.AssetChecksDefinition:
-    """Both checks on the model asset of recipe `name`, of each symbol's newest week of the run."""
+    """Both checks on the model asset of `name`: of all versions of the run's weeks, and of each symbol's newest."""
 
     @dg.multi_asset_check(
         name=f"{name}_agent_checks",
@@ -52,12 +52,16 @@ def agent_checks(name: str, partitions: Partitions) -> dg.AssetChecksDefinition:
     def check(
         context: dg.AssetCheckExecutionContext, store: Store, registry: ModelRegistry
     ) -> Iterable[dg.AssetCheckResult]:
-        agents: dict[str, Any] = {}
-        for symbol, key in {key.symbol: key for key in run_keys(partitions.week, context.run.tags)}.items():
-            record = store.read_record(asset_name(name), symbol, key.period) or {}
-            if versions := record.get("versions"):
-                agents[symbol] = registry.load(symbol, versions[-1]["model_id"])
-        yield _result(FINITE, {s: broken(a) for s, a in agents.items()}, dg.AssetCheckSeverity.ERROR, {})
+        agents: dict[str, Agent] = {}
+        faults: dict[str, list[str]] = {}
+        for key in run_keys(partitions.week, context.run.tags):
+            record = store.read_record(asset_name(name), key.symbol, key.period) or {}
+            for version in record.get("versions", []):
+                agent = registry.load(key.symbol, version["model_id"])
+                if isinstance(agent, Agent):
+                    agents[key.symbol] = agent
+                    faults[f"{key}"] = broken(agent)
+        yield _result(FINITE, faults, dg.AssetCheckSeverity.ERROR, {})
         told = {s: {k: v for k, v in a.report.items() if not k.startswith(ACTION)} for s, a in agents.items()}
         reports = pd.DataFrame(told)
         numbers = {f"{what} {symbol}": v for symbol, report in told.items() for what, v in report.items()}
@@ -81,7 +85,7 @@ def agent_checks(name: str, partitions: Partitions) -> dg.AssetChecksDefinition:
     return check
 
 
-def broken(agent: Any) -> list[str]:
+def broken(agent: Agent) -> list[str]:
     """A sentence for each array of weights with a number that is none."""
     return [
         f"{bad} of the {value.size} numbers of {name} are NaN or infinite; train the partition again with a lower "

@@ -11,6 +11,7 @@ from quantum_training.features.windows import Window
 from quantum_training.market.timeframe import known_at
 from quantum_training.models.contract import Model, Practice, algorithm
 from quantum_training.partitions import WEEK
+from quantum_training.resources.registry import RegistryError
 from quantum_training.resources.store import Store, content_hash
 from quantum_training.settings import Settings, under_dagster_home
 from quantum_training.trading.baselines import BASELINES, decide
@@ -61,11 +62,19 @@ def lesson(
         "account": market.account.model_dump(),
     }
     newest = replay = None
-    if recipe.warm_start and earlier:
-        newest, made_of["newest"] = load(earlier[-1].model_id), earlier[-1].model_id
+
+    def known(model_id: str) -> Model | None:
+        try:
+            return load(model_id)
+        except RegistryError:  # as in the shadow, a version that cannot be loaded stands in nobody's way
+            return None
+
+    if recipe.warm_start:
+        found = ((version.model_id, known(version.model_id)) for version in reversed(earlier))
+        made_of["newest"], newest = next((pair for pair in found if pair[1] is not None), (None, None))
     if recipe.replay:
-        replay = past_targets(candles, features, window, earlier, load)
-        made_of["replay"] = [version.model_id for version in earlier]
+        replay = past_targets(candles, features, window, earlier, known)
+        made_of["replay"] = content_hash(replay)
     return Lesson(Practice(Market(candles, market.costs, market.account), None, newest, replay), made_of)
 
 
@@ -74,7 +83,7 @@ def past_targets(
     features: pd.DataFrame,
     window: Window,
     earlier: Sequence[Version],
-    load: Callable[[str], Model],
+    load: Callable[[str], Model | None],
 ) -> pd.DataFrame:
     """What was held in the shadow on the window's bars, by the bar that filled it: a column per baseline and SHADOW.
 

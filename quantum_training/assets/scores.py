@@ -4,6 +4,7 @@ The accounting lives in trading/.
 """
 
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -99,9 +100,15 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
 
 
 def memory(settings: Settings, symbol: str) -> int:
-    """Bars before a week that the symbol's recipes depend on."""
-    algorithms = {settings.recipes[recipe].algorithm for recipe in settings.symbols[symbol].recipes}
-    return max(algorithm(name).memory for name in algorithms)
+    """Bars before a week that the symbol's recipes depend on; none for an algorithm that cannot be imported.
+
+    Its own training says so; the other recipes go on.
+    """
+    bars = 0
+    for name in {settings.recipes[recipe].algorithm for recipe in settings.symbols[symbol].recipes}:
+        with suppress(Exception):
+            bars = max(bars, algorithm(name).memory)
+    return bars
 
 
 def decision_month(settings: Settings, symbol: str, start: pd.Timestamp) -> str:

@@ -21,6 +21,9 @@ from quantum_training.resources.events.bus import EventBus
 from quantum_training.resources.registry import ModelRegistry
 from quantum_training.settings import Recipe, Settings
 
+SEEDS_APART = 100_000
+"""More than an agent has episodes at once: each draws from a seed of its own, counted from the fit's."""
+
 
 class TrainingConfig(dg.Config):
     """Why and as of when a version is trained. The defaults are the weekly refresh."""
@@ -120,7 +123,7 @@ def train(
                 window,
                 recipe.params,
                 recipe.sizing,
-                range(recipe.seed, recipe.seed + recipe.seeds),
+                range(recipe.seed, recipe.seed + recipe.seeds * SEEDS_APART, SEEDS_APART),
                 progress_to(context),
                 practice,
             )

@@ -200,6 +200,8 @@ class Agent(Model):
                     raise
                 raise FloatingPointError(diverged("a weight", float("nan"), learner.num_timesteps)) from error
             watch.finish()
+        if any(not bool(torch.isfinite(weights).all()) for weights in learner.policy.parameters()):
+            raise FloatingPointError(diverged("a weight", float("nan"), learner.num_timesteps))
         return learner, watch, view
 
     @classmethod

@@ -131,7 +131,7 @@ class Transitions(NamedTuple):
 def transitions(bars: Bars, trading: Trading, goals: pd.Series, scale: float) -> Transitions:
     """The transitions of an account that held `goals`, target positions by the bar that filled them, 0 where missing.
 
-    Actions are continuous: the goals themselves. The account is flat before the first bar.
+    Actions are continuous: the goals themselves. The account is flat before the first bar; they end where it is ruined.
     """
     from quantum_training.trading import episode_kernel
 
@@ -140,7 +140,7 @@ def transitions(bars: Bars, trading: Trading, goals: pd.Series, scale: float) ->
     reward = np.zeros(len(action))
     continuous = trading.model_copy(update={"actions": "continuous"})
     market = market_rules([bars.unit], [bars.costs], bars.account, continuous, scale)[0]
-    episode_kernel.follow(
+    taken = episode_kernel.follow(
         np.zeros(1, episode_kernel.ACCOUNT),
         action,
         market,
@@ -151,7 +151,7 @@ def transitions(bars: Bars, trading: Trading, goals: pd.Series, scale: float) ->
         seen,
         reward,
     )
-    return Transitions(seen[:-1], action, reward, seen[1:])
+    return Transitions(seen[:taken], action[:taken], reward[:taken], seen[1 : taken + 1])
 
 
 class Ended(NamedTuple):

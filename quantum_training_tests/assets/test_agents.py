@@ -6,9 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from quantum_training.assets.agent_checks import is_agent
 from quantum_training.assets.loop import read_months
 from quantum_training.assets.models import entries_of, training_window, versions_of
 from quantum_training.assets.practice import SHADOW, lesson, past_targets
+from quantum_training.assets.scores import memory
 from quantum_training.models import ppo, sac
 from quantum_training.models.training_watch import Watch
 from quantum_training.monitoring import model_sentinel
@@ -42,6 +44,7 @@ def agents(small, monkeypatch):
         "sac": {**base, "algorithm": "sac", "params": TINY["sac"], "warm_start": True, "replay": True},
     }
     small["symbols"]["AAA"]["recipes"] = ["ppo", "sac"]
+    small["refresh"] = {"max_change": 0.001}
     del small["symbols"]["BBB"]
     return small
 
@@ -193,3 +196,31 @@ def test_an_agent_of_nan_stops_the_scores(project, agents, monkeypatch):
     assert "NaN or infinite" in found["agent_finite"].description
     assert "shadow_scores" not in {event.asset_key.path[-1] for event in result.get_asset_materialization_events()}
     assert json.loads(world.stored()[f"ppo_model/AAA/{FIRST}.json"])["versions"]
+
+
+def test_an_algorithm_that_cannot_be_imported_silences_no_other(project, small, tmp_path, monkeypatch):
+    (tmp_path / "torn.py").write_text("def")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for name, module in (("gone", "gone.module"), ("torn", "torn"), ("other", "os.path")):
+        small["recipes"][name] = {
+            **small["recipes"]["xgboost"],
+            "algorithm": module if "." in module else f"{module}.x",
+        }
+    small["symbols"]["AAA"]["recipes"] = [*small["recipes"]]
+    world = project(small)
+    assert memory(world.settings, "AAA") == 0
+    assert not any(is_agent(recipe.algorithm) for recipe in world.settings.recipes.values())
+
+
+def test_a_version_that_cannot_be_loaded_stands_in_no_agents_way(project, agents):
+    world = project(agents).market_data()
+    assert world.run("weekly_cycle", f"AAA|{FIRST}", asset_selection=[key("sac_model")]).success
+    as_of = pd.Timestamp(LAST, tz="UTC")
+    window = training_window(world.store, world.settings, "AAA", world.settings.recipes["sac"], as_of)
+    (sound,) = versions_of(world.store, "AAA", "sac")
+    gone = sound._replace(model_id="gone")
+    taught = lesson(
+        world.store, world.settings, "AAA", "sac", window, as_of, [sound, gone], lambda m: world.registry.load("AAA", m)
+    )
+    assert taught.made_of["newest"] == sound.model_id
+    assert SHADOW in taught.practice.replay

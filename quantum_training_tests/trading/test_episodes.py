@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from quantum_training.trading.account import Account
 from quantum_training.trading.costs import Costs
 from quantum_training.trading.episode_kernel import ACCOUNT, BUY, FLOOR, HOLD, SELL, uniform
-from quantum_training.trading.episodes import Bars, Episodes, Trading
+from quantum_training.trading.episodes import Bars, Episodes, Trading, transitions
 from quantum_training.trading.simulator import simulate
 
 FREE = Costs(fee_bps=0, slippage_bps=0)
@@ -308,3 +308,13 @@ def test_what_cannot_be_played_is_refused(ready):
 def test_a_step_that_does_not_divide_one_is_refused(step):
     with pytest.raises(ValueError, match="must divide 1"):
         Trading(actions="continuous", step=step)
+
+
+def test_transitions_end_where_the_account_is_ruined():
+    prices = [100, 100, 100, 100, 100, 320, 320, 320, 320, 320]
+    trading = Trading(actions="continuous", drawdown_penalty=0.1)
+    bars = bars_of(prices)
+    past = transitions(bars, trading, pd.Series(-1.0, bars.index), 1.0)
+    assert len(past.reward) == 2, "short at the second open, ruined at the close of the third bar"
+    assert {len(part) for part in past} == {2}
+    assert np.isfinite(past.reward).all()
