@@ -1,7 +1,7 @@
 """Asset checks: what is read from the store, judged and shown. The rules live in market.quality and monitoring."""
 
 from collections.abc import Iterable, Mapping
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from typing import Any, NamedTuple
 
 import dagster as dg
@@ -9,14 +9,15 @@ import pandas as pd
 
 from quantum_training.assets.candles import QUALITY_CHECK, bars_before, judge
 from quantum_training.assets.loop import lookback_month, markdown, read_months
-from quantum_training.assets.models import asset_name, training_window
 from quantum_training.assets.other_future import OtherFuture
-from quantum_training.assets.practice import lesson
+from quantum_training.assets.practice import lesson, pool_of
 from quantum_training.assets.refresh import REFUSED, TRAINED
+from quantum_training.assets.versions import asset_name
 from quantum_training.features.indicators import FEATURES, WARMUP_BARS, compute_features
 from quantum_training.features.windows import InsufficientData
 from quantum_training.market.quality import describe
 from quantum_training.market.timeframe import to_timedelta
+from quantum_training.models.contract import algorithm
 from quantum_training.models.provenance import code_hash, identity
 from quantum_training.monitoring.feature_sentinel import FUTURE_BARS, FeatureReport, examine_features
 from quantum_training.monitoring.model_sentinel import (
@@ -37,7 +38,7 @@ from quantum_training.settings import Recipe, Settings, Symbol
 CAUSAL_CHECK, LEAK_CHECK = "causal", "leak_free"
 SENTINEL_RECORD = "leak_sentinel"
 DECIDED_BARS = 200
-SKILL_FREE = {"window_bars", "sizing", "seeds", "warm_start", "replay"}
+SKILL_FREE = {"window_bars", "sizing", "seeds", "warm_start", "replay", "every_weeks", "members"}
 """Fields of a recipe that the sentinel sets itself: recipes that differ in them alone are measured once."""
 
 
@@ -124,12 +125,12 @@ def leak_free(name: str, settings: Settings, partitions: Partitions) -> dg.Asset
         name=LEAK_CHECK,
         blocking=True,
         partitions_def=partitions.week,
-        description="Of each symbol's newest week of the run: under another future the training window keeps its hash "
-        "and the version its positions. Of the recipe, once per code: no skill on random walks, none from shuffled "
-        "labels. Blocks the scores, which would be worth nothing.",
+        description="Of each symbol's newest trained week of the run: under another future what it learns from keeps "
+        "its hash and the version its positions. Of the recipe, once per code: no skill on random walks, none from "
+        "shuffled labels. Blocks the scores, which would be worth nothing.",
     )
     def check(context: dg.AssetCheckExecutionContext, store: Store, registry: ModelRegistry) -> dg.AssetCheckResult:
-        keys = _newest(run_keys(partitions.week, context.run.tags))
+        keys = _newest(_trained(store, name, run_keys(partitions.week, context.run.tags)))
         reports = {key: version_report(store, registry, settings, name, key) for key in keys}
         weeks = _table(reports, ["outcome", "as_of", "rows", "bars_changed"])
         if not any(r.rows for r in reports.values()):
@@ -177,17 +178,17 @@ def version_report(store: Store, registry: ModelRegistry, settings: Settings, na
     as_of = pd.Timestamp(record["versions"][-1]["as_of"])
     cut = as_of - to_timedelta(symbol.timeframe)
     bars = FUTURE_BARS + recipe.label.span_bars
-    futures = [OtherFuture.after(store, symbol, key.symbol, cut, bars, rising) for rising in (True, False)]
+    names = pool_of(settings, key.symbol, name) if algorithm(recipe.algorithm).pools else [key.symbol]
+    markets = {peer: settings.symbols[peer] for peer in names}
+    futures = [OtherFuture.after(store, markets, cut, bars, rising) for rising in (True, False)]
+    load = lru_cache(maxsize=8)(partial(registry.load, key.symbol))
     try:
-        one, other = (training_window(future, settings, key.symbol, recipe, as_of) for future in futures)
+        taught = [lesson(future, settings, key.symbol, name, as_of, (), load, {}) for future in futures]
     except InsufficientData as short:
         return VersionReport(f"insufficient: {short}")
     failure = None
-    made_of = [
-        lesson(future, settings, key.symbol, name, window, as_of, (), partial(registry.load, key.symbol)).made_of
-        for future, window in zip(futures, (one, other), strict=True)
-    ]
-    if one.content_hash != other.content_hash or made_of[0] != made_of[1]:
+    one, other = (told.window for told in taught)
+    if one.content_hash != other.content_hash or taught[0].made_of != taught[1].made_of:
         failure = (
             f"the training window as of {as_of} changes with the bars after it ({len(one.full_y)} rows up to "
             f"{one.full_times[-1]}, under another future {len(other.full_y)} up to {other.full_times[-1]}); keep only "
@@ -244,6 +245,12 @@ def _table(reports: Mapping[Key, Any], columns: list[str]) -> dg.MarkdownMetadat
 def _skill(experiments: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
     table = pd.DataFrame([experiments[e] for e in SEEDS], list(SEEDS), list(FIGURES), dtype=object)
     return {"skill": markdown(table), **{f"ic_{e}": experiments[e]["ic"] for e in SEEDS}}
+
+
+def _trained(store: Store, name: str, keys: list[Key]) -> list[Key]:
+    """Those of the weeks in which a version was trained; all where there is none."""
+    records = {key: store.read_record(asset_name(name), key.symbol, key.period) for key in keys}
+    return [key for key, record in records.items() if record and record["outcome"] in (TRAINED, REFUSED)] or keys
 
 
 def _newest(keys: Iterable[Key]) -> list[Key]:

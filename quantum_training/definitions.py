@@ -23,6 +23,7 @@ from quantum_training.assets import (
 )
 from quantum_training.assets.agent_checks import agent_checks, is_agent
 from quantum_training.assets.drift_checks import drift_checks
+from quantum_training.assets.versions import asset_name
 from quantum_training.automation import operators, schedules, sensors
 from quantum_training.automation.benchmark import benchmark_job
 from quantum_training.automation.jobs import asset_jobs, launcher_job
@@ -59,7 +60,7 @@ def build_defs(settings: Settings, resources: Mapping[str, Any] | None = None) -
             feature_causality(settings, partitions),
             *(leak_free(recipe, settings, partitions) for recipe in settings.recipes),
             *(agent_checks(name, partitions) for name, r in settings.recipes.items() if is_agent(r.algorithm)),
-            *(refresh.refresh_check(models.asset_name(recipe), partitions) for recipe in settings.recipes),
+            *(refresh.refresh_check(asset_name(recipe), partitions) for recipe in settings.recipes),
             drift_checks(settings, partitions),
             decay.decay_check(partitions),
         ],

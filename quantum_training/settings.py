@@ -71,6 +71,12 @@ class Recipe(_Frozen):
     replay: bool = Field(
         False, description="Learn first from what earlier versions and baselines did in the shadow; sac only."
     )
+    every_weeks: int = Field(
+        1, ge=1, le=52, description="Trained in every n-th week, and in a symbol's first; between, the newest trades."
+    )
+    members: tuple[RecipeName, ...] = Field(
+        (), description="Recipes that an ensemble combines; empty: all that are no ensembles. Others have none."
+    )
     params: dict[str, Any] = Field({}, description="Hyper-parameters of the algorithm.")
 
 
@@ -206,6 +212,10 @@ class Settings(BaseSettings):
                     raise ValueError(
                         f"symbols.{name}.recipes: unknown recipe {recipe!r}; allowed: {', '.join(self.recipes)}"
                     )
+        for name, own in self.recipes.items():
+            if unknown := [member for member in own.members if member not in self.recipes]:
+                allowed = ", ".join(self.recipes)
+                raise ValueError(f"recipes.{name}.members: unknown {', '.join(unknown)}; allowed: {allowed}")
         if unknown := sorted(self.retraining.recipes.keys() - self.recipes.keys()):
             raise ValueError(f"retraining.recipes: unknown {', '.join(unknown)}; allowed: {', '.join(self.recipes)}")
         return self

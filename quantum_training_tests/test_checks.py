@@ -9,8 +9,8 @@ import pytest
 
 from quantum_training import checks
 from quantum_training.assets import features as features_asset
-from quantum_training.assets import models as models_asset
-from quantum_training.assets.models import training_window
+from quantum_training.assets import practice
+from quantum_training.assets.practice import training_window
 from quantum_training.checks import SENTINEL_RECORD, feature_report
 from quantum_training.features.indicators import compute_features
 from quantum_training.models.contract import Model
@@ -144,8 +144,7 @@ def test_a_window_without_embargo_stops_the_scores(project, one, monkeypatch, la
         barriers = {"kind": label, "horizon": 5, "take_profit": 1, "stop_loss": 1, "volatility_bars": 20}
         one["recipes"]["xgboost"]["label"] = barriers
     world = project(one).market_data()
-    monkeypatch.setattr(models_asset, "training_window", without_embargo)
-    monkeypatch.setattr(checks, "training_window", without_embargo)
+    monkeypatch.setattr(practice, "training_window", without_embargo)
     result = world.run("weekly_cycle", *WEEKS)
     assert not result.success
     (found,) = evaluations(result, "leak_free")

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from quantum_training.assets.loop import markdown
-from quantum_training.assets.models import asset_name
+from quantum_training.assets.versions import asset_name
 from quantum_training.models.agent import ACTION, Agent
 from quantum_training.models.behaviour import collapses
 from quantum_training.models.contract import algorithm

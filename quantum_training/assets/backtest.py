@@ -11,8 +11,8 @@ import dagster as dg
 import pandas as pd
 
 from quantum_training.assets.loop import OWNERS, SINGLE_RUN, each_partition, markdown, month_of
-from quantum_training.assets.models import versions_of
 from quantum_training.assets.scores import ASSET as SCORES
+from quantum_training.assets.versions import versions_of
 from quantum_training.market.calendars import periods_per_year
 from quantum_training.partitions import WEEK, Key, Partitions, run_keys
 from quantum_training.resources.registry import ModelRegistry

@@ -7,10 +7,10 @@ from typing import Any
 import pandas as pd
 from tenacity import retry, retry_if_exception_type, stop_after_attempt
 
-from quantum_training.assets.models import accepted_versions, entries_of
 from quantum_training.assets.operation import Load, drift_before, faults, version_at
 from quantum_training.assets.refresh import accepted
 from quantum_training.assets.scores import read_weeks
+from quantum_training.assets.versions import accepted_versions, entries_of
 from quantum_training.market.calendars import expected_open_times, periods_per_year
 from quantum_training.resources.events.payloads import Event, Promoted, Regressed, event
 from quantum_training.resources.ledger import Ledger, LedgerConflict

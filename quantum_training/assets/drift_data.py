@@ -9,8 +9,8 @@ import pandas as pd
 
 from quantum_training.assets.decided import in_office
 from quantum_training.assets.loop import month_of
-from quantum_training.assets.models import versions_of
 from quantum_training.assets.scores import ASSET as SCORES
+from quantum_training.assets.versions import versions_of
 from quantum_training.monitoring.calibration import RECENT_WEEKS, Kind, Measured, measure
 from quantum_training.monitoring.drift import DriftReport, judge
 from quantum_training.partitions import WEEK, Key, week_of

@@ -1,47 +1,37 @@
 """Assets `<recipe>_model`: the versions of a recipe trained as of a week. One training: training.py."""
 
-from collections.abc import Iterable, Mapping
 from typing import Any
 
 import dagster as dg
 import pandas as pd
 
-from quantum_training.assets.loop import OWNERS, SINGLE_RUN, each_partition, lookback_month, read_months
+from quantum_training.assets.loop import OWNERS, SINGLE_RUN, each_partition
+from quantum_training.assets.members import Seen, members_of
 from quantum_training.assets.practice import lesson
 from quantum_training.assets.refresh import accepted, judge, outcome_of, shown, tag
 from quantum_training.assets.training import TrainingConfig, train
-from quantum_training.features.indicators import FEATURES
-from quantum_training.features.labels import make_labels
-from quantum_training.features.windows import InsufficientData, Window, build_window
-from quantum_training.market.timeframe import known_at
+from quantum_training.assets.versions import asset_name, versions_of
+from quantum_training.features.windows import InsufficientData
 from quantum_training.models.contract import Model
 from quantum_training.partitions import WEEK, Key, Partitions, overlap, run_keys
 from quantum_training.resources.events.bus import EventBus
 from quantum_training.resources.registry import ModelRegistry
 from quantum_training.resources.store import Store
-from quantum_training.settings import Recipe, Settings
+from quantum_training.settings import Settings
 from quantum_training.trading.scoring import Version
 
+RESTING = "resting"
+"""Outcome of a week in which a recipe that is not trained every week keeps its newest version."""
 
-def asset_name(recipe: str) -> str:
-    """Name of a recipe's model asset."""
-    return f"{recipe}_model"
-
-
-def versions_of(store: Store, symbol: str, recipe: str, last: str = "9999") -> list[Version]:
-    """The accepted versions of a recipe up to week `last`, oldest as_of first; of equal as_of the newest fit last."""
-    return accepted_versions(entries_of(store, symbol, recipe, last))
+FIRST_MONDAY = pd.Timestamp("1970-01-05", tz="UTC")
+MOST_HELD = 16
+"""Models that an asset keeps in memory; networks are small, agents' replay buffers are not among what is loaded."""
 
 
-def entries_of(store: Store, symbol: str, recipe: str, last: str = "9999") -> list[dict[str, Any]]:
-    """What the records say of each version of a recipe up to week `last`, refused ones included, in the same order."""
-    records = store.read_records(asset_name(recipe), symbol, last).values()
-    return sorted((e for record in records for e in record["versions"]), key=lambda e: pd.Timestamp(e["as_of"]))
-
-
-def accepted_versions(entries: Iterable[Mapping[str, Any]]) -> list[Version]:
-    """Those of these entries that may trade, in their order."""
-    return [Version(pd.Timestamp(e["as_of"]), e["model_id"]) for e in entries if accepted(e)]
+def next_training(every_weeks: int, monday: pd.Timestamp) -> pd.Timestamp:
+    """The first Monday from `monday` on in which a recipe is trained: every n-th week, counted from 1970-01-05."""
+    late = ((monday - FIRST_MONDAY) // WEEK) % every_weeks
+    return monday + (every_weeks - late) * WEEK if late else monday
 
 
 def build(name: str, settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
@@ -52,7 +42,10 @@ def build(name: str, settings: Settings, partitions: Partitions) -> dg.AssetsDef
         name=asset_name(name),
         partitions_def=partitions.week,
         backfill_policy=SINGLE_RUN,
-        deps=[dg.AssetDep("features", partition_mapping=overlap("utc_month", "week", start=-1))],
+        deps=[
+            dg.AssetDep("features", partition_mapping=overlap("utc_month", "week", start=-1)),
+            *(asset_name(member) for member in members_of(settings, name)),
+        ],
         group_name="models",
         kinds={recipe.algorithm.rpartition(".")[2], "mlflow"},
         owners=OWNERS,
@@ -60,7 +53,7 @@ def build(name: str, settings: Settings, partitions: Partitions) -> dg.AssetsDef
         description=f"Versions of recipe `{name}` trained as of the week. The training window, up to "
         f"{recipe.window_bars} bars, is read from the stored features and candles of earlier months. "
         "The artefact lives in MLflow. A version that is insane or inferior to the one before it is refused: the "
-        "older one stays.",
+        "older one stays." + (f" Trained every {recipe.every_weeks} weeks." if recipe.every_weeks > 1 else ""),
     )
     def model(
         context: dg.AssetExecutionContext,
@@ -69,7 +62,13 @@ def build(name: str, settings: Settings, partitions: Partitions) -> dg.AssetsDef
         registry: ModelRegistry,
         events: EventBus,
     ) -> dg.MaterializeResult:
-        held: dict[str, Model] = {}  # the newest accepted version of the symbol at hand
+        held: dict[tuple[str, str], Model] = {}  # the models of this run that were asked for last
+        seen: Seen = {}
+
+        def keep(symbol: str, model_id: str, model: Model) -> Model:
+            while len(held) >= MOST_HELD:
+                del held[next(iter(held))]
+            return held.setdefault((symbol, model_id), model)
 
         def produce(key: Key) -> dict[str, Any]:
             record = store.read_record(asset_name(name), key.symbol, key.period) or {"versions": []}
@@ -82,28 +81,35 @@ def build(name: str, settings: Settings, partitions: Partitions) -> dg.AssetsDef
                 raise ValueError(
                     f"as_of {as_of} is outside the week of partition {key}; take a time in it or another partition"
                 )
-            try:
-                window = training_window(store, settings, key.symbol, recipe, as_of)
-            except InsufficientData as short:
-                outcome = {"outcome": "insufficient", "have": short.have, "need": short.need}
-                store.write_record(asset_name(name), key.symbol, key.period, {**record, **outcome})
-                return {**outcome, "as_of": dg.MetadataValue.timestamp(as_of.to_pydatetime())}
             before = [v for v in versions_of(store, key.symbol, name, key.period) if v.as_of < as_of]
             older = before[-1] if before else None
+            due = next_training(recipe.every_weeks, key.start)
+            if older and not config.as_of and due > key.start:
+                resting = {"outcome": RESTING, "newest": older.model_id, "next_training": f"{due:%Y-%m-%d}"}
+                store.write_record(asset_name(name), key.symbol, key.period, {**record, **resting})
+                return resting
 
             def load(model_id: str) -> Model:
-                if model_id not in held:
-                    held.clear()
-                    held[model_id] = registry.load(key.symbol, model_id)
-                return held[model_id]
+                known = held.get((key.symbol, model_id))
+                return known or keep(key.symbol, model_id, registry.load(key.symbol, model_id))
 
-            taught = lesson(store, settings, key.symbol, name, window, as_of, before, load)
-            trained = train(context, registry, events, settings, key, name, window, taught, config, as_of)
+            try:
+                taught = lesson(store, settings, key.symbol, name, as_of, before, load, seen)
+                trained = train(context, registry, events, settings, key, name, taught, config, as_of)
+            except InsufficientData as short:
+                outcome: dict[str, Any] = {
+                    "outcome": "insufficient",
+                    "have": short.have,
+                    "need": short.need,
+                    "reason": str(short),
+                }
+                store.write_record(asset_name(name), key.symbol, key.period, {**record, **outcome})
+                return {**outcome, "as_of": dg.MetadataValue.timestamp(as_of.to_pydatetime())}
             newer = Version(as_of, trained.entry["model_id"])
-            judged = judge(store, settings, key.symbol, older, newer, window.full_times[0], trained.model, load)
+            learnt_from = taught.window.full_times[0]
+            judged = judge(store, settings, key.symbol, older, newer, learnt_from, trained.model, load)
             if judged.accepted:
-                held.clear()
-                held[newer.model_id] = trained.model
+                keep(key.symbol, newer.model_id, trained.model)
             registry.tag(key.symbol, newer.model_id, "refresh", tag(judged))
             others = [v for v in record["versions"] if v["model_id"] != newer.model_id]
             entry = {**trained.entry, "refresh": judged.model_dump()}
@@ -119,23 +125,3 @@ def build(name: str, settings: Settings, partitions: Partitions) -> dg.AssetsDef
         return done
 
     return model
-
-
-def training_window(store: Store, settings: Settings, name: str, recipe: Recipe, as_of: pd.Timestamp) -> Window:
-    """The labelled, purged bars that a fit as of `as_of` may see. InsufficientData where they are too few."""
-    symbol = settings.symbols[name]
-    rows = settings.training_batch_size or recipe.window_bars
-    first = lookback_month(symbol, as_of, rows + recipe.label.span_bars)
-    candles = known_at(read_months(store, "candles", name, first, as_of), as_of, symbol.timeframe)
-    features = known_at(read_months(store, "features", name, first, as_of), as_of, symbol.timeframe)
-    return build_window(
-        features,
-        make_labels(
-            candles, recipe.label, symbol.costs.round_trip(candles["close"].to_numpy(), symbol.account.capital)
-        ),
-        as_of=as_of,
-        columns=recipe.features or FEATURES,
-        max_rows=rows,
-        validation_fraction=recipe.validation_fraction,
-        min_rows=settings.min_training_data_points,
-    )

@@ -1,19 +1,29 @@
-"""What a recipe that learns by trading is given of a symbol's market, its earlier versions and their record."""
+"""What a version is fitted on: the training window, and what its algorithm is given beside it.
 
-from collections.abc import Callable, Sequence
+The market for those that learn by trading or from consecutive bars, the other recipes for an ensemble, the other
+symbols for a pool.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
 
 from quantum_training.assets.loop import lookback_month, read_months
-from quantum_training.features.windows import Window
+from quantum_training.assets.members import Seen, members_of, walk_forward
+from quantum_training.assets.versions import versions_of
+from quantum_training.features.indicators import FEATURES
+from quantum_training.features.labels import make_labels
+from quantum_training.features.pool import pool
+from quantum_training.features.windows import InsufficientData, Window, build_window
 from quantum_training.market.timeframe import known_at
 from quantum_training.models.contract import Model, Practice, algorithm
 from quantum_training.partitions import WEEK
 from quantum_training.resources.registry import RegistryError
-from quantum_training.resources.store import Store, content_hash
-from quantum_training.settings import Settings, under_dagster_home
+from quantum_training.resources.store import Store, StoreError, content_hash
+from quantum_training.settings import Recipe, Settings, under_dagster_home
 from quantum_training.trading.baselines import BASELINES, decide
 from quantum_training.trading.episodes import Market
 from quantum_training.trading.scoring import Version, decisions
@@ -25,10 +35,18 @@ SHADOW = "shadow"
 
 
 class Lesson(NamedTuple):
-    """A practice, None for an algorithm that learns from labels, and what it adds to a version's identity."""
+    """What a version is fitted on.
 
+    practice: None for an algorithm that learns from the window alone. made_of: what that adds to a version's identity.
+    rows: features of the symbol's own bars, to try the version on. left_out: members or symbols that could not be used,
+    and why.
+    """
+
+    window: Window
     practice: Practice | None
     made_of: dict[str, Any]
+    rows: pd.DataFrame
+    left_out: dict[str, str]
 
 
 def lesson(
@@ -36,21 +54,29 @@ def lesson(
     settings: Settings,
     symbol: str,
     name: str,
-    window: Window,
     as_of: pd.Timestamp,
     earlier: Sequence[Version],
     load: Callable[[str], Model],
+    seen: Seen,
 ) -> Lesson:
-    """The practice for a fit of recipe `name` on `window`. earlier: its accepted versions before `as_of`.
+    """The lesson for a fit of recipe `name` as of `as_of`. earlier: its accepted versions before. load: the model of
+    any of the symbol's versions. seen: of a run, so that it decides no week of a member twice.
 
-    ValueError where the recipe asks for what its algorithm cannot do.
+    InsufficientData where there is too little to learn from. ValueError where the recipe asks for what its algorithm
+    cannot do.
     """
     recipe, market = settings.recipes[name], settings.symbols[symbol]
     cls = algorithm(recipe.algorithm)
     if unable := [a for a in ABILITIES if getattr(recipe, a) and a not in cls.abilities]:
         raise ValueError(f"recipes.{name}: {recipe.algorithm} knows no {', '.join(unable)}; remove it from the recipe")
+    if recipe.members and not cls.combines:
+        raise ValueError(f"recipes.{name}: {recipe.algorithm} combines nothing; remove members from the recipe")
+    if cls.pools:
+        return pooled(store, settings, symbol, name, as_of)
+    window = training_window(store, settings, symbol, recipe, as_of)
+    rows = pd.DataFrame(window.full_x, window.full_times, list(window.columns))
     if not cls.practises:
-        return Lesson(None, {})
+        return Lesson(window, None, {}, rows, {})
     first = lookback_month(market, window.full_times[0] - WEEK, max(cls.memory, MOST_LAGS) + 2)
     candles, features = (
         known_at(read_months(store, asset, symbol, first, as_of), as_of, market.timeframe)
@@ -61,7 +87,9 @@ def lesson(
         "costs": market.costs.model_dump(),
         "account": market.account.model_dump(),
     }
-    newest = replay = None
+    newest = replay = record = None
+    members: dict[str, Model] = {}
+    left_out: dict[str, str] = {}
 
     def known(model_id: str) -> Model | None:
         try:
@@ -75,7 +103,98 @@ def lesson(
     if recipe.replay:
         replay = past_targets(candles, features, window, earlier, known)
         made_of["replay"] = content_hash(replay)
-    return Lesson(Practice(Market(candles, market.costs, market.account), None, newest, replay), made_of)
+    if cls.combines:
+        ids = {}
+        for member in members_of(settings, name):
+            versions = [v for v in versions_of(store, symbol, member) if v.as_of <= as_of]
+            if member not in market.recipes:
+                left_out[member] = f"no recipe of {symbol}"
+            elif not versions:
+                left_out[member] = "it has no version yet"
+            elif (model := known(versions[-1].model_id)) is None:
+                left_out[member] = f"its version {versions[-1].model_id} cannot be loaded"
+            else:
+                members[member], ids[member] = model, versions[-1].model_id
+        span = (window.full_times[0], as_of, candles, features, known, seen)
+        record = pd.DataFrame({m: walk_forward(store, settings, symbol, m, *span) for m in members})
+        made_of |= {"members": ids, "record": content_hash(record)}
+    practice = Practice(
+        Market(candles, market.costs, market.account),
+        newest=newest,
+        replay=replay,
+        features=features,
+        horizon=recipe.label.horizon,
+        members=members,
+        record=record,
+    )
+    return Lesson(window, practice, made_of, rows.join(candles[["open", "close"]]), left_out)
+
+
+def training_window(store: Store, settings: Settings, name: str, recipe: Recipe, as_of: pd.Timestamp) -> Window:
+    """The labelled, purged bars that a fit as of `as_of` may see. InsufficientData where they are too few."""
+    symbol = settings.symbols[name]
+    rows = settings.training_batch_size or recipe.window_bars
+    first = lookback_month(symbol, as_of, rows + recipe.label.span_bars)
+    candles = known_at(read_months(store, "candles", name, first, as_of), as_of, symbol.timeframe)
+    features = known_at(read_months(store, "features", name, first, as_of), as_of, symbol.timeframe)
+    return build_window(
+        features,
+        make_labels(
+            candles, recipe.label, symbol.costs.round_trip(candles["close"].to_numpy(), symbol.account.capital)
+        ),
+        as_of=as_of,
+        columns=recipe.features or FEATURES,
+        max_rows=rows,
+        validation_fraction=recipe.validation_fraction,
+        min_rows=settings.min_training_data_points,
+    )
+
+
+def pool_of(settings: Settings, symbol: str, name: str) -> list[str]:
+    """The symbols that share a fit of recipe `name` with this one: those of its timeframe that use the recipe."""
+    timeframe = settings.symbols[symbol].timeframe
+    return sorted(
+        s for s, market in settings.symbols.items() if name in market.recipes and market.timeframe == timeframe
+    )
+
+
+def peers(settings: Settings, symbols: Iterable[str]) -> list[str]:
+    """All symbols that share a fit with one of these, themselves not left out. Of a recipe that cannot be imported its
+    own training says so.
+    """
+    found: set[str] = set()
+    for symbol in symbols:
+        for name in settings.symbols[symbol].recipes:
+            with suppress(Exception):
+                if algorithm(settings.recipes[name].algorithm).pools:
+                    found |= {*pool_of(settings, symbol, name)}
+    return sorted(found)
+
+
+def pooled(store: Store, settings: Settings, symbol: str, name: str, as_of: pd.Timestamp) -> Lesson:
+    """The windows of all symbols of the pool as one. A symbol whose bars are too few or not stored is left out.
+
+    StoreError where the symbol's own bars are not stored. InsufficientData where no symbol has enough.
+    """
+    recipe, market = settings.recipes[name], settings.symbols[symbol]
+    windows, left_out = {}, {}
+    for peer in pool_of(settings, symbol, name):
+        try:
+            windows[peer] = training_window(store, settings, peer, recipe, as_of)
+        except (InsufficientData, StoreError) as error:
+            if peer == symbol and isinstance(error, StoreError):
+                raise
+            left_out[peer] = str(error)
+    if not windows:
+        raise InsufficientData(f"no symbol of the pool has enough bars: {left_out}", 0, 1)
+    window = pool(windows, recipe.validation_fraction)
+    left_out |= {peer: "no row before the validation starts" for peer in windows if peer not in window.normalisers}
+    first = lookback_month(market, as_of, recipe.window_bars)
+    own = known_at(read_months(store, "features", symbol, first, as_of), as_of, market.timeframe)
+    rows = own[list(recipe.features or FEATURES)].dropna()
+    if rows.empty:
+        raise InsufficientData(f"no whole row of features known at {as_of}, need 1", 0, 1)
+    return Lesson(window, None, {}, rows, left_out)
 
 
 def past_targets(

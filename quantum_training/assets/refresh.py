@@ -65,7 +65,7 @@ def judge(
         return Refresh(accepted=True, reason=reason, against=older.model_id)
     learnt = (learnt_from, older.as_of)
     policy = settings.refresh
-    if model.practises:  # equally good fits of an agent differ by far more than its data do
+    if model.restless:
         policy = policy.model_copy(update={"max_change": 1.0})
     judged = judge_refresh(policy, candles, start, before, after, learnt, market.costs, market.account)
     return judged.model_copy(update={"against": older.model_id})
@@ -99,17 +99,16 @@ def refresh_check(asset: str, partitions: Partitions) -> dg.AssetChecksDefinitio
         asset=asset,
         name=CHECK,
         partitions_def=partitions.week,
-        description="Of each symbol's newest week of the run: its newest version is sane and not inferior to the one "
-        "before it. Where it is not, it waits in MLflow and the older one stays.",
+        description="Of each symbol's newest trained week of the run: its newest version is sane and not inferior to "
+        "the one before it. Where it is not, it waits in MLflow and the older one stays.",
     )
     def check(context: dg.AssetCheckExecutionContext, store: Store) -> dg.AssetCheckResult:
-        keys = {key.symbol: key for key in run_keys(partitions.week, context.run.tags)}
         found = {}
-        for symbol, key in keys.items():
-            record = store.read_record(asset, symbol, key.period) or {"versions": []}
+        for key in run_keys(partitions.week, context.run.tags):  # oldest first
+            record = store.read_record(asset, key.symbol, key.period) or {"versions": []}
             if record["versions"] and record["outcome"] in (TRAINED, REFUSED):
                 newest = record["versions"][-1]
-                found[symbol] = {"as_of": newest["as_of"], **newest.get("refresh", UNJUDGED)}
+                found[key.symbol] = {"as_of": newest["as_of"], **newest.get("refresh", UNJUDGED)}
         refused = [
             f"{symbol} {row['as_of'][:16]}: {row['reason']}" for symbol, row in found.items() if not row["accepted"]
         ]

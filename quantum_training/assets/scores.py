@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from quantum_training.assets.loop import OWNERS, SINGLE_RUN, each_partition, lookback_month, read_months
-from quantum_training.assets.models import asset_name, versions_of
+from quantum_training.assets.versions import asset_name, versions_of
 from quantum_training.models.contract import Model, algorithm
 from quantum_training.partitions import WEEK, Key, Partitions, overlap
 from quantum_training.resources.registry import ModelRegistry, RegistryError

@@ -11,12 +11,12 @@ import pandas as pd
 
 from quantum_training.assets.ab import in_force
 from quantum_training.assets.loop import OWNERS, SINGLE_RUN, month_of
-from quantum_training.assets.models import versions_of
 from quantum_training.assets.operation import Load
 from quantum_training.assets.rollout import ASSET as ROLLOUT
 from quantum_training.assets.rollout import by_day, daily_returns
 from quantum_training.assets.scores import ASSET as SCORES
 from quantum_training.assets.scores import decision_month
+from quantum_training.assets.versions import versions_of
 from quantum_training.market.calendars import expected_open_times
 from quantum_training.market.timeframe import known_at, to_timedelta
 from quantum_training.partitions import WEEK, Partitions

@@ -1,7 +1,11 @@
 """One training for an asset `<recipe>_model`: fit, register, and what to tell of it. When to train: models.py."""
 
+import fcntl
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import dagster as dg
@@ -11,18 +15,21 @@ from quantum_training.assets.loop import markdown
 from quantum_training.assets.practice import Lesson, state_folder
 from quantum_training.assets.training_events import TrainingJob
 from quantum_training.assets.training_view import drawn, progress_to
-from quantum_training.features.windows import Window
 from quantum_training.models.agent import Agent
 from quantum_training.models.contract import Model, algorithm
 from quantum_training.models.fitting import fit_seeds
 from quantum_training.models.provenance import code_hash, identity
 from quantum_training.partitions import Key
 from quantum_training.resources.events.bus import EventBus
-from quantum_training.resources.registry import ModelRegistry
+from quantum_training.resources.registry import ModelRegistry, RegistryError
 from quantum_training.settings import Recipe, Settings
 
 SEEDS_APART = 100_000
 """More than an agent has episodes at once: each draws from a seed of its own, counted from the fit's."""
+
+
+IDENTITY_FREE = {"every_weeks"}
+"""Fields of a recipe that do not change what a fit gives."""
 
 
 class TrainingConfig(dg.Config):
@@ -64,32 +71,35 @@ def train(
     settings: Settings,
     key: Key,
     name: str,
-    window: Window,
     taught: Lesson,
     config: TrainingConfig,
     as_of: pd.Timestamp,
 ) -> Trained:
-    """Fit and register a version, or find the one that the same data, code and recipe gave before."""
-    recipe = budgeted(settings.recipes[name], config.episodes)
-    code = code_hash(recipe.algorithm)
+    """Fit and register a version, or find the one that the same data, code and recipe gave before.
+
+    InsufficientData where the algorithm finds too little to fit on.
+    """
+    recipe, window, practice = budgeted(settings.recipes[name], config.episodes), taught.window, taught.practice
+    code, cls = code_hash(recipe.algorithm), algorithm(recipe.algorithm)
     made_of = {
-        "symbol": key.symbol,
-        "recipe": recipe.model_dump(mode="json"),
+        "recipe": recipe.model_dump(mode="json", exclude=IDENTITY_FREE),
         "as_of": as_of,
         "data": window.content_hash,
         "code": code,
         **taught.made_of,
     }
-    model_id = identity(name=name, **made_of)
+    model_id = identity(name=name, symbol=key.symbol, **made_of)
+    shared = identity(**made_of) if cls.pools else None
     job = TrainingJob(events, key.symbol, name, f"{context.run.run_id}/{key}/{name}")
     found, scores = registry.find(key.symbol, model_id), dict[int, float | None]()
-    practice, resumed = taught.practice, False
+    state = state_folder(settings, shared or model_id)
+    resumed = state.exists()
     if practice:
-        state = state_folder(settings, model_id)
-        practice, resumed = replace(practice, state=state), state.exists()
+        practice = replace(practice, state=state)
     if found:
         model, seconds = registry.load(key.symbol, model_id), None
     else:
+        cls.require(window, recipe.params, practice)
         tags = {
             "model_id": model_id,
             "recipe": name,
@@ -100,6 +110,7 @@ def train(
             "code_hash": code,
             "dagster_run_id": context.run.run_id,
             "dagster_partition": str(key),
+            **({"shared_fit": shared} if shared else {}),
         }
         params = {
             "algorithm": recipe.algorithm,
@@ -113,20 +124,23 @@ def train(
             "last_bar": window.full_times[-1],
             **recipe.params,
         }
-        example = pd.DataFrame(window.full_x, window.full_times, list(window.columns))
-        if practice:
-            example = example.join(practice.market.candles[["open", "close"]])
-        with job.announced(config.trigger, config.reason):
+        with job.announced(config.trigger, config.reason), fitted_once(state, shared):
             started = pd.Timestamp.now("UTC")
-            model, scores = fit_seeds(
-                recipe.algorithm,
-                window,
-                recipe.params,
-                recipe.sizing,
-                range(recipe.seed, recipe.seed + recipe.seeds * SEEDS_APART, SEEDS_APART),
-                progress_to(context),
-                practice,
-            )
+            donated = fit_of_another(context, registry, shared) if shared else None
+            if donated:
+                model = donated
+            else:
+                model, scores = fit_seeds(
+                    recipe.algorithm,
+                    window,
+                    recipe.params,
+                    recipe.sizing,
+                    range(recipe.seed, recipe.seed + recipe.seeds * SEEDS_APART, SEEDS_APART),
+                    progress_to(context),
+                    practice,
+                )
+            if shared:
+                model = model.serving(key.symbol)
             seconds = (pd.Timestamp.now("UTC") - started).total_seconds()
             tried = scores if len(scores) > 1 else {}
             seeds = {f"score_seed_{seed}": score for seed, score in tried.items() if score is not None}
@@ -134,15 +148,14 @@ def train(
                 key.symbol,
                 model,
                 recipe.algorithm,
-                example,
-                tags=tags,
+                taught.rows,
+                tags={**tags, **model.remarks},
                 params=params,
                 metrics={**model.report, **seeds, "fit_seconds": seconds},
                 curves=model.curves,
                 started=started,
             )
-    if practice:
-        shutil.rmtree(state, ignore_errors=True)
+    shutil.rmtree(state, ignore_errors=True)
     job.succeeded(model_id, model.report, seconds)
     entry = {"as_of": as_of.isoformat(), "model_id": model_id, "data_hash": window.content_hash, "code_hash": code}
     importance = pd.Series(model.importance, dtype="float64").sort_values(ascending=False).head(10)
@@ -154,8 +167,35 @@ def train(
         **({"fit_seconds": seconds} if seconds is not None else {}),
         **({"feature_importance": markdown(importance.rename("share of gain").to_frame())} if len(importance) else {}),
         **drawn(model, scores, None if resumed else seconds),
+        **({"left_out": dg.MetadataValue.json(taught.left_out)} if taught.left_out else {}),
         "model_id": model_id,
         "mlflow_version": found.number,
         "mlflow_run": dg.MetadataValue.url(registry.run_url(key.symbol, found)),
     }
     return Trained(model, entry, metadata)
+
+
+def fit_of_another(context: dg.AssetExecutionContext, registry: ModelRegistry, shared: str) -> Model | None:
+    """The model that another symbol's version brought, where one is registered and can be loaded."""
+    donor = registry.find_shared(shared)
+    if donor is None:
+        return None
+    try:
+        model = registry.load(*donor)
+    except RegistryError as error:
+        context.log.warning(f"{error}; fitted again")
+        return None
+    context.log.info(f"the fit of {donor[0]} serves this symbol, too")
+    return model
+
+
+@contextmanager
+def fitted_once(state: Path, shared: str | None) -> Iterator[None]:
+    """Of several processes of this machine that need the same shared fit one makes it, and the others wait for it."""
+    if shared is None:
+        yield
+        return
+    state.mkdir(parents=True, exist_ok=True)
+    with (state / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -2,6 +2,7 @@
 
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
+from html import escape
 from typing import Any
 
 import dagster as dg
@@ -11,8 +12,9 @@ from quantum_training.assets.loop import markdown
 from quantum_training.models.agent import ACTION
 from quantum_training.models.contract import Model, Progress
 
-WIDTH, HEIGHT, PAD = 560, 160, 6
-REWARD = "mean_reward"
+WIDTH, HEIGHT, PAD, CELL = 560, 160, 6, 28
+DRAWN = {"mean_reward": "mean reward per episode", "valid_loss": "validation loss"}
+"""Numbers of a curve that are drawn, and their titles."""
 
 
 def progress_to(context: dg.AssetExecutionContext) -> Progress:
@@ -26,8 +28,8 @@ def progress_to(context: dg.AssetExecutionContext) -> Progress:
 
 
 def drawn(model: Model, scores: Mapping[int, float | None], seconds: float | None) -> dict[str, Any]:
-    """What the fit reports; for agents the actions as a histogram, the curve of the rewards as a picture, its last
-    point and the steps per second; the seeds with their scores.
+    """What the fit reports, in numbers and words, and its heat maps; the curve of the rewards or losses as a picture,
+    its last point and the steps per second; for agents the actions as a histogram; the seeds with their scores.
 
     seconds: of the whole fit; None where it is not known, as for a training that was gone on with. A version that was
     found again has no curve.
@@ -41,9 +43,12 @@ def drawn(model: Model, scores: Mapping[int, float | None], seconds: float | Non
         shown |= {f"last_{name}": float(value) for name, value in last.items() if name != "step"}
         if seconds:
             shown["steps_per_second"] = float(len(scores) * last["step"] / seconds)
-        points = [(point["step"], point[REWARD]) for point in model.curves if REWARD in point]
-        if len(points) > 1:
-            shown["reward_curve"] = dg.MetadataValue.md(picture(points, "mean reward per episode over steps"))
+        for name, title in DRAWN.items():
+            points = [(point["step"], point[name]) for point in model.curves if name in point]
+            if len(points) > 1:
+                shown[f"{name}_curve"] = dg.MetadataValue.md(picture(points, f"{title} over steps"))
+    shown |= model.remarks
+    shown |= {name: dg.MetadataValue.md(heat_map(table, name)) for name, table in model.heat_maps.items()}
     if len(scores) > 1:
         table = pd.DataFrame({"score": list(scores.values())}, [str(seed) for seed in scores], dtype=object)
         table["registered"] = ["yes" if score == model.score else "" for score in scores.values()]
@@ -57,9 +62,38 @@ def picture(points: Sequence[tuple[float, float]], title: str) -> str:
     low, high = min(ys), max(ys)
     across, up = (WIDTH - 2 * PAD) / ((xs[-1] - xs[0]) or 1), (HEIGHT - 2 * PAD) / ((high - low) or 1)
     line = " ".join(f"{PAD + (x - xs[0]) * across:.1f},{HEIGHT - PAD - (y - low) * up:.1f}" for x, y in points)
-    svg = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}"><rect width="100%" height="100%" '
-        f'fill="#f4f6f9"/><polyline fill="none" stroke="#2456c6" stroke-width="1.5" points="{line}"/></svg>'
-    )
+    svg = f'<polyline fill="none" stroke="#2456c6" stroke-width="1.5" points="{line}"/>'
     values = f"first {ys[0]:.4g}, last {ys[-1]:.4g}, lowest {low:.4g}, highest {high:.4g}"
-    return f"![{title}](data:image/svg+xml;base64,{b64encode(svg.encode()).decode()})\n\n{title}: {values}"
+    return f"{_image(svg, WIDTH, HEIGHT, title)}\n\n{title}: {values}"
+
+
+def heat_map(table: pd.DataFrame, title: str) -> str:
+    """A table of numbers in [-1, 1] as an image in Markdown: red above 0, blue below, grey where undefined."""
+    rows, columns = ([str(name) for name in names] for names in (table.index, table.columns))
+    left, wide = 12 + 8 * max(map(len, rows)), 16 + 8 * max(6, *map(len, columns))
+
+    def text(x: float, row: int, said: str) -> str:
+        return f'<text x="{x}" y="{(row + 0.65) * CELL:.0f}">{escape(said)}</text>'
+
+    drawn = [text(left + n * wide + 8, 0, name) for n, name in enumerate(columns)]
+    for number, name in enumerate(rows, 1):
+        drawn.append(text(4, number, name))
+        for column, value in enumerate(table.iloc[number - 1]):
+            place = f'x="{left + column * wide}" y="{number * CELL}" width="{wide}" height="{CELL}"'
+            drawn.append(f'<rect {place} fill="{_shade(value)}"/>')
+            drawn.append(text(left + column * wide + 8, number, "-" if pd.isna(value) else f"{value:.2f}"))
+    size = (left + wide * len(columns), CELL * (len(rows) + 1))
+    return _image(f'<g font-family="sans-serif" font-size="12">{"".join(drawn)}</g>', *size, title)
+
+
+def _shade(value: float) -> str:
+    if pd.isna(value):
+        return "rgb(224,224,224)"
+    faded = round(255 - 155 * min(abs(value), 1.0))
+    return f"rgb(255,{faded},{faded})" if value > 0 else f"rgb({faded},{faded},255)"
+
+
+def _image(svg: str, width: int, height: int, title: str) -> str:
+    ground = '<rect width="100%" height="100%" fill="#f4f6f9"/>'
+    whole = f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}">{ground}{svg}</svg>'
+    return f"![{title}](data:image/svg+xml;base64,{b64encode(whole.encode()).decode()})"

@@ -10,7 +10,7 @@ from quantum_training.assets.decay import ASSET as DECAY
 from quantum_training.assets.drift import ASSET as DRIFT
 from quantum_training.assets.drift_data import NANOSECOND
 from quantum_training.assets.loop import stored_until
-from quantum_training.assets.models import asset_name
+from quantum_training.assets.versions import asset_name
 from quantum_training.automation.retraining_policy import RetrainingPolicy
 from quantum_training.market.calendars import expected_open_times
 from quantum_training.monitoring.severity import Severity

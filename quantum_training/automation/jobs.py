@@ -12,6 +12,7 @@ from pydantic import Field
 
 from quantum_training.assets.decay import ASSET as DECAY_REPORT
 from quantum_training.assets.loop import MONTH, lookback_month
+from quantum_training.assets.practice import peers
 from quantum_training.assets.scores import memory
 from quantum_training.automation.report import champion_table
 from quantum_training.features.indicators import WARMUP_BARS
@@ -114,9 +115,10 @@ def run_symbols(
     settings: Settings,
     definitions: Callable[[], dg.Definitions],
 ) -> dict[str, str]:
-    """Run `market_data` and `weekly_cycle` symbol by symbol. Returns the symbols that failed and why.
+    """Run `market_data`, then `weekly_cycle`, symbol by symbol. Returns the symbols that failed and why.
 
-    Failure where the config names an unknown symbol or no week.
+    The market data come first for all, and for the symbols that are only pooled with those asked for: a pool that finds
+    the bars of a symbol missing leaves it out. Failure where the config names an unknown symbol or no week.
     """
     unknown = sorted(set(config.symbols) - set(settings.symbols))
     if unknown or config.weeks < 1:
@@ -124,21 +126,27 @@ def run_symbols(
         raise dg.Failure(
             f"{context.job_name}: {problem}; symbols are {', '.join(settings.symbols)}", allow_retries=False
         )
+    asked = config.symbols or [*settings.symbols]
     failed: dict[str, str] = {}
-    for symbol in config.symbols or settings.symbols:
+
+    def run(job: str, symbol: str) -> None:
         try:
             first, last = weeks_of(settings, symbol, config)
-            context.log.info(f"{symbol}: weeks {first} to {last}")
-            months = (
-                max(first_month(settings, symbol, first), settings.start.strftime("%Y-%m-01")),
-                (pd.Timestamp(last) - pd.Timedelta("1ns")).strftime("%Y-%m-01"),
-            )
-            for job, periods in ((MARKET_DATA, months), (WEEKLY_CYCLE, (first, last))):
-                run_job(context, definitions().resolve_job_def(job), symbol, periods, _logging(settings))
+            context.log.info(f"{symbol}: {job} for the weeks {first} to {last}")
+            if job == MARKET_DATA:
+                first = max(first_month(settings, symbol, first), settings.start.strftime("%Y-%m-01"))
+                last = (pd.Timestamp(last) - pd.Timedelta("1ns")).strftime("%Y-%m-01")
+            run_job(context, definitions().resolve_job_def(job), symbol, (first, last), _logging(settings))
         except Exception as error:
             failed[symbol] = str(error)
             context.log.error(f"{symbol} failed: {error}")
-    return failed
+
+    for symbol in [*asked, *(peer for peer in peers(settings, asked) if peer not in asked)]:
+        run(MARKET_DATA, symbol)
+    for symbol in asked:
+        if symbol not in failed:
+            run(WEEKLY_CYCLE, symbol)
+    return {symbol: reason for symbol, reason in failed.items() if symbol in asked}
 
 
 def _logging(settings: Settings) -> dict[str, Any]:

@@ -12,9 +12,9 @@ from quantum_training.assets.ab import KINDS as AB_KINDS
 from quantum_training.assets.decay import ASSET as DECAY_REPORT
 from quantum_training.assets.decided import BY_RULE
 from quantum_training.assets.loop import stored_until
-from quantum_training.assets.models import asset_name, versions_of
 from quantum_training.assets.rollout import ASSET as ROLLOUT
 from quantum_training.assets.rollout import ORDERS
+from quantum_training.assets.versions import asset_name, versions_of
 from quantum_training.automation.jobs import MARKET_DATA, WEEKLY_CYCLE, run_job, run_limits
 from quantum_training.partitions import week_of
 from quantum_training.resources.events.payloads import Promoted, event

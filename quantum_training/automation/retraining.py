@@ -9,7 +9,7 @@ import dagster as dg
 import pandas as pd
 
 from quantum_training.assets.loop import stored_until
-from quantum_training.assets.models import asset_name
+from quantum_training.assets.versions import asset_name
 from quantum_training.automation.causes import Cause, newest_as_of
 from quantum_training.automation.jobs import WEEKLY_CYCLE
 from quantum_training.automation.retraining_policy import RetrainingPolicy

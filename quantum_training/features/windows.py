@@ -59,8 +59,9 @@ class Window:
     """The rows of one fit. x: C-contiguous float64 (rows, columns); y: float64 (rows,); times: open_time of the rows.
 
     `train` and `valid` are for early stopping and model choice, `full` for the refit: it holds all rows, also those
-    purged between train and valid. `normaliser` is fitted on `train_x` alone. `content_hash` is the SHA-256 of the
-    full rows, labels, times and column names: equal hashes mean that a fit saw the same data.
+    purged between train and valid. `full_ends` (datetime64[ns], UTC) is when each row's label became known.
+    `normaliser` is fitted on `train_x` alone. `content_hash` is the SHA-256 of the full rows, labels, times and column
+    names: equal hashes mean that a fit saw the same data.
     """
 
     as_of: pd.Timestamp
@@ -74,6 +75,7 @@ class Window:
     full_x: np.ndarray
     full_y: np.ndarray
     full_times: pd.DatetimeIndex
+    full_ends: np.ndarray
     normaliser: Normaliser
     content_hash: str
 
@@ -133,6 +135,7 @@ def build_window(
         full_x=x,
         full_y=y,
         full_times=bars,
+        full_ends=ends,
         normaliser=Normaliser.fit(x[train]),
         content_hash=_content_hash(x, y, times, columns),
     )

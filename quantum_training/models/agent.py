@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from quantum_training.models.behaviour import action_shares, behaviour
-from quantum_training.models.contract import Model, Practice, Progress
+from quantum_training.models.contract import MEMORY_BARS, Model, Practice, Progress, parse_params
 from quantum_training.models.policy import Lived, Policy
 from quantum_training.models.sizing import Sizing
 from quantum_training.trading.account import Account
@@ -26,9 +26,6 @@ from quantum_training.trading.observation import View
 
 if TYPE_CHECKING:
     from quantum_training.features.windows import Window
-
-MEMORY_BARS = 240
-"""Bars before a week that an agent's own account is lived through, so that the week finds it as it would be."""
 
 ACTIONS = {"discrete": ("hold", "buy", "sell"), "continuous": ("target position",)}
 """What the network's outputs stand for."""
@@ -102,6 +99,7 @@ class Agent(Model):
         )
     )
     practises = True
+    restless = True
     abilities: ClassVar[frozenset[str]] = frozenset({"warm_start"})
     memory = MEMORY_BARS
     options_type: ClassVar[type[Options]]
@@ -164,11 +162,7 @@ class Agent(Model):
     @classmethod
     def parse(cls, params: Mapping[str, Any]) -> Options:
         """The params, checked. ValueError names each that is wrong, its value and what is allowed."""
-        try:
-            return cls.options_type.model_validate(params)
-        except ValidationError as error:
-            wrong = [f"{'.'.join(map(str, e['loc']))} = {e['input']!r}: {e['msg']}" for e in error.errors()]
-            raise ValueError(f"{cls.__module__.rpartition('.')[2]}: " + "; ".join(wrong)) from None
+        return parse_params(cls.options_type, params)
 
     @classmethod
     def _train(

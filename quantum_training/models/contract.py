@@ -6,12 +6,14 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 import pandas as pd
+from pydantic import BaseModel, ValidationError
 
 from quantum_training.models.sizing import Sizing
 from quantum_training.trading.episodes import Market
@@ -22,19 +24,32 @@ if TYPE_CHECKING:
 Progress = Callable[[str], None]
 
 
+MEMORY_BARS = 240
+"""Most bars before a week that any model's positions in it depend on."""
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+Params = TypeVar("Params", bound=BaseModel)
+
+
 @dataclass(frozen=True, eq=False)
 class Practice:
-    """What a model that learns by trading is given beside the window.
+    """What a model is given beside the window, where its class says `practises`.
 
     market: its candles reach back before the window and end at its as_of. state: folder in which a fit keeps what it
     needs to go on after it was killed. newest: the version to start from. replay: what was held before, by the bar that
-    filled it, a column per source; transitions to learn from.
+    filled it, a column per source; transitions to learn from. features: of the market's bars, all columns. horizon: of
+    the recipe's label, in bars. members: the symbol's other recipes by name, each by its newest version. record: what
+    these recipes decided out of sample, by the bar that filled it, a column per member.
     """
 
     market: Market
     state: Path | None = None
     newest: Model | None = None
     replay: pd.DataFrame | None = None
+    features: pd.DataFrame | None = None
+    horizon: int = 1
+    members: Mapping[str, Model] = field(default_factory=dict)
+    record: pd.DataFrame | None = None
 
 
 class Model(ABC):
@@ -43,27 +58,36 @@ class Model(ABC):
     Attributes: `packages`, the distributions that loading it needs; `columns`, what it reads of a row, in order;
     `report`, what the fit measured (JSON-able); `importance`, weight per feature (empty where the algorithm has none);
     `score`, how good the fit was, higher is better, to rank seeds (None where the algorithm has no such number);
-    `curves`, points of the training to draw: a `step` and numbers.
+    `curves`, points of the training to draw: a `step` and numbers; `remarks`, what the fit has to say in words;
+    `heat_maps`, tables of numbers in [-1, 1] to draw, by name.
+    `memory`, rows before those of interest that `positions` must be given, consecutive bars with `open` and `close`,
+    because it depends on them; of a class the most that a model of it may need. `restless`: equally good fits decide
+    differently, so that the refresh gate looks at returns alone.
 
     Of the algorithm: `builders`, distributions that only training needs; `sources`, modules or packages whose code a
-    version depends on beside its class; `practises`, learns by trading, so that `fit` is given a Practice;
-    `abilities`, which of `warm_start` and `replay` it has; `memory`, rows before those of interest that `positions`
-    must be given, consecutive bars with `open` and `close`, because it depends on an account of its own;
-    `rehearsal`, params that make a fit small enough for the leak sentinel's thirty.
+    version depends on beside its class; `practises`, `fit` is given a Practice; `combines`, the Practice holds members
+    and their record; `pools`, the window is a features.pool.Pool and one fit serves all symbols, each by
+    `serving(symbol)`; `abilities`, which of `warm_start` and `replay` it has; `rehearsal`, params that make a fit small
+    enough for the leak sentinel's thirty.
     """
 
-    packages: ClassVar[tuple[str, ...]] = ()
+    packages: tuple[str, ...] = ()
+    memory: int = 0
+    restless: bool = False
     builders: ClassVar[tuple[str, ...]] = ()
     sources: ClassVar[tuple[str, ...]] = ()
     practises: ClassVar[bool] = False
+    combines: ClassVar[bool] = False
+    pools: ClassVar[bool] = False
     abilities: ClassVar[frozenset[str]] = frozenset()
-    memory: ClassVar[int] = 0
-    rehearsal: ClassVar[Mapping[str, Any]] = {}
+    rehearsal: ClassVar[Mapping[str, Any]] = NOTHING
     columns: tuple[str, ...]
     report: dict[str, float]
     importance: dict[str, float]
     score: float | None = None
     curves: Sequence[Mapping[str, float]] = ()
+    remarks: Mapping[str, str] = NOTHING
+    heat_maps: Mapping[str, pd.DataFrame] = NOTHING
 
     @classmethod
     @abstractmethod
@@ -72,6 +96,15 @@ class Model(ABC):
 
         An algorithm that practises takes a last argument `practice`, and is deterministic in that, too.
         """
+
+    @classmethod
+    def require(cls, window: Window, params: Mapping[str, Any], practice: Practice | None) -> None:
+        """InsufficientData where that is too little to fit on. Asked before a training is announced."""
+        return None
+
+    def serving(self, symbol: str) -> Self:
+        """This model, to decide for a symbol of its pool."""
+        raise TypeError(f"{type(self).__module__} serves the one symbol that it was fitted on")
 
     @abstractmethod
     def positions(self, features: pd.DataFrame) -> pd.Series:
@@ -95,14 +128,23 @@ def algorithm(name: str) -> type[Model]:
     return import_module(name if "." in name else f"quantum_training.models.{name}").Model
 
 
+def parse_params(options: type[Params], params: Mapping[str, Any]) -> Params:
+    """The params of a recipe, checked. ValueError names each that is wrong, its value and what is allowed."""
+    try:
+        return options.model_validate(params)
+    except ValidationError as error:
+        wrong = [f"{'.'.join(map(str, e['loc'])) or 'params'} = {e['input']!r}: {e['msg']}" for e in error.errors()]
+        raise ValueError(f"{options.__module__.rpartition('.')[2]}: " + "; ".join(wrong)) from None
+
+
 def save_model(model: Model, folder: Path, name: str) -> str:
     """Save with the algorithm's name, so that `load_model` finds its class. Returns the artefact's SHA-256."""
     folder.mkdir(parents=True)
     model.save(folder)
     (folder / "algorithm.json").write_text(json.dumps({"algorithm": name}))
     digest = hashlib.sha256()
-    for path in sorted(folder.iterdir()):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 
 

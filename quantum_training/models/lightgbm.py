@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from quantum_training.features.pool import SYMBOL
 from quantum_training.models.booster import PATIENCE, Booster
 
 if TYPE_CHECKING:
@@ -40,6 +41,13 @@ def _check(params: dict[str, Any]) -> None:
         raise ValueError(f"lightgbm: {', '.join(ours)} is set by the recipe family; remove it from the recipe's params")
 
 
+def _dataset(x: np.ndarray, y: np.ndarray, columns: tuple[str, ...], params: dict[str, Any]) -> Any:
+    import lightgbm
+
+    categories = [column for column in columns if column == SYMBOL]
+    return lightgbm.Dataset(x, y, feature_name=list(columns), categorical_feature=categories, params=params)
+
+
 class Model(Booster):
     """LightGBM. `params` are those of `lightgbm.train`, plus `max_rounds`."""
 
@@ -51,7 +59,7 @@ class Model(Booster):
 
         _check(params)
         own = _params(params, seed)
-        train = lightgbm.Dataset(window.train_x, window.train_y, feature_name=list(window.columns), params=own)
+        train = _dataset(window.train_x, window.train_y, window.columns, own)
         valid = lightgbm.Dataset(window.valid_x, window.valid_y, reference=train, params=own)
         stop = lightgbm.early_stopping(PATIENCE, verbose=False)
         found = lightgbm.train(own, train, max_rounds, [valid], ["valid"], callbacks=[stop])
@@ -64,7 +72,7 @@ class Model(Booster):
         import lightgbm
 
         own = _params(params, seed)
-        return lightgbm.train(own, lightgbm.Dataset(x, y, feature_name=list(columns), params=own), rounds)
+        return lightgbm.train(own, _dataset(x, y, columns, own), rounds)
 
     def _probability(self, x: np.ndarray) -> np.ndarray:
         return np.asarray(self.core.predict(x, num_threads=1), "float64")

@@ -5,38 +5,25 @@ move with later rows. They depend on code and recipe only, never on a market. Wh
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from quantum_training.features.indicators import WARMUP_BARS, compute_features
-from quantum_training.features.labels import Label, make_labels
-from quantum_training.features.windows import build_window
-from quantum_training.models.contract import Model, Practice, algorithm
-from quantum_training.models.fitting import fit
-from quantum_training.models.sizing import Sizing
-from quantum_training.monitoring.feature_sentinel import first_difference, random_candles
-from quantum_training.trading.costs import Costs
-from quantum_training.trading.episodes import Market
+from quantum_training.models.contract import Model
+from quantum_training.monitoring import rehearsal
+from quantum_training.monitoring.feature_sentinel import first_difference
+from quantum_training.monitoring.rehearsal import Stage, Trial, rehearse
 
-SOURCE_HASH = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
-"""Of this module: outcomes that were measured another way are not to be reused."""
+SOURCE_HASH = hashlib.sha256(b"".join(Path(file).read_bytes() for file in (__file__, rehearsal.__file__))).hexdigest()
+"""Of this module and rehearsal.py: outcomes that were measured another way are not to be reused."""
 
 LIMIT = 0.05
 """Highest mean information coefficient on random walks that passes."""
 
 FITS = 10
 """Markets, and so fits, per experiment. The spread of ten makes an interval; three experiments stay within seconds."""
-
-ROWS = 2000
-"""Rows of a fit, whatever the recipe's window: all families learn the planted signal from them."""
-
-HORIZON = 8
-"""Longest label horizon tried: the longer the outcome, the less a bar of evidence says, and the less of it is a leak of
-one bar (at 24 bars such a leak was worth an IC of 0.047 to a small booster, here it is worth twice LIMIT)."""
 
 WALK_BARS, PLANTED_BARS = 20_000, 4_000
 """Bars out of sample per fit. On walks they bring the standard error of the mean to 0.004, far below LIMIT; a planted
@@ -54,24 +41,6 @@ recipes never reached an IC of 0.01 on walks; with shuffled labels one experimen
 
 FIGURES = ("ic", "standard_error", "low", "high", "fits", "bars", "first_seed")
 """What is kept of an experiment."""
-
-SCORE = Sizing(break_even=1e-6, full=1.0, step=1e-4)
-"""Makes the position of a classifier its probability: skill below the break-even is skill too."""
-
-
-FREE = Costs(fee_bps=0.0, slippage_bps=0.0)
-"""What trading costs an agent here: the labels are net of no cost either."""
-
-
-class Trial(NamedTuple):
-    """The parts of a recipe that skill can come from."""
-
-    algorithm: str
-    params: Mapping[str, Any]
-    label: Label
-    columns: Sequence[str]
-    validation_fraction: float
-    seed: int
 
 
 def examine(trial: Trial) -> dict[str, dict[str, float]]:
@@ -94,55 +63,19 @@ def examine(trial: Trial) -> dict[str, dict[str, float]]:
 
 def _skill(trial: Trial, experiment: str, seed: int) -> float:
     """The IC of one fit; 0 where it gives every bar the same score, which tells no bar from another."""
-    label = trial.label.model_copy(update={"horizon": min(trial.label.horizon, HORIZON)})
     new_bars = WALK_BARS if experiment == "unpredictable" else PLANTED_BARS
-    first = WARMUP_BARS + label.span_bars
-    start = first + ROWS + label.span_bars
-    times = pd.date_range("2000-01-03", periods=start + new_bars + label.span_bars, freq="h", tz="UTC")
-    candles = random_candles(times, 100.0, seed, 0.0 if experiment == "unpredictable" else DRIFT)
-    features = compute_features(candles, candles.index[WARMUP_BARS])
-    labels = make_labels(candles, label, 0.0)
-    as_of = candles.index[start]
-    shuffled = experiment == "shuffled"
-    market = Market(_shuffled_market(candles, as_of, seed) if shuffled else candles.loc[:as_of].iloc[:-1], FREE)
-    window = build_window(
-        features,
-        _shuffled(labels, as_of, seed) if shuffled else labels,
-        as_of=as_of,
-        columns=tuple(trial.columns),
-        max_rows=ROWS,
-        validation_fraction=trial.validation_fraction,
-        min_rows=ROWS // 2,
-    )
-    params = {**trial.params, **algorithm(trial.algorithm).rehearsal}
-    model = fit(trial.algorithm, window, params, SCORE, trial.seed + seed, lambda message: None, Practice(market))
-    new = candles.index[start : start + new_bars]
-    seen = features.loc[new].join(candles[["open", "close"]])
-    score, outcome = model.positions(seen).to_numpy(), labels["label"].loc[new].to_numpy()
+    drift = 0.0 if experiment == "unpredictable" else DRIFT
+    stage = Stage.of(trial, drift, seed, new_bars, shuffled=experiment == "shuffled")
+    model = rehearse(trial, stage, seed)
+    new = stage.candles.index[stage.start : stage.start + new_bars]
+    seen = stage.features.loc[new].join(stage.candles[["open", "close"]])
+    score, outcome = model.positions(seen).to_numpy(), stage.outcomes["label"].loc[new].to_numpy()
     known = ~np.isnan(score) & ~np.isnan(outcome)
     if not known.any():
         raise ValueError(f"{trial.algorithm} decides nothing on bars with complete features; positions must be numbers")
     score, outcome = score[known] - score[known].mean(), outcome[known] - outcome[known].mean()
     scale = np.sqrt(np.mean(score**2) * np.mean(outcome**2))
     return float(np.mean(score * outcome) / scale) if scale > 1e-12 else 0.0
-
-
-def _shuffled(labels: pd.DataFrame, as_of: pd.Timestamp, seed: int) -> pd.DataFrame:
-    """Labels with those that are known at `as_of` permuted among themselves."""
-    known = (labels["label_end"] <= as_of).to_numpy()
-    values = labels["label"].to_numpy().copy()
-    values[known] = np.random.default_rng([seed, 1]).permutation(values[known])
-    return labels.assign(label=values)
-
-
-def _shuffled_market(candles: pd.DataFrame, as_of: pd.Timestamp, seed: int) -> pd.DataFrame:
-    """The candles before `as_of` with their bars in another order: the same moves, none of which anything foretells."""
-    known = candles[candles.index < as_of]
-    close = np.log(known["close"].to_numpy())
-    moves = {name: np.log(known[name].to_numpy()[1:]) - close[:-1] for name in ("open", "high", "low", "close")}
-    order = np.random.default_rng([seed, 2]).permutation(len(close) - 1)
-    path = close[0] + np.concatenate([[0.0], np.cumsum(moves["close"][order])])
-    return pd.DataFrame({name: np.exp(path[:-1] + move[order]) for name, move in moves.items()}, known.index[1:])
 
 
 def _summary(ics: list[float], experiment: str, first_seed: int) -> dict[str, float]:

@@ -51,6 +51,11 @@ class ModelRegistry(dg.ConfigurableResource):
         oldest = min(found, key=lambda v: int(v.version))
         return RegisteredVersion(int(oldest.version), oldest.run_id)
 
+    def find_shared(self, shared_fit: str) -> tuple[str, str] | None:
+        """Symbol and model_id of a registered version of the fit that several symbols share, or None."""
+        found = self._client().search_model_versions(f"tags.shared_fit = '{shared_fit}'")
+        return min(((v.name, v.tags["model_id"]) for v in found), default=None)
+
     def register(
         self,
         symbol: str,

@@ -1,6 +1,7 @@
 """PPO and SAC through the weekly cycle: what they are given, what is stored, shown and checked."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -8,9 +9,9 @@ import pytest
 
 from quantum_training.assets.agent_checks import is_agent
 from quantum_training.assets.loop import read_months
-from quantum_training.assets.models import entries_of, training_window, versions_of
-from quantum_training.assets.practice import SHADOW, lesson, past_targets
+from quantum_training.assets.practice import SHADOW, lesson, past_targets, training_window
 from quantum_training.assets.scores import memory
+from quantum_training.assets.versions import entries_of, versions_of
 from quantum_training.models import ppo, sac
 from quantum_training.models.training_watch import Watch
 from quantum_training.monitoring import model_sentinel
@@ -78,7 +79,7 @@ def test_agents_are_recipes_like_any_other(project, agents):
     assert max(refresh["change"] or 0 for refresh in judged) > range_.settings.refresh.max_change
     assert all(refresh["accepted"] or "position changes" not in refresh["reason"] for refresh in judged)
     shown = metadata(result, "ppo_model", LAST)
-    assert shown["reward_curve"].value.startswith("![mean reward")
+    assert shown["mean_reward_curve"].value.startswith("![mean reward")
     assert {"turnover", "action_entropy", "steps_per_second", "last_explained_variance"} <= shown.keys()
     assert {"hold", "buy", "sell"} <= set(shown["actions"].value.replace("|", " ").split())
     assert shown["seeds"].value.count("yes") == 1
@@ -118,10 +119,10 @@ def test_a_replay_is_what_the_shadow_recorded_and_a_warm_start_is_part_of_the_id
     )["sac"].dropna()
     assert replayed.index[0] <= recorded.index[0]
     pd.testing.assert_series_equal(replayed.loc[recorded.index], recorded, check_names=False, check_freq=False)
-    taught = lesson(world.store, world.settings, "AAA", "sac", window, as_of, earlier, load)
+    taught = lesson(world.store, world.settings, "AAA", "sac", as_of, earlier, load, {})
     assert taught.made_of["newest"] == earlier[-1].model_id
     assert taught.practice.newest.state.keys() == load(earlier[-1].model_id).state.keys()
-    first = lesson(world.store, world.settings, "AAA", "sac", window, as_of, (), load)
+    first = lesson(world.store, world.settings, "AAA", "sac", as_of, (), load, {})
     assert first.practice.newest is None
     assert SHADOW not in first.practice.replay
 
@@ -216,11 +217,9 @@ def test_a_version_that_cannot_be_loaded_stands_in_no_agents_way(project, agents
     world = project(agents).market_data()
     assert world.run("weekly_cycle", f"AAA|{FIRST}", asset_selection=[key("sac_model")]).success
     as_of = pd.Timestamp(LAST, tz="UTC")
-    window = training_window(world.store, world.settings, "AAA", world.settings.recipes["sac"], as_of)
     (sound,) = versions_of(world.store, "AAA", "sac")
     gone = sound._replace(model_id="gone")
-    taught = lesson(
-        world.store, world.settings, "AAA", "sac", window, as_of, [sound, gone], lambda m: world.registry.load("AAA", m)
-    )
+    load = partial(world.registry.load, "AAA")
+    taught = lesson(world.store, world.settings, "AAA", "sac", as_of, [sound, gone], load, {})
     assert taught.made_of["newest"] == sound.model_id
     assert SHADOW in taught.practice.replay

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from quantum_training.assets.models import versions_of
+from quantum_training.assets.versions import versions_of
 from quantum_training.trading.simulator import simulate
 
 WEEKS = ["2020-01-06", "2020-01-13", "2020-01-20", "2020-01-27"]

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from quantum_training import checks
-from quantum_training.assets.models import versions_of
 from quantum_training.assets.refresh import CHECK, judge
+from quantum_training.assets.versions import versions_of
 from quantum_training.models.contract import Model
 from quantum_training.selection.ledger import Entry
 from quantum_training.trading.scoring import Version

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 import yaml
 
-from quantum_training.assets.models import versions_of
 from quantum_training.assets.rollout import daily_returns
 from quantum_training.assets.signals import office_returns, signal
+from quantum_training.assets.versions import versions_of
 from quantum_training.partitions import RANGE_TAGS
 from quantum_training.resources.registry import RegistryError
 from quantum_training.resources.store import Store

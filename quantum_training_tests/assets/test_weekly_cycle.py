@@ -162,6 +162,7 @@ def test_too_little_data_is_a_recorded_outcome_and_no_version(project, small):
         "outcome": "insufficient",
         "have": 150,
         "need": 151,
+        "reason": "150 labelled rows known at 2020-01-06 00:00:00+00:00, need 151",
         "versions": [],
     }
     assert world.registry._client().search_model_versions("name = 'AAA'") == []

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from quantum_training.models.agent import MEMORY_BARS, PRICES
-from quantum_training.models.contract import algorithm, load_model, save_model
+from quantum_training.models.agent import PRICES
+from quantum_training.models.contract import MEMORY_BARS, algorithm, load_model, save_model
 from quantum_training.models.sizing import Sizing
 from quantum_training.trading.account import Account
 from quantum_training.trading.costs import Costs

@@ -11,7 +11,7 @@ from quantum_training.features.indicators import FEATURES, WARMUP_BARS, compute_
 from quantum_training.features.labels import ForwardReturn, TripleBarrier
 from quantum_training.features.windows import InsufficientData
 from quantum_training.models.contract import Model, algorithm
-from quantum_training.monitoring import model_sentinel
+from quantum_training.monitoring import rehearsal
 from quantum_training.monitoring.feature_sentinel import random_candles
 from quantum_training.monitoring.model_sentinel import (
     FIGURES,
@@ -132,7 +132,7 @@ def test_a_leaking_feature_predicts_random_walks(monkeypatch):
         out["return_1"] = np.log(candles["close"]).diff().shift(-1).loc[out.index]
         return out
 
-    monkeypatch.setattr(model_sentinel, "compute_features", leaking)
+    monkeypatch.setattr(rehearsal, "compute_features", leaking)
     record = examine(XGBOOST._replace(label=DAY))
     assert record["unpredictable"]["low"] > LIMIT
     (found,) = leaks(record)
@@ -208,7 +208,7 @@ def test_the_rules_by_their_bounds(walk, shuffled, convicted):
 @pytest.mark.parametrize("trial", [XGBOOST, LIGHTGBM], ids=lambda t: t.algorithm)
 def test_positions_of_the_boosters_do_not_move(make_window, make_features, trial):
     window = make_window()
-    model = algorithm(trial.algorithm).fit(window, trial.params, model_sentinel.SCORE, 7, lambda message: None)
+    model = algorithm(trial.algorithm).fit(window, trial.params, rehearsal.SCORE, 7, lambda message: None)
     features, other = make_features(300, seed=1), make_features(300, seed=1)
     other.iloc[200:] = make_features(100, seed=2).to_numpy()
     assert moved_position(model, features, other, features.index[199]) is None

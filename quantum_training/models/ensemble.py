@@ -1,0 +1,255 @@
+"""What ensembles share: the members that they hold, their record out of sample, how alike they are, the artefact.
+
+How a kind weighs its members is its own file: ensemble_vote.py, ensemble_stack.py, ensemble_regime.py.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
+
+import numpy as np
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field
+
+from quantum_training.features.windows import InsufficientData
+from quantum_training.models.contract import (
+    MEMORY_BARS,
+    Model,
+    Practice,
+    Progress,
+    load_model,
+    parse_params,
+    save_model,
+)
+from quantum_training.models.sizing import Sizing
+from quantum_training.trading.episodes import Market
+from quantum_training.trading.metrics import NOISE
+from quantum_training.trading.scoring import trade
+
+if TYPE_CHECKING:
+    from quantum_training.features.windows import Window
+
+FEWEST = 2
+"""Members below which there is nothing to combine."""
+
+
+class Options(BaseModel):
+    """The `params` of any ensemble."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    min_bars: int = Field(20, ge=2, description="Bars that a member must have decided on out of sample to take part.")
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """What the members did out of sample, by the bar at whose close they decided it; a column per member.
+
+    position: what each decided, NaN where nothing. net_return: what that earned on the next bar, after costs; NaN where
+    it had decided nothing.
+    """
+
+    position: pd.DataFrame
+    net_return: pd.DataFrame
+
+    @classmethod
+    def of(cls, record: pd.DataFrame, market: Market, start: pd.Timestamp, min_bars: int) -> Record:
+        """Of a Practice's record, from `start` on, the members that decided on `min_bars` bars.
+
+        InsufficientData: fewer than two.
+        """
+        held = record.loc[start:]
+        bars = held.notna().sum()
+        held = held.loc[:, bars >= min_bars].dropna(how="all")
+        if held.shape[1] < FEWEST:
+            raise InsufficientData(
+                f"{held.shape[1]} members that decided on {min_bars} bars out of sample, need {FEWEST}",
+                held.shape[1],
+                FEWEST,
+            )
+        done = trade(
+            market.candles,
+            held.index[0],
+            {str(name): column for name, column in held.items()},
+            market.costs,
+            market.account,
+        )
+        held = held.reindex(done.index)
+        before = market.candles.index[market.candles.index.searchsorted(done.index) - 1]
+        net = pd.DataFrame(done.net_return, before, held.columns).where(held.set_axis(before).notna())
+        return cls(held.set_axis(before), net)
+
+
+class Weighed(NamedTuple):
+    """A JSON-able rule, numbers for the report, weight_<member> among them, and tables to draw."""
+
+    rule: dict[str, Any]
+    report: dict[str, float]
+    heat_maps: dict[str, pd.DataFrame]
+
+
+class Ensemble(Model):
+    """Members that decide, each as its recipe's version does, and weights that make one position of theirs.
+
+    It is self-contained: the artefact holds the members. On a bar on which one decides nothing, the others decide.
+    """
+
+    practises = True
+    combines = True
+    memory = MEMORY_BARS
+    sources = tuple(
+        f"quantum_training.{name}"
+        for name in (
+            "trading.account",
+            "trading.compiled",
+            "trading.costs",
+            "trading.kernel",
+            "trading.scoring",
+            "trading.simulator",
+        )
+    )
+    options_type: ClassVar[type[Options]] = Options
+
+    def __init__(
+        self,
+        members: Mapping[str, Model],
+        rule: Mapping[str, Any],
+        sizing: Sizing,
+        report: dict[str, float],
+        remarks: Mapping[str, str],
+        heat_maps: Mapping[str, pd.DataFrame],
+    ):
+        self.members, self.rule, self.sizing = dict(members), dict(rule), sizing
+        self.report, self.remarks, self.heat_maps, self.importance = report, remarks, heat_maps, {}
+        read = [*self._reads(), *(column for member in members.values() for column in member.columns)]
+        self.columns = tuple(dict.fromkeys(read))
+        self.packages = tuple(sorted({package for member in members.values() for package in member.packages}))
+        self.memory = max(member.memory for member in members.values())
+        self.restless = any(member.restless for member in members.values())
+
+    @classmethod
+    def require(cls, window: Window, params: Mapping[str, Any], practice: Practice | None) -> None:
+        """InsufficientData: fewer than two members have a record of `min_bars` bars."""
+        cls._record(window, params, practice)
+
+    @classmethod
+    def fit(
+        cls,
+        window: Window,
+        params: Mapping[str, Any],
+        sizing: Sizing,
+        seed: int,
+        progress: Progress,
+        practice: Practice | None = None,
+    ) -> Self:
+        """Weigh the members by their record on the window's bars. InsufficientData as of `require`.
+
+        ValueError names a parameter that is wrong.
+        """
+        record, options = cls._record(window, params, practice)
+        names = [str(name) for name in record.position]
+        progress(f"{len(names)} members: {', '.join(names)}; {len(record.position)} bars out of sample")
+        weighed = cls._weigh(record, window, options)
+        returns, positions = correlation(record.net_return), correlation(record.position)
+        report = {
+            **weighed.report,
+            "independent_by_returns": independent(returns),
+            "independent_by_positions": independent(positions),
+            "bars": float(len(record.position)),
+        }
+        maps = {**weighed.heat_maps, "correlation_of_returns": returns, "correlation_of_positions": positions}
+        given = practice.members if practice else {}
+        short = [name for name in given if name not in names]
+        remarks = {"members": ", ".join(names)}
+        if short:
+            remarks["too_short_a_record"] = f"{', '.join(short)}: fewer than {options.min_bars} bars out of sample"
+        return cls({name: given[name] for name in names}, weighed.rule, sizing, report, remarks, maps)
+
+    @classmethod
+    def _record(cls, window: Window, params: Mapping[str, Any], practice: Practice | None) -> tuple[Record, Any]:
+        options = parse_params(cls.options_type, params)
+        if practice is None or practice.record is None:
+            raise ValueError("an ensemble combines other recipes: give `practice` with members and their record")
+        return Record.of(practice.record, practice.market, window.full_times[0], options.min_bars), options
+
+    def positions(self, features: pd.DataFrame) -> pd.Series:
+        held = pd.DataFrame({name: member.positions(features) for name, member in self.members.items()})
+        return pd.Series(self._combine(held, features), features.index, name="position")
+
+    def save(self, folder: Path) -> None:
+        for name, member in self.members.items():
+            save_model(member, folder / name, type(member).__module__)
+        told = {
+            "members": list(self.members),
+            "rule": self.rule,
+            "sizing": self.sizing.model_dump(),
+            "report": self.report,
+            "remarks": dict(self.remarks),
+            "heat_maps": {
+                title: table.astype(object).where(table.notna(), None).to_dict("split")
+                for title, table in self.heat_maps.items()
+            },
+        }
+        (folder / "ensemble.json").write_text(json.dumps(told, sort_keys=True, allow_nan=False))
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        told = json.loads((folder / "ensemble.json").read_text())
+        members = {name: load_model(folder / name) for name in told["members"]}
+        maps = {title: pd.DataFrame(**table, dtype="float64") for title, table in told["heat_maps"].items()}
+        return cls(members, told["rule"], Sizing.model_validate(told["sizing"]), told["report"], told["remarks"], maps)
+
+    @classmethod
+    @abstractmethod
+    def _weigh(cls, record: Record, window: Window, options: Any) -> Weighed:
+        """What the record says of the members' weights."""
+
+    @abstractmethod
+    def _combine(self, held: pd.DataFrame, features: pd.DataFrame) -> np.ndarray:
+        """One position per row from those of the members, NaN where none decides."""
+
+    def _reads(self) -> tuple[str, ...]:
+        """Columns that the rule itself reads."""
+        return ()
+
+
+def weighted(held: np.ndarray, weights: np.ndarray, step: float) -> np.ndarray:
+    """Mean of positions (rows, members) by weights that sum to 1, rounded to `step`; NaN where none decides.
+
+    weights: (members,) or one row per row. Where a member is NaN the others share its weight.
+    """
+    decides = ~np.isnan(held)
+    shares = np.where(decides, weights, 0.0)
+    total = shares.sum(axis=1)
+    with np.errstate(invalid="ignore"):
+        mean = np.where(decides, held, 0.0) * shares
+        mean = np.where(total > 0, mean.sum(axis=1) / total, np.nan)
+    steps = round(1 / step)
+    return np.round(mean * steps) / steps
+
+
+def correlation(frame: pd.DataFrame) -> pd.DataFrame:
+    """Pearson correlations of the columns on rows that all have; NaN for a column that does not vary there."""
+    rows = frame.dropna()
+    varies = rows.std(ddof=0) > NOISE
+    return rows.loc[:, varies].corr().reindex(index=frame.columns, columns=frame.columns)
+
+
+def independent(correlations: pd.DataFrame) -> float:
+    """How many independent columns are worth as much: the effective rank of their correlation matrix.
+
+    exp of the entropy of its eigenvalues as shares of their sum; 1 where all are one in disguise. Columns that do not
+    vary count for nothing. Source: O. Roy, M. Vetterli, The effective rank, EUSIPCO 2007.
+    """
+    able = correlations.notna().any()
+    if not able.any():
+        return 0.0
+    shares = np.linalg.eigvalsh(correlations.loc[able, able].to_numpy())
+    shares = np.clip(shares, 0, None) / np.clip(shares, 0, None).sum()
+    shares = shares[shares > NOISE]
+    return float(np.exp(-np.sum(shares * np.log(shares))))

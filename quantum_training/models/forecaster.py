@@ -1,0 +1,255 @@
+"""Recipe family `forecaster`: LSTM, N-HiTS and PatchTST, which forecast the return over the label's horizon.
+
+What the networks are fed with and what becomes of a forecast; the library's calls are forecaster_network.py.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
+
+import numpy as np
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from quantum_training.features.windows import InsufficientData, Normaliser
+from quantum_training.models.contract import MEMORY_BARS, Practice, Progress, parse_params
+from quantum_training.models.contract import Model as Contract
+from quantum_training.models.forecaster_network import build, forecasts, learn
+from quantum_training.models.sizing import Sizing
+from quantum_training.trading.account import Account
+from quantum_training.trading.costs import Costs
+
+if TYPE_CHECKING:
+    from quantum_training.features.windows import Window
+
+CLOSE = "close"
+CUT = 8.0
+"""Z-scores are cut here: a bar like none of the training part must not push a network where it has never been."""
+
+EXOGENOUS = ("lstm", "nhits")
+"""Architectures that take the features along."""
+
+
+class Options(BaseModel):
+    """The `params` of a recipe. The defaults suit two CPU cores; those of the library are made for GPUs."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    architecture: Literal["lstm", "nhits", "patchtst"] = Field(
+        description="lstm and nhits read returns and features; patchtst has no place for features and reads returns."
+    )
+    input_bars: int = Field(48, ge=16, le=200, description="Bars that a forecast is made from.")
+    hidden: int = Field(32, ge=4, le=1024, multiple_of=4, description="Units of a layer; PatchTST: width of a token.")
+    layers: int = Field(1, ge=1, le=8, description="Layers of the LSTM or PatchTST; N-HiTS' blocks have one more.")
+    dropout: float = Field(0.1, ge=0, lt=1, description="Share of units left out in training; not by a 1-layer LSTM.")
+    learning_rate: float = Field(1e-3, gt=0, le=1, description="Of Adam.")
+    batch_windows: int = Field(128, ge=2, le=100_000, description="Windows per gradient step.")
+    max_steps: int = Field(400, ge=1, le=1_000_000, description="Most gradient steps.")
+    check_steps: int = Field(25, ge=1, le=100_000, description="Steps between two looks at the validation slice.")
+    patience: int = Field(4, ge=1, le=1000, description="Looks without a better one after which a fit ends.")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: on a GPU where there is one.")
+    threads: int = Field(1, ge=1, le=256, description="Threads of torch; the same bits come with the same number only.")
+
+    @model_validator(mode="after")
+    def _checked(self) -> Options:
+        if self.check_steps > self.max_steps:
+            raise ValueError(f"check_steps ({self.check_steps}) must not be above max_steps ({self.max_steps})")
+        return self
+
+
+class Model(Contract):
+    """A network that forecasts the log return of the closes over the horizon, in one go.
+
+    It reads the trailing returns over the horizon and, where its architecture admits them, the features of the last
+    `input_bars` bars, all as z-scores of the training part. Bars are counted, not hours: a series goes on over weekends
+    and outages, so its grid is regular whatever the market's calendar. From the forecast m and the root mean square s
+    of its errors on the validation slice, Phi((m - log(1 + cost)) / s) is the probability that a long position pays off
+    after a round trip's cost; `Sizing` makes a position of it. `score` is minus the Huber loss on that slice.
+    """
+
+    packages = ("neuralforecast", "torch", "safetensors")
+    builders = ("pytorch-lightning",)
+    sources = tuple(
+        f"quantum_training.{name}" for name in ("models.forecaster_network", "trading.account", "trading.costs")
+    )
+    practises = True
+    restless = True
+    memory = MEMORY_BARS
+    rehearsal = MappingProxyType(
+        {"input_bars": 16, "hidden": 8, "learning_rate": 3e-3, "max_steps": 60, "check_steps": 15, "patience": 2}
+    )
+
+    def __init__(
+        self,
+        network: Any,
+        options: Options,
+        horizon: int,
+        exogenous: tuple[str, ...],
+        normaliser: Normaliser,
+        costs: Costs,
+        account: Account,
+        sizing: Sizing,
+        report: dict[str, float],
+        remarks: Mapping[str, str],
+    ):
+        self.network, self.options, self.horizon, self.exogenous = network, options, horizon, exogenous
+        self.normaliser, self.costs, self.account, self.sizing = normaliser, costs, account, sizing
+        self.report, self.remarks, self.importance, self.columns = report, remarks, {}, (*exogenous, CLOSE)
+        self.memory = options.input_bars + horizon - 1
+
+    @classmethod
+    def require(cls, window: Window, params: Mapping[str, Any], practice: Practice | None) -> None:
+        """InsufficientData: too few bars since the last one that lacks a feature."""
+        _bars(window, practice, parse_params(Options, params))
+
+    @classmethod
+    def fit(
+        cls,
+        window: Window,
+        params: Mapping[str, Any],
+        sizing: Sizing,
+        seed: int,
+        progress: Progress,
+        practice: Practice | None = None,
+    ) -> Self:
+        """Find the number of steps on the newest purged slice, then train anew on the whole window with that number.
+
+        InsufficientData as of `require`. ValueError names a parameter that is unknown or out of bounds.
+        FloatingPointError: the training diverged.
+        """
+        import torch
+
+        options = parse_params(Options, params)
+        torch.set_num_threads(options.threads)
+        cuda = options.device != "cpu" and torch.cuda.is_available()
+        if options.device == "cuda" and not cuda:
+            raise ValueError("forecaster: device is cuda, but torch finds no GPU here; set it to auto")
+        raw, valid_bars, exogenous, practice = _bars(window, practice, options)
+        horizon, market = practice.horizon, practice.market
+        normaliser = Normaliser.fit(raw[:-valid_bars])
+        z = _scaled(raw, normaliser)
+        progress(f"{options.architecture} on the {'GPU' if cuda else 'CPU'}, {len(z)} bars, {valid_bars} to validate")
+        fixed = (options, horizon, exogenous, z)
+        found = learn(*fixed, valid_bars, options.max_steps, seed, cuda, progress)
+        best = min(found.curves, key=lambda point: point["valid_loss"])
+        steps = int(best["step"])
+        progress(f"early stopping: {steps} of {options.max_steps} steps, validation loss {best['valid_loss']:.5f}")
+        start = len(z) - valid_bars - 1
+        outcome = z[start + horizon :, 0]
+        error = outcome - forecasts(found.network, z, options.input_bars)[start:-horizon]
+        report = {
+            "steps": float(steps),
+            "valid_loss": best["valid_loss"],
+            "valid_loss_of_mean": float(np.mean(np.where(np.abs(outcome) < 1, outcome**2 / 2, np.abs(outcome) - 0.5))),
+            "valid_error": float(np.sqrt(np.mean(error**2)) * normaliser.scale[0]),
+            "bars": float(len(z)),
+        }
+        network = learn(*fixed, 0, steps, seed, cuda, progress).network
+        remarks = {"architecture": options.architecture, "trained_on": "GPU" if cuda else "CPU"}
+        made_of = (exogenous, normaliser, market.costs, market.account, sizing, report, remarks)
+        model = cls(network, options, horizon, *made_of)
+        model.score, model.curves = -best["valid_loss"], found.curves
+        return model
+
+    def positions(self, features: pd.DataFrame) -> pd.Series:
+        """Of consecutive bars; NaN where fewer than `memory` bars, or one that lacks a feature, lie before."""
+        from scipy.special import ndtr
+
+        z = _scaled(_raw(features, self.exogenous, self.horizon), self.normaliser)
+        expected = forecasts(self.network, z, self.options.input_bars)
+        expected = expected * self.normaliser.scale[0] + self.normaliser.mean[0]
+        cost = self.costs.round_trip(features[CLOSE].to_numpy("float64"), self.account.capital)
+        probability = ndtr((expected - np.log1p(cost)) / self.report["valid_error"])
+        return pd.Series(self.sizing.positions(probability), features.index, name="position")
+
+    def save(self, folder: Path) -> None:
+        from safetensors.torch import save_file
+
+        weights = {name: value.float().contiguous().clone() for name, value in self.network.state_dict().items()}
+        save_file(weights, str(folder / "network.safetensors"))
+        sidecar = {
+            "options": self.options.model_dump(mode="json"),
+            "horizon": self.horizon,
+            "exogenous": self.exogenous,
+            "normaliser": self.normaliser.to_dict(),
+            "costs": self.costs.model_dump(),
+            "account": self.account.model_dump(),
+            "sizing": self.sizing.model_dump(),
+            "score": self.score,
+            "report": self.report,
+            "remarks": dict(self.remarks),
+        }
+        (folder / "forecaster.json").write_text(json.dumps(sidecar, sort_keys=True))
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        from safetensors.torch import load_file
+
+        told = json.loads((folder / "forecaster.json").read_text())
+        options, exogenous = Options.model_validate(told["options"]), tuple(told["exogenous"])
+        network = build(options, told["horizon"], exogenous)
+        network.load_state_dict(load_file(str(folder / "network.safetensors")))
+        model = cls(
+            network,
+            options,
+            told["horizon"],
+            exogenous,
+            Normaliser.from_dict(told["normaliser"]),
+            Costs.model_validate(told["costs"]),
+            Account.model_validate(told["account"]),
+            Sizing.model_validate(told["sizing"]),
+            told["report"],
+            told["remarks"],
+        )
+        model.score = told["score"]
+        return model
+
+
+class _Bars(NamedTuple):
+    """What a network learns from: whole bars up to as_of without a hole, the newest `valid_bars` to validate.
+
+    raw: (bars, 1 + exogenous), see `_raw`.
+    """
+
+    raw: np.ndarray
+    valid_bars: int
+    exogenous: tuple[str, ...]
+    practice: Practice
+
+
+def _bars(window: Window, practice: Practice | None, options: Options) -> _Bars:
+    if practice is None or practice.features is None:
+        raise ValueError("forecaster learns from consecutive bars: give `practice` with their market and features")
+    candles, reach = practice.market.candles, options.input_bars + practice.horizon
+    if reach > MEMORY_BARS:
+        raise ValueError(
+            f"forecaster: input_bars ({options.input_bars}) and the label's horizon ({practice.horizon}) may be "
+            f"{MEMORY_BARS} bars together; shorten one of them"
+        )
+    exogenous = window.columns if options.architecture in EXOGENOUS else ()
+    rows = practice.features.reindex(candles.index)[list(exogenous)].join(candles[[CLOSE]])
+    raw = _raw(rows, exogenous, practice.horizon)
+    first = max(int(candles.index.searchsorted(window.full_times[0])) - options.input_bars, 0)
+    holes = np.flatnonzero(np.isnan(raw[first:]).any(axis=1))
+    first += int(holes[-1]) + 1 if len(holes) else 0
+    valid_bars = len(raw) - int(candles.index.searchsorted(window.valid_times[0]))
+    for what, have in (("training", len(raw) - first - valid_bars), ("validation", valid_bars)):
+        if have <= reach:
+            raise InsufficientData(f"{have} consecutive whole bars for {what}, need {reach + 1}", have, reach + 1)
+    return _Bars(raw[first:], valid_bars, exogenous, practice)
+
+
+def _raw(rows: pd.DataFrame, exogenous: tuple[str, ...], horizon: int) -> np.ndarray:
+    """(rows, 1 + exogenous): the log return of the closes over the last `horizon` bars, then the features."""
+    close = np.log(rows[CLOSE].to_numpy("float64"))
+    trailing = np.full(len(close), np.nan)
+    trailing[horizon:] = close[horizon:] - close[:-horizon]
+    return np.column_stack([trailing, rows[list(exogenous)].to_numpy("float64")])
+
+
+def _scaled(raw: np.ndarray, normaliser: Normaliser) -> np.ndarray:
+    return np.clip(normaliser.transform(raw), -CUT, CUT)

@@ -1,0 +1,187 @@
+"""The networks of neuralforecast: built, trained and asked. The one place that calls the library.
+
+What they are fed with, and what becomes of a forecast, is forecaster.py.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from quantum_training.models.contract import Progress
+
+if TYPE_CHECKING:
+    from quantum_training.models.forecaster import Options
+
+QUIET = {
+    "logger": False,
+    "enable_checkpointing": False,
+    "enable_progress_bar": False,
+    "enable_model_summary": False,
+    "num_sanity_val_steps": 0,
+}
+"""Trainer options that leave no file and no line of its own."""
+
+TARGET = "y"
+ROWS_AT_ONCE = 512
+
+
+class Learnt(NamedTuple):
+    """A trained network, and the loss on the validation slice by `step`."""
+
+    network: Any
+    curves: list[dict[str, float]]
+
+
+def build(options: Options, horizon: int, exogenous: tuple[str, ...], seed: int = 0, **trained: Any) -> Any:
+    """An untrained network whose last output is the forecast of `horizon` bars ahead; only that one is trained."""
+    import torch
+
+    for chatty in ("lightning_fabric", "pytorch_lightning", "lightning"):
+        logging.getLogger(chatty).setLevel(logging.ERROR)
+    from neuralforecast.losses.pytorch import HuberLoss
+    from neuralforecast.models import LSTM, NHITS, PatchTST
+
+    only_last = torch.zeros(horizon)
+    only_last[-1] = 1.0
+    common = {
+        "h": horizon,
+        "input_size": options.input_bars,
+        "loss": HuberLoss(horizon_weight=only_last),
+        "valid_loss": HuberLoss(horizon_weight=only_last),
+        "scaler_type": "identity",
+        "learning_rate": options.learning_rate,
+        "windows_batch_size": options.batch_windows,
+        "inference_windows_batch_size": ROWS_AT_ONCE,
+        "training_data_availability_threshold": 1.0,  # no window that reaches beyond the training part
+        "random_seed": seed,
+        **({"hist_exog_list": list(exogenous)} if exogenous else {}),
+        **QUIET,
+        **trained,
+    }
+    width, layers, dropout = options.hidden, options.layers, options.dropout
+    if options.architecture == "lstm":
+        return LSTM(
+            encoder_n_layers=layers,
+            encoder_hidden_size=width,
+            encoder_dropout=dropout if layers > 1 else 0.0,
+            decoder_layers=1,
+            **common,
+        )
+    if options.architecture == "nhits":
+
+        class Levelled(NHITS):
+            """Without its level, the last value of the window, which for returns is a bet on momentum."""
+
+            def forward(self, windows_batch: dict[str, Any]) -> Any:
+                return super().forward(windows_batch) - windows_batch["insample_y"][:, -1:, :]
+
+        return Levelled(mlp_units=3 * [[width] * (layers + 1)], dropout_prob_theta=dropout, **common)
+    return PatchTST(
+        encoder_layers=layers,
+        hidden_size=width,
+        linear_hidden_size=2 * width,
+        n_heads=4,
+        patch_len=8,
+        stride=4,
+        dropout=dropout,
+        fc_dropout=dropout,
+        revin=False,  # it would centre every forecast on the window's last return
+        **common,
+    )
+
+
+def learn(
+    options: Options,
+    horizon: int,
+    exogenous: tuple[str, ...],
+    z: np.ndarray,
+    valid_bars: int,
+    steps: int,
+    seed: int,
+    cuda: bool,
+    progress: Progress,
+) -> Learnt:
+    """Train for `steps`, or with a validation slice until patience is out. Deterministic on the CPU.
+
+    z: (bars, 1 + exogenous), the target first, consecutive bars. valid_bars: newest bars that only validate, 0: none;
+    no target of the training part reaches into them. FloatingPointError where the training diverges.
+    """
+    import pandas as pd
+    import torch
+
+    told = f"{options.architecture}: step {{}} of {steps}"
+    network = build(
+        options,
+        horizon,
+        exogenous,
+        seed,
+        max_steps=steps,
+        val_check_steps=min(options.check_steps, steps),
+        early_stop_patience_steps=options.patience if valid_bars else -1,
+        accelerator="gpu" if cuda else "cpu",
+        devices=1,
+        callbacks=[_callback(told, progress)],
+    )
+    from neuralforecast.tsdataset import TimeSeriesDataset
+
+    frame = pd.DataFrame(z.astype("float32"), columns=[TARGET, *exogenous])
+    frame.insert(0, "unique_id", 0)
+    frame.insert(1, "ds", np.arange(len(z)))  # one series without a hole: the library would not notice one
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        network.fit(TimeSeriesDataset.from_df(frame)[0], val_size=valid_bars)
+    network = network.cpu()
+    curves = [{"step": float(step), "valid_loss": float(loss)} for step, loss in network.valid_trajectories]
+    if not all(bool(torch.isfinite(weights).all()) for weights in network.parameters()):
+        raise FloatingPointError(
+            f"{options.architecture}: a weight is no number any more after at most {steps} steps; lower the recipe's "
+            f"learning_rate ({options.learning_rate:g})"
+        )
+    return Learnt(network, curves)
+
+
+def _callback(told: str, progress: Progress) -> Any:
+    """Says at every look how far a training is, with the validation loss where there is one."""
+    from pytorch_lightning.callbacks import Callback
+
+    class Tell(Callback):
+        def on_validation_end(self, trainer: Any, *_: Any) -> None:
+            loss = trainer.callback_metrics.get("ptl/val_loss")
+            said = "" if loss is None else f", validation loss {float(loss):.5f}"
+            progress(f"{told.format(trainer.global_step)}{said}")
+
+    return Tell()
+
+
+def forecasts(network: Any, z: np.ndarray, input_bars: int) -> np.ndarray:
+    """What the network expects of the target `horizon` bars after each row of `z`; shape (bars,).
+
+    NaN where fewer than `input_bars` rows, or one that is not whole, lie up to the row. In double precision, so that
+    what comes out does not depend on how many rows are asked for at once.
+    """
+    import torch
+
+    out = np.full(len(z), np.nan)
+    if len(z) < input_bars:
+        return out
+    windows = sliding_window_view(z, input_bars, axis=0).transpose(0, 2, 1)
+    last = np.flatnonzero(sliding_window_view(~np.isnan(z).any(axis=1), input_bars).all(axis=1))
+    network = network.double().eval()
+    with torch.no_grad():
+        for first in range(0, len(last), ROWS_AT_ONCE):
+            rows = last[first : first + ROWS_AT_ONCE]
+            seen = torch.from_numpy(np.ascontiguousarray(windows[rows], dtype="float64"))
+            asked = {
+                "insample_y": seen[:, :, :1],
+                "insample_mask": torch.ones_like(seen[:, :, :1]),
+                "hist_exog": seen[:, :, 1:],
+                "futr_exog": None,
+                "stat_exog": None,
+            }
+            out[rows + input_bars - 1] = network(asked)[:, -1, 0].numpy()
+    return out
