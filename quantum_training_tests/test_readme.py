@@ -171,22 +171,28 @@ def test_the_settings_examples_load(tmp_path, monkeypatch):
     loaded = load_settings()
     assert {"BTC-USDT", "AAPL", "SP500"} <= set(loaded.symbols)
     assert loaded.symbols["BTC-USDT"].source.market == "BTC/USDT"
-    assert loaded.recipes["ridge"].algorithm == "my_models.ridge"
+    assert loaded.recipes["logistic"].algorithm == "my_models.logistic"
 
 
 def test_the_recipe_example_becomes_an_asset_with_versions_and_scores(project, small, tmp_path, monkeypatch):
     (code,) = [block for kind, block in BLOCKS if kind == "python"]
     assert len(code.strip().splitlines()) < 40
     (tmp_path / "my_models").mkdir()
-    (tmp_path / "my_models/ridge.py").write_text(code)
+    (tmp_path / "my_models/logistic.py").write_text(code)
     monkeypatch.syspath_prepend(tmp_path)
     (entry,) = [
-        yaml.safe_load(block)["recipes"] for kind, block in BLOCKS if kind == "yaml" and "recipes:\n  ridge" in block
+        yaml.safe_load(block)["recipes"] for kind, block in BLOCKS if kind == "yaml" and "recipes:\n  logistic" in block
     ]
-    small["recipes"]["ridge"] = {**entry["ridge"], "window_bars": 150}
-    small["symbols"]["AAA"]["recipes"] = ["ridge", "xgboost"]
+    small["recipes"]["logistic"] = {**entry["logistic"], "window_bars": 150}
+    small["symbols"]["AAA"]["recipes"] = ["logistic", "xgboost"]
     world = project(small).market_data()
-    assert world.run("weekly_cycle", "AAA|2020-01-06", "AAA|2020-01-13").success
+    result = world.run("weekly_cycle", "AAA|2020-01-06", "AAA|2020-01-13")
+    assert result.success
     scores = world.store.read_frame("shadow_scores", "AAA", "2020-01-13")
-    assert scores.loc[scores["strategy"] == "ridge", "target"].notna().all()
-    assert "shadow-ridge" in world.registry.aliases("AAA")
+    assert scores.loc[scores["strategy"] == "logistic", "target"].notna().all()
+    assert "shadow-logistic" in world.registry.aliases("AAA")
+    checks = {e.check_name: e for e in result.get_asset_check_evaluations() if e.asset_key.path == ["logistic_model"]}
+    assert checks["leak_free"].passed
+    assert checks["leak_free"].metadata["ic_planted"].value > 0.1
+    assert "refresh_accepted" in checks
+    assert "logistic" in world.store.read_record("backtest", "AAA", "2020-01-13")["metrics"]

@@ -24,7 +24,7 @@ RESTING = "resting"
 """Outcome of a week in which a recipe that is not trained every week keeps its newest version."""
 
 FIRST_MONDAY = pd.Timestamp("1970-01-05", tz="UTC")
-MOST_HELD = 16
+MOST_HELD = 32
 """Models that an asset keeps in memory; networks are small, agents' replay buffers are not among what is loaded."""
 
 

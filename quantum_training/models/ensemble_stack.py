@@ -35,6 +35,7 @@ class Model(Ensemble):
     """
 
     options_type = Options
+    builders = ("scikit-learn",)
 
     @classmethod
     def _weigh(cls, record: Record, window: Window, options: Options) -> Weighed:

@@ -114,6 +114,10 @@ def learn(
     import pandas as pd
     import torch
 
+    diverged = FloatingPointError(
+        f"{options.architecture}: a loss or weight is no number any more within {steps} steps; lower the recipe's "
+        f"learning_rate ({options.learning_rate:g})"
+    )
     told = f"{options.architecture}: step {{}} of {steps}"
     network = build(
         options,
@@ -132,16 +136,19 @@ def learn(
     frame = pd.DataFrame(z.astype("float32"), columns=[TARGET, *exogenous])
     frame.insert(0, "unique_id", 0)
     frame.insert(1, "ds", np.arange(len(z)))  # one series without a hole: the library would not notice one
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        network.fit(TimeSeriesDataset.from_df(frame)[0], val_size=valid_bars)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            network.fit(TimeSeriesDataset.from_df(frame)[0], val_size=valid_bars)
+    except Exception as error:
+        if "NaN" not in str(error):  # which is all that the library says of it
+            raise
+        raise diverged from error
     network = network.cpu()
     curves = [{"step": float(step), "valid_loss": float(loss)} for step, loss in network.valid_trajectories]
-    if not all(bool(torch.isfinite(weights).all()) for weights in network.parameters()):
-        raise FloatingPointError(
-            f"{options.architecture}: a weight is no number any more after at most {steps} steps; lower the recipe's "
-            f"learning_rate ({options.learning_rate:g})"
-        )
+    lost = valid_bars and not any(np.isfinite(point["valid_loss"]) for point in curves)
+    if lost or not all(bool(torch.isfinite(weights).all()) for weights in network.parameters()):
+        raise diverged
     return Learnt(network, curves)
 
 

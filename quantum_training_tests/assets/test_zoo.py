@@ -1,0 +1,351 @@
+"""Every recipe of the zoo through the weekly cycle: what ensembles and pools are given, the cadence, what is shown."""
+
+import json
+import os
+import subprocess
+import sys
+from functools import partial
+
+import pandas as pd
+import pytest
+
+from quantum_training import checks
+from quantum_training.assets.loop import read_months
+from quantum_training.assets.members import members_of, walk_forward
+from quantum_training.assets.models import next_training
+from quantum_training.assets.practice import lesson, peers, pool_of
+from quantum_training.assets.versions import entries_of, versions_of
+from quantum_training.trading.scoring import by_strategy
+
+WEEKS = ["2019-12-30", "2020-01-06", "2020-01-13"]
+FIRST, LAST = WEEKS[0], WEEKS[-1]
+NETWORK = {"input_bars": 16, "hidden": 4, "batch_windows": 16, "max_steps": 2, "check_steps": 1}
+AGENTS = {
+    "ppo": {"total_steps": 256, "environments": 8, "rollout_bars": 16, "batch_size": 64, "network": [4]},
+    "sac": {"total_steps": 100, "environments": 8, "batch_size": 32, "network": [4], "learning_starts": 40},
+}
+LEARNERS = ("xgboost", "lightgbm", "lstm", "nhits", "patchtst", "pooled", "ppo", "sac")
+ENSEMBLES = ("vote", "regime", "stack")
+
+
+@pytest.fixture
+def unexamined(monkeypatch):
+    """Without the synthetic markets of the leak sentinel, which test_model_sentinel.py has."""
+    monkeypatch.setattr(checks, "_examine", lambda recipe, code: {"insufficient": "not asked for"})
+
+
+@pytest.fixture
+def zoo(small, unexamined):
+    """Settings with every algorithm on AAA, made small, and the pool on both symbols."""
+    base = {"label": {"kind": "forward_return", "horizon": 2}, "window_bars": 120}
+    recipes = small["recipes"]
+    for kind in ("lstm", "nhits", "patchtst"):
+        recipes[kind] = {**base, "algorithm": "forecaster", "params": {**NETWORK, "architecture": kind}}
+    recipes["lstm"]["every_weeks"] = 2
+    recipes["pooled"] = {**base, "algorithm": "pooled_lightgbm", "params": {"max_rounds": 10, "num_leaves": 4}}
+    for kind, params in AGENTS.items():
+        recipes[kind] = {**base, "algorithm": kind, "params": params}
+    recipes |= {kind: {**base, "algorithm": f"ensemble_{kind}"} for kind in ENSEMBLES}
+    recipes["stack"]["params"] = {"min_bars": 30}
+    small["symbols"]["AAA"]["recipes"] = [*recipes]
+    small["symbols"]["BBB"] |= {"recipes": ["pooled"]}
+    small["symbols"]["BBB"]["source"] |= {"seed": 4}
+    return small
+
+
+def of_week(result, asset, week=LAST):
+    (event,) = [e for e in result.asset_materializations_for_node(asset) if e.partition == f"AAA|{week}"]
+    return event.metadata
+
+
+FRESH = """
+import json, sys
+import pandas as pd
+import mlflow
+from quantum_training.resources.registry import ModelRegistry
+
+registry, rows, differ = ModelRegistry(tracking_uri=sys.argv[1]), pd.read_parquet("rows.parquet"), []
+mlflow.set_tracking_uri(sys.argv[1])
+for recipe, model_id in json.loads(sys.argv[2]).items():
+    known = pd.read_parquet(f"{recipe}.parquet")["position"]
+    model = registry.load("AAA", model_id)
+    served = mlflow.pyfunc.load_model(f"models:/AAA@shadow-{recipe}").predict(rows[list(model.columns)])
+    if not (model.positions(rows).equals(known) and (served.to_numpy() == known.to_numpy())[known.notna()].all()):
+        differ.append(recipe)
+    if not known.notna().any():
+        differ.append(f"{recipe} decides nothing")
+print(differ)
+"""
+
+
+def test_all_recipes_together_give_the_same_bytes_as_a_range_and_week_by_week(project, zoo, tmp_path):
+    """And they come out of MLflow in a new process as they went in."""
+    range_, single = (project(zoo).market_data().market_data("BBB") for _ in range(2))
+    result = range_.run("weekly_cycle", f"AAA|{FIRST}", f"AAA|{LAST}")
+    assert result.success
+    for week in WEEKS:
+        assert single.run("weekly_cycle", f"AAA|{week}").success
+    ours, theirs = range_.stored(), single.stored()
+    assert {f: d for f, d in theirs.items() if ".html" not in f} == {f: d for f, d in ours.items() if ".html" not in f}
+    assert range_.run("weekly_cycle", f"AAA|{FIRST}", f"AAA|{LAST}").success
+    assert range_.stored() == ours, "running again changes nothing"
+
+    scores = by_strategy(range_.store.read_frame("shadow_scores", "AAA", LAST), "target")
+    assert {*LEARNERS} <= {*scores.columns}
+    assert {*ENSEMBLES} <= {*scores.columns}, "their versions of the week before decide, as any recipe's"
+    for kind in ENSEMBLES:
+        shown = of_week(result, f"{kind}_model")
+        assert {f"weight_{member}" for member in LEARNERS} <= shown.keys()
+        assert 1 <= shown["independent_by_returns"].value <= len(LEARNERS)
+        assert shown["correlation_of_returns"].value.startswith("![correlation_of_returns](data:image/svg")
+    assert of_week(result, "vote_model", FIRST)["outcome"].value == "insufficient"
+    assert of_week(result, "nhits_model")["trained_on"].value == "CPU"
+    assert of_week(result, "nhits_model")["valid_loss_curve"].value.startswith("![validation loss")
+    assert of_week(result, "pooled_model")["pool"].value == "AAA, BBB"
+
+    as_of = pd.Timestamp(LAST, tz="UTC")
+    rows = read_months(range_.store, "features", "AAA", "2019-09-01", as_of).dropna()
+    rows = rows.join(read_months(range_.store, "candles", "AAA", "2019-09-01", as_of)[["open", "close"]]).tail(300)
+    rows.to_parquet(tmp_path / "rows.parquet")
+    newest = {}
+    for recipe in range_.settings.recipes:
+        newest[recipe] = versions_of(range_.store, "AAA", recipe)[-1].model_id
+        model = range_.registry.load("AAA", newest[recipe])
+        model.positions(rows).to_frame().to_parquet(tmp_path / f"{recipe}.parquet")
+    command = [sys.executable, "-W", "ignore", "-c", FRESH, range_.registry.tracking_uri, json.dumps(newest)]
+    env = {**os.environ, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split("\n")[-2] == "[]"
+
+
+@pytest.fixture
+def council(small, unexamined):
+    """Two boosters and a vote on them, BBB left out."""
+    small["recipes"]["vote"] = {**small["recipes"]["lightgbm"], "algorithm": "ensemble_vote", "params": {}}
+    small["symbols"]["AAA"]["recipes"] = ["xgboost", "lightgbm", "vote"]
+    del small["symbols"]["BBB"]
+    return small
+
+
+def taught(world, week, seen=None, name="vote"):
+    as_of = pd.Timestamp(week, tz="UTC")
+    load = partial(world.registry.load, "AAA")
+    return lesson(world.store, world.settings, "AAA", name, as_of, (), load, {} if seen is None else seen)
+
+
+def test_members_are_shown_by_what_the_shadow_recorded_and_never_by_what_they_had_learnt_from(project, council):
+    world = project(council).market_data()
+    only = [f"{name}_model" for name in ("xgboost", "lightgbm")]
+    assert world.run("weekly_cycle", f"AAA|{FIRST}", f"AAA|{LAST}", asset_selection=keys(only)).success
+    before = taught(world, LAST)
+    assert list(before.practice.record) == ["lightgbm", "xgboost"]
+    first = versions_of(world.store, "AAA", "xgboost")[0].as_of
+    assert before.practice.record.first_valid_index() == first, "nothing is out of sample before the first version"
+    assert world.run("weekly_cycle", f"AAA|{FIRST}", f"AAA|{LAST}").success
+    recorded = pd.concat(
+        [by_strategy(world.store.read_frame("shadow_scores", "AAA", week), "target") for week in WEEKS[1:]]
+    )
+    for name in ("xgboost", "lightgbm"):
+        own = before.practice.record[name].dropna()
+        pd.testing.assert_series_equal(own, recorded[name], check_names=False, check_freq=False, check_exact=True)
+    after = taught(world, LAST)
+    assert after.made_of == before.made_of, "read from the store or decided again, it is the same"
+
+
+def keys(names):
+    import dagster as dg
+
+    return [dg.AssetKey(name) for name in names]
+
+
+def test_a_week_is_read_from_the_scores_only_where_the_same_versions_decided_on_the_same_features(
+    project, council, monkeypatch
+):
+    world = project(council).market_data()
+    assert world.run("weekly_cycle", f"AAA|{FIRST}", f"AAA|{LAST}").success
+    as_of = pd.Timestamp(LAST, tz="UTC")
+    candles, features = (read_months(world.store, a, "AAA", "2019-09-01", as_of) for a in ("candles", "features"))
+    asked = []
+
+    def load(model_id):
+        asked.append(model_id)
+        return world.registry.load("AAA", model_id)
+
+    def record(features=features, seen=None):
+        asked.clear()
+        span = (pd.Timestamp(FIRST, tz="UTC"), as_of, candles, features, load, {} if seen is None else seen)
+        return walk_forward(world.store, world.settings, "AAA", "xgboost", *span)
+
+    stored = record()
+    assert asked == [], "all weeks are scored"
+    other = features.copy()
+    other.loc[as_of - pd.Timedelta("2D") :, "rsi_14"] += 1e-3
+    record(other)
+    assert len(asked) == 2, "the revised week is decided again: by its version and, a bar before, by the older one"
+    seen = {}
+    assert record(seen=seen).equals(stored)
+    assert record(other, seen).equals(stored), "of a run, once"
+    entry = entries_of(world.store, "AAA", "xgboost")[0]
+    changed = {**world.store.read_record("xgboost_model", "AAA", FIRST)}
+    changed["versions"] = [{**entry, "model_id": versions_of(world.store, "AAA", "xgboost")[1].model_id}]
+    world.store.write_record("xgboost_model", "AAA", FIRST, changed)
+    record()
+    assert asked, "another version is in force than the one that was scored"
+
+
+def test_the_bars_after_as_of_change_nothing_that_an_ensemble_is_given(project, council):
+    """The blocking check says so in every run; here with a leak planted, which it must find."""
+    world = project(council).market_data()
+    result = world.run("weekly_cycle", f"AAA|{FIRST}", f"AAA|{LAST}")
+    assert result.success
+    (check,) = [e for e in result.get_asset_check_evaluations() if e.asset_key.path == ["vote_model"] if e.blocking]
+    assert "not examined on synthetic markets" in check.description, "the only thing that it has to say"
+    assert check.metadata["weeks"].value.count("trained") == 1
+
+
+def test_a_record_that_reaches_too_far_stops_the_scores(project, council, monkeypatch):
+    from quantum_training.assets import practice
+
+    def too_far(store, settings, symbol, recipe, start, as_of, candles, features, load, seen):
+        months = store.periods("candles", symbol)
+        moves = store.read_frames("candles", symbol, months[0], months[-1])["close"].pct_change()
+        return (moves > 0).astype(float).loc[start : as_of + pd.Timedelta("8h")]
+
+    monkeypatch.setattr(practice, "walk_forward", too_far)
+    world = project(council).market_data()
+    result = world.run("weekly_cycle", f"AAA|{LAST}")
+    assert not result.success
+    found = {e.asset_key.path[-1]: e for e in result.get_asset_check_evaluations() if e.check_name == "leak_free"}
+    assert "the training window as of 2020-01-13 00:00:00+00:00 changes with the bars after it" in (
+        found["vote_model"].description
+    )
+
+
+def test_missing_members_are_named_and_the_others_go_on(project, council):
+    council["recipes"]["vote"]["members"] = ["xgboost", "lightgbm", "retired", "young"]
+    for name in ("retired", "young"):
+        council["recipes"][name] = council["recipes"]["lightgbm"]
+    council["symbols"]["AAA"]["recipes"] = ["xgboost", "lightgbm", "young", "vote"]
+    world = project(council).market_data()
+    only = keys(["xgboost_model", "lightgbm_model"])
+    assert world.run("weekly_cycle", f"AAA|{FIRST}", f"AAA|{LAST}", asset_selection=only).success
+    told = taught(world, LAST)
+    assert told.left_out == {"retired": "no recipe of AAA", "young": "it has no version yet"}
+    assert list(told.practice.members) == ["xgboost", "lightgbm"]
+    newest = versions_of(world.store, "AAA", "lightgbm")[-1].model_id
+    registry = world.registry
+    number = registry.find("AAA", newest).number
+    registry._client().delete_model_version("AAA", str(number))
+    lost = taught(world, LAST)
+    assert lost.left_out["lightgbm"] == f"its version {newest} cannot be loaded"
+    assert lost.practice.record["xgboost"].equals(told.practice.record["xgboost"])
+    assert lost.made_of["members"].keys() == {"xgboost"}
+
+
+def test_who_is_a_member(project, council):
+    council["recipes"]["stack"] = {**council["recipes"]["vote"], "algorithm": "ensemble_stack"}
+    world = project(council)
+    assert members_of(world.settings, "vote") == ("lightgbm", "xgboost")
+    assert members_of(world.settings, "xgboost") == ()
+    graph = world.definitions.resolve_asset_graph()
+    parents = {key.path[-1] for key in graph.get(keys(["vote_model"])[0]).parent_keys}
+    assert parents == {"features", "xgboost_model", "lightgbm_model"}
+    council["recipes"]["vote"]["members"] = ["stack", "xgboost"]
+    with pytest.raises(ValueError, match=r"recipes\.vote\.members: stack is an ensemble itself"):
+        project(council)
+
+
+@pytest.fixture
+def pooled(small, unexamined):
+    """The pool on both symbols, of which BBB begins late, and a booster of its own on BBB."""
+    base = {"label": {"kind": "forward_return", "horizon": 2}, "window_bars": 150}
+    small["recipes"]["pooled"] = {**base, "algorithm": "pooled_lightgbm", "params": {"max_rounds": 10}}
+    small["symbols"]["AAA"]["recipes"] = ["pooled"]
+    small["symbols"]["BBB"] |= {"recipes": ["pooled", "lightgbm"]}
+    small["symbols"]["BBB"]["source"] |= {"seed": 4}
+    return small
+
+
+def test_a_pool_is_fitted_once_and_serves_each_symbol(project, pooled, monkeypatch):
+    from quantum_training.models import pooled_lightgbm
+
+    fits, fit = [], pooled_lightgbm.Model.fit.__func__
+    counted = classmethod(lambda cls, *args: (fits.append(args[0].content_hash), fit(cls, *args))[1])
+    monkeypatch.setattr(pooled_lightgbm.Model, "fit", counted)
+    world = project(pooled).market_data().market_data("BBB")
+    for symbol in ("AAA", "BBB"):
+        assert world.run("weekly_cycle", f"{symbol}|{FIRST}", f"{symbol}|{LAST}").success
+    assert len(fits) == len(set(fits)) == len(WEEKS)
+    models = {s: world.registry.load(s, versions_of(world.store, s, "pooled")[-1].model_id) for s in ("AAA", "BBB")}
+    assert [m.symbol for m in models.values()] == ["AAA", "BBB"]
+    assert models["AAA"].booster.core.model_to_string() == models["BBB"].booster.core.model_to_string()
+    other = project(pooled).market_data().market_data("BBB")
+    for symbol in ("BBB", "AAA"):
+        assert other.run("weekly_cycle", f"{symbol}|{LAST}").success
+    ids = [versions_of(w.store, "AAA", "pooled")[-1].model_id for w in (world, other)]
+    assert ids[0] == ids[1], "whoever comes first"
+    assert pool_of(world.settings, "AAA", "pooled") == peers(world.settings, ["BBB"]) == ["AAA", "BBB"]
+
+
+def test_a_symbol_with_too_little_history_falls_back_to_the_pool(project, pooled):
+    pooled["symbols"]["BBB"]["source"] |= {"start": "2019-10-25"}
+    world = project(pooled).market_data().market_data("BBB", "2019-10-01")
+    result = world.run("weekly_cycle", f"BBB|{FIRST}")
+    assert result.success
+    assert world.store.read_record("lightgbm_model", "BBB", FIRST)["outcome"] == "insufficient"
+    (event,) = result.asset_materializations_for_node("pooled_model")
+    assert event.metadata["fallback"].value == "BBB has too little history of its own to be in the pool"
+    assert "labelled rows known at 2019-12-30" in event.metadata["left_out"].value["BBB"]
+    assert event.metadata["pool"].value == "AAA"
+    assert world.run("weekly_cycle", f"BBB|{WEEKS[1]}").success
+    scores = world.store.read_frame("shadow_scores", "BBB", WEEKS[1])
+    assert scores.loc[scores["strategy"] == "pooled", "target"].notna().all()
+
+
+def test_a_symbol_whose_bars_are_missing_is_left_out_of_the_pool_by_name(project, pooled):
+    world = project(pooled).market_data()
+    told = taught(world, LAST, name="pooled")
+    assert list(told.window.normalisers) == ["AAA"]
+    assert "run the job market_data" in told.left_out["BBB"]
+
+
+@pytest.mark.parametrize(
+    ("every", "monday", "due"),
+    [
+        (1, "2020-01-06", "2020-01-06"),
+        (2, "2019-12-30", "2019-12-30"),
+        (2, "2020-01-06", "2020-01-13"),
+        (4, "1970-01-05", "1970-01-05"),
+        (4, "1970-01-12", "1970-02-02"),
+        (4, "1970-01-26", "1970-02-02"),
+    ],
+)
+def test_the_weeks_of_a_cadence_are_those_of_the_calendar(every, monday, due):
+    assert next_training(every, pd.Timestamp(monday, tz="UTC")) == pd.Timestamp(due, tz="UTC")
+
+
+def test_a_recipe_rests_between_its_weeks_and_is_trained_inside_them_when_asked(project, small, unexamined):
+    small["recipes"]["lightgbm"]["every_weeks"] = 2
+    small["symbols"]["AAA"]["recipes"] = ["lightgbm"]
+    world = project(small).market_data()
+    assert world.run("weekly_cycle", "AAA|2020-01-06", "AAA|2020-01-27").success
+    weeks = ["2020-01-06", "2020-01-13", "2020-01-20", "2020-01-27"]
+    records = [world.store.read_record("lightgbm_model", "AAA", week) for week in weeks]
+    assert [r["outcome"] for r in records] == ["trained", "trained", "resting", "trained"], (
+        "the first, then every other"
+    )
+    newest = records[1]["versions"][0]["model_id"]
+    assert records[2] == {"outcome": "resting", "newest": newest, "next_training": "2020-01-27", "versions": []}
+    scores = world.store.read_frame("shadow_scores", "AAA", "2020-01-27")
+    own = scores[scores["strategy"] == "lightgbm"]
+    assert set(own["model_id"]) == {newest}
+    assert own["target"].notna().all()
+    config = {"ops": {"lightgbm_model": {"config": {"as_of": "2020-01-22", "trigger": "MANUAL", "reason": "asked"}}}}
+    only = keys(["lightgbm_model"])
+    assert world.run("weekly_cycle", "AAA|2020-01-20", asset_selection=only, run_config=config).success
+    triggered = world.store.read_record("lightgbm_model", "AAA", "2020-01-20")
+    assert (triggered["outcome"], len(triggered["versions"])) == ("trained", 1)
+    assert world.run("weekly_cycle", "AAA|2020-01-20", asset_selection=only).success
+    rested = world.store.read_record("lightgbm_model", "AAA", "2020-01-20")
+    assert rested["versions"] == triggered["versions"], "a rest takes no version away"

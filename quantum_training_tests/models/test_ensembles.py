@@ -1,0 +1,265 @@
+"""The ensembles: how members are weighed, on which bars, and what is kept. The members here are made of columns."""
+
+import json
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quantum_training.features.labels import ForwardReturn, make_labels
+from quantum_training.features.windows import InsufficientData, build_window
+from quantum_training.models.contract import Model, Practice, algorithm, load_model, save_model
+from quantum_training.models.ensemble import Record, correlation, independent, weighted
+from quantum_training.models.ensemble_regime import REGIMES
+from quantum_training.models.ensemble_vote import inverse_risk
+from quantum_training.models.sizing import Sizing
+from quantum_training.trading.account import Account
+from quantum_training.trading.costs import Costs
+from quantum_training.trading.episodes import Market
+from quantum_training.trading.simulator import simulate
+
+COLUMNS = ("a", "b", "c")
+KINDS = ("ensemble_vote", "ensemble_regime", "ensemble_stack")
+PARAMS = {
+    "ensemble_vote": {},
+    "ensemble_regime": {"volatility": "a", "trend": "b"},
+    "ensemble_stack": {"min_bars": 20, "penalties": (1.0,)},
+}
+COSTS = Costs(fee_bps=5, slippage_bps=0)
+
+
+class Column(Model):
+    """Holds what a column says, cut to [0, 1]."""
+
+    packages = ("lightgbm",)
+
+    def __init__(self, column, memory=0):
+        self.column, self.columns, self.report, self.importance, self.memory = column, (column,), {}, {}, memory
+
+    @classmethod
+    def fit(cls, window, params, sizing, seed, progress):
+        raise AssertionError("a member is not fitted again")
+
+    def positions(self, features):
+        return features[self.column].clip(0, 1).rename("position")
+
+    def save(self, folder):
+        (folder / "column.json").write_text(json.dumps([self.column, self.memory]))
+
+    @classmethod
+    def load(cls, folder):
+        return cls(*json.loads((folder / "column.json").read_text()))
+
+
+@pytest.fixture(scope="module")
+def candles(make_candles):
+    return make_candles(300, seed=4)
+
+
+@pytest.fixture(scope="module")
+def features(candles):
+    rng = np.random.default_rng(0)
+    return pd.DataFrame(rng.random((len(candles), 3)), candles.index, list(COLUMNS))
+
+
+@pytest.fixture(scope="module")
+def window(candles, features):
+    labels = make_labels(candles, ForwardReturn(kind="forward_return", horizon=2), 0.0)
+    as_of = candles.index[-1] + pd.Timedelta("1h")
+    options = {"columns": COLUMNS, "max_rows": 200, "validation_fraction": 0.25, "min_rows": 50}
+    return build_window(features, labels, as_of=as_of, **options)
+
+
+@pytest.fixture(scope="module")
+def practice(candles, features):
+    """Members that hold columns a and b, with the record that they would have, by the bar that filled it."""
+    members = {name: Column(name) for name in "ab"}
+    record = pd.DataFrame({name: m.positions(features) for name, m in members.items()}).shift(1)
+    return Practice(Market(candles, COSTS), members=members, record=record.iloc[150:])
+
+
+def fit(kind, window, practice, sizing=None, progress=lambda text: None, **params):
+    sizing = sizing or Sizing(break_even=0.2, full=0.8, step=0.05)
+    return algorithm(kind).fit(window, {**PARAMS[kind], **params}, sizing, 7, progress, practice)
+
+
+def test_a_record_is_by_the_bar_of_the_decision_and_earns_on_the_next(practice, candles):
+    start = candles.index[160]
+    record = Record.of(practice.record, practice.market, start, 20)
+    assert record.position.index.equals(candles.index[159:-1])
+    assert record.net_return.index.equals(record.position.index)
+    target = practice.record.loc[start:]
+    done = simulate(
+        candles.loc[start:], target, COSTS, Account(), practice.record.loc[start].to_numpy(), candles["close"].iloc[159]
+    )
+    assert np.array_equal(record.position.to_numpy(), target.to_numpy())
+    assert record.net_return.to_numpy()[1:] == pytest.approx(done.net_return[1:], abs=1e-4)
+    whole = practice.record.assign(a=1.0, b=0.0)
+    held = Record.of(whole, Market(candles, Costs(fee_bps=0, slippage_bps=0)), start, 20).net_return["a"]
+    moves = candles["close"].pct_change()
+    assert held.iloc[-1] == pytest.approx(moves.iloc[-1]), "decided at the bar before the last, earned on the last"
+    assert held.iloc[5] == pytest.approx(moves.loc[candles.index[165]])
+
+
+def test_bars_on_which_a_member_decided_nothing_are_no_record_of_it(practice, candles):
+    holed = practice.record.copy()
+    holed.iloc[10:40, 0] = np.nan
+    record = Record.of(holed, practice.market, candles.index[160], 20)
+    assert record.position["a"].isna().sum() == record.net_return["a"].isna().sum() == 30
+    assert record.net_return["b"].notna().all()
+
+
+def test_a_member_with_too_short_a_record_is_named_and_one_alone_is_too_few(window, practice):
+    members = {**practice.members, "young": Column("c")}
+    record = practice.record.assign(
+        young=practice.record["a"].where(practice.record.index > practice.record.index[-10])
+    )
+    model = fit("ensemble_vote", window, Practice(practice.market, members=members, record=record))
+    assert list(model.members) == ["a", "b"]
+    assert model.remarks["too_short_a_record"] == "young: fewer than 20 bars out of sample"
+    few = Practice(practice.market, members=members, record=record[["a", "young"]])
+    with pytest.raises(InsufficientData, match="1 members that decided on 20 bars out of sample, need 2"):
+        algorithm("ensemble_vote").require(window, {}, few)
+    with pytest.raises(InsufficientData):
+        algorithm("ensemble_vote").require(window, {}, Practice(practice.market, record=pd.DataFrame()))
+
+
+def test_the_vote_weighs_by_shrunk_inverse_risk():
+    net = pd.DataFrame({"calm": [0.01, -0.01] * 50, "wild": [0.03, -0.03] * 50, "flat": [0.0] * 100})
+    mean = (0.01**2 + 0.03**2) / 2
+    shrunk = {"calm": (0.01**2 + mean) / 2, "wild": (0.03**2 + mean) / 2, "flat": mean}  # 100 bars, prior of 100
+    expected = {name: v**-0.5 for name, v in shrunk.items()}
+    weights = inverse_risk(net, 100)
+    assert weights.to_dict() == pytest.approx({n: w / sum(expected.values()) for n, w in expected.items()})
+    assert weights["calm"] > weights["flat"] > weights["wild"]
+    assert inverse_risk(net, 10**9).to_numpy() == pytest.approx(1 / 3), "without evidence all are equal"
+    assert inverse_risk(net[["flat"]].assign(other=0.0), 100).tolist() == [0.5, 0.5]
+
+
+@given(
+    held=st.lists(st.lists(st.one_of(st.floats(-1, 1), st.just(float("nan"))), min_size=3, max_size=3), min_size=1),
+    raw=st.lists(st.floats(0.01, 10), min_size=3, max_size=3),
+)
+def test_a_weighted_position_lies_between_the_members_that_decide(held, raw):
+    positions, weights = np.array(held), np.array(raw) / sum(raw)
+    out = weighted(positions, weights, 0.25)
+    for row, value in zip(positions, out, strict=True):
+        decides = row[~np.isnan(row)]
+        assert np.isnan(value) == (not len(decides))
+        if len(decides):
+            assert decides.min() - 0.125 - 1e-9 <= value <= decides.max() + 0.125 + 1e-9
+            assert value * 4 == round(value * 4)
+
+
+def test_a_member_that_decides_nothing_leaves_its_weight_to_the_others(window, practice, features):
+    model = fit("ensemble_vote", window, practice, sizing=Sizing(step=0.01))
+    rows = features.copy()
+    rows.iloc[5, 0] = rows.iloc[6, [0, 1]] = np.nan
+    out = model.positions(rows)
+    assert out.iloc[5] == pytest.approx(rows["b"].iloc[5], abs=0.006)
+    assert np.isnan(out.iloc[6])
+    weights = model.rule["weights"]
+    assert out.iloc[7] == pytest.approx(rows.iloc[7]["a"] * weights["a"] + rows.iloc[7]["b"] * weights["b"], abs=0.006)
+
+
+def test_the_effective_number_of_members_by_hand():
+    names = list("abc")
+    assert independent(pd.DataFrame(np.eye(3), names, names)) == pytest.approx(3)
+    assert independent(pd.DataFrame(np.ones((3, 3)), names, names)) == pytest.approx(1)
+    shares = np.array([0.75, 0.25])  # of the eigenvalues 1 + .5 and 1 - .5
+    two = pd.DataFrame([[1, 0.5], [0.5, 1]], list("ab"), list("ab"))
+    assert independent(two) == pytest.approx(np.exp(-(shares * np.log(shares)).sum()))
+    rng = np.random.default_rng(0)
+    same = pd.DataFrame({"a": (x := rng.normal(size=500)), "b": x * 2, "c": x + 1e-6 * rng.normal(size=500)})
+    assert independent(correlation(same)) == pytest.approx(1, abs=1e-3), "one model in disguise"
+    flat = same.assign(c=0.0)
+    assert correlation(flat)["c"].isna().all()
+    assert independent(correlation(flat)) == pytest.approx(1, abs=1e-3)
+
+
+def test_a_regime_s_weights_follow_what_members_earned_in_it(window, practice, candles, features):
+    """Member a is right where column c is high, member b where it is low; c tells the regimes' trend apart."""
+    moves = candles["close"].pct_change().shift(-1)
+    up, high = (moves > 0).astype(float), features["c"] > 0.5
+    decided = pd.DataFrame({"a": up.where(high, 1 - up), "b": up.where(~high, 1 - up)})
+    told = Practice(
+        Market(candles, Costs(fee_bps=0, slippage_bps=0)), members=practice.members, record=decided.shift(1)
+    )
+    model = fit("ensemble_regime", window, told, volatility="a", trend="c")
+    table = model.heat_maps["weights_by_regime"]
+    assert list(table.index) == list(REGIMES)
+    for regime in REGIMES:
+        better, worse = ("a", "b") if regime.endswith("rising") else ("b", "a")
+        assert table.loc[regime, better] > 0.8 > 0.2 > table.loc[regime, worse]
+    assert model.rule["bounds"] == [float(np.median(window.full_x[:, n])) for n in (0, 2)]
+    assert model.positions(features.assign(a=0.9, b=0.0, c=0.9)).iloc[0] > 0.6, "a is believed"
+    assert model.positions(features.assign(a=0.9, b=0.0, c=0.1)).iloc[0] < 0.3, "b is believed"
+    with pytest.raises(ValueError, match="unknown feature nothing; choose from a, b, c"):
+        fit("ensemble_regime", window, practice, trend="nothing")
+
+
+def test_the_stack_finds_which_member_is_right_and_ignores_the_other(window, practice, candles, features):
+    right = pd.Series(window.full_y, window.full_times).reindex(candles.index).fillna(0.5)
+    rng = np.random.default_rng(3)
+    decided = pd.DataFrame({"a": right * 0.6 + 0.4 * rng.random(300), "b": rng.random(300)}, candles.index)
+    told = Practice(practice.market, members=practice.members, record=decided.shift(1))
+    model = fit("ensemble_stack", window, told)
+    assert model.rule["slopes"]["a"] > 5 * abs(model.rule["slopes"]["b"])
+    assert model.report["valid_logloss"] < model.report["valid_logloss_of_base_rate"]
+
+
+def test_the_stack_splits_its_record_in_time_and_purges_what_overlaps(window, practice, candles, monkeypatch):
+    """With everything that ends after the record's newest quarter begins changed, the choice of penalty stays."""
+    from quantum_training.models import ensemble_stack
+
+    seen = []
+    real = ensemble_stack._fit
+    monkeypatch.setattr(ensemble_stack, "_fit", lambda x, y, p: (seen.append(len(y)), real(x, y, p))[1])
+    model = fit("ensemble_stack", window, practice, penalties=(10.0,))
+    rows = int(practice.record.index.isin(window.full_times + pd.Timedelta("1h")).sum())
+    valid = rows // 4
+    assert seen == [rows - valid - 2, rows], "the labels of the last two bars before it end within it"
+    assert model.report["bars"] == len(practice.record)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_artefact_holds_the_members_and_comes_back_equal(kind, window, practice, features, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "council.column", SimpleNamespace(Model=Column))
+    monkeypatch.setattr(Column, "__module__", "council.column")
+    members = {"a": Column("a", memory=7), "b": Column("b")}
+    told = Practice(practice.market, members=members, record=practice.record)
+    fine = Sizing(break_even=0.01, full=0.99, step=0.001)
+    model, again = (fit(kind, window, told, sizing=fine) for _ in range(2))
+    digest = save_model(model, tmp_path / "one", kind)
+    assert digest == save_model(again, tmp_path / "two", kind)
+    copy = load_model(tmp_path / "one")
+    pd.testing.assert_series_equal(copy.positions(features), model.positions(features), check_exact=True)
+    for name in ("columns", "memory", "report", "remarks", "rule", "restless", "packages"):
+        assert getattr(copy, name) == getattr(model, name), name
+    assert (copy.memory, copy.packages) == (7, ("lightgbm",))
+    assert copy.heat_maps.keys() == model.heat_maps.keys()
+    for name, table in model.heat_maps.items():
+        pd.testing.assert_frame_equal(copy.heat_maps[name], table, check_exact=True, check_index_type=False)
+    (tmp_path / "one" / "a" / "column.json").write_text('["c", 7]')
+    assert not load_model(tmp_path / "one").positions(features).equals(model.positions(features))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_after_the_record_changes_the_weights_and_no_later_row_a_position(kind, window, practice, features):
+    model = fit(kind, window, practice)
+    changed = features.copy()
+    changed.iloc[200:] = 1 - changed.iloc[200:]
+    known = model.positions(features).iloc[:200]
+    assert model.positions(changed).iloc[:200].equals(known)
+    assert model.positions(features.iloc[:200]).equals(known)
+
+
+def test_an_ensemble_without_members_is_told_what_it_needs(window):
+    with pytest.raises(ValueError, match="give `practice` with members and their record"):
+        fit("ensemble_vote", window, None)
+    with pytest.raises(ValueError, match="ensemble_vote: prior = 3: Extra inputs"):
+        fit("ensemble_vote", window, None, prior=3)

@@ -1,0 +1,241 @@
+"""LSTM, N-HiTS and PatchTST against the contract: what they learn from, when they may know it, what is kept of them."""
+
+import os
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from quantum_training.features.indicators import FEATURES, WARMUP_BARS, compute_features
+from quantum_training.features.labels import ForwardReturn, make_labels
+from quantum_training.features.windows import InsufficientData, build_window
+from quantum_training.models import forecaster
+from quantum_training.models.contract import Practice, algorithm, load_model, save_model
+from quantum_training.models.forecaster import Options
+from quantum_training.models.forecaster_network import forecasts, learn
+from quantum_training.models.sizing import Sizing
+from quantum_training.trading.account import Account
+from quantum_training.trading.costs import Costs
+from quantum_training.trading.episodes import Market
+
+KINDS = ("lstm", "nhits", "patchtst")
+TINY = {"input_bars": 16, "hidden": 8, "batch_windows": 16, "max_steps": 4, "check_steps": 2}
+HORIZON = 3
+COSTS = Costs(fee_bps=10, slippage_bps=2)
+
+
+def lesson_of(candles, features, columns=FEATURES, rows=400):
+    """Window and practice of a market as of the end of its candles."""
+    labels = make_labels(candles, ForwardReturn(kind="forward_return", horizon=HORIZON), 0.002)
+    as_of = candles.index[-1] + pd.Timedelta("1h")
+    options = {"columns": columns, "max_rows": rows, "validation_fraction": 0.25, "min_rows": 50}
+    window = build_window(features, labels, as_of=as_of, **options)
+    return window, Practice(Market(candles, COSTS), features=features, horizon=HORIZON)
+
+
+@pytest.fixture(scope="module")
+def market(make_candles):
+    candles = make_candles(WARMUP_BARS + 400, seed=2)
+    return candles, compute_features(candles, candles.index[WARMUP_BARS])
+
+
+@pytest.fixture(scope="module")
+def lesson(market):
+    return lesson_of(*market)
+
+
+@pytest.fixture(scope="module")
+def rows(market):
+    candles, features = market
+    return features.join(candles[["open", "close"]])
+
+
+def fit(lesson, kind, seed=7, sizing=None, progress=lambda text: None, **params):
+    window, practice = lesson
+    sizing = sizing or Sizing(break_even=0.3, full=0.7, step=0.05)
+    params = {**TINY, "architecture": kind, **params}
+    return algorithm("forecaster").fit(window, params, sizing, seed, progress, practice)
+
+
+@pytest.fixture(scope="module")
+def models(lesson):
+    return {kind: fit(lesson, kind) for kind in KINDS}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_same_seed_gives_the_same_bytes_and_another_does_not(kind, lesson, models, tmp_path):
+    made = [models[kind], fit(lesson, kind), fit(lesson, kind, seed=8)]
+    first, again, other = (save_model(model, tmp_path / str(n), "forecaster") for n, model in enumerate(made))
+    assert first == again
+    assert first != other
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_artefact_is_plain_data_and_comes_back_equal_in_every_bit(kind, models, rows, tmp_path, monkeypatch):
+    model = models[kind]
+    save_model(model, tmp_path / "model", "forecaster")
+    assert {f.name for f in (tmp_path / "model").iterdir()} == {
+        "algorithm.json",
+        "forecaster.json",
+        "network.safetensors",
+    }
+
+    def refuse(*args, **kwargs):
+        raise AssertionError("something was unpickled")
+
+    for name in ("load", "loads", "Unpickler"):
+        monkeypatch.setattr(pickle, name, refuse)
+    copy = load_model(tmp_path / "model")
+    pd.testing.assert_series_equal(copy.positions(rows), model.positions(rows), check_exact=True)
+    assert copy.positions(rows).nunique() > 1
+    for name in ("columns", "memory", "report", "remarks", "score", "options"):
+        assert getattr(copy, name) == getattr(model, name)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_forecast_is_the_librarys_own(kind, lesson):
+    """Its `predict` goes another way: through data sets and windows of its own."""
+    from neuralforecast.tsdataset import TimeSeriesDataModule, TimeSeriesDataset
+    from pytorch_lightning import Trainer
+
+    options = Options(architecture=kind, **TINY)
+    exogenous = ("a", "b") if kind in forecaster.EXOGENOUS else ()
+    z = np.random.default_rng(1).normal(size=(80, 1 + len(exogenous)))
+    network = learn(options, HORIZON, exogenous, z, 0, 4, 7, False, lambda text: None).network
+    frame = pd.DataFrame(z.astype("float32"), columns=["y", *exogenous])
+    frame.insert(0, "unique_id", 0)
+    frame.insert(1, "ds", np.arange(len(z)))
+    network.predict_step_size = 1
+    network.set_test_size(0)
+    quiet = {
+        "logger": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "enable_checkpointing": False,
+    }
+    module = TimeSeriesDataModule(TimeSeriesDataset.from_df(frame)[0], batch_size=1)
+    (theirs,) = Trainer(accelerator="cpu", devices=1, **quiet).predict(network, module)
+    ours = forecasts(network, z.astype("float32").astype("float64"), options.input_bars)[-1]
+    assert ours == pytest.approx(float(theirs.reshape(-1)[HORIZON - 1]), abs=1e-5)
+
+
+def test_no_target_of_the_training_part_reaches_into_the_validation(lesson):
+    """The slice may hold anything: what is learnt before it stays the same in every bit."""
+    options = Options(architecture="lstm", **{**TINY, "patience": 50})
+    z = np.random.default_rng(1).normal(size=(120, 2))
+    other = z.copy()
+    other[-40:] = 5.0
+    networks = [
+        learn(options, HORIZON, ("a",), part, 40, 4, 7, False, lambda text: None).network for part in (z, other)
+    ]
+    weights = [{name: value.numpy() for name, value in network.state_dict().items()} for network in networks]
+    assert all((weights[0][name] == weights[1][name]).all() for name in weights[0])
+    other[-41] = 5.0
+    moved = learn(options, HORIZON, ("a",), other, 40, 4, 7, False, lambda text: None).network.state_dict()
+    assert any((weights[0][name] != moved[name].numpy()).any() for name in moved)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_positions_know_nothing_later_and_do_not_depend_on_how_many_are_asked_for(kind, models, rows):
+    model, cut = models[kind], rows.index[300]
+    changed = rows.copy()
+    changed.iloc[301:] *= 3
+    known = model.positions(rows)
+    assert model.positions(changed).loc[:cut].equals(known.loc[:cut])
+    assert model.positions(rows.loc[:cut]).equals(known.loc[:cut])
+    one = model.positions(rows.iloc[300 - model.memory : 301])
+    assert one.iloc[-1] == known[cut]
+    assert np.isnan(one.iloc[:-1]).all(), "memory is what a position needs, and no row more"
+    assert not model.positions(changed).equals(known)
+
+
+def test_a_hole_in_a_feature_is_no_number_for_as_long_as_it_is_seen(models, rows):
+    holed = rows.copy()
+    holed.loc[holed.index[200], "rsi_14"] = np.nan
+    blind = models["lstm"].positions(holed).isna()
+    first = TINY["input_bars"] + HORIZON - 1
+    assert np.flatnonzero(blind).tolist() == [*range(first), *range(200, 200 + TINY["input_bars"])]
+    assert models["patchtst"].positions(holed).equals(models["patchtst"].positions(rows)), "it reads returns alone"
+
+
+def test_a_fit_begins_after_the_last_hole_and_says_when_that_is_too_late(market):
+    candles, features = market
+    for hole, possible in ((100, True), (370, False)):
+        holed = features.copy()
+        holed.iloc[hole, 3] = np.nan
+        window, practice = lesson_of(candles, holed)
+        if possible:
+            assert fit((window, practice), "lstm").report["bars"] == len(features) - hole - 1
+        else:
+            with pytest.raises(InsufficientData, match="consecutive whole bars for training, need 20"):
+                algorithm("forecaster").require(window, {**TINY, "architecture": "lstm"}, practice)
+        assert fit((window, practice), "patchtst").report["bars"] > 300
+
+
+def test_the_target_is_the_log_return_over_the_horizon_and_its_error_that_of_the_validation_slice(lesson, monkeypatch):
+    window, practice = lesson
+    close = np.log(practice.market.candles["close"])
+    monkeypatch.setattr(forecaster, "forecasts", lambda network, z, bars: np.zeros(len(z)))
+    model = fit(lesson, "patchtst")
+    ahead = (close.shift(-HORIZON) - close).loc[window.valid_times[0] - pd.Timedelta("1h") :].dropna()
+    error = (ahead - model.normaliser.mean[0]).to_numpy()
+    assert np.abs(error / model.normaliser.scale[0]).max() < forecaster.CUT
+    assert model.report["valid_error"] == pytest.approx(np.sqrt(np.mean(error**2)), rel=1e-9)
+    assert model.report["valid_error"] > 0
+
+
+def test_the_probability_is_that_of_a_return_above_the_cost(models, rows, monkeypatch):
+    from scipy.stats import norm
+
+    model = models["lstm"]
+    monkeypatch.setattr(forecaster, "forecasts", lambda network, z, bars: np.linspace(-3, 3, len(z)))
+    expected = np.linspace(-3, 3, len(rows)) * model.normaliser.scale[0] + model.normaliser.mean[0]
+    hurdle = np.log(1 + COSTS.round_trip(rows["close"].to_numpy(), Account().capital))
+    probability = norm.cdf((expected - hurdle) / model.report["valid_error"])
+    assert np.array_equal(model.positions(rows), model.sizing.positions(probability))
+
+
+def test_a_fit_tells_its_progress_and_leaves_nothing_behind(lesson, tmp_path, monkeypatch):
+    import ray
+
+    monkeypatch.chdir(tmp_path)
+    said = []
+    model = fit(lesson, "nhits", progress=said.append)
+    assert [line for line in said if line.startswith("nhits: step 2 of 4, validation loss")]
+    assert any(line.startswith("early stopping: ") for line in said)
+    assert [point["step"] for point in model.curves] == [2, 4]
+    assert model.report["steps"] in (2, 4)
+    assert model.score == -min(point["valid_loss"] for point in model.curves)
+    assert model.remarks == {"architecture": "nhits", "trained_on": "CPU"}
+    assert os.listdir(tmp_path) == []
+    assert not ray.is_initialized()
+
+
+@pytest.mark.parametrize(
+    ("params", "said"),
+    [
+        ({"hiden": 8}, "forecaster: hiden = 8: Extra inputs"),
+        ({"architecture": "gru"}, "architecture = 'gru'"),
+        ({"input_bars": 3}, "greater than or equal to 16"),
+        ({"check_steps": 9}, r"check_steps \(9\) must not be above max_steps \(4\)"),
+        ({"input_bars": 200}, r"input_bars \(200\) and the label's horizon \(60\) may be 240 bars together"),
+        ({"device": "cuda"}, "torch finds no GPU here"),
+    ],
+)
+def test_a_wrong_parameter_is_named(lesson, params, said):
+    import torch
+
+    if params.get("device") and torch.cuda.is_available():
+        pytest.skip("a GPU is here")
+    window, practice = lesson
+    practice = Practice(practice.market, features=practice.features, horizon=60 if "input_bars" in params else HORIZON)
+    with pytest.raises(ValueError, match=said):
+        fit((window, practice), **{"kind": "lstm", **params})
+
+
+@pytest.mark.parametrize(("scale", "valid_bars"), [(np.inf, 0), (np.inf, 25), (3e38, 25)])
+def test_a_training_that_diverges_is_an_error(scale, valid_bars):
+    z = np.random.default_rng(1).normal(size=(80, 1)) * scale
+    with pytest.raises(FloatingPointError, match="lower the recipe's learning_rate"):
+        learn(Options(architecture="nhits", **TINY), HORIZON, (), z, valid_bars, 4, 7, False, lambda text: None)

@@ -1,0 +1,70 @@
+"""The pooled booster: one fit, every symbol in its own units and with its own category."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from quantum_training.features.pool import pool
+from quantum_training.models.contract import algorithm, load_model, save_model
+from quantum_training.models.sizing import Sizing
+
+PARAMS = {"max_rounds": 40, "learning_rate": 0.3, "min_data_in_leaf": 5}
+FINE = Sizing(break_even=0.01, full=0.99, step=0.01)
+
+
+@pytest.fixture(scope="module")
+def windows(make_window, make_features):
+    """What pays off follows `a` for the one symbol and is the other way round for the other, whose units differ."""
+    same, opposite = make_features(400, 1), make_features(400, 2) * 100
+    return {
+        "same": make_window(features=same),
+        "opposite": make_window(lambda f: f["a"] < 0, features=opposite),
+    }
+
+
+@pytest.fixture(scope="module")
+def model(windows):
+    return algorithm("pooled_lightgbm").fit(pool(windows, 0.2), PARAMS, FINE, 7, lambda text: None)
+
+
+def test_a_symbol_is_served_in_its_units_and_by_its_category(model, make_features):
+    features = make_features(200, 9)
+    up = features["a"] > 0.2
+    same = model.serving("same").positions(features)
+    opposite = model.serving("opposite").positions(features * 100)
+    assert same[up].mean() > 0.8 > 0.2 > same[features["a"] < -0.2].mean()
+    assert opposite[up].mean() < 0.2 < 0.8 < opposite[features["a"] < -0.2].mean()
+    assert model.serving("same").columns == ("a", "b", "c")
+
+
+def test_a_symbol_that_is_not_in_the_pool_is_served_and_it_is_said(model, make_features):
+    features = make_features(200, 9) * 50
+    served = model.serving("young")
+    assert served.remarks["fallback"] == "young has too little history of its own to be in the pool"
+    assert "fallback" not in model.serving("same").remarks
+    assert served.positions(features).notna().all()
+    known = [model.serving(name).positions(features) for name in ("same", "opposite")]
+    assert not any(served.positions(features).equals(other) for other in known)
+
+
+def test_the_fit_is_the_same_whoever_asks_for_it_and_comes_back_equal(model, windows, make_features, tmp_path):
+    again = algorithm("pooled_lightgbm").fit(pool(windows, 0.2), PARAMS, FINE, 7, lambda text: None)
+    assert save_model(model.serving("same"), tmp_path / "one", "pooled_lightgbm") == save_model(
+        again.serving("opposite").serving("same"), tmp_path / "two", "pooled_lightgbm"
+    )
+    copy = load_model(tmp_path / "one")
+    features = make_features(100, 5)
+    features.iloc[3, 1] = np.nan
+    known = model.serving("same").positions(features)
+    pd.testing.assert_series_equal(copy.positions(features), known, check_exact=True)
+    assert np.isnan(known.iloc[3])
+    assert known.isna().sum() == 1
+    for name in ("columns", "report", "remarks", "score", "symbol"):
+        assert getattr(copy, name) == getattr(model.serving("same"), name), name
+
+
+def test_it_learns_from_a_pool_only(windows):
+    with pytest.raises(ValueError, match="learns from several symbols"):
+        algorithm("pooled_lightgbm").fit(windows["same"], PARAMS, FINE, 7, lambda text: None)
+    with pytest.raises(TypeError, match="serves the one symbol"):
+        algorithm("lightgbm").fit(windows["same"], PARAMS, FINE, 7, lambda text: None).serving("other")
