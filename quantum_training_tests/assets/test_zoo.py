@@ -332,9 +332,7 @@ def test_a_recipe_rests_between_its_weeks_and_is_trained_inside_them_when_asked(
     assert world.run("weekly_cycle", "AAA|2020-01-06", "AAA|2020-01-27").success
     weeks = ["2020-01-06", "2020-01-13", "2020-01-20", "2020-01-27"]
     records = [world.store.read_record("lightgbm_model", "AAA", week) for week in weeks]
-    assert [r["outcome"] for r in records] == ["trained", "trained", "resting", "trained"], (
-        "the first, then every other"
-    )
+    assert [r["outcome"] for r in records] == ["trained", "trained", "resting", "trained"], "the first, then by turns"
     newest = records[1]["versions"][0]["model_id"]
     assert records[2] == {"outcome": "resting", "newest": newest, "next_training": "2020-01-27", "versions": []}
     scores = world.store.read_frame("shadow_scores", "AAA", "2020-01-27")
