@@ -36,6 +36,7 @@ bench: $(VENV)/dev
 	$(BIN)/python quantum_training_tests/benchmarks/weekly_cycle.py
 	$(BIN)/python quantum_training_tests/benchmarks/drift.py
 	$(BIN)/python quantum_training_tests/benchmarks/sensors.py
+	$(BIN)/python quantum_training_tests/benchmarks/zoo.py
 
 ui: $(VENV)/run
 	@$(MAKE) -j3 webserver daemon mlflow-ui

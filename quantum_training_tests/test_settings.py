@@ -83,6 +83,8 @@ def test_other_fields_take_the_prefix(monkeypatch):
         ("recipes.xgboost.window_bars", -5, "recipes.xgboost.window_bars = -5: Input should be greater"),
         ("recipes.xgboost.sizing", {"break_even": 0.6, "full": 0.5}, "must be above break_even"),
         ("recipes.xgboost.label", {"kind": "hunch"}, "recipes.xgboost.label"),
+        ("recipes.xgboost.every_weeks", 0, "recipes.xgboost.every_weeks = 0"),
+        ("recipes.xgboost.members", ["oracle"], "recipes.xgboost.members: unknown oracle; allowed: lightgbm, xgboost"),
         ("training_cron_schedule", "every monday", "training_cron_schedule = 'every monday'"),
         ("training_cron_schedule", "0 99 * * 1", "no cron expression"),
         ("training_cron_schedule", "@weekly", "five fields"),

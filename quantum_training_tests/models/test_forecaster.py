@@ -13,7 +13,7 @@ from quantum_training.features.windows import InsufficientData, build_window
 from quantum_training.models import forecaster
 from quantum_training.models.contract import Practice, algorithm, load_model, save_model
 from quantum_training.models.forecaster import Options
-from quantum_training.models.forecaster_network import forecasts, learn
+from quantum_training.models.forecaster_network import build, forecasts, learn
 from quantum_training.models.sizing import Sizing
 from quantum_training.trading.account import Account
 from quantum_training.trading.costs import Costs
@@ -113,6 +113,16 @@ def test_a_forecast_is_the_librarys_own(kind, lesson):
     (theirs,) = Trainer(accelerator="cpu", devices=1, **quiet).predict(network, module)
     ours = forecasts(network, z.astype("float32").astype("float64"), options.input_bars)[-1]
     assert ours == pytest.approx(float(theirs.reshape(-1)[HORIZON - 1]), abs=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_network_that_has_learnt_nothing_expects_nothing(kind):
+    """N-HiTS of the library would begin with the last return: a bet on momentum that no data have taught it."""
+    exogenous = ("a",) if kind in forecaster.EXOGENOUS else ()
+    network = build(Options(architecture=kind, **TINY), HORIZON, exogenous)
+    network.load_state_dict({name: value * 0 for name, value in network.state_dict().items()})
+    z = np.random.default_rng(1).normal(size=(60, 1 + len(exogenous)))
+    assert (forecasts(network, z, TINY["input_bars"])[TINY["input_bars"] :] == 0).all()
 
 
 def test_no_target_of_the_training_part_reaches_into_the_validation(lesson):

@@ -11,13 +11,14 @@ from quantum_training.features.indicators import FEATURES, WARMUP_BARS, compute_
 from quantum_training.features.labels import ForwardReturn, TripleBarrier
 from quantum_training.features.windows import InsufficientData
 from quantum_training.models.contract import Model, algorithm
-from quantum_training.monitoring import rehearsal
+from quantum_training.monitoring import model_sentinel, rehearsal
 from quantum_training.monitoring.feature_sentinel import random_candles
 from quantum_training.monitoring.model_sentinel import (
     FIGURES,
     FITS,
     LIMIT,
     Trial,
+    _skill,
     blind,
     examine,
     leaks,
@@ -118,6 +119,18 @@ def test_a_fair_recipe_passes_with_skill_where_it_is_planted_and_nowhere_else(tr
         assert tuple(figures) == FIGURES
         assert figures["fits"] == FITS
         assert figures["low"] < figures["ic"] < figures["high"]
+
+
+@pytest.mark.parametrize(
+    "name", ["pooled_lightgbm", "ensemble_vote", "ensemble_regime", "ensemble_stack", "forecaster"]
+)
+def test_what_is_given_more_than_a_window_has_skill_where_it_is_planted_and_nowhere_else(name, monkeypatch):
+    """One fit each: a second market for the pool, members and their record for ensembles, bars for a network."""
+    monkeypatch.setattr(model_sentinel, "WALK_BARS", 5_000)
+    trial = Trial(name, {"architecture": "patchtst"} if name == "forecaster" else {}, SHORT, FEATURES, 0.2, 7)
+    assert _skill(trial, "planted", 20_000) > 0.2
+    assert abs(_skill(trial, "unpredictable", 10_000)) < LIMIT
+    assert _skill(trial, "shuffled", 30_000) < 0.2
 
 
 def test_the_same_trial_gives_the_same_figures():
