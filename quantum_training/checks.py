@@ -188,11 +188,16 @@ def version_report(store: Store, registry: ModelRegistry, settings: Settings, na
         return VersionReport(f"insufficient: {short}")
     failure = None
     one, other = (told.window for told in taught)
-    if one.content_hash != other.content_hash or taught[0].made_of != taught[1].made_of:
+    if one.content_hash != other.content_hash:
         failure = (
             f"the training window as of {as_of} changes with the bars after it ({len(one.full_y)} rows up to "
             f"{one.full_times[-1]}, under another future {len(other.full_y)} up to {other.full_times[-1]}); keep only "
             "rows and outcomes known at as_of"
+        )
+    elif changed := [part for part, value in taught[0].made_of.items() if taught[1].made_of[part] != value]:
+        failure = (
+            f"what it learns from beside the window ({', '.join(changed)}) changes with the bars after {as_of}; keep "
+            "only what was known then"
         )
     else:
         model = registry.load(key.symbol, record["versions"][-1]["model_id"])

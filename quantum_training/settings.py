@@ -72,7 +72,11 @@ class Recipe(_Frozen):
         False, description="Learn first from what earlier versions and baselines did in the shadow; sac only."
     )
     every_weeks: int = Field(
-        1, ge=1, le=52, description="Trained in every n-th week, and in a symbol's first; between, the newest trades."
+        1,
+        ge=1,
+        le=52,
+        description="Trained in every n-th week, counted from 1970-01-05, and where a symbol has no version or missed "
+        "its week; in between the newest version goes on.",
     )
     members: tuple[RecipeName, ...] = Field(
         (), description="Recipes that an ensemble combines; empty: all that are no ensembles. Others have none."

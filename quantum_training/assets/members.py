@@ -58,19 +58,20 @@ def walk_forward(
     decided again, because a range run trains all weeks before it scores the first. candles, features: known at as_of,
     and from far enough before `start` for every recipe.
     """
-    parts = []
+    versions, parts = versions_of(store, symbol, recipe), []
     for monday in pd.date_range(week_of(start), as_of - NANOSECOND, freq=WEEK):
         whole = monday + WEEK <= as_of
         end = monday + WEEK if whole else as_of
         key = (symbol, recipe, f"{monday + WEEK:%Y-%m-%d}")
-        if not whole or key not in seen:
-            versions = [v for v in versions_of(store, symbol, recipe, f"{end:%Y-%m-%d}") if v.as_of < end]
-            bars = candles.loc[: end - NANOSECOND]
-            week = _scored(store, settings, symbol, recipe, key[2], versions, bars, features) if whole else None
+        week = seen.get(key) if whole else None
+        if week is None:
+            known, bars = [v for v in versions if v.as_of < end], candles.loc[: end - NANOSECOND]
+            week = _scored(store, settings, symbol, recipe, key[2], known, bars, features) if whole else None
             if week is None:
-                week = decisions(bars, features, versions, monday, load).position.loc[monday:]
+                week = decisions(bars, features, known, monday, load).position.loc[monday:]
+        if whole:
             seen[key] = week
-        parts.append(seen[key])
+        parts.append(week)
     return pd.concat(parts).loc[start:]
 
 

@@ -28,10 +28,13 @@ MOST_HELD = 32
 """Models that an asset keeps in memory; networks are small, agents' replay buffers are not among what is loaded."""
 
 
-def next_training(every_weeks: int, monday: pd.Timestamp) -> pd.Timestamp:
-    """The first Monday from `monday` on in which a recipe is trained: every n-th week, counted from 1970-01-05."""
-    late = ((monday - FIRST_MONDAY) // WEEK) % every_weeks
-    return monday + (every_weeks - late) * WEEK if late else monday
+def training_weeks(every_weeks: int, monday: pd.Timestamp) -> tuple[pd.Timestamp, pd.Timestamp]:
+    """The Mondays of training around a week: the last one up to `monday` and the next one after it.
+
+    Every n-th Monday is one, counted from 1970-01-05.
+    """
+    last = monday - ((monday - FIRST_MONDAY) // WEEK % every_weeks) * WEEK
+    return last, last + every_weeks * WEEK
 
 
 def build(name: str, settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
@@ -83,15 +86,17 @@ def build(name: str, settings: Settings, partitions: Partitions) -> dg.AssetsDef
                 )
             before = [v for v in versions_of(store, key.symbol, name, key.period) if v.as_of < as_of]
             older = before[-1] if before else None
-            due = next_training(recipe.every_weeks, key.start)
-            if older and not config.as_of and due > key.start:
-                resting = {"outcome": RESTING, "newest": older.model_id, "next_training": f"{due:%Y-%m-%d}"}
-                store.write_record(asset_name(name), key.symbol, key.period, {**record, **resting})
-                return resting
+            due, following = training_weeks(recipe.every_weeks, key.start)
+            if older and older.as_of >= due and not config.as_of:
+                told = {"newest": older.model_id, "next_training": f"{following:%Y-%m-%d}"}
+                if not record["versions"]:
+                    rest = {"outcome": RESTING, **told, "versions": []}
+                    store.write_record(asset_name(name), key.symbol, key.period, rest)
+                return {"outcome": RESTING, **told}
 
             def load(model_id: str) -> Model:
-                known = held.get((key.symbol, model_id))
-                return known or keep(key.symbol, model_id, registry.load(key.symbol, model_id))
+                known = held.pop((key.symbol, model_id), None)
+                return keep(key.symbol, model_id, known or registry.load(key.symbol, model_id))
 
             try:
                 taught = lesson(store, settings, key.symbol, name, as_of, before, load, seen)

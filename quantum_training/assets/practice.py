@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from quantum_training.assets.loop import lookback_month, read_months
+from quantum_training.assets.loop import lookback_month, read_months, stored_until
 from quantum_training.assets.members import Seen, members_of, walk_forward
 from quantum_training.assets.versions import versions_of
 from quantum_training.features.indicators import FEATURES
@@ -74,8 +74,8 @@ def lesson(
     if cls.pools:
         return pooled(store, settings, symbol, name, as_of)
     window = training_window(store, settings, symbol, recipe, as_of)
-    rows = pd.DataFrame(window.full_x, window.full_times, list(window.columns))
     if not cls.practises:
+        rows = pd.DataFrame(window.full_x, window.full_times, list(window.columns))
         return Lesson(window, None, {}, rows, {})
     first = lookback_month(market, window.full_times[0] - WEEK, max(cls.memory, MOST_LAGS) + 2)
     candles, features = (
@@ -127,7 +127,8 @@ def lesson(
         members=members,
         record=record,
     )
-    return Lesson(window, practice, made_of, rows.join(candles[["open", "close"]]), left_out)
+    rows = features.reindex(window.full_times).join(candles[["open", "close"]])
+    return Lesson(window, practice, made_of, rows, left_out)
 
 
 def training_window(store: Store, settings: Settings, name: str, recipe: Recipe, as_of: pd.Timestamp) -> Window:
@@ -172,15 +173,23 @@ def peers(settings: Settings, symbols: Iterable[str]) -> list[str]:
 
 
 def pooled(store: Store, settings: Settings, symbol: str, name: str, as_of: pd.Timestamp) -> Lesson:
-    """The windows of all symbols of the pool as one. A symbol whose bars are too few or not stored is left out.
+    """The windows of all symbols of the pool as one.
 
-    StoreError where the symbol's own bars are not stored. InsufficientData where no symbol has enough.
+    A symbol whose bars are too few or not stored is left out. One whose bars are late takes part with what is stored:
+    it must not stop the others. StoreError where the symbol's own bars are not stored. InsufficientData where no symbol
+    has enough.
     """
     recipe, market = settings.recipes[name], settings.symbols[symbol]
     windows, left_out = {}, {}
     for peer in pool_of(settings, symbol, name):
+        until = as_of if peer == symbol else stored_until(store, peer)
+        if until is None:
+            left_out[peer] = "no bars are stored"
+            continue
+        if until < as_of:
+            left_out[peer] = f"its bars after {until}; run the job market_data"
         try:
-            windows[peer] = training_window(store, settings, peer, recipe, as_of)
+            windows[peer] = training_window(store, settings, peer, recipe, min(until, as_of))
         except (InsufficientData, StoreError) as error:
             if peer == symbol and isinstance(error, StoreError):
                 raise

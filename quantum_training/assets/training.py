@@ -92,7 +92,7 @@ def train(
     shared = identity(**made_of) if cls.pools else None
     job = TrainingJob(events, key.symbol, name, f"{context.run.run_id}/{key}/{name}")
     found, scores = registry.find(key.symbol, model_id), dict[int, float | None]()
-    state = state_folder(settings, shared or model_id)
+    state = state_folder(settings, model_id)
     resumed = state.exists()
     if practice:
         practice = replace(practice, state=state)
@@ -124,7 +124,7 @@ def train(
             "last_bar": window.full_times[-1],
             **recipe.params,
         }
-        with job.announced(config.trigger, config.reason), fitted_once(state, shared):
+        with job.announced(config.trigger, config.reason), in_turn(state.parent / f"{name}.lock", shared):
             started = pd.Timestamp.now("UTC")
             donated = fit_of_another(context, registry, shared) if shared else None
             if donated:
@@ -190,12 +190,12 @@ def fit_of_another(context: dg.AssetExecutionContext, registry: ModelRegistry, s
 
 
 @contextmanager
-def fitted_once(state: Path, shared: str | None) -> Iterator[None]:
+def in_turn(file: Path, shared: str | None) -> Iterator[None]:
     """Of several processes of this machine that need the same shared fit one makes it, and the others wait for it."""
     if shared is None:
         yield
         return
-    state.mkdir(parents=True, exist_ok=True)
-    with (state / "lock").open("w") as lock:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

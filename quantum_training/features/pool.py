@@ -26,7 +26,7 @@ class Pool(Window):
 
 
 def pool(windows: Mapping[str, Window], validation_fraction: float) -> Pool:
-    """Join windows of the same columns and as_of.
+    """Join windows of the same columns.
 
     The newest `validation_fraction` of all rows validates, from one instant on for all symbols; those train whose label
     was known by then. A symbol without a training row is left out. InsufficientData where no symbol has one, or the
@@ -60,7 +60,7 @@ def pool(windows: Mapping[str, Window], validation_fraction: float) -> Pool:
     for name in names:
         digest.update(windows[name].content_hash.encode())
     return Pool(
-        as_of=first.as_of,
+        as_of=max(window.as_of for window in windows.values()),
         columns=(*first.columns, SYMBOL),
         train_x=x[train],
         train_y=y[train],

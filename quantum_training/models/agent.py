@@ -102,6 +102,7 @@ class Agent(Model):
     restless = True
     abilities: ClassVar[frozenset[str]] = frozenset({"warm_start"})
     memory = MEMORY_BARS
+    has_account = True
     options_type: ClassVar[type[Options]]
 
     def __init__(

@@ -61,7 +61,8 @@ class Model(ABC):
     `curves`, points of the training to draw: a `step` and numbers; `remarks`, what the fit has to say in words;
     `heat_maps`, tables of numbers in [-1, 1] to draw, by name.
     `memory`, rows before those of interest that `positions` must be given, consecutive bars with `open` and `close`,
-    because it depends on them; of a class the most that a model of it may need. `restless`: equally good fits decide
+    because it depends on them; of a class the most that a model of it may need. `has_account`: it does because it
+    trades an account of its own, which is flat before the first row. `restless`: equally good fits decide
     differently, so that the refresh gate looks at returns alone.
 
     Of the algorithm: `builders`, distributions that only training needs; `sources`, modules or packages whose code a
@@ -73,6 +74,7 @@ class Model(ABC):
 
     packages: tuple[str, ...] = ()
     memory: int = 0
+    has_account: bool = False
     restless: bool = False
     builders: ClassVar[tuple[str, ...]] = ()
     sources: ClassVar[tuple[str, ...]] = ()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
@@ -63,26 +63,30 @@ class Record:
 
         InsufficientData: fewer than two.
         """
-        held = record.loc[start:]
+        held = record.loc[start:].dropna(how="all")
         bars = held.notna().sum()
-        held = held.loc[:, bars >= min_bars].dropna(how="all")
-        if held.shape[1] < FEWEST:
-            raise InsufficientData(
-                f"{held.shape[1]} members that decided on {min_bars} bars out of sample, need {FEWEST}",
-                held.shape[1],
-                FEWEST,
-            )
-        done = trade(
-            market.candles,
-            held.index[0],
-            {str(name): column for name, column in held.items()},
-            market.costs,
-            market.account,
-        )
-        held = held.reindex(done.index)
+        able = bars.index[bars >= min_bars]
+        if len(able) < FEWEST:
+            raise _too_few(len(able), min_bars)
+        positions = {str(name): held[name] for name in able}
+        done = trade(market.candles, held.index[0], positions, market.costs, market.account)
+        held = held[able].reindex(done.index)
         before = market.candles.index[market.candles.index.searchsorted(done.index) - 1]
         net = pd.DataFrame(done.net_return, before, held.columns).where(held.set_axis(before).notna())
         return cls(held.set_axis(before), net)
+
+    def only(self, members: Iterable[Any], min_bars: int) -> Record:
+        """The record of these members alone. InsufficientData: fewer than two."""
+        names = list(members)
+        if len(names) < FEWEST:
+            raise _too_few(len(names), min_bars)
+        return Record(self.position[names], self.net_return[names])
+
+
+def _too_few(able: int, min_bars: int) -> InsufficientData:
+    return InsufficientData(
+        f"{able} members that decided on {min_bars} bars out of sample, need {FEWEST}", able, FEWEST
+    )
 
 
 class Weighed(NamedTuple):
@@ -109,6 +113,7 @@ class Ensemble(Model):
             "trading.compiled",
             "trading.costs",
             "trading.kernel",
+            "trading.metrics",
             "trading.scoring",
             "trading.simulator",
         )
@@ -129,6 +134,7 @@ class Ensemble(Model):
         read = [*self._reads(), *(column for member in members.values() for column in member.columns)]
         self.columns = tuple(dict.fromkeys(read))
         self.packages = tuple(sorted({package for member in members.values() for package in member.packages}))
+        self.has_account = any(member.has_account for member in members.values())
         self.memory = max(member.memory for member in members.values())
         self.restless = any(member.restless for member in members.values())
 
@@ -155,12 +161,13 @@ class Ensemble(Model):
         names = [str(name) for name in record.position]
         progress(f"{len(names)} members: {', '.join(names)}; {len(record.position)} bars out of sample")
         weighed = cls._weigh(record, window, options)
-        returns, positions = correlation(record.net_return), correlation(record.position)
+        returns, positions = (correlation(frame, options.min_bars) for frame in (record.net_return, record.position))
+        alike = {"independent_by_returns": independent(returns), "independent_by_positions": independent(positions)}
         report = {
             **weighed.report,
-            "independent_by_returns": independent(returns),
-            "independent_by_positions": independent(positions),
+            **{name: number for name, number in alike.items() if number is not None},
             "bars": float(len(record.position)),
+            "bars_in_common": float(len(record.position.dropna())),
         }
         maps = {**weighed.heat_maps, "correlation_of_returns": returns, "correlation_of_positions": positions}
         given = practice.members if practice else {}
@@ -233,22 +240,25 @@ def weighted(held: np.ndarray, weights: np.ndarray, step: float) -> np.ndarray:
     return np.round(mean * steps) / steps
 
 
-def correlation(frame: pd.DataFrame) -> pd.DataFrame:
-    """Pearson correlations of the columns on rows that all have; NaN for a column that does not vary there."""
+def correlation(frame: pd.DataFrame, min_bars: int) -> pd.DataFrame:
+    """Pearson correlations of the columns on rows that all have; NaN for a column that does not vary there, and where
+    there are fewer than `min_bars` such rows.
+    """
     rows = frame.dropna()
-    varies = rows.std(ddof=0) > NOISE
+    varies = (rows.std(ddof=0) > NOISE) & (len(rows) >= min_bars)
     return rows.loc[:, varies].corr().reindex(index=frame.columns, columns=frame.columns)
 
 
-def independent(correlations: pd.DataFrame) -> float:
+def independent(correlations: pd.DataFrame) -> float | None:
     """How many independent columns are worth as much: the effective rank of their correlation matrix.
 
-    exp of the entropy of its eigenvalues as shares of their sum; 1 where all are one in disguise. Columns that do not
-    vary count for nothing. Source: O. Roy, M. Vetterli, The effective rank, EUSIPCO 2007.
+    exp of the entropy of its eigenvalues as shares of their sum; 1 where all are one in disguise. Columns without a
+    correlation count for nothing; None where none has one.
+    Source: O. Roy, M. Vetterli, The effective rank: a measure of effective dimensionality, EUSIPCO 2007.
     """
     able = correlations.notna().any()
     if not able.any():
-        return 0.0
+        return None
     shares = np.linalg.eigvalsh(correlations.loc[able, able].to_numpy())
     shares = np.clip(shares, 0, None) / np.clip(shares, 0, None).sum()
     shares = shares[shares > NOISE]

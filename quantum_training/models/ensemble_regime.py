@@ -29,13 +29,14 @@ class Options(VoteOptions):
 
 
 class Model(Ensemble):
-    """The vote's weights, in each regime times exp(t) and scaled to 1.
+    """The vote's weights, in each regime times exp(t n / (n + prior)) and scaled to 1.
 
-    t is the t-statistic of the member's mean net return on the regime's bars: as long as a regime has shown nothing,
-    it weighs as the vote does. The bounds are the medians of the window's bars, which lie before as_of.
+    t is the t-statistic of the member's mean net return on the n bars of the regime, so a regime with few bars weighs
+    as the vote does. The bounds are the medians of the window's bars, which lie before as_of.
     """
 
     options_type = Options
+    sources = (*Ensemble.sources, "quantum_training.models.ensemble_vote")
 
     @classmethod
     def _weigh(cls, record: Record, window: Window, options: Options) -> Weighed:
@@ -49,7 +50,10 @@ class Model(Ensemble):
         rule: dict[str, Any] = {"features": list(named), "bounds": bounds.tolist()}
         at = _regime(seen, bounds.to_numpy()).reindex(record.position.index)
         vote = inverse_risk(record.net_return, options.prior_bars)
-        rule["weights"] = [(_tilted(vote, record.net_return[at == number])).to_dict() for number in range(len(REGIMES))]
+        rule["weights"] = [
+            (_tilted(vote, record.net_return[at == number], options.prior_bars)).to_dict()
+            for number in range(len(REGIMES))
+        ]
         share = at.value_counts(normalize=True).reindex(range(len(REGIMES)), fill_value=0.0)
         table = pd.DataFrame(rule["weights"], list(REGIMES))
         mean = share.to_numpy() @ table.to_numpy()
@@ -74,9 +78,9 @@ def _regime(values: pd.DataFrame, bounds: np.ndarray) -> pd.Series:
     return pd.Series(2 * above[:, 0] + above[:, 1], values.index, dtype="float64").where(values.notna().all(axis=1))
 
 
-def _tilted(vote: pd.Series, net_return: pd.DataFrame) -> pd.Series:
+def _tilted(vote: pd.Series, net_return: pd.DataFrame, prior_bars: int) -> pd.Series:
     bars, deviation = net_return.count(), net_return.std(ddof=1)
     known = (bars > 1) & (deviation > NOISE)
     t: pd.Series = (net_return.mean() / (deviation / np.sqrt(bars))).where(known, 0.0).clip(-MOST, MOST)
-    weights = vote * np.exp(t)
+    weights = vote * np.exp(t * bars / (bars + prior_bars))
     return weights / weights.sum()

@@ -21,7 +21,7 @@ def fit(
     progress: Progress,
     practice: Practice | None,
 ) -> Model:
-    """One fit of the algorithm `name`; `practice` is for those that learn by trading."""
+    """One fit of the algorithm `name`; `practice` is for those that ask for more than the window."""
     cls = algorithm(name)
     if cls.practises:
         return cls.fit(window, params, sizing, seed, progress, practice)  # type: ignore[call-arg]

@@ -31,7 +31,10 @@ ROWS_AT_ONCE = 512
 
 
 class Learnt(NamedTuple):
-    """A trained network, and the loss on the validation slice by `step`."""
+    """A trained network, as it was at the best look at the validation slice where there is one, and its losses.
+
+    curves: the loss on that slice by `step`.
+    """
 
     network: Any
     curves: list[dict[str, float]]
@@ -55,6 +58,7 @@ def build(options: Options, horizon: int, exogenous: tuple[str, ...], seed: int 
         "valid_loss": HuberLoss(horizon_weight=only_last),
         "scaler_type": "identity",
         "learning_rate": options.learning_rate,
+        "num_lr_decays": -1,  # a schedule would differ with the number of steps, which the refit changes
         "windows_batch_size": options.batch_windows,
         "inference_windows_batch_size": ROWS_AT_ONCE,
         "training_data_availability_threshold": 1.0,  # no window that reaches beyond the training part
@@ -129,7 +133,7 @@ def learn(
         early_stop_patience_steps=options.patience if valid_bars else -1,
         accelerator="gpu" if cuda else "cpu",
         devices=1,
-        callbacks=[_callback(told, progress)],
+        callbacks=[(looks := _looks(told, progress))],
     )
     from neuralforecast.tsdataset import TimeSeriesDataset
 
@@ -149,20 +153,31 @@ def learn(
     lost = valid_bars and not any(np.isfinite(point["valid_loss"]) for point in curves)
     if lost or not all(bool(torch.isfinite(weights).all()) for weights in network.parameters()):
         raise diverged
+    if valid_bars:
+        network.load_state_dict(looks.best_weights)
     return Learnt(network, curves)
 
 
-def _callback(told: str, progress: Progress) -> Any:
-    """Says at every look how far a training is, with the validation loss where there is one."""
+def _looks(told: str, progress: Progress) -> Any:
+    """Says at every look how far a training is, and keeps the weights of the lowest loss where there is a slice."""
     from pytorch_lightning.callbacks import Callback
 
-    class Tell(Callback):
-        def on_validation_end(self, trainer: Any, *_: Any) -> None:
-            loss = trainer.callback_metrics.get("ptl/val_loss")
-            said = "" if loss is None else f", validation loss {float(loss):.5f}"
+    class Looks(Callback):
+        best = float("inf")
+        best_weights: dict[str, Any]
+
+        def on_validation_end(self, trainer: Any, network: Any) -> None:
+            said, loss = "", trainer.callback_metrics.get("ptl/val_loss")
+            if loss is not None:
+                said = f", validation loss {float(loss):.5f}"
+                if float(loss) < self.best:
+                    self.best = float(loss)
+                    self.best_weights = {
+                        name: value.detach().cpu().clone() for name, value in network.state_dict().items()
+                    }
             progress(f"{told.format(trainer.global_step)}{said}")
 
-    return Tell()
+    return Looks()
 
 
 def forecasts(network: Any, z: np.ndarray, input_bars: int) -> np.ndarray:

@@ -77,6 +77,6 @@ class Model(Contract):
     def load(cls, folder: Path) -> Self:
         told = json.loads((folder / "pool.json").read_text())
         normalisers = {name: Normaliser.from_dict(values) for name, values in told["normalisers"]}
-        model = cls(lightgbm.Model.load(folder), normalisers, Normaliser.from_dict(told["common"]), told["symbol"])
-        model.score = told["score"]
-        return model
+        booster = lightgbm.Model.load(folder)
+        booster.score = told["score"]
+        return cls(booster, normalisers, Normaliser.from_dict(told["common"]), told["symbol"])

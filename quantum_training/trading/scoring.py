@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,9 @@ class Decider(Protocol):
 
     @property
     def memory(self) -> int: ...
+
+    @property
+    def has_account(self) -> bool: ...
 
     def positions(self, features: pd.DataFrame) -> pd.Series: ...
 
@@ -73,23 +76,29 @@ def positions_at(
 ) -> np.ndarray:
     """The model's positions at the closes of `decided`, for the bars `filled` after them; the one way to ask a model.
 
-    A model with a memory has an account of its own, and depends on how it stands. So that a bar's position is the same
-    whenever and with whatever history it is asked for, that account is opened flat `memory` bars before the first
-    decision for the UTC week (from Monday) of the filled bar, and lived through. candles: up to the last of `decided`.
-    NaN where a feature is, and in weeks before which fewer than `memory` bars are given.
+    A model with a memory is given the bars before, too. One that has an account of its own depends on how that stands.
+    So that a bar's position is the same whenever and with whatever history it is asked for, that account is opened flat
+    `memory` bars before the first decision for the UTC week (from Monday) of the filled bar, and lived through.
+    candles: up to the last of `decided`. NaN where a feature is, and where fewer than `memory` bars are given before.
     """
     if not model.memory:
         return model.positions(features.reindex(decided)).to_numpy()
+
+    def lived(first: Any, rows: np.ndarray) -> np.ndarray:
+        bars = candles.iloc[first : candles.index.searchsorted(decided[rows[-1]]) + 1]
+        seen = features.reindex(bars.index).join(bars[["open", "close"]])
+        return model.positions(seen).reindex(decided[rows]).to_numpy()
+
+    if not model.has_account:
+        first = candles.index.searchsorted(decided[0]) - model.memory
+        return lived(max(first, 0), np.arange(len(decided)))
     out = np.full(len(decided), np.nan)
     monday = (filled - pd.to_timedelta(filled.dayofweek, "D")).normalize()
     for week in monday.unique():
         rows = np.flatnonzero(monday == week)
         first = candles.index.searchsorted(week) - 1 - model.memory
-        if first < 0:
-            continue
-        lived = candles.iloc[first : candles.index.searchsorted(decided[rows[-1]]) + 1]
-        seen = features.reindex(lived.index).join(lived[["open", "close"]])
-        out[rows] = model.positions(seen).reindex(decided[rows]).to_numpy()
+        if first >= 0:
+            out[rows] = lived(first, rows)
     return out
 
 

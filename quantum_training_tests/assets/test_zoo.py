@@ -12,7 +12,7 @@ import pytest
 from quantum_training import checks
 from quantum_training.assets.loop import read_months
 from quantum_training.assets.members import members_of, walk_forward
-from quantum_training.assets.models import next_training
+from quantum_training.assets.models import training_weeks
 from quantum_training.assets.practice import lesson, peers, pool_of
 from quantum_training.assets.versions import entries_of, versions_of
 from quantum_training.trading.scoring import by_strategy
@@ -217,9 +217,8 @@ def test_a_record_that_reaches_too_far_stops_the_scores(project, council, monkey
     result = world.run("weekly_cycle", f"AAA|{LAST}")
     assert not result.success
     found = {e.asset_key.path[-1]: e for e in result.get_asset_check_evaluations() if e.check_name == "leak_free"}
-    assert "the training window as of 2020-01-13 00:00:00+00:00 changes with the bars after it" in (
-        found["vote_model"].description
-    )
+    said = "what it learns from beside the window (record) changes with the bars after 2020-01-13 00:00:00+00:00"
+    assert said in found["vote_model"].description
 
 
 def test_missing_members_are_named_and_the_others_go_on(project, council):
@@ -280,6 +279,7 @@ def test_a_pool_is_fitted_once_and_serves_each_symbol(project, pooled, monkeypat
     models = {s: world.registry.load(s, versions_of(world.store, s, "pooled")[-1].model_id) for s in ("AAA", "BBB")}
     assert [m.symbol for m in models.values()] == ["AAA", "BBB"]
     assert models["AAA"].booster.core.model_to_string() == models["BBB"].booster.core.model_to_string()
+    assert models["AAA"].score == models["BBB"].score is not None
     other = project(pooled).market_data().market_data("BBB")
     for symbol in ("BBB", "AAA"):
         assert other.run("weekly_cycle", f"{symbol}|{LAST}").success
@@ -307,22 +307,23 @@ def test_a_symbol_whose_bars_are_missing_is_left_out_of_the_pool_by_name(project
     world = project(pooled).market_data()
     told = taught(world, LAST, name="pooled")
     assert list(told.window.normalisers) == ["AAA"]
-    assert "run the job market_data" in told.left_out["BBB"]
+    assert told.left_out["BBB"] == "no bars are stored"
 
 
 @pytest.mark.parametrize(
-    ("every", "monday", "due"),
+    ("every", "monday", "last", "following"),
     [
-        (1, "2020-01-06", "2020-01-06"),
-        (2, "2019-12-30", "2019-12-30"),
-        (2, "2020-01-06", "2020-01-13"),
-        (4, "1970-01-05", "1970-01-05"),
-        (4, "1970-01-12", "1970-02-02"),
-        (4, "1970-01-26", "1970-02-02"),
+        (1, "2020-01-06", "2020-01-06", "2020-01-13"),
+        (2, "2019-12-30", "2019-12-30", "2020-01-13"),
+        (2, "2020-01-06", "2019-12-30", "2020-01-13"),
+        (4, "1970-01-05", "1970-01-05", "1970-02-02"),
+        (4, "1970-01-12", "1970-01-05", "1970-02-02"),
+        (4, "1970-01-26", "1970-01-05", "1970-02-02"),
     ],
 )
-def test_the_weeks_of_a_cadence_are_those_of_the_calendar(every, monday, due):
-    assert next_training(every, pd.Timestamp(monday, tz="UTC")) == pd.Timestamp(due, tz="UTC")
+def test_the_weeks_of_a_cadence_are_those_of_the_calendar(every, monday, last, following):
+    found = training_weeks(every, pd.Timestamp(monday, tz="UTC"))
+    assert found == (pd.Timestamp(last, tz="UTC"), pd.Timestamp(following, tz="UTC"))
 
 
 def test_a_recipe_rests_between_its_weeks_and_is_trained_inside_them_when_asked(project, small, unexamined):
@@ -330,20 +331,55 @@ def test_a_recipe_rests_between_its_weeks_and_is_trained_inside_them_when_asked(
     small["symbols"]["AAA"]["recipes"] = ["lightgbm"]
     world = project(small).market_data()
     assert world.run("weekly_cycle", "AAA|2020-01-06", "AAA|2020-01-27").success
+
+    def record(week):
+        return world.store.read_record("lightgbm_model", "AAA", week)
+
     weeks = ["2020-01-06", "2020-01-13", "2020-01-20", "2020-01-27"]
-    records = [world.store.read_record("lightgbm_model", "AAA", week) for week in weeks]
-    assert [r["outcome"] for r in records] == ["trained", "trained", "resting", "trained"], "the first, then by turns"
-    newest = records[1]["versions"][0]["model_id"]
-    assert records[2] == {"outcome": "resting", "newest": newest, "next_training": "2020-01-27", "versions": []}
+    assert [record(w)["outcome"] for w in weeks] == ["trained", "trained", "resting", "trained"], (
+        "the first, then by turns"
+    )
+    newest = record("2020-01-13")["versions"][0]["model_id"]
+    rest = {"outcome": "resting", "newest": newest, "next_training": "2020-01-27", "versions": []}
+    assert record("2020-01-20") == rest
     scores = world.store.read_frame("shadow_scores", "AAA", "2020-01-27")
     own = scores[scores["strategy"] == "lightgbm"]
     assert set(own["model_id"]) == {newest}
     assert own["target"].notna().all()
+
     config = {"ops": {"lightgbm_model": {"config": {"as_of": "2020-01-22", "trigger": "MANUAL", "reason": "asked"}}}}
     only = keys(["lightgbm_model"])
     assert world.run("weekly_cycle", "AAA|2020-01-20", asset_selection=only, run_config=config).success
-    triggered = world.store.read_record("lightgbm_model", "AAA", "2020-01-20")
+    triggered = record("2020-01-20")
     assert (triggered["outcome"], len(triggered["versions"])) == ("trained", 1)
-    assert world.run("weekly_cycle", "AAA|2020-01-20", asset_selection=only).success
-    rested = world.store.read_record("lightgbm_model", "AAA", "2020-01-20")
-    assert rested["versions"] == triggered["versions"], "a rest takes no version away"
+    result = world.run("weekly_cycle", "AAA|2020-01-20", asset_selection=only)
+    (event,) = result.asset_materializations_for_node("lightgbm_model")
+    assert event.metadata["outcome"].value == "resting"
+    assert record("2020-01-20") == triggered, "a rest takes nothing away, and the checks still look at the version"
+    (check,) = [e for e in result.get_asset_check_evaluations() if e.check_name == "leak_free"]
+    assert "nothing to examine" not in (check.description or "")
+
+
+def test_a_missed_week_is_made_up_for(project, small, unexamined):
+    small["recipes"]["lightgbm"]["every_weeks"] = 2
+    small["symbols"]["AAA"]["recipes"] = ["lightgbm"]
+    world = project(small).market_data()
+    only = keys(["lightgbm_model"])
+    for week in ("2019-12-30", "2020-01-20", "2020-01-27"):
+        assert world.run("weekly_cycle", f"AAA|{week}", asset_selection=only).success
+    trained = {v.as_of.strftime("%m-%d") for v in versions_of(world.store, "AAA", "lightgbm")}
+    assert trained == {"12-30", "01-20", "01-27"}, "01-13 was not run, so 01-20 trains; 01-27 is due"
+
+
+def test_an_ensemble_may_read_less_than_its_members(project, council):
+    council["recipes"]["vote"] |= {"algorithm": "ensemble_regime", "features": ["volatility_60", "trend_60"]}
+    world = project(council).market_data()
+    assert world.run("weekly_cycle", f"AAA|{FIRST}", f"AAA|{LAST}").success
+    assert versions_of(world.store, "AAA", "vote")
+
+
+def test_a_late_symbol_takes_part_in_the_pool_with_what_is_stored(project, pooled):
+    world = project(pooled).market_data().market_data("BBB", last="2019-12-01")
+    told = taught(world, "2020-01-06", name="pooled")
+    assert list(told.window.normalisers) == ["AAA", "BBB"]
+    assert told.left_out["BBB"] == "its bars after 2020-01-01 00:00:00+00:00; run the job market_data"

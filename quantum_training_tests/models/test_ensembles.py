@@ -14,8 +14,9 @@ from quantum_training.features.labels import ForwardReturn, make_labels
 from quantum_training.features.windows import InsufficientData, build_window
 from quantum_training.models.contract import Model, Practice, algorithm, load_model, save_model
 from quantum_training.models.ensemble import Record, correlation, independent, weighted
-from quantum_training.models.ensemble_regime import REGIMES
+from quantum_training.models.ensemble_regime import MOST, REGIMES, _tilted
 from quantum_training.models.ensemble_vote import inverse_risk
+from quantum_training.models.provenance import code_hash
 from quantum_training.models.sizing import Sizing
 from quantum_training.trading.account import Account
 from quantum_training.trading.costs import Costs
@@ -175,10 +176,13 @@ def test_the_effective_number_of_members_by_hand():
     assert independent(two) == pytest.approx(np.exp(-(shares * np.log(shares)).sum()))
     rng = np.random.default_rng(0)
     same = pd.DataFrame({"a": (x := rng.normal(size=500)), "b": x * 2, "c": x + 1e-6 * rng.normal(size=500)})
-    assert independent(correlation(same)) == pytest.approx(1, abs=1e-3), "one model in disguise"
+    assert independent(correlation(same, 20)) == pytest.approx(1, abs=1e-3), "one model in disguise"
     flat = same.assign(c=0.0)
-    assert correlation(flat)["c"].isna().all()
-    assert independent(correlation(flat)) == pytest.approx(1, abs=1e-3)
+    assert correlation(flat, 20)["c"].isna().all()
+    assert independent(correlation(flat, 20)) == pytest.approx(1, abs=1e-3)
+    short = same.assign(c=same["c"].where(same.index < 10))
+    assert correlation(short, 20).isna().all(axis=None), "ten bars in common are too few"
+    assert independent(correlation(short, 20)) is None
 
 
 def test_a_regime_s_weights_follow_what_members_earned_in_it(window, practice, candles, features):
@@ -189,7 +193,7 @@ def test_a_regime_s_weights_follow_what_members_earned_in_it(window, practice, c
     told = Practice(
         Market(candles, Costs(fee_bps=0, slippage_bps=0)), members=practice.members, record=decided.shift(1)
     )
-    model = fit("ensemble_regime", window, told, volatility="a", trend="c")
+    model = fit("ensemble_regime", window, told, volatility="a", trend="c", prior_bars=1)
     table = model.heat_maps["weights_by_regime"]
     assert list(table.index) == list(REGIMES)
     for regime in REGIMES:
@@ -256,6 +260,40 @@ def test_nothing_after_the_record_changes_the_weights_and_no_later_row_a_positio
     known = model.positions(features).iloc[:200]
     assert model.positions(changed).iloc[:200].equals(known)
     assert model.positions(features.iloc[:200]).equals(known)
+
+
+def test_the_stack_counts_labelled_bars_only(window, practice):
+    """The newest bars have no label yet; a record of them alone, or a member's, is too short."""
+    newest = practice.record.iloc[-22:]
+    told = Practice(practice.market, members=practice.members, record=newest)
+    with pytest.raises(InsufficientData, match="0 members that decided on 21 bars"):
+        algorithm("ensemble_stack").require(window, {"min_bars": 21}, told)
+    members = {**practice.members, "young": Column("c")}
+    young = practice.record["a"].where(practice.record.index >= newest.index[0])
+    told = Practice(practice.market, members=members, record=practice.record.assign(young=young))
+    model = fit("ensemble_stack", window, told, min_bars=21)
+    assert list(model.members) == ["a", "b"]
+    assert "young" in model.remarks["too_short_a_record"]
+    with pytest.raises(ValueError, match=r"penalties\.0 = 0"):
+        fit("ensemble_stack", window, practice, penalties=(0,))
+
+
+def test_a_regime_with_few_bars_weighs_as_the_vote_does():
+    vote = pd.Series({"a": 0.5, "b": 0.5})
+    lucky = pd.DataFrame({"a": [0.01, 0.011], "b": [-0.01, -0.011]})
+    assert _tilted(vote, lucky, 250)["a"] == pytest.approx(1 / (1 + np.exp(-2 * MOST * 2 / 252)))
+    assert _tilted(vote, lucky.iloc[:0], 250).tolist() == [0.5, 0.5]
+
+
+def test_code_of_the_vote_is_part_of_the_regimes_identity_and_the_library_of_the_stacks(monkeypatch):
+    from quantum_training.models import provenance
+
+    before = {kind: code_hash(kind) for kind in KINDS}
+    code_hash.cache_clear()
+    monkeypatch.setattr(provenance, "version", lambda package: "9.9")
+    assert code_hash("ensemble_stack") != before["ensemble_stack"]
+    assert "quantum_training.models.ensemble_vote" in algorithm("ensemble_regime").sources
+    code_hash.cache_clear()
 
 
 def test_an_ensemble_without_members_is_told_what_it_needs(window):

@@ -127,7 +127,7 @@ def test_a_network_that_has_learnt_nothing_expects_nothing(kind):
 
 def test_no_target_of_the_training_part_reaches_into_the_validation(lesson):
     """The slice may hold anything: what is learnt before it stays the same in every bit."""
-    options = Options(architecture="lstm", **{**TINY, "patience": 50})
+    options = Options(architecture="lstm", **{**TINY, "check_steps": 4, "batch_windows": 200})
     z = np.random.default_rng(1).normal(size=(120, 2))
     other = z.copy()
     other[-40:] = 5.0
@@ -190,6 +190,21 @@ def test_the_target_is_the_log_return_over_the_horizon_and_its_error_that_of_the
     assert np.abs(error / model.normaliser.scale[0]).max() < forecaster.CUT
     assert model.report["valid_error"] == pytest.approx(np.sqrt(np.mean(error**2)), rel=1e-9)
     assert model.report["valid_error"] > 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_errors_are_those_of_the_best_look_and_a_refit_of_as_many_steps_is_the_same_training(kind, lesson):
+    options = Options(architecture=kind, **{**TINY, "max_steps": 40, "learning_rate": 0.05, "patience": 3})
+    z = np.random.default_rng(1).normal(size=(160, 1))
+    found = learn(options, HORIZON, (), z, 60, 40, 7, False, lambda text: None)
+    best = min(found.curves, key=lambda point: point["valid_loss"])
+    assert best != found.curves[-1], "else the test shows nothing"
+    start = len(z) - 60 - 1
+    error = np.abs(z[start + HORIZON :, 0] - forecasts(found.network, z, options.input_bars)[start:-HORIZON])
+    assert np.mean(np.where(error < 1, error**2 / 2, error - 0.5)) == pytest.approx(best["valid_loss"], rel=1e-4)
+    again = learn(options, HORIZON, (), z[:-60], 0, int(best["step"]), 7, False, lambda text: None).network
+    theirs = found.network.float().state_dict()
+    assert all((theirs[name] == value).all() for name, value in again.state_dict().items())
 
 
 def test_the_probability_is_that_of_a_return_above_the_cost(models, rows, monkeypatch):

@@ -134,7 +134,7 @@ def test_a_week_without_bars_is_an_empty_score(walk):
 class Remembers:
     """Decides by every row that it is given, so that a row more or less, or another one, shows."""
 
-    memory = 30
+    memory, has_account = 30, True
 
     def positions(self, features):
         assert list(features.columns) == ["x", "open", "close"]
