@@ -173,6 +173,10 @@ class Ensemble(Model):
         given = practice.members if practice else {}
         short = [name for name in given if name not in names]
         remarks = {"members": ", ".join(names)}
+        if worth := [
+            f"{number:.1f} by {name.rpartition('_')[2]}" for name, number in alike.items() if number is not None
+        ]:
+            remarks["worth"] = f"{' and '.join(worth)}, of {len(names)} members"
         if short:
             remarks["too_short_a_record"] = f"{', '.join(short)}: fewer than {options.min_bars} bars out of sample"
         return cls({name: given[name] for name in names}, weighed.rule, sizing, report, remarks, maps)

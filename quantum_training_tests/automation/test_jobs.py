@@ -4,6 +4,7 @@ import dagster as dg
 import pandas as pd
 import pytest
 
+from quantum_training import checks
 from quantum_training.automation.jobs import CycleConfig, first_month, weeks_of
 
 
@@ -41,6 +42,19 @@ def test_a_broken_symbol_is_named_and_the_others_complete(project, small, tmp_pa
     assert "1 of 2 symbols failed" in message
     assert "gone.csv" in message
     assert list(world.store.read_records("champion", "BBB")) == ["2020-02-24"]
+
+
+def test_the_market_data_of_a_pool_come_first_whoever_is_asked_for(project, small, monkeypatch):
+    monkeypatch.setattr(checks, "_examine", lambda recipe, code: {"insufficient": "not asked for"})
+    small["recipes"] = {"pooled": {**small["recipes"]["lightgbm"], "algorithm": "pooled_lightgbm"}}
+    for symbol in small["symbols"].values():
+        symbol["recipes"] = ["pooled"]
+    world = project(small)
+    assert launch(world, symbols=["AAA"]).success
+    (version,) = world.store.read_record("pooled_model", "AAA", "2020-02-24")["versions"]
+    assert list(world.registry.load("AAA", version["model_id"]).normalisers) == ["AAA", "BBB"]
+    assert world.store.periods("features", "BBB")
+    assert not world.store.periods("pooled_model", "BBB", "json")
 
 
 def test_log_level_is_the_operators(project, small, monkeypatch, capfd):

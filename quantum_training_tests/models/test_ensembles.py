@@ -122,6 +122,8 @@ def test_a_member_with_too_short_a_record_is_named_and_one_alone_is_too_few(wind
     model = fit("ensemble_vote", window, Practice(practice.market, members=members, record=record))
     assert list(model.members) == ["a", "b"]
     assert model.remarks["too_short_a_record"] == "young: fewer than 20 bars out of sample"
+    twin = Practice(practice.market, members=members, record=record.assign(b=record["a"], young=record["a"]))
+    assert fit("ensemble_vote", window, twin).remarks["worth"] == "1.0 by returns and 1.0 by positions, of 3 members"
     few = Practice(practice.market, members=members, record=record[["a", "young"]])
     with pytest.raises(InsufficientData, match="1 members that decided on 20 bars out of sample, need 2"):
         algorithm("ensemble_vote").require(window, {}, few)
