@@ -54,11 +54,13 @@ class Model(lightgbm.Model):
 
 
 def candles(until):
-    """Bars of 4 hours from FIRST to `until`, four times as wild once the version is trained."""
+    """Bars of 4 hours from FIRST to `until`, four times as wild once the version is trained, and rising without rest:
+    so many features change that the drift is severe on whatever day this runs.
+    """
     index = pd.date_range(FIRST, NOW, freq="4h")
     rng = np.random.default_rng(5)
     wild = np.where(index >= TRAINED, 4.0, 1.0)
-    close = 100 * np.exp(np.cumsum(rng.normal(0, 0.004, len(index)) * wild))
+    close = 100 * np.exp(np.cumsum(rng.normal(0, 0.004, len(index)) * wild + 0.006 * (wild - 1)))
     open_ = np.r_[100.0, close[:-1]]
     wick = rng.exponential(0.002, (len(index), 2)).T * wild
     high, low = np.maximum(open_, close) * np.exp(wick[0]), np.minimum(open_, close) * np.exp(-wick[1])
