@@ -56,9 +56,17 @@ def timed(what: str):
 
 
 def watch(names: set[str]) -> None:
-    """Time all fits and all positions of these algorithms."""
+    """Time all fits and all positions of these algorithms, and the sentinel's, once per recipe and code, by itself."""
+    from quantum_training import checks
     from quantum_training.models.contract import algorithm
 
+    examine = checks._examine
+
+    def examined(*args):
+        with timed("sentinel"):
+            return examine(*args)
+
+    checks._examine = examined
     for cls in {algorithm(name) for name in names}:
         fit, positions = cls.fit.__func__, cls.positions
 
@@ -133,10 +141,11 @@ def main() -> None:
         settings(home)
         told = yaml.safe_load((home / "settings.yaml").read_text())
         whole = child(home, "cycle", weeks)
-        outside = whole["whole"] - whole["fit"] - whole["predict"]
+        outside = whole["whole"] - sum(whole[part] for part in ("sentinel", "fit", "predict"))
         print(f"{' and '.join(SYMBOLS)}, {weeks} weeks, {len(told['symbols']['AAPL']['recipes'])} recipes each")
         print("| | seconds | share |\n| --- | ---: | ---: |")
-        for name, seconds in (("fit", whole["fit"]), ("predict", whole["predict"]), ("everything else", outside)):
+        parts = {"leak sentinels": whole["sentinel"], "fit": whole["fit"], "predict": whole["predict"]}
+        for name, seconds in {**parts, "everything else": outside}.items():
             print(f"| {name} | {seconds:.0f} | {seconds / whole['whole']:.0%} |")
         print(f"| whole | {whole['whole']:.0f} | |\n\npeak of the process {whole['peak_mb']:.0f} MB\n")
         print("| symbol | recipe | fit s | predict s | whole s | peak MB |\n| --- | --- | ---: | ---: | ---: | ---: |")
