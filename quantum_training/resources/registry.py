@@ -26,6 +26,10 @@ BATCH = 1000
 """Metrics that MLflow takes in one call."""
 
 
+_seen: dict[tuple[str, str, str], "RegisteredVersion"] = {}
+"""Versions that this process found before, by tracking URI, symbol and model_id: MLflow takes long to search."""
+
+
 class RegistryError(RuntimeError):
     """A version is missing or did not come back as it was stored. The message says which and what to do."""
 
@@ -130,6 +134,7 @@ class ModelRegistry(dg.ConfigurableResource):
             folder = Path(mlflow.artifacts.download_artifacts(f"models:/{symbol}/{found.number}"))
             return load_model(folder / "artifacts" / "model")
         except Exception as error:  # an algorithm may fail on a broken file as it likes
+            _seen.pop((self._uri(), symbol, model_id), None)  # it may have been deleted, and trained again since
             raise RegistryError(
                 f"{symbol}: the artefact of version {model_id}, number {found.number} in MLflow, cannot be loaded: "
                 f"{type(error).__name__}: {error}; bring it back, or delete the version and train its partition again"
@@ -182,12 +187,14 @@ class ModelRegistry(dg.ConfigurableResource):
         return f"{self.ui_url}/#/experiments/{self._experiment(symbol)}/runs/{found.run_id}"
 
     def _registered(self, symbol: str, model_id: str) -> RegisteredVersion:
-        found = self.find(symbol, model_id)
+        key = (self._uri(), symbol, model_id)
+        found = _seen.get(key) or self.find(symbol, model_id)
         if found is None:
             raise RegistryError(
                 f"{symbol}: version {model_id} is recorded but not in MLflow; "
                 "re-materialise the model's partition to train it again"
             )
+        _seen[key] = found
         return found
 
     def _client(self) -> Any:
