@@ -15,7 +15,6 @@ import dagster as dg
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluation
 from dagster._core.event_api import EventLogRecord, EventRecordsFilter, RunStatusChangeRecordsFilter
 from dagster._core.storage.dagster_run import RunRecord
-from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 
 from quantum_training.automation.failures import of_check, of_run
 from quantum_training.automation.limits import limit_training
@@ -127,15 +126,15 @@ def tell(
     """
     from quantum_training.resources.alerts import book
 
-    found, policy = [book.Found(*one) for one in found], settings.alerts
+    events, policy = [book.Found(*one) for one in found], settings.alerts
     new = book.record(
-        settings.database_url, found, policy.channels, policy.window_hours * 3600, now, policy.ui_url.rstrip("/")
+        settings.database_url, events, policy.channels, policy.window_hours * 3600, now, policy.ui_url.rstrip("/")
     )
     if new and policy.log:
         context.log.error(text_of(new))
     sent = deliver(policy, settings.database_url, now, context.log)
     said = [f"{len(new)} new alerts"] if new else []
-    said += [f"{len(found)} failures"] if found else []
+    said += [f"{len(events)} failures"] if events else []
     said += [f"{sent} alerts sent"] if sent else []
     return ", ".join(said) or "nothing new"
 
@@ -154,6 +153,8 @@ def _run_ends(
 
 def _evaluations(instance: dg.DagsterInstance, after: int, newest_first: bool = False) -> Iterable[EventLogRecord]:
     """Evaluations of all checks. The method of the base class: on SQLite, the other one would open every run's file."""
+    from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
+
     wanted = EventRecordsFilter(dg.DagsterEventType.ASSET_CHECK_EVALUATION, after_cursor=after)
     limit = 1 if newest_first else CHECKS_AT_ONCE
     storage: Any = instance.event_log_storage

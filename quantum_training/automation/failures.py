@@ -15,7 +15,7 @@ from quantum_training.assets.drift_checks import CHECK as DRIFT_CHECK
 from quantum_training.automation import next_steps
 from quantum_training.automation.jobs import FAILED_SYMBOLS, LAUNCHED_BY_TAG
 from quantum_training.partitions import PARTITION_TAG, RANGE_TAGS
-from quantum_training.resources.alerts.message import Finding, one_line
+from quantum_training.resources.alerts.message import Finding
 
 ENDED = "ended, because the process of run"
 """How the message of a run begins that run_ends.py ended; the run that ran it is told."""
@@ -48,8 +48,8 @@ def of_run(instance: dg.DagsterInstance, run: dg.DagsterRun, message: str) -> It
             error = _user_error(event.step_failure_data.error)
             kind, text = (error.cls_name or "", _text(error.message)) if error else ("", message)
             at = IN_PARTITION.search(error.message) if error else None
-            symbol = at[1].partition("|")[0] if at else symbol_of(run.tags)
-            yield _finding(run, str(event.step_key), symbol, kind, text, at[1] if at else None)
+            whose = str(at[1]).partition("|")[0] if at else symbol_of(run.tags)
+            yield _finding(run, str(event.step_key), whose, kind, text, at[1] if at else None)
     if not failures:
         said = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ENGINE_EVENT)
         crashes = [e.dagster_event.message or "" for e in said if e.dagster_event]
@@ -70,9 +70,9 @@ def of_check(evaluation: AssetCheckEvaluation, run_id: str, tags: Mapping[str, s
         kind="check_failure",
         severity="WARN" if evaluation.severity == dg.AssetCheckSeverity.WARN else "ERROR",
         symbol=symbol[1] if symbol else symbol_of(tags),
-        place=one_line(f"check {name} of {asset} {partition}"),
-        cause=one_line(cause),
-        next_step=one_line(step),
+        place=f"check {name} of {asset} {partition}",
+        cause=cause,
+        next_step=step,
         run_id=run_id,
     )
 
@@ -98,9 +98,9 @@ def _finding(
         kind="run_failure",
         severity="ERROR",
         symbol=symbol,
-        place=one_line(f"{place} {partition or partition_of(run.tags)}"),
-        cause=one_line(f"{kind}: {cause}" if kind and kind != "Failure" else cause),
-        next_step=one_line(step),
+        place=f"{place} {partition or partition_of(run.tags)}",
+        cause=f"{kind}: {cause}" if kind and kind != "Failure" else cause,
+        next_step=step,
         run_id=run.run_id,
     )
 

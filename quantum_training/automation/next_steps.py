@@ -7,46 +7,12 @@ import re
 from quantum_training.assets.candles import QUALITY_CHECK
 from quantum_training.checks import CAUSAL_CHECK, LEAK_CHECK
 
-VERBS = [
-    "ask",
-    "bring",
-    "change",
-    "check",
-    "choose",
-    "compare",
-    "correct",
-    "delete",
-    "export",
-    "free",
-    "give",
-    "install",
-    "keep",
-    "let",
-    "look",
-    "lower",
-    "make",
-    "materialise",
-    "mend",
-    "move",
-    "name",
-    "open",
-    "pass",
-    "raise",
-    "re-execute",
-    "re-materialise",
-    "read",
-    "register",
-    "reload",
-    "remove",
-    "run",
-    "set",
-    "shorten",
-    "start",
-    "take",
-    "train",
-    "use",
-    "wait",
-]
+VERBS = (
+    *("ask", "bring", "change", "check", "choose", "compare", "correct", "delete", "export", "free", "give", "install"),
+    *("keep", "let", "look", "lower", "make", "materialise", "mend", "move", "name", "open", "pass", "raise"),
+    *("re-execute", "re-materialise", "read", "register", "reload", "remove", "run", "set", "shorten", "start", "take"),
+    *("train", "use", "wait"),
+)
 ADVICE = re.compile(rf"(?:;|\.) +(?=(?:{'|'.join(VERBS)})\b)", re.IGNORECASE)
 """Where an error message of this project turns from what went wrong to what to do."""
 

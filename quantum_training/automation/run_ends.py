@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from datetime import timedelta
+from typing import Any
 
 import dagster as dg
 import pandas as pd
@@ -62,7 +63,7 @@ def fail_trainings(instance: dg.DagsterInstance, bus: EventBus, runs: Iterable[R
     began = [record.create_timestamp for record in instance.get_run_records(dg.RunsFilter(run_ids=[*roots]))]
     if not began:
         return []
-    open_jobs = {}
+    open_jobs: dict[str, dict[str, Any]] = {}
     for delivery in bus.told((TrainingStarted.type, TrainingCompleted.type), min(began) - CLOCKS_APART):
         told = json.loads(delivery.text)
         job = told["payload"]["job_id"]

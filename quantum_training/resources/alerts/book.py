@@ -90,11 +90,11 @@ def claim(url: str, now: float) -> list[Owed]:
         waits = sa.and_(alerts.c.owed != "", alerts.c.claimed_until <= now)
         old = alerts.c.first_seen < now - GIVE_UP_SECONDS
         connection.execute(alerts.update().where(waits, old).values(owed=""))
-        oldest = sa.select(alerts.c.alert_id).where(waits).order_by(alerts.c.first_seen, alerts.c.alert_id)
+        oldest = sa.select(alerts.c.alert_id).where(waits).order_by(alerts.c.first_seen, alerts.c.newest_event)
         chosen = connection.execute(oldest.limit(AT_ONCE)).scalars().all()
         taken = alerts.update().where(alerts.c.alert_id.in_(chosen), waits).values(claimed_until=now + CLAIM_SECONDS)
         rows = connection.execute(taken.returning(*alerts.c)).mappings().all()
-        rows = sorted(rows, key=lambda row: (row["first_seen"], row["alert_id"]))
+        rows = sorted(rows, key=lambda row: (row["first_seen"], row["newest_event"]))
         return [Owed(_alert(row), tuple(row["owed"].split())) for row in rows]
 
     return transaction(url, work)

@@ -117,7 +117,7 @@ def letter_of(email: Email, message: AlertMessage, now: float) -> EmailMessage:
     letter["Date"] = format_datetime(utc(now))
     letter["Message-ID"] = f"<{message.message_id}@{email.sender.rpartition('@')[2]}>"
     letter["Auto-Submitted"] = "auto-generated"
-    letter.set_content(message.text + "\n")
+    letter.set_content(message.text + "\n", cte="quoted-printable")
     return letter
 
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Literal
 from uuid import UUID, uuid5
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 NAMESPACE = UUID("0b8c5f6e-97a1-5e0e-8a3c-6a4f4b1f2d5b")
 LONGEST = 600
@@ -23,7 +23,7 @@ VARYING = re.compile(
 
 
 class Finding(BaseModel):
-    """Something is wrong: with what, why, and what to do about it."""
+    """Something is wrong: with what, why, and what to do about it. Each text is cut to one line of 600 characters."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -34,6 +34,11 @@ class Finding(BaseModel):
     cause: str = Field(description="What went wrong, on one line.")
     next_step: str = Field(description="What to do.")
     run_id: str = Field(description="The Dagster run; empty for a check reported without one.")
+
+    @field_validator("symbol", "place", "cause", "next_step", "run_id")
+    @classmethod
+    def _one_line(cls, value: str | None) -> str | None:
+        return value if value is None else one_line(value)
 
     @property
     def identity(self) -> str:
@@ -101,7 +106,7 @@ def _paragraph(group: list[Alert]) -> str:
         f" and {len(names) - SHOWN_SYMBOLS} more" if names[SHOWN_SYMBOLS:] else ""
     )
     count, before = sum(alert.count for alert in group), sum(alert.before for alert in group)
-    times = [f"{count} times"] if count > 1 else []
+    times = [f"{count} times"] if count > len(group) else []
     times += [f"{before} times in the window before"] if before else []
     return "\n".join(
         [
