@@ -24,7 +24,7 @@ from quantum_training.assets import (
 from quantum_training.assets.agent_checks import agent_checks, is_agent
 from quantum_training.assets.drift_checks import drift_checks
 from quantum_training.assets.versions import asset_name
-from quantum_training.automation import operators, schedules, sensors
+from quantum_training.automation import alerts, operators, schedules, sensors
 from quantum_training.automation.benchmark import benchmark_job
 from quantum_training.automation.jobs import asset_jobs, launcher_job
 from quantum_training.checks import candle_quality, feature_causality, leak_free
@@ -71,7 +71,10 @@ def build_defs(settings: Settings, resources: Mapping[str, Any] | None = None) -
             *by_people,
         ],
         schedules=schedules.build(settings),
-        sensors=sensors.build(settings, partitions, [*partitioned, *by_people], load_settings),
+        sensors=[
+            *sensors.build(settings, partitions, [*partitioned, *by_people], load_settings),
+            *alerts.build(settings),
+        ],
         executor=dg.in_process_executor,
         loggers={"console": dg.colored_console_logger},
         resources={

@@ -24,6 +24,7 @@ from quantum_training.market.timeframe import Timeframe
 from quantum_training.models.sizing import Sizing
 from quantum_training.monitoring.decay_policy import DecayPolicy
 from quantum_training.monitoring.drift_policy import DriftPolicy
+from quantum_training.resources.alerts.policy import AlertPolicy
 from quantum_training.resources.sources import CandleSource, source_from
 from quantum_training.selection.harm import RollbackPolicy
 from quantum_training.selection.refresh import RefreshPolicy
@@ -124,6 +125,7 @@ class Settings(BaseSettings):
     decay: DecayPolicy = Field(
         DecayPolicy(), description="How a champion's record in office is held against its record before it."
     )
+    alerts: AlertPolicy = Field(AlertPolicy(), description="Where failures are told, and how often.")
     backtest_weeks: int = Field(26, ge=1, le=520, description="Weeks of the walk-forward record that a backtest shows.")
     market_data_cron_schedule: Cron = Field(
         "30 0 * * *", description="When candles and features are brought up to date, UTC."

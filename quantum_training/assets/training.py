@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +14,8 @@ import pandas as pd
 
 from quantum_training.assets.loop import markdown
 from quantum_training.assets.practice import Lesson, state_folder
-from quantum_training.assets.training_events import TrainingJob
+from quantum_training.assets.retries import will_retry
+from quantum_training.assets.training_events import TrainingJob, job_id
 from quantum_training.assets.training_view import drawn, progress_to
 from quantum_training.models.agent import Agent
 from quantum_training.models.contract import Model, algorithm
@@ -90,7 +92,7 @@ def train(
     }
     model_id = identity(name=name, symbol=key.symbol, **made_of)
     shared = identity(**made_of) if cls.pools else None
-    job = TrainingJob(events, key.symbol, name, f"{context.run.run_id}/{key}/{name}")
+    job = TrainingJob(events, key.symbol, name, job_id(context.run, str(key), name))
     found, scores = registry.find(key.symbol, model_id), dict[int, float | None]()
     state = state_folder(settings, model_id)
     resumed = state.exists()
@@ -124,7 +126,10 @@ def train(
             "last_bar": window.full_times[-1],
             **recipe.params,
         }
-        with job.announced(config.trigger, config.reason), in_turn(state.parent / f"{name}.lock", shared):
+        with (
+            job.announced(config.trigger, config.reason, partial(will_retry, context)),
+            in_turn(state.parent / f"{name}.lock", shared),
+        ):
             started = pd.Timestamp.now("UTC")
             donated = fit_of_another(context, registry, shared) if shared else None
             if donated:

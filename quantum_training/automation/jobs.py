@@ -24,6 +24,11 @@ from quantum_training.trading.baselines import LOOKBACK_BARS
 
 MARKET_DATA, WEEKLY_CYCLE, DRIFT, DECAY, CLM_CYCLE = "market_data", "weekly_cycle", "drift", "decay", "clm_cycle"
 SIGNALS = "trading_signals"  # Dagster takes no job of the name of an asset
+LAUNCHED_BY_TAG = "clm/launched_by"
+"""Of a run that another one runs in its own process: the other's id."""
+
+FAILED_SYMBOLS = "failed_symbols"
+"""Metadata of a failure: reason by symbol."""
 
 
 class CycleConfig(dg.Config):
@@ -38,12 +43,21 @@ class CycleConfig(dg.Config):
 
 
 def run_limits(settings: Settings) -> dict[str, str]:
-    """Tags of a training run: how long it may take, and that it is started again where its process died."""
+    """Tags of a run: how long it may take, and that it is started again where its process died.
+
+    A step that failed is not: assets/retries.py tries it again inside the run where the fault can pass.
+    """
     return {
         "dagster/max_runtime": str(settings.training_job_timeout),
         "dagster/max_retries": str(settings.training_retry_attempts),
         "dagster/retry_on_asset_or_op_failure": "false",
     }
+
+
+def launcher_limits(settings: Settings) -> dict[str, str]:
+    """As `run_limits`, for a run that runs two jobs per symbol in its own process: as long as all of them may take."""
+    most = settings.training_job_timeout * 2 * len(settings.symbols)
+    return {**run_limits(settings), "dagster/max_runtime": str(most)}
 
 
 def asset_jobs(settings: Settings) -> list[Any]:
@@ -53,6 +67,7 @@ def asset_jobs(settings: Settings) -> list[Any]:
             MARKET_DATA,
             dg.AssetSelection.groups("market"),
             config=_logging(settings),
+            tags=run_limits(settings),
             description="Candles and features of a month.",
         ),
         dg.define_asset_job(
@@ -67,18 +82,21 @@ def asset_jobs(settings: Settings) -> list[Any]:
             DRIFT,
             dg.AssetSelection.groups("monitoring"),
             config=_logging(settings),
+            tags=run_limits(settings),
             description="Test the week before a day for drift.",
         ),
         dg.define_asset_job(
             DECAY,
             dg.AssetSelection.assets(DECAY_REPORT),
             config=_logging(settings),
+            tags=run_limits(settings),
             description="Test the champion of a week for decay again, as after a new measurement from outside.",
         ),
         dg.define_asset_job(
             SIGNALS,
             dg.AssetSelection.groups("trading"),
             config=_logging(settings),
+            tags=run_limits(settings),
             description="The target position of a symbol's champion now, times its share of capital.",
         ),
     ]
@@ -96,12 +114,15 @@ def launcher_job(settings: Settings, definitions: Callable[[], dg.Definitions]) 
         if failed:
             reasons = "\n".join(f"{symbol}: {reason}" for symbol, reason in failed.items())
             raise dg.Failure(
-                f"{len(failed)} of {len(failed) + len(done)} symbols failed:\n{reasons}", allow_retries=False
+                f"{len(failed)} of {len(failed) + len(done)} symbols failed:\n{reasons}",
+                metadata={FAILED_SYMBOLS: dg.MetadataValue.json(failed)},
+                allow_retries=False,
             )
 
     @dg.job(
         name=CLM_CYCLE,
         description="The whole cycle: the line for CI.",
+        tags=launcher_limits(settings),
     )
     def clm_cycle() -> None:
         run_cycle()
@@ -187,7 +208,7 @@ def run_job(
     assets: those of the job to run; none named means all. tags: further ones of the run.
     """
     run_tags = {**tags, **dict(zip(RANGE_TAGS, (f"{symbol}|{period}" for period in periods), strict=True))}
-    run_tags |= {"clm/launched_by": context.run_id, "symbol": symbol}
+    run_tags |= {LAUNCHED_BY_TAG: context.run_id, "symbol": symbol}
     selection = [dg.AssetKey(asset) for asset in assets] or None
     result = job.execute_in_process(
         instance=context.instance, tags=run_tags, run_config=config, raise_on_error=False, asset_selection=selection

@@ -7,6 +7,7 @@ import dagster as dg
 import pandas as pd
 
 from quantum_training.automation.jobs import DRIFT, MARKET_DATA, SIGNALS, WEEKLY_CYCLE
+from quantum_training.automation.priorities import MARKET, WEEKLY, tagged
 from quantum_training.partitions import RANGE_TAGS, Key, week_of
 from quantum_training.settings import Settings
 
@@ -32,7 +33,7 @@ def build(settings: Settings) -> list[dg.ScheduleDefinition]:
         monday = week_of(time)
         if outside := _outside(settings, monday):
             return outside
-        why = {"trigger": "SCHEDULED", "reason": "weekly refresh", "as_of": monday.isoformat()}
+        why = {"trigger": "SCHEDULED", "reason": "weekly refresh", "as_of": monday.isoformat()} | tagged(WEEKLY)
         return [_request("week", Key(symbol, monday), Key(symbol, monday), time, why) for symbol in settings.symbols]
 
     @dg.schedule(
@@ -84,7 +85,9 @@ def build(settings: Settings) -> list[dg.ScheduleDefinition]:
         if outside := _outside(settings, time.normalize()):
             return outside
         return [
-            dg.RunRequest(run_key=f"{symbol}@{time.isoformat()}", partition_key=symbol, tags={"symbol": symbol})
+            dg.RunRequest(
+                run_key=f"{symbol}@{time.isoformat()}", partition_key=symbol, tags={"symbol": symbol, **tagged(MARKET)}
+            )
             for symbol in settings.symbols
         ]
 
@@ -107,5 +110,5 @@ def _request(
     """One run over the partitions from `first` to `last` of one symbol."""
     one = dg.MultiPartitionKey({"symbol": first.symbol, dimension: first.period}) if first == last else None
     both = {} if one else dict(zip(RANGE_TAGS, (str(first), str(last)), strict=True))
-    tags = {"symbol": first.symbol, **both, **tags}
+    tags = {"symbol": first.symbol, **both, **tagged(MARKET), **tags}
     return dg.RunRequest(run_key=f"{last}@{time.isoformat()}", partition_key=one, tags=tags)

@@ -93,6 +93,21 @@ dead_letters = sa.Table(
     sa.Column("raw", sa.Text, nullable=False),
     _recorded(),
 )
+alerts = sa.Table(
+    "alerts",
+    TABLES,
+    sa.Column("alert_id", sa.Text, primary_key=True),
+    sa.Column("identity", sa.Text, nullable=False, index=True),
+    sa.Column("body", sa.Text, nullable=False),
+    sa.Column("url", sa.Text, nullable=False),
+    sa.Column("count", sa.Integer, nullable=False),
+    sa.Column("before", sa.Integer, nullable=False),
+    sa.Column("newest_event", sa.BigInteger, nullable=False),
+    sa.Column("first_seen", sa.Float, nullable=False),  # seconds since 1970
+    sa.Column("last_seen", sa.Float, nullable=False),
+    sa.Column("owed", sa.Text, nullable=False),  # names of channels, with spaces between
+    sa.Column("claimed_until", sa.Float, nullable=False),
+)
 
 
 class DatabaseError(RuntimeError):

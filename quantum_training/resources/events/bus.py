@@ -7,7 +7,7 @@ row that it tells of are stored in one transaction, and an outage of Redis loses
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -70,6 +70,10 @@ class EventBus(dg.ConfigurableResource):
     def outbox(self) -> Queue:
         """The queue that readers of our events read: the Redis stream where that is set, else the table."""
         return self._stream("outbox") if self.url else self._table("outbox")
+
+    def told(self, types: Collection[str], since: datetime) -> list[Delivery]:
+        """All events of these types that went out since then, oldest first; nothing is acknowledged."""
+        return self._table("outbox").since(types, since)
 
     def receive(self, texts: Iterable[str]) -> None:
         """Take events, as JSON, from outside into the inbox, each event id once; what is none becomes a dead letter."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -55,6 +55,17 @@ class TableQueue:
         """All events of a type and symbol but the pruned, oldest first. It is no consumer: it acknowledges nothing."""
         wanted = self.table.c.type == event_type, self.table.c.symbol == symbol, self.table.c.body != PRUNED
         query = sa.select(self.table).where(*wanted)
+
+        def work(connection: sa.Connection) -> list[Delivery]:
+            rows = connection.execute(query.order_by(self.table.c.number))
+            return [Delivery(row.event_id, row.body) for row in rows]
+
+        return transaction(self.url, work)
+
+    def since(self, types: Collection[str], time: datetime) -> list[Delivery]:
+        """All events of these types recorded since a time, but the pruned, oldest first. It acknowledges nothing."""
+        recent = self.table.c.recorded_at >= time.astimezone(UTC)
+        query = sa.select(self.table).where(self.table.c.type.in_([*types]), recent, self.table.c.body != PRUNED)
 
         def work(connection: sa.Connection) -> list[Delivery]:
             rows = connection.execute(query.order_by(self.table.c.number))
