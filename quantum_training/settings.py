@@ -134,6 +134,9 @@ class Settings(BaseSettings):
     signals_cron_schedule: Cron = Field(
         "5 * * * *", description="When the signals are made, UTC; they are as new as the market data brought before."
     )
+    housekeeping_cron_schedule: Cron = Field(
+        "0 4 * * 6", description="When what is older than model_retention_days is removed, UTC."
+    )
     training_state_root: str = Field(
         "", description="Folder in which a killed training finds its state; default: DAGSTER_HOME/training_state."
     )
@@ -182,7 +185,10 @@ class Settings(BaseSettings):
         3, ge=0, le=20, validation_alias="training_retry_attempts", description="Restarts of a run whose process died."
     )
     model_retention_days: int = Field(
-        30, ge=1, validation_alias="model_retention_days", description="Age at which versions may be removed."
+        30,
+        ge=1,
+        validation_alias="model_retention_days",
+        description="Age at which versions that nothing needs, reports, logs and events are removed.",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field(
         "INFO", validation_alias="log_level", description="Level of the run logs on the console."
