@@ -117,8 +117,8 @@ def build(name: str, settings: Settings, partitions: Partitions) -> dg.AssetsDef
                 return {**outcome, "as_of": dg.MetadataValue.timestamp(as_of.to_pydatetime())}
             newer = Version(as_of, trained.entry["model_id"])
             learnt_from = taught.window.full_times[0]
-            told = [v.get("refresh") for v in record["versions"] if v["model_id"] == newer.model_id]
-            judged = judge(store, settings, key.symbol, older, newer, learnt_from, trained.model, load, *told)
+            recorded = [v.get("refresh") for v in record["versions"] if v["model_id"] == newer.model_id]
+            judged = judge(store, settings, key.symbol, older, newer, learnt_from, trained.model, load, *recorded)
             if judged.accepted:
                 keep(key.symbol, newer.model_id, trained.model)
             registry.tag(key.symbol, newer.model_id, "refresh", tag(judged))
@@ -144,6 +144,6 @@ def _stands(record: dict[str, Any], as_of: pd.Timestamp, gone: tuple[str, ...]) 
     return {
         "outcome": STANDS,
         "model_id": model_id,
-        "reason": f"the version as of {as_of:%Y-%m-%d %H:%M} stands: it went on from {len(gone)} that are not in MLflow "
-        f"any more, as {gone[0]}, and would come out otherwise; to train it again, run the partitions of these first",
+        "reason": f"the version as of {as_of:%Y-%m-%d %H:%M} stands: it went on from {len(gone)} that are gone from "
+        f"MLflow, as {gone[0]}, and would come out otherwise; to train it again, run the partitions of these first",
     }
