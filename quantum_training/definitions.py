@@ -15,6 +15,7 @@ from quantum_training.assets import (
     decay,
     drift,
     features,
+    housekeeping,
     models,
     refresh,
     rollout,
@@ -54,6 +55,7 @@ def build_defs(settings: Settings, resources: Mapping[str, Any] | None = None) -
             drift.build(settings, partitions),
             rollout.build(settings, partitions),
             signals.build(settings, partitions),
+            housekeeping.build(settings),
         ],
         asset_checks=[
             candle_quality(settings, partitions),

@@ -136,6 +136,9 @@ class Settings(BaseSettings):
     signals_cron_schedule: Cron = Field(
         "5 * * * *", description="When the signals are made, UTC; they are as new as the market data brought before."
     )
+    housekeeping_cron_schedule: Cron = Field(
+        "0 4 * * 6", description="When what is older than model_retention_days is removed, UTC."
+    )
     training_state_root: str = Field(
         "", description="Folder in which a killed training finds its state; default: DAGSTER_HOME/training_state."
     )
@@ -184,7 +187,10 @@ class Settings(BaseSettings):
         3, ge=0, le=20, validation_alias="training_retry_attempts", description="Restarts of a run whose process died."
     )
     model_retention_days: int = Field(
-        30, ge=1, validation_alias="model_retention_days", description="Age at which versions may be removed."
+        30,
+        ge=1,
+        validation_alias="model_retention_days",
+        description="Age at which versions that nothing needs, reports, logs and events are removed.",
     )
     rl_training_enabled: bool = Field(
         True,

@@ -24,6 +24,9 @@ RESTING = "resting"
 """Outcome of a week in which a recipe that is not trained every week keeps its newest version."""
 
 FIRST_MONDAY = pd.Timestamp("1970-01-05", tz="UTC")
+STANDS = "stands"
+"""Outcome of a run that would train a recorded version otherwise, because earlier versions were removed since."""
+
 MOST_HELD = 32
 """Models that an asset keeps in memory; networks are small, agents' replay buffers are not among what is loaded."""
 
@@ -100,6 +103,8 @@ def build(name: str, settings: Settings, partitions: Partitions) -> dg.AssetsDef
 
             try:
                 taught = lesson(store, settings, key.symbol, name, as_of, before, load, seen)
+                if taught.gone and any(pd.Timestamp(v["as_of"]) == as_of for v in record["versions"]):
+                    return _stands(record, as_of, taught.gone)
                 trained = train(context, registry, events, settings, key, name, taught, config, as_of)
             except InsufficientData as short:
                 outcome: dict[str, Any] = {
@@ -112,7 +117,8 @@ def build(name: str, settings: Settings, partitions: Partitions) -> dg.AssetsDef
                 return {**outcome, "as_of": dg.MetadataValue.timestamp(as_of.to_pydatetime())}
             newer = Version(as_of, trained.entry["model_id"])
             learnt_from = taught.window.full_times[0]
-            judged = judge(store, settings, key.symbol, older, newer, learnt_from, trained.model, load)
+            recorded = [v.get("refresh") for v in record["versions"] if v["model_id"] == newer.model_id]
+            judged = judge(store, settings, key.symbol, older, newer, learnt_from, trained.model, load, *recorded)
             if judged.accepted:
                 keep(key.symbol, newer.model_id, trained.model)
             registry.tag(key.symbol, newer.model_id, "refresh", tag(judged))
@@ -130,3 +136,14 @@ def build(name: str, settings: Settings, partitions: Partitions) -> dg.AssetsDef
         return done
 
     return model
+
+
+def _stands(record: dict[str, Any], as_of: pd.Timestamp, gone: tuple[str, ...]) -> dict[str, Any]:
+    """What a partition says whose version went on from versions that were removed since."""
+    model_id = [v["model_id"] for v in record["versions"] if pd.Timestamp(v["as_of"]) == as_of][-1]
+    return {
+        "outcome": STANDS,
+        "model_id": model_id,
+        "reason": f"the version as of {as_of:%Y-%m-%d %H:%M} stands: it went on from {len(gone)} that are gone from "
+        f"MLflow, as {gone[0]}, and would come out otherwise; to train it again, run the partitions of these first",
+    }

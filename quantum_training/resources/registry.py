@@ -34,6 +34,10 @@ class RegistryError(RuntimeError):
     """A version is missing or did not come back as it was stored. The message says which and what to do."""
 
 
+class VersionGone(RegistryError):  # noqa: N818 - no fault: housekeeping removes versions of long ago
+    """A version that is recorded is not in MLflow any more."""
+
+
 class RegisteredVersion(NamedTuple):
     """Where a version lives in MLflow."""
 
@@ -190,7 +194,7 @@ class ModelRegistry(dg.ConfigurableResource):
         key = (self._uri(), symbol, model_id)
         found = _seen.get(key) or self.find(symbol, model_id)
         if found is None:
-            raise RegistryError(
+            raise VersionGone(
                 f"{symbol}: version {model_id} is recorded but not in MLflow; "
                 "re-materialise the model's partition to train it again"
             )

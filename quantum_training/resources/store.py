@@ -137,6 +137,10 @@ class Store(dg.ConfigurableResource):
             return []
         return sorted(n.removesuffix(f".{suffix}") for n in names if n.endswith(f".{suffix}") and not n.startswith("."))
 
+    def place(self) -> tuple[fsspec.AbstractFileSystem, str]:
+        """The file system and the root's path in it."""
+        return fsspec.core.url_to_fs(self.root or under_dagster_home("store"))
+
     def _table(self, asset: str, symbol: str, period: str) -> pa.Table:
         filesystem, path = self._path(asset, symbol, period, "parquet")
         table = _parse(filesystem, path, filesystem.ukey(path))
@@ -154,7 +158,7 @@ class Store(dg.ConfigurableResource):
                 raise ValueError(
                     f"{part!r} is no name in the store: no slash, no dot at the start (asset, symbol and period)"
                 )
-        filesystem, base = fsspec.core.url_to_fs(self.root or under_dagster_home("store"))
+        filesystem, base = self.place()
         return filesystem, f"{base}/{asset}/{symbol}/{period}.{suffix}"
 
     def _publish(self, target: tuple[fsspec.AbstractFileSystem, str], data: bytes, digest: str) -> Written:
