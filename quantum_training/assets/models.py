@@ -1,5 +1,6 @@
 """Assets `<recipe>_model`: the versions of a recipe trained as of a week. One training: training.py."""
 
+from collections.abc import Callable
 from typing import Any
 
 import dagster as dg
@@ -15,6 +16,7 @@ from quantum_training.features.windows import InsufficientData
 from quantum_training.models.contract import Model
 from quantum_training.partitions import WEEK, Key, Partitions, overlap, run_keys
 from quantum_training.resources.events.bus import EventBus
+from quantum_training.resources.locks import alone
 from quantum_training.resources.registry import ModelRegistry
 from quantum_training.resources.store import Store
 from quantum_training.settings import Settings
@@ -77,6 +79,10 @@ def build(name: str, settings: Settings, partitions: Partitions) -> dg.AssetsDef
             return held.setdefault((symbol, model_id), model)
 
         def produce(key: Key) -> dict[str, Any]:
+            with alone(settings.database_url, f"{asset_name(name)} {key}") as still_alone:
+                return produce_alone(key, still_alone)
+
+        def produce_alone(key: Key, still_alone: Callable[[], None]) -> dict[str, Any]:
             record = store.read_record(asset_name(name), key.symbol, key.period) or {"versions": []}
             if name not in settings.symbols[key.symbol].recipes:
                 store.write_record(asset_name(name), key.symbol, key.period, {**record, "outcome": "not_configured"})
@@ -105,7 +111,7 @@ def build(name: str, settings: Settings, partitions: Partitions) -> dg.AssetsDef
                 taught = lesson(store, settings, key.symbol, name, as_of, before, load, seen)
                 if taught.gone and any(pd.Timestamp(v["as_of"]) == as_of for v in record["versions"]):
                     return _stands(record, as_of, taught.gone)
-                trained = train(context, registry, events, settings, key, name, taught, config, as_of)
+                trained = train(context, registry, events, settings, key, name, taught, config, as_of, still_alone)
             except InsufficientData as short:
                 outcome: dict[str, Any] = {
                     "outcome": "insufficient",
@@ -131,8 +137,9 @@ def build(name: str, settings: Settings, partitions: Partitions) -> dg.AssetsDef
 
         done = each_partition(context, partitions.week, produce)
         for symbol in {key.symbol for key in run_keys(partitions.week, context.run.tags)}:
-            if versions := versions_of(store, symbol, name):
-                registry.set_aliases(symbol, {f"shadow-{name}": versions[-1].model_id})
+            with alone(settings.database_url, f"aliases {symbol}"):
+                if versions := versions_of(store, symbol, name):
+                    registry.set_aliases(symbol, {f"shadow-{name}": versions[-1].model_id})
         return done
 
     return model

@@ -120,12 +120,45 @@ def transaction(url: str, work: Callable[[sa.Connection], T]) -> T:
     Where the connection breaks or another process wrote the same key first, `work` runs again from its start, for
     about 20 s, so it must read what it depends on inside. DatabaseError in the end; what `work` raises passes through.
     """
-    url = url or f"sqlite:///{under_dagster_home('quantum_training.db')}"
 
     def once() -> T:
-        with _engine(url, os.getpid()).begin() as connection:
+        with _engine(_resolved(url), os.getpid()).begin() as connection:
             return work(connection)
 
+    return _persistently(url, once)
+
+
+def held_transaction(url: str, ask: Callable[[sa.Connection], bool]) -> sa.Connection | None:
+    """A connection whose transaction goes on, where `ask(connection)` says yes in it; close it to end that. Else None.
+
+    Tried again as `transaction` is. DatabaseError in the end.
+    """
+
+    def once() -> sa.Connection | None:
+        connection = _engine(_resolved(url), os.getpid()).connect()
+        try:
+            if ask(connection):
+                return connection
+        except BaseException:
+            connection.close()
+            raise
+        connection.close()
+        return None
+
+    return _persistently(url, once)
+
+
+def sqlite_file(url: str) -> Path | None:
+    """The SQLite file that the database is, or None."""
+    url = _resolved(url)
+    return Path(sa.make_url(url).database or "").absolute() if url.startswith("sqlite") else None
+
+
+def _resolved(url: str) -> str:
+    return url or f"sqlite:///{under_dagster_home('quantum_training.db')}"
+
+
+def _persistently(url: str, once: Callable[[], T]) -> T:
     try:
         return Retrying(
             retry=retry_if_exception_type((sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.IntegrityError)),
@@ -136,8 +169,8 @@ def transaction(url: str, work: Callable[[sa.Connection], T]) -> T:
         cause = error.last_attempt.exception() if isinstance(error, RetryError) else error
         said = " ".join(str(getattr(cause, "orig", None) or cause).split())[:300]
         raise DatabaseError(
-            f"{without_password(url)}: {said}. Start the database or mend database_url, then run this again: what was "
-            "stored is not stored twice"
+            f"{without_password(_resolved(url))}: {said}. Start the database or mend database_url, then run this "
+            "again: what was stored is not stored twice"
             + (" (Postgres needs the extra quantum_training[postgres])" if isinstance(error, ImportError) else "")
         ) from cause
 

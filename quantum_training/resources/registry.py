@@ -8,7 +8,7 @@ import fcntl
 import logging
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -76,11 +76,14 @@ class ModelRegistry(dg.ConfigurableResource):
         metrics: Mapping[str, float],
         started: pd.Timestamp,
         curves: Sequence[Mapping[str, float]] = (),
+        still_alone: Callable[[], None] = lambda: None,
     ) -> tuple[RegisteredVersion, str]:
         """Log a run with the model, load it back, compare its positions on `example`, and only then register it.
 
-        `tags` must hold model_id and recipe. curves: points with a `step`, logged as metrics training/<name>. A run
-        that died earlier with the same model_id is marked killed.
+        `tags` must hold model_id and recipe. curves: points with a `step`, logged as metrics training/<name>.
+        still_alone: called at last, as locks.alone gives it; a version that another process registered meanwhile
+        stands. The run is finished before it has a version, so one with this model_id and without a version is of a
+        process that died, and is marked killed.
         Returns the version and the SHA-256 of its artefact. RegistryError where the copy decides otherwise.
         """
         import mlflow
@@ -88,10 +91,9 @@ class ModelRegistry(dg.ConfigurableResource):
 
         client = self._client()
         experiment = self._experiment(symbol)
-        for dead in client.search_runs(
-            [experiment], f"tags.model_id = '{tags['model_id']}' and attributes.status = 'RUNNING'"
-        ):
-            client.set_terminated(dead.info.run_id, "KILLED")
+        for dead in client.search_runs([experiment], f"tags.model_id = '{tags['model_id']}'"):
+            if dead.info.status in ("RUNNING", "FINISHED"):
+                client.set_terminated(dead.info.run_id, "KILLED")
         start = int(started.timestamp() * 1000)
         run = client.create_run(experiment, start, dict(tags), run_name=f"{tags['recipe']} {tags['as_of'][:10]}")
         packages = ("quantum_training", *model.packages)
@@ -124,9 +126,13 @@ class ModelRegistry(dg.ConfigurableResource):
                 raise RegistryError(
                     f"{symbol}: version {tags['model_id']} decides otherwise once loaded back; not registered"
                 )
-            registered = client.create_model_version(
-                symbol, info.model_uri, run.info.run_id, tags={**tags, "artifact_hash": digest}, model_id=info.model_id
-            )
+        still_alone()
+        if found := self.find(symbol, tags["model_id"]):
+            client.set_terminated(run.info.run_id, "KILLED")
+            return found, digest
+        registered = client.create_model_version(
+            symbol, info.model_uri, run.info.run_id, tags={**tags, "artifact_hash": digest}, model_id=info.model_id
+        )
         return RegisteredVersion(int(registered.version), run.info.run_id), digest
 
     def load(self, symbol: str, model_id: str) -> Model:

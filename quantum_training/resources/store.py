@@ -7,7 +7,6 @@ are already the same, so re-running a partition changes nothing.
 import hashlib
 import json
 import os
-import secrets
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -21,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 
+from quantum_training.resources.locks import own
 from quantum_training.settings import under_dagster_home
 
 LAYOUT_VERSION = "1"
@@ -184,16 +184,12 @@ def _parse(filesystem: fsspec.AbstractFileSystem, path: str, unique: str) -> pa.
 
 def _replace(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with own(path.with_name(f".{path.name}.tmp")) as file:
+        file.truncate(0)
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+        Path(file.name).replace(path)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)
