@@ -199,6 +199,23 @@ class Settings(BaseSettings):
     model_retention_days: int = Field(
         30, ge=1, validation_alias="model_retention_days", description="Age at which versions may be removed."
     )
+    rl_training_enabled: bool = Field(
+        True,
+        validation_alias="rl_training_enabled",
+        description="Off: no sensor trains an agent for which `retraining.recipes` has no entry.",
+    )
+    rl_training_interval_minutes: int | None = Field(
+        None,
+        ge=1,
+        validation_alias="rl_training_interval_minutes",
+        description="interval_minutes of the agents for which `retraining.recipes` has no entry.",
+    )
+    rl_training_episodes_per_run: int | None = Field(
+        None,
+        ge=1,
+        validation_alias="rl_training_episodes_per_run",
+        description="episodes_per_run of the agents for which `retraining.recipes` has no entry.",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field(
         "INFO", validation_alias="log_level", description="Level of the run logs on the console."
     )

@@ -50,7 +50,11 @@ def build(settings: Settings) -> list[dg.ScheduleDefinition]:
             return outside
         if _outside(settings, first):
             first = last
-        return [_request("utc_month", Key(symbol, first), Key(symbol, last), time) for symbol in settings.symbols]
+        venues = {symbol: options.source.venue for symbol, options in settings.symbols.items()}
+        return [
+            _request("utc_month", Key(symbol, first), Key(symbol, last), time, {"exchange": venue} if venue else {})
+            for symbol, venue in venues.items()
+        ]
 
     @dg.schedule(
         job_name=DRIFT,
