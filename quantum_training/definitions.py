@@ -27,6 +27,7 @@ from quantum_training.assets.drift_checks import drift_checks
 from quantum_training.assets.versions import asset_name
 from quantum_training.automation import alerts, operators, schedules, sensors
 from quantum_training.automation.benchmark import benchmark_job
+from quantum_training.automation.execution import executor
 from quantum_training.automation.jobs import asset_jobs, launcher_job
 from quantum_training.checks import candle_quality, feature_causality, leak_free
 from quantum_training.partitions import build_partitions
@@ -77,7 +78,7 @@ def build_defs(settings: Settings, resources: Mapping[str, Any] | None = None) -
             *sensors.build(settings, partitions, [*partitioned, *by_people], load_settings),
             *alerts.build(settings),
         ],
-        executor=dg.in_process_executor,
+        executor=executor(settings),
         loggers={"console": dg.colored_console_logger},
         resources={
             "store": Store(root=settings.store_root),

@@ -55,6 +55,14 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Resources(_Frozen):
+    """What one training needs of a cluster. Nothing said: what Ray or Kubernetes give by default."""
+
+    cpu: float | None = Field(None, gt=0, description="CPU cores.")
+    memory_gib: float | None = Field(None, gt=0, description="Memory in GiB; on Kubernetes also the limit.")
+    gpu: int = Field(0, ge=0, description="GPUs. A recipe that needs one trains in the pool `gpu`.")
+
+
 class Recipe(_Frozen):
     """Algorithm + features + hyper-parameters + label. A new version of it is trained every week."""
 
@@ -83,6 +91,7 @@ class Recipe(_Frozen):
         (), description="Recipes that an ensemble combines; empty: all that are no ensembles. Others have none."
     )
     params: dict[str, Any] = Field({}, description="Hyper-parameters of the algorithm.")
+    resources: Resources = Field(Resources(), description="What a training needs of a cluster; changes no version.")
 
 
 class Symbol(_Frozen):
@@ -157,6 +166,12 @@ class Settings(BaseSettings):
     mlflow_tracking_uri: str = Field("", description="MLflow; default: SQLite under DAGSTER_HOME/mlflow.")
     mlflow_ui_url: str = Field(
         "http://127.0.0.1:5000", pattern=r"^https?://\S+$", description="Where links to MLflow runs point."
+    )
+
+    executor: Literal["in_process", "ray"] = Field(
+        "in_process",
+        description="Where the steps of a run are executed: in its own process, or each as a job of the Ray cluster "
+        "that RAY_ADDRESS names.",
     )
 
     training_cron_schedule: Cron = Field(
@@ -264,6 +279,15 @@ def under_dagster_home(part: str) -> str:
 def config_path() -> Path:
     """The YAML file in force."""
     return Path(os.environ.get("QUANTUM_TRAINING_CONFIG") or Path(__file__).with_name("default.yaml"))
+
+
+def environment() -> list[str]:
+    """The variables, of those that are set, from which the settings are read: another process needs the same."""
+    aliases = {
+        str(field.validation_alias).upper() for field in Settings.model_fields.values() if field.validation_alias
+    }
+    known = {"DAGSTER_HOME", *aliases}
+    return sorted(name for name in os.environ if name in known or name.startswith("QUANTUM_TRAINING_"))
 
 
 def load_settings() -> Settings:

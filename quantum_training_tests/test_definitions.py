@@ -24,6 +24,7 @@ HEAVY = (
     "neuralforecast",
     "pytorch_lightning",
     "ray",
+    "dagster_ray",
     "sklearn",
     "evidently",
     "ccxt",

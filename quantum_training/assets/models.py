@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
+from quantum_training.assets.cluster import cluster_tags, pool_of
 from quantum_training.assets.loop import OWNERS, SINGLE_RUN, each_partition
 from quantum_training.assets.members import Seen, members_of
 from quantum_training.assets.practice import lesson
@@ -57,7 +58,8 @@ def build(name: str, settings: Settings, partitions: Partitions) -> dg.AssetsDef
         group_name="models",
         kinds={recipe.algorithm.rpartition(".")[2], "mlflow"},
         owners=OWNERS,
-        pool="training",
+        pool=pool_of(recipe.resources),
+        op_tags=cluster_tags(recipe.resources),
         description=f"Versions of recipe `{name}` trained as of the week. The training window, up to "
         f"{recipe.window_bars} bars, is read from the stored features and candles of earlier months. "
         "The artefact lives in MLflow. A version that is insane or inferior to the one before it is refused: the "

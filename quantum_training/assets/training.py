@@ -29,7 +29,7 @@ SEEDS_APART = 100_000
 """More than an agent has episodes at once: each draws from a seed of its own, counted from the fit's."""
 
 
-IDENTITY_FREE = {"every_weeks"}
+IDENTITY_FREE = {"every_weeks", "resources"}
 """Fields of a recipe that do not change what a fit gives."""
 
 

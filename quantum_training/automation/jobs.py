@@ -10,6 +10,7 @@ import dagster as dg
 import pandas as pd
 from pydantic import Field
 
+from quantum_training.assets.cluster import cluster_tags, needs_of
 from quantum_training.assets.decay import ASSET as DECAY_REPORT
 from quantum_training.assets.housekeeping import ASSET as HOUSEKEEPING_REPORT
 from quantum_training.assets.loop import MONTH, lookback_month
@@ -44,12 +45,15 @@ class CycleConfig(dg.Config):
     """How many consecutive weeks up to that one, as one walk-forward."""
 
 
-def run_limits(settings: Settings) -> dict[str, str]:
-    """Tags of a run: how long it may take, and that it is started again where its process died.
+def run_limits(settings: Settings) -> dict[str, Any]:
+    """Tags of a training run: how long it may take, that it is started again where its process died, and what it needs
+    of a cluster where it trains in its own process.
 
-    A step that failed is not: assets/retries.py tries it again inside the run where the fault can pass.
+    A step that failed is not started again: assets/retries.py tries it again inside the run where the fault can pass.
     """
+    in_process = settings.executor == "in_process"
     return {
+        **(cluster_tags(needs_of(settings)) if in_process else {}),
         "dagster/max_runtime": str(settings.training_job_timeout),
         "dagster/max_retries": str(settings.training_retry_attempts),
         "dagster/retry_on_asset_or_op_failure": "false",
