@@ -21,13 +21,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 
+from quantum_training.resources.obstacles import SILENT, remedy
 from quantum_training.settings import under_dagster_home
 
 LAYOUT_VERSION = "1"
 
 
 class StoreError(RuntimeError):
-    """Something asked for is not in the store, or is not what the store wrote. The message says what to do."""
+    """Something asked for is not in the store, is not what the store wrote, or cannot be written. The message says
+    what to do."""
 
 
 class Written(NamedTuple):
@@ -164,10 +166,16 @@ class Store(dg.ConfigurableResource):
                 return Written(path, digest, changed=False)
         except FileNotFoundError:
             pass
-        if isinstance(filesystem, LocalFileSystem):
-            _replace(Path(path), data)
-        else:
-            filesystem.pipe_file(path, data)
+        try:
+            if isinstance(filesystem, LocalFileSystem):
+                _replace(Path(path), data)
+            else:
+                filesystem.pipe_file(path, data)
+        except OSError as error:
+            raise StoreError(
+                f"{path} cannot be written: {error.strerror or error}. {remedy(error) or SILENT}, then run this again: "
+                "what was stored stands as it was"
+            ) from error
         return Written(path, digest, changed=True)
 
 
