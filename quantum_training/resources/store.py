@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 
 from quantum_training.resources.locks import own
+from quantum_training.resources.obstacles import SILENT, remedy
 from quantum_training.settings import under_dagster_home
 
 LAYOUT_VERSION = "1"
@@ -33,7 +34,8 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
 
 
 class StoreError(RuntimeError):
-    """Something asked for is not in the store, or is not what the store wrote. The message says what to do."""
+    """Something asked for is not in the store, is not what the store wrote, or cannot be written. The message says
+    what to do."""
 
 
 class StoreAccessError(OSError):
@@ -182,11 +184,17 @@ class Store(dg.ConfigurableResource):
                 return Written(path, digest, changed=False)
         except FileNotFoundError:
             pass
-        if isinstance(filesystem, LocalFileSystem):
-            _replace(Path(path), data)
-        else:
+        if not isinstance(filesystem, LocalFileSystem):
             with _reached(filesystem, path):
                 filesystem.pipe_file(path, data)
+            return Written(path, digest, changed=True)
+        try:
+            _replace(Path(path), data)
+        except OSError as error:
+            raise StoreError(
+                f"{path} cannot be written: {error.strerror or error}. {remedy(error) or SILENT}, then run this again: "
+                "what was stored stands as it was"
+            ) from error
         return Written(path, digest, changed=True)
 
 
