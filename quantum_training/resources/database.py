@@ -145,7 +145,8 @@ def _engine(url: str, process: int) -> sa.Engine:
 
         @sa.event.listens_for(engine, "begin")
         def bound(connection: sa.Connection) -> None:
-            connection.exec_driver_sql(f"SET LOCAL statement_timeout = {POSTGRES_ANSWER_MILLISECONDS}")
+            limit = sa.func.set_config("statement_timeout", str(POSTGRES_ANSWER_MILLISECONDS), True)
+            connection.execute(sa.select(limit))
 
     with engine.begin() as connection:
         if engine.dialect.name == "postgresql":

@@ -7,6 +7,7 @@ are already the same, so re-running a partition changes nothing.
 import hashlib
 import json
 import os
+import re
 import secrets
 from collections.abc import Mapping
 from functools import lru_cache
@@ -24,6 +25,8 @@ from fsspec.implementations.local import LocalFileSystem
 from quantum_training.settings import under_dagster_home
 
 LAYOUT_VERSION = "1"
+LONGEST = 100
+"""Characters of a name; a file's name of 255 has room for two of them."""
 
 
 class StoreError(RuntimeError):
@@ -149,10 +152,11 @@ class Store(dg.ConfigurableResource):
         return table
 
     def _path(self, asset: str, symbol: str, period: str, suffix: str) -> tuple[fsspec.AbstractFileSystem, str]:
-        for part in (asset, symbol, period):
-            if part.startswith(".") or "/" in part or "\\" in part:
+        for part in (asset, symbol, period or "any", suffix):
+            if len(part) > LONGEST or not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*", part):
                 raise ValueError(
-                    f"{part!r} is no name in the store: no slash, no dot at the start (asset, symbol and period)"
+                    f"{part!r} is no name in the store: at most {LONGEST} letters, digits, _, - and, not first, dots "
+                    "(asset, symbol, period and suffix)"
                 )
         filesystem, base = fsspec.core.url_to_fs(self.root or under_dagster_home("store"))
         return filesystem, f"{base}/{asset}/{symbol}/{period}.{suffix}"
