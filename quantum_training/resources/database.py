@@ -203,7 +203,8 @@ def _persistently(url: str, once: Callable[[], T]) -> T:
         cause = error.last_attempt.exception() if isinstance(error, RetryError) else error
         todo = remedy(cause) or "Start the database or mend database_url"
         raise DatabaseError(
-            f"{without_password(_resolved(url))}: {_said(cause)}. {todo}, then run this again: what was stored is not stored twice"
+            f"{without_password(_resolved(url))}: {_said(cause)}. {todo}, then run this again: what was stored is not "
+            "stored twice"
             + (" (Postgres needs the extra quantum_training[postgres])" if isinstance(error, ImportError) else "")
         ) from cause
 
@@ -246,7 +247,8 @@ def _engine(url: str, process: int) -> sa.Engine:
 
         @sa.event.listens_for(engine, "begin")
         def bound(connection: sa.Connection) -> None:
-            connection.exec_driver_sql(f"SET LOCAL statement_timeout = {POSTGRES_ANSWER_MILLISECONDS}")
+            limit = sa.func.set_config("statement_timeout", str(POSTGRES_ANSWER_MILLISECONDS), True)
+            connection.execute(sa.select(limit))
 
     with engine.begin() as connection:
         if engine.dialect.name == "postgresql":

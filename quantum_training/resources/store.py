@@ -7,6 +7,7 @@ are already the same, so re-running a partition changes nothing.
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
@@ -31,6 +32,8 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "s3": {"use_listings_cache": False, "config_kwargs": {"retries": {"mode": "standard", "max_attempts": 3}}},
 }
 """Of an object store, by the scheme of its URL. Endpoint and credentials are those of its own environment."""
+LONGEST = 100
+"""Characters of a name; a file's name of 255 has room for two of them."""
 
 
 class StoreError(RuntimeError):
@@ -169,10 +172,11 @@ class Store(dg.ConfigurableResource):
         return table
 
     def _path(self, asset: str, symbol: str, period: str, suffix: str) -> tuple[fsspec.AbstractFileSystem, str]:
-        for part in (asset, symbol, period):
-            if part.startswith(".") or "/" in part or "\\" in part:
+        for part in (asset, symbol, period or "any", suffix):
+            if len(part) > LONGEST or not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*", part):
                 raise ValueError(
-                    f"{part!r} is no name in the store: no slash, no dot at the start (asset, symbol and period)"
+                    f"{part!r} is no name in the store: at most {LONGEST} letters, digits, _, - and, not first, dots "
+                    "(asset, symbol, period and suffix)"
                 )
         filesystem, base = self.place()
         return filesystem, f"{base}/{asset}/{symbol}/{period}.{suffix}"

@@ -169,7 +169,10 @@ def test_a_run_holds_params_metrics_tags_and_its_own_time(registry, register):
     assert run.data.metrics == {"valid_logloss": 0.25, "rounds": 10.0}
     tags = {"model_id": "id-1", "recipe": "trees", "as_of": "2024-01-08T00:00:00+00:00", "trigger": "MANUAL"}
     assert {k: v for k, v in run.data.tags.items() if k in tags} == tags
-    assert version.tags == {**tags, "artifact_hash": digest}
+    files = json.loads(version.tags["artifact_files"])
+    assert version.tags == {**tags, "artifact_hash": digest, "artifact_files": version.tags["artifact_files"]}
+    assert files["artifacts/model/algorithm.json"] == digest
+    assert {"MLmodel", "pyfunc_model.py", "artifacts/model/model.ubj"} < files.keys()
     assert client.get_experiment(run.info.experiment_id).name == "NOTED"
     link = f"http://ui:1/#/experiments/{run.info.experiment_id}/runs/{found.run_id}"
     assert registry.run_url("NOTED", found) == link

@@ -19,6 +19,10 @@ PRUNED = ""
 LOCK_NOT_AVAILABLE = "55P03"
 AT_ONCE = 500
 """Ids that one statement names."""
+LOCK = {
+    "outbox": sa.text("LOCK TABLE outbox IN SHARE MODE NOWAIT"),
+    "inbox": sa.text("LOCK TABLE inbox IN SHARE MODE NOWAIT"),
+}
 
 
 class DeadLetter(NamedTuple):
@@ -127,7 +131,7 @@ class TableQueue:
         if connection.dialect.name == "postgresql":
             try:
                 with connection.begin_nested():
-                    connection.exec_driver_sql(f"LOCK TABLE {self.table.name} IN SHARE MODE NOWAIT")
+                    connection.execute(LOCK[self.table.name])
             except sa.exc.OperationalError as error:
                 if getattr(error.orig, "pgcode", None) != LOCK_NOT_AVAILABLE:
                     raise
