@@ -1,4 +1,4 @@
-"""Jobs: `market_data`, `weekly_cycle`, `drift`, `decay`, `trading_signals`;
+"""Jobs: `market_data`, `weekly_cycle`, `drift`, `decay`, `trading_signals`, `housekeeping`;
 `clm_cycle`: the first two as one line for CI.
 """
 
@@ -10,7 +10,9 @@ import dagster as dg
 import pandas as pd
 from pydantic import Field
 
+from quantum_training.assets.cluster import cluster_tags, needs_of
 from quantum_training.assets.decay import ASSET as DECAY_REPORT
+from quantum_training.assets.housekeeping import ASSET as HOUSEKEEPING_REPORT
 from quantum_training.assets.loop import MONTH, lookback_month
 from quantum_training.assets.practice import peers
 from quantum_training.assets.scores import memory
@@ -23,6 +25,7 @@ from quantum_training.settings import Settings
 from quantum_training.trading.baselines import LOOKBACK_BARS
 
 MARKET_DATA, WEEKLY_CYCLE, DRIFT, DECAY, CLM_CYCLE = "market_data", "weekly_cycle", "drift", "decay", "clm_cycle"
+HOUSEKEEPING = "housekeeping"
 SIGNALS = "trading_signals"  # Dagster takes no job of the name of an asset
 LAUNCHED_BY_TAG = "clm/launched_by"
 """Of a run that another one runs in its own process: the other's id."""
@@ -42,12 +45,15 @@ class CycleConfig(dg.Config):
     """How many consecutive weeks up to that one, as one walk-forward."""
 
 
-def run_limits(settings: Settings) -> dict[str, str]:
-    """Tags of a run: how long it may take, and that it is started again where its process died.
+def run_limits(settings: Settings) -> dict[str, Any]:
+    """Tags of a training run: how long it may take, that it is started again where its process died, and what it needs
+    of a cluster where it trains in its own process.
 
-    A step that failed is not: assets/retries.py tries it again inside the run where the fault can pass.
+    A step that failed is not started again: assets/retries.py tries it again inside the run where the fault can pass.
     """
+    in_process = settings.executor == "in_process"
     return {
+        **(cluster_tags(needs_of(settings)) if in_process else {}),
         "dagster/max_runtime": str(settings.training_job_timeout),
         "dagster/max_retries": str(settings.training_retry_attempts),
         "dagster/retry_on_asset_or_op_failure": "false",
@@ -91,6 +97,13 @@ def asset_jobs(settings: Settings) -> list[Any]:
             config=_logging(settings),
             tags=run_limits(settings),
             description="Test the champion of a week for decay again, as after a new measurement from outside.",
+        ),
+        dg.define_asset_job(
+            HOUSEKEEPING,
+            dg.AssetSelection.assets(HOUSEKEEPING_REPORT),
+            config=_logging(settings),
+            description="Remove what is older than MODEL_RETENTION_DAYS and nothing needs. By hand it only tells what "
+            "it would remove, until its config says dry_run: false; the schedule removes.",
         ),
         dg.define_asset_job(
             SIGNALS,

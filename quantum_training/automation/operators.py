@@ -9,6 +9,7 @@ from pydantic import Field
 
 from quantum_training.assets.ab import AB_TEST, in_force, plan
 from quantum_training.assets.ab import KINDS as AB_KINDS
+from quantum_training.assets.cluster import cluster_tags, needs_of
 from quantum_training.assets.decay import ASSET as DECAY_REPORT
 from quantum_training.assets.decided import BY_RULE
 from quantum_training.assets.loop import stored_until
@@ -174,7 +175,7 @@ def _ab_payload(
 def _retrain(settings: Settings, definitions: Callable[[], dg.Definitions]) -> dg.JobDefinition:
     description = "Train recipes of a symbol inside the week: the same partition, a later as_of, trigger MANUAL."
 
-    @dg.op(name=RETRAIN_OP, description=description)
+    @dg.op(name=RETRAIN_OP, description=description, tags=cluster_tags(needs_of(settings)))
     def retrain_recipes(context: dg.OpExecutionContext, config: RetrainConfig, store: Store, ledger: Ledger) -> None:
         _known(settings, config.symbol, config.recipes)
         recipes = config.recipes or [*settings.symbols[config.symbol].recipes]
