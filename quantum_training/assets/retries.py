@@ -30,6 +30,7 @@ PASSING = frozenset(
         "sqlalchemy.exc.OperationalError",
         "sqlalchemy.exc.InterfaceError",
         "botocore.exceptions.HTTPClientError",
+        "botocore.exceptions.ConnectionError",
         "aiohttp.client_exceptions.ClientConnectionError",
     }
 )
