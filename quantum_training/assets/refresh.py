@@ -10,6 +10,7 @@ from quantum_training.assets.loop import lookback_month, markdown, read_months
 from quantum_training.market.timeframe import known_at
 from quantum_training.models.contract import Model
 from quantum_training.partitions import WEEK, Partitions, run_keys
+from quantum_training.resources.registry import RegistryOutage
 from quantum_training.resources.store import Store
 from quantum_training.selection.refresh import FIRST, Refresh, judge_refresh
 from quantum_training.settings import Settings
@@ -40,7 +41,7 @@ def judge(
 
     learnt_from: open time of the newer version's first training bar. model: the newer one's; load: the older one's, by
     its model_id. An older one that cannot be loaded, or cannot decide any more, stands in nobody's way. StoreError
-    where bars up to the newer one's as_of are missing.
+    where bars up to the newer one's as_of are missing, RegistryOutage where the older one cannot be asked for.
     """
     if older is None:
         return FIRST
@@ -60,6 +61,8 @@ def judge(
     after = decided(newer, lambda _: model)
     try:
         before = decided(older, load)
+    except RegistryOutage:
+        raise
     except Exception as error:
         reason = f"the version before it, {older.model_id}, decides no more: {type(error).__name__}: {error}"
         return Refresh(accepted=True, reason=reason, against=older.model_id)

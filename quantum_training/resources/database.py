@@ -151,7 +151,7 @@ def transaction(url: str, work: Callable[[sa.Connection], T]) -> T:
             stop=stop_after_delay(patience),
             before_sleep=say,
         )(once)
-    except (RetryError, sa.exc.DBAPIError, ModuleNotFoundError) as error:
+    except (RetryError, sa.exc.DBAPIError, OSError, ModuleNotFoundError) as error:
         cause = error.last_attempt.exception() if isinstance(error, RetryError) else error
         todo = remedy(cause) or "Start the database or mend database_url"
         raise DatabaseError(
