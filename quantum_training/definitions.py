@@ -15,6 +15,7 @@ from quantum_training.assets import (
     decay,
     drift,
     features,
+    housekeeping,
     models,
     refresh,
     rollout,
@@ -24,8 +25,9 @@ from quantum_training.assets import (
 from quantum_training.assets.agent_checks import agent_checks, is_agent
 from quantum_training.assets.drift_checks import drift_checks
 from quantum_training.assets.versions import asset_name
-from quantum_training.automation import operators, schedules, sensors
+from quantum_training.automation import alerts, operators, schedules, sensors
 from quantum_training.automation.benchmark import benchmark_job
+from quantum_training.automation.execution import executor
 from quantum_training.automation.jobs import asset_jobs, launcher_job
 from quantum_training.checks import candle_quality, feature_causality, leak_free
 from quantum_training.partitions import build_partitions
@@ -54,6 +56,7 @@ def build_defs(settings: Settings, resources: Mapping[str, Any] | None = None) -
             drift.build(settings, partitions),
             rollout.build(settings, partitions),
             signals.build(settings, partitions),
+            housekeeping.build(settings),
         ],
         asset_checks=[
             candle_quality(settings, partitions),
@@ -71,8 +74,11 @@ def build_defs(settings: Settings, resources: Mapping[str, Any] | None = None) -
             *by_people,
         ],
         schedules=schedules.build(settings),
-        sensors=sensors.build(settings, partitions, [*partitioned, *by_people], load_settings),
-        executor=dg.in_process_executor,
+        sensors=[
+            *sensors.build(settings, partitions, [*partitioned, *by_people], load_settings),
+            *alerts.build(settings),
+        ],
+        executor=executor(settings),
         loggers={"console": dg.colored_console_logger},
         resources={
             "store": Store(root=settings.store_root),

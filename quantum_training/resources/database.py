@@ -107,6 +107,21 @@ dead_letters = sa.Table(
     sa.Column("raw", sa.Text, nullable=False),
     _recorded(),
 )
+alerts = sa.Table(
+    "alerts",
+    TABLES,
+    sa.Column("alert_id", sa.Text, primary_key=True),
+    sa.Column("identity", sa.Text, nullable=False, index=True),
+    sa.Column("body", sa.Text, nullable=False),
+    sa.Column("url", sa.Text, nullable=False),
+    sa.Column("count", sa.Integer, nullable=False),
+    sa.Column("before", sa.Integer, nullable=False),
+    sa.Column("newest_event", sa.BigInteger, nullable=False),
+    sa.Column("first_seen", sa.Float, nullable=False),  # seconds since 1970
+    sa.Column("last_seen", sa.Float, nullable=False),
+    sa.Column("owed", sa.Text, nullable=False),  # names of channels, with spaces between
+    sa.Column("claimed_until", sa.Float, nullable=False),
+)
 
 
 _patience: ContextVar[float | None] = ContextVar("patience", default=None)
@@ -124,12 +139,45 @@ def transaction(url: str, work: Callable[[sa.Connection], T]) -> T:
     its start, for up to GIVE_UP_SECONDS, so it must read what it depends on inside. DatabaseError in the end, at once
     where waiting does not help; what `work` raises passes through.
     """
-    url = url or f"sqlite:///{under_dagster_home('quantum_training.db')}"
 
     def once() -> T:
-        with _engine(url, os.getpid()).begin() as connection:
+        with _engine(_resolved(url), os.getpid()).begin() as connection:
             return work(connection)
 
+    return _persistently(url, once)
+
+
+def held_transaction(url: str, ask: Callable[[sa.Connection], bool]) -> sa.Connection | None:
+    """A connection whose transaction goes on, where `ask(connection)` says yes in it; close it to end that. Else None.
+
+    Tried again as `transaction` is. DatabaseError in the end.
+    """
+
+    def once() -> sa.Connection | None:
+        connection = _engine(_resolved(url), os.getpid()).connect()
+        try:
+            if ask(connection):
+                return connection
+        except BaseException:
+            connection.close()
+            raise
+        connection.close()
+        return None
+
+    return _persistently(url, once)
+
+
+def sqlite_file(url: str) -> Path | None:
+    """The SQLite file that the database is, or None."""
+    url = _resolved(url)
+    return Path(sa.make_url(url).database or "").absolute() if url.startswith("sqlite") else None
+
+
+def _resolved(url: str) -> str:
+    return url or f"sqlite:///{under_dagster_home('quantum_training.db')}"
+
+
+def _persistently(url: str, once: Callable[[], T]) -> T:
     patience = _patience.get() or GIVE_UP_SECONDS
     conflicts: list[BaseException] = []
 
@@ -142,7 +190,8 @@ def transaction(url: str, work: Callable[[sa.Connection], T]) -> T:
     def say(state: RetryCallState) -> None:
         if state.attempt_number == FIRST_TOLD and state.outcome:
             error = state.outcome.exception()
-            log.warning("%s: %s; asked again for up to %g s", without_password(url), _said(error), patience)
+            place = without_password(_resolved(url))
+            log.warning("%s: %s; asked again for up to %g s", place, _said(error), patience)
 
     try:
         return Retrying(
@@ -155,7 +204,8 @@ def transaction(url: str, work: Callable[[sa.Connection], T]) -> T:
         cause = error.last_attempt.exception() if isinstance(error, RetryError) else error
         todo = remedy(cause) or "Start the database or mend database_url"
         raise DatabaseError(
-            f"{without_password(url)}: {_said(cause)}. {todo}, then run this again: what was stored is not stored twice"
+            f"{without_password(_resolved(url))}: {_said(cause)}. {todo}, then run this again: what was stored is not "
+            "stored twice"
             + (" (Postgres needs the extra quantum_training[postgres])" if isinstance(error, ImportError) else "")
         ) from cause
 

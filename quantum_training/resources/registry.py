@@ -37,6 +37,10 @@ class RegistryError(RuntimeError):
     """A version is missing or did not come back as it was stored. The message says which and what to do."""
 
 
+class VersionGone(RegistryError):  # noqa: N818 - no fault: housekeeping removes versions of long ago
+    """A version that is recorded is not in MLflow any more."""
+
+
 class RegistryOutage(RuntimeError):  # noqa: N818 - as TimeoutError's kin: nothing is wrong with what was asked
     """MLflow, or the disk beneath it, did not do it: no version is to blame. The message says what to do."""
 
@@ -116,11 +120,14 @@ class ModelRegistry(dg.ConfigurableResource):
         metrics: Mapping[str, float],
         started: pd.Timestamp,
         curves: Sequence[Mapping[str, float]] = (),
+        still_alone: Callable[[], None] = lambda: None,
     ) -> tuple[RegisteredVersion, str]:
         """Log a run with the model, load it back, compare its positions on `example`, and only then register it.
 
-        `tags` must hold model_id and recipe. curves: points with a `step`, logged as metrics training/<name>. A run
-        that died earlier with the same model_id is marked killed.
+        `tags` must hold model_id and recipe. curves: points with a `step`, logged as metrics training/<name>.
+        still_alone: called at last, as locks.alone gives it; a version that another process registered meanwhile
+        stands. The run is finished before it has a version, so one with this model_id and without a version is of a
+        process that died, and is marked killed.
         Returns the version and the SHA-256 of its artefact. RegistryError where the copy decides otherwise.
         """
         import mlflow
@@ -130,10 +137,8 @@ class ModelRegistry(dg.ConfigurableResource):
         experiment = self._experiment(symbol)
         start = int(started.timestamp() * 1000)
         run = client.create_run(experiment, start, dict(tags), run_name=f"{tags['recipe']} {tags['as_of'][:10]}")
-        for dead in client.search_runs(
-            [experiment], f"tags.model_id = '{tags['model_id']}' and attributes.status = 'RUNNING'"
-        ):
-            if dead.info.run_id != run.info.run_id:
+        for dead in client.search_runs([experiment], f"tags.model_id = '{tags['model_id']}'"):
+            if dead.info.status in ("RUNNING", "FINISHED") and dead.info.run_id != run.info.run_id:
                 client.set_terminated(dead.info.run_id, "KILLED")
         packages = ("quantum_training", *model.packages)
         with _ended(run.info.run_id), tempfile.TemporaryDirectory() as folder:
@@ -165,9 +170,13 @@ class ModelRegistry(dg.ConfigurableResource):
                 raise RegistryError(
                     f"{symbol}: version {tags['model_id']} decides otherwise once loaded back; not registered"
                 )
-            client.create_model_version(
-                symbol, info.model_uri, run.info.run_id, tags={**tags, "artifact_hash": digest}, model_id=info.model_id
-            )
+        still_alone()
+        if found := self.find(symbol, tags["model_id"]):
+            client.set_terminated(run.info.run_id, "KILLED")
+            return found, digest
+        client.create_model_version(
+            symbol, info.model_uri, run.info.run_id, tags={**tags, "artifact_hash": digest}, model_id=info.model_id
+        )
         return self._without_twins(symbol, tags["model_id"]), digest
 
     @_outages_named
@@ -258,7 +267,7 @@ class ModelRegistry(dg.ConfigurableResource):
         key = (self._uri(), symbol, model_id)
         found = _seen.get(key) or self.find(symbol, model_id)
         if found is None:
-            raise RegistryError(
+            raise VersionGone(
                 f"{symbol}: version {model_id} is recorded but not in MLflow; "
                 "re-materialise the model's partition to train it again"
             )

@@ -42,6 +42,11 @@ class Source(CandleSource):
     retries: Retries = Field(Retries(), description="What to do about 429, 5xx, time-outs and broken answers.")
 
     @property
+    def venue(self) -> str:
+        """Yahoo, whatever the ticker."""
+        return "yahoo"
+
+    @property
     def revises_history(self) -> bool:
         """Always: a split changes Yahoo's older prices also where dividends do not."""
         return True
