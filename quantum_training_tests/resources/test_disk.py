@@ -60,7 +60,11 @@ def fill(disk: Path, leave: int = 0) -> Path:
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    return {str(f.relative_to(folder)): f.read_bytes() for f in sorted(folder.rglob("*")) if f.is_file()}
+    return {
+        str(f.relative_to(folder)): f.read_bytes()
+        for f in sorted(folder.rglob("*"))
+        if f.is_file() and not f.name.endswith("-shm")
+    }
 
 
 def frame(rows: int) -> pd.DataFrame:
