@@ -17,6 +17,7 @@ from quantum_training.assets.loop import MONTH, lookback_month
 from quantum_training.assets.practice import peers
 from quantum_training.assets.scores import memory
 from quantum_training.automation.report import champion_table
+from quantum_training.automation.storage_faults import RESTART_TAG, restart_after_storage_fault
 from quantum_training.features.indicators import WARMUP_BARS
 from quantum_training.partitions import RANGE_TAGS, WEEK, week_of
 from quantum_training.resources.registry import ModelRegistry
@@ -59,7 +60,7 @@ def time_limits(settings: Settings) -> dict[str, str]:
     return {
         "dagster/max_runtime": str(settings.training_job_timeout),
         "dagster/max_retries": str(settings.training_retry_attempts),
-        "dagster/retry_on_asset_or_op_failure": "false",
+        RESTART_TAG: "false",
     }
 
 
@@ -77,6 +78,7 @@ def asset_jobs(settings: Settings) -> list[Any]:
             dg.AssetSelection.groups("market"),
             config=_logging(settings),
             tags=time_limits(settings),
+            hooks={restart_after_storage_fault},
             description="Candles and features of a month.",
         ),
         dg.define_asset_job(
@@ -84,6 +86,7 @@ def asset_jobs(settings: Settings) -> list[Any]:
             dg.AssetSelection.groups("models", "evidence"),
             config=_logging(settings),
             tags=run_limits(settings),
+            hooks={restart_after_storage_fault},
             description="Train as of the week, score the week before in the shadow, backtest, decide the champion "
             "and its share of capital, look whether it has decayed.",
         ),
@@ -92,6 +95,7 @@ def asset_jobs(settings: Settings) -> list[Any]:
             dg.AssetSelection.groups("monitoring"),
             config=_logging(settings),
             tags=time_limits(settings),
+            hooks={restart_after_storage_fault},
             description="Test the week before a day for drift.",
         ),
         dg.define_asset_job(
@@ -99,6 +103,7 @@ def asset_jobs(settings: Settings) -> list[Any]:
             dg.AssetSelection.assets(DECAY_REPORT),
             config=_logging(settings),
             tags=time_limits(settings),
+            hooks={restart_after_storage_fault},
             description="Test the champion of a week for decay again, as after a new measurement from outside.",
         ),
         dg.define_asset_job(
@@ -113,6 +118,7 @@ def asset_jobs(settings: Settings) -> list[Any]:
             dg.AssetSelection.groups("trading"),
             config=_logging(settings),
             tags=time_limits(settings),
+            hooks={restart_after_storage_fault},
             description="The target position of a symbol's champion now, times its share of capital.",
         ),
     ]

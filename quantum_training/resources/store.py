@@ -188,17 +188,17 @@ class Store(dg.ConfigurableResource):
                 return Written(path, digest, changed=False)
         except FileNotFoundError:
             pass
-        if not isinstance(filesystem, LocalFileSystem):
+        if isinstance(filesystem, LocalFileSystem):
+            try:
+                _replace(Path(path), data)
+            except OSError as error:
+                raise StoreError(
+                    f"{path} cannot be written: {error.strerror or error}. {remedy(error) or SILENT}, then run this "
+                    "again: what was stored stands as it was"
+                ) from error
+        else:
             with _reached(filesystem, path):
                 filesystem.pipe_file(path, data)
-            return Written(path, digest, changed=True)
-        try:
-            _replace(Path(path), data)
-        except OSError as error:
-            raise StoreError(
-                f"{path} cannot be written: {error.strerror or error}. {remedy(error) or SILENT}, then run this again: "
-                "what was stored stands as it was"
-            ) from error
         return Written(path, digest, changed=True)
 
 
