@@ -132,7 +132,9 @@ def cluster(algorithms, free_ports):
         ExitStack() as stack,
     ):
         paths = os.pathsep.join([str(REPOSITORY), str(algorithms)])
-        cluster = Cluster(Path(folder), {"PYTHONPATH": paths, "PYTHONWARNINGS": "ignore"}, stack, free_ports(4))
+        programs = os.pathsep.join([str(BIN), os.environ["PATH"]])  # a job of a node is the command `dagster`
+        environment = {"PATH": programs, "PYTHONPATH": paths, "PYTHONWARNINGS": "ignore"}
+        cluster = Cluster(Path(folder), environment, stack, free_ports(4))
         cluster.head()
         yield cluster
 
