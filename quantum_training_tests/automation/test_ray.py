@@ -182,9 +182,14 @@ BOTH_WEEKS = json.dumps(dict(zip(RANGE_TAGS, (f"AAA|{WEEKS[0]}", f"AAA|{WEEKS[-1
 
 def cycle(home, **environment):
     """The command line that runs both weeks, as a process; the log goes to a file."""
+    own = {
+        "DAGSTER_HOME": str(home),
+        "QUANTUM_TRAINING_CONFIG": str(home / "settings.yaml"),
+        "PYTHONWARNINGS": "ignore",
+    }
     return subprocess.Popen(
         [str(BIN / "dagster"), *JOB, "--tags", BOTH_WEEKS],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONWARNINGS": "ignore", **environment},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **own, **environment},
         stdout=(home / "cycle.log").open("w"),
         stderr=subprocess.STDOUT,
         start_new_session=True,
