@@ -24,6 +24,7 @@ from quantum_training.market.timeframe import Timeframe
 from quantum_training.models.sizing import Sizing
 from quantum_training.monitoring.decay_policy import DecayPolicy
 from quantum_training.monitoring.drift_policy import DriftPolicy
+from quantum_training.resources.alerts.policy import AlertPolicy
 from quantum_training.resources.sources import CandleSource, source_from
 from quantum_training.selection.harm import RollbackPolicy
 from quantum_training.selection.refresh import RefreshPolicy
@@ -46,7 +47,8 @@ def _cron(value: str) -> str:
 
 
 Cron = Annotated[str, AfterValidator(_cron)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=64)]
+NAME_PATTERN, NAME_LENGTH = r"^[A-Za-z0-9][A-Za-z0-9_-]*$", 64
+Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=NAME_LENGTH)]
 RecipeName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
 
 
@@ -133,6 +135,7 @@ class Settings(BaseSettings):
     decay: DecayPolicy = Field(
         DecayPolicy(), description="How a champion's record in office is held against its record before it."
     )
+    alerts: AlertPolicy = Field(AlertPolicy(), description="Where failures are told, and how often.")
     backtest_weeks: int = Field(26, ge=1, le=520, description="Weeks of the walk-forward record that a backtest shows.")
     market_data_cron_schedule: Cron = Field(
         "30 0 * * *", description="When candles and features are brought up to date, UTC."
@@ -142,6 +145,9 @@ class Settings(BaseSettings):
     )
     signals_cron_schedule: Cron = Field(
         "5 * * * *", description="When the signals are made, UTC; they are as new as the market data brought before."
+    )
+    housekeeping_cron_schedule: Cron = Field(
+        "0 4 * * 6", description="When what is older than model_retention_days is removed, UTC."
     )
     training_state_root: str = Field(
         "", description="Folder in which a killed training finds its state; default: DAGSTER_HOME/training_state."
@@ -197,7 +203,10 @@ class Settings(BaseSettings):
         3, ge=0, le=20, validation_alias="training_retry_attempts", description="Restarts of a run whose process died."
     )
     model_retention_days: int = Field(
-        30, ge=1, validation_alias="model_retention_days", description="Age at which versions may be removed."
+        30,
+        ge=1,
+        validation_alias="model_retention_days",
+        description="Age at which versions that nothing needs, reports, logs and events are removed.",
     )
     rl_training_enabled: bool = Field(
         True,

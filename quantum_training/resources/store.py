@@ -7,7 +7,7 @@ are already the same, so re-running a partition changes nothing.
 import hashlib
 import json
 import os
-import secrets
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
@@ -22,6 +22,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 
+from quantum_training.resources.locks import own
+from quantum_training.resources.obstacles import SILENT, remedy
 from quantum_training.settings import under_dagster_home
 
 LAYOUT_VERSION = "1"
@@ -30,10 +32,13 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "s3": {"use_listings_cache": False, "config_kwargs": {"retries": {"mode": "standard", "max_attempts": 3}}},
 }
 """Of an object store, by the scheme of its URL. Endpoint and credentials are those of its own environment."""
+LONGEST = 100
+"""Characters of a name; a file's name of 255 has room for two of them."""
 
 
 class StoreError(RuntimeError):
-    """Something asked for is not in the store, or is not what the store wrote. The message says what to do."""
+    """Something asked for is not in the store, is not what the store wrote, or cannot be written. The message says
+    what to do."""
 
 
 class StoreAccessError(OSError):
@@ -148,6 +153,11 @@ class Store(dg.ConfigurableResource):
             return []
         return sorted(n.removesuffix(f".{suffix}") for n in names if n.endswith(f".{suffix}") and not n.startswith("."))
 
+    def place(self) -> tuple[fsspec.AbstractFileSystem, str]:
+        """The file system and the root's path in it."""
+        root = self.root or under_dagster_home("store")
+        return fsspec.core.url_to_fs(root, **OPTIONS.get(root.partition("://")[0], {}))
+
     def _table(self, asset: str, symbol: str, period: str) -> pa.Table:
         filesystem, path = self._path(asset, symbol, period, "parquet")
         with _reached(filesystem, path):
@@ -162,13 +172,13 @@ class Store(dg.ConfigurableResource):
         return table
 
     def _path(self, asset: str, symbol: str, period: str, suffix: str) -> tuple[fsspec.AbstractFileSystem, str]:
-        for part in (asset, symbol, period):
-            if part.startswith(".") or "/" in part or "\\" in part:
+        for part in (asset, symbol, period or "any", suffix):
+            if len(part) > LONGEST or not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*", part):
                 raise ValueError(
-                    f"{part!r} is no name in the store: no slash, no dot at the start (asset, symbol and period)"
+                    f"{part!r} is no name in the store: at most {LONGEST} letters, digits, _, - and, not first, dots "
+                    "(asset, symbol, period and suffix)"
                 )
-        root = self.root or under_dagster_home("store")
-        filesystem, base = fsspec.core.url_to_fs(root, **OPTIONS.get(root.partition("://")[0], {}))
+        filesystem, base = self.place()
         return filesystem, f"{base}/{asset}/{symbol}/{period}.{suffix}"
 
     def _publish(self, target: tuple[fsspec.AbstractFileSystem, str], data: bytes, digest: str) -> Written:
@@ -178,11 +188,17 @@ class Store(dg.ConfigurableResource):
                 return Written(path, digest, changed=False)
         except FileNotFoundError:
             pass
-        if isinstance(filesystem, LocalFileSystem):
-            _replace(Path(path), data)
-        else:
+        if not isinstance(filesystem, LocalFileSystem):
             with _reached(filesystem, path):
                 filesystem.pipe_file(path, data)
+            return Written(path, digest, changed=True)
+        try:
+            _replace(Path(path), data)
+        except OSError as error:
+            raise StoreError(
+                f"{path} cannot be written: {error.strerror or error}. {remedy(error) or SILENT}, then run this again: "
+                "what was stored stands as it was"
+            ) from error
         return Written(path, digest, changed=True)
 
 
@@ -228,16 +244,12 @@ def _reached(filesystem: fsspec.AbstractFileSystem, path: str) -> Iterator[None]
 
 def _replace(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with own(path.with_name(f".{path.name}.tmp")) as file:
+        file.truncate(0)
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+        Path(file.name).replace(path)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)

@@ -73,7 +73,7 @@ class Source(CandleSource):
                     lambda: _rows(client, client.fetch_ohlcv(self.market, timeframe, since, bars, params))
                 )
 
-            rows = fetch_pages(ask, first, last, step, limit, _milliseconds(now))
+            rows = fetch_pages(ask, first, last, step, limit, _milliseconds(now), self.retries.attempts)
         except GaveUpError as error:
             raise self._error(symbol, f"no answer: {error}", LATER) from error
         except PagingError as error:
