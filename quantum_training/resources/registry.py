@@ -8,6 +8,7 @@ import fcntl
 import logging
 import os
 import tempfile
+import warnings
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import version
@@ -22,6 +23,9 @@ from quantum_training.settings import under_dagster_home
 
 CODE = Path(__file__).with_name("pyfunc_model.py")
 SQLITE = "sqlite:///"
+ARTEFACT = "artifacts/model"
+"""Folder of a model in its artefact."""
+
 BATCH = 1000
 """Metrics that MLflow takes in one call."""
 
@@ -90,40 +94,48 @@ class ModelRegistry(dg.ConfigurableResource):
             client.set_terminated(dead.info.run_id, "KILLED")
         start = int(started.timestamp() * 1000)
         run = client.create_run(experiment, start, dict(tags), run_name=f"{tags['recipe']} {tags['as_of'][:10]}")
-        packages = ("quantum_training", *model.packages)
-        with mlflow.start_run(run_id=run.info.run_id), tempfile.TemporaryDirectory() as folder:
-            client.log_batch(
-                run.info.run_id,
-                [Metric(k, v, start, 0) for k, v in metrics.items()],
-                [Param(k, str(v)) for k, v in params.items()],
-            )
-            points = [
+        run_id, packages = run.info.run_id, ("quantum_training", *model.packages)
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                digest = save_model(model, Path(folder) / "model", algorithm)
+                noted = {k: str(v) for k, v in params.items()}
+                client.log_batch(run_id, params=[Param(k, v) for k, v in noted.items()])
+                logged = client.create_logged_model(experiment, "model", run_id, params=noted)
+                with warnings.catch_warnings():
+                    # of an example MLflow would load the model twice, as a server does; it is loaded back below
+                    warnings.filterwarnings("ignore", ".*An input example was not provided", UserWarning)
+                    info = mlflow.models.Model.log(
+                        None,
+                        mlflow.pyfunc,
+                        run_id=run_id,
+                        model_id=logged.model_id,
+                        python_model=str(CODE),
+                        artifacts={"model": str(Path(folder) / "model")},
+                        pip_requirements=[f"{p}=={version(p)}" for p in packages],
+                        signature=_signature(model.columns),
+                    )
+            # after the model, or MLflow would look for the model's among the run's, one query for each
+            points = [Metric(k, v, start, 0, info.model_id) for k, v in metrics.items()] + [
                 Metric(f"training/{k}", v, start, int(point["step"]))
                 for point in curves
                 for k, v in point.items()
                 if k != "step"
             ]
             for first in range(0, len(points), BATCH):
-                client.log_batch(run.info.run_id, points[first : first + BATCH])
-            digest = save_model(model, Path(folder) / "model", algorithm)
-            positions = model.positions(example)
-            info = mlflow.pyfunc.log_model(
-                name="model",
-                python_model=str(CODE),
-                artifacts={"model": str(Path(folder) / "model")},
-                pip_requirements=[f"{p}=={version(p)}" for p in packages],
-                signature=_signature(model.columns),
-                input_example=example.loc[:, list(model.columns)].head(2).reset_index(drop=True),
-            )
-            copy = mlflow.pyfunc.load_model(info.model_uri).unwrap_python_model().model
-            if not copy.positions(example).equals(positions):
+                client.log_batch(run_id, points[first : first + BATCH])
+            copy = load_model(Path(mlflow.artifacts.download_artifacts(info.model_uri)) / ARTEFACT)
+            if not copy.positions(example).equals(model.positions(example)):
                 raise RegistryError(
                     f"{symbol}: version {tags['model_id']} decides otherwise once loaded back; not registered"
                 )
             registered = client.create_model_version(
-                symbol, info.model_uri, run.info.run_id, tags={**tags, "artifact_hash": digest}, model_id=info.model_id
+                symbol, info.model_uri, run_id, tags={**tags, "artifact_hash": digest}, model_id=info.model_id
             )
-        return RegisteredVersion(int(registered.version), run.info.run_id), digest
+        except BaseException:
+            client.set_terminated(run_id, "FAILED")
+            raise
+        client.set_terminated(run_id)
+        return RegisteredVersion(int(registered.version), run_id), digest
 
     def load(self, symbol: str, model_id: str) -> Model:
         """The model of a registered version. RegistryError where it is not registered or its artefact is no model."""
@@ -132,7 +144,7 @@ class ModelRegistry(dg.ConfigurableResource):
         found = self._registered(symbol, model_id)
         try:
             folder = Path(mlflow.artifacts.download_artifacts(f"models:/{symbol}/{found.number}"))
-            return load_model(folder / "artifacts" / "model")
+            return load_model(folder / ARTEFACT)
         except Exception as error:  # an algorithm may fail on a broken file as it likes
             _seen.pop((self._uri(), symbol, model_id), None)  # it may have been deleted, and trained again since
             raise RegistryError(
