@@ -8,7 +8,7 @@ DAGSTER_PORT ?= 3000
 MLFLOW_PORT ?= 5000
 TRAINING := $${MAX_CONCURRENT_TRAINING_JOBS:-3}
 
-.PHONY: demo test coverage lint bench ui dagster-ui webserver daemon mlflow-ui constraints
+.PHONY: demo test soak coverage lint bench ui dagster-ui webserver daemon mlflow-ui constraints
 
 demo: $(VENV)/run
 	$(BIN)/dagster job execute -m quantum_training.definitions -j clm_cycle -c dagster_home/demo.yaml
@@ -20,6 +20,9 @@ demo: $(VENV)/run
 
 test: $(VENV)/dev
 	$(BIN)/python -m pytest -n 2 --dist worksteal --durations=15
+
+soak: $(VENV)/dev
+	$(BIN)/python -m pytest -m soak -n 2
 
 coverage: $(VENV)/dev
 	$(BIN)/python -m pytest -n 2 --dist worksteal --cov=quantum_training --cov-report=term
