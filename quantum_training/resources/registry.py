@@ -9,7 +9,8 @@ import logging
 import os
 import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -101,7 +102,7 @@ class ModelRegistry(dg.ConfigurableResource):
                 noted = {k: str(v) for k, v in params.items()}
                 client.log_batch(run_id, params=[Param(k, v) for k, v in noted.items()])
                 logged = client.create_logged_model(experiment, "model", run_id, params=noted)
-                with warnings.catch_warnings():
+                with warnings.catch_warnings(), _no_package_map():
                     # of an example MLflow would load the model twice, as a server does; it is loaded back below
                     warnings.filterwarnings("ignore", ".*An input example was not provided", UserWarning)
                     info = mlflow.models.Model.log(
@@ -272,6 +273,20 @@ def _prepare(uri: str, symbol: str, artifacts: str | None) -> str:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
     return client.get_experiment_by_name(symbol).experiment_id
+
+
+@contextmanager
+def _no_package_map() -> Iterator[None]:
+    """Spare MLflow the look through all installed packages, 2 s in a process's first call: it would warn of versions
+    that differ from the installed ones, and ours are these."""
+    from mlflow.utils import requirements_utils
+
+    known = requirements_utils._MODULES_TO_PACKAGES
+    requirements_utils._MODULES_TO_PACKAGES = known or {}
+    try:
+        yield
+    finally:
+        requirements_utils._MODULES_TO_PACKAGES = known
 
 
 def _sqlite_file(uri: str) -> Path:

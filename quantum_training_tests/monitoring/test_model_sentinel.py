@@ -85,6 +85,24 @@ class Undecided(Fixed):
         return pd.Series(np.nan, features.index)
 
 
+@pytest.fixture(scope="module")
+def known():
+    """Stages that were made before."""
+    return {}
+
+
+@pytest.fixture(autouse=True)
+def stages_once(known, monkeypatch):
+    """Make each synthetic market once: most of the time of these tests would go into features of the same bars."""
+    made = rehearsal.Stage.of
+
+    def once(trial, drift, seed, new_bars, shuffled):
+        key = (trial.label, drift, seed, new_bars, shuffled, rehearsal.compute_features)
+        return known.get(key) or known.setdefault(key, made(trial, drift, seed, new_bars, shuffled))
+
+    monkeypatch.setattr(rehearsal.Stage, "of", once)
+
+
 @pytest.fixture
 def trial_of(monkeypatch):
     """A trial of one of the classes above, importable by a name as any algorithm is."""
