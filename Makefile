@@ -6,6 +6,7 @@ export DAGSTER_HOME ?= $(CURDIR)/dagster_home
 export PYTHONWARNINGS ?= ignore::FutureWarning,ignore::DeprecationWarning
 DAGSTER_PORT ?= 3000
 MLFLOW_PORT ?= 5000
+SOAK ?= quantum_training_tests
 TRAINING := $${MAX_CONCURRENT_TRAINING_JOBS:-3}
 
 .PHONY: demo test soak coverage lint bench ui dagster-ui webserver daemon mlflow-ui constraints
@@ -22,7 +23,7 @@ test: $(VENV)/dev
 	$(BIN)/python -m pytest -n 2 --dist worksteal --durations=15
 
 soak: $(VENV)/dev
-	$(BIN)/python -m pytest -m soak -n 2
+	$(BIN)/python -m pytest -m soak -n 2 --dist worksteal --durations=0 $(SOAK)
 
 coverage: $(VENV)/dev
 	$(BIN)/python -m pytest -n 2 --dist worksteal --cov=quantum_training --cov-report=term

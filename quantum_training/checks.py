@@ -38,7 +38,7 @@ from quantum_training.settings import Recipe, Settings, Symbol
 CAUSAL_CHECK, LEAK_CHECK = "causal", "leak_free"
 SENTINEL_RECORD = "leak_sentinel"
 DECIDED_BARS = 200
-SKILL_FREE = {"window_bars", "sizing", "seeds", "warm_start", "replay", "every_weeks", "members"}
+SKILL_FREE = {"window_bars", "sizing", "seeds", "warm_start", "replay", "every_weeks", "members", "resources"}
 """Fields of a recipe that the sentinel sets itself: recipes that differ in them alone are measured once."""
 
 

@@ -15,6 +15,7 @@ from quantum_training.assets import (
     decay,
     drift,
     features,
+    housekeeping,
     models,
     refresh,
     rollout,
@@ -24,12 +25,14 @@ from quantum_training.assets import (
 from quantum_training.assets.agent_checks import agent_checks, is_agent
 from quantum_training.assets.drift_checks import drift_checks
 from quantum_training.assets.versions import asset_name
-from quantum_training.automation import operators, schedules, sensors
+from quantum_training.automation import alerts, operators, schedules, sensors
 from quantum_training.automation.benchmark import benchmark_job
+from quantum_training.automation.execution import executor
 from quantum_training.automation.jobs import asset_jobs, launcher_job
 from quantum_training.checks import candle_quality, feature_causality, leak_free
 from quantum_training.partitions import build_partitions
 from quantum_training.resources.events.bus import EventBus
+from quantum_training.resources.handover import NoHandover
 from quantum_training.resources.ledger import Ledger
 from quantum_training.resources.registry import ModelRegistry
 from quantum_training.resources.store import Store
@@ -42,6 +45,12 @@ def build_defs(settings: Settings, resources: Mapping[str, Any] | None = None) -
         list(settings.symbols), settings.start.isoformat(), settings.end.isoformat() if settings.end else None
     )
     partitioned, by_people = asset_jobs(settings), operators.build(settings, lambda: definitions)
+    own = {
+        "store": Store(root=settings.store_root),
+        "registry": ModelRegistry(tracking_uri=settings.mlflow_tracking_uri, ui_url=settings.mlflow_ui_url),
+        "ledger": Ledger(url=settings.database_url),
+        "events": EventBus(database_url=settings.database_url, url=settings.event_bus_url),
+    }
     definitions = dg.Definitions(
         assets=[
             candles.build(settings, partitions),
@@ -54,6 +63,7 @@ def build_defs(settings: Settings, resources: Mapping[str, Any] | None = None) -
             drift.build(settings, partitions),
             rollout.build(settings, partitions),
             signals.build(settings, partitions),
+            housekeeping.build(settings),
         ],
         asset_checks=[
             candle_quality(settings, partitions),
@@ -71,18 +81,23 @@ def build_defs(settings: Settings, resources: Mapping[str, Any] | None = None) -
             *by_people,
         ],
         schedules=schedules.build(settings),
-        sensors=sensors.build(settings, partitions, [*partitioned, *by_people], load_settings),
-        executor=dg.in_process_executor,
+        sensors=[
+            *sensors.build(settings, partitions, [*partitioned, *by_people], load_settings),
+            *alerts.build(settings),
+        ],
+        executor=executor(settings),
         loggers={"console": dg.colored_console_logger},
         resources={
-            "store": Store(root=settings.store_root),
-            "registry": ModelRegistry(tracking_uri=settings.mlflow_tracking_uri, ui_url=settings.mlflow_ui_url),
-            "ledger": Ledger(url=settings.database_url),
-            "events": EventBus(database_url=settings.database_url, url=settings.event_bus_url),
-            **(resources or {}),
+            "io_manager": dg.IOManagerDefinition(lambda _: NoHandover(), config_schema={}),
+            **{name: _fixed(resource) for name, resource in {**own, **(resources or {})}.items()},
         },
     )
     return definitions
+
+
+def _fixed(resource: Any) -> dg.ResourceDefinition:
+    """A resource that the config of a run cannot point elsewhere and whose URL, with its password, no page shows."""
+    return dg.ResourceDefinition(lambda _: resource, config_schema={}, description=type(resource).__doc__)
 
 
 defs = build_defs(load_settings())

@@ -24,6 +24,7 @@ from quantum_training.market.timeframe import Timeframe
 from quantum_training.models.sizing import Sizing
 from quantum_training.monitoring.decay_policy import DecayPolicy
 from quantum_training.monitoring.drift_policy import DriftPolicy
+from quantum_training.resources.alerts.policy import AlertPolicy
 from quantum_training.resources.sources import CandleSource, source_from
 from quantum_training.selection.harm import RollbackPolicy
 from quantum_training.selection.refresh import RefreshPolicy
@@ -46,12 +47,21 @@ def _cron(value: str) -> str:
 
 
 Cron = Annotated[str, AfterValidator(_cron)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=64)]
+NAME_PATTERN, NAME_LENGTH = r"^[A-Za-z0-9][A-Za-z0-9_-]*$", 64
+Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=NAME_LENGTH)]
 RecipeName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
 
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Resources(_Frozen):
+    """What one training needs of a cluster. Nothing said: what Ray or Kubernetes give by default."""
+
+    cpu: float | None = Field(None, gt=0, description="CPU cores.")
+    memory_gib: float | None = Field(None, gt=0, description="Memory in GiB; on Kubernetes also the limit.")
+    gpu: int = Field(0, ge=0, description="GPUs. A recipe that needs one trains in the pool `gpu`.")
 
 
 class Recipe(_Frozen):
@@ -82,6 +92,7 @@ class Recipe(_Frozen):
         (), description="Recipes that an ensemble combines; empty: all that are no ensembles. Others have none."
     )
     params: dict[str, Any] = Field({}, description="Hyper-parameters of the algorithm.")
+    resources: Resources = Field(Resources(), description="What a training needs of a cluster; changes no version.")
 
 
 class Symbol(_Frozen):
@@ -124,6 +135,7 @@ class Settings(BaseSettings):
     decay: DecayPolicy = Field(
         DecayPolicy(), description="How a champion's record in office is held against its record before it."
     )
+    alerts: AlertPolicy = Field(AlertPolicy(), description="Where failures are told, and how often.")
     backtest_weeks: int = Field(26, ge=1, le=520, description="Weeks of the walk-forward record that a backtest shows.")
     market_data_cron_schedule: Cron = Field(
         "30 0 * * *", description="When candles and features are brought up to date, UTC."
@@ -133,6 +145,9 @@ class Settings(BaseSettings):
     )
     signals_cron_schedule: Cron = Field(
         "5 * * * *", description="When the signals are made, UTC; they are as new as the market data brought before."
+    )
+    housekeeping_cron_schedule: Cron = Field(
+        "0 4 * * 6", description="When what is older than model_retention_days is removed, UTC."
     )
     training_state_root: str = Field(
         "", description="Folder in which a killed training finds its state; default: DAGSTER_HOME/training_state."
@@ -152,6 +167,12 @@ class Settings(BaseSettings):
     mlflow_tracking_uri: str = Field("", description="MLflow; default: SQLite under DAGSTER_HOME/mlflow.")
     mlflow_ui_url: str = Field(
         "http://127.0.0.1:5000", pattern=r"^https?://\S+$", description="Where links to MLflow runs point."
+    )
+
+    executor: Literal["in_process", "ray"] = Field(
+        "in_process",
+        description="Where the steps of a run are executed: in its own process, or each as a job of the Ray cluster "
+        "that RAY_ADDRESS names.",
     )
 
     training_cron_schedule: Cron = Field(
@@ -182,7 +203,27 @@ class Settings(BaseSettings):
         3, ge=0, le=20, validation_alias="training_retry_attempts", description="Restarts of a run whose process died."
     )
     model_retention_days: int = Field(
-        30, ge=1, validation_alias="model_retention_days", description="Age at which versions may be removed."
+        30,
+        ge=1,
+        validation_alias="model_retention_days",
+        description="Age at which versions that nothing needs, reports, logs and events are removed.",
+    )
+    rl_training_enabled: bool = Field(
+        True,
+        validation_alias="rl_training_enabled",
+        description="Off: no sensor trains an agent for which `retraining.recipes` has no entry.",
+    )
+    rl_training_interval_minutes: int | None = Field(
+        None,
+        ge=1,
+        validation_alias="rl_training_interval_minutes",
+        description="interval_minutes of the agents for which `retraining.recipes` has no entry.",
+    )
+    rl_training_episodes_per_run: int | None = Field(
+        None,
+        ge=1,
+        validation_alias="rl_training_episodes_per_run",
+        description="episodes_per_run of the agents for which `retraining.recipes` has no entry.",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field(
         "INFO", validation_alias="log_level", description="Level of the run logs on the console."
@@ -239,6 +280,15 @@ def under_dagster_home(part: str) -> str:
 def config_path() -> Path:
     """The YAML file in force."""
     return Path(os.environ.get("QUANTUM_TRAINING_CONFIG") or Path(__file__).with_name("default.yaml"))
+
+
+def environment() -> list[str]:
+    """The variables, of those that are set, from which the settings are read: another process needs the same."""
+    aliases = {
+        str(field.validation_alias).upper() for field in Settings.model_fields.values() if field.validation_alias
+    }
+    known = {"DAGSTER_HOME", *aliases}
+    return sorted(name for name in os.environ if name in known or name.startswith("QUANTUM_TRAINING_"))
 
 
 def load_settings() -> Settings:

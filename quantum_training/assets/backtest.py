@@ -4,6 +4,7 @@ What is measured lives in trading.evaluation, what the report shows in trading.t
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -15,7 +16,7 @@ from quantum_training.assets.scores import ASSET as SCORES
 from quantum_training.assets.versions import versions_of
 from quantum_training.market.calendars import periods_per_year
 from quantum_training.partitions import WEEK, Key, Partitions, run_keys
-from quantum_training.resources.registry import ModelRegistry
+from quantum_training.resources.registry import ModelRegistry, VersionGone
 from quantum_training.resources.store import Store, StoreError
 from quantum_training.settings import Settings
 from quantum_training.trading.evaluation import Evaluation, evaluate
@@ -133,6 +134,7 @@ def publish_report(
     shown: dict[str, Any] = {"report": dg.MetadataValue.path(written.path)}
     for recipe in settings.symbols[key.symbol].recipes:
         if versions := versions_of(store, key.symbol, recipe, key.period):
-            url = registry.log_report(key.symbol, versions[-1].model_id, f"backtest/{key.period}.html", html)
-            shown[f"report_in_mlflow_{recipe}"] = dg.MetadataValue.url(url)
+            with suppress(VersionGone):  # of a week long ago
+                url = registry.log_report(key.symbol, versions[-1].model_id, f"backtest/{key.period}.html", html)
+                shown[f"report_in_mlflow_{recipe}"] = dg.MetadataValue.url(url)
     return shown

@@ -7,6 +7,7 @@ import pandas as pd
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluation
 
 from quantum_training.assets.loop import MONTH, OWNERS, SINGLE_RUN, month_of, report_done
+from quantum_training.assets.retries import retry_later, will_retry
 from quantum_training.market.quality import Defect, assess, describe
 from quantum_training.market.revision import complete, revised
 from quantum_training.market.schema import SCHEMA_VERSION, empty_candles
@@ -47,8 +48,10 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
             try:
                 frame, until, defects = fetch_month(key, settings, store, now, config.refetch)
             except Exception as error:
-                report_done(context, done)
                 error.add_note(f"in partition {key} of candles")
+                if will_retry(context, error):
+                    raise retry_later(context) from error
+                report_done(context, done)
                 raise
             if any(d.severity == "error" for d in defects):
                 refused[key] = defects

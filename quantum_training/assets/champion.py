@@ -13,6 +13,7 @@ from quantum_training.assets.scores import ASSET as SCORES
 from quantum_training.partitions import Key, Partitions, overlap, run_keys
 from quantum_training.resources.events.bus import EventBus
 from quantum_training.resources.ledger import Ledger
+from quantum_training.resources.locks import alone
 from quantum_training.resources.registry import ModelRegistry
 from quantum_training.resources.store import Store
 from quantum_training.settings import Settings
@@ -88,8 +89,9 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
 
         done = each_partition(context, partitions.week, produce)
         for symbol in records:
-            newest = list(store.read_records("champion", symbol).values())[-1]
-            registry.set_aliases(symbol, _aliases(registry, symbol, newest))
+            with alone(settings.database_url, f"aliases {symbol}"):
+                newest = list(store.read_records("champion", symbol).values())[-1]
+                registry.set_aliases(symbol, _aliases(registry, symbol, newest))
         return done
 
     return champion

@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
+from quantum_training.assets.retries import retry_later, will_retry
 from quantum_training.market.calendars import periods_per_year
 from quantum_training.partitions import Key, run_keys
 from quantum_training.resources.store import Store, StoreError
@@ -22,6 +23,7 @@ def each_partition(
     """Call `produce` for every partition of the run, oldest first, and keep its metadata with that partition.
 
     Where one fails, those before it stay recorded as materialised and the error is raised with the partition's name.
+    Where the fault can pass, the step is tried again from its start instead: what is stored already is not changed.
     """
     asset = context.asset_key.to_user_string()
     keys = run_keys(grid, context.run.tags)
@@ -30,8 +32,10 @@ def each_partition(
         try:
             done[key] = produce(key)
         except Exception as error:
-            report_done(context, done)
             error.add_note(f"in partition {key} of {asset}")
+            if will_retry(context, error):
+                raise retry_later(context) from error
+            report_done(context, done)
             raise
         context.log.info(f"{asset} {number}/{len(keys)} {key}")
     for key, metadata in done.items():

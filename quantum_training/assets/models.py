@@ -1,10 +1,12 @@
 """Assets `<recipe>_model`: the versions of a recipe trained as of a week. One training: training.py."""
 
+from collections.abc import Callable
 from typing import Any
 
 import dagster as dg
 import pandas as pd
 
+from quantum_training.assets.cluster import cluster_tags, pool_of
 from quantum_training.assets.loop import OWNERS, SINGLE_RUN, each_partition
 from quantum_training.assets.members import Seen, members_of
 from quantum_training.assets.practice import lesson
@@ -15,6 +17,7 @@ from quantum_training.features.windows import InsufficientData
 from quantum_training.models.contract import Model
 from quantum_training.partitions import WEEK, Key, Partitions, overlap, run_keys
 from quantum_training.resources.events.bus import EventBus
+from quantum_training.resources.locks import alone
 from quantum_training.resources.registry import ModelRegistry
 from quantum_training.resources.store import Store
 from quantum_training.settings import Settings
@@ -24,6 +27,9 @@ RESTING = "resting"
 """Outcome of a week in which a recipe that is not trained every week keeps its newest version."""
 
 FIRST_MONDAY = pd.Timestamp("1970-01-05", tz="UTC")
+STANDS = "stands"
+"""Outcome of a run that would train a recorded version otherwise, because earlier versions were removed since."""
+
 MOST_HELD = 32
 """Models that an asset keeps in memory; networks are small, agents' replay buffers are not among what is loaded."""
 
@@ -52,7 +58,8 @@ def build(name: str, settings: Settings, partitions: Partitions) -> dg.AssetsDef
         group_name="models",
         kinds={recipe.algorithm.rpartition(".")[2], "mlflow"},
         owners=OWNERS,
-        pool="training",
+        pool=pool_of(recipe.resources),
+        op_tags=cluster_tags(recipe.resources),
         description=f"Versions of recipe `{name}` trained as of the week. The training window, up to "
         f"{recipe.window_bars} bars, is read from the stored features and candles of earlier months. "
         "The artefact lives in MLflow. A version that is insane or inferior to the one before it is refused: the "
@@ -74,6 +81,10 @@ def build(name: str, settings: Settings, partitions: Partitions) -> dg.AssetsDef
             return held.setdefault((symbol, model_id), model)
 
         def produce(key: Key) -> dict[str, Any]:
+            with alone(settings.database_url, f"{asset_name(name)} {key}") as still_alone:
+                return produce_alone(key, still_alone)
+
+        def produce_alone(key: Key, still_alone: Callable[[], None]) -> dict[str, Any]:
             record = store.read_record(asset_name(name), key.symbol, key.period) or {"versions": []}
             if name not in settings.symbols[key.symbol].recipes:
                 store.write_record(asset_name(name), key.symbol, key.period, {**record, "outcome": "not_configured"})
@@ -100,7 +111,9 @@ def build(name: str, settings: Settings, partitions: Partitions) -> dg.AssetsDef
 
             try:
                 taught = lesson(store, settings, key.symbol, name, as_of, before, load, seen)
-                trained = train(context, registry, events, settings, key, name, taught, config, as_of)
+                if taught.gone and any(pd.Timestamp(v["as_of"]) == as_of for v in record["versions"]):
+                    return _stands(record, as_of, taught.gone)
+                trained = train(context, registry, events, settings, key, name, taught, config, as_of, still_alone)
             except InsufficientData as short:
                 outcome: dict[str, Any] = {
                     "outcome": "insufficient",
@@ -112,7 +125,8 @@ def build(name: str, settings: Settings, partitions: Partitions) -> dg.AssetsDef
                 return {**outcome, "as_of": dg.MetadataValue.timestamp(as_of.to_pydatetime())}
             newer = Version(as_of, trained.entry["model_id"])
             learnt_from = taught.window.full_times[0]
-            judged = judge(store, settings, key.symbol, older, newer, learnt_from, trained.model, load)
+            recorded = [v.get("refresh") for v in record["versions"] if v["model_id"] == newer.model_id]
+            judged = judge(store, settings, key.symbol, older, newer, learnt_from, trained.model, load, *recorded)
             if judged.accepted:
                 keep(key.symbol, newer.model_id, trained.model)
             registry.tag(key.symbol, newer.model_id, "refresh", tag(judged))
@@ -125,8 +139,20 @@ def build(name: str, settings: Settings, partitions: Partitions) -> dg.AssetsDef
 
         done = each_partition(context, partitions.week, produce)
         for symbol in {key.symbol for key in run_keys(partitions.week, context.run.tags)}:
-            if versions := versions_of(store, symbol, name):
-                registry.set_aliases(symbol, {f"shadow-{name}": versions[-1].model_id})
+            with alone(settings.database_url, f"aliases {symbol}"):
+                if versions := versions_of(store, symbol, name):
+                    registry.set_aliases(symbol, {f"shadow-{name}": versions[-1].model_id})
         return done
 
     return model
+
+
+def _stands(record: dict[str, Any], as_of: pd.Timestamp, gone: tuple[str, ...]) -> dict[str, Any]:
+    """What a partition says whose version went on from versions that were removed since."""
+    model_id = [v["model_id"] for v in record["versions"] if pd.Timestamp(v["as_of"]) == as_of][-1]
+    return {
+        "outcome": STANDS,
+        "model_id": model_id,
+        "reason": f"the version as of {as_of:%Y-%m-%d %H:%M} stands: it went on from {len(gone)} that are gone from "
+        f"MLflow, as {gone[0]}, and would come out otherwise; to train it again, run the partitions of these first",
+    }

@@ -21,7 +21,7 @@ from quantum_training.features.windows import InsufficientData, Window, build_wi
 from quantum_training.market.timeframe import known_at
 from quantum_training.models.contract import Model, Practice, algorithm
 from quantum_training.partitions import WEEK
-from quantum_training.resources.registry import RegistryError
+from quantum_training.resources.registry import RegistryError, VersionGone
 from quantum_training.resources.store import Store, StoreError, content_hash
 from quantum_training.settings import Recipe, Settings, under_dagster_home
 from quantum_training.trading.baselines import BASELINES, decide
@@ -39,7 +39,7 @@ class Lesson(NamedTuple):
 
     practice: None for an algorithm that learns from the window alone. made_of: what that adds to a version's identity.
     rows: features of the symbol's own bars, to try the version on. left_out: members or symbols that could not be used,
-    and why.
+    and why. gone: versions that it would have gone on from and that are not in MLflow any more.
     """
 
     window: Window
@@ -47,6 +47,7 @@ class Lesson(NamedTuple):
     made_of: dict[str, Any]
     rows: pd.DataFrame
     left_out: dict[str, str]
+    gone: tuple[str, ...] = ()
 
 
 def lesson(
@@ -90,10 +91,14 @@ def lesson(
     newest = replay = record = None
     members: dict[str, Model] = {}
     left_out: dict[str, str] = {}
+    gone: dict[str, None] = {}
 
     def known(model_id: str) -> Model | None:
         try:
             return load(model_id)
+        except VersionGone:
+            gone[model_id] = None
+            return None
         except RegistryError:  # as in the shadow, a version that cannot be loaded stands in nobody's way
             return None
 
@@ -128,7 +133,7 @@ def lesson(
         record=record,
     )
     rows = features.reindex(window.full_times).join(candles[["open", "close"]])
-    return Lesson(window, practice, made_of, rows, left_out)
+    return Lesson(window, practice, made_of, rows, left_out, (*gone,))
 
 
 def training_window(store: Store, settings: Settings, name: str, recipe: Recipe, as_of: pd.Timestamp) -> Window:

@@ -10,6 +10,7 @@ from quantum_training.assets.loop import lookback_month, markdown, read_months
 from quantum_training.market.timeframe import known_at
 from quantum_training.models.contract import Model
 from quantum_training.partitions import WEEK, Partitions, run_keys
+from quantum_training.resources.registry import VersionGone
 from quantum_training.resources.store import Store
 from quantum_training.selection.refresh import FIRST, Refresh, judge_refresh
 from quantum_training.settings import Settings
@@ -35,12 +36,14 @@ def judge(
     learnt_from: pd.Timestamp,
     model: Model,
     load: Callable[[str], Model],
+    told: Mapping[str, Any] | None = None,
 ) -> Refresh:
     """Judge a version that was just trained against the accepted one before it, None for a recipe's first.
 
     learnt_from: open time of the newer version's first training bar. model: the newer one's; load: the older one's, by
-    its model_id. An older one that cannot be loaded, or cannot decide any more, stands in nobody's way. StoreError
-    where bars up to the newer one's as_of are missing.
+    its model_id. told: what the record says of the newer one. An older one that cannot be loaded, or cannot decide any
+    more, stands in nobody's way; where it was removed since the two were compared, what was found then stands.
+    StoreError where bars up to the newer one's as_of are missing.
     """
     if older is None:
         return FIRST
@@ -61,6 +64,8 @@ def judge(
     try:
         before = decided(older, load)
     except Exception as error:
+        if told and isinstance(error, VersionGone) and told["against"] == older.model_id:
+            return Refresh.model_validate(told)
         reason = f"the version before it, {older.model_id}, decides no more: {type(error).__name__}: {error}"
         return Refresh(accepted=True, reason=reason, against=older.model_id)
     learnt = (learnt_from, older.as_of)

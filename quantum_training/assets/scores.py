@@ -16,7 +16,7 @@ from quantum_training.assets.loop import OWNERS, SINGLE_RUN, each_partition, loo
 from quantum_training.assets.versions import asset_name, versions_of
 from quantum_training.models.contract import Model, algorithm
 from quantum_training.partitions import WEEK, Key, Partitions, overlap
-from quantum_training.resources.registry import ModelRegistry, RegistryError
+from quantum_training.resources.registry import ModelRegistry, RegistryError, VersionGone
 from quantum_training.resources.store import Store, content_hash
 from quantum_training.settings import Settings
 from quantum_training.trading.baselines import BASELINES, LOOKBACK_BARS, decide
@@ -48,6 +48,7 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
     def shadow_scores(context: dg.AssetExecutionContext, store: Store, registry: ModelRegistry) -> dg.MaterializeResult:
         loaded: dict[str, Model | None] = {}
         broken: dict[str, str] = {}
+        gone: set[str] = set()
 
         def load(symbol: str, model_id: str) -> Model | None:
             if model_id not in loaded:
@@ -55,6 +56,7 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
                     loaded[model_id] = registry.load(symbol, model_id)
                 except RegistryError as error:
                     loaded[model_id], broken[model_id] = None, str(error)
+                    gone.update([model_id] if isinstance(error, VersionGone) else [])
                     context.log.error(f"{error}; it decides nothing")
             return loaded[model_id]
 
@@ -72,14 +74,16 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
                 for recipe, known in versions.items()
             }
             used = {m for decided in strategies.values() for m in decided.model_id.unique() if m}
+            filled = pd.DatetimeIndex(candles.loc[start:].index)
+            inputs = {INPUTS: inputs_hash(features, candles, filled, memory(settings, key.symbol))}
+            if silent := _decided_before(store, key, used & gone):
+                return _stands(store, key, inputs[INPUTS], {m: broken[m] for m in silent})
             if used and used <= broken.keys():
                 some_version_loads(key.symbol, versions, partial(registry.load, key.symbol), used)
             for name in BASELINES:
                 position = decide(name, candles).shift(1)
                 strategies[name] = Decisions(position, pd.Series("", candles.index))
             frame = score(candles, start, strategies, symbol.costs, symbol.account)
-            filled = pd.DatetimeIndex(candles.loc[start:].index)
-            inputs = {INPUTS: inputs_hash(features, candles, filled, memory(settings, key.symbol))}
             written = store.write_frame(ASSET, key.symbol, key.period, frame, inputs)
             week = frame.groupby("strategy")["net_return"].apply(lambda r: float(np.prod(1 + r) - 1))
             return {
@@ -97,6 +101,28 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
         return each_partition(context, partitions.week, produce)
 
     return shadow_scores
+
+
+def _decided_before(store: Store, key: Key, silent: Collection[str]) -> list[str]:
+    """Those of these versions that decided a bar of the stored scores of the week."""
+    if not silent or key.period not in store.periods(ASSET, key.symbol):
+        return []
+    scores = store.read_frame(ASSET, key.symbol, key.period)
+    decided = scores.loc[scores["model_id"].isin(silent) & scores["target"].notna(), "model_id"]
+    return [str(model_id) for model_id in decided.unique()]
+
+
+def _stands(store: Store, key: Key, inputs: str, silent: Mapping[str, str]) -> dict[str, Any]:
+    """What the week's partition says where versions that decided it were removed since: its scores stand.
+
+    ValueError where they were decided on other bars or features. silent: why each cannot be loaded.
+    """
+    if store.attributes(ASSET, key.symbol, key.period).get(INPUTS) != inputs:
+        raise ValueError(
+            f"{key}: bars or features were revised, but versions that decided this week are gone; its scores stand "
+            f"until the partitions of their models have run again: {'; '.join(silent.values())}"
+        )
+    return {"stands": "versions that decided this week were removed since", "not_loaded": sorted(silent)}
 
 
 def memory(settings: Settings, symbol: str) -> int:

@@ -1,11 +1,10 @@
 """One training for an asset `<recipe>_model`: fit, register, and what to tell of it. When to train: models.py."""
 
-import fcntl
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
-from pathlib import Path
+from functools import partial
 from typing import Any, NamedTuple
 
 import dagster as dg
@@ -13,7 +12,8 @@ import pandas as pd
 
 from quantum_training.assets.loop import markdown
 from quantum_training.assets.practice import Lesson, state_folder
-from quantum_training.assets.training_events import TrainingJob
+from quantum_training.assets.retries import will_retry
+from quantum_training.assets.training_events import TrainingJob, job_id
 from quantum_training.assets.training_view import drawn, progress_to
 from quantum_training.models.agent import Agent
 from quantum_training.models.contract import Model, algorithm
@@ -21,6 +21,7 @@ from quantum_training.models.fitting import fit_seeds
 from quantum_training.models.provenance import code_hash, identity
 from quantum_training.partitions import Key
 from quantum_training.resources.events.bus import EventBus
+from quantum_training.resources.locks import alone
 from quantum_training.resources.registry import ModelRegistry, RegistryError
 from quantum_training.settings import Recipe, Settings
 
@@ -28,7 +29,7 @@ SEEDS_APART = 100_000
 """More than an agent has episodes at once: each draws from a seed of its own, counted from the fit's."""
 
 
-IDENTITY_FREE = {"every_weeks"}
+IDENTITY_FREE = {"every_weeks", "resources"}
 """Fields of a recipe that do not change what a fit gives."""
 
 
@@ -74,9 +75,11 @@ def train(
     taught: Lesson,
     config: TrainingConfig,
     as_of: pd.Timestamp,
+    still_alone: Callable[[], None],
 ) -> Trained:
     """Fit and register a version, or find the one that the same data, code and recipe gave before.
 
+    still_alone: of the lock, held by the caller, that no other process trains for this partition under.
     InsufficientData where the algorithm finds too little to fit on.
     """
     recipe, window, practice = budgeted(settings.recipes[name], config.episodes), taught.window, taught.practice
@@ -90,7 +93,7 @@ def train(
     }
     model_id = identity(name=name, symbol=key.symbol, **made_of)
     shared = identity(**made_of) if cls.pools else None
-    job = TrainingJob(events, key.symbol, name, f"{context.run.run_id}/{key}/{name}")
+    job = TrainingJob(events, key.symbol, name, job_id(context.run, str(key), name))
     found, scores = registry.find(key.symbol, model_id), dict[int, float | None]()
     state = state_folder(settings, model_id)
     resumed = state.exists()
@@ -124,7 +127,8 @@ def train(
             "last_bar": window.full_times[-1],
             **recipe.params,
         }
-        with job.announced(config.trigger, config.reason), in_turn(state.parent / f"{name}.lock", shared):
+        one_fit = alone(settings.database_url, shared) if shared else nullcontext()
+        with job.announced(config.trigger, config.reason, partial(will_retry, context)), one_fit:
             started = pd.Timestamp.now("UTC")
             donated = fit_of_another(context, registry, shared) if shared else None
             if donated:
@@ -154,6 +158,7 @@ def train(
                 metrics={**model.report, **seeds, "fit_seconds": seconds},
                 curves=model.curves,
                 started=started,
+                still_alone=still_alone,
             )
     shutil.rmtree(state, ignore_errors=True)
     job.succeeded(model_id, model.report, seconds)
@@ -187,15 +192,3 @@ def fit_of_another(context: dg.AssetExecutionContext, registry: ModelRegistry, s
         return None
     context.log.info(f"the fit of {donor[0]} serves this symbol, too")
     return model
-
-
-@contextmanager
-def in_turn(file: Path, shared: str | None) -> Iterator[None]:
-    """Of several processes of this machine that need the same shared fit one makes it, and the others wait for it."""
-    if shared is None:
-        yield
-        return
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

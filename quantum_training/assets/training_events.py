@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import dagster as dg
 import pandas as pd
 
 from quantum_training.resources.events.bus import EventBus
 from quantum_training.resources.events.payloads import TrainingCompleted, TrainingStarted, event
 
 
+def job_id(run: dg.DagsterRun, partition: str, recipe: str) -> str:
+    """The id of a training. A run that tries another one again keeps the id, so one start has one end."""
+    return f"{run.root_run_id or run.run_id}/{partition}/{recipe}"
+
+
 @dataclass(frozen=True)
 class TrainingJob:
-    """The training of a recipe for one partition in one Dagster run."""
+    """The training of a recipe for one partition in one Dagster run and the runs that try it again."""
 
     bus: EventBus
     symbol: str
@@ -23,8 +29,14 @@ class TrainingJob:
     job_id: str
 
     @contextmanager
-    def announced(self, trigger: str, reason: str) -> Iterator[None]:
-        """Publish that the training starts and, where the block raises, that it failed."""
+    def announced(
+        self, trigger: str, reason: str, goes_on: Callable[[BaseException], bool] = lambda error: False
+    ) -> Iterator[None]:
+        """Publish that the training starts and, where the block raises, that it failed.
+
+        goes_on: whether it is tried again after this error; then nothing has failed yet. Where the process is killed,
+        automation/run_ends.py publishes the end.
+        """
         started = pd.Timestamp.now("UTC")
         opening = TrainingStarted(
             job_id=self.job_id, model_type=self.recipe, trigger=trigger, reason=reason, started_at=started
@@ -33,6 +45,8 @@ class TrainingJob:
         try:
             yield
         except BaseException as error:  # an interrupted training is over too
+            if goes_on(error):
+                raise
             try:
                 self._completed(self.job_id, None, {}, (pd.Timestamp.now("UTC") - started).total_seconds())
             except Exception as second:

@@ -11,6 +11,7 @@ from quantum_training.assets.drift import ASSET as DRIFT
 from quantum_training.assets.drift_data import NANOSECOND
 from quantum_training.assets.loop import stored_until
 from quantum_training.assets.versions import asset_name
+from quantum_training.automation import priorities
 from quantum_training.automation.retraining_policy import RetrainingPolicy
 from quantum_training.market.calendars import expected_open_times
 from quantum_training.monitoring.severity import Severity
@@ -24,7 +25,8 @@ class Cause(NamedTuple):
     """Something that calls for training.
 
     key: the same cause has the same key, and is met once. since: a version as of then or later has met it already.
-    trigger: SCHEDULED, DRIFT_DETECTED or PERFORMANCE_DECAY. recipes: none named means all of the symbol.
+    trigger: SCHEDULED, DRIFT_DETECTED or PERFORMANCE_DECAY. urgency: the priority of its run. recipes: none named means
+    all of the symbol.
     """
 
     symbol: str
@@ -47,7 +49,9 @@ def drift_cause(store: Store, symbol: str, policy: RetrainingPolicy) -> Cause | 
     if severity < Severity[policy.drift_severity]:
         since -= pd.Timedelta(days=policy.moderate_after_days)
     reason = f"{severity.name} drift on {day}: {report['reason']}"
-    return Cause(symbol, f"{symbol}|{day}|{severity.name}", "DRIFT_DETECTED", int(severity), reason, since)
+    return Cause(
+        symbol, f"{symbol}|{day}|{severity.name}", "DRIFT_DETECTED", priorities.BY_SEVERITY[severity], reason, since
+    )
 
 
 def broken(report: dict[str, Any]) -> bool:
@@ -65,7 +69,7 @@ def decay_cause(store: Store, symbol: str) -> Cause | None:
         return None
     since = pd.Timestamp(week, tz="UTC") + NANOSECOND
     reason = f"{report['recipe']} decayed in the week of {week}: {report['reason']}"
-    return Cause(symbol, f"{symbol}|{week}|DECAYED", "PERFORMANCE_DECAY", int(Severity.MODERATE), reason, since)
+    return Cause(symbol, f"{symbol}|{week}|DECAYED", "PERFORMANCE_DECAY", priorities.DECAY, reason, since)
 
 
 def due_cause(store: Store, settings: Settings, symbol: str, policy: RetrainingPolicy) -> Cause | None:
@@ -89,7 +93,7 @@ def due_cause(store: Store, settings: Settings, symbol: str, policy: RetrainingP
     if not due:
         return None
     key = f"{symbol}|{until.isoformat()}|{','.join(due)}"
-    return Cause(symbol, key, "SCHEDULED", int(Severity.NONE), ", ".join(due.values()), until, tuple(due))
+    return Cause(symbol, key, "SCHEDULED", priorities.INTERVAL, ", ".join(due.values()), until, tuple(due))
 
 
 def newest_record(store: Store, asset: str, symbol: str) -> tuple[str, dict[str, Any] | None]:

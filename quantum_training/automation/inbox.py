@@ -12,6 +12,7 @@ from quantum_training.assets.decay import ASSET as DECAY_REPORT
 from quantum_training.automation.causes import Cause, newest_record
 from quantum_training.automation.jobs import DECAY
 from quantum_training.automation.operators import RETRAIN, RETRAIN_OP
+from quantum_training.automation.priorities import BY_SEVERITY, MARKET, tagged
 from quantum_training.monitoring.severity import Severity
 from quantum_training.partitions import parse_key
 from quantum_training.resources.events.payloads import DriftSignal, Event, MetricsUpdated, RetrainRequest
@@ -56,7 +57,7 @@ def sort_events(
             if severity >= Severity.SEVERE:
                 reason = f"{severity.name} drift seen outside: {payload.reason}"
                 since = pd.Timestamp(payload.observed_at)
-                found.causes.append(Cause(symbol, key, "DRIFT_DETECTED", int(severity), reason, since))
+                found.causes.append(Cause(symbol, key, "DRIFT_DETECTED", BY_SEVERITY[severity], reason, since))
             else:
                 found.met.append(key)
         elif isinstance(payload, MetricsUpdated):
@@ -93,7 +94,9 @@ def _retrain(key: str, symbol: str, asked: RetrainRequest) -> dg.RunRequest:
 def _look(key: str, symbol: str, week: str, grid: dg.MultiPartitionsDefinition) -> dg.RunRequest:
     period = parse_key(grid, f"{symbol}|{week}").period
     partition = dg.MultiPartitionKey({"symbol": symbol, "week": period})
-    return dg.RunRequest(run_key=key, job_name=DECAY, partition_key=partition, tags={"symbol": symbol})
+    return dg.RunRequest(
+        run_key=key, job_name=DECAY, partition_key=partition, tags={"symbol": symbol, **tagged(MARKET)}
+    )
 
 
 def _looked_at(instance: dg.DagsterInstance, now: pd.Timestamp) -> set[str]:

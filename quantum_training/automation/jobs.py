@@ -1,4 +1,4 @@
-"""Jobs: `market_data`, `weekly_cycle`, `drift`, `decay`, `trading_signals`;
+"""Jobs: `market_data`, `weekly_cycle`, `drift`, `decay`, `trading_signals`, `housekeeping`;
 `clm_cycle`: the first two as one line for CI.
 """
 
@@ -10,7 +10,9 @@ import dagster as dg
 import pandas as pd
 from pydantic import Field
 
+from quantum_training.assets.cluster import cluster_tags, needs_of
 from quantum_training.assets.decay import ASSET as DECAY_REPORT
+from quantum_training.assets.housekeeping import ASSET as HOUSEKEEPING_REPORT
 from quantum_training.assets.loop import MONTH, lookback_month
 from quantum_training.assets.practice import peers
 from quantum_training.assets.scores import memory
@@ -23,7 +25,13 @@ from quantum_training.settings import Settings
 from quantum_training.trading.baselines import LOOKBACK_BARS
 
 MARKET_DATA, WEEKLY_CYCLE, DRIFT, DECAY, CLM_CYCLE = "market_data", "weekly_cycle", "drift", "decay", "clm_cycle"
+HOUSEKEEPING = "housekeeping"
 SIGNALS = "trading_signals"  # Dagster takes no job of the name of an asset
+LAUNCHED_BY_TAG = "clm/launched_by"
+"""Of a run that another one runs in its own process: the other's id."""
+
+FAILED_SYMBOLS = "failed_symbols"
+"""Metadata of a failure: reason by symbol."""
 
 
 class CycleConfig(dg.Config):
@@ -37,13 +45,25 @@ class CycleConfig(dg.Config):
     """How many consecutive weeks up to that one, as one walk-forward."""
 
 
-def run_limits(settings: Settings) -> dict[str, str]:
-    """Tags of a training run: how long it may take, and that it is started again where its process died."""
+def run_limits(settings: Settings) -> dict[str, Any]:
+    """Tags of a training run: how long it may take, that it is started again where its process died, and what it needs
+    of a cluster where it trains in its own process.
+
+    A step that failed is not started again: assets/retries.py tries it again inside the run where the fault can pass.
+    """
+    in_process = settings.executor == "in_process"
     return {
+        **(cluster_tags(needs_of(settings)) if in_process else {}),
         "dagster/max_runtime": str(settings.training_job_timeout),
         "dagster/max_retries": str(settings.training_retry_attempts),
         "dagster/retry_on_asset_or_op_failure": "false",
     }
+
+
+def launcher_limits(settings: Settings) -> dict[str, str]:
+    """As `run_limits`, for a run that runs two jobs per symbol in its own process: as long as all of them may take."""
+    most = settings.training_job_timeout * 2 * len(settings.symbols)
+    return {**run_limits(settings), "dagster/max_runtime": str(most)}
 
 
 def asset_jobs(settings: Settings) -> list[Any]:
@@ -53,6 +73,7 @@ def asset_jobs(settings: Settings) -> list[Any]:
             MARKET_DATA,
             dg.AssetSelection.groups("market"),
             config=_logging(settings),
+            tags=run_limits(settings),
             description="Candles and features of a month.",
         ),
         dg.define_asset_job(
@@ -67,18 +88,28 @@ def asset_jobs(settings: Settings) -> list[Any]:
             DRIFT,
             dg.AssetSelection.groups("monitoring"),
             config=_logging(settings),
+            tags=run_limits(settings),
             description="Test the week before a day for drift.",
         ),
         dg.define_asset_job(
             DECAY,
             dg.AssetSelection.assets(DECAY_REPORT),
             config=_logging(settings),
+            tags=run_limits(settings),
             description="Test the champion of a week for decay again, as after a new measurement from outside.",
+        ),
+        dg.define_asset_job(
+            HOUSEKEEPING,
+            dg.AssetSelection.assets(HOUSEKEEPING_REPORT),
+            config=_logging(settings),
+            description="Remove what is older than MODEL_RETENTION_DAYS and nothing needs. By hand it only tells what "
+            "it would remove, until its config says dry_run: false; the schedule removes.",
         ),
         dg.define_asset_job(
             SIGNALS,
             dg.AssetSelection.groups("trading"),
             config=_logging(settings),
+            tags=run_limits(settings),
             description="The target position of a symbol's champion now, times its share of capital.",
         ),
     ]
@@ -96,12 +127,15 @@ def launcher_job(settings: Settings, definitions: Callable[[], dg.Definitions]) 
         if failed:
             reasons = "\n".join(f"{symbol}: {reason}" for symbol, reason in failed.items())
             raise dg.Failure(
-                f"{len(failed)} of {len(failed) + len(done)} symbols failed:\n{reasons}", allow_retries=False
+                f"{len(failed)} of {len(failed) + len(done)} symbols failed:\n{reasons}",
+                metadata={FAILED_SYMBOLS: dg.MetadataValue.json(failed)},
+                allow_retries=False,
             )
 
     @dg.job(
         name=CLM_CYCLE,
         description="The whole cycle: the line for CI.",
+        tags=launcher_limits(settings),
     )
     def clm_cycle() -> None:
         run_cycle()
@@ -187,7 +221,7 @@ def run_job(
     assets: those of the job to run; none named means all. tags: further ones of the run.
     """
     run_tags = {**tags, **dict(zip(RANGE_TAGS, (f"{symbol}|{period}" for period in periods), strict=True))}
-    run_tags |= {"clm/launched_by": context.run_id, "symbol": symbol}
+    run_tags |= {LAUNCHED_BY_TAG: context.run_id, "symbol": symbol}
     selection = [dg.AssetKey(asset) for asset in assets] or None
     result = job.execute_in_process(
         instance=context.instance, tags=run_tags, run_config=config, raise_on_error=False, asset_selection=selection

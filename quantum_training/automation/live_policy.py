@@ -6,7 +6,8 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 
-from quantum_training.automation.retraining_policy import RetrainingPolicy
+from quantum_training.assets.agent_checks import is_agent
+from quantum_training.automation.retraining_policy import RecipeTraining, RetrainingPolicy
 from quantum_training.settings import Settings, SettingsError, config_path
 
 
@@ -15,7 +16,7 @@ class LivePolicy:
 
     def __init__(self, settings: Settings, load: Callable[[], Settings]) -> None:
         self._settings, self._load = settings, load
-        self._policy, self._warning = settings.retraining, ""
+        self._policy, self._warning = policy_of(settings), ""
         self._seen: tuple[int, int, int] | None = None
 
     def read(self) -> tuple[RetrainingPolicy, str]:
@@ -35,5 +36,19 @@ class LivePolicy:
         except SettingsError as error:
             return self._policy, f"the last good retraining policy stays in force, because {error}"
         if fresh.symbols.keys() != self._settings.symbols.keys() or fresh.recipes != self._settings.recipes:
-            return fresh.retraining, "symbols or recipes of the settings changed: reload the code location to take them"
-        return fresh.retraining, ""
+            return policy_of(fresh), "symbols or recipes of the settings changed: reload the code location to take them"
+        return policy_of(fresh), ""
+
+
+def policy_of(settings: Settings) -> RetrainingPolicy:
+    """The policy of these settings; agents without an entry of their own are trained as RL_TRAINING_* says."""
+    agents = {
+        name: RecipeTraining(
+            enabled=settings.rl_training_enabled,
+            interval_minutes=settings.rl_training_interval_minutes,
+            episodes_per_run=settings.rl_training_episodes_per_run,
+        )
+        for name, recipe in settings.recipes.items()
+        if is_agent(recipe.algorithm)
+    }
+    return settings.retraining.model_copy(update={"recipes": {**agents, **settings.retraining.recipes}})

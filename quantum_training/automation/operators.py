@@ -9,6 +9,7 @@ from pydantic import Field
 
 from quantum_training.assets.ab import AB_TEST, in_force, plan
 from quantum_training.assets.ab import KINDS as AB_KINDS
+from quantum_training.assets.cluster import cluster_tags, needs_of
 from quantum_training.assets.decay import ASSET as DECAY_REPORT
 from quantum_training.assets.decided import BY_RULE
 from quantum_training.assets.loop import stored_until
@@ -16,6 +17,7 @@ from quantum_training.assets.rollout import ASSET as ROLLOUT
 from quantum_training.assets.rollout import ORDERS
 from quantum_training.assets.versions import asset_name, versions_of
 from quantum_training.automation.jobs import MARKET_DATA, WEEKLY_CYCLE, run_job, run_limits
+from quantum_training.automation.priorities import MANUAL, PEOPLE, tagged
 from quantum_training.partitions import week_of
 from quantum_training.resources.events.payloads import Promoted, event
 from quantum_training.resources.ledger import Ledger
@@ -111,7 +113,7 @@ def _action(kind: str, settings: Settings, definitions: Callable[[], dg.Definiti
             payload = _ab_payload(config, settings, stage, weeks[-1], now)
         entry = Entry(
             symbol=config.symbol,
-            key=f"{kind}/{context.run_id}",
+            key=f"{kind}/{first_attempt(context.run)}",
             kind=kind,
             effective=now,
             actor=config.actor,
@@ -146,7 +148,7 @@ def _action(kind: str, settings: Settings, definitions: Callable[[], dg.Definiti
     act.__annotations__["config"] = config_type
     op = dg.op(name=f"{kind}_champion", description=DESCRIPTIONS[kind])(act)
 
-    @dg.job(name=kind, description=DESCRIPTIONS[kind])
+    @dg.job(name=kind, description=DESCRIPTIONS[kind], tags=run_limits(settings) | tagged(PEOPLE))
     def job() -> None:
         op()
 
@@ -173,7 +175,7 @@ def _ab_payload(
 def _retrain(settings: Settings, definitions: Callable[[], dg.Definitions]) -> dg.JobDefinition:
     description = "Train recipes of a symbol inside the week: the same partition, a later as_of, trigger MANUAL."
 
-    @dg.op(name=RETRAIN_OP, description=description)
+    @dg.op(name=RETRAIN_OP, description=description, tags=cluster_tags(needs_of(settings)))
     def retrain_recipes(context: dg.OpExecutionContext, config: RetrainConfig, store: Store, ledger: Ledger) -> None:
         _known(settings, config.symbol, config.recipes)
         recipes = config.recipes or [*settings.symbols[config.symbol].recipes]
@@ -186,7 +188,7 @@ def _retrain(settings: Settings, definitions: Callable[[], dg.Definitions]) -> d
         training = {"as_of": as_of.isoformat(), "trigger": "MANUAL", "reason": f"{config.actor}: {config.reason}"}
         entry = Entry(
             symbol=config.symbol,
-            key=f"retrain/{context.run.root_run_id or context.run_id}",
+            key=f"retrain/{first_attempt(context.run)}",
             kind="retrain",
             effective=pd.Timestamp.now("UTC"),
             actor=config.actor,
@@ -206,11 +208,19 @@ def _retrain(settings: Settings, definitions: Callable[[], dg.Definitions]) -> d
             tags=training,
         )
 
-    @dg.job(name=RETRAIN, description=description, tags=run_limits(settings))
+    @dg.job(name=RETRAIN, description=description, tags=run_limits(settings) | tagged(MANUAL))
     def retrain() -> None:
         retrain_recipes()
 
     return retrain
+
+
+def first_attempt(run: dg.DagsterRun) -> str:
+    """The id of the run that a person launched: where its process died, Dagster launches another, and the deed is one.
+
+    A run that a person executes again is a new deed.
+    """
+    return run.root_run_id if run.root_run_id and "dagster/retry_number" in run.tags else run.run_id
 
 
 def _known(settings: Settings, symbol: str, recipes: list[str]) -> None:

@@ -12,6 +12,7 @@ from quantum_training.assets.loop import stored_until
 from quantum_training.assets.versions import asset_name
 from quantum_training.automation.causes import Cause, newest_as_of
 from quantum_training.automation.jobs import WEEKLY_CYCLE
+from quantum_training.automation.priorities import tagged
 from quantum_training.automation.retraining_policy import RetrainingPolicy
 from quantum_training.partitions import parse_key, week_of
 from quantum_training.resources.store import Store
@@ -108,5 +109,5 @@ def request(
         partition_key=dg.MultiPartitionKey({"symbol": cause.symbol, "week": key.period}),
         run_config={"ops": {asset: {"config": {**training, "episodes": n}} for asset, n in budgets.items()}},
         asset_selection=[dg.AssetKey(asset) for asset in budgets],
-        tags={**training, "symbol": cause.symbol, "dagster/priority": str(cause.urgency)},
+        tags={**training, "symbol": cause.symbol, **tagged(cause.urgency)},
     )

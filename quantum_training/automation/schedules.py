@@ -6,7 +6,9 @@ from types import MappingProxyType
 import dagster as dg
 import pandas as pd
 
-from quantum_training.automation.jobs import DRIFT, MARKET_DATA, SIGNALS, WEEKLY_CYCLE
+from quantum_training.assets.housekeeping import run_config
+from quantum_training.automation.jobs import DRIFT, HOUSEKEEPING, MARKET_DATA, SIGNALS, WEEKLY_CYCLE
+from quantum_training.automation.priorities import MARKET, WEEKLY, tagged
 from quantum_training.partitions import RANGE_TAGS, Key, week_of
 from quantum_training.settings import Settings
 
@@ -16,7 +18,7 @@ MONTH_END_RETRY = 7 * DAY
 
 def build(settings: Settings) -> list[dg.ScheduleDefinition]:
     """`weekly_cycle_schedule` for the week that has just begun, `market_data_schedule` for the month in progress,
-    `drift_schedule` for the day that has just begun, `signals_schedule` for every symbol.
+    `drift_schedule` for the day that has just begun, `signals_schedule` for every symbol, `housekeeping_schedule`.
     """
 
     @dg.schedule(
@@ -32,7 +34,7 @@ def build(settings: Settings) -> list[dg.ScheduleDefinition]:
         monday = week_of(time)
         if outside := _outside(settings, monday):
             return outside
-        why = {"trigger": "SCHEDULED", "reason": "weekly refresh", "as_of": monday.isoformat()}
+        why = {"trigger": "SCHEDULED", "reason": "weekly refresh", "as_of": monday.isoformat()} | tagged(WEEKLY)
         return [_request("week", Key(symbol, monday), Key(symbol, monday), time, why) for symbol in settings.symbols]
 
     @dg.schedule(
@@ -50,7 +52,11 @@ def build(settings: Settings) -> list[dg.ScheduleDefinition]:
             return outside
         if _outside(settings, first):
             first = last
-        return [_request("utc_month", Key(symbol, first), Key(symbol, last), time) for symbol in settings.symbols]
+        venues = {symbol: options.source.venue for symbol, options in settings.symbols.items()}
+        return [
+            _request("utc_month", Key(symbol, first), Key(symbol, last), time, {"exchange": venue} if venue else {})
+            for symbol, venue in venues.items()
+        ]
 
     @dg.schedule(
         job_name=DRIFT,
@@ -80,11 +86,25 @@ def build(settings: Settings) -> list[dg.ScheduleDefinition]:
         if outside := _outside(settings, time.normalize()):
             return outside
         return [
-            dg.RunRequest(run_key=f"{symbol}@{time.isoformat()}", partition_key=symbol, tags={"symbol": symbol})
+            dg.RunRequest(
+                run_key=f"{symbol}@{time.isoformat()}", partition_key=symbol, tags={"symbol": symbol, **tagged(MARKET)}
+            )
             for symbol in settings.symbols
         ]
 
-    return [weekly, market_data, drift, signals]
+    @dg.schedule(
+        job_name=HOUSEKEEPING,
+        name="housekeeping_schedule",
+        cron_schedule=settings.housekeeping_cron_schedule,
+        execution_timezone="UTC",
+        description=f"Removes what is older than {settings.model_retention_days} days and nothing needs. Run the job "
+        "by hand first: it tells what would go.",
+    )
+    def housekeeping(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+        time = pd.Timestamp(context.scheduled_execution_time).tz_convert("UTC")
+        return dg.RunRequest(run_key=f"{HOUSEKEEPING}@{time.isoformat()}", run_config=run_config(dry_run=False))
+
+    return [weekly, market_data, drift, signals, housekeeping]
 
 
 def _outside(settings: Settings, period: pd.Timestamp) -> dg.SkipReason | None:
@@ -103,5 +123,5 @@ def _request(
     """One run over the partitions from `first` to `last` of one symbol."""
     one = dg.MultiPartitionKey({"symbol": first.symbol, dimension: first.period}) if first == last else None
     both = {} if one else dict(zip(RANGE_TAGS, (str(first), str(last)), strict=True))
-    tags = {"symbol": first.symbol, **both, **tags}
+    tags = {"symbol": first.symbol, **both, **tagged(MARKET), **tags}
     return dg.RunRequest(run_key=f"{last}@{time.isoformat()}", partition_key=one, tags=tags)

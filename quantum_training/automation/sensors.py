@@ -65,6 +65,12 @@ def build(
         "on to Redis what waits in the outbox.",
     )
     def inbox(context: dg.SensorEvaluationContext, store: Store, events: EventBus) -> dg.SensorResult | dg.SkipReason:
+        from quantum_training.resources.database import hurried
+
+        with hurried():
+            return follow(context, store, events)
+
+    def follow(context: dg.SensorEvaluationContext, store: Store, events: EventBus) -> dg.SensorResult | dg.SkipReason:
         policy, warning = live.read()
         events.pass_on()
         if not policy.enabled:

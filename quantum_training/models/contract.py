@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 import pandas as pd
 from pydantic import BaseModel, ValidationError
 
+from quantum_training.models.manifest import check, file_hash, manifest
 from quantum_training.models.sizing import Sizing
 from quantum_training.trading.episodes import Market
 
@@ -26,6 +26,9 @@ Progress = Callable[[str], None]
 
 MEMORY_BARS = 240
 """Most bars before a week that any model's positions in it depend on."""
+
+INDEX = "algorithm.json"
+"""File of an artefact that says what the others are."""
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 Params = TypeVar("Params", bound=BaseModel)
@@ -140,16 +143,18 @@ def parse_params(options: type[Params], params: Mapping[str, Any]) -> Params:
 
 
 def save_model(model: Model, folder: Path, name: str) -> str:
-    """Save with the algorithm's name, so that `load_model` finds its class. Returns the artefact's SHA-256."""
+    """Save with the algorithm's name, so that `load_model` finds its class, and the hashes of all files.
+
+    Returns the artefact's SHA-256: that of algorithm.json, which holds the others.
+    """
     folder.mkdir(parents=True)
     model.save(folder)
-    (folder / "algorithm.json").write_text(json.dumps({"algorithm": name}))
-    digest = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()
+    (folder / INDEX).write_text(json.dumps({"algorithm": name, "files": manifest(folder)}, sort_keys=True))
+    return file_hash(folder / INDEX)
 
 
 def load_model(folder: Path) -> Model:
-    """The model in a folder that `save_model` wrote."""
-    return algorithm(json.loads((folder / "algorithm.json").read_text())["algorithm"]).load(folder)
+    """The model in a folder that `save_model` wrote. ArtefactError where the folder holds anything else."""
+    told = json.loads((folder / INDEX).read_text())
+    check(folder, told["files"], besides=[INDEX])
+    return algorithm(told["algorithm"]).load(folder)

@@ -5,8 +5,12 @@ SQLite for one machine, Postgres for several. It loads SQLAlchemy, so others imp
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -15,21 +19,31 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from tenacity import (
+    RetryCallState,
     RetryError,
     Retrying,
-    retry_if_exception_type,
-    stop_after_attempt,
+    retry_if_exception,
     stop_after_delay,
     wait_random_exponential,
 )
 
+from quantum_training.resources.obstacles import remedy
 from quantum_training.settings import under_dagster_home, without_password
 
 T = TypeVar("T")
 SQLITE_BUSY_SECONDS = 10
 POSTGRES_CONNECT_SECONDS = 5
 POSTGRES_ANSWER_MILLISECONDS = 30_000
-GIVE_UP_SECONDS = 20
+GIVE_UP_SECONDS = 180
+"""Longer than a server takes to start again elsewhere, far shorter than a run may take. All work may run again."""
+
+TICK_SECONDS = 20
+"""The same within a sensor's tick, which Dagster ends after 60 s without saying what it waited for."""
+
+MOST_CONFLICTS = 50
+FIRST_TOLD = 8
+"""Failed try after which the log says that a database is waited for: earlier ones are over in a moment."""
+
 TABLES_LOCK = 7_104_281_963  # any number that no other program takes in this database
 
 TABLES = sa.MetaData()
@@ -93,6 +107,25 @@ dead_letters = sa.Table(
     sa.Column("raw", sa.Text, nullable=False),
     _recorded(),
 )
+alerts = sa.Table(
+    "alerts",
+    TABLES,
+    sa.Column("alert_id", sa.Text, primary_key=True),
+    sa.Column("identity", sa.Text, nullable=False, index=True),
+    sa.Column("body", sa.Text, nullable=False),
+    sa.Column("url", sa.Text, nullable=False),
+    sa.Column("count", sa.Integer, nullable=False),
+    sa.Column("before", sa.Integer, nullable=False),
+    sa.Column("newest_event", sa.BigInteger, nullable=False),
+    sa.Column("first_seen", sa.Float, nullable=False),  # seconds since 1970
+    sa.Column("last_seen", sa.Float, nullable=False),
+    sa.Column("owed", sa.Text, nullable=False),  # names of channels, with spaces between
+    sa.Column("claimed_until", sa.Float, nullable=False),
+)
+
+
+_patience: ContextVar[float | None] = ContextVar("patience", default=None)
+log = logging.getLogger(__name__)
 
 
 class DatabaseError(RuntimeError):
@@ -102,29 +135,98 @@ class DatabaseError(RuntimeError):
 def transaction(url: str, work: Callable[[sa.Connection], T]) -> T:
     """`work(connection)` in one transaction: all of it or nothing. "" is the SQLite file under DAGSTER_HOME.
 
-    Where the connection breaks or another process wrote the same key first, `work` runs again from its start, for
-    about 20 s, so it must read what it depends on inside. DatabaseError in the end; what `work` raises passes through.
+    Where the server is away, the connection breaks or another process wrote the same key first, `work` runs again from
+    its start, for up to GIVE_UP_SECONDS, so it must read what it depends on inside. DatabaseError in the end, at once
+    where waiting does not help; what `work` raises passes through.
     """
-    url = url or f"sqlite:///{under_dagster_home('quantum_training.db')}"
 
     def once() -> T:
-        with _engine(url, os.getpid()).begin() as connection:
+        with _engine(_resolved(url), os.getpid()).begin() as connection:
             return work(connection)
+
+    return _persistently(url, once)
+
+
+def held_transaction(url: str, ask: Callable[[sa.Connection], bool]) -> sa.Connection | None:
+    """A connection whose transaction goes on, where `ask(connection)` says yes in it; close it to end that. Else None.
+
+    Tried again as `transaction` is. DatabaseError in the end.
+    """
+
+    def once() -> sa.Connection | None:
+        connection = _engine(_resolved(url), os.getpid()).connect()
+        try:
+            if ask(connection):
+                return connection
+        except BaseException:
+            connection.close()
+            raise
+        connection.close()
+        return None
+
+    return _persistently(url, once)
+
+
+def sqlite_file(url: str) -> Path | None:
+    """The SQLite file that the database is, or None."""
+    url = _resolved(url)
+    return Path(sa.make_url(url).database or "").absolute() if url.startswith("sqlite") else None
+
+
+def _resolved(url: str) -> str:
+    return url or f"sqlite:///{under_dagster_home('quantum_training.db')}"
+
+
+def _persistently(url: str, once: Callable[[], T]) -> T:
+    patience = _patience.get() or GIVE_UP_SECONDS
+    conflicts: list[BaseException] = []
+
+    def passing(error: BaseException) -> bool:
+        if isinstance(error, sa.exc.IntegrityError):
+            conflicts.append(error)
+            return len(conflicts) < MOST_CONFLICTS
+        return isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError) and _passes(error)
+
+    def say(state: RetryCallState) -> None:
+        if state.attempt_number == FIRST_TOLD and state.outcome:
+            error = state.outcome.exception()
+            log.warning("%s: %s; asked again for up to %g s", without_password(_resolved(url)), _said(error), patience)
 
     try:
         return Retrying(
-            retry=retry_if_exception_type((sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.IntegrityError)),
+            retry=retry_if_exception(passing),
             wait=wait_random_exponential(multiplier=0.02, max=1),
-            stop=stop_after_delay(GIVE_UP_SECONDS) | stop_after_attempt(50),
+            stop=stop_after_delay(patience),
+            before_sleep=say,
         )(once)
     except (RetryError, sa.exc.DBAPIError, ModuleNotFoundError) as error:
         cause = error.last_attempt.exception() if isinstance(error, RetryError) else error
-        said = " ".join(str(getattr(cause, "orig", None) or cause).split())[:300]
+        todo = remedy(cause) or "Start the database or mend database_url"
         raise DatabaseError(
-            f"{without_password(url)}: {said}. Start the database or mend database_url, then run this again: what was "
-            "stored is not stored twice"
+            f"{without_password(_resolved(url))}: {_said(cause)}. {todo}, then run this again: what was stored is not "
+            "stored twice"
             + (" (Postgres needs the extra quantum_training[postgres])" if isinstance(error, ImportError) else "")
         ) from cause
+
+
+@contextmanager
+def hurried() -> Iterator[None]:
+    """Transactions of the block give up after TICK_SECONDS."""
+    token = _patience.set(TICK_SECONDS)
+    try:
+        yield
+    finally:
+        _patience.reset(token)
+
+
+def _passes(error: sa.exc.DBAPIError) -> bool:
+    """Whether waiting may help. A SQLite file that is full, read-only or broken stays so; one in use does not."""
+    code = getattr(error.orig, "sqlite_errorcode", None)
+    return code is None or code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def _said(error: BaseException | None) -> str:
+    return " ".join(str(getattr(error, "orig", None) or error).split())[:300]
 
 
 def insert_missing(connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -145,7 +247,8 @@ def _engine(url: str, process: int) -> sa.Engine:
 
         @sa.event.listens_for(engine, "begin")
         def bound(connection: sa.Connection) -> None:
-            connection.exec_driver_sql(f"SET LOCAL statement_timeout = {POSTGRES_ANSWER_MILLISECONDS}")
+            limit = sa.func.set_config("statement_timeout", str(POSTGRES_ANSWER_MILLISECONDS), True)
+            connection.execute(sa.select(limit))
 
     with engine.begin() as connection:
         if engine.dialect.name == "postgresql":

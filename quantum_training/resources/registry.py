@@ -5,11 +5,13 @@ tag, the identity of what it was made from; MLflow's number depends on the order
 """
 
 import fcntl
+import json
 import logging
 import os
+import re
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import version
@@ -19,14 +21,18 @@ from typing import Any, NamedTuple
 import dagster as dg
 import pandas as pd
 
-from quantum_training.models.contract import Model, load_model, save_model
-from quantum_training.settings import under_dagster_home
+from quantum_training.models.contract import INDEX, Model, load_model, save_model
+from quantum_training.models.manifest import ArtefactError, check, file_hash, manifest
+from quantum_training.settings import NAME_LENGTH, NAME_PATTERN, under_dagster_home
 
 CODE = Path(__file__).with_name("pyfunc_model.py")
+MODEL = "artifacts/model"
+"""Folder of an artefact that holds the model; beside it lies what MLflow needs to serve it."""
+META = "registered_model_meta"
+"""File that MLflow itself puts into an artefact when it loads it."""
+HASH_TAG, FILES_TAG = "artifact_hash", "artifact_files"
+"""Tags of a version: the SHA-256 of its model, and of each file of its artefact as JSON."""
 SQLITE = "sqlite:///"
-ARTEFACT = "artifacts/model"
-"""Folder of a model in its artefact."""
-
 BATCH = 1000
 """Metrics that MLflow takes in one call."""
 
@@ -37,6 +43,10 @@ _seen: dict[tuple[str, str, str], "RegisteredVersion"] = {}
 
 class RegistryError(RuntimeError):
     """A version is missing or did not come back as it was stored. The message says which and what to do."""
+
+
+class VersionGone(RegistryError):  # noqa: N818 - no fault: housekeeping removes versions of long ago
+    """A version that is recorded is not in MLflow any more."""
 
 
 class RegisteredVersion(NamedTuple):
@@ -54,7 +64,9 @@ class ModelRegistry(dg.ConfigurableResource):
 
     def find(self, symbol: str, model_id: str) -> RegisteredVersion | None:
         """The registered version with this identity, or None."""
-        found = self._client().search_model_versions(f"name = '{symbol}' and tags.model_id = '{model_id}'")
+        found = self._client().search_model_versions(
+            f"name = '{_name(symbol)}' and tags.model_id = '{_name(model_id)}'"
+        )
         if not found:
             return None
         oldest = min(found, key=lambda v: int(v.version))
@@ -62,7 +74,7 @@ class ModelRegistry(dg.ConfigurableResource):
 
     def find_shared(self, shared_fit: str) -> tuple[str, str] | None:
         """Symbol and model_id of a registered version of the fit that several symbols share, or None."""
-        found = self._client().search_model_versions(f"tags.shared_fit = '{shared_fit}'")
+        found = self._client().search_model_versions(f"tags.shared_fit = '{_name(shared_fit)}'")
         return min(((v.name, v.tags["model_id"]) for v in found), default=None)
 
     def register(
@@ -77,11 +89,14 @@ class ModelRegistry(dg.ConfigurableResource):
         metrics: Mapping[str, float],
         started: pd.Timestamp,
         curves: Sequence[Mapping[str, float]] = (),
+        still_alone: Callable[[], None] = lambda: None,
     ) -> tuple[RegisteredVersion, str]:
         """Log a run with the model, load it back, compare its positions on `example`, and only then register it.
 
-        `tags` must hold model_id and recipe. curves: points with a `step`, logged as metrics training/<name>. A run
-        that died earlier with the same model_id is marked killed.
+        `tags` must hold model_id and recipe. curves: points with a `step`, logged as metrics training/<name>.
+        still_alone: called at last, as locks.alone gives it; a version that another process registered meanwhile
+        stands. The run is finished before it has a version, so one with this model_id and without a version is of a
+        process that died, and is marked killed.
         Returns the version and the SHA-256 of its artefact. RegistryError where the copy decides otherwise.
         """
         import mlflow
@@ -89,10 +104,9 @@ class ModelRegistry(dg.ConfigurableResource):
 
         client = self._client()
         experiment = self._experiment(symbol)
-        for dead in client.search_runs(
-            [experiment], f"tags.model_id = '{tags['model_id']}' and attributes.status = 'RUNNING'"
-        ):
-            client.set_terminated(dead.info.run_id, "KILLED")
+        for dead in client.search_runs([experiment], f"tags.model_id = '{_name(tags['model_id'])}'"):
+            if dead.info.status in ("RUNNING", "FINISHED"):
+                client.set_terminated(dead.info.run_id, "KILLED")
         start = int(started.timestamp() * 1000)
         run = client.create_run(experiment, start, dict(tags), run_name=f"{tags['recipe']} {tags['as_of'][:10]}")
         run_id, packages = run.info.run_id, ("quantum_training", *model.packages)
@@ -115,37 +129,57 @@ class ModelRegistry(dg.ConfigurableResource):
                         pip_requirements=[f"{p}=={version(p)}" for p in packages],
                         signature=_signature(model.columns),
                     )
-            # after the model, or MLflow would look for the model's among the run's, one query for each
-            points = [Metric(k, v, start, 0, info.model_id) for k, v in metrics.items()] + [
-                Metric(f"training/{k}", v, start, int(point["step"]))
-                for point in curves
-                for k, v in point.items()
-                if k != "step"
-            ]
-            for first in range(0, len(points), BATCH):
-                client.log_batch(run_id, points[first : first + BATCH])
-            copy = load_model(Path(mlflow.artifacts.download_artifacts(info.model_uri)) / ARTEFACT)
-            if not copy.positions(example).equals(model.positions(example)):
-                raise RegistryError(
-                    f"{symbol}: version {tags['model_id']} decides otherwise once loaded back; not registered"
-                )
-            registered = client.create_model_version(
-                symbol, info.model_uri, run_id, tags={**tags, "artifact_hash": digest}, model_id=info.model_id
-            )
+                # after the model, or MLflow would look for the model's among the run's, one query for each
+                points = [Metric(k, v, start, 0, info.model_id) for k, v in metrics.items()] + [
+                    Metric(f"training/{k}", v, start, int(point["step"]))
+                    for point in curves
+                    for k, v in point.items()
+                    if k != "step"
+                ]
+                for first in range(0, len(points), BATCH):
+                    client.log_batch(run_id, points[first : first + BATCH])
+                stored = Path(mlflow.artifacts.download_artifacts(info.model_uri, dst_path=f"{folder}/stored"))
+                files = manifest(stored)
+                sent = {CODE.name: file_hash(CODE), f"{MODEL}/{INDEX}": digest}
+                if other := sorted(name for name, sha256 in sent.items() if files.get(name) != sha256):
+                    raise RegistryError(
+                        f"{symbol}: version {tags['model_id']} came back from MLflow with another {', '.join(other)}; "
+                        "not registered. Look after the store of its artefacts, then train the partition again"
+                    )
+                if not load_model(stored / MODEL).positions(example).equals(model.positions(example)):
+                    raise RegistryError(
+                        f"{symbol}: version {tags['model_id']} decides otherwise once loaded back; not registered"
+                    )
         except BaseException:
             client.set_terminated(run_id, "FAILED")
             raise
         client.set_terminated(run_id)
+        still_alone()
+        if found := self.find(symbol, tags["model_id"]):
+            client.set_terminated(run_id, "KILLED")
+            return found, digest
+        own = {HASH_TAG: digest, FILES_TAG: json.dumps(files, sort_keys=True)}
+        registered = client.create_model_version(
+            symbol, info.model_uri, run_id, tags={**tags, **own}, model_id=info.model_id
+        )
         return RegisteredVersion(int(registered.version), run_id), digest
 
     def load(self, symbol: str, model_id: str) -> Model:
-        """The model of a registered version. RegistryError where it is not registered or its artefact is no model."""
+        """The model of a registered version, once every file of its artefact is what was registered.
+
+        No code of the artefact is run. RegistryError where it is not registered, was changed since, or is no model.
+        """
         import mlflow
 
         found = self._registered(symbol, model_id)
         try:
-            folder = Path(mlflow.artifacts.download_artifacts(f"models:/{symbol}/{found.number}"))
-            return load_model(folder / ARTEFACT)
+            registered = self._client().get_model_version(symbol, str(found.number))
+            with tempfile.TemporaryDirectory() as folder:  # a copy: what was checked cannot change before it is read
+                copy = Path(mlflow.artifacts.download_artifacts(registered.source, dst_path=folder))
+                if FILES_TAG not in registered.tags:
+                    raise ArtefactError(f"it was registered without the tag {FILES_TAG}")
+                check(copy, json.loads(registered.tags[FILES_TAG]), besides=[META])
+                return load_model(copy / MODEL)
         except Exception as error:  # an algorithm may fail on a broken file as it likes
             _seen.pop((self._uri(), symbol, model_id), None)  # it may have been deleted, and trained again since
             raise RegistryError(
@@ -192,7 +226,7 @@ class ModelRegistry(dg.ConfigurableResource):
 
     def aliases(self, symbol: str) -> dict[str, int]:
         """The aliases of a symbol and the version numbers they point at."""
-        registered = self._client().search_registered_models(f"name = '{symbol}'")
+        registered = self._client().search_registered_models(f"name = '{_name(symbol)}'")
         return {alias: int(number) for alias, number in registered[0].aliases.items()} if registered else {}
 
     def run_url(self, symbol: str, found: RegisteredVersion) -> str:
@@ -203,7 +237,7 @@ class ModelRegistry(dg.ConfigurableResource):
         key = (self._uri(), symbol, model_id)
         found = _seen.get(key) or self.find(symbol, model_id)
         if found is None:
-            raise RegistryError(
+            raise VersionGone(
                 f"{symbol}: version {model_id} is recorded but not in MLflow; "
                 "re-materialise the model's partition to train it again"
             )
@@ -233,7 +267,7 @@ class ModelRegistry(dg.ConfigurableResource):
         return (home / "artifacts" / symbol).as_uri()
 
     def _experiment(self, symbol: str) -> str:
-        return _prepare(self._uri(), symbol, self._artifacts(symbol))
+        return _prepare(self._uri(), _name(symbol), self._artifacts(symbol))
 
 
 @cache
@@ -273,6 +307,16 @@ def _prepare(uri: str, symbol: str, artifacts: str | None) -> str:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
     return client.get_experiment_by_name(symbol).experiment_id
+
+
+def _name(text: str) -> str:
+    """The text, which may stand in a filter of MLflow or name a folder. RegistryError where it may not."""
+    if len(text) > NAME_LENGTH or not re.fullmatch(NAME_PATTERN, text):
+        raise RegistryError(
+            f"{text!r} names no symbol, version or fit: at most {NAME_LENGTH} letters, digits, _ and -, as in the "
+            "settings; look after the record that holds it"
+        )
+    return text
 
 
 @contextmanager

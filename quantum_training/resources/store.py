@@ -7,8 +7,9 @@ are already the same, so re-running a partition changes nothing.
 import hashlib
 import json
 import os
-import secrets
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,13 +22,27 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 
+from quantum_training.resources.locks import own
+from quantum_training.resources.obstacles import SILENT, remedy
 from quantum_training.settings import under_dagster_home
 
 LAYOUT_VERSION = "1"
+OPTIONS: Mapping[str, Mapping[str, Any]] = {
+    # listings of other processes' writes must be seen; s3fs itself waits 5 s for a connection, 15 s for an answer
+    "s3": {"use_listings_cache": False, "config_kwargs": {"retries": {"mode": "standard", "max_attempts": 3}}},
+}
+"""Of an object store, by the scheme of its URL. Endpoint and credentials are those of its own environment."""
+LONGEST = 100
+"""Characters of a name; a file's name of 255 has room for two of them."""
 
 
 class StoreError(RuntimeError):
-    """Something asked for is not in the store, or is not what the store wrote. The message says what to do."""
+    """Something asked for is not in the store, is not what the store wrote, or cannot be written. The message says
+    what to do."""
+
+
+class StoreAccessError(OSError):
+    """The object store does not answer, or refuses. The message says what to do."""
 
 
 class Written(NamedTuple):
@@ -118,7 +133,7 @@ class Store(dg.ConfigurableResource):
         """The stored record of one period, or None."""
         filesystem, path = self._path(asset, symbol, period, "json")
         try:
-            return json.loads(filesystem.cat_file(path))
+            return json.loads(_read(filesystem, path))
         except FileNotFoundError:
             return None
 
@@ -132,14 +147,22 @@ class Store(dg.ConfigurableResource):
         filesystem, path = self._path(asset, symbol, "", suffix)
         folder = path.rpartition("/")[0]
         try:
-            names = [entry.rpartition("/")[2] for entry in filesystem.ls(folder, detail=False, refresh=True)]
+            with _reached(filesystem, folder):
+                names = [entry.rpartition("/")[2] for entry in filesystem.ls(folder, detail=False, refresh=True)]
         except FileNotFoundError:
             return []
         return sorted(n.removesuffix(f".{suffix}") for n in names if n.endswith(f".{suffix}") and not n.startswith("."))
 
+    def place(self) -> tuple[fsspec.AbstractFileSystem, str]:
+        """The file system and the root's path in it."""
+        root = self.root or under_dagster_home("store")
+        return fsspec.core.url_to_fs(root, **OPTIONS.get(root.partition("://")[0], {}))
+
     def _table(self, asset: str, symbol: str, period: str) -> pa.Table:
         filesystem, path = self._path(asset, symbol, period, "parquet")
-        table = _parse(filesystem, path, filesystem.ukey(path))
+        with _reached(filesystem, path):
+            unique = filesystem.ukey(path)
+        table = _parse(filesystem, path, unique)
         version = (table.schema.metadata or {}).get(b"layout_version", b"none").decode()
         if version != LAYOUT_VERSION:
             raise StoreError(
@@ -149,47 +172,84 @@ class Store(dg.ConfigurableResource):
         return table
 
     def _path(self, asset: str, symbol: str, period: str, suffix: str) -> tuple[fsspec.AbstractFileSystem, str]:
-        for part in (asset, symbol, period):
-            if part.startswith(".") or "/" in part or "\\" in part:
+        for part in (asset, symbol, period or "any", suffix):
+            if len(part) > LONGEST or not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*", part):
                 raise ValueError(
-                    f"{part!r} is no name in the store: no slash, no dot at the start (asset, symbol and period)"
+                    f"{part!r} is no name in the store: at most {LONGEST} letters, digits, _, - and, not first, dots "
+                    "(asset, symbol, period and suffix)"
                 )
-        filesystem, base = fsspec.core.url_to_fs(self.root or under_dagster_home("store"))
+        filesystem, base = self.place()
         return filesystem, f"{base}/{asset}/{symbol}/{period}.{suffix}"
 
     def _publish(self, target: tuple[fsspec.AbstractFileSystem, str], data: bytes, digest: str) -> Written:
         filesystem, path = target
         try:
-            if filesystem.cat_file(path) == data:
+            if _read(filesystem, path) == data:
                 return Written(path, digest, changed=False)
         except FileNotFoundError:
             pass
-        if isinstance(filesystem, LocalFileSystem):
+        if not isinstance(filesystem, LocalFileSystem):
+            with _reached(filesystem, path):
+                filesystem.pipe_file(path, data)
+            return Written(path, digest, changed=True)
+        try:
             _replace(Path(path), data)
-        else:
-            filesystem.pipe_file(path, data)
+        except OSError as error:
+            raise StoreError(
+                f"{path} cannot be written: {error.strerror or error}. {remedy(error) or SILENT}, then run this again: "
+                "what was stored stands as it was"
+            ) from error
         return Written(path, digest, changed=True)
 
 
 @lru_cache(maxsize=512)
 def _parse(filesystem: fsspec.AbstractFileSystem, path: str, unique: str) -> pa.Table:
     """One file, kept in memory for as long as `unique` (inode, time, size or ETag) stays the same."""
-    with filesystem.open(path, "rb") as file:
-        return pq.read_table(file)
+    return pq.read_table(pa.BufferReader(_read(filesystem, path)))
+
+
+def _read(filesystem: fsspec.AbstractFileSystem, path: str) -> bytes:
+    """The bytes of a file in one go, so that none is of a later write. FileNotFoundError where there is none."""
+    with _reached(filesystem, path):
+        return filesystem.cat_file(path)
+
+
+@contextmanager
+def _reached(filesystem: fsspec.AbstractFileSystem, path: str) -> Iterator[None]:
+    """Say what to do where an object store fails; that there is no such object is no failure."""
+    if isinstance(filesystem, LocalFileSystem):
+        yield
+        return
+    bucket = path.partition("/")[0]
+    try:
+        yield
+    except FileNotFoundError as error:
+        told = getattr(error.__cause__, "response", {}).get("Error", {})
+        if told.get("Code") == "NoSuchBucket":
+            raise StoreAccessError(
+                f"{path}: there is no bucket {bucket!r}; make it, or correct store_root and AWS_ENDPOINT_URL"
+            ) from error
+        raise
+    except PermissionError as error:
+        raise StoreAccessError(
+            f"{path}: refused: {error}; let the credentials in force (AWS_ACCESS_KEY_ID, a profile or a role) read, "
+            f"write and list in {bucket!r}"
+        ) from error
+    except Exception as error:  # each client library has failures of its own
+        raise StoreAccessError(
+            f"{path}: the object store does not answer: {type(error).__name__}: {error}; see that its server runs and "
+            "that AWS_ENDPOINT_URL and the credentials are set here"
+        ) from error
 
 
 def _replace(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with own(path.with_name(f".{path.name}.tmp")) as file:
+        file.truncate(0)
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+        Path(file.name).replace(path)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)

@@ -138,3 +138,9 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
 def wait() -> Callable[..., Any]:
     """`wait_for`, for tests."""
     return wait_for
+
+
+@pytest.fixture
+def free_ports() -> Callable[[int], list[int]]:
+    """`free_ports(n)`: so many ports of loopback that nobody listens on now."""
+    return lambda count: [free_port() for _ in range(count)]

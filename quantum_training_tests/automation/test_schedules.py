@@ -13,7 +13,7 @@ from quantum_training.definitions import build_defs
 from quantum_training.market.calendars import expected_open_times
 from quantum_training.partitions import RANGE_TAGS, build_partitions, run_keys
 from quantum_training.resources.sources.sample import Source as Sample
-from quantum_training.settings import load_settings
+from quantum_training.settings import Symbol, load_settings
 
 DEFAULTS = load_settings().model_copy(update={"end": None})
 
@@ -92,6 +92,18 @@ def test_market_data_tick_asks_for_yesterdays_month_and_early_in_a_month_for_the
     data = tick(definitions, "market_data_schedule", time)
     assert asked(grids.month, data) == [[f"{s}|{m}" for m in months] for s in ("SP500", "NASDAQ")]
     assert [r.tags["symbol"] for r in data.run_requests] == ["SP500", "NASDAQ"]
+
+
+def test_market_data_runs_say_which_server_they_ask_so_that_the_queue_can_limit_them():
+    sources = {
+        "BTC-USDT": {"kind": "ccxt", "exchange": "kraken", "market": "BTC/USDT"},
+        "AAPL": {"kind": "yfinance", "ticker": "AAPL"},
+        "SP500": {"kind": "sample", "dataset": "sp500"},
+    }
+    symbols = {name: Symbol(source=source, recipes=("xgboost",)) for name, source in sources.items()}
+    definitions = build_defs(DEFAULTS.model_copy(update={"symbols": symbols}))
+    data = tick(definitions, "market_data_schedule", "2024-03-20 00:30")
+    assert [r.tags.get("exchange") for r in data.run_requests] == ["kraken", "yahoo", None]
 
 
 @pytest.mark.parametrize("time", ["2024-03-20 01:00", "2024-03-20 00:00", "2024-03-20 23:59"])

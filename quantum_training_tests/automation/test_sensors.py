@@ -124,7 +124,7 @@ def test_severe_drift_trains_every_recipe_of_the_symbol_now_and_once(world):
     }
     assert why.items() <= request.tags.items()
     assert request.tags["symbol"] == "AAA"
-    assert request.tags["dagster/priority"] == "3"
+    assert request.tags["dagster/priority"] == "40"
     config = {"config": {**why, "episodes": 0}}
     assert request.run_config == {"ops": {f"{r}_model": config for r in ("xgboost", "lightgbm")}}
     assert [key.to_user_string() for key in request.asset_selection] == ["xgboost_model", "lightgbm_model"]

@@ -1,5 +1,6 @@
 """How an algorithm's name becomes a model, also from outside the package, and what an artefact is."""
 
+import hashlib
 import importlib
 import json
 import sys
@@ -76,7 +77,10 @@ def test_the_hash_is_of_every_byte_of_the_artefact(outside, tmp_path):
     one, same, other = (save_model(cls(w), tmp_path / str(i), outside) for i, w in enumerate((0.25, 0.25, 0.26)))
     assert one == same != other
     assert len(one) == 64
-    assert json.loads((tmp_path / "0" / "algorithm.json").read_text()) == {"algorithm": outside}
+    told = json.loads((tmp_path / "0" / "algorithm.json").read_text())
+    sha256 = hashlib.sha256((tmp_path / "0" / "weight.json").read_bytes()).hexdigest()
+    assert told == {"algorithm": outside, "files": {"weight.json": sha256}}
+    assert one == hashlib.sha256((tmp_path / "0" / "algorithm.json").read_bytes()).hexdigest()
 
 
 def test_an_artefact_is_never_written_over_another(outside, tmp_path):

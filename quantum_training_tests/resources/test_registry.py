@@ -117,9 +117,9 @@ Register = Callable[..., tuple]
 
 @pytest.fixture
 def register(registry: ModelRegistry, models: dict[str, Model], features: pd.DataFrame) -> Register:
-    """`register(symbol, model_id, family="xgboost", model=None)` with plain tags, params and metrics."""
+    """`register(symbol, model_id, family="xgboost", model=None, **options)`, plain tags, params and metrics."""
 
-    def run(symbol: str, model_id: str, family: str = "xgboost", model: Model | None = None) -> tuple:
+    def run(symbol: str, model_id: str, family: str = "xgboost", model: Model | None = None, **options) -> tuple:
         return registry.register(
             symbol,
             model or models[family],
@@ -129,6 +129,7 @@ def register(registry: ModelRegistry, models: dict[str, Model], features: pd.Dat
             params={"rows": 300, "features": "a,b,c"},
             metrics={"valid_logloss": 0.25, "rounds": 10.0},
             started=STARTED,
+            **options,
         )
 
     return run
@@ -171,7 +172,10 @@ def test_a_run_holds_params_metrics_tags_and_its_own_time(registry, register):
     assert {m.key: m.value for m in logged.metrics} == run.data.metrics
     tags = {"model_id": "id-1", "recipe": "trees", "as_of": "2024-01-08T00:00:00+00:00", "trigger": "MANUAL"}
     assert {k: v for k, v in run.data.tags.items() if k in tags} == tags
-    assert version.tags == {**tags, "artifact_hash": digest}
+    files = json.loads(version.tags["artifact_files"])
+    assert version.tags == {**tags, "artifact_hash": digest, "artifact_files": version.tags["artifact_files"]}
+    assert files["artifacts/model/algorithm.json"] == digest
+    assert {"MLmodel", "pyfunc_model.py", "artifacts/model/model.ubj"} < files.keys()
     assert client.get_experiment(run.info.experiment_id).name == "NOTED"
     link = f"http://ui:1/#/experiments/{run.info.experiment_id}/runs/{found.run_id}"
     assert registry.run_url("NOTED", found) == link
@@ -234,8 +238,7 @@ def test_an_identity_is_found_once_and_by_its_symbol_only(registry, register):
     assert registry.find("ONCE", "id-2") is None
     assert registry.find("OTHER", "id-1") is None
     again, _ = register("ONCE", "id-1")
-    assert again.number == 2
-    assert registry.find("ONCE", "id-1") == first, "the first one stays the one"
+    assert again == registry.find("ONCE", "id-1") == first
 
 
 def test_a_missing_version_is_named_with_what_to_do(registry, register):
@@ -366,6 +369,45 @@ def test_a_run_that_a_killed_process_left_running_is_marked_killed(registry, reg
         other: "RUNNING",
         found.run_id: "FINISHED",
     }
+
+
+def test_a_version_has_a_finished_run_wherever_its_process_is_killed(registry, register, monkeypatch):
+    """Killed before the version is there: trained anew, the first run killed. Killed after it: nothing is left."""
+    client = registry._client()
+    create = client.create_model_version
+
+    def dies_before(*args, **options):
+        raise SystemExit  # no `except Exception` sees it, as none sees a kill
+
+    def dies_after(*args, **options):
+        create(*args, **options)
+        raise SystemExit
+
+    for model_id, dies, statuses in (
+        ("id-1", dies_before, ["FINISHED", "KILLED"]),
+        ("id-2", dies_after, ["FINISHED"]),
+    ):
+        monkeypatch.setattr(client, "create_model_version", dies)
+        with pytest.raises(SystemExit):
+            register("BETWEEN", model_id)
+        monkeypatch.undo()
+        if registry.find("BETWEEN", model_id) is None:
+            register("BETWEEN", model_id)
+        experiment = client.get_experiment_by_name("BETWEEN").experiment_id
+        runs = client.search_runs([experiment], f"tags.model_id = '{model_id}'")
+        assert sorted(run.info.status for run in runs) == statuses
+        assert client.get_run(registry.find("BETWEEN", model_id).run_id).info.status == "FINISHED"
+
+
+def test_a_version_that_another_process_registered_meanwhile_stands(registry, register):
+    theirs = []
+    found, _ = register("MEANWHILE", "id-1", still_alone=lambda: theirs.append(register("MEANWHILE", "id-1")[0]))
+    assert [found] == theirs
+    assert len(versions(registry, "MEANWHILE")) == 1
+    client = registry._client()
+    experiment = client.get_experiment_by_name("MEANWHILE").experiment_id
+    assert sorted(run.info.status for run in client.search_runs([experiment])) == ["FINISHED", "KILLED"]
+    assert client.get_run(found.run_id).info.status == "FINISHED"
 
 
 def test_two_processes_make_the_first_version_of_a_new_mlflow_at_once(models, features, tmp_path, monkeypatch):

@@ -7,14 +7,14 @@ row that it tells of are stored in one transaction, and an outage of Redis loses
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
-from datetime import datetime
+from collections.abc import Collection, Iterable
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import dagster as dg
 from pydantic import ValidationError
 
-from quantum_training.resources.events.payloads import IN, OUT, Event
+from quantum_training.resources.events.payloads import IN, OUT, Event, MetricsUpdated
 from quantum_training.resources.events.queue import Delivery, Queue
 from quantum_training.resources.events.redis_stream import RedisError, RedisQueue
 
@@ -71,6 +71,10 @@ class EventBus(dg.ConfigurableResource):
         """The queue that readers of our events read: the Redis stream where that is set, else the table."""
         return self._stream("outbox") if self.url else self._table("outbox")
 
+    def told(self, types: Collection[str], since: datetime) -> list[Delivery]:
+        """All events of these types that went out since then, oldest first; nothing is acknowledged."""
+        return self._table("outbox").since(types, since)
+
     def receive(self, texts: Iterable[str]) -> None:
         """Take events, as JSON, from outside into the inbox, each event id once; what is none becomes a dead letter."""
         from quantum_training.resources.database import inbox, transaction
@@ -120,12 +124,27 @@ class EventBus(dg.ConfigurableResource):
         events, _ = _sort(self._table("inbox").find(event_type, symbol))
         return [event for _, event in events]
 
-    def prune(self, before: datetime) -> int:
-        """Empty old events of outbox and inbox that all their consumers have acknowledged; returns how many.
+    def prune(self, before: datetime, dry_run: bool = False) -> int:
+        """Empty old events of outbox and inbox that all their consumers have acknowledged; returns how many. With
+        dry_run it only tells.
 
         Their ids stay: the same event is never sent or taken in twice. What Redis holds is bounded by its stream.
+        Of what was measured of a recipe, the last of each week stays: that is what a decay report reads.
         """
-        return sum(self._table(name).prune(before) for name in ("outbox", "inbox"))
+        outbox = self._table("outbox").prune(before, dry_run=dry_run)
+        return outbox + self._table("inbox").prune(before, self._measured(), dry_run)
+
+    def _measured(self) -> set[str]:
+        """The ids of the last measurement of each symbol, recipe and week; of the same instant the last to come in."""
+        events, _ = _sort(self._table("inbox").find(MetricsUpdated.type, None))
+        last: dict[tuple[str, str, date], tuple[datetime, str]] = {}
+        for _, event in events:
+            if isinstance(told := event.payload, MetricsUpdated):
+                monday = told.measured_at.date() - timedelta(days=told.measured_at.weekday())
+                key = (event.symbol, told.model_type, monday)
+                if key not in last or told.measured_at >= last[key][0]:
+                    last[key] = (told.measured_at, str(event.event_id))
+        return {event_id for _, event_id in last.values()}
 
     def dead_letters(self) -> list[DeadLetter]:
         """What came in and could not be read, oldest first."""

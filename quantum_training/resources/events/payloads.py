@@ -29,7 +29,7 @@ class TrainingStarted(Payload):
     """A fit begins."""
 
     type = "model.training_started"
-    job_id: Word = Field(description="Dagster run, partition and recipe.")
+    job_id: Word = Field(description="Dagster run (the first one, where it was tried again), partition and recipe.")
     model_type: Word = Field(description="The recipe.")
     trigger: Word = Field(description="SCHEDULED, DRIFT_DETECTED, PERFORMANCE_DECAY or MANUAL.")
     reason: str = Field(description="A sentence for people.")
@@ -37,7 +37,7 @@ class TrainingStarted(Payload):
 
 
 class TrainingCompleted(Payload):
-    """A version is registered, or its training failed."""
+    """A version is registered, or its training failed. A job that failed may be run again by hand and succeed later."""
 
     type = "model.training_completed"
     job_id: Word = Field(description="That of model.training_started.")

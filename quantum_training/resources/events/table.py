@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -17,6 +17,12 @@ RAW_LIMIT = 100_000
 PRUNED = ""
 """Body of an event that was pruned."""
 LOCK_NOT_AVAILABLE = "55P03"
+AT_ONCE = 500
+"""Ids that one statement names."""
+LOCK = {
+    "outbox": sa.text("LOCK TABLE outbox IN SHARE MODE NOWAIT"),
+    "inbox": sa.text("LOCK TABLE inbox IN SHARE MODE NOWAIT"),
+}
 
 
 class DeadLetter(NamedTuple):
@@ -51,10 +57,24 @@ class TableQueue:
         ids = list(ids)
         transaction(self.url, lambda connection: self._done(connection, consumer, ids))
 
-    def find(self, event_type: str, symbol: str) -> list[Delivery]:
-        """All events of a type and symbol but the pruned, oldest first. It is no consumer: it acknowledges nothing."""
-        wanted = self.table.c.type == event_type, self.table.c.symbol == symbol, self.table.c.body != PRUNED
-        query = sa.select(self.table).where(*wanted)
+    def find(self, event_type: str, symbol: str | None) -> list[Delivery]:
+        """All events of a type and symbol, None for all, but the pruned, oldest first. It is no consumer: it
+        acknowledges nothing.
+        """
+        query = sa.select(self.table).where(self.table.c.type == event_type, self.table.c.body != PRUNED)
+        if symbol is not None:
+            query = query.where(self.table.c.symbol == symbol)
+
+        def work(connection: sa.Connection) -> list[Delivery]:
+            rows = connection.execute(query.order_by(self.table.c.number))
+            return [Delivery(row.event_id, row.body) for row in rows]
+
+        return transaction(self.url, work)
+
+    def since(self, types: Collection[str], time: datetime) -> list[Delivery]:
+        """All events of these types recorded since a time, but the pruned, oldest first. It acknowledges nothing."""
+        recent = self.table.c.recorded_at >= time.astimezone(UTC)
+        query = sa.select(self.table).where(self.table.c.type.in_([*types]), recent, self.table.c.body != PRUNED)
 
         def work(connection: sa.Connection) -> list[Delivery]:
             rows = connection.execute(query.order_by(self.table.c.number))
@@ -72,8 +92,10 @@ class TableQueue:
         if letters:
             transaction(self.url, work)
 
-    def prune(self, before: datetime) -> int:
+    def prune(self, before: datetime, kept: Collection[str] = (), dry_run: bool = False) -> int:
         """Empty the events recorded before that time which every known consumer has acknowledged; returns how many.
+
+        kept: ids of events that stay nevertheless. dry_run: only tell how many.
 
         Their ids stay, so an event that is published again, as by the re-run of an old week, is still known as a
         repeat. A consumer is known from its first acknowledgement on; where there is none, all is kept. One that comes
@@ -84,8 +106,16 @@ class TableQueue:
         of_this = cursors.c.queue == self.table.name
         passed = sa.select(sa.func.min(cursors.c.number)).where(of_this).scalar_subquery()
         old = self.table.c.recorded_at < before.astimezone(UTC)  # SQLite keeps no zone: what it holds is UTC
-        query = self.table.update().where(self.table.c.number <= passed, old, self.table.c.body != PRUNED)
-        return transaction(self.url, lambda connection: connection.execute(query.values(body=PRUNED)).rowcount)
+        query = sa.select(self.table.c.event_id).where(self.table.c.number <= passed, old, self.table.c.body != PRUNED)
+
+        def work(connection: sa.Connection) -> int:
+            ids = [id_ for id_ in connection.execute(query).scalars() if id_ not in kept]
+            for first in range(0, 0 if dry_run else len(ids), AT_ONCE):
+                these = self.table.c.event_id.in_(ids[first : first + AT_ONCE])
+                connection.execute(self.table.update().where(these).values(body=PRUNED))
+            return len(ids)
+
+        return transaction(self.url, work)
 
     def _done(self, connection: sa.Connection, consumer: str, ids: Iterable[str]) -> None:
         rows = [{"queue": self.table.name, "consumer": consumer, "event_id": id_} for id_ in ids]
@@ -101,7 +131,7 @@ class TableQueue:
         if connection.dialect.name == "postgresql":
             try:
                 with connection.begin_nested():
-                    connection.exec_driver_sql(f"LOCK TABLE {self.table.name} IN SHARE MODE NOWAIT")
+                    connection.execute(LOCK[self.table.name])
             except sa.exc.OperationalError as error:
                 if getattr(error.orig, "pgcode", None) != LOCK_NOT_AVAILABLE:
                     raise

@@ -39,6 +39,11 @@ class CandleSource(BaseModel, ABC):
         """The close time of the newest bar this source can have: `now` for a live one, the end of a recording."""
 
     @property
+    def venue(self) -> str:
+        """Whose server is asked, as binance or yahoo, for limits on how many ask it at a time; "" for what is local."""
+        return ""
+
+    @property
     def revises_history(self) -> bool:
         """True where older prices change later (adjustment for splits and dividends): stored months are compared."""
         return False

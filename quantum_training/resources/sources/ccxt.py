@@ -46,6 +46,11 @@ class Source(CandleSource):
     timeout: float = Field(10.0, gt=0, le=300, description="Seconds to wait for the exchange's answer.")
     retries: Retries = Field(Retries(), description="What to do about 429, 5xx, time-outs and broken answers.")
 
+    @property
+    def venue(self) -> str:
+        """The exchange."""
+        return self.exchange
+
     def fetch(
         self, symbol: str, timeframe: str, start: pd.Timestamp, end: pd.Timestamp, now: pd.Timestamp
     ) -> pd.DataFrame:
@@ -68,7 +73,7 @@ class Source(CandleSource):
                     lambda: _rows(client, client.fetch_ohlcv(self.market, timeframe, since, bars, params))
                 )
 
-            rows = fetch_pages(ask, first, last, step, limit, _milliseconds(now))
+            rows = fetch_pages(ask, first, last, step, limit, _milliseconds(now), self.retries.attempts)
         except GaveUpError as error:
             raise self._error(symbol, f"no answer: {error}", LATER) from error
         except PagingError as error:

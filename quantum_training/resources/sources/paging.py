@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 
 import pandas as pd
@@ -19,26 +21,31 @@ class Ask(Protocol):
     def __call__(self, since: int, bars: int, until: int | None = None) -> Rows: ...
 
 
-def fetch_pages(ask: Ask, start: int, stop: int, step: int, limit: int, now: int) -> Rows:
+def fetch_pages(ask: Ask, start: int, stop: int, step: int, limit: int, now: int, doubts: int) -> Rows:
     """All rows from `start` until at least `stop` (stamps in Unix ms, `step` in ms); later rows may follow.
 
     Every round moves on by a bar at least, so there are never more rounds than bars. An empty answer is believed when
-    it is given twice; then the next page is asked for, because some servers answer for a window of time and an
+    it is given `doubts` times; then the next page is asked for, because some servers answer for a window of time and an
     outage may be longer than that. A page that does not begin where the last one ended is checked before it is
     believed. PagingError where the server ignores `since` or leaves out bars that it has.
     """
     rows: Rows = []
     have = since = start
     while since < stop:
-        page = _page(ask, since, limit) or _page(ask, since, limit)
+        page = _insist(doubts, partial(_page, ask, since, limit))
         if not page:
             since += limit * step
             continue
         if page[0][0] > have:
-            page = _after_gap(ask, page, have, step, limit, now)
+            page = _after_gap(ask, page, have, step, limit, now, doubts)
         rows += page
         have = since = page[-1][0] + step
     return rows
+
+
+def _insist(times: int, ask: Callable[[], Rows]) -> Rows:
+    """The first answer that is not empty; none after so many."""
+    return next((rows for _ in range(times) if (rows := ask())), [])
 
 
 def _page(ask: Ask, since: int, limit: int) -> Rows:
@@ -52,13 +59,14 @@ def _page(ask: Ask, since: int, limit: int) -> Rows:
     return page
 
 
-def _after_gap(ask: Ask, page: Rows, have: int, step: int, limit: int, now: int) -> Rows:
+def _after_gap(ask: Ask, page: Rows, have: int, step: int, limit: int, now: int, doubts: int) -> Rows:
     """The page to go on with where `page` leaves out bars from `have` on: itself, if the market has none there.
 
     The missing bars are asked for by themselves.
     """
     first = page[0][0]
-    probe = _sorted(ask(have, min(limit, -(-(first - have) // step)), first - 1))
+    bars = min(limit, -(-(first - have) // step))
+    probe = _sorted(_insist(doubts, partial(ask, have, bars, first - 1)))
     inside = [row for row in probe if have <= row[0] < first]
     if inside and inside[0][0] == have:
         return inside

@@ -42,6 +42,11 @@ class Source(CandleSource):
     retries: Retries = Field(Retries(), description="What to do about 429, 5xx, time-outs and broken answers.")
 
     @property
+    def venue(self) -> str:
+        """Yahoo, whatever the ticker."""
+        return "yahoo"
+
+    @property
     def revises_history(self) -> bool:
         """Always: a split changes Yahoo's older prices also where dividends do not."""
         return True
@@ -64,7 +69,9 @@ class Source(CandleSource):
         span = 7 * DAY if step == to_timedelta("1m") else max(last - start, step)
         while start < last:
             upto = min(start + span, last)
-            parts.append(closed_between(self._chart(symbol, step, start, upto), timeframe, start, upto, now))
+            charts = (self._chart(symbol, step, start, upto) for _ in range(self.retries.attempts))
+            chart = next((bars for bars in charts if len(bars)), empty_candles())  # Yahoo gives false empty ones
+            parts.append(closed_between(chart, timeframe, start, upto, now))
             start = upto
         return pd.concat(parts) if parts else empty_candles()
 

@@ -172,6 +172,30 @@ def test_what_was_pruned_is_known_no_more(bus):
     assert bus.known(asked(1).type, asked(1).symbol) == []
 
 
+def test_of_measurements_the_last_of_each_week_outlives_the_pruning(bus):
+    def measured(recipe, day, cause):
+        payload = MetricsUpdated(model_type=recipe, metrics={"sharpe": 1.0}, measured_at=NOW + timedelta(days=day))
+        return event("AAA", payload, str(cause))
+
+    first, tied, second, other = (
+        measured("xgboost", 2, 1),
+        measured("xgboost", 2, 2),
+        measured("xgboost", 9, 3),
+        measured("lightgbm", 0, 4),
+    )
+    receive(bus, measured("xgboost", 6, 5), first, tied, second, other, measured("xgboost", 7, 6))
+    bus.acknowledge("one", bus.read("one"))
+    assert bus.prune(datetime.now(UTC)) == 3
+    kept = [measured("xgboost", 6, 5), second, other]
+    assert bus.known(MetricsUpdated.type, "AAA") == kept
+    assert bus.prune(datetime.now(UTC)) == 0
+    later = measured("xgboost", 6, 7)
+    receive(bus, later)
+    bus.acknowledge("one", bus.read("one"))
+    assert bus.prune(datetime.now(UTC)) == 1
+    assert bus.known(MetricsUpdated.type, "AAA") == [second, other, later]
+
+
 def test_what_nobody_acknowledged_or_is_young_is_kept_whole(bus):
     bus.publish([regressed(1)])
     receive(bus, asked(1))

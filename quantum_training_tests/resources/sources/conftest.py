@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -36,8 +38,8 @@ class Venue:
     """The server. `lies` maps a part of a path to an iterator: each request there takes the next lie, None is none.
 
     A lie is a function of the true answer, or {"status": ..., "headers": ..., "body" or "text": ...}, or one of "hang"
-    (longer than the client waits), "cut" (the connection ends before the answer does), "half" (half of the JSON),
-    "html".
+    (longer than the client waits), "reset" (the connection breaks before the answer), "cut" (it ends before the answer
+    does), "half" (half of the JSON), "html".
     """
 
     answer: Callable[[str, dict[str, str]], Any] = lambda path, query: {}
@@ -63,6 +65,10 @@ def handler_of(venue: Venue) -> type[BaseHTTPRequestHandler]:
             truth, lie = venue.answer(url.path, query), venue.lie_to(url.path)
             if lie == "hang":
                 venue.hang.wait(5)
+                return
+            if lie == "reset":
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                self.connection.close()
                 return
             if isinstance(lie, dict):
                 self.reply(

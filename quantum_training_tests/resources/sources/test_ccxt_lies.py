@@ -118,7 +118,7 @@ def test_lone_empty_answers_lose_nothing(binance, ccxt_source, btc):
 def test_a_market_that_stays_empty_gives_no_rows_and_soon_ends(binance, ccxt_source):
     binance.lies = {"klines": repeat(lambda truth: [])}
     assert fetch(ccxt_source()).empty
-    assert len(binance.asked("klines")) == 2
+    assert len(binance.asked("klines")) == 4
 
 
 def test_rows_repeated_from_the_page_before_come_once(binance, ccxt_source, btc):

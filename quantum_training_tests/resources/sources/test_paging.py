@@ -39,8 +39,8 @@ class Server:
         return [[t] for t in stamps[:count]][:: -1 if self.backwards else 1]
 
 
-def run(ask, start=0, stop=NOW, limit=10):
-    return [row[0] for row in fetch_pages(ask, start, stop, STEP, limit, NOW)]
+def run(ask, start=0, stop=NOW, limit=10, doubts=2):
+    return [row[0] for row in fetch_pages(ask, start, stop, STEP, limit, NOW, doubts)]
 
 
 histories = st.lists(st.tuples(st.integers(1, 40), st.integers(1, 60)), min_size=1, max_size=6).map(
@@ -59,15 +59,16 @@ histories = st.lists(st.tuples(st.integers(1, 40), st.integers(1, 60)), min_size
     backwards=st.booleans(),
     start=st.integers(0, 100).map(lambda k: k * STEP),
     length=st.integers(1, 300).map(lambda k: k * STEP),
+    doubts=st.integers(1, 4),
 )
-def test_the_whole_history_is_found_whatever_its_gaps(bars, limit, cap, windowed, backwards, start, length):
+def test_the_whole_history_is_found_whatever_its_gaps(bars, limit, cap, windowed, backwards, start, length, doubts):
     # A window of time that is shorter than the one asked for is what a venue's own limit tells the caller.
     cap = limit if windowed else cap
     server = Server([t for t in bars if t < NOW], cap, windowed, backwards=backwards)
     stop = min(start + length, NOW)
     wanted = [t for t in server.bars if start <= t < stop]
-    assert [t for t in run(server, start, stop, limit) if t < stop] == wanted
-    assert len(server.asked) <= 3 * (length // STEP) + 3
+    assert [t for t in run(server, start, stop, limit, doubts) if t < stop] == wanted
+    assert len(server.asked) <= (2 * doubts + 1) * (length // STEP + 1)
 
 
 @settings(max_examples=100, deadline=None)
@@ -82,10 +83,27 @@ def test_two_false_empty_answers_in_a_row_lose_nothing_either():
     assert run(server, limit=100) == list(range(0, NOW, STEP))
 
 
-def test_no_bars_at_all_end_after_two_requests_a_page():
+def test_false_empty_answers_are_doubted_as_often_as_told():
+    server = Server([*range(0, NOW, STEP)], lies=["truth", *["empty"] * 4, "truth", *["empty"] * 4])
+    assert run(server, limit=100, doubts=5) == server.bars
+    assert len(server.asked) == 4 + 8
+
+
+def test_a_gap_after_a_page_is_believed_after_as_many_empty_answers():
+    whole = Server([*range(0, NOW, STEP)], lies=["empty"] * 4)
+    late = Server([t for t in whole.bars if not 100 <= t // STEP < 110])
+
+    def leaves_out(since, bars, until=None):
+        return (late if until is None else whole)(since, bars, until)
+
+    assert run(leaves_out, limit=100, doubts=5) == whole.bars
+
+
+@pytest.mark.parametrize("doubts", [1, 2, 10])
+def test_no_bars_at_all_end_after_so_many_requests_a_page(doubts):
     server = Server([])
-    assert run(server, limit=100) == []
-    assert len(server.asked) == 2 * NOW // STEP // 100
+    assert run(server, limit=100, doubts=doubts) == []
+    assert len(server.asked) == doubts * NOW // STEP // 100
 
 
 def test_a_history_without_gaps_costs_one_request_a_page():

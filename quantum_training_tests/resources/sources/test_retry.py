@@ -68,7 +68,7 @@ def test_a_senseless_retry_after_counts_as_none(value):
 
 def test_a_longer_retry_after_than_the_cap_ends_the_tries():
     flaky = Flaky(http_error(418, Retry_After="3600"))
-    with pytest.raises(GaveUpError, match=r"HTTPError: 418 .* \(try 1 of 5; the server asks to wait 3600 s\)"):
+    with pytest.raises(GaveUpError, match=r"HTTPError: 418 .* \(try 1 of 10; the server asks to wait 3600 s\)"):
         flaky.run(Retries(max_wait=60))
     assert (flaky.calls, flaky.slept) == (1, [])
 

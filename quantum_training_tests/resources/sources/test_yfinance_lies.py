@@ -76,6 +76,21 @@ def test_what_passes_is_outlasted(yahoo, yahoo_source, adjusted, lie):
     assert len(charts(yahoo)) == 4
 
 
+def no_bars(truth):
+    nothing = {"quote": [{}], "adjclose": [{}]}
+    chart = {**chart_of(truth), "indicators": nothing}
+    del chart["timestamp"]
+    return {"chart": {"result": [chart], "error": None}}
+
+
+def test_false_empty_charts_lose_nothing_and_true_ones_end(yahoo, yahoo_source, adjusted):
+    yahoo.lies = {"chart": iter([no_bars] * 3)}
+    assert_same(fetch(yahoo_source()), month(adjusted))
+    yahoo.lies = {"chart": repeat(no_bars)}
+    assert fetch(yahoo_source()).empty
+    assert len(charts(yahoo)) == 4 + 4
+
+
 @pytest.mark.parametrize("lie", PASSING.values(), ids=PASSING.keys())
 def test_what_does_not_pass_ends_in_an_error_that_helps(yahoo, yahoo_source, lie):
     yahoo.lies = {"chart": repeat(lie)}

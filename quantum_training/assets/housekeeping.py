@@ -1,0 +1,136 @@
+"""Asset `housekeeping_report`: removes what is older than MODEL_RETENTION_DAYS and nothing needs, and says how much.
+
+What is needed: retention.py. How things are removed: resources/. Candles, features, scores, records and the ledger are
+data: they are never removed.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+
+from quantum_training.assets.loop import OWNERS
+from quantum_training.assets.practice import state_folder
+from quantum_training.assets.retention import needed_versions
+from quantum_training.resources.events.bus import EventBus
+from quantum_training.resources.ledger import Ledger
+from quantum_training.resources.leftovers import remove_kernels, remove_reports, remove_states, remove_temporaries
+from quantum_training.resources.registry import ModelRegistry
+from quantum_training.resources.registry_removal import registered, remove
+from quantum_training.resources.removed import Removed
+from quantum_training.resources.run_removal import remove_runs, remove_ticks
+from quantum_training.resources.sizes import sizes
+from quantum_training.resources.store import Store
+from quantum_training.selection.retention import removable
+from quantum_training.settings import Settings
+
+ASSET = "housekeeping_report"
+
+
+class HousekeepingConfig(dg.Config):
+    """Whether anything is removed."""
+
+    dry_run: bool = True
+    """Only tell what would be removed. The schedule sets it to false."""
+
+
+def run_config(dry_run: bool) -> dict[str, Any]:
+    """The config of a run of the asset."""
+    return {"ops": {ASSET: {"config": {"dry_run": dry_run}}}}
+
+
+def build(settings: Settings) -> dg.AssetsDefinition:
+    """The asset."""
+
+    @dg.asset(
+        name=ASSET,
+        group_name="operation",
+        kinds={"mlflow"},
+        owners=OWNERS,
+        description=f"What was removed because it is older than {settings.model_retention_days} days and nothing needs "
+        "it: model versions with their files, HTML reports, states of trainings, events, Dagster's runs, logs and "
+        "ticks. Stays: what an alias, the ledger, an open campaign or one of the last champions names, what weeks to "
+        "come may decide by, and what says the state of a partition. With `dry_run`, the default by hand, it only "
+        "tells.",
+    )
+    def housekeeping_report(
+        context: dg.AssetExecutionContext,
+        config: HousekeepingConfig,
+        store: Store,
+        registry: ModelRegistry,
+        ledger: Ledger,
+        events: EventBus,
+    ) -> dg.MaterializeResult:
+        now = pd.Timestamp.now("UTC")
+        before, places = now - pd.Timedelta(days=settings.model_retention_days), (store, registry, context.instance)
+        sizes_before = sizes(*places)
+        removed: dict[str, Removed] = {}
+        kept: Counter[str] = Counter()
+        failed: dict[str, str] = {}
+        steps = _steps(settings, store, registry, ledger, events, context.instance, before, now, config.dry_run, kept)
+        for name, step in steps:
+            try:
+                for kind, one in step().items():
+                    removed[kind] = removed.get(kind, Removed()) + one
+            except Exception as error:  # one broken place must not fill the others' disks
+                failed[name] = f"{type(error).__name__}: {error}"
+                context.log.error(f"{name}: {failed[name]}")
+        told = "would be removed" if config.dry_run else "removed"
+        for kind, one in removed.items():
+            context.log.info(f"{kind}: {one.number} {told}, {one.size:,} bytes")
+        context.add_asset_metadata(
+            {
+                "dry_run": config.dry_run,
+                "older_than": dg.MetadataValue.timestamp(before.to_pydatetime()),
+                **{f"{kind}_removed": one.number for kind, one in removed.items()},
+                **{f"{kind}_bytes": one.size for kind, one in removed.items()},
+                "bytes_removed": sum(one.size for one in removed.values()),
+                **{f"versions_kept_for_{why}": number for why, number in kept.items()},
+                **{f"before_{place}_bytes": size for place, size in sizes_before.items()},
+                **{f"after_{place}_bytes": size for place, size in sizes(*places).items()},
+            }
+        )
+        if failed:
+            raise dg.Failure(
+                f"{len(failed)} places could not be tidied, the others were:\n"
+                + "\n".join(f"{name}: {why}" for name, why in failed.items())
+                + "\nmend them and run this again: what is removed stays removed",
+                allow_retries=False,
+            )
+        return dg.MaterializeResult()
+
+    return housekeeping_report
+
+
+def _steps(
+    settings: Settings,
+    store: Store,
+    registry: ModelRegistry,
+    ledger: Ledger,
+    events: EventBus,
+    instance: dg.DagsterInstance,
+    before: pd.Timestamp,
+    now: pd.Timestamp,
+    dry_run: bool,
+    kept: Counter[str],
+) -> Iterator[tuple[str, Any]]:
+    """What is tidied, by name. `kept` counts the versions that were old enough but stay, by reason."""
+
+    def versions(symbol: str) -> dict[str, Removed]:
+        found = registered(registry, symbol)
+        needed = needed_versions(store, ledger, settings, symbol, registry.aliases(symbol), found)
+        kept.update(needed[v.model_id] for v in found if v.created < before and v.model_id in needed)
+        return remove(registry, symbol, removable(found, needed, before), before, dry_run)
+
+    states = state_folder(settings, "")
+    for symbol in settings.symbols:
+        yield f"versions of {symbol}", lambda symbol=symbol: versions(symbol)
+    yield "reports", lambda: {"reports": remove_reports(store, before, dry_run)}
+    yield "states", lambda: {"training_states": remove_states(states, settings.recipes, before, dry_run)}
+    yield "temporary files", lambda: {"temporary_files": remove_temporaries(store, now, dry_run)}
+    yield "kernels", lambda: {"kernels": remove_kernels(before, dry_run)}
+    yield "events", lambda: {"events": Removed(events.prune(before.to_pydatetime(), dry_run))}
+    yield "runs", lambda: remove_runs(instance, before, now, dry_run)
+    yield "ticks", lambda: {"ticks": remove_ticks(instance, before, dry_run)}

@@ -1,0 +1,87 @@
+"""Which faults can pass by themselves, and when a step is tried again. A run that died is Dagster's to restart.
+
+It is an exception that asks Dagster for another try, not a RetryPolicy: that would also bring back a run that a person
+has stopped.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterator
+
+import dagster as dg
+
+MAX_RETRIES_TAG = "dagster/max_retries"
+DEFAULT_RETRIES = 3
+"""Of a run without the tag, as one that the UI materialises; run_retries of Dagster has the same default."""
+
+FIRST_WAIT_SECONDS, MAX_WAIT_SECONDS = 10.0, 120.0
+
+PASSING = frozenset(
+    {
+        "builtins.ConnectionError",
+        "builtins.TimeoutError",
+        "quantum_training.resources.sources.retry.GaveUpError",
+        "requests.exceptions.ConnectionError",
+        "requests.exceptions.Timeout",
+        "requests.exceptions.ChunkedEncodingError",
+        "urllib3.exceptions.HTTPError",
+        "sqlalchemy.exc.OperationalError",
+        "sqlalchemy.exc.InterfaceError",
+        "botocore.exceptions.HTTPClientError",
+        "aiohttp.client_exceptions.ClientConnectionError",
+    }
+)
+"""Errors by name, so that none of these packages is loaded to ask."""
+
+MLFLOW_PASSING = {"TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED"}
+LASTING = re.compile(
+    r"authentication failed|no password supplied|does not exist|no such table|no such column|unable to open database"
+    r"|read-?only|disk is full|disk full|No space left|no pg_hba|certificate verify failed",
+    re.IGNORECASE,
+)
+"""What a database or server says when somebody has to act: settings, rights or room."""
+
+
+def can_pass(error: BaseException) -> bool:
+    """May the same succeed later, with nobody doing anything? An exchange, database or server that is out of reach.
+
+    What the error came from counts, so a RegistryError passes where MLflow did not answer, not where a version is gone.
+    """
+    chain = [*_chain(error)]
+    return not any(LASTING.search(str(one)) for one in chain) and any(map(_passes, chain))
+
+
+def retries_left(context: dg.AssetExecutionContext) -> int:
+    """How often this step may still be tried again: TRAINING_RETRY_ATTEMPTS in all, which the run's tag carries."""
+    tag = context.run.tags.get(MAX_RETRIES_TAG, "")
+    allowed = int(tag) if tag.isdigit() else DEFAULT_RETRIES
+    return max(0, allowed - context.retry_number)
+
+
+def will_retry(context: dg.AssetExecutionContext, error: BaseException) -> bool:
+    """Will the step be tried again after this error?"""
+    return isinstance(error, Exception) and retries_left(context) > 0 and can_pass(error)
+
+
+def retry_later(context: dg.AssetExecutionContext) -> dg.RetryRequested:
+    """The exception that has the step tried again, after about 10, 20, 40, ... seconds, at most 120."""
+    longest = min(FIRST_WAIT_SECONDS * 2**context.retry_number, MAX_WAIT_SECONDS)
+    wait = longest * (0.5 + random.random() / 2)  # symbols that failed together come back one by one
+    return dg.RetryRequested(max_retries=context.retry_number + retries_left(context), seconds_to_wait=wait)
+
+
+def _passes(error: BaseException) -> bool:
+    names = {f"{cls.__module__}.{cls.__qualname__}" for cls in type(error).__mro__}
+    if "mlflow.exceptions.MlflowException" in names:
+        return getattr(error, "error_code", "") in MLFLOW_PASSING or "Max retries exceeded" in str(error)
+    return not PASSING.isdisjoint(names)
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)

@@ -1,0 +1,24 @@
+"""Who goes first where runs wait in the queue: the larger number. Dagster reads it from the tag dagster/priority."""
+
+from __future__ import annotations
+
+from quantum_training.monitoring.severity import Severity
+
+PRIORITY_TAG = "dagster/priority"
+
+PEOPLE = 100
+"""What a person decides: promote, demote, pin, ceilings. Seconds."""
+MARKET = 90
+"""Market data, signals, drift and decay reports: short, and what everything else waits for."""
+MANUAL = 60
+BY_SEVERITY = {Severity.CRITICAL: 50, Severity.SEVERE: 40, Severity.MODERATE: 25}
+DECAY = 30
+INTERVAL = 20
+WEEKLY = 10
+BACKFILL = 0
+"""What carries no tag: backfills and what is materialised in the UI."""
+
+
+def tagged(priority: int) -> dict[str, str]:
+    """The tag of a run of this priority."""
+    return {PRIORITY_TAG: str(priority)}

@@ -1,0 +1,41 @@
+"""How much room each place takes, where this machine can tell."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import dagster as dg
+
+from quantum_training.resources.leftovers import folder_bytes
+from quantum_training.resources.registry import SQLITE, ModelRegistry
+from quantum_training.resources.store import Store
+
+
+def sizes(store: Store, registry: ModelRegistry, instance: dg.DagsterInstance) -> dict[str, int]:
+    """Bytes of the store, of a local MLflow and of Dagster's runs, logs and ticks, each where it can be told."""
+    filesystem, base = store.place()
+    found = {"store": int(filesystem.du(base)) if filesystem.exists(base) else 0}
+    uri = registry._uri()
+    if uri.startswith(SQLITE):
+        file = Path(uri.removeprefix(SQLITE).partition("?")[0])
+        found["mlflow_database"] = sum(f.stat().st_size for f in file.parent.glob(f"{file.name}*"))
+        found["mlflow_artifacts"] = folder_bytes(file.parent / "artifacts")
+    if instance.is_persistent:
+        folders = ("history", "schedules", "storage")
+        found["dagster"] = sum(folder_bytes(Path(instance.root_directory) / folder) for folder in folders)
+        found["dagster"] += _postgres_bytes(instance)
+    return found
+
+
+def _postgres_bytes(instance: dg.DagsterInstance) -> int:
+    """Bytes of the Postgres database that holds the events; 0 where they are in SQLite's files."""
+    import sqlalchemy as sa
+    from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
+
+    storage = instance.event_log_storage
+    if not isinstance(storage, SqlEventLogStorage):
+        return 0
+    with storage.index_connection() as connection:
+        if connection.dialect.name != "postgresql":
+            return 0
+        return int(connection.execute(sa.text("SELECT pg_database_size(current_database())")).scalar() or 0)

@@ -1,0 +1,92 @@
+"""What may be removed: never what decides, or is named; and nothing stays for ever that nobody needs."""
+
+import numpy as np
+import pandas as pd
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quantum_training.selection.retention import SPARE, Known, Registered, last_champions, needed, removable
+from quantum_training.trading.scoring import Version, assign_versions
+
+START = pd.Timestamp("2024-01-01", tz="UTC")
+DAY = pd.Timedelta(days=1)
+
+
+def known(*days, refused=()):
+    return [Known(START + day * DAY, f"v{day}", day not in refused) for day in days]
+
+
+def registered(name, day):
+    return Registered(name, day, f"run-{name}", START + day * DAY)
+
+
+def test_what_decides_from_a_time_on_stays_with_the_one_before_it_and_the_newest():
+    weeks = {"a": known(0, 7, 14, 21, 28, 35)}
+    assert set(needed(weeks, {"a": START + 20 * DAY}, {})) == {"v7", "v14", "v21", "v28", "v35"}
+    assert set(needed(weeks, {"a": START + 21 * DAY}, {})) == {"v14", "v21", "v28", "v35"}
+    assert set(needed(weeks, {"a": START + 400 * DAY}, {})) == {"v28", "v35"}
+
+
+def test_where_nothing_was_decided_yet_all_that_may_trade_stay():
+    assert set(needed({"a": known(0, 7, refused={7})}, {}, {})) == {"v0"}
+
+
+def test_a_refused_version_and_an_older_fit_of_the_same_time_decide_nothing():
+    twice = [Known(START, "first fit", True), Known(START, "second fit", True), *known(7, 14, 21, refused={14})]
+    assert set(needed({"a": twice}, {"a": START + 14 * DAY}, {})) == {"second fit", "v7", "v21"}
+
+
+def test_what_is_named_stays_whoever_made_it():
+    assert needed({}, {}, {"old": "ledger"}) == {"old": "ledger"}
+
+
+def test_the_last_champions_keep_the_version_that_they_traded_by_last():
+    weeks = [("a", "a1"), ("b", "b1"), ("a", "a2"), (None, None), ("a", "a3"), ("c", "c1"), ("d", "d1")]
+    champions = {f"2024-01-{n:02}": {"champion": c, "model_id": m} for n, (c, m) in enumerate(weeks, 1)}
+    assert last_champions(champions) == {"d1", "c1", "a3"}
+    assert last_champions(champions, 9) == {"d1", "c1", "a3", "b1"}
+    assert last_champions({}) == set()
+
+
+def test_only_the_old_and_unneeded_go_oldest_first():
+    versions = [registered("young", 30), registered("needed", 1), registered("b", 3), registered("a", 2)]
+    assert [v.model_id for v in removable(versions, {"needed"}, START + 30 * DAY)] == ["a", "b"]
+
+
+days = st.integers(0, 400)
+
+
+@given(
+    versions=st.lists(st.tuples(days, st.booleans(), days), max_size=40),
+    since=st.none() | days,
+    named=st.sets(st.integers(0, 39), max_size=5),
+    now=days,
+    retention=st.integers(1, 100),
+)
+def test_nothing_that_can_be_reached_is_ever_removed(versions, since, named, now, retention):
+    ordered = sorted(enumerate(versions), key=lambda pair: pair[1][0])
+    entries = [Known(START + as_of * DAY, f"v{n}", accepted) for n, (as_of, accepted, _) in ordered]
+    held = [registered(f"v{n}", created) for n, (_, _, created) in ordered]
+    start = None if since is None else START + since * DAY
+    why = needed({"a": entries}, {"a": start}, {f"v{n}": "alias" for n in named})
+    gone = {v.model_id for v in removable(held, why, START + (now - retention) * DAY)}
+
+    trades = [Version(e.as_of, e.model_id) for e in entries if e.accepted]
+    bars = pd.date_range(START if start is None else start, START + 500 * DAY, freq="6h")
+    deciding = {trades[n].model_id for n in np.unique(assign_versions(bars, trades)) if n >= 0} if trades else set()
+    assert not gone & deciding, "what decides a bar that may be decided again"
+    assert not gone & {f"v{n}" for n in named}
+    assert not gone & {v.model_id for v in held if v.created >= START + (now - retention) * DAY}
+    times = sorted({v.as_of for v in trades})
+    newest = {[v.model_id for v in trades if v.as_of == time][-1] for time in times[-SPARE:]}
+    assert not gone & newest
+    earlier = [t for t in times if start is not None and t < max((t for t in times if t <= start), default=start)]
+    if earlier:  # the parent of the version that decides the first bar
+        assert [v.model_id for v in trades if v.as_of == earlier[-1]][-1] not in gone
+
+
+@given(weeks=st.integers(1, 300), since=st.integers(0, 20))
+def test_what_stays_does_not_grow_with_time(weeks, since):
+    entries = known(*range(0, 7 * weeks, 7))
+    start = START + 7 * max(0, weeks - 1 - since) * DAY
+    assert len(needed({"a": entries}, {"a": start}, {})) <= since + SPARE + 1
