@@ -48,19 +48,24 @@ def pytest_configure() -> None:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 
-LONG = ("test_readme.py", "test_learning_loop.py", "test_daemon.py")
+LONG = (
+    "test_readme.py",
+    "test_learning_loop.py",
+    "test_daemon.py",
+    "test_zoo.py",
+    "test_weekly_cycle.py",
+)
+"""Modules of the longest tests. Those of processes, which wait more than they work, alternate with those that work."""
 
 
+@pytest.hookimpl(trylast=True)  # of those that are left
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin each of the long modules in a third of its own: begun last, one keeps a single process busy for minutes."""
+    """Begin with the long modules, by turns in the first and in the second half: `make test` hands each of its two
+    processes one half, and a long module begun last would keep a single one busy for minutes."""
     rest = [item for item in items if item.path.name not in LONG]
-    third = len(items) // len(LONG)
-    ordered: list[pytest.Item] = []
-    for name in LONG:
-        ordered += [item for item in items if item.path.name == name]
-        room = max(0, third * (LONG.index(name) + 1) - len(ordered))
-        ordered, rest = ordered + rest[:room], rest[room:]
-    items[:] = ordered + rest
+    first, second = ([item for name in LONG[half::2] for item in items if item.path.name == name] for half in (0, 1))
+    room = max(0, len(items) // 2 - len(first))
+    items[:] = [*first, *rest[:room], *second, *rest[room:]]
 
 
 @pytest.fixture(scope="session")
