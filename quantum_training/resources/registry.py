@@ -10,6 +10,7 @@ import logging
 import os
 import re
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache, wraps
@@ -151,52 +152,60 @@ class ModelRegistry(dg.ConfigurableResource):
         for dead in client.search_runs([experiment], f"tags.model_id = '{_name(tags['model_id'])}'"):
             if dead.info.status in ("RUNNING", "FINISHED") and dead.info.run_id != run.info.run_id:
                 client.set_terminated(dead.info.run_id, "KILLED")
-        packages = ("quantum_training", *model.packages)
-        with _ended(run.info.run_id), tempfile.TemporaryDirectory() as folder:
-            client.log_batch(
-                run.info.run_id,
-                [Metric(k, v, start, 0) for k, v in metrics.items()],
-                [Param(k, str(v)) for k, v in params.items()],
-            )
-            points = [
-                Metric(f"training/{k}", v, start, int(point["step"]))
-                for point in curves
-                for k, v in point.items()
-                if k != "step"
-            ]
-            for first in range(0, len(points), BATCH):
-                client.log_batch(run.info.run_id, points[first : first + BATCH])
-            digest = save_model(model, Path(folder) / "model", algorithm)
-            positions = model.positions(example)
-            info = mlflow.pyfunc.log_model(
-                name="model",
-                python_model=str(CODE),
-                artifacts={"model": str(Path(folder) / "model")},
-                pip_requirements=[f"{p}=={version(p)}" for p in packages],
-                signature=_signature(model.columns),
-                input_example=example.loc[:, list(model.columns)].head(2).reset_index(drop=True),
-            )
-            stored = Path(mlflow.artifacts.download_artifacts(info.model_uri, dst_path=f"{folder}/stored"))
-            files = manifest(stored)
-            sent = {CODE.name: file_hash(CODE), f"{MODEL}/{INDEX}": digest}
-            if other := sorted(name for name, sha256 in sent.items() if files.get(name) != sha256):
-                raise RegistryError(
-                    f"{symbol}: version {tags['model_id']} came back from MLflow with another {', '.join(other)}; not "
-                    "registered. Look after the store of its artefacts, then train the partition again"
-                )
-            copy = mlflow.pyfunc.load_model(str(stored)).unwrap_python_model().model
-            if not copy.positions(example).equals(positions):
-                raise RegistryError(
-                    f"{symbol}: version {tags['model_id']} decides otherwise once loaded back; not registered"
-                )
+        run_id, packages = run.info.run_id, ("quantum_training", *model.packages)
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                digest = save_model(model, Path(folder) / "model", algorithm)
+                noted = {k: str(v) for k, v in params.items()}
+                client.log_batch(run_id, params=[Param(k, v) for k, v in noted.items()])
+                logged = client.create_logged_model(experiment, "model", run_id, params=noted)
+                with warnings.catch_warnings(), _no_package_map():
+                    # of an example MLflow would load the model twice, as a server does; it is loaded back below
+                    warnings.filterwarnings("ignore", ".*An input example was not provided", UserWarning)
+                    info = mlflow.models.Model.log(
+                        None,
+                        mlflow.pyfunc,
+                        run_id=run_id,
+                        model_id=logged.model_id,
+                        python_model=str(CODE),
+                        artifacts={"model": str(Path(folder) / "model")},
+                        pip_requirements=[f"{p}=={version(p)}" for p in packages],
+                        signature=_signature(model.columns),
+                    )
+                # after the model, or MLflow would look for the model's among the run's, one query for each
+                points = [Metric(k, v, start, 0, info.model_id) for k, v in metrics.items()] + [
+                    Metric(f"training/{k}", v, start, int(point["step"]))
+                    for point in curves
+                    for k, v in point.items()
+                    if k != "step"
+                ]
+                for first in range(0, len(points), BATCH):
+                    client.log_batch(run_id, points[first : first + BATCH])
+                stored = Path(mlflow.artifacts.download_artifacts(info.model_uri, dst_path=f"{folder}/stored"))
+                files = manifest(stored)
+                sent = {CODE.name: file_hash(CODE), f"{MODEL}/{INDEX}": digest}
+                if other := sorted(name for name, sha256 in sent.items() if files.get(name) != sha256):
+                    raise RegistryError(
+                        f"{symbol}: version {tags['model_id']} came back from MLflow with another {', '.join(other)}; "
+                        "not registered. Look after the store of its artefacts, then train the partition again"
+                    )
+                if not load_model(stored / MODEL).positions(example).equals(model.positions(example)):
+                    raise RegistryError(
+                        f"{symbol}: version {tags['model_id']} decides otherwise once loaded back; not registered"
+                    )
+        except BaseException as error:
+            try:
+                client.set_terminated(run_id, "FAILED")
+            except Exception as untold:  # the block's own error stands
+                error.add_note(f"MLflow's run {run_id} stays RUNNING until the version is trained again: {untold}")
+            raise
+        client.set_terminated(run_id)
         still_alone()
         if found := self.find(symbol, tags["model_id"]):
-            client.set_terminated(run.info.run_id, "KILLED")
+            client.set_terminated(run_id, "KILLED")
             return found, digest
         own = {HASH_TAG: digest, FILES_TAG: json.dumps(files, sort_keys=True)}
-        client.create_model_version(
-            symbol, info.model_uri, run.info.run_id, tags={**tags, **own}, model_id=info.model_id
-        )
+        client.create_model_version(symbol, info.model_uri, run_id, tags={**tags, **own}, model_id=info.model_id)
         return self._without_twins(symbol, tags["model_id"]), digest
 
     @_outages_named
@@ -283,7 +292,7 @@ class ModelRegistry(dg.ConfigurableResource):
         A server that registers and dies before it says so is asked for the same again.
         """
         client = self._client()
-        found = client.search_model_versions(f"name = '{symbol}' and tags.model_id = '{model_id}'")
+        found = client.search_model_versions(f"name = '{_name(symbol)}' and tags.model_id = '{_name(model_id)}'")
         oldest, *twins = sorted(found, key=lambda v: int(v.version))
         for twin in twins:
             client.delete_model_version(symbol, str(twin.version))
@@ -380,23 +389,17 @@ def _name(text: str) -> str:
 
 
 @contextmanager
-def _ended(run_id: str) -> Iterator[None]:
-    """Run the block as the active run and end it; where MLflow cannot be told that, the block's own error stands."""
-    import mlflow
+def _no_package_map() -> Iterator[None]:
+    """Spare MLflow the look through all installed packages, 2 s in a process's first call: it would warn of versions
+    that differ from the installed ones, and ours are these."""
+    from mlflow.utils import requirements_utils
 
-    error: Exception | None = None
+    known = requirements_utils._MODULES_TO_PACKAGES
+    requirements_utils._MODULES_TO_PACKAGES = known or {}
     try:
-        with mlflow.start_run(run_id=run_id):
-            try:
-                yield
-            except Exception as raised:
-                error = raised
-                raise
-    except Exception as raised:
-        if error is None or raised is error:
-            raise
-        error.add_note(f"MLflow's run {run_id} stays RUNNING until the version is trained again: {raised}")
-        raise error from error.__cause__
+        yield
+    finally:
+        requirements_utils._MODULES_TO_PACKAGES = known
 
 
 def _outage(error: BaseException) -> str | None:
