@@ -395,7 +395,7 @@ def _no_package_map() -> Iterator[None]:
     from mlflow.utils import requirements_utils
 
     known = requirements_utils._MODULES_TO_PACKAGES
-    requirements_utils._MODULES_TO_PACKAGES = known or {}
+    requirements_utils._MODULES_TO_PACKAGES = known or {}  # type: ignore[assignment]
     try:
         yield
     finally:

@@ -131,10 +131,11 @@ class Store(dg.ConfigurableResource):
         """What was stored beside a frame: content_hash, layout_version, the writer's own; empty where no frame is."""
         filesystem, path = self._path(asset, symbol, period, "parquet")
         try:
-            metadata = self._known_layout(_metadata(filesystem, path, filesystem.ukey(path)), asset, symbol, period)
+            metadata = _metadata(filesystem, path, _unique(filesystem, path))
         except FileNotFoundError:
             return {}
-        return {k.decode(): v.decode() for k, v in metadata.items() if k != b"pandas"}
+        known = self._known_layout(metadata, asset, symbol, period)
+        return {k.decode(): v.decode() for k, v in known.items() if k != b"pandas"}
 
     def read_record(self, asset: str, symbol: str, period: str) -> dict[str, Any] | None:
         """The stored record of one period, or None."""
@@ -172,9 +173,7 @@ class Store(dg.ConfigurableResource):
 
     def _table(self, asset: str, symbol: str, period: str) -> pa.Table:
         filesystem, path = self._path(asset, symbol, period, "parquet")
-        with _reached(filesystem, path):
-            unique = filesystem.ukey(path)
-        table = _parse(filesystem, path, unique)
+        table = _parse(filesystem, path, _unique(filesystem, path))
         self._known_layout(table.schema.metadata, asset, symbol, period)
         return table
 
@@ -226,6 +225,12 @@ class Store(dg.ConfigurableResource):
 def _parse(filesystem: fsspec.AbstractFileSystem, path: str, unique: str) -> pa.Table:
     """One file, kept in memory while there is room and `unique` (inode, time, size or ETag) stays the same."""
     return pq.read_table(pa.BufferReader(_read(filesystem, path)))
+
+
+def _unique(filesystem: fsspec.AbstractFileSystem, path: str) -> str:
+    """What changes with every write of a file. FileNotFoundError where there is none."""
+    with _reached(filesystem, path):
+        return filesystem.ukey(path)
 
 
 def _read(filesystem: fsspec.AbstractFileSystem, path: str) -> bytes:
