@@ -262,7 +262,7 @@ class ModelRegistry(dg.ConfigurableResource):
         RegistryError where a version is not in MLflow; no alias has moved then.
         """
         client = self._client()
-        current = self.aliases(symbol)
+        current = {alias: self._aliased(symbol, alias) for alias in aliases}
         found = {alias: self.find(symbol, model_id) if model_id else None for alias, model_id in aliases.items()}
         for alias, model_id in aliases.items():
             if model_id and found[alias] is None:
@@ -271,9 +271,9 @@ class ModelRegistry(dg.ConfigurableResource):
                     "re-materialise the partition of the model that recorded it"
                 )
         for alias, target in found.items():
-            if target and current.get(alias) != target.number:
+            if target and current[alias] != target.number:
                 client.set_registered_model_alias(symbol, alias, str(target.number))
-            elif target is None and alias in current:
+            elif target is None and current[alias] is not None:
                 client.delete_registered_model_alias(symbol, alias)
 
     @_outages_named
@@ -281,6 +281,17 @@ class ModelRegistry(dg.ConfigurableResource):
         """The aliases of a symbol and the version numbers they point at."""
         registered = self._client().search_registered_models(f"name = '{_name(symbol)}'")
         return {alias: int(number) for alias, number in registered[0].aliases.items()} if registered else {}
+
+    def _aliased(self, symbol: str, alias: str) -> int | None:
+        """The number that one alias points at. To tell all of a symbol, MLflow goes through all its versions."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return int(self._client().get_model_version_by_alias(symbol, alias).version)
+        except MlflowException as error:
+            if error.error_code not in ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST"):
+                raise
+            return None
 
     def run_url(self, symbol: str, found: RegisteredVersion) -> str:
         """The version's run in the MLflow UI."""
