@@ -1,6 +1,7 @@
 """Housekeeping over a real store, MLflow, ledger and Dagster: what is old goes, and no week comes out otherwise."""
 
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,12 +13,14 @@ from quantum_training import checks
 from quantum_training.assets.housekeeping import ASSET, Places, run_config, tidy
 from quantum_training.assets.retention import needed_versions
 from quantum_training.assets.versions import entries_of
+from quantum_training.models.contract import algorithm
+from quantum_training.models.sizing import Sizing
 from quantum_training.resources import registry_removal
 from quantum_training.resources.events.bus import EventBus
 from quantum_training.resources.registry_removal import registered
 from quantum_training.resources.removed import Removed
 
-WEEKS = [f"{week:%Y-%m-%d}" for week in pd.date_range("2020-01-06", periods=8, freq="7D")]
+WEEKS = [f"{week:%Y-%m-%d}" for week in pd.date_range("2020-01-06", periods=7, freq="7D")]
 LATER = pd.Timedelta(days=31)
 
 
@@ -65,7 +68,8 @@ def traders(world):
 
 @pytest.mark.soak
 def test_later_weeks_and_old_ones_again_come_out_as_if_nothing_had_been_removed(project, small, unexamined):
-    tidy_one, hoarder = (project(small).market_data() for _ in range(2))
+    tidy_one, hoarder = project(small).market_data(), project(small)
+    shutil.copytree(tidy_one.store.root, hoarder.store.root)
     for world in (tidy_one, hoarder):
         cycle(world, WEEKS[0], WEEKS[-2])
     known = registered(tidy_one.registry, "AAA")
@@ -97,10 +101,10 @@ def test_later_weeks_and_old_ones_again_come_out_as_if_nothing_had_been_removed(
         cycle(world, WEEKS[-1])
     same()
     evidence = [dg.AssetKey(asset) for asset in ("shadow_scores", "backtest", "champion", "decay_report", "rollout")]
-    cycle(tidy_one, WEEKS[0], WEEKS[3], asset_selection=evidence)
-    cycle(hoarder, WEEKS[0], WEEKS[3], asset_selection=evidence)
+    cycle(tidy_one, WEEKS[0], WEEKS[2], asset_selection=evidence)
+    cycle(hoarder, WEEKS[0], WEEKS[2], asset_selection=evidence)
     same()
-    cycle(tidy_one, WEEKS[0], WEEKS[3])
+    cycle(tidy_one, WEEKS[0], WEEKS[2])
     same()
     again = {v.model_id for v in registered(tidy_one.registry, "AAA")}
     assert gone <= again, "what was trained again is what was removed"
@@ -125,11 +129,17 @@ def test_revised_features_of_a_week_whose_versions_are_gone_stop_its_scores(proj
 
 
 @pytest.fixture
-def trained(project, small, unexamined):
-    """Four weeks of one recipe, trained and nothing else, and their versions."""
-    small["symbols"]["AAA"]["recipes"] = ["xgboost"]
-    world = project(small).market_data()
-    cycle(world, WEEKS[0], WEEKS[3], asset_selection=[dg.AssetKey("xgboost_model")])
+def trained(project, small, make_window, make_features):
+    """Four versions of one model, as four weeks would register them, the newest with an alias."""
+    world = project(small)
+    model = algorithm("xgboost").fit(make_window(), {"max_rounds": 2}, Sizing(), 7, lambda text: None)
+    for week in WEEKS[:4]:
+        tags = {"model_id": f"version of {week}", "recipe": "xgboost", "as_of": f"{week}T00:00:00+00:00"}
+        started = pd.Timestamp.now("UTC")
+        world.registry.register(
+            "AAA", model, "xgboost", make_features(20), tags=tags, params={}, metrics={"loss": 0.5}, started=started
+        )
+    world.registry.set_aliases("AAA", {"shadow-xgboost": f"version of {WEEKS[3]}"})
     return world, registered(world.registry, "AAA")
 
 
