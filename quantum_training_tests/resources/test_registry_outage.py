@@ -18,6 +18,7 @@ from urllib.request import url2pathname, urlopen
 
 import pytest
 
+from quantum_training import checks
 from quantum_training.assets.retries import can_pass
 from quantum_training.checks import examined
 from quantum_training.definitions import build_defs
@@ -26,6 +27,12 @@ from quantum_training_tests.automation.conftest import free_port, stop, wait_for
 
 FIRST, LAST = "AAA|2020-01-06", "AAA|2020-01-13"
 SEEDS = int(os.environ.get("QT_OUTAGES", "3"))
+
+
+@pytest.fixture
+def no_sentinel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The recipes' skill on synthetic markets is not measured: it takes seconds and no registry."""
+    monkeypatch.setattr(checks, "_examine", lambda recipe, code: {"insufficient": "not asked for"})
 
 
 def versions(registry: ModelRegistry) -> list[str]:
@@ -43,6 +50,7 @@ def test_a_server_that_is_away_is_named_with_symbol_and_remedy(monkeypatch):
     assert can_pass(error.value)
 
 
+@pytest.mark.usefixtures("no_sentinel")
 def test_a_champion_that_cannot_be_asked_for_is_not_rolled_back(project, small, monkeypatch):
     world = project(small).market_data()
     monkeypatch.setattr("quantum_training.assets.retries.FIRST_WAIT_SECONDS", 0.01)
@@ -69,6 +77,7 @@ def test_a_champion_that_cannot_be_asked_for_is_not_rolled_back(project, small, 
     assert world.store.read_record("champion", "AAA", "2020-02-03")["verdict"] != "ROLLBACK"
 
 
+@pytest.mark.usefixtures("no_sentinel")
 def test_an_answer_that_was_lost_registers_no_twin(project, small, monkeypatch):
     """MLflow's client sends a request again whose answer was lost, although the server had done it."""
     from mlflow import MlflowClient
