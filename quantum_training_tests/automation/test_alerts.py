@@ -3,6 +3,7 @@
 import json
 import time
 from contextlib import ExitStack
+from types import SimpleNamespace
 
 import dagster as dg
 import pytest
@@ -324,7 +325,7 @@ def test_a_clock_that_was_set_back_holds_nothing_up(build, monkeypatch):
     world.instance.report_run_failed(world.run())
     hour_ago = time.time() - 3600
     monkeypatch.setattr(alerts, "SETTLE_SECONDS", 5)
-    monkeypatch.setattr(alerts.time, "time", lambda: hour_ago)
+    monkeypatch.setattr(alerts, "time", SimpleNamespace(time=lambda: hour_ago))
     assert len(world.told()) == 1
 
 
