@@ -1,4 +1,4 @@
-"""Seconds of a tick of both sensors of failures, with a day's checks of many symbols and a storm of failed runs.
+"""Processor seconds of a tick of both sensors of failures, with a day's checks of many symbols and a storm of runs.
 
     python quantum_training_tests/benchmarks/alerts.py [symbols] [checks of each]
 
@@ -71,9 +71,9 @@ def main() -> None:
                     with dg.build_sensor_context(
                         instance, cursor=cursors.get(sensor.name), resources={"events": bus}
                     ) as context:
-                        started = time.perf_counter()
+                        started = time.process_time()
                         data = sensor.evaluate_tick(context)
-                        seconds.append(time.perf_counter() - started)
+                        seconds.append(time.process_time() - started)
                     moved = data.cursor != cursors.get(sensor.name)
                     cursors[sensor.name] = data.cursor
                     said = data.skip_message if not moved or data.skip_message == alerts.BEGINS else ""
