@@ -4,11 +4,14 @@ import os
 
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # as many test processes as cores: further threads would only wait
 
+import json
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from copy import deepcopy
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -26,6 +29,7 @@ from quantum_training.market.schema import as_candles
 from quantum_training.partitions import RANGE_TAGS
 from quantum_training.resources.ledger import Ledger
 from quantum_training.resources.registry import ModelRegistry
+from quantum_training.resources.sources import synthetic
 from quantum_training.resources.store import Store
 from quantum_training.settings import Settings, load_settings
 
@@ -33,6 +37,7 @@ hypothesis_settings.register_profile("compiled", deadline=None)  # a first examp
 hypothesis_settings.load_profile("compiled")
 
 
+MARKET_DATA = ("candles", "features")
 MEMORY = Path("/dev/shm")
 ROOM_BYTES = 4 * 2**30
 
@@ -43,19 +48,24 @@ def pytest_configure() -> None:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 
-LONG = ("test_readme.py", "test_learning_loop.py", "test_daemon.py")
+LONG = (
+    "test_readme.py",
+    "test_learning_loop.py",
+    "test_daemon.py",
+    "test_zoo.py",
+    "test_weekly_cycle.py",
+)
+"""Modules of the longest tests. Those of processes, which wait more than they work, alternate with those that work."""
 
 
+@pytest.hookimpl(trylast=True)  # of those that are left
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin each of the long modules in a third of its own: begun last, one keeps a single process busy for minutes."""
+    """Begin with the long modules, by turns in the first and in the second half: `make test` hands each of its two
+    processes one half, and a long module begun last would keep a single one busy for minutes."""
     rest = [item for item in items if item.path.name not in LONG]
-    third = len(items) // len(LONG)
-    ordered: list[pytest.Item] = []
-    for name in LONG:
-        ordered += [item for item in items if item.path.name == name]
-        room = max(0, third * (LONG.index(name) + 1) - len(ordered))
-        ordered, rest = ordered + rest[:room], rest[room:]
-    items[:] = ordered + rest
+    first, second = ([item for name in LONG[half::2] for item in items if item.path.name == name] for half in (0, 1))
+    room = max(0, len(items) // 2 - len(first))
+    items[:] = [*first, *rest[:room], *second, *rest[room:]]
 
 
 @pytest.fixture(scope="session")
@@ -79,6 +89,8 @@ class Project:
     registry: ModelRegistry
     ledger: Ledger
     instance: dg.DagsterInstance
+    prepared: Path
+    """Market data that projects of this test run had before, to copy."""
 
     def run(self, job: str, first: str, last: str | None = None, **options: Any) -> dg.ExecuteInProcessResult:
         """Run a partitioned job over one partition or a range, as `--tags` does."""
@@ -88,8 +100,25 @@ class Project:
         return job_def.execute_in_process(instance=self.instance, tags=tags, raise_on_error=False, **options)
 
     def market_data(self, symbol: str = "AAA", first: str = "2019-09-01", last: str = "2020-02-01") -> "Project":
-        """Candles and features of these months, or an assertion error."""
+        """Candles and features of these months, or an assertion error.
+
+        A new project copies what another one of the same synthetic recording has stored: its Dagster knows of no run.
+        """
+        root, market = Path(self.store.root), self.settings.symbols[symbol]
+        parts = [market.source, self.settings.quality]  # each by itself: a field of it knows less
+        made_of = [symbol, first, last, str(self.settings.start), market.timeframe, market.calendar]
+        made_of += [part.model_dump_json() for part in parts]
+        known = self.prepared / sha256(json.dumps(made_of).encode()).hexdigest()
+        recording = isinstance(market.source, synthetic.Source) and market.source.end is not None
+        new = recording and not any((root / asset / symbol).exists() for asset in MARKET_DATA)
+        if new and known.exists():
+            for asset in MARKET_DATA:
+                shutil.copytree(known / asset / symbol, root / asset / symbol)
+            return self
         assert self.run("market_data", f"{symbol}|{first}", f"{symbol}|{last}").success
+        if new:
+            for asset in MARKET_DATA:
+                shutil.copytree(root / asset / symbol, known / asset / symbol)
         return self
 
     def stored(self) -> dict[str, bytes]:
@@ -106,9 +135,15 @@ def empty_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return database
 
 
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the market data that `Project.market_data` has made."""
+    return tmp_path_factory.mktemp("prepared")
+
+
 @pytest.fixture
 def project(
-    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, empty_mlflow: Path
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, empty_mlflow: Path, prepared: Path
 ) -> Iterator[Callable[..., Project]]:
     """Build projects from settings given as a dict; each call gives one with a home of its own, gone after the test."""
     with ExitStack() as stack:
@@ -129,9 +164,52 @@ def project(
             loaded = load_settings()
             definitions = build_defs(loaded, {"store": store, "registry": registry})
             instance = stack.enter_context(dg.DagsterInstance.ephemeral(tempdir=str(home)))
-            return Project(home, loaded, definitions, store, registry, Ledger(url=loaded.database_url), instance)
+            ledger = Ledger(url=loaded.database_url)
+            return Project(home, loaded, definitions, store, registry, ledger, instance, prepared)
 
         yield build
+
+
+@pytest.fixture
+def cycled(
+    project: Callable[..., Project], tmp_path_factory: pytest.TempPathFactory, templates: dict[str, Path]
+) -> Callable[..., Project]:
+    """`cycled(settings, first, last, symbol="AAA")`: a project whose weekly cycle has run over these weeks.
+
+    The first one of a test run has really run; others are copies of what it left, and their Dagster knows of no run.
+    """
+
+    def build(settings: dict[str, Any], first: str, last: str, symbol: str = "AAA") -> Project:
+        world = project(settings)
+        known = json.dumps([settings, first, last, symbol], sort_keys=True)
+        if known in templates:
+            restore(templates[known], world.home)
+            return world
+        assert world.market_data(symbol).run("weekly_cycle", f"{symbol}|{first}", f"{symbol}|{last}").success
+        templates[known] = tmp_path_factory.mktemp("template") / world.home.name
+        shutil.copytree(world.home, templates[known], ignore=shutil.ignore_patterns("settings.yaml"))
+        return world
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def templates() -> dict[str, Path]:
+    """Copies of the homes of projects, each named as its original was, by what was run in them."""
+    return {}
+
+
+def restore(template: Path, home: Path) -> None:
+    """Copy a project's state to another home; MLflow's database holds the addresses of its artefacts."""
+    shutil.copytree(template, home, dirs_exist_ok=True)
+    old, new = str(home.with_name(template.name)), str(home)
+    with closing(sqlite3.connect(home / "mlflow.db")) as database, database:
+        tables = [row[0] for row in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        for table in tables:
+            for _, column, kind, *_ in database.execute(f"PRAGMA table_info('{table}')").fetchall():
+                if kind.startswith(("VARCHAR", "TEXT")):
+                    change = f'UPDATE \'{table}\' SET "{column}" = replace("{column}", ?, ?)'
+                    database.execute(f'{change} WHERE instr("{column}", ?)', (old, new, old))
 
 
 @pytest.fixture

@@ -145,7 +145,7 @@ def test_a_window_without_embargo_stops_the_scores(project, one, monkeypatch, la
         one["recipes"]["xgboost"]["label"] = barriers
     world = project(one).market_data()
     monkeypatch.setattr(practice, "training_window", without_embargo)
-    result = world.run("weekly_cycle", *WEEKS)
+    result = world.run("weekly_cycle", WEEKS[1])
     assert not result.success
     (found,) = evaluations(result, "leak_free")
     assert (found.passed, found.severity, found.blocking) == (False, dg.AssetCheckSeverity.ERROR, True)
@@ -157,7 +157,7 @@ def test_a_model_that_looks_ahead_stops_the_scores(project, one, monkeypatch):
     monkeypatch.setitem(sys.modules, "unfair.peeking", SimpleNamespace(Model=Peeking))
     one["recipes"]["xgboost"] |= {"algorithm": "unfair.peeking", "params": {}}
     world = project(one).market_data()
-    result = world.run("weekly_cycle", *WEEKS)
+    result = world.run("weekly_cycle", WEEKS[1])
     assert not result.success
     (found,) = evaluations(result, "leak_free")
     findings = found.metadata["findings"].value.splitlines()
@@ -171,7 +171,7 @@ def test_a_model_that_looks_ahead_stops_the_scores(project, one, monkeypatch):
 
 def test_a_recipe_that_cannot_show_skill_is_a_warning_that_stops_nothing(project, one):
     one["recipes"]["xgboost"]["features"] = ["hour_sin", "weekday_cos"]
-    result = project(one).market_data().run("weekly_cycle", *WEEKS)
+    result = project(one).market_data().run("weekly_cycle", WEEKS[1])
     assert result.success
     (found,) = evaluations(result, "leak_free")
     assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.WARN)
@@ -195,7 +195,7 @@ def test_without_a_version_the_check_passes_and_says_why(project, small, change,
     if not change:
         small["symbols"]["AAA"]["recipes"] = ["lightgbm"]
     world = project({**small, **change}).market_data()
-    result = world.run("weekly_cycle", *WEEKS)
+    result = world.run("weekly_cycle", WEEKS[1])
     assert result.success
     found = {e.asset_key.to_user_string(): e for e in evaluations(result, "leak_free")}["xgboost_model"]
     assert (found.passed, found.description) == (True, said)

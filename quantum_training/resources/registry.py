@@ -10,18 +10,22 @@ import logging
 import os
 import re
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache, wraps
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar, cast
 
 import dagster as dg
 import pandas as pd
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_fixed
 
 from quantum_training.models.contract import INDEX, Model, load_model, save_model
 from quantum_training.models.manifest import ArtefactError, check, file_hash, manifest
-from quantum_training.settings import NAME_LENGTH, NAME_PATTERN, under_dagster_home
+from quantum_training.resources.obstacles import SILENT, remedy
+from quantum_training.settings import NAME_LENGTH, NAME_PATTERN, under_dagster_home, without_password
 
 CODE = Path(__file__).with_name("pyfunc_model.py")
 MODEL = "artifacts/model"
@@ -47,6 +51,44 @@ class VersionGone(RegistryError):  # noqa: N818 - no fault: housekeeping removes
     """A version that is recorded is not in MLflow any more."""
 
 
+class RegistryOutage(RuntimeError):  # noqa: N818 - as TimeoutError's kin: nothing is wrong with what was asked
+    """MLflow, or the disk beneath it, did not do it: no version is to blame. The message says what to do."""
+
+
+Asked = TypeVar("Asked", bound=Callable[..., Any])
+TRIES = 2
+"""Of a whole method: MLflow's client tries each request again, but not a download that breaks off."""
+
+
+def _outages_named(method: Asked) -> Asked:
+    """A method of the registry, whose first argument is the symbol, with RegistryOutage for what MLflow or a disk
+    fails with."""
+
+    def silent(error: BaseException) -> bool:
+        return not isinstance(error, RegistryError | RegistryOutage) and _outage(error) == SILENT
+
+    @wraps(method)
+    def asked(self: Any, symbol: str, *arguments: Any, **options: Any) -> Any:
+        again = Retrying(
+            retry=retry_if_exception(silent), stop=stop_after_attempt(TRIES), wait=wait_fixed(1), reraise=True
+        )
+        try:
+            return again(method, self, symbol, *arguments, **options)
+        except (RegistryError, RegistryOutage):
+            raise
+        except Exception as error:
+            todo = _outage(error)
+            if todo is None:
+                raise
+            raise RegistryOutage(
+                f"{symbol}: MLflow at {without_password(self._uri())} failed to {method.__name__}: "
+                f"{type(error).__name__}: {' '.join(str(error).split())[:300]}. {todo}, then run this again: what was "
+                "registered is not registered twice"
+            ) from error
+
+    return cast(Asked, asked)
+
+
 class RegisteredVersion(NamedTuple):
     """Where a version lives in MLflow."""
 
@@ -60,6 +102,7 @@ class ModelRegistry(dg.ConfigurableResource):
     tracking_uri: str = ""
     ui_url: str = "http://127.0.0.1:5000"
 
+    @_outages_named
     def find(self, symbol: str, model_id: str) -> RegisteredVersion | None:
         """The registered version with this identity, or None."""
         found = self._client().search_model_versions(
@@ -70,11 +113,13 @@ class ModelRegistry(dg.ConfigurableResource):
         oldest = min(found, key=lambda v: int(v.version))
         return RegisteredVersion(int(oldest.version), oldest.run_id)
 
+    @_outages_named
     def find_shared(self, shared_fit: str) -> tuple[str, str] | None:
         """Symbol and model_id of a registered version of the fit that several symbols share, or None."""
         found = self._client().search_model_versions(f"tags.shared_fit = '{_name(shared_fit)}'")
         return min(((v.name, v.tags["model_id"]) for v in found), default=None)
 
+    @_outages_named
     def register(
         self,
         symbol: str,
@@ -102,63 +147,74 @@ class ModelRegistry(dg.ConfigurableResource):
 
         client = self._client()
         experiment = self._experiment(symbol)
-        for dead in client.search_runs([experiment], f"tags.model_id = '{_name(tags['model_id'])}'"):
-            if dead.info.status in ("RUNNING", "FINISHED"):
-                client.set_terminated(dead.info.run_id, "KILLED")
         start = int(started.timestamp() * 1000)
         run = client.create_run(experiment, start, dict(tags), run_name=f"{tags['recipe']} {tags['as_of'][:10]}")
-        packages = ("quantum_training", *model.packages)
-        with mlflow.start_run(run_id=run.info.run_id), tempfile.TemporaryDirectory() as folder:
-            client.log_batch(
-                run.info.run_id,
-                [Metric(k, v, start, 0) for k, v in metrics.items()],
-                [Param(k, str(v)) for k, v in params.items()],
-            )
-            points = [
-                Metric(f"training/{k}", v, start, int(point["step"]))
-                for point in curves
-                for k, v in point.items()
-                if k != "step"
-            ]
-            for first in range(0, len(points), BATCH):
-                client.log_batch(run.info.run_id, points[first : first + BATCH])
-            digest = save_model(model, Path(folder) / "model", algorithm)
-            positions = model.positions(example)
-            info = mlflow.pyfunc.log_model(
-                name="model",
-                python_model=str(CODE),
-                artifacts={"model": str(Path(folder) / "model")},
-                pip_requirements=[f"{p}=={version(p)}" for p in packages],
-                signature=_signature(model.columns),
-                input_example=example.loc[:, list(model.columns)].head(2).reset_index(drop=True),
-            )
-            stored = Path(mlflow.artifacts.download_artifacts(info.model_uri, dst_path=f"{folder}/stored"))
-            files = manifest(stored)
-            sent = {CODE.name: file_hash(CODE), f"{MODEL}/{INDEX}": digest}
-            if other := sorted(name for name, sha256 in sent.items() if files.get(name) != sha256):
-                raise RegistryError(
-                    f"{symbol}: version {tags['model_id']} came back from MLflow with another {', '.join(other)}; not "
-                    "registered. Look after the store of its artefacts, then train the partition again"
-                )
-            copy = mlflow.pyfunc.load_model(str(stored)).unwrap_python_model().model
-            if not copy.positions(example).equals(positions):
-                raise RegistryError(
-                    f"{symbol}: version {tags['model_id']} decides otherwise once loaded back; not registered"
-                )
+        for dead in client.search_runs([experiment], f"tags.model_id = '{_name(tags['model_id'])}'"):
+            if dead.info.status in ("RUNNING", "FINISHED") and dead.info.run_id != run.info.run_id:
+                client.set_terminated(dead.info.run_id, "KILLED")
+        run_id, packages = run.info.run_id, ("quantum_training", *model.packages)
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                digest = save_model(model, Path(folder) / "model", algorithm)
+                noted = {k: str(v) for k, v in params.items()}
+                client.log_batch(run_id, params=[Param(k, v) for k, v in noted.items()])
+                logged = client.create_logged_model(experiment, "model", run_id, params=noted)
+                with warnings.catch_warnings(), _no_package_map():
+                    # of an example MLflow would load the model twice, as a server does; it is loaded back below
+                    warnings.filterwarnings("ignore", ".*An input example was not provided", UserWarning)
+                    info = mlflow.models.Model.log(
+                        None,
+                        mlflow.pyfunc,
+                        run_id=run_id,
+                        model_id=logged.model_id,
+                        python_model=str(CODE),
+                        artifacts={"model": str(Path(folder) / "model")},
+                        pip_requirements=[f"{p}=={version(p)}" for p in packages],
+                        signature=_signature(model.columns),
+                    )
+                # after the model, or MLflow would look for the model's among the run's, one query for each
+                points = [Metric(k, v, start, 0, info.model_id) for k, v in metrics.items()] + [
+                    Metric(f"training/{k}", v, start, int(point["step"]))
+                    for point in curves
+                    for k, v in point.items()
+                    if k != "step"
+                ]
+                for first in range(0, len(points), BATCH):
+                    client.log_batch(run_id, points[first : first + BATCH])
+                stored = Path(mlflow.artifacts.download_artifacts(info.model_uri, dst_path=f"{folder}/stored"))
+                files = manifest(stored)
+                sent = {CODE.name: file_hash(CODE), f"{MODEL}/{INDEX}": digest}
+                if other := sorted(name for name, sha256 in sent.items() if files.get(name) != sha256):
+                    raise RegistryError(
+                        f"{symbol}: version {tags['model_id']} came back from MLflow with another {', '.join(other)}; "
+                        "not registered. Look after the store of its artefacts, then train the partition again"
+                    )
+                if not load_model(stored / MODEL).positions(example).equals(model.positions(example)):
+                    raise RegistryError(
+                        f"{symbol}: version {tags['model_id']} decides otherwise once loaded back; not registered"
+                    )
+        except BaseException as error:
+            try:
+                client.set_terminated(run_id, "FAILED")
+            except Exception as untold:  # the block's own error stands
+                error.add_note(f"MLflow's run {run_id} stays RUNNING until the version is trained again: {untold}")
+            raise
+        client.set_terminated(run_id)
         still_alone()
         if found := self.find(symbol, tags["model_id"]):
-            client.set_terminated(run.info.run_id, "KILLED")
+            client.set_terminated(run_id, "KILLED")
             return found, digest
         own = {HASH_TAG: digest, FILES_TAG: json.dumps(files, sort_keys=True)}
-        registered = client.create_model_version(
-            symbol, info.model_uri, run.info.run_id, tags={**tags, **own}, model_id=info.model_id
-        )
-        return RegisteredVersion(int(registered.version), run.info.run_id), digest
+        client.create_model_version(symbol, info.model_uri, run_id, tags={**tags, **own}, model_id=info.model_id)
+        return self._without_twins(symbol, tags["model_id"]), digest
 
+    @_outages_named
     def load(self, symbol: str, model_id: str) -> Model:
         """The model of a registered version, once every file of its artefact is what was registered.
 
         No code of the artefact is run. RegistryError where it is not registered, was changed since, or is no model.
+        RegistryOutage where that cannot be known: whoever goes on without a version that does not work must not go on
+        without one that could not be asked for.
         """
         import mlflow
 
@@ -173,11 +229,14 @@ class ModelRegistry(dg.ConfigurableResource):
                 return load_model(copy / MODEL)
         except Exception as error:  # an algorithm may fail on a broken file as it likes
             _seen.pop((self._uri(), symbol, model_id), None)  # it may have been deleted, and trained again since
+            if _outage(error):
+                raise
             raise RegistryError(
                 f"{symbol}: the artefact of version {model_id}, number {found.number} in MLflow, cannot be loaded: "
                 f"{type(error).__name__}: {error}; bring it back, or delete the version and train its partition again"
             ) from error
 
+    @_outages_named
     def tag(self, symbol: str, model_id: str, name: str, value: str) -> None:
         """Set a tag of a version and of its run. Does nothing twice. RegistryError where it is not registered."""
         found = self._registered(symbol, model_id)
@@ -186,6 +245,7 @@ class ModelRegistry(dg.ConfigurableResource):
             client.set_tag(found.run_id, name, value)
             client.set_model_version_tag(symbol, str(found.number), name, value)
 
+    @_outages_named
     def log_report(self, symbol: str, model_id: str, file: str, text: str) -> str:
         """Keep a text among the artefacts of a version's run. Returns its address in the MLflow UI.
 
@@ -195,6 +255,7 @@ class ModelRegistry(dg.ConfigurableResource):
         self._client().log_text(found.run_id, text, file)
         return f"{self.run_url(symbol, found)}/artifacts/{file}"
 
+    @_outages_named
     def set_aliases(self, symbol: str, aliases: Mapping[str, str | None]) -> None:
         """Point each alias at the version with the given model_id; None removes the alias. Does nothing twice.
 
@@ -215,6 +276,7 @@ class ModelRegistry(dg.ConfigurableResource):
             elif target is None and alias in current:
                 client.delete_registered_model_alias(symbol, alias)
 
+    @_outages_named
     def aliases(self, symbol: str) -> dict[str, int]:
         """The aliases of a symbol and the version numbers they point at."""
         registered = self._client().search_registered_models(f"name = '{_name(symbol)}'")
@@ -223,6 +285,18 @@ class ModelRegistry(dg.ConfigurableResource):
     def run_url(self, symbol: str, found: RegisteredVersion) -> str:
         """The version's run in the MLflow UI."""
         return f"{self.ui_url}/#/experiments/{self._experiment(symbol)}/runs/{found.run_id}"
+
+    def _without_twins(self, symbol: str, model_id: str) -> RegisteredVersion:
+        """The oldest version with this identity, once the others are deleted.
+
+        A server that registers and dies before it says so is asked for the same again.
+        """
+        client = self._client()
+        found = client.search_model_versions(f"name = '{_name(symbol)}' and tags.model_id = '{_name(model_id)}'")
+        oldest, *twins = sorted(found, key=lambda v: int(v.version))
+        for twin in twins:
+            client.delete_model_version(symbol, str(twin.version))
+        return RegisteredVersion(int(oldest.version), oldest.run_id)
 
     def _registered(self, symbol: str, model_id: str) -> RegisteredVersion:
         key = (self._uri(), symbol, model_id)
@@ -267,6 +341,10 @@ def _open(uri: str) -> Any:
     makes the tables and the others wait: MLflow itself lets all of them try, and all but one fail."""
     os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    # Eight tries with 4, 8, 16, ... 120 s between: a server that is away is given up after 4 minutes, one that takes
+    # requests and is silent after 8.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "7")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
     import mlflow
 
     for chatty in ("mlflow", "alembic"):
@@ -308,6 +386,32 @@ def _name(text: str) -> str:
             "settings; look after the record that holds it"
         )
     return text
+
+
+@contextmanager
+def _no_package_map() -> Iterator[None]:
+    """Spare MLflow the look through all installed packages, 2 s in a process's first call: it would warn of versions
+    that differ from the installed ones, and ours are these."""
+    from mlflow.utils import requirements_utils
+
+    known = requirements_utils._MODULES_TO_PACKAGES
+    requirements_utils._MODULES_TO_PACKAGES = known or {}  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        requirements_utils._MODULES_TO_PACKAGES = known
+
+
+def _outage(error: BaseException) -> str | None:
+    """What to do where MLflow or a disk is to blame for an error, not what was asked of it; else None."""
+    from mlflow.exceptions import MlflowException
+
+    todo = remedy(error)
+    if todo is None and isinstance(error, MlflowException):
+        gone = "404 Client Error" in str(error) or "No such file" in str(error)
+        if error.error_code in ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE") and not gone:
+            return SILENT
+    return todo
 
 
 def _sqlite_file(uri: str) -> Path:

@@ -28,7 +28,8 @@ def metadata(world, week):
     return record.asset_materialization.metadata
 
 
-def test_the_record_is_one_account_over_the_positions_that_the_scores_recorded(world):
+def test_the_record_is_one_account_over_the_positions_that_the_scores_recorded(cycled, small):
+    world = cycled(small, WEEKS[0], WEEKS[-1])
     record = world.store.read_record("backtest", "AAA", WEEKS[-1])
     scores = pd.concat(world.store.read_frame("shadow_scores", "AAA", w) for w in WEEKS)
     candles = world.store.read_frames("candles", "AAA", "2019-12-01", "2020-01-01")

@@ -20,9 +20,8 @@ def records(world, asset, symbol="AAA"):
     return world.store.read_records(asset, symbol)
 
 
-def test_range_in_one_run_and_one_run_per_week_give_the_same_bytes(project, small):
-    range_, single = project(small).market_data(), project(small).market_data()
-    assert range_.run("weekly_cycle", f"AAA|{FIRST}", f"AAA|{LAST}").success
+def test_range_in_one_run_and_one_run_per_week_give_the_same_bytes(project, cycled, small):
+    range_, single = cycled(small, FIRST, LAST), project(small).market_data()
     for week in WEEKS:
         assert single.run("weekly_cycle", f"AAA|{week}").success
     reports = [f"backtest/AAA/{week}.html" for week in WEEKS]
@@ -36,9 +35,8 @@ def test_range_in_one_run_and_one_run_per_week_give_the_same_bytes(project, smal
     assert range_.ledger.head("AAA") == single.ledger.head("AAA")
 
 
-def test_running_again_changes_no_byte_no_version_and_no_alias(project, small):
-    world = project(small).market_data()
-    world.run("weekly_cycle", f"AAA|{FIRST}", f"AAA|{LAST}")
+def test_running_again_changes_no_byte_no_version_and_no_alias(cycled, small):
+    world = cycled(small, FIRST, LAST)
     stored, aliases, head = world.stored(), world.registry.aliases("AAA"), world.ledger.head("AAA")
     versions = [v.version for v in world.registry._client().search_model_versions("name = 'AAA'")]
     world.market_data()
@@ -76,9 +74,8 @@ def test_bars_after_the_week_change_nothing_at_it(project, small, tmp_path):
     assert any(stored["calm"][f] != stored["wild"][f] for f in later), "the perturbation reached nothing"
 
 
-def test_scores_use_only_versions_that_existed_when_the_bar_opened(project, small):
-    world = project(small).market_data()
-    world.run("weekly_cycle", f"AAA|{FIRST}", f"AAA|{LAST}")
+def test_scores_use_only_versions_that_existed_when_the_bar_opened(cycled, small):
+    world = cycled(small, FIRST, LAST)
     as_of = {
         v["model_id"]: pd.Timestamp(v["as_of"]) for r in records(world, "xgboost_model").values() for v in r["versions"]
     }
@@ -107,10 +104,9 @@ def test_an_old_week_run_late_moves_no_alias(project, small):
     )
 
 
-def test_a_champion_whose_artefact_is_lost_is_rolled_back_and_the_week_goes_on(project, small):
+def test_a_champion_whose_artefact_is_lost_is_rolled_back_and_the_week_goes_on(cycled, small):
     """The version that decided in the week is torn after it: no run fails, and only its recipe pays for it."""
-    world = project(small).market_data()
-    assert world.run("weekly_cycle", f"AAA|{FIRST}", f"AAA|{LAST}").success
+    world = cycled(small, FIRST, LAST)
     before = records(world, "champion")[LAST]
     champion, model_id = before["champion"], before["model_id"]
     assert champion is not None

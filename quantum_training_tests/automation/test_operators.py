@@ -32,13 +32,11 @@ def champion(world, week=WEEKS[-1]):
 
 
 @pytest.fixture
-def world(project, small):
+def world(cycled, small):
     """Four decided weeks; nothing is promoted by itself."""
     small["promotion"] = {"rule": "evidence"}
     small["symbols"].pop("BBB")
-    built = project(small).market_data()
-    assert built.run("weekly_cycle", f"AAA|{WEEKS[0]}", f"AAA|{WEEKS[-1]}").success
-    return built
+    return cycled(small, WEEKS[0], WEEKS[-1])
 
 
 def test_a_person_promotes_pins_and_demotes_and_all_of_it_is_on_record(world):

@@ -85,6 +85,24 @@ class Undecided(Fixed):
         return pd.Series(np.nan, features.index)
 
 
+@pytest.fixture(scope="module")
+def known():
+    """Stages that were made before."""
+    return {}
+
+
+@pytest.fixture(autouse=True)
+def stages_once(known, monkeypatch):
+    """Make each synthetic market once: most of the time of these tests would go into features of the same bars."""
+    made = rehearsal.Stage.of
+
+    def once(trial, drift, seed, new_bars, shuffled):
+        key = (trial.label, drift, seed, new_bars, shuffled, rehearsal.compute_features)
+        return known.get(key) or known.setdefault(key, made(trial, drift, seed, new_bars, shuffled))
+
+    monkeypatch.setattr(rehearsal.Stage, "of", once)
+
+
 @pytest.fixture
 def trial_of(monkeypatch):
     """A trial of one of the classes above, importable by a name as any algorithm is."""
@@ -133,7 +151,13 @@ def test_what_is_given_more_than_a_window_has_skill_where_it_is_planted_and_nowh
     assert _skill(trial, "shuffled", 30_000) < 0.2
 
 
-def test_the_same_trial_gives_the_same_figures():
+@pytest.fixture
+def few(monkeypatch):
+    """Two markets per experiment, where figures are compared and none is judged."""
+    monkeypatch.setattr(model_sentinel, "FITS", 2)
+
+
+def test_the_same_trial_gives_the_same_figures(few):
     assert examine(XGBOOST) == examine(XGBOOST)
 
 
@@ -167,7 +191,7 @@ def test_skill_that_was_not_learnt_survives_shuffled_labels(trial_of):
     assert record["unpredictable"]["ic"] < LIMIT
 
 
-def test_a_constant_decision_is_no_skill_and_no_leak_but_blind(trial_of):
+def test_a_constant_decision_is_no_skill_and_no_leak_but_blind(trial_of, few):
     record = examine(trial_of(Constant))
     assert {figures["ic"] for figures in record.values()} == {0.0}
     assert leaks(record) == []
@@ -190,7 +214,7 @@ def test_too_little_to_fit_on_is_said():
         examine(XGBOOST._replace(validation_fraction=1e-6))
 
 
-def test_a_long_horizon_is_tried_at_the_longest_that_is_affordable():
+def test_a_long_horizon_is_tried_at_the_longest_that_is_affordable(few):
     long = ForwardReturn(kind="forward_return", horizon=1000)
     assert examine(XGBOOST._replace(label=long)) == examine(XGBOOST._replace(label=DAY))
 
