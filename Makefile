@@ -32,6 +32,8 @@ lint: $(VENV)/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	git ls-files -z | xargs -0 -n 80 -P 2 $(BIN)/detect-secrets-hook
+	$(BIN)/python .ci/audit.py
 
 bench: $(VENV)/dev
 	$(BIN)/python quantum_training_tests/benchmarks/simulator.py

@@ -31,7 +31,7 @@ from quantum_training.monitoring.model_sentinel import (
     moved_position,
 )
 from quantum_training.partitions import Key, Partitions, run_keys
-from quantum_training.resources.registry import ModelRegistry
+from quantum_training.resources.registry import ModelRegistry, VersionGone
 from quantum_training.resources.store import Store
 from quantum_training.settings import Recipe, Settings, Symbol
 
@@ -200,7 +200,10 @@ def version_report(store: Store, registry: ModelRegistry, settings: Settings, na
             "only what was known then"
         )
     else:
-        model = registry.load(key.symbol, record["versions"][-1]["model_id"])
+        try:
+            model = registry.load(key.symbol, record["versions"][-1]["model_id"])
+        except VersionGone:
+            return VersionReport("removed since")
         first = lookback_month(symbol, cut, DECIDED_BARS)
         rows = [
             future.read_frames("features", key.symbol, first, "9999").join(

@@ -38,6 +38,15 @@ class SettingsError(ValueError):
     """The settings are wrong. The message lists field, value and what is allowed."""
 
 
+def _url(value: str) -> str:
+    """Refuse a user or password that is not percent-encoded: a library would take part of it for host or port, and say
+    so in its errors."""
+    rest = value.partition("://")[2]
+    if not rest.startswith("/") and re.search(r"""[/@?#\s'"]""", rest.rpartition("@")[0]):
+        raise ValueError("user or password hold characters that a URL must have percent-encoded, as %40 for @")
+    return value
+
+
 def _cron(value: str) -> str:
     from dagster._utils.schedules import is_valid_cron_string
 
@@ -47,6 +56,7 @@ def _cron(value: str) -> str:
 
 
 Cron = Annotated[str, AfterValidator(_cron)]
+Url = Annotated[str, AfterValidator(_url)]
 NAME_PATTERN, NAME_LENGTH = r"^[A-Za-z0-9][A-Za-z0-9_-]*$", 64
 Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=NAME_LENGTH)]
 RecipeName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
@@ -153,18 +163,18 @@ class Settings(BaseSettings):
         "", description="Folder in which a killed training finds its state; default: DAGSTER_HOME/training_state."
     )
     store_root: str = Field("", description="Root of the Parquet store, any fsspec URL; default: DAGSTER_HOME/store.")
-    database_url: str = Field(
+    database_url: Url = Field(
         "",
         pattern=r"^$|^sqlite:///.|^postgresql\+psycopg2://",
         description="Ledger and events: sqlite:///FILE or postgresql+psycopg2://...; default: SQLite in DAGSTER_HOME. "
-        "The Dagster UI shows it: leave the password to PGPASSWORD or ~/.pgpass.",
+        "The password is best left to PGPASSWORD or ~/.pgpass.",
     )
-    event_bus_url: str = Field(
+    event_bus_url: Url = Field(
         "",
         pattern=r"^$|^(rediss?|unix)://",
         description="Redis that carries events out and in, redis://...; default: the tables outbox and inbox alone.",
     )
-    mlflow_tracking_uri: str = Field("", description="MLflow; default: SQLite under DAGSTER_HOME/mlflow.")
+    mlflow_tracking_uri: Url = Field("", description="MLflow; default: SQLite under DAGSTER_HOME/mlflow.")
     mlflow_ui_url: str = Field(
         "http://127.0.0.1:5000", pattern=r"^https?://\S+$", description="Where links to MLflow runs point."
     )
@@ -306,8 +316,8 @@ def load_settings() -> Settings:
 
 
 def without_password(url: str) -> str:
-    """A URL, or a text that holds one, as it may be shown."""
-    return re.sub(r"(password=)[^&\s'\"]+", r"\1***", re.sub(r"(://[^:/?#\s]*):[^\s'\"]*@", r"\1:***@", url))
+    """A URL, or a text that holds one, as it may be shown. All between a user and the last @ counts as password."""
+    return re.sub(r"(password=)[^&\s'\"]+", r"\1***", re.sub(r"(://[^:/?#\s]*):.*@", r"\1:***@", url, flags=re.DOTALL))
 
 
 def _place(error: Any) -> str:

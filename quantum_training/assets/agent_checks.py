@@ -1,6 +1,7 @@
 """Asset checks on the versions of agents: NaN stops the cycle, a collapse is pointed out. The limits: behaviour.py."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 import dagster as dg
@@ -13,7 +14,7 @@ from quantum_training.models.agent import ACTION, Agent
 from quantum_training.models.behaviour import collapses
 from quantum_training.models.contract import algorithm
 from quantum_training.partitions import Partitions, run_keys
-from quantum_training.resources.registry import ModelRegistry
+from quantum_training.resources.registry import ModelRegistry, VersionGone
 from quantum_training.resources.store import Store
 
 FINITE, BEHAVIOUR = "agent_finite", "agent_behaviour"
@@ -57,10 +58,11 @@ def agent_checks(name: str, partitions: Partitions) -> dg.AssetChecksDefinition:
         for key in run_keys(partitions.week, context.run.tags):
             record = store.read_record(asset_name(name), key.symbol, key.period) or {}
             for version in record.get("versions", []):
-                agent = registry.load(key.symbol, version["model_id"])
-                if isinstance(agent, Agent):
-                    agents[key.symbol] = agent
-                    faults[f"{key}"] = broken(agent)
+                with suppress(VersionGone):  # of a week long ago
+                    agent = registry.load(key.symbol, version["model_id"])
+                    if isinstance(agent, Agent):
+                        agents[key.symbol] = agent
+                        faults[f"{key}"] = broken(agent)
         yield _result(FINITE, faults, dg.AssetCheckSeverity.ERROR, {})
         told = {s: {k: v for k, v in a.report.items() if not k.startswith(ACTION)} for s, a in agents.items()}
         reports = pd.DataFrame(told)

@@ -5,8 +5,9 @@ data: they are never removed.
 """
 
 from collections import Counter
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, NamedTuple
 
 import dagster as dg
 import pandas as pd
@@ -36,6 +37,25 @@ class HousekeepingConfig(dg.Config):
     """Only tell what would be removed. The schedule sets it to false."""
 
 
+class Places(NamedTuple):
+    """Where things grow."""
+
+    settings: Settings
+    store: Store
+    registry: ModelRegistry
+    ledger: Ledger
+    events: EventBus
+    instance: dg.DagsterInstance
+
+
+class Tidied(NamedTuple):
+    """What came of it. kept: versions that are old but needed, by reason; failed: why a place could not be tidied."""
+
+    removed: dict[str, Removed]
+    kept: Counter[str]
+    failed: dict[str, str]
+
+
 def run_config(dry_run: bool) -> dict[str, Any]:
     """The config of a run of the asset."""
     return {"ops": {ASSET: {"config": {"dry_run": dry_run}}}}
@@ -63,39 +83,30 @@ def build(settings: Settings) -> dg.AssetsDefinition:
         ledger: Ledger,
         events: EventBus,
     ) -> dg.MaterializeResult:
-        now = pd.Timestamp.now("UTC")
-        before, places = now - pd.Timedelta(days=settings.model_retention_days), (store, registry, context.instance)
-        sizes_before = sizes(*places)
-        removed: dict[str, Removed] = {}
-        kept: Counter[str] = Counter()
-        failed: dict[str, str] = {}
-        steps = _steps(settings, store, registry, ledger, events, context.instance, before, now, config.dry_run, kept)
-        for name, step in steps:
-            try:
-                for kind, one in step().items():
-                    removed[kind] = removed.get(kind, Removed()) + one
-            except Exception as error:  # one broken place must not fill the others' disks
-                failed[name] = f"{type(error).__name__}: {error}"
-                context.log.error(f"{name}: {failed[name]}")
+        places = Places(settings, store, registry, ledger, events, context.instance)
+        now, sizes_before = pd.Timestamp.now("UTC"), sizes(store, registry, context.instance)
+        found = tidy(places, now, config.dry_run)
+        for name, why in found.failed.items():
+            context.log.error(f"{name}: {why}")
         told = "would be removed" if config.dry_run else "removed"
-        for kind, one in removed.items():
+        for kind, one in found.removed.items():
             context.log.info(f"{kind}: {one.number} {told}, {one.size:,} bytes")
         context.add_asset_metadata(
             {
                 "dry_run": config.dry_run,
-                "older_than": dg.MetadataValue.timestamp(before.to_pydatetime()),
-                **{f"{kind}_removed": one.number for kind, one in removed.items()},
-                **{f"{kind}_bytes": one.size for kind, one in removed.items()},
-                "bytes_removed": sum(one.size for one in removed.values()),
-                **{f"versions_kept_for_{why}": number for why, number in kept.items()},
+                "older_than": dg.MetadataValue.timestamp((now - retention(settings)).to_pydatetime()),
+                **{f"{kind}_removed": one.number for kind, one in found.removed.items()},
+                **{f"{kind}_bytes": one.size for kind, one in found.removed.items()},
+                "bytes_removed": sum(one.size for one in found.removed.values()),
+                **{f"versions_kept_for_{why}": number for why, number in found.kept.items()},
                 **{f"before_{place}_bytes": size for place, size in sizes_before.items()},
-                **{f"after_{place}_bytes": size for place, size in sizes(*places).items()},
+                **{f"after_{place}_bytes": size for place, size in sizes(store, registry, context.instance).items()},
             }
         )
-        if failed:
+        if found.failed:
             raise dg.Failure(
-                f"{len(failed)} places could not be tidied, the others were:\n"
-                + "\n".join(f"{name}: {why}" for name, why in failed.items())
+                f"{len(found.failed)} places could not be tidied, the others were:\n"
+                + "\n".join(f"{name}: {why}" for name, why in found.failed.items())
                 + "\nmend them and run this again: what is removed stays removed",
                 allow_retries=False,
             )
@@ -104,19 +115,29 @@ def build(settings: Settings) -> dg.AssetsDefinition:
     return housekeeping_report
 
 
+def retention(settings: Settings) -> pd.Timedelta:
+    """The age from which on things are removed."""
+    return pd.Timedelta(days=settings.model_retention_days)
+
+
+def tidy(places: Places, now: pd.Timestamp, dry_run: bool) -> Tidied:
+    """Remove, or with dry_run count, what is old at `now` and nothing needs. A place that fails stops no other."""
+    found = Tidied({}, Counter(), {})
+    for name, step in _steps(places, now, dry_run, found.kept):
+        try:
+            for kind, one in step().items():
+                found.removed[kind] = found.removed.get(kind, Removed()) + one
+        except Exception as error:
+            found.failed[name] = f"{type(error).__name__}: {error}"
+    return found
+
+
 def _steps(
-    settings: Settings,
-    store: Store,
-    registry: ModelRegistry,
-    ledger: Ledger,
-    events: EventBus,
-    instance: dg.DagsterInstance,
-    before: pd.Timestamp,
-    now: pd.Timestamp,
-    dry_run: bool,
-    kept: Counter[str],
-) -> Iterator[tuple[str, Any]]:
+    places: Places, now: pd.Timestamp, dry_run: bool, kept: Counter[str]
+) -> Iterator[tuple[str, Callable[[], dict[str, Removed]]]]:
     """What is tidied, by name. `kept` counts the versions that were old enough but stay, by reason."""
+    settings, store, registry, ledger, events, instance = places
+    before = now - retention(settings)
 
     def versions(symbol: str) -> dict[str, Removed]:
         found = registered(registry, symbol)
@@ -126,7 +147,7 @@ def _steps(
 
     states = state_folder(settings, "")
     for symbol in settings.symbols:
-        yield f"versions of {symbol}", lambda symbol=symbol: versions(symbol)
+        yield f"versions of {symbol}", partial(versions, symbol)
     yield "reports", lambda: {"reports": remove_reports(store, before, dry_run)}
     yield "states", lambda: {"training_states": remove_states(states, settings.recipes, before, dry_run)}
     yield "temporary files", lambda: {"temporary_files": remove_temporaries(store, now, dry_run)}

@@ -10,7 +10,7 @@ from quantum_training.assets.loop import lookback_month, markdown, read_months
 from quantum_training.market.timeframe import known_at
 from quantum_training.models.contract import Model
 from quantum_training.partitions import WEEK, Partitions, run_keys
-from quantum_training.resources.registry import VersionGone
+from quantum_training.resources.registry import RegistryOutage, VersionGone
 from quantum_training.resources.store import Store
 from quantum_training.selection.refresh import FIRST, Refresh, judge_refresh
 from quantum_training.settings import Settings
@@ -43,7 +43,8 @@ def judge(
     learnt_from: open time of the newer version's first training bar. model: the newer one's; load: the older one's, by
     its model_id. told: what the record says of the newer one. An older one that cannot be loaded, or cannot decide any
     more, stands in nobody's way; where it was removed since the two were compared, what was found then stands.
-    StoreError where bars up to the newer one's as_of are missing.
+    StoreError where bars up to the newer one's as_of are missing, RegistryOutage where the older one cannot be asked
+    for.
     """
     if older is None:
         return FIRST
@@ -63,6 +64,8 @@ def judge(
     after = decided(newer, lambda _: model)
     try:
         before = decided(older, load)
+    except RegistryOutage:
+        raise
     except Exception as error:
         if told and isinstance(error, VersionGone) and told["against"] == older.model_id:
             return Refresh.model_validate(told)

@@ -22,6 +22,7 @@ PASSING = frozenset(
     {
         "builtins.ConnectionError",
         "builtins.TimeoutError",
+        "quantum_training.resources.registry.RegistryOutage",
         "quantum_training.resources.sources.retry.GaveUpError",
         "requests.exceptions.ConnectionError",
         "requests.exceptions.Timeout",
@@ -30,6 +31,7 @@ PASSING = frozenset(
         "sqlalchemy.exc.OperationalError",
         "sqlalchemy.exc.InterfaceError",
         "botocore.exceptions.HTTPClientError",
+        "botocore.exceptions.ConnectionError",
         "aiohttp.client_exceptions.ClientConnectionError",
     }
 )
@@ -68,7 +70,7 @@ def will_retry(context: dg.AssetExecutionContext, error: BaseException) -> bool:
 def retry_later(context: dg.AssetExecutionContext) -> dg.RetryRequested:
     """The exception that has the step tried again, after about 10, 20, 40, ... seconds, at most 120."""
     longest = min(FIRST_WAIT_SECONDS * 2**context.retry_number, MAX_WAIT_SECONDS)
-    wait = longest * (0.5 + random.random() / 2)  # symbols that failed together come back one by one
+    wait = longest * (0.5 + random.random() / 2)  # noqa: S311 - symbols that failed together come back one by one
     return dg.RetryRequested(max_retries=context.retry_number + retries_left(context), seconds_to_wait=wait)
 
 

@@ -54,6 +54,8 @@ def build(settings: Settings) -> list[dg.SensorDefinition]:
         "another one, publishes that their trainings failed, and puts MAX_CONCURRENT_TRAINING_JOBS into force.",
     )
     def of_runs(context: dg.SensorEvaluationContext, events: EventBus) -> dg.SensorResult:
+        from quantum_training.resources.database import hurried
+
         instance, now = context.instance, time.time()
         if not limited:  # once per process, so that a person may change the limit in the UI
             limit_training(instance, settings.max_concurrent_training_jobs)
@@ -78,7 +80,8 @@ def build(settings: Settings) -> list[dg.SensorDefinition]:
         over = {id_: is_over(instance, r.dagster_run, now - ends[id_].time) for id_, r in records.items()}
         cursor["waiting"] = {id_: ends[id_] for id_, verdict in over.items() if verdict is None}
         finished = [records[id_] for id_, verdict in over.items() if verdict]
-        trainings = fail_trainings(instance, events, finished)
+        with hurried():
+            trainings = fail_trainings(instance, events, finished)
         found = [
             (ends[run.run_id].number, finding)
             for run in (record.dagster_run for record in finished)
@@ -125,14 +128,15 @@ def tell(
     DatabaseError where they cannot be written down: the tick then fails and comes again. Nothing else stops it.
     """
     from quantum_training.resources.alerts import book
+    from quantum_training.resources.database import hurried
 
     events, policy = [book.Found(*one) for one in found], settings.alerts
-    new = book.record(
-        settings.database_url, events, policy.channels, policy.window_hours * 3600, now, policy.ui_url.rstrip("/")
-    )
-    if new and policy.log:
-        context.log.error(text_of(new))
-    sent = deliver(policy, settings.database_url, now, context.log)
+    url, window = settings.database_url, policy.window_hours * 3600
+    with hurried():
+        new = book.record(url, events, policy.channels, window, now, policy.ui_url.rstrip("/"))
+        if new and policy.log:
+            context.log.error(text_of(new))
+        sent = deliver(policy, url, now, context.log)
     said = [f"{len(new)} new alerts"] if new else []
     said += [f"{len(events)} failures"] if events else []
     said += [f"{sent} alerts sent"] if sent else []

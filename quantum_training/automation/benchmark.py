@@ -41,7 +41,7 @@ class BenchmarkConfig(CycleConfig):
     """Which symbols and weeks, and where the table goes."""
 
     output: str = Field(default="")
-    """Folder for benchmark.md, benchmark.csv and benchmark.html; default: DAGSTER_HOME/benchmark."""
+    """Folder below the working directory for benchmark.md, .csv and .html; default: DAGSTER_HOME/benchmark."""
 
 
 def benchmark_job(settings: Settings, definitions: Callable[[], dg.Definitions]) -> dg.JobDefinition:
@@ -49,6 +49,7 @@ def benchmark_job(settings: Settings, definitions: Callable[[], dg.Definitions])
 
     @dg.op(description="Run the cycle over the weeks, then measure every strategy over all of them at once.")
     def run_benchmark(context: dg.OpExecutionContext, config: BenchmarkConfig, store: Store) -> None:
+        folder = folder_of(config.output)
         failed = run_symbols(context, config, settings, definitions)
         tables = []
         for symbol in config.symbols or settings.symbols:
@@ -60,7 +61,6 @@ def benchmark_job(settings: Settings, definitions: Callable[[], dg.Definitions])
             found = evaluate_weeks(store, settings, symbol, weeks, lambda s, w: decided_targets(store, s, w))
             tables.append(rows(settings, symbol, found))
         table = pd.concat(tables, ignore_index=True)
-        folder = Path(config.output or under_dagster_home(BENCHMARK))
         write(table, folder)
         context.log.info(f"benchmark\n{as_markdown(table)}")
         context.add_output_metadata({"table": dg.MetadataValue.md(as_markdown(table)), "folder": str(folder)})
@@ -75,6 +75,20 @@ def benchmark_job(settings: Settings, definitions: Callable[[], dg.Definitions])
         run_benchmark()
 
     return benchmark
+
+
+def folder_of(output: str) -> Path:
+    """Where the table goes. Failure outside the working directory: who may start a run must not write anywhere."""
+    if not output:
+        return Path(under_dagster_home(BENCHMARK))
+    folder = Path(output)
+    if "\0" in output or not folder.resolve().is_relative_to(Path.cwd()):
+        raise dg.Failure(
+            f"benchmark: output {output!r} is not below the working directory {Path.cwd()}; name a folder in it, or "
+            "none for DAGSTER_HOME/benchmark",
+            allow_retries=False,
+        )
+    return folder
 
 
 def rows(settings: Settings, symbol: str, found: Evaluation) -> pd.DataFrame:

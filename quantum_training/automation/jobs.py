@@ -17,6 +17,7 @@ from quantum_training.assets.loop import MONTH, lookback_month
 from quantum_training.assets.practice import peers
 from quantum_training.assets.scores import memory
 from quantum_training.automation.report import champion_table
+from quantum_training.automation.storage_faults import RESTART_TAG, restart_after_storage_fault
 from quantum_training.features.indicators import WARMUP_BARS
 from quantum_training.partitions import RANGE_TAGS, WEEK, week_of
 from quantum_training.resources.registry import ModelRegistry
@@ -46,21 +47,24 @@ class CycleConfig(dg.Config):
 
 
 def run_limits(settings: Settings) -> dict[str, Any]:
-    """Tags of a training run: how long it may take, that it is started again where its process died, and what it needs
-    of a cluster where it trains in its own process.
-
-    A step that failed is not started again: assets/retries.py tries it again inside the run where the fault can pass.
-    """
+    """Tags of a training run: its limits, and what it needs of a cluster where it trains in its own process."""
     in_process = settings.executor == "in_process"
+    return {**(cluster_tags(needs_of(settings)) if in_process else {}), **time_limits(settings)}
+
+
+def time_limits(settings: Settings) -> dict[str, str]:
+    """Tags of a run: how long it may take, and that it is started again where its process died.
+
+    A step that failed is not: assets/retries.py tries it again inside the run where the fault can pass.
+    """
     return {
-        **(cluster_tags(needs_of(settings)) if in_process else {}),
         "dagster/max_runtime": str(settings.training_job_timeout),
         "dagster/max_retries": str(settings.training_retry_attempts),
-        "dagster/retry_on_asset_or_op_failure": "false",
+        RESTART_TAG: "false",
     }
 
 
-def launcher_limits(settings: Settings) -> dict[str, str]:
+def launcher_limits(settings: Settings) -> dict[str, Any]:
     """As `run_limits`, for a run that runs two jobs per symbol in its own process: as long as all of them may take."""
     most = settings.training_job_timeout * 2 * len(settings.symbols)
     return {**run_limits(settings), "dagster/max_runtime": str(most)}
@@ -73,7 +77,8 @@ def asset_jobs(settings: Settings) -> list[Any]:
             MARKET_DATA,
             dg.AssetSelection.groups("market"),
             config=_logging(settings),
-            tags=run_limits(settings),
+            tags=time_limits(settings),
+            hooks={restart_after_storage_fault},
             description="Candles and features of a month.",
         ),
         dg.define_asset_job(
@@ -81,6 +86,7 @@ def asset_jobs(settings: Settings) -> list[Any]:
             dg.AssetSelection.groups("models", "evidence"),
             config=_logging(settings),
             tags=run_limits(settings),
+            hooks={restart_after_storage_fault},
             description="Train as of the week, score the week before in the shadow, backtest, decide the champion "
             "and its share of capital, look whether it has decayed.",
         ),
@@ -88,14 +94,16 @@ def asset_jobs(settings: Settings) -> list[Any]:
             DRIFT,
             dg.AssetSelection.groups("monitoring"),
             config=_logging(settings),
-            tags=run_limits(settings),
+            tags=time_limits(settings),
+            hooks={restart_after_storage_fault},
             description="Test the week before a day for drift.",
         ),
         dg.define_asset_job(
             DECAY,
             dg.AssetSelection.assets(DECAY_REPORT),
             config=_logging(settings),
-            tags=run_limits(settings),
+            tags=time_limits(settings),
+            hooks={restart_after_storage_fault},
             description="Test the champion of a week for decay again, as after a new measurement from outside.",
         ),
         dg.define_asset_job(
@@ -109,7 +117,8 @@ def asset_jobs(settings: Settings) -> list[Any]:
             SIGNALS,
             dg.AssetSelection.groups("trading"),
             config=_logging(settings),
-            tags=run_limits(settings),
+            tags=time_limits(settings),
+            hooks={restart_after_storage_fault},
             description="The target position of a symbol's champion now, times its share of capital.",
         ),
     ]

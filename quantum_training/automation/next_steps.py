@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 
 from quantum_training.assets.candles import QUALITY_CHECK
+from quantum_training.assets.decay import CHECK as DECAY_CHECK
+from quantum_training.assets.drift_checks import CHECK as DRIFT_CHECK
 from quantum_training.checks import CAUSAL_CHECK, LEAK_CHECK
 
 VERBS = (
@@ -64,8 +66,8 @@ BY_CHECK = {
     CAUSAL_CHECK: "re-materialise features of these months; if it stays, a feature looks ahead: mend it before any "
     "score is believed",
     LEAK_CHECK: "look for a feature, label or model that knows later bars; trade nothing of this recipe until then",
-    "drift": "open the drift report: mend the data where it names a fault; else drift_sensor trains the recipes",
-    "no_decay": "open the decay report; performance_decay_sensor trains the recipes, demote takes the champion back",
+    DRIFT_CHECK: "open the drift report: mend the data where it names a fault; else drift_sensor trains the recipes",
+    DECAY_CHECK: "open the decay report; performance_decay_sensor trains the recipes, demote takes the champion back",
 }
 OF_CHECK = "open the check in the asset's page: its metadata say what was found"
 

@@ -16,7 +16,7 @@ from quantum_training.assets.loop import stored_until
 from quantum_training.assets.rollout import ASSET as ROLLOUT
 from quantum_training.assets.rollout import ORDERS
 from quantum_training.assets.versions import asset_name, versions_of
-from quantum_training.automation.jobs import MARKET_DATA, WEEKLY_CYCLE, run_job, run_limits
+from quantum_training.automation.jobs import MARKET_DATA, WEEKLY_CYCLE, run_job, run_limits, time_limits
 from quantum_training.automation.priorities import MANUAL, PEOPLE, tagged
 from quantum_training.partitions import week_of
 from quantum_training.resources.events.payloads import Promoted, event
@@ -148,7 +148,7 @@ def _action(kind: str, settings: Settings, definitions: Callable[[], dg.Definiti
     act.__annotations__["config"] = config_type
     op = dg.op(name=f"{kind}_champion", description=DESCRIPTIONS[kind])(act)
 
-    @dg.job(name=kind, description=DESCRIPTIONS[kind], tags=run_limits(settings) | tagged(PEOPLE))
+    @dg.job(name=kind, description=DESCRIPTIONS[kind], tags=time_limits(settings) | tagged(PEOPLE))
     def job() -> None:
         op()
 

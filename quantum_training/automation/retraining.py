@@ -45,8 +45,9 @@ def recent(instance: dg.DagsterInstance, policy: RetrainingPolicy, now: pd.Times
     created = [(pd.Timestamp(record.create_timestamp), record.dagster_run) for record in found]
     newest: dict[str, pd.Timestamp] = {}
     for time, run in created:
-        if run.status not in FAILED:
-            newest[run.tags["symbol"]] = max(time, newest.get(run.tags["symbol"], time))
+        symbol = run.tags.get("symbol")  # a person may have launched it with whatever tags
+        if symbol and run.status not in FAILED:
+            newest[symbol] = max(time, newest.get(symbol, time))
     return Recent(sum(time >= midnight for time, _ in created), newest)
 
 

@@ -190,7 +190,8 @@ def _persistently(url: str, once: Callable[[], T]) -> T:
     def say(state: RetryCallState) -> None:
         if state.attempt_number == FIRST_TOLD and state.outcome:
             error = state.outcome.exception()
-            log.warning("%s: %s; asked again for up to %g s", without_password(_resolved(url)), _said(error), patience)
+            place = without_password(_resolved(url))
+            log.warning("%s: %s; asked again for up to %g s", place, _said(error), patience)
 
     try:
         return Retrying(
@@ -199,7 +200,7 @@ def _persistently(url: str, once: Callable[[], T]) -> T:
             stop=stop_after_delay(patience),
             before_sleep=say,
         )(once)
-    except (RetryError, sa.exc.DBAPIError, ModuleNotFoundError) as error:
+    except (RetryError, sa.exc.DBAPIError, OSError, ModuleNotFoundError) as error:
         cause = error.last_attempt.exception() if isinstance(error, RetryError) else error
         todo = remedy(cause) or "Start the database or mend database_url"
         raise DatabaseError(

@@ -9,7 +9,7 @@ import errno
 from collections.abc import Iterator
 
 FULL = "Make room there"
-READ_ONLY = "Make the place writable for this user"
+READ_ONLY = "Let this user read and write there"
 SILENT = "Look after the disk or the server, or mend its address"
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -17,7 +17,13 @@ _READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
 _NO_OBSTACLE = {None, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EINVAL}
 _SAID = {
     FULL: ("No space left on device", "disk is full", "disk full", "Disk quota exceeded"),
-    READ_ONLY: ("Read-only file system", "readonly database", "read-only transaction", "Permission denied"),
+    READ_ONLY: (
+        "Read-only file system",
+        "readonly database",
+        "unable to open database file",
+        "read-only transaction",
+        "Permission denied",
+    ),
 }
 """A server, and SQLite, say in words what the system told them."""
 

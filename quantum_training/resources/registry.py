@@ -13,17 +13,19 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, wraps
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar, cast
 
 import dagster as dg
 import pandas as pd
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_fixed
 
 from quantum_training.models.contract import INDEX, Model, load_model, save_model
 from quantum_training.models.manifest import ArtefactError, check, file_hash, manifest
-from quantum_training.settings import NAME_LENGTH, NAME_PATTERN, under_dagster_home
+from quantum_training.resources.obstacles import SILENT, remedy
+from quantum_training.settings import NAME_LENGTH, NAME_PATTERN, under_dagster_home, without_password
 
 CODE = Path(__file__).with_name("pyfunc_model.py")
 MODEL = "artifacts/model"
@@ -49,6 +51,44 @@ class VersionGone(RegistryError):  # noqa: N818 - no fault: housekeeping removes
     """A version that is recorded is not in MLflow any more."""
 
 
+class RegistryOutage(RuntimeError):  # noqa: N818 - as TimeoutError's kin: nothing is wrong with what was asked
+    """MLflow, or the disk beneath it, did not do it: no version is to blame. The message says what to do."""
+
+
+Asked = TypeVar("Asked", bound=Callable[..., Any])
+TRIES = 2
+"""Of a whole method: MLflow's client tries each request again, but not a download that breaks off."""
+
+
+def _outages_named(method: Asked) -> Asked:
+    """A method of the registry, whose first argument is the symbol, with RegistryOutage for what MLflow or a disk
+    fails with."""
+
+    def silent(error: BaseException) -> bool:
+        return not isinstance(error, RegistryError | RegistryOutage) and _outage(error) == SILENT
+
+    @wraps(method)
+    def asked(self: Any, symbol: str, *arguments: Any, **options: Any) -> Any:
+        again = Retrying(
+            retry=retry_if_exception(silent), stop=stop_after_attempt(TRIES), wait=wait_fixed(1), reraise=True
+        )
+        try:
+            return again(method, self, symbol, *arguments, **options)
+        except (RegistryError, RegistryOutage):
+            raise
+        except Exception as error:
+            todo = _outage(error)
+            if todo is None:
+                raise
+            raise RegistryOutage(
+                f"{symbol}: MLflow at {without_password(self._uri())} failed to {method.__name__}: "
+                f"{type(error).__name__}: {' '.join(str(error).split())[:300]}. {todo}, then run this again: what was "
+                "registered is not registered twice"
+            ) from error
+
+    return cast(Asked, asked)
+
+
 class RegisteredVersion(NamedTuple):
     """Where a version lives in MLflow."""
 
@@ -62,6 +102,7 @@ class ModelRegistry(dg.ConfigurableResource):
     tracking_uri: str = ""
     ui_url: str = "http://127.0.0.1:5000"
 
+    @_outages_named
     def find(self, symbol: str, model_id: str) -> RegisteredVersion | None:
         """The registered version with this identity, or None."""
         found = self._client().search_model_versions(
@@ -72,11 +113,13 @@ class ModelRegistry(dg.ConfigurableResource):
         oldest = min(found, key=lambda v: int(v.version))
         return RegisteredVersion(int(oldest.version), oldest.run_id)
 
+    @_outages_named
     def find_shared(self, shared_fit: str) -> tuple[str, str] | None:
         """Symbol and model_id of a registered version of the fit that several symbols share, or None."""
         found = self._client().search_model_versions(f"tags.shared_fit = '{_name(shared_fit)}'")
         return min(((v.name, v.tags["model_id"]) for v in found), default=None)
 
+    @_outages_named
     def register(
         self,
         symbol: str,
@@ -104,11 +147,11 @@ class ModelRegistry(dg.ConfigurableResource):
 
         client = self._client()
         experiment = self._experiment(symbol)
-        for dead in client.search_runs([experiment], f"tags.model_id = '{_name(tags['model_id'])}'"):
-            if dead.info.status in ("RUNNING", "FINISHED"):
-                client.set_terminated(dead.info.run_id, "KILLED")
         start = int(started.timestamp() * 1000)
         run = client.create_run(experiment, start, dict(tags), run_name=f"{tags['recipe']} {tags['as_of'][:10]}")
+        for dead in client.search_runs([experiment], f"tags.model_id = '{_name(tags['model_id'])}'"):
+            if dead.info.status in ("RUNNING", "FINISHED") and dead.info.run_id != run.info.run_id:
+                client.set_terminated(dead.info.run_id, "KILLED")
         run_id, packages = run.info.run_id, ("quantum_training", *model.packages)
         try:
             with tempfile.TemporaryDirectory() as folder:
@@ -150,8 +193,11 @@ class ModelRegistry(dg.ConfigurableResource):
                     raise RegistryError(
                         f"{symbol}: version {tags['model_id']} decides otherwise once loaded back; not registered"
                     )
-        except BaseException:
-            client.set_terminated(run_id, "FAILED")
+        except BaseException as error:
+            try:
+                client.set_terminated(run_id, "FAILED")
+            except Exception as untold:  # the block's own error stands
+                error.add_note(f"MLflow's run {run_id} stays RUNNING until the version is trained again: {untold}")
             raise
         client.set_terminated(run_id)
         still_alone()
@@ -159,15 +205,16 @@ class ModelRegistry(dg.ConfigurableResource):
             client.set_terminated(run_id, "KILLED")
             return found, digest
         own = {HASH_TAG: digest, FILES_TAG: json.dumps(files, sort_keys=True)}
-        registered = client.create_model_version(
-            symbol, info.model_uri, run_id, tags={**tags, **own}, model_id=info.model_id
-        )
-        return RegisteredVersion(int(registered.version), run_id), digest
+        client.create_model_version(symbol, info.model_uri, run_id, tags={**tags, **own}, model_id=info.model_id)
+        return self._without_twins(symbol, tags["model_id"]), digest
 
+    @_outages_named
     def load(self, symbol: str, model_id: str) -> Model:
         """The model of a registered version, once every file of its artefact is what was registered.
 
         No code of the artefact is run. RegistryError where it is not registered, was changed since, or is no model.
+        RegistryOutage where that cannot be known: whoever goes on without a version that does not work must not go on
+        without one that could not be asked for.
         """
         import mlflow
 
@@ -182,11 +229,14 @@ class ModelRegistry(dg.ConfigurableResource):
                 return load_model(copy / MODEL)
         except Exception as error:  # an algorithm may fail on a broken file as it likes
             _seen.pop((self._uri(), symbol, model_id), None)  # it may have been deleted, and trained again since
+            if _outage(error):
+                raise
             raise RegistryError(
                 f"{symbol}: the artefact of version {model_id}, number {found.number} in MLflow, cannot be loaded: "
                 f"{type(error).__name__}: {error}; bring it back, or delete the version and train its partition again"
             ) from error
 
+    @_outages_named
     def tag(self, symbol: str, model_id: str, name: str, value: str) -> None:
         """Set a tag of a version and of its run. Does nothing twice. RegistryError where it is not registered."""
         found = self._registered(symbol, model_id)
@@ -195,6 +245,7 @@ class ModelRegistry(dg.ConfigurableResource):
             client.set_tag(found.run_id, name, value)
             client.set_model_version_tag(symbol, str(found.number), name, value)
 
+    @_outages_named
     def log_report(self, symbol: str, model_id: str, file: str, text: str) -> str:
         """Keep a text among the artefacts of a version's run. Returns its address in the MLflow UI.
 
@@ -204,6 +255,7 @@ class ModelRegistry(dg.ConfigurableResource):
         self._client().log_text(found.run_id, text, file)
         return f"{self.run_url(symbol, found)}/artifacts/{file}"
 
+    @_outages_named
     def set_aliases(self, symbol: str, aliases: Mapping[str, str | None]) -> None:
         """Point each alias at the version with the given model_id; None removes the alias. Does nothing twice.
 
@@ -224,6 +276,7 @@ class ModelRegistry(dg.ConfigurableResource):
             elif target is None and alias in current:
                 client.delete_registered_model_alias(symbol, alias)
 
+    @_outages_named
     def aliases(self, symbol: str) -> dict[str, int]:
         """The aliases of a symbol and the version numbers they point at."""
         registered = self._client().search_registered_models(f"name = '{_name(symbol)}'")
@@ -232,6 +285,18 @@ class ModelRegistry(dg.ConfigurableResource):
     def run_url(self, symbol: str, found: RegisteredVersion) -> str:
         """The version's run in the MLflow UI."""
         return f"{self.ui_url}/#/experiments/{self._experiment(symbol)}/runs/{found.run_id}"
+
+    def _without_twins(self, symbol: str, model_id: str) -> RegisteredVersion:
+        """The oldest version with this identity, once the others are deleted.
+
+        A server that registers and dies before it says so is asked for the same again.
+        """
+        client = self._client()
+        found = client.search_model_versions(f"name = '{_name(symbol)}' and tags.model_id = '{_name(model_id)}'")
+        oldest, *twins = sorted(found, key=lambda v: int(v.version))
+        for twin in twins:
+            client.delete_model_version(symbol, str(twin.version))
+        return RegisteredVersion(int(oldest.version), oldest.run_id)
 
     def _registered(self, symbol: str, model_id: str) -> RegisteredVersion:
         key = (self._uri(), symbol, model_id)
@@ -276,6 +341,10 @@ def _open(uri: str) -> Any:
     makes the tables and the others wait: MLflow itself lets all of them try, and all but one fail."""
     os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    # Eight tries with 4, 8, 16, ... 120 s between: a server that is away is given up after 4 minutes, one that takes
+    # requests and is silent after 8.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "7")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
     import mlflow
 
     for chatty in ("mlflow", "alembic"):
@@ -326,11 +395,23 @@ def _no_package_map() -> Iterator[None]:
     from mlflow.utils import requirements_utils
 
     known = requirements_utils._MODULES_TO_PACKAGES
-    requirements_utils._MODULES_TO_PACKAGES = known or {}
+    requirements_utils._MODULES_TO_PACKAGES = known or {}  # type: ignore[assignment]
     try:
         yield
     finally:
         requirements_utils._MODULES_TO_PACKAGES = known
+
+
+def _outage(error: BaseException) -> str | None:
+    """What to do where MLflow or a disk is to blame for an error, not what was asked of it; else None."""
+    from mlflow.exceptions import MlflowException
+
+    todo = remedy(error)
+    if todo is None and isinstance(error, MlflowException):
+        gone = "404 Client Error" in str(error) or "No such file" in str(error)
+        if error.error_code in ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE") and not gone:
+            return SILENT
+    return todo
 
 
 def _sqlite_file(uri: str) -> Path:

@@ -23,10 +23,10 @@ REPORTS = "backtest"
 
 
 def registered(registry: ModelRegistry, symbol: str) -> list[Registered]:
-    """Every version of a symbol in MLflow."""
+    """Every version of a symbol in MLflow, by its number."""
     client = registry._client()
     found = _pages(lambda token: client.search_model_versions(f"name = '{symbol}'", PAGE, page_token=token))
-    return [
+    versions = [
         Registered(
             v.tags.get("model_id", ""),
             int(v.version),
@@ -35,6 +35,7 @@ def registered(registry: ModelRegistry, symbol: str) -> list[Registered]:
         )
         for v in found
     ]
+    return sorted(versions, key=lambda v: v.number)
 
 
 def remove(

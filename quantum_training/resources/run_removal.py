@@ -64,7 +64,7 @@ def remove_ticks(instance: dg.DagsterInstance, before: pd.Timestamp, dry_run: bo
     """Remove the ticks of schedules and sensors from before that time, but the newest of each: the daemon goes on from
     there. Their bytes are not known."""
     count = 0
-    for state in instance.all_instigator_state():
+    for state in instance.all_instigator_state() if instance.schedule_storage else []:
         newest = instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=1)
         if not newest:
             continue

@@ -2,10 +2,14 @@
 
 import json
 import os
+import pickle
+import re
 import subprocess
 import sys
 from functools import partial
+from pathlib import Path
 
+import mlflow
 import pandas as pd
 import pytest
 
@@ -15,6 +19,7 @@ from quantum_training.assets.members import members_of, walk_forward
 from quantum_training.assets.models import training_weeks
 from quantum_training.assets.practice import lesson, peers, pool_of
 from quantum_training.assets.versions import entries_of, versions_of
+from quantum_training.models.manifest import ArtefactError, check, manifest
 from quantum_training.trading.scoring import by_strategy
 
 WEEKS = ["2019-12-30", "2020-01-06", "2020-01-13"]
@@ -58,17 +63,38 @@ def of_week(result, asset, week=LAST):
 
 
 FRESH = """
-import json, sys
+import json, pickle, sys
+from contextlib import ExitStack, contextmanager
+from unittest import mock
+import cloudpickle, joblib, mlflow, torch
+import numpy as np
 import pandas as pd
-import mlflow
 from quantum_training.resources.registry import ModelRegistry
 
 registry, rows, differ = ModelRegistry(tracking_uri=sys.argv[1]), pd.read_parquet("rows.parquet"), []
+
+
+def refuse(*args, **options):
+    raise AssertionError("something was unpickled")
+
+
+@contextmanager
+def no_pickle():
+    # not while positions are made: numba keeps its compiled kernels as pickle
+    doors = {pickle: "load loads Unpickler _Unpickler", cloudpickle: "load loads", joblib: "load", torch: "load"}
+    with ExitStack() as stack:
+        for module, names in {**doors, np: "load"}.items():
+            for name in names.split():
+                stack.enter_context(mock.patch.object(module, name, refuse))
+        yield
+
+
 mlflow.set_tracking_uri(sys.argv[1])
 for recipe, model_id in json.loads(sys.argv[2]).items():
     known = pd.read_parquet(f"{recipe}.parquet")["position"]
-    model = registry.load("AAA", model_id)
-    served = mlflow.pyfunc.load_model(f"models:/AAA@shadow-{recipe}").predict(rows[list(model.columns)])
+    with no_pickle():
+        model, shown = registry.load("AAA", model_id), mlflow.pyfunc.load_model(f"models:/AAA@shadow-{recipe}")
+    served = shown.predict(rows[list(model.columns)])
     if not (model.positions(rows).equals(known) and (served.to_numpy() == known.to_numpy())[known.notna()].all()):
         differ.append(recipe)
     if not known.notna().any():
@@ -106,6 +132,40 @@ def test_all_recipes_together_and_out_of_mlflow_in_a_new_process_as_they_went_in
     done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split("\n")[-2] == "[]"
+    for recipe, model_id in newest.items():
+        every_change_of_a_file_is_refused(world.registry, model_id, tmp_path / f"{recipe}.copy")
+
+
+def every_change_of_a_file_is_refused(registry, model_id, copy):
+    """Each file of a version changed in one bit, made a pickle or a link, or taken away; and one more file."""
+    client = registry._client()
+    version = client.get_model_version("AAA", str(registry.find("AAA", model_id).number))
+    known = json.loads(version.tags["artifact_files"])
+    mlflow.artifacts.download_artifacts(version.source, dst_path=str(copy))
+    check(copy, known)
+    assert manifest(copy) == known
+    assert {"MLmodel", "pyfunc_model.py", "artifacts/model/algorithm.json"} < known.keys()
+    for name in known:
+        file = copy / name
+        whole = file.read_bytes()
+        for changed in (bytes([whole[0] ^ 1]) + whole[1:], whole[:-1], whole + b"\n", b"", pickle.dumps(name)):
+            file.write_bytes(changed)
+            with pytest.raises(ArtefactError, match=f"what was stored: {re.escape(name)} was changed$"):
+                check(copy, known)
+        file.unlink()
+        with pytest.raises(ArtefactError, match=f"what was stored: {re.escape(name)} is missing$"):
+            check(copy, known)
+        file.symlink_to(Path(__file__))
+        with pytest.raises(ArtefactError, match=f"what was stored: {re.escape(name)} was changed$"):
+            check(copy, known)
+        file.unlink()
+        file.write_bytes(whole)
+        more = file.with_name("more.py")
+        more.touch()
+        with pytest.raises(ArtefactError, match=r"more\.py was added$"):
+            check(copy, known)
+        more.unlink()
+    check(copy, known)
 
 
 def test_a_range_and_week_by_week_give_the_same_bytes_and_running_again_changes_nothing(project, zoo):

@@ -140,7 +140,7 @@ def wait() -> Callable[..., Any]:
     return wait_for
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def free_ports() -> Callable[[int], list[int]]:
     """`free_ports(n)`: so many ports of loopback that nobody listens on now."""
     return lambda count: [free_port() for _ in range(count)]

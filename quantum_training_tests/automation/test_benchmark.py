@@ -1,5 +1,6 @@
 """Job `benchmark`: one table of every recipe and baseline on every symbol, and a failing symbol shown as failing."""
 
+import dagster as dg
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,6 +8,12 @@ import pytest
 from quantum_training.trading.simulator import simulate
 
 WEEKS = ["2020-02-03", "2020-02-10", "2020-02-17", "2020-02-24"]
+
+
+@pytest.fixture(autouse=True)
+def below(tmp_path, monkeypatch):
+    """The table goes below the working directory."""
+    monkeypatch.chdir(tmp_path)
 
 
 def launch(world, **config):
@@ -19,7 +26,7 @@ def launch(world, **config):
 def test_every_strategy_of_every_symbol_is_a_row_beside_buy_and_hold(project, small, tmp_path, capfd):
     small["backtest_weeks"] = 1  # the table covers the range that was asked for, not the backtest's
     world = project(small)
-    assert launch(world, weeks=4, output=str(tmp_path / "out")).success
+    assert launch(world, weeks=4, output="out").success
     table = pd.read_csv(tmp_path / "out/benchmark.csv")
     assert list(table.groupby("symbol")["strategy"].count()) == [5, 5]
     assert (table.loc[table["strategy"] == "buy_and_hold", "bars"] == 4 * 42).all()
@@ -48,7 +55,7 @@ def test_a_second_run_gives_the_same_files(project, small, tmp_path):
     world = project(small)
     found = []
     for _ in range(2):
-        assert launch(world, weeks=2, symbols=["AAA"], output=str(tmp_path / "out")).success
+        assert launch(world, weeks=2, symbols=["AAA"], output="out").success
         found.append({f.name: f.read_bytes() for f in (tmp_path / "out").iterdir()})
     assert found[0] == found[1]
     assert len(found[0]) == 3
@@ -57,7 +64,7 @@ def test_a_second_run_gives_the_same_files(project, small, tmp_path):
 def test_a_broken_symbol_stands_in_the_table_as_failed(project, small, tmp_path):
     small["symbols"]["AAA"]["source"] = {"kind": "files", "path": str(tmp_path / "gone.csv")}
     world = project(small)
-    assert not launch(world, week="2020-02-24", output=str(tmp_path / "out")).success
+    assert not launch(world, week="2020-02-24", output="out").success
     table = pd.read_csv(tmp_path / "out/benchmark.csv")
     assert table.loc[table["symbol"] == "AAA", "strategy"].item() == "failed"
     assert "gone.csv" in table.loc[table["symbol"] == "AAA", "verdict"].item()
@@ -66,3 +73,14 @@ def test_a_broken_symbol_stands_in_the_table_as_failed(project, small, tmp_path)
     alone = tmp_path / "alone"
     assert not launch(world, week="2020-02-24", symbols=["AAA"], output=str(alone)).success
     assert "failed" in (alone / "benchmark.md").read_text()
+
+
+@pytest.mark.parametrize("output", ["/etc", "../elsewhere", "out/../..", "link/out", "a\0b"])
+def test_a_table_is_not_written_outside_of_the_working_directory(project, small, tmp_path, output):
+    (tmp_path / "link").symlink_to("/dev/shm")
+    world = project(small)
+    done = launch(world, weeks=1, output=output)
+    assert not done.success
+    said = done.failure_data_for_node("run_benchmark").user_failure_data.description
+    assert "is not below the working directory" in said
+    assert not list(world.instance.get_runs(dg.RunsFilter(job_name="market_data"))), "refused before hours of work"

@@ -1,6 +1,7 @@
 """The sensors tick by tick over stored records: what starts, when it waits, and that nothing starts twice."""
 
 import json
+import sys
 from itertools import chain
 
 import dagster as dg
@@ -23,6 +24,17 @@ LONG_AGO = (NOW - pd.Timedelta(days=30)).isoformat()
 
 
 SYMBOLS = ("AAA", "BBB", "CCC", "DDD")
+SENSORS = ("drift_sensor", "performance_decay_sensor", "market_data_sensor", "event_inbox_sensor")
+touched = []
+
+
+def note(event, arguments):
+    """Keep what of the file system is opened or listed, and every connection to a SQLite file."""
+    if event in ("open", "os.listdir", "os.scandir", "sqlite3.connect"):
+        touched.append(str(arguments[0]))
+
+
+sys.addaudithook(note)  # for good: Python takes none away
 
 
 class World:
@@ -337,10 +349,38 @@ def test_metrics_have_the_decay_looked_at_once_an_hour(world):
 
 def test_every_sensor_is_off_until_switched_on(world):
     sensors = list(chain(world.definitions.get_repository_def().sensor_defs))
-    assert {sensor.name for sensor in sensors} == {
-        "drift_sensor",
-        "performance_decay_sensor",
-        "market_data_sensor",
-        "event_inbox_sensor",
-    }
+    assert {sensor.name for sensor in sensors} == {*SENSORS}
     assert {sensor.default_status for sensor in sensors} == {dg.DefaultSensorStatus.STOPPED}
+
+
+@pytest.mark.parametrize("name", SENSORS)
+def test_a_tick_touches_as_many_files_however_long_the_history_and_a_few_per_symbol(
+    name, definitions, settings, tmp_path, monkeypatch
+):
+    def count(symbols, weeks):
+        """Files of the store and databases that a tick touches which trains all these symbols."""
+        home = tmp_path / f"{symbols}-{weeks}"
+        home.mkdir()
+        monkeypatch.setenv("QUANTUM_TRAINING_CONFIG", str(home / "settings.yaml"))
+        with dg.DagsterInstance.ephemeral() as instance:
+            at = World(home, instance, definitions, settings)
+            at.policy(daily_budget=100, recipes={"xgboost": {"every_bars": 1}})
+            for symbol in SYMBOLS[:symbols]:
+                at.known(symbol).drift("SEVERE", symbol).decay("DECAYED", symbol)
+                at.receive(DriftSignal(severity="SEVERE", reason="seen outside", observed_at=NOW), symbol, symbol)
+                for ago in range(1, weeks):
+                    at.drift("NONE", symbol, f"{NOW - pd.Timedelta(days=7 * ago):%Y-%m-%d}")
+                    week = f"{MONDAY - pd.Timedelta(days=7 * ago):%Y-%m-%d}"
+                    at.store.write_record("decay_report", symbol, week, {"status": "NONE"})
+                    for recipe in settings["recipes"]:
+                        versions = [{"as_of": LONG_AGO, "model_id": f"{recipe}@{week}"}]
+                        at.store.write_record(f"{recipe}_model", symbol, week, {"versions": versions})
+            touched.clear()
+            assert len(at.tick(name, launch=False).run_requests) == symbols
+            return sum(str(home) in path for path in touched)
+
+    short = {symbols: count(symbols, 2) for symbols in (1, 2, 4)}
+    assert short[4] == count(4, 40), "a longer history is no more work"
+    each = short[2] - short[1]
+    assert short[4] - short[2] == 2 * each, "twice the symbols are twice the work, no more"
+    assert 0 < each <= 12

@@ -12,6 +12,7 @@ import pytest
 
 from quantum_training.models.agent import PRICES
 from quantum_training.models.contract import MEMORY_BARS, algorithm, load_model, save_model
+from quantum_training.models.manifest import ArtefactError
 from quantum_training.models.sizing import Sizing
 from quantum_training.trading.account import Account
 from quantum_training.trading.costs import Costs
@@ -128,12 +129,14 @@ def test_a_torn_or_changed_artefact_is_refused(kind, fitted, tmp_path):
         folder.mkdir()
         for file, former in whole.items():
             (folder / file).write_bytes(content if file == name else former)
-        return load_model(folder)
+        return algorithm(kind).load(folder)
 
     weights = whole["policy.safetensors"]
     for number, torn in enumerate((b"", weights[:-1], weights[: len(weights) // 2], b"\xff" * 8 + weights[8:])):
         with pytest.raises(Exception, match=r"(?i)header|incomplete|size|Metadata"):
             loaded(number, "policy.safetensors", torn)
+        with pytest.raises(ArtefactError, match=r"policy\.safetensors was changed"):
+            load_model(tmp_path / str(number))
     with pytest.raises(ValueError, match=r"JSON|Expecting|Unterminated"):
         loaded(10, "agent.json", whole["agent.json"][:-5])
     other = json.dumps({**sidecar, "options": {**sidecar["options"], "network": [16]}}).encode()

@@ -16,6 +16,7 @@ from quantum_training.models.contract import Model, Practice, algorithm, load_mo
 from quantum_training.models.ensemble import Record, correlation, independent, weighted
 from quantum_training.models.ensemble_regime import MOST, REGIMES, _tilted
 from quantum_training.models.ensemble_vote import inverse_risk
+from quantum_training.models.manifest import ArtefactError
 from quantum_training.models.provenance import code_hash
 from quantum_training.models.sizing import Sizing
 from quantum_training.trading.account import Account
@@ -251,7 +252,8 @@ def test_an_artefact_holds_the_members_and_comes_back_equal(kind, window, practi
     for name, table in model.heat_maps.items():
         pd.testing.assert_frame_equal(copy.heat_maps[name], table, check_exact=True, check_index_type=False)
     (tmp_path / "one" / "a" / "column.json").write_text('["c", 7]')
-    assert not load_model(tmp_path / "one").positions(features).equals(model.positions(features))
+    with pytest.raises(ArtefactError, match=r"a/column\.json was changed"):
+        load_model(tmp_path / "one")
 
 
 @pytest.mark.parametrize("kind", KINDS)

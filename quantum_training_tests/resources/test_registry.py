@@ -254,10 +254,10 @@ def test_an_artefact_that_is_broken_or_gone_is_named_with_what_to_do(registry, r
     found, _ = register("TORN", "id-1")
     (file,) = artefact_folder(registry, "TORN", found.number).rglob("booster.json")
     file.write_text("{")
-    with pytest.raises(RegistryError, match=r"TORN: the artefact of version id-1, number 1 .* JSONDecodeError"):
+    with pytest.raises(RegistryError, match=r"TORN: the artefact of version id-1, .*booster\.json was changed"):
         registry.load("TORN", "id-1")
     file.unlink()
-    with pytest.raises(RegistryError, match=r"bring it back, or delete the version and train its partition again"):
+    with pytest.raises(RegistryError, match=r"booster\.json is missing.* delete the version and train its partition"):
         registry.load("TORN", "id-1")
 
 

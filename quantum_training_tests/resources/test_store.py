@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from quantum_training.resources.store import Store, StoreError, content_hash
+from quantum_training.resources import store as store_module
+from quantum_training.resources.store import HELD_BYTES, Store, StoreError, content_hash
 
 PLACE = ("scores", "AAA", "2024-01-01")
 KILLED_WHILE_WRITING = """
@@ -316,3 +317,26 @@ def test_records_are_stored_for_people_too(local):
     text = Path(local.write_record(*PLACE, {"b": 1, "a": [1]}).path).read_text()
     assert text == '{\n "a": [\n  1\n ],\n "b": 1\n}\n'
     assert json.loads(text) == {"a": [1], "b": 1}
+
+
+def test_a_process_keeps_no_more_of_what_it_read_than_fits(local):
+    """Memory must not grow with the number of symbols that a process goes over, nor with the bars of a month."""
+    wide = pd.DataFrame(np.random.default_rng(1).random((100_000, 10)), columns=list("abcdefghij"))  # 8 MB
+    for number in range(12):
+        local.write_frame("features", f"S{number}", "2024-01-01", wide)
+    before = pa.total_allocated_bytes()
+    for number in range(12):
+        assert local.read_frame("features", f"S{number}", "2024-01-01").equals(wide)
+    assert pa.total_allocated_bytes() - before <= HELD_BYTES < 12 * wide.to_numpy().nbytes
+
+
+def test_attributes_are_told_without_reading_the_frame(local, monkeypatch):
+    local.write_frame("features", "AAA", "2024-01-01", frame(), {"covered_until": "now"})
+
+    def refuse(*_):
+        raise AssertionError("the frame was read")
+
+    monkeypatch.setattr(store_module, "_parse", refuse)
+    assert local.attributes("features", "AAA", "2024-01-01")["covered_until"] == "now"
+    local.write_frame("features", "AAA", "2024-01-01", frame(), {"covered_until": "then"})
+    assert local.attributes("features", "AAA", "2024-01-01")["covered_until"] == "then"

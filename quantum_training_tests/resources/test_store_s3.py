@@ -165,6 +165,7 @@ def cycles(project, settings, s3):
     return here, there
 
 
+@pytest.mark.soak
 def test_a_weekly_cycle_on_s3_stores_what_one_on_disk_stores(project, small, s3):
     small["symbols"] = {"AAA": {**small["symbols"]["AAA"], "recipes": ["lightgbm"]}}
     small["recipes"] = {"lightgbm": small["recipes"]["lightgbm"]}

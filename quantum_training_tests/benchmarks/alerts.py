@@ -1,0 +1,93 @@
+"""Seconds of a tick of both sensors of failures, with a day's checks of many symbols and a storm of failed runs.
+
+    python quantum_training_tests/benchmarks/alerts.py [symbols] [checks of each]
+
+The calm tick finds nothing new; in the day every symbol's checks have passed but for one in fifty; in the storm every
+symbol's run failed of the same cause. The goal is below 2 s a tick with 500 symbols.
+"""
+
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import dagster as dg
+import yaml
+from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluation
+
+from quantum_training.automation import alerts
+from quantum_training.resources.events.bus import EventBus
+from quantum_training.settings import load_settings
+
+
+def settings_of(symbols: list[str], folder: str) -> dict:
+    market = {"source": {"kind": "synthetic", "start": "2023-01-01"}, "timeframe": "1h", "recipes": ["xgboost"]}
+    return {
+        "start": "2023-01-01",
+        "symbols": dict.fromkeys(symbols, market),
+        "recipes": {"xgboost": {"algorithm": "xgboost", "label": {"kind": "forward_return", "horizon": 2}}},
+        "database_url": f"sqlite:///{folder}/alerts.db",
+    }
+
+
+def evaluate(instance: dg.DagsterInstance, symbols: list[str], checks: int) -> None:
+    for number, symbol in enumerate(symbols):
+        for check in range(checks):
+            passed = (number + check) % 50 > 0
+            evaluation = AssetCheckEvaluation(
+                asset_key=dg.AssetKey("candles"),
+                check_name=f"check_{check}",
+                passed=passed,
+                metadata={f"figure_{i}": float(i) for i in range(10)},
+                partition=f"{symbol}|2026-01-05",
+                description=f"{symbol}|2026-01-05: figure {number} is out of bounds; materialise candles again",
+            )
+            instance.report_runless_asset_event(evaluation)
+
+
+def fail(instance: dg.DagsterInstance, symbols: list[str]) -> None:
+    for symbol in symbols:
+        run = dg.DagsterRun(job_name="weekly_cycle", tags={"symbol": symbol}, status=dg.DagsterRunStatus.STARTED)
+        instance.run_storage.add_run(run)
+        instance.report_run_failed(run, "Exceeded maximum runtime of 3600 seconds.")
+
+
+def main() -> None:
+    symbols = [f"S{n:03}" for n in range(int(sys.argv[1]) if len(sys.argv) > 1 else 500)]
+    checks = int(sys.argv[2]) if len(sys.argv) > 2 else 25
+    alerts.SETTLE_SECONDS = 0
+    with tempfile.TemporaryDirectory() as folder, dg.DagsterInstance.local_temp(folder) as instance:
+        file = Path(folder) / "settings.yaml"
+        file.write_text(yaml.safe_dump(settings_of(symbols, folder)))
+        os.environ["QUANTUM_TRAINING_CONFIG"] = str(file)
+        settings = load_settings()
+        bus, cursors = EventBus(database_url=settings.database_url), dict[str, str | None]()
+
+        def ticks(when: str) -> None:
+            for sensor in alerts.build(settings):
+                seconds, said = [], ""
+                while said not in ("nothing new", alerts.BEGINS):
+                    with dg.build_sensor_context(
+                        instance, cursor=cursors.get(sensor.name), resources={"events": bus}
+                    ) as context:
+                        started = time.perf_counter()
+                        data = sensor.evaluate_tick(context)
+                        seconds.append(time.perf_counter() - started)
+                    moved = data.cursor != cursors.get(sensor.name)
+                    cursors[sensor.name] = data.cursor
+                    said = data.skip_message if not moved or data.skip_message == alerts.BEGINS else ""
+                print(f"{when:6} {sensor.name:22} {len(seconds):3} ticks, the longest {max(seconds):6.3f} s")
+
+        print(f"{len(symbols)} symbols x {checks} checks")
+        ticks("first")
+        ticks("calm")
+        evaluate(instance, symbols, checks)
+        ticks("day")
+        fail(instance, symbols)
+        ticks("storm")
+        ticks("calm")
+
+
+if __name__ == "__main__":
+    main()
