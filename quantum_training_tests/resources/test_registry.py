@@ -367,7 +367,7 @@ def test_a_run_that_a_killed_process_left_running_is_marked_killed(registry, reg
 
 
 def test_a_version_has_a_finished_run_wherever_its_process_is_killed(registry, register, monkeypatch):
-    """Killed before the version is there: trained anew, the first run killed. Killed after it: nothing is left to do."""
+    """Killed before the version is there: trained anew, the first run killed. Killed after it: nothing is left."""
     client = registry._client()
     create = client.create_model_version
 

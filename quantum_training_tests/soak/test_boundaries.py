@@ -67,7 +67,7 @@ def model(tmp_path, monkeypatch) -> Contract:
 
 
 def train(world, model, kind=None, number=0):
-    """What a training leaves, each part once: a version, an alias, a record. Killed there, if told; else what it did."""
+    """What a training leaves, each once: a version, an alias, a record. Killed there, if told; else what it did."""
     watched = boundaries.Boundaries(world, kind, number)
     watched.watch()
     registry = ModelRegistry(tracking_uri=f"sqlite:///{world}/mlflow/mlflow.db")
