@@ -11,7 +11,7 @@ import pandas as pd
 from quantum_training.market.calendars import expected_open_times
 from quantum_training.market.defects import Defect, QualityLimits, describe
 from quantum_training.market.rules import BARS_LISTED, RULES, Window, stamp
-from quantum_training.market.schema import COLUMNS, PRICES, candle_schema, empty_candles
+from quantum_training.market.schema import COLUMNS, PRICES, candle_schema, empty_candles, passes
 from quantum_training.market.timeframe import close_times
 
 __all__ = ["Defect", "QualityLimits", "assess", "describe"]
@@ -94,6 +94,8 @@ def _computable(candles: pd.DataFrame) -> pd.DataFrame:
 
 def _schema_defects(candles: pd.DataFrame, place: str) -> list[Defect]:
     """One defect for each named check of the schema that failed; one of rule `schema` for columns and dtypes."""
+    if passes(candles):
+        return []
     from pandera.errors import SchemaErrors
 
     try:

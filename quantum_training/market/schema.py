@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -37,8 +37,8 @@ def candle_schema() -> pa.DataFrameSchema:
         ),
         checks=[
             pa.Check(lambda df: bool((df.dtypes == np.dtype("float64")).all()), name="numpy_float64"),  # not Float64
-            pa.Check(lambda df: _in_range(df, "open"), name="open_in_range"),
-            pa.Check(lambda df: _in_range(df, "close"), name="close_in_range"),
+            pa.Check(lambda df: _in_range(df["open"], df["low"], df["high"]), name="open_in_range"),
+            pa.Check(lambda df: _in_range(df["close"], df["low"], df["high"]), name="close_in_range"),
         ],
         strict=True,
         ordered=True,
@@ -46,9 +46,32 @@ def candle_schema() -> pa.DataFrameSchema:
     )
 
 
-def _in_range(frame: pd.DataFrame, column: str) -> pd.Series:
-    """low <= column <= high up to rounding; a missing value is another check's finding."""
-    return ~((frame[column] < frame["low"] * (1 - ROUNDING)) | (frame[column] > frame["high"] * (1 + ROUNDING)))
+def passes(frame: pd.DataFrame) -> bool:
+    """Whether `candle_schema` finds nothing wrong with a frame of at least one row.
+
+    It tells no defects and takes a tenth of the time: nearly every month that is judged is sound.
+    """
+    index, columns = frame.index, frame.columns
+    if index.nlevels > 1 or index.dtype != pd.DatetimeTZDtype("ns", "UTC") or index.name != "open_time":
+        return False
+    if columns.nlevels > 1 or list(columns) != list(COLUMNS) or any(t != np.dtype("float64") for t in frame.dtypes):
+        return False
+    open_, high, low, close, volume = values = frame.to_numpy().T
+    return bool(
+        np.isfinite(values).all()
+        and (values[: len(PRICES)] > 0).all()
+        and (volume >= 0).all()
+        and index.notna().all()
+        and index.is_monotonic_increasing
+        and index.is_unique
+        and _in_range(open_, low, high).all()
+        and _in_range(close, low, high).all()
+    )
+
+
+def _in_range(price: Any, low: Any, high: Any) -> Any:
+    """low <= price <= high up to rounding, of columns; a missing value is another check's finding."""
+    return ~((price < low * (1 - ROUNDING)) | (price > high * (1 + ROUNDING)))
 
 
 def as_candles(frame: pd.DataFrame) -> pd.DataFrame:

@@ -167,7 +167,8 @@ def test_a_run_holds_params_metrics_tags_and_its_own_time(registry, register):
     assert run.info.start_time == STARTED.value // 10**6
     assert run.data.params == {"rows": "300", "features": "a,b,c"}
     assert run.data.metrics == {"valid_logloss": 0.25, "rounds": 10.0}
-    logged = client.get_logged_model(version.model_id)
+    (output,) = run.outputs.model_outputs
+    logged = client.get_logged_model(output.model_id)
     assert (str(logged.status), logged.params) == ("READY", run.data.params)
     assert {m.key: m.value for m in logged.metrics} == run.data.metrics
     tags = {"model_id": "id-1", "recipe": "trees", "as_of": "2024-01-08T00:00:00+00:00", "trigger": "MANUAL"}
