@@ -64,7 +64,7 @@ def retries_left(context: dg.AssetExecutionContext) -> int:
 
 def will_retry(context: dg.AssetExecutionContext, error: BaseException) -> bool:
     """Will the step be tried again after this error?"""
-    return isinstance(error, Exception) and retries_left(context) > 0 and can_pass(error)
+    return isinstance(error, Exception) and can_pass(error) and retries_left(context) > 0
 
 
 def retry_later(context: dg.AssetExecutionContext) -> dg.RetryRequested:
