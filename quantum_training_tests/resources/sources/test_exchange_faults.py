@@ -93,7 +93,7 @@ def by_month(source, first, months):
 
 
 def test_twelve_months_with_three_of_ten_requests_failing_are_those_without_faults(binance, ccxt_source):
-    source = ccxt_source(retries=IMPATIENT, timeout=0.2)
+    source = ccxt_source(retries=IMPATIENT, timeout=1)
     expected = by_month(source, "2022-07-01", 12)
     faulty = Faulty(0.3, 1, empty_page, tuple(kind for kind in FAULTS if "Retry-After" not in kind))
     binance.lies = {"/api/v3/": faulty}
@@ -125,7 +125,7 @@ def test_three_years_are_those_without_faults(project, small, binance, rate):
 @pytest.mark.soak
 @pytest.mark.parametrize("kind", [kind for kind in FAULTS if kind not in ("time-out", "429 with Retry-After")])
 def test_three_years_with_one_kind_of_fault_in_three_of_ten_requests(binance, ccxt_source, kind):
-    source, expected = ccxt_source(retries=IMPATIENT), None
+    source, expected = ccxt_source(retries=IMPATIENT, timeout=2), None
     for seed in (None, *range(SEEDS)):
         faulty = None if seed is None else Faulty(0.3, 100 + seed, empty_page, (kind,))
         binance.lies = {} if faulty is None else {"/api/v3/": faulty}
