@@ -54,7 +54,10 @@ def test_a_server_that_is_away_is_named_with_symbol_and_remedy(monkeypatch):
 def test_a_champion_that_cannot_be_asked_for_is_not_rolled_back(project, small, monkeypatch):
     world = project(small).market_data()
     monkeypatch.setattr("quantum_training.assets.retries.FIRST_WAIT_SECONDS", 0.01)
-    assert world.run("weekly_cycle", FIRST, "AAA|2020-01-27").success
+    before = world.run("weekly_cycle", FIRST, "AAA|2020-01-27")
+    assert before.success, [
+        e.step_failure_data.error.to_string()[:2000] for e in before.all_events if e.is_step_failure
+    ]
     record = world.store.read_record("champion", "AAA", "2020-01-27")
     assert record["champion"] is not None
     client = world.registry._client()
