@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from quantum_training.resources.registry import ModelRegistry
+from quantum_training.resources.registry import ModelRegistry, _seen
 from quantum_training.resources.removed import Removed
 from quantum_training.selection.retention import Registered
 
@@ -91,6 +91,7 @@ def _unregister(registry: ModelRegistry, symbol: str, version: Registered) -> bo
     for tag in found.tags.keys() - {"model_id"}:  # MLflow keeps the tags of a deleted version for ever
         client.delete_model_version_tag(symbol, number, tag)
     client.delete_model_version(symbol, number)
+    _seen.pop((registry._uri(), symbol, version.model_id), None)
     return True
 
 
