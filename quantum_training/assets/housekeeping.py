@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import dagster as dg
 import pandas as pd
 
-from quantum_training.assets.loop import OWNERS
+from quantum_training.assets.loop import OWNERS, SINGLE_RUN
 from quantum_training.assets.practice import state_folder
 from quantum_training.assets.retention import needed_versions
 from quantum_training.resources.events.bus import EventBus
@@ -66,6 +66,7 @@ def build(settings: Settings) -> dg.AssetsDefinition:
 
     @dg.asset(
         name=ASSET,
+        backfill_policy=SINGLE_RUN,
         group_name="operation",
         kinds={"mlflow"},
         owners=OWNERS,

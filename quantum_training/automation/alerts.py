@@ -22,6 +22,7 @@ from quantum_training.automation.run_ends import end_nested, fail_trainings, is_
 from quantum_training.resources.alerts.delivery import deliver
 from quantum_training.resources.alerts.message import Finding, text_of
 from quantum_training.resources.events.bus import EventBus
+from quantum_training.resources.patience import hurried
 from quantum_training.settings import Settings
 
 RUNS_SENSOR, CHECKS_SENSOR = "run_failure_sensor", "check_failure_sensor"
@@ -53,6 +54,7 @@ def build(settings: Settings) -> list[dg.SensorDefinition]:
         description="Tells of runs that failed and are not tried again, ends runs that died with the process of "
         "another one, publishes that their trainings failed, and puts MAX_CONCURRENT_TRAINING_JOBS into force.",
     )
+    @hurried()
     def of_runs(context: dg.SensorEvaluationContext, events: EventBus) -> dg.SensorResult:
         from quantum_training.resources.database import hurried
 
@@ -99,6 +101,7 @@ def build(settings: Settings) -> list[dg.SensorDefinition]:
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Tells of asset checks that failed, whether their run failed or not.",
     )
+    @hurried()
     def of_checks(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         instance, now = context.instance, time.time()
         if not context.cursor:
@@ -176,7 +179,7 @@ def _newest(records: Iterable[EventLogRecord]) -> int:
 
 def _settled(records: Iterable[EventLogRecord], now: float) -> Iterable[EventLogRecord]:
     for record in records:
-        if record.event_log_entry.timestamp > now - SETTLE_SECONDS:
+        if abs(now - record.event_log_entry.timestamp) < SETTLE_SECONDS:  # a clock that was set back holds nothing up
             return
         yield record
 

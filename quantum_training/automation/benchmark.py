@@ -9,7 +9,7 @@ from pydantic import Field
 
 from quantum_training.assets.backtest import decided_targets, evaluate_weeks
 from quantum_training.assets.scores import ASSET as SCORES
-from quantum_training.automation.jobs import CycleConfig, run_symbols, weeks_of
+from quantum_training.automation.jobs import CycleConfig, each_symbol, run_symbols, symbols_failed, weeks_of
 from quantum_training.resources.store import Store
 from quantum_training.settings import Settings, under_dagster_home
 from quantum_training.trading.baselines import BUY_AND_HOLD
@@ -51,21 +51,23 @@ def benchmark_job(settings: Settings, definitions: Callable[[], dg.Definitions])
     def run_benchmark(context: dg.OpExecutionContext, config: BenchmarkConfig, store: Store) -> None:
         folder = folder_of(config.output)
         failed = run_symbols(context, config, settings, definitions)
-        tables = []
-        for symbol in config.symbols or settings.symbols:
-            if symbol in failed:
-                tables.append(pd.DataFrame([{"symbol": symbol, "strategy": "failed", "verdict": failed[symbol]}]))
-                continue
+
+        def measured(symbol: str) -> pd.DataFrame:
             first, last = weeks_of(settings, symbol, config)
             weeks = [w for w in store.periods(SCORES, symbol) if first <= w <= last]
             found = evaluate_weeks(store, settings, symbol, weeks, lambda s, w: decided_targets(store, s, w))
-            tables.append(rows(settings, symbol, found))
+            return rows(settings, symbol, found)
+
+        tables = each_symbol(context, config.symbols or [*settings.symbols], failed, measured)
+        tables += [
+            pd.DataFrame([{"symbol": symbol, "strategy": "failed", "verdict": why}]) for symbol, why in failed.items()
+        ]
         table = pd.concat(tables, ignore_index=True)
         write(table, folder)
         context.log.info(f"benchmark\n{as_markdown(table)}")
         context.add_output_metadata({"table": dg.MetadataValue.md(as_markdown(table)), "folder": str(folder)})
         if failed:
-            raise dg.Failure(f"{len(failed)} symbols failed: {', '.join(failed)}; see {folder}", allow_retries=False)
+            raise symbols_failed(failed, len(config.symbols or settings.symbols))
 
     @dg.job(
         name=BENCHMARK,

@@ -4,7 +4,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 import dagster as dg
 import pandas as pd
@@ -16,7 +16,7 @@ from quantum_training.assets.housekeeping import ASSET as HOUSEKEEPING_REPORT
 from quantum_training.assets.loop import MONTH, lookback_month
 from quantum_training.assets.practice import peers
 from quantum_training.assets.scores import memory
-from quantum_training.automation.report import champion_table
+from quantum_training.automation.report import champion_row, champion_table
 from quantum_training.automation.storage_faults import RESTART_TAG, restart_after_storage_fault
 from quantum_training.features.indicators import WARMUP_BARS
 from quantum_training.partitions import RANGE_TAGS, WEEK, week_of
@@ -25,6 +25,7 @@ from quantum_training.resources.store import Store
 from quantum_training.settings import Settings
 from quantum_training.trading.baselines import LOOKBACK_BARS
 
+T = TypeVar("T")
 MARKET_DATA, WEEKLY_CYCLE, DRIFT, DECAY, CLM_CYCLE = "market_data", "weekly_cycle", "drift", "decay", "clm_cycle"
 HOUSEKEEPING = "housekeeping"
 SIGNALS = "trading_signals"  # Dagster takes no job of the name of an asset
@@ -130,16 +131,12 @@ def launcher_job(settings: Settings, definitions: Callable[[], dg.Definitions]) 
     @dg.op(description="Bring the market data up to the asked weeks, then run the weekly cycle, symbol by symbol.")
     def run_cycle(context: dg.OpExecutionContext, config: CycleConfig, store: Store, registry: ModelRegistry) -> None:
         failed = run_symbols(context, config, settings, definitions)
-        done = [s for s in (config.symbols or settings.symbols) if s not in failed]
-        if done:
-            context.log.info("champions\n" + champion_table(store, registry, done))
+        asked = config.symbols or [*settings.symbols]
+        rows = each_symbol(context, asked, failed, lambda symbol: champion_row(store, registry, symbol))
+        if rows:
+            context.log.info("champions\n" + champion_table(rows))
         if failed:
-            reasons = "\n".join(f"{symbol}: {reason}" for symbol, reason in failed.items())
-            raise dg.Failure(
-                f"{len(failed)} of {len(failed) + len(done)} symbols failed:\n{reasons}",
-                metadata={FAILED_SYMBOLS: dg.MetadataValue.json(failed)},
-                allow_retries=False,
-            )
+            raise symbols_failed(failed, len(asked))
 
     @dg.job(
         name=CLM_CYCLE,
@@ -150,6 +147,32 @@ def launcher_job(settings: Settings, definitions: Callable[[], dg.Definitions]) 
         run_cycle()
 
     return clm_cycle
+
+
+def each_symbol(
+    context: dg.OpExecutionContext, asked: Sequence[str], failed: dict[str, str], tell: Callable[[str], T]
+) -> list[T]:
+    """What `tell` gives for each symbol that has not failed; one that it raises for has, and the others go on."""
+    told = []
+    for symbol in asked:
+        if symbol in failed:
+            continue
+        try:
+            told.append(tell(symbol))
+        except Exception as error:
+            failed[symbol] = f"its result cannot be read: {type(error).__name__}: {error}"
+            context.log.error(f"{symbol} failed: {failed[symbol]}")
+    return told
+
+
+def symbols_failed(failed: Mapping[str, str], asked: int) -> dg.Failure:
+    """The one place that names every symbol that failed, and why."""
+    reasons = "\n".join(f"{symbol}: {reason}" for symbol, reason in failed.items())
+    return dg.Failure(
+        f"{len(failed)} of {asked} symbols failed:\n{reasons}",
+        metadata={FAILED_SYMBOLS: dg.MetadataValue.json(dict(failed))},
+        allow_retries=False,
+    )
 
 
 def run_symbols(

@@ -21,6 +21,7 @@ from quantum_training.automation.retraining import plan, recent
 from quantum_training.automation.retraining_policy import RetrainingPolicy
 from quantum_training.partitions import Partitions
 from quantum_training.resources.events.bus import EventBus
+from quantum_training.resources.patience import hurried
 from quantum_training.resources.store import Store
 from quantum_training.settings import Settings
 
@@ -64,13 +65,8 @@ def build(
         "is acknowledged in the tick after its run was launched, so none is lost and none runs twice. It also passes "
         "on to Redis what waits in the outbox.",
     )
+    @hurried()
     def inbox(context: dg.SensorEvaluationContext, store: Store, events: EventBus) -> dg.SensorResult | dg.SkipReason:
-        from quantum_training.resources.database import hurried
-
-        with hurried():
-            return follow(context, store, events)
-
-    def follow(context: dg.SensorEvaluationContext, store: Store, events: EventBus) -> dg.SensorResult | dg.SkipReason:
         policy, warning = live.read()
         events.pass_on()
         if not policy.enabled:

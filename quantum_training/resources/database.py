@@ -8,9 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -28,6 +26,7 @@ from tenacity import (
 )
 
 from quantum_training.resources.obstacles import remedy
+from quantum_training.resources.patience import patience
 from quantum_training.settings import under_dagster_home, without_password
 
 T = TypeVar("T")
@@ -36,9 +35,6 @@ POSTGRES_CONNECT_SECONDS = 5
 POSTGRES_ANSWER_MILLISECONDS = 30_000
 GIVE_UP_SECONDS = 180
 """Longer than a server takes to start again elsewhere, far shorter than a run may take. All work may run again."""
-
-TICK_SECONDS = 20
-"""The same within a sensor's tick, which Dagster ends after 60 s without saying what it waited for."""
 
 MOST_CONFLICTS = 50
 FIRST_TOLD = 8
@@ -124,7 +120,6 @@ alerts = sa.Table(
 )
 
 
-_patience: ContextVar[float | None] = ContextVar("patience", default=None)
 log = logging.getLogger(__name__)
 
 
@@ -178,7 +173,7 @@ def _resolved(url: str) -> str:
 
 
 def _persistently(url: str, once: Callable[[], T]) -> T:
-    patience = _patience.get() or GIVE_UP_SECONDS
+    seconds = patience(GIVE_UP_SECONDS)
     conflicts: list[BaseException] = []
 
     def passing(error: BaseException) -> bool:
@@ -191,13 +186,13 @@ def _persistently(url: str, once: Callable[[], T]) -> T:
         if state.attempt_number == FIRST_TOLD and state.outcome:
             error = state.outcome.exception()
             place = without_password(_resolved(url))
-            log.warning("%s: %s; asked again for up to %g s", place, _said(error), patience)
+            log.warning("%s: %s; asked again for up to %g s", place, _said(error), seconds)
 
     try:
         return Retrying(
             retry=retry_if_exception(passing),
             wait=wait_random_exponential(multiplier=0.02, max=1),
-            stop=stop_after_delay(patience),
+            stop=stop_after_delay(seconds),
             before_sleep=say,
         )(once)
     except (RetryError, sa.exc.DBAPIError, OSError, ModuleNotFoundError) as error:
@@ -208,16 +203,6 @@ def _persistently(url: str, once: Callable[[], T]) -> T:
             "stored twice"
             + (" (Postgres needs the extra quantum_training[postgres])" if isinstance(error, ImportError) else "")
         ) from cause
-
-
-@contextmanager
-def hurried() -> Iterator[None]:
-    """Transactions of the block give up after TICK_SECONDS."""
-    token = _patience.set(TICK_SECONDS)
-    try:
-        yield
-    finally:
-        _patience.reset(token)
 
 
 def _passes(error: sa.exc.DBAPIError) -> bool:

@@ -25,6 +25,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_fixe
 from quantum_training.models.contract import INDEX, Model, load_model, save_model
 from quantum_training.models.manifest import ArtefactError, check, file_hash, manifest
 from quantum_training.resources.obstacles import SILENT, remedy
+from quantum_training.resources.sources.retry import describe
 from quantum_training.settings import NAME_LENGTH, NAME_PATTERN, under_dagster_home, without_password
 
 CODE = Path(__file__).with_name("pyfunc_model.py")
@@ -80,10 +81,9 @@ def _outages_named(method: Asked) -> Asked:
             todo = _outage(error)
             if todo is None:
                 raise
+            said = without_password(f"MLflow at {self._uri()} failed to {method.__name__}: {describe(error)}")
             raise RegistryOutage(
-                f"{symbol}: MLflow at {without_password(self._uri())} failed to {method.__name__}: "
-                f"{type(error).__name__}: {' '.join(str(error).split())[:300]}. {todo}, then run this again: what was "
-                "registered is not registered twice"
+                f"{symbol}: {said}. {todo}, then run this again: what was registered is not registered twice"
             ) from error
 
     return cast(Asked, asked)

@@ -92,6 +92,7 @@ def no_pickle():
 mlflow.set_tracking_uri(sys.argv[1])
 for recipe, model_id in json.loads(sys.argv[2]).items():
     known = pd.read_parquet(f"{recipe}.parquet")["position"]
+    registry.load("AAA", model_id)  # imports what it needs, which may define unpicklers
     with no_pickle():
         model, shown = registry.load("AAA", model_id), mlflow.pyfunc.load_model(f"models:/AAA@shadow-{recipe}")
     served = shown.predict(rows[list(model.columns)])

@@ -65,8 +65,8 @@ class Platform:
         self.daemon(environment)
 
     def code_server(self, environment: dict[str, str]) -> None:
-        """Start the code server and wait until it listens."""
-        self.code_port = free_port()
+        """Start the code server, again on the port that it had, and wait until it listens."""
+        self.code_port = self.code_port or free_port()
         server = {"host": "127.0.0.1", "port": self.code_port, "location_name": "quantum_training.definitions"}
         (self.home / "workspace.yaml").write_text(json.dumps({"load_from": [{"grpc_server": server}]}))
         name = ["-m", "quantum_training.definitions", "--location-name", server["location_name"]]

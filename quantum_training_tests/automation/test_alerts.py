@@ -1,7 +1,9 @@
 """The sensors of failures tick by tick: what is told, once, by whom, and what is made up for after a run that died."""
 
 import json
+import time
 from contextlib import ExitStack
+from types import SimpleNamespace
 
 import dagster as dg
 import pytest
@@ -316,6 +318,15 @@ def test_events_that_are_just_being_written_wait_for_the_next_tick(build, monkey
     assert world.told() == []
     monkeypatch.setattr(alerts, "SETTLE_SECONDS", 0)
     assert len(world.told()) == 2
+
+
+def test_a_clock_that_was_set_back_holds_nothing_up(build, monkeypatch):
+    world = build()
+    world.instance.report_run_failed(world.run())
+    hour_ago = time.time() - 3600
+    monkeypatch.setattr(alerts, "SETTLE_SECONDS", 5)
+    monkeypatch.setattr(alerts, "time", SimpleNamespace(time=lambda: hour_ago))
+    assert len(world.told()) == 1
 
 
 def test_the_operators_limit_becomes_that_of_the_pool(build, retrying, monkeypatch):

@@ -1,10 +1,13 @@
 """Job `benchmark`: one table of every recipe and baseline on every symbol, and a failing symbol shown as failing."""
 
+from pathlib import Path
+
 import dagster as dg
 import numpy as np
 import pandas as pd
 import pytest
 
+from quantum_training import checks
 from quantum_training.trading.simulator import simulate
 
 WEEKS = ["2020-02-03", "2020-02-10", "2020-02-17", "2020-02-24"]
@@ -59,6 +62,20 @@ def test_a_second_run_gives_the_same_files(project, small, tmp_path):
         found.append({f.name: f.read_bytes() for f in (tmp_path / "out").iterdir()})
     assert found[0] == found[1]
     assert len(found[0]) == 3
+
+
+def test_a_symbol_whose_record_is_torn_stands_in_the_table_beside_the_others(project, small, tmp_path, monkeypatch):
+    monkeypatch.setattr(checks, "_examine", lambda recipe, code: {"insufficient": "not asked for"})
+    world = project(small)
+    torn = Path(world.store.root) / "shadow_scores" / "AAA" / "2020-02-20.parquet"
+    torn.parent.mkdir(parents=True)
+    torn.write_bytes(b"PAR1")
+    result = launch(world, week="2020-02-24", weeks=2, output=str(tmp_path / "out"))
+    assert not result.success
+    assert "1 of 2 symbols failed" in str([e.step_failure_data.error for e in result.all_events if e.is_step_failure])
+    table = pd.read_csv(tmp_path / "out/benchmark.csv")
+    assert table.loc[table["symbol"] == "AAA", "strategy"].item() == "failed"
+    assert len(table[table["symbol"] == "BBB"]) == 5
 
 
 def test_a_broken_symbol_stands_in_the_table_as_failed(project, small, tmp_path):

@@ -1,11 +1,13 @@
 """The launcher `clm_cycle`: one recorded run per symbol, the latest week that the data allow, one bad symbol alone."""
 
+from pathlib import Path
+
 import dagster as dg
 import pandas as pd
 import pytest
 
 from quantum_training import checks
-from quantum_training.automation.jobs import CycleConfig, first_month, weeks_of
+from quantum_training.automation.jobs import FAILED_SYMBOLS, CycleConfig, first_month, weeks_of
 
 
 def launch(world, **config):
@@ -42,6 +44,57 @@ def test_a_broken_symbol_is_named_and_the_others_complete(project, small, tmp_pa
     assert "1 of 2 symbols failed" in message
     assert "gone.csv" in message
     assert list(world.store.read_records("champion", "BBB")) == ["2020-02-24"]
+
+
+def test_symbols_broken_in_every_way_are_named_in_one_place_and_the_others_complete(
+    project, small, tmp_path, monkeypatch, make_candles
+):
+    monkeypatch.setattr(checks, "_examine", lambda recipe, code: {"insufficient": "not asked for"})
+    sound = {**small["symbols"]["AAA"], "recipes": ["xgboost"]}
+    honest = make_candles(1200, freq="4h").set_index(pd.date_range("2019-09-01", periods=1200, freq="4h", tz="UTC"))
+    honest.index.name = "open_time"
+    wrong, lies = honest.copy(), honest.copy()
+    wrong.loc["2020-01-15", "high"] = wrong.loc["2020-01-15", "low"] / 2
+    lies.loc["2020-01-15":, ["open", "high", "low", "close"]] *= 40
+    for name, frame in {"wrong": wrong, "lies": lies}.items():
+        frame.to_parquet(tmp_path / f"{name}.parquet")
+    gone = {"kind": "ccxt", "market": "BTC/USDT", "retries": {"attempts": 1}, "timeout": 1}
+    gone["options"] = {"urls": {"api": {"public": "http://127.0.0.1:9"}}}
+    recipe = small["recipes"]["xgboost"]
+    small["recipes"]["misspelt"] = {**recipe, "params": {"max_depht": 3}}
+    small["recipes"]["unwritten"] = {**recipe, "algorithm": "my_models.unwritten"}
+    small["symbols"] = {
+        "BROKEN": {**sound, "source": {"kind": "files", "path": str(tmp_path / "wrong.parquet")}},
+        "LYING": {**sound, "source": {"kind": "files", "path": str(tmp_path / "lies.parquet")}},
+        "SILENT": {**sound, "source": gone},
+        "MISSPELT": {**sound, "recipes": ["misspelt"]},
+        "UNWRITTEN": {**sound, "recipes": ["unwritten"]},
+        "TORN": sound,
+        "SOUND": sound,
+    }
+    world = project(small)
+    torn = Path(world.store.root) / "champion" / "TORN" / "2020-01-06.json"
+    torn.parent.mkdir(parents=True)
+    torn.write_text("{")
+    result = launch(world, week="2020-02-03")
+    assert not result.success
+    (event,) = [e for e in result.all_events if e.is_step_failure]
+    told = event.step_failure_data.user_failure_data
+    reasons = told.metadata[FAILED_SYMBOLS].data
+    said = {
+        "BROKEN": "high",
+        "LYING": "LYING 4h",
+        "SILENT": "SILENT: source ccxt binance BTC/USDT: no answer",
+        "MISSPELT": "max_depht",
+        "UNWRITTEN": "my_models",
+        "TORN": "JSONDecodeError",
+    }
+    assert set(reasons) == {*said}
+    for symbol, part in said.items():
+        assert part in reasons[symbol], (symbol, reasons[symbol])
+    assert told.description.startswith("6 of 7 symbols failed:\n")
+    assert all(f"\n{symbol}: " in told.description for symbol in said)
+    assert list(world.store.read_records("champion", "SOUND")) == ["2020-02-03"]
 
 
 def test_the_market_data_of_a_pool_come_first_whoever_is_asked_for(project, small, monkeypatch):

@@ -69,8 +69,8 @@ def server(tmp_path_factory):
         )
 
 
+@pytest.mark.parametrize("seconds", [60, 0], ids=["60 s", "restarted"])
 @pytest.mark.parametrize("seed", range(int(os.environ.get("QT_OUTAGES", "3"))))
-@pytest.mark.parametrize("seconds", [0, 60], ids=["restarted", "60 s"])
 def test_a_weekly_cycle_ends_right_although_postgres_went_away(
     platform, server, project, small, monkeypatch, wait, seconds, seed
 ):
@@ -111,7 +111,7 @@ def test_a_weekly_cycle_ends_right_although_postgres_went_away(
         launch = ["job", "launch", "-w", str(home / "workspace.yaml"), "-j", "weekly_cycle", "--tags", tags]
         subprocess.run([str(Path(sys.executable).with_name("dagster")), *launch], check=True, cwd=home)
         started = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])
-        wait("start of the run", lambda: [r for r in instance.get_runs(started) if r.run_id not in before], 90)
+        wait("start of the run", lambda: [r for r in instance.get_runs(started) if r.run_id not in before], 240)
         moment = random.Random(f"{seconds} {seed}").uniform(0, length)
         time.sleep(moment)
         server.stop()
@@ -129,7 +129,7 @@ def test_a_weekly_cycle_ends_right_although_postgres_went_away(
             followed = {r.parent_run_id for r in runs}
             return all(r.is_finished for r in runs) and not [r for r in waiting if r.run_id not in followed]
 
-        wait("end of the runs", settled, 240, platform.said)
+        wait("end of the runs", settled, 900, platform.said)
         runs = sorted(ours(), key=lambda r: instance.get_run_stats(r.run_id).enqueued_time or 0)
         told = [f"{r.status.value} {r.tags.get('dagster/failure_reason', '')}".strip() for r in runs]
         print(
@@ -137,7 +137,7 @@ def test_a_weekly_cycle_ends_right_although_postgres_went_away(
             f"{time.monotonic() - back:.0f} s after it was back; restarted {dict(restarts) or 'nothing'}"
         )
         failed = [
-            e.dagster_event.step_failure_data.error.to_string()[-600:]
+            e.dagster_event.step_failure_data.error.to_string()[:300]
             for r in runs
             for e in instance.all_logs(r.run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
         ]

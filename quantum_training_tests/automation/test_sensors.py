@@ -353,6 +353,12 @@ def test_every_sensor_is_off_until_switched_on(world):
     assert {sensor.default_status for sensor in sensors} == {dg.DefaultSensorStatus.STOPPED}
 
 
+def test_a_run_that_somebody_launched_with_odd_tags_stops_no_sensor(world):
+    world.known().drift("SEVERE")
+    world.ran({"trigger": "DRIFT_DETECTED", "dagster/partition": "zzz"})
+    assert len(world.tick("drift_sensor").run_requests) == 1
+
+
 @pytest.mark.parametrize("name", SENSORS)
 def test_a_tick_touches_as_many_files_however_long_the_history_and_a_few_per_symbol(
     name, definitions, settings, tmp_path, monkeypatch

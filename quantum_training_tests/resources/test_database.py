@@ -8,6 +8,9 @@ import sqlalchemy as sa
 
 from quantum_training.resources import database
 from quantum_training.resources.database import DatabaseError, acknowledged, dead_letters, transaction
+from quantum_training.resources.events.bus import EventBus
+from quantum_training.resources.ledger import Ledger
+from quantum_training.selection.ledger import Entry
 from quantum_training.settings import SettingsError, load_settings, without_password
 
 FORK = multiprocessing.get_context("fork")
@@ -168,3 +171,26 @@ def test_a_url_of_another_kind_is_refused_at_load_without_showing_its_password(n
     with pytest.raises(SettingsError, match=name.lower()) as caught:
         load_settings()
     assert "hush" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["'; DROP TABLE ledger; --", "%s %(x)s :x ?", 'a"b`c\\', "ä\u2028\u202e"])
+def test_text_that_looks_like_sql_is_kept_as_text(url, text):
+    ledger, bus = Ledger(url=url), EventBus(database_url=url)
+    told = dict.fromkeys(("symbol", "key", "kind", "actor", "reason"), text)
+    ledger.append([Entry(**told, effective="2024-01-01T00:00:00+00:00", payload={text: text})])
+    (row,) = ledger.rows(text, kinds=[text])
+    assert {name: getattr(row, name) for name in told} == told
+    assert row.payload == {text: text}
+    ledger.verify(text)
+    bus.receive([text])
+    assert [letter.raw for letter in bus.dead_letters()] == [text]
+    assert bus.read(text) == []
+
+
+def test_a_statement_on_postgres_is_bounded_in_time(postgres_url, monkeypatch):
+    monkeypatch.setattr(database, "POSTGRES_ANSWER_MILLISECONDS", 200)
+    monkeypatch.setattr(database, "GIVE_UP_SECONDS", 0.5)
+    start = time.monotonic()
+    with pytest.raises(DatabaseError, match="statement timeout"):
+        transaction(postgres_url, lambda connection: connection.execute(sa.select(sa.func.pg_sleep(60))))
+    assert time.monotonic() - start < 20

@@ -16,6 +16,7 @@ from moto.core import set_initial_no_auth_action_count
 from moto.server import ThreadedMotoServer
 from s3fs import S3FileSystem
 
+from quantum_training.assets.retries import can_pass
 from quantum_training.definitions import build_defs
 from quantum_training.resources.registry import ModelRegistry
 from quantum_training.resources.store import Store, StoreAccessError
@@ -149,6 +150,15 @@ def test_a_server_that_is_down_is_asked_a_few_times_and_named(s3, store, call):
     with pytest.raises(StoreAccessError, match=f"does not answer: .*{s3.url}.*see that its server runs"):
         CALLS[call](store)
     assert time.monotonic() - began < 30
+
+
+def test_only_a_server_that_is_down_is_worth_another_try(s3, store):
+    with pytest.raises(StoreAccessError) as missing:
+        Store(root="s3://elsewhere/store").periods("scores", "AAA")
+    s3.server.stop()
+    with pytest.raises(StoreAccessError) as down:
+        store.periods("scores", "AAA")
+    assert (can_pass(missing.value), can_pass(down.value)) == (False, True)
 
 
 def cycles(project, settings, s3):

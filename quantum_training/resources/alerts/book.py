@@ -87,7 +87,9 @@ def claim(url: str, now: float) -> list[Owed]:
 
     def work(connection: sa.Connection) -> list[Owed]:
         connection.execute(alerts.delete().where(alerts.c.last_seen < now - KEPT_SECONDS))
-        waits = sa.and_(alerts.c.owed != "", alerts.c.claimed_until <= now)
+        until = alerts.c.claimed_until
+        by_nobody = sa.or_(until <= now, until > now + CLAIM_SECONDS)  # the latter where a clock was set back
+        waits = sa.and_(alerts.c.owed != "", by_nobody)
         old = alerts.c.first_seen < now - GIVE_UP_SECONDS
         connection.execute(alerts.update().where(waits, old).values(owed=""))
         oldest = sa.select(alerts.c.alert_id).where(waits).order_by(alerts.c.first_seen, alerts.c.newest_event)

@@ -65,6 +65,12 @@ def test_what_is_owed_is_given_out_once_a_minute_until_it_was_sent(write, url):
     assert claim(url, NOW + 999) == []
 
 
+def test_a_clock_that_was_set_back_holds_nothing_up(write, url):
+    write(["AAA"], ["no bars"])
+    assert len(claim(url, NOW + HOUR)) == 1
+    assert len(claim(url, NOW)) == 1
+
+
 def test_nothing_is_owed_to_a_channel_that_was_off(write, url):
     write(["AAA"], ["no bars"], channels=())
     assert claim(url, NOW) == []

@@ -1,0 +1,135 @@
+"""A program that runs jobs of a project in processes of their own, forked from one that has all of it in memory.
+
+It first makes what every point begins with, once. Each line of its standard input is a JSON list of orders that begin
+at the same moment; the answer, a line too, is a list of how each ended.
+"""
+
+import gc
+import json
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from boundaries import Boundaries
+from dagster._core.definitions.reconstruct import ReconstructableRepository
+from dagster._core.errors import DagsterInvalidSubsetError
+from sqlalchemy import Engine
+from state import state_of
+
+PROJECT = ReconstructableRepository.for_module("quantum_training.definitions", "defs")
+TICKS = os.sysconf("SC_CLK_TCK")
+world = Path(os.environ["WORLD"])
+
+
+def run(job: str, tags: dict[str, str], again: str | None = None, whole: bool = False) -> bool:
+    """Run a job as a run worker does. again: one that died: go on as run_retries does or, `whole`, do it all again."""
+    with dg.DagsterInstance.get() as instance:
+        if again:
+            dead = instance.get_run_by_id(again)
+            if dead.is_success:
+                return True
+            if not dead.is_finished:
+                instance.report_run_failed(dead, "its process died")
+        options = dg.ReexecutionOptions.from_failure(again, instance) if again and not whole else None
+        try:
+            definition = PROJECT.get_reconstructable_job(job)
+            with dg.execute_job(definition, instance, tags=tags, reexecution_options=options) as result:
+                return result.success
+        except DagsterInvalidSubsetError:  # it died when it had done everything
+            return True
+
+
+def carry_out(order: dict[str, Any]) -> bool:
+    """What a forked process does."""
+    if shift := order.pop("clock", None):
+        from clock import shift_clock
+
+        shift_clock(**shift)
+    if out := order.pop("state", None):
+        Path(out).write_text(json.dumps(state_of(world)))
+        return True
+    order.pop("cpu", None)
+    watched = Boundaries(world, order.pop("kind", None), order.pop("number", 0))
+    record = order.pop("record", None)
+    watched.watch()
+    success = run(**order)
+    if record:
+        Path(record).write_text(json.dumps(watched.seen))
+    return success
+
+
+def start(order: dict[str, Any]) -> int:
+    """The id of a process that carries the order out."""
+    pid = os.fork()
+    if pid == 0:
+        code = 2
+        try:
+            code = 0 if carry_out(dict(order)) else 1
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stderr.flush()
+            os._exit(code)
+    return pid
+
+
+def kill_at(pid: int, cpu: float) -> None:
+    """SIGKILL once the process has used that many seconds of CPU: the same place however busy the machine is."""
+    while True:
+        try:
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            return
+        if fields[0] == "Z":
+            return
+        if (int(fields[11]) + int(fields[12])) / TICKS >= cpu:
+            os.kill(pid, signal.SIGKILL)
+            return
+        time.sleep(0.005)
+
+
+def serve(orders: list[dict[str, Any]]) -> list[dict[str, float]]:
+    """Carry out orders at once; exit status (-9: killed) and seconds of CPU of each."""
+    pids = [start(order) for order in orders]
+    for order, pid in zip(orders, pids, strict=True):
+        if "cpu" in order:
+            threading.Thread(target=kill_at, args=(pid, order["cpu"])).start()
+    ended = []
+    for pid in pids:
+        _, status, used = os.wait4(pid, 0)
+        ended.append({"code": os.waitstatus_to_exitcode(status), "cpu": used.ru_utime + used.ru_stime})
+    return ended
+
+
+def hurry() -> None:
+    """Keep the leak sentinel short: it says what it says, whoever is killed."""
+    from quantum_training.models import ppo
+    from quantum_training.monitoring import model_sentinel
+
+    ppo.Model.rehearsal = {"total_steps": 64}
+    model_sentinel.FITS, model_sentinel.WALK_BARS = 2, 500
+
+
+def main() -> None:
+    hurry()
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    for job, tags in json.loads(sys.stdin.readline()):
+        assert run(job, tags), f"{job} {tags} failed"
+    state_of(world)
+    for engine in [o for o in gc.get_objects() if isinstance(o, Engine)]:
+        engine.dispose()  # a connection must not be carried across a fork
+    gc.freeze()
+    print("ready", file=answers, flush=True)
+    for line in sys.stdin:
+        print(json.dumps(serve(json.loads(line))), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main()
