@@ -15,6 +15,7 @@ from quantum_training.assets.loop import MONTH, lookback_month
 from quantum_training.assets.practice import peers
 from quantum_training.assets.scores import memory
 from quantum_training.automation.report import champion_table
+from quantum_training.automation.run_launcher import LAUNCHED_BY
 from quantum_training.features.indicators import WARMUP_BARS
 from quantum_training.partitions import RANGE_TAGS, WEEK, week_of
 from quantum_training.resources.registry import ModelRegistry
@@ -187,7 +188,7 @@ def run_job(
     assets: those of the job to run; none named means all. tags: further ones of the run.
     """
     run_tags = {**tags, **dict(zip(RANGE_TAGS, (f"{symbol}|{period}" for period in periods), strict=True))}
-    run_tags |= {"clm/launched_by": context.run_id, "symbol": symbol}
+    run_tags |= {LAUNCHED_BY: context.run_id, "symbol": symbol}
     selection = [dg.AssetKey(asset) for asset in assets] or None
     result = job.execute_in_process(
         instance=context.instance, tags=run_tags, run_config=config, raise_on_error=False, asset_selection=selection
