@@ -9,7 +9,6 @@ from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster._core.launcher import CheckRunHealthResult, WorkerStatus
 from dagster._core.launcher.default_run_launcher import DefaultRunLauncher
 from dagster._core.storage.tags import GRPC_INFO_TAG
-from dagster._grpc.types import CanCancelExecutionRequest, CanCancelExecutionResult
 from dagster._serdes import deserialize_value
 
 LAUNCHED_BY = "clm/launched_by"
@@ -26,6 +25,8 @@ class WatchfulRunLauncher(DefaultRunLauncher):
         return True
 
     def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
+        from dagster._grpc.types import CanCancelExecutionRequest, CanCancelExecutionResult  # slow to load
+
         launcher = run.tags.get(LAUNCHED_BY)
         if launcher is not None:
             parent = self._instance.get_run_by_id(launcher)
