@@ -13,7 +13,8 @@ from dagster._core.errors import DagsterExecutionInterruptedError
 from quantum_training.assets.drift import ASSET as DRIFT
 from quantum_training.assets.drift_checks import CHECK as DRIFT_CHECK
 from quantum_training.automation import next_steps
-from quantum_training.automation.jobs import FAILED_SYMBOLS, LAUNCHED_BY_TAG
+from quantum_training.automation.jobs import FAILED_SYMBOLS
+from quantum_training.automation.run_launcher import LAUNCHED_BY
 from quantum_training.partitions import PARTITION_TAG, RANGE_TAGS
 from quantum_training.resources.alerts.message import Finding
 
@@ -30,9 +31,7 @@ def of_run(instance: dg.DagsterInstance, run: dg.DagsterRun, message: str) -> It
     """What made a run fail, whose failure event has this message; nothing where a check or another run tells it."""
     if message.startswith(ENDED):
         return
-    told_by = instance.get_runs(
-        dg.RunsFilter(tags={LAUNCHED_BY_TAG: run.run_id}, statuses=[dg.DagsterRunStatus.FAILURE])
-    )
+    told_by = instance.get_runs(dg.RunsFilter(tags={LAUNCHED_BY: run.run_id}, statuses=[dg.DagsterRunStatus.FAILURE]))
     types = {dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.ASSET_CHECK_EVALUATION}
     log = [entry.dagster_event for entry in instance.all_logs(run.run_id, of_type=types) if entry.dagster_event]
     failures = [event for event in log if event.is_step_failure and not _interrupted(event)]

@@ -17,6 +17,7 @@ from quantum_training.assets.loop import MONTH, lookback_month
 from quantum_training.assets.practice import peers
 from quantum_training.assets.scores import memory
 from quantum_training.automation.report import champion_row, champion_table
+from quantum_training.automation.run_launcher import LAUNCHED_BY
 from quantum_training.automation.storage_faults import RESTART_TAG, restart_after_storage_fault
 from quantum_training.features.indicators import WARMUP_BARS
 from quantum_training.partitions import RANGE_TAGS, WEEK, week_of
@@ -29,8 +30,6 @@ T = TypeVar("T")
 MARKET_DATA, WEEKLY_CYCLE, DRIFT, DECAY, CLM_CYCLE = "market_data", "weekly_cycle", "drift", "decay", "clm_cycle"
 HOUSEKEEPING = "housekeeping"
 SIGNALS = "trading_signals"  # Dagster takes no job of the name of an asset
-LAUNCHED_BY_TAG = "clm/launched_by"
-"""Of a run that another one runs in its own process: the other's id."""
 
 FAILED_SYMBOLS = "failed_symbols"
 """Metadata of a failure: reason by symbol."""
@@ -253,7 +252,7 @@ def run_job(
     assets: those of the job to run; none named means all. tags: further ones of the run.
     """
     run_tags = {**tags, **dict(zip(RANGE_TAGS, (f"{symbol}|{period}" for period in periods), strict=True))}
-    run_tags |= {LAUNCHED_BY_TAG: context.run_id, "symbol": symbol}
+    run_tags |= {LAUNCHED_BY: context.run_id, "symbol": symbol}
     selection = [dg.AssetKey(asset) for asset in assets] or None
     result = job.execute_in_process(
         instance=context.instance, tags=run_tags, run_config=config, raise_on_error=False, asset_selection=selection

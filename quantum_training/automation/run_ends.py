@@ -12,7 +12,7 @@ import pandas as pd
 from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES, RunRecord
 
 from quantum_training.automation.failures import ENDED
-from quantum_training.automation.jobs import LAUNCHED_BY_TAG
+from quantum_training.automation.run_launcher import LAUNCHED_BY
 from quantum_training.resources.events.bus import EventBus
 from quantum_training.resources.events.payloads import TrainingCompleted, TrainingStarted, event
 
@@ -32,9 +32,9 @@ def end_nested(instance: dg.DagsterInstance, ended: Iterable[str]) -> list[str]:
     parents = [*ended]
     if not parents:
         return []
-    left = instance.get_runs(dg.RunsFilter(tags={LAUNCHED_BY_TAG: parents}, statuses=GOING_ON))
+    left = instance.get_runs(dg.RunsFilter(tags={LAUNCHED_BY: parents}, statuses=GOING_ON))
     for run in left:
-        instance.report_run_failed(run, f"{ENDED} {run.tags[LAUNCHED_BY_TAG]}, which it was part of, has ended")
+        instance.report_run_failed(run, f"{ENDED} {run.tags[LAUNCHED_BY]}, which it was part of, has ended")
     return [run.run_id for run in left]
 
 

@@ -6,7 +6,10 @@ import time
 
 
 def shift_clock(days: float, after_cpu: float) -> None:
-    """Let time.time, datetime.now and pandas jump by so many days once this process has used that many CPU seconds."""
+    """Let time.time, pandas and the package's datetime.now jump by so many days after that many CPU seconds.
+
+    Dagster compares types of datetime, so it sees the jump in time.time alone.
+    """
     import pandas as pd
 
     real, real_ns = time.time, time.time_ns
@@ -31,6 +34,6 @@ def shift_clock(days: float, after_cpu: float) -> None:
     time.time = lambda: real() + offset()
     time.time_ns = lambda: real_ns() + int(offset() * 1e9)
     for name, module in list(sys.modules.items()):
-        if name.split(".")[0] in ("quantum_training", "mlflow", "dagster") and vars(module).get("datetime") is original:
+        if name.startswith("quantum_training.") and vars(module).get("datetime") is original:
             module.datetime = Clock
     pd.Timestamp.now = now

@@ -24,6 +24,7 @@ from dagster._core.workspace.load_target import GrpcServerTarget
 LOCATION = "quantum_training.definitions"
 KINDS = ("run worker", "daemon", "code server", "code server, its runs live on")
 GIVEN_UP_SECONDS = 30
+LAUNCHER = {"module": "quantum_training.automation.run_launcher", "class": "WatchfulRunLauncher"}
 MONITORING = {"enabled": True, "poll_interval_seconds": 2, "start_timeout_seconds": 60}
 
 
@@ -136,9 +137,8 @@ def real(world, reference, tmp_path_factory):
         for name, value in environment.items():
             patch.setenv(name, value)
         retries = {"enabled": True, "retry_on_asset_or_op_failure": False}
-        (platform.home / "dagster.yaml").write_text(
-            yaml.safe_dump({"telemetry": {"enabled": False}, "run_monitoring": MONITORING, "run_retries": retries})
-        )
+        told = {"run_monitoring": MONITORING, "run_retries": retries, "run_launcher": LAUNCHER}
+        (platform.home / "dagster.yaml").write_text(yaml.safe_dump({"telemetry": {"enabled": False}, **told}))
         instance = stack.enter_context(dg.DagsterInstance.from_config(str(platform.home)))
         instance.get_runs(limit=1)
         platform.code_server(environment)

@@ -1,0 +1,48 @@
+"""Dagster's run launcher on code servers, which also tells run_monitoring whose process is gone. Named in dagster.yaml.
+
+A code server reports the death of its runs, but not its own with them, as when its container dies: Dagster's launcher
+leaves these runs STARTED, in their pool's place, until TRAINING_JOB_TIMEOUT.
+"""
+
+import dagster as dg
+from dagster._core.errors import DagsterUserCodeUnreachableError
+from dagster._core.launcher import CheckRunHealthResult, WorkerStatus
+from dagster._core.launcher.default_run_launcher import DefaultRunLauncher
+from dagster._core.storage.tags import GRPC_INFO_TAG
+from dagster._serdes import deserialize_value
+
+LAUNCHED_BY = "clm/launched_by"
+"""Tag of a run that another run carries out in its own process: the id of that one."""
+
+ANSWER_SECONDS = 60
+
+
+class WatchfulRunLauncher(DefaultRunLauncher):
+    """A run is alive where its code server knows it. One that does not answer is waited for: retries need it, too."""
+
+    @property
+    def supports_check_run_worker_health(self) -> bool:
+        return True
+
+    def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
+        from dagster._grpc.types import CanCancelExecutionRequest, CanCancelExecutionResult  # slow to load
+
+        launcher = run.tags.get(LAUNCHED_BY)
+        if launcher is not None:
+            parent = self._instance.get_run_by_id(launcher)
+            if parent is None or parent.is_finished:
+                return CheckRunHealthResult(WorkerStatus.FAILED, f"run {launcher}, which carried it out, is over")
+        if GRPC_INFO_TAG not in run.tags:  # it runs in somebody's own process
+            return CheckRunHealthResult(WorkerStatus.RUNNING)
+        client = self._get_grpc_client_for_termination(run.run_id)
+        if client is None:  # it has finished in between
+            return CheckRunHealthResult(WorkerStatus.RUNNING)
+        try:
+            answer = client.can_cancel_execution(CanCancelExecutionRequest(run_id=run.run_id), timeout=ANSWER_SECONDS)
+        except DagsterUserCodeUnreachableError as error:
+            never_back = client.socket is not None  # the next server takes a socket of its own, but the same port
+            status = WorkerStatus.FAILED if never_back else WorkerStatus.RUNNING
+            return CheckRunHealthResult(status, f"its code server does not answer: {error}")
+        if deserialize_value(answer, CanCancelExecutionResult).can_cancel:
+            return CheckRunHealthResult(WorkerStatus.RUNNING)
+        return CheckRunHealthResult(WorkerStatus.FAILED, "its code server was started again and does not know it")
