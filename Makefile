@@ -7,7 +7,6 @@ export PYTHONWARNINGS ?= ignore::FutureWarning,ignore::DeprecationWarning
 DAGSTER_PORT ?= 3000
 MLFLOW_PORT ?= 5000
 SOAK ?= quantum_training_tests
-TRAINING := $${MAX_CONCURRENT_TRAINING_JOBS:-3}
 
 .PHONY: demo test soak coverage lint bench ui dagster-ui webserver daemon mlflow-ui constraints
 
@@ -51,7 +50,6 @@ dagster-ui: $(VENV)/run
 	@$(MAKE) -j2 webserver daemon
 
 webserver: $(VENV)/run
-	$(BIN)/dagster instance concurrency set training $(TRAINING)
 	$(BIN)/dagster-webserver -w workspace.yaml -h 127.0.0.1 -p $(DAGSTER_PORT)
 
 daemon: $(VENV)/run

@@ -56,8 +56,6 @@ def build(settings: Settings) -> list[dg.SensorDefinition]:
     )
     @hurried()
     def of_runs(context: dg.SensorEvaluationContext, events: EventBus) -> dg.SensorResult:
-        from quantum_training.resources.database import hurried
-
         instance, now = context.instance, time.time()
         if not limited:  # once per process, so that a person may change the limit in the UI
             limit_training(instance, settings.max_concurrent_training_jobs)
@@ -131,7 +129,6 @@ def tell(
     DatabaseError where they cannot be written down: the tick then fails and comes again. Nothing else stops it.
     """
     from quantum_training.resources.alerts import book
-    from quantum_training.resources.database import hurried
 
     events, policy = [book.Found(*one) for one in found], settings.alerts
     url, window = settings.database_url, policy.window_hours * 3600

@@ -137,6 +137,13 @@ class Deployment:
             assert time.monotonic() < end, f"{name} is not healthy\n{done.stdout}{done.stderr}\n{said}"
             time.sleep(1)
 
+    def until(self, what, true, seconds=120):
+        """Wait until something is true; the limit is set by the first tick of run_failure_sensor."""
+        end = time.monotonic() + seconds
+        while not true():
+            assert time.monotonic() < end, (what, (self.folder / "daemon.log").read_text()[-2500:])
+            time.sleep(1)
+
     def ask(self, query, **variables):
         body = json.dumps({"query": query, "variables": variables}).encode()
         address = f"http://127.0.0.1:{self.ports[3000]}/graphql"
@@ -211,7 +218,9 @@ def test_the_services_of_compose_run_a_weekly_cycle(project, small, tmp_path):
         for name in ("mlflow", "code", "webserver", "daemon"):
             deployment.start(name)
             deployment.healthy(name)
-        assert deployment.ask(LIMIT)["instance"]["concurrencyLimit"]["limit"] == 3
+        deployment.until(
+            "limit of pool training", lambda: deployment.ask(LIMIT)["instance"]["concurrencyLimit"]["limit"] == 3
+        )
         months = {"start": "AAA|2019-09-01", "end": "AAA|2020-02-01"}
         deployment.run("market_data", {f"dagster/asset_partition_range_{end}": key for end, key in months.items()})
         deployment.run("weekly_cycle", {"dagster/partition": f"AAA|{WEEK}"})
