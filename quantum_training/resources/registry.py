@@ -133,6 +133,7 @@ class ModelRegistry(dg.ConfigurableResource):
         """The model of a registered version. RegistryError where it is not registered or its artefact is no model."""
         import mlflow
 
+        self._client()  # MLflow may have been asked for another registry's since
         found = self._registered(symbol, model_id)
         try:
             folder = Path(mlflow.artifacts.download_artifacts(f"models:/{symbol}/{found.number}"))
