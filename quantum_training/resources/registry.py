@@ -218,6 +218,7 @@ class ModelRegistry(dg.ConfigurableResource):
         """
         import mlflow
 
+        self._client()  # MLflow may have been asked for another registry's since
         found = self._registered(symbol, model_id)
         try:
             registered = self._client().get_model_version(symbol, str(found.number))
