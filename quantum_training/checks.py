@@ -31,7 +31,8 @@ from quantum_training.monitoring.model_sentinel import (
     moved_position,
 )
 from quantum_training.partitions import Key, Partitions, run_keys
-from quantum_training.resources.registry import ModelRegistry, VersionGone
+from quantum_training.resources.registry import ModelRegistry
+from quantum_training.resources.registry_errors import VersionGone
 from quantum_training.resources.store import Store
 from quantum_training.settings import Recipe, Settings, Symbol
 

@@ -14,7 +14,8 @@ from quantum_training.models.agent import ACTION, Agent
 from quantum_training.models.behaviour import collapses
 from quantum_training.models.contract import algorithm
 from quantum_training.partitions import Partitions, run_keys
-from quantum_training.resources.registry import ModelRegistry, VersionGone
+from quantum_training.resources.registry import ModelRegistry
+from quantum_training.resources.registry_errors import VersionGone
 from quantum_training.resources.store import Store
 
 FINITE, BEHAVIOUR = "agent_finite", "agent_behaviour"

@@ -16,7 +16,8 @@ from quantum_training.assets.scores import ASSET as SCORES
 from quantum_training.assets.versions import versions_of
 from quantum_training.market.calendars import periods_per_year
 from quantum_training.partitions import WEEK, Key, Partitions, run_keys
-from quantum_training.resources.registry import ModelRegistry, VersionGone
+from quantum_training.resources.registry import ModelRegistry
+from quantum_training.resources.registry_errors import VersionGone
 from quantum_training.resources.store import Store, StoreError
 from quantum_training.settings import Settings
 from quantum_training.trading.evaluation import Evaluation, evaluate

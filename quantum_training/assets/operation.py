@@ -15,7 +15,7 @@ from quantum_training.features.indicators import FEATURES
 from quantum_training.models.contract import Model
 from quantum_training.monitoring.severity import Severity
 from quantum_training.partitions import WEEK
-from quantum_training.resources.registry import RegistryError
+from quantum_training.resources.registry_errors import RegistryError
 from quantum_training.resources.store import Store
 from quantum_training.settings import Settings
 from quantum_training.trading.scoring import Version, assign_versions, deciding_bars, positions_at

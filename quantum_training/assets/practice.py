@@ -21,7 +21,7 @@ from quantum_training.features.windows import InsufficientData, Window, build_wi
 from quantum_training.market.timeframe import known_at
 from quantum_training.models.contract import Model, Practice, algorithm
 from quantum_training.partitions import WEEK
-from quantum_training.resources.registry import RegistryError, VersionGone
+from quantum_training.resources.registry_errors import RegistryError, VersionGone
 from quantum_training.resources.store import Store, StoreError, content_hash
 from quantum_training.settings import Recipe, Settings, under_dagster_home
 from quantum_training.trading.baselines import BASELINES, decide

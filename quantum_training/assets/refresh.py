@@ -10,7 +10,7 @@ from quantum_training.assets.loop import lookback_month, markdown, read_months
 from quantum_training.market.timeframe import known_at
 from quantum_training.models.contract import Model
 from quantum_training.partitions import WEEK, Partitions, run_keys
-from quantum_training.resources.registry import RegistryOutage, VersionGone
+from quantum_training.resources.registry_errors import RegistryOutage, VersionGone
 from quantum_training.resources.store import Store
 from quantum_training.selection.refresh import FIRST, Refresh, judge_refresh
 from quantum_training.settings import Settings

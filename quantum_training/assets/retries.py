@@ -22,7 +22,7 @@ PASSING = frozenset(
     {
         "builtins.ConnectionError",
         "builtins.TimeoutError",
-        "quantum_training.resources.registry.RegistryOutage",
+        "quantum_training.resources.registry_errors.RegistryOutage",
         "quantum_training.resources.sources.retry.GaveUpError",
         "requests.exceptions.ConnectionError",
         "requests.exceptions.Timeout",

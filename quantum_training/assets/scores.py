@@ -16,7 +16,8 @@ from quantum_training.assets.loop import OWNERS, SINGLE_RUN, each_partition, loo
 from quantum_training.assets.versions import asset_name, versions_of
 from quantum_training.models.contract import Model, algorithm
 from quantum_training.partitions import WEEK, Key, Partitions, overlap
-from quantum_training.resources.registry import ModelRegistry, RegistryError, VersionGone
+from quantum_training.resources.registry import ModelRegistry
+from quantum_training.resources.registry_errors import RegistryError, VersionGone
 from quantum_training.resources.store import Store, content_hash
 from quantum_training.settings import Settings
 from quantum_training.trading.baselines import BASELINES, LOOKBACK_BARS, decide

@@ -22,7 +22,8 @@ from quantum_training.models.provenance import code_hash, identity
 from quantum_training.partitions import Key
 from quantum_training.resources.events.bus import EventBus
 from quantum_training.resources.locks import alone
-from quantum_training.resources.registry import ModelRegistry, RegistryError
+from quantum_training.resources.registry import ModelRegistry
+from quantum_training.resources.registry_errors import RegistryError
 from quantum_training.settings import Recipe, Settings
 
 SEEDS_APART = 100_000

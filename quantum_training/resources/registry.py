@@ -4,29 +4,24 @@ One experiment and one registered model per symbol, one MLflow run per version. 
 tag, the identity of what it was made from; MLflow's number depends on the order of training and is only shown.
 """
 
-import fcntl
 import json
-import logging
-import os
 import re
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache, wraps
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple
 
 import dagster as dg
 import pandas as pd
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_fixed
 
 from quantum_training.models.contract import INDEX, Model, load_model, save_model
 from quantum_training.models.manifest import ArtefactError, check, file_hash, manifest
-from quantum_training.resources.obstacles import SILENT, remedy
-from quantum_training.resources.sources.retry import describe
-from quantum_training.settings import NAME_LENGTH, NAME_PATTERN, under_dagster_home, without_password
+from quantum_training.resources.mlflow_store import SQLITE, open_store, prepare, sqlite_file
+from quantum_training.resources.registry_errors import RegistryError, VersionGone, outage, outages_named
+from quantum_training.settings import NAME_LENGTH, NAME_PATTERN, under_dagster_home
 
 CODE = Path(__file__).with_name("pyfunc_model.py")
 MODEL = "artifacts/model"
@@ -35,58 +30,12 @@ META = "registered_model_meta"
 """File that MLflow itself puts into an artefact when it loads it."""
 HASH_TAG, FILES_TAG = "artifact_hash", "artifact_files"
 """Tags of a version: the SHA-256 of its model, and of each file of its artefact as JSON."""
-SQLITE = "sqlite:///"
 BATCH = 1000
 """Metrics that MLflow takes in one call."""
 
 
 _seen: dict[tuple[str, str, str], "RegisteredVersion"] = {}
 """Versions that this process found before, by tracking URI, symbol and model_id: MLflow takes long to search."""
-
-
-class RegistryError(RuntimeError):
-    """A version is missing or did not come back as it was stored. The message says which and what to do."""
-
-
-class VersionGone(RegistryError):  # noqa: N818 - no fault: housekeeping removes versions of long ago
-    """A version that is recorded is not in MLflow any more."""
-
-
-class RegistryOutage(RuntimeError):  # noqa: N818 - as TimeoutError's kin: nothing is wrong with what was asked
-    """MLflow, or the disk beneath it, did not do it: no version is to blame. The message says what to do."""
-
-
-Asked = TypeVar("Asked", bound=Callable[..., Any])
-TRIES = 2
-"""Of a whole method: MLflow's client tries each request again, but not a download that breaks off."""
-
-
-def _outages_named(method: Asked) -> Asked:
-    """A method of the registry, whose first argument is the symbol, with RegistryOutage for what MLflow or a disk
-    fails with."""
-
-    def silent(error: BaseException) -> bool:
-        return not isinstance(error, RegistryError | RegistryOutage) and _outage(error) == SILENT
-
-    @wraps(method)
-    def asked(self: Any, symbol: str, *arguments: Any, **options: Any) -> Any:
-        again = Retrying(
-            retry=retry_if_exception(silent), stop=stop_after_attempt(TRIES), wait=wait_fixed(1), reraise=True
-        )
-        try:
-            return again(method, self, symbol, *arguments, **options)
-        except (RegistryError, RegistryOutage):
-            raise
-        except Exception as error:
-            todo = _outage(error)
-            if todo is None:
-                raise
-            said = without_password(f"MLflow at {self._uri()} failed to {method.__name__}: {describe(error)}")
-            raise RegistryOutage(
-                f"{symbol}: {said}. {todo}, then run this again: what was registered is not registered twice"
-            ) from error
-
-    return cast(Asked, asked)
 
 
 class RegisteredVersion(NamedTuple):
@@ -102,7 +51,7 @@ class ModelRegistry(dg.ConfigurableResource):
     tracking_uri: str = ""
     ui_url: str = "http://127.0.0.1:5000"
 
-    @_outages_named
+    @outages_named
     def find(self, symbol: str, model_id: str) -> RegisteredVersion | None:
         """The registered version with this identity, or None."""
         found = self._client().search_model_versions(
@@ -113,13 +62,13 @@ class ModelRegistry(dg.ConfigurableResource):
         oldest = min(found, key=lambda v: int(v.version))
         return RegisteredVersion(int(oldest.version), oldest.run_id)
 
-    @_outages_named
+    @outages_named
     def find_shared(self, shared_fit: str) -> tuple[str, str] | None:
         """Symbol and model_id of a registered version of the fit that several symbols share, or None."""
         found = self._client().search_model_versions(f"tags.shared_fit = '{_name(shared_fit)}'")
         return min(((v.name, v.tags["model_id"]) for v in found), default=None)
 
-    @_outages_named
+    @outages_named
     def register(
         self,
         symbol: str,
@@ -208,7 +157,7 @@ class ModelRegistry(dg.ConfigurableResource):
         client.create_model_version(symbol, info.model_uri, run_id, tags={**tags, **own}, model_id=info.model_id)
         return self._without_twins(symbol, tags["model_id"]), digest
 
-    @_outages_named
+    @outages_named
     def load(self, symbol: str, model_id: str) -> Model:
         """The model of a registered version, once every file of its artefact is what was registered.
 
@@ -230,14 +179,14 @@ class ModelRegistry(dg.ConfigurableResource):
                 return load_model(copy / MODEL)
         except Exception as error:  # an algorithm may fail on a broken file as it likes
             _seen.pop((self._uri(), symbol, model_id), None)  # it may have been deleted, and trained again since
-            if _outage(error):
+            if outage(error):
                 raise
             raise RegistryError(
                 f"{symbol}: the artefact of version {model_id}, number {found.number} in MLflow, cannot be loaded: "
                 f"{type(error).__name__}: {error}; bring it back, or delete the version and train its partition again"
             ) from error
 
-    @_outages_named
+    @outages_named
     def tag(self, symbol: str, model_id: str, name: str, value: str) -> None:
         """Set a tag of a version and of its run. Does nothing twice. RegistryError where it is not registered."""
         found = self._registered(symbol, model_id)
@@ -246,7 +195,7 @@ class ModelRegistry(dg.ConfigurableResource):
             client.set_tag(found.run_id, name, value)
             client.set_model_version_tag(symbol, str(found.number), name, value)
 
-    @_outages_named
+    @outages_named
     def log_report(self, symbol: str, model_id: str, file: str, text: str) -> str:
         """Keep a text among the artefacts of a version's run. Returns its address in the MLflow UI.
 
@@ -256,7 +205,7 @@ class ModelRegistry(dg.ConfigurableResource):
         self._client().log_text(found.run_id, text, file)
         return f"{self.run_url(symbol, found)}/artifacts/{file}"
 
-    @_outages_named
+    @outages_named
     def set_aliases(self, symbol: str, aliases: Mapping[str, str | None]) -> None:
         """Point each alias at the version with the given model_id; None removes the alias. Does nothing twice.
 
@@ -277,7 +226,7 @@ class ModelRegistry(dg.ConfigurableResource):
             elif target is None and current[alias] is not None:
                 client.delete_registered_model_alias(symbol, alias)
 
-    @_outages_named
+    @outages_named
     def aliases(self, symbol: str) -> dict[str, int]:
         """The aliases of a symbol and the version numbers they point at."""
         registered = self._client().search_registered_models(f"name = '{_name(symbol)}'")
@@ -324,7 +273,7 @@ class ModelRegistry(dg.ConfigurableResource):
     def _client(self) -> Any:
         import mlflow
 
-        client = _open(self._uri())
+        client = open_store(self._uri())
         if mlflow.get_tracking_uri() != self._uri():
             mlflow.set_tracking_uri(self._uri())
         return client
@@ -340,54 +289,11 @@ class ModelRegistry(dg.ConfigurableResource):
         uri = self._uri()
         if uri.startswith(("http://", "https://")):
             return None
-        home = _sqlite_file(uri).parent if uri.startswith(SQLITE) else Path(under_dagster_home("mlflow"))
+        home = sqlite_file(uri).parent if uri.startswith(SQLITE) else Path(under_dagster_home("mlflow"))
         return (home / "artifacts" / symbol).as_uri()
 
     def _experiment(self, symbol: str) -> str:
-        return _prepare(self._uri(), _name(symbol), self._artifacts(symbol))
-
-
-@cache
-def _open(uri: str) -> Any:
-    """The client of an MLflow store, prepared once per process. Of several processes that meet a new SQLite file one
-    makes the tables and the others wait: MLflow itself lets all of them try, and all but one fail."""
-    os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    # Eight tries with 4, 8, 16, ... 120 s between: a server that is away is given up after 4 minutes, one that takes
-    # requests and is silent after 8.
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "7")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
-    import mlflow
-
-    for chatty in ("mlflow", "alembic"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
-    if not uri.startswith(SQLITE):
-        return mlflow.MlflowClient(uri)
-    file = _sqlite_file(uri)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.with_name(f".{file.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        client = mlflow.MlflowClient(uri)  # makes the tables of runs
-        client.search_registered_models(max_results=1)  # and of the registry
-    return client
-
-
-@cache
-def _prepare(uri: str, symbol: str, artifacts: str | None) -> str:
-    """Make the symbol's experiment and registered model where they are missing. Returns the experiment's id."""
-    from mlflow.exceptions import MlflowException
-
-    client = _open(uri)
-    for create in (
-        lambda: client.create_experiment(symbol, artifact_location=artifacts),
-        lambda: client.create_registered_model(symbol),
-    ):
-        try:
-            create()
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                raise
-    return client.get_experiment_by_name(symbol).experiment_id
+        return prepare(self._uri(), _name(symbol), self._artifacts(symbol))
 
 
 def _name(text: str) -> str:
@@ -412,22 +318,6 @@ def _no_package_map() -> Iterator[None]:
         yield
     finally:
         requirements_utils._MODULES_TO_PACKAGES = known
-
-
-def _outage(error: BaseException) -> str | None:
-    """What to do where MLflow or a disk is to blame for an error, not what was asked of it; else None."""
-    from mlflow.exceptions import MlflowException
-
-    todo = remedy(error)
-    if todo is None and isinstance(error, MlflowException):
-        gone = "404 Client Error" in str(error) or "No such file" in str(error)
-        if error.error_code in ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE") and not gone:
-            return SILENT
-    return todo
-
-
-def _sqlite_file(uri: str) -> Path:
-    return Path(uri.removeprefix(SQLITE).partition("?")[0]).absolute()
 
 
 def _signature(columns: tuple[str, ...]) -> Any:

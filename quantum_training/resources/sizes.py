@@ -7,7 +7,8 @@ from pathlib import Path
 import dagster as dg
 
 from quantum_training.resources.leftovers import folder_bytes
-from quantum_training.resources.registry import SQLITE, ModelRegistry
+from quantum_training.resources.mlflow_store import SQLITE
+from quantum_training.resources.registry import ModelRegistry
 from quantum_training.resources.store import Store
 
 

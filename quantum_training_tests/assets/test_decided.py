@@ -10,7 +10,7 @@ import pytest
 from quantum_training.assets.decided import decide
 from quantum_training.resources.events.bus import EventBus
 from quantum_training.resources.ledger import Ledger
-from quantum_training.resources.registry import RegistryError
+from quantum_training.resources.registry_errors import RegistryError
 from quantum_training.selection.ledger import Entry
 
 WEEKS = pd.date_range("2020-01-06", periods=10, freq="7D").strftime("%Y-%m-%d").tolist()

@@ -9,7 +9,7 @@ import pytest
 from quantum_training.assets.operation import faults
 from quantum_training.assets.scores import inputs_hash
 from quantum_training.models.contract import Model
-from quantum_training.resources.registry import RegistryError
+from quantum_training.resources.registry_errors import RegistryError
 from quantum_training.resources.store import Store, StoreError
 from quantum_training.settings import load_settings
 from quantum_training.trading.scoring import Version

@@ -17,7 +17,8 @@ from quantum_training.models.training_state import TrainingStateError
 from quantum_training.partitions import build_partitions
 from quantum_training.resources import database
 from quantum_training.resources.database import DatabaseError, transaction
-from quantum_training.resources.registry import ModelRegistry, RegistryError
+from quantum_training.resources.registry import ModelRegistry
+from quantum_training.resources.registry_errors import RegistryError
 from quantum_training.resources.sources.base import SourceError
 from quantum_training.resources.sources.files import Source as Files
 from quantum_training.resources.sources.retry import GaveUpError, Retries

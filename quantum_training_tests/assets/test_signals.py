@@ -13,7 +13,7 @@ from quantum_training.assets.rollout import daily_returns
 from quantum_training.assets.signals import office_returns, signal
 from quantum_training.assets.versions import versions_of
 from quantum_training.partitions import RANGE_TAGS
-from quantum_training.resources.registry import RegistryError
+from quantum_training.resources.registry_errors import RegistryError
 from quantum_training.resources.store import Store
 from quantum_training.settings import Settings, load_settings
 from quantum_training.trading.account import Account

@@ -27,7 +27,7 @@ import yaml
 from quantum_training.checks import SENTINEL_RECORD
 
 ROOT = Path(__file__).parents[2]
-PASSWORD = "only of this test"
+PASSWORD = "only of this test"  # pragma: allowlist secret
 WEEK = "2020-01-13"
 LAUNCH = """
 mutation Launch($params: ExecutionParams!) {

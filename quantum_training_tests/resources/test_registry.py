@@ -17,7 +17,8 @@ import pytest
 from quantum_training.features.windows import build_window
 from quantum_training.models.contract import Model, algorithm
 from quantum_training.models.sizing import Sizing
-from quantum_training.resources.registry import ModelRegistry, RegistryError
+from quantum_training.resources.registry import ModelRegistry
+from quantum_training.resources.registry_errors import RegistryError
 
 STARTED = pd.Timestamp("2024-01-08 02:00", tz="UTC")
 LOAD = """

@@ -22,7 +22,8 @@ from quantum_training import checks
 from quantum_training.assets.retries import can_pass
 from quantum_training.checks import examined
 from quantum_training.definitions import build_defs
-from quantum_training.resources.registry import ModelRegistry, RegistryOutage
+from quantum_training.resources.registry import ModelRegistry
+from quantum_training.resources.registry_errors import RegistryOutage
 from quantum_training_tests.automation.conftest import free_port, stop, wait_for
 
 FIRST, LAST = "AAA|2020-01-06", "AAA|2020-01-13"

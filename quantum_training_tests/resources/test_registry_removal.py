@@ -12,7 +12,8 @@ import pytest
 
 from quantum_training.models.contract import algorithm
 from quantum_training.models.sizing import Sizing
-from quantum_training.resources.registry import ModelRegistry, RegistryError
+from quantum_training.resources.registry import ModelRegistry
+from quantum_training.resources.registry_errors import RegistryError
 from quantum_training.resources.registry_removal import registered, remove
 from quantum_training_tests.automation.conftest import wait_for
 

@@ -26,7 +26,8 @@ from quantum_training.features.windows import build_window
 from quantum_training.models.contract import algorithm
 from quantum_training.models.manifest import ArtefactError
 from quantum_training.models.sizing import Sizing
-from quantum_training.resources.registry import ModelRegistry, RegistryError
+from quantum_training.resources.registry import ModelRegistry
+from quantum_training.resources.registry_errors import RegistryError
 
 REFUSED = r"AAA: the artefact of version id-1, number 1 in MLflow, cannot be loaded: ArtefactError: it is not what was "
 RUN = "import pathlib; pathlib.Path({mark!r}).touch()"

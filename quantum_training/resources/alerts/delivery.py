@@ -19,7 +19,7 @@ from quantum_training.resources.alerts.policy import AlertPolicy, Email
 
 TIMEOUT_SECONDS = 5.0
 TRIES, TRYING_SECONDS = 3, 10.0
-WEBHOOK_URL, SMTP_PASSWORD = "ALERT_WEBHOOK_URL", "ALERT_SMTP_PASSWORD"
+WEBHOOK_URL, SMTP_PASSWORD = "ALERT_WEBHOOK_URL", "ALERT_SMTP_PASSWORD"  # pragma: allowlist secret
 
 
 class DeliveryError(RuntimeError):

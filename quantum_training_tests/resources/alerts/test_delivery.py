@@ -171,7 +171,7 @@ def test_no_text_from_outside_becomes_a_header_or_a_line(url, mailbox, finding):
         {"recipients": ["a@b.org, c@d.org"]},
         {"recipients": []},
         {"host": "mail\r\n"},
-        {"password": "never here"},
+        {"password": "never here"},  # pragma: allowlist secret
     ],
 )
 def test_settings_that_could_forge_a_mail_or_hold_a_password_are_refused(wrong):

@@ -1,0 +1,70 @@
+"""What the model registry raises, and telling an outage of MLflow or a disk from a version that does not work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar, cast
+
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_fixed
+
+from quantum_training.resources.obstacles import SILENT, remedy
+from quantum_training.resources.sources.retry import describe
+from quantum_training.settings import without_password
+
+
+class RegistryError(RuntimeError):
+    """A version is missing or did not come back as it was stored. The message says which and what to do."""
+
+
+class VersionGone(RegistryError):  # noqa: N818 - no fault: housekeeping removes versions of long ago
+    """A version that is recorded is not in MLflow any more."""
+
+
+class RegistryOutage(RuntimeError):  # noqa: N818 - as TimeoutError's kin: nothing is wrong with what was asked
+    """MLflow, or the disk beneath it, did not do it: no version is to blame. The message says what to do."""
+
+
+Asked = TypeVar("Asked", bound=Callable[..., Any])
+TRIES = 2
+"""Of a whole method: MLflow's client tries each request again, but not a download that breaks off."""
+
+
+def outages_named(method: Asked) -> Asked:
+    """A method of the registry, whose first argument is the symbol, with RegistryOutage for what MLflow or a disk
+    fails with."""
+
+    def silent(error: BaseException) -> bool:
+        return not isinstance(error, RegistryError | RegistryOutage) and outage(error) == SILENT
+
+    @wraps(method)
+    def asked(self: Any, symbol: str, *arguments: Any, **options: Any) -> Any:
+        again = Retrying(
+            retry=retry_if_exception(silent), stop=stop_after_attempt(TRIES), wait=wait_fixed(1), reraise=True
+        )
+        try:
+            return again(method, self, symbol, *arguments, **options)
+        except (RegistryError, RegistryOutage):
+            raise
+        except Exception as error:
+            todo = outage(error)
+            if todo is None:
+                raise
+            said = without_password(f"MLflow at {self._uri()} failed to {method.__name__}: {describe(error)}")
+            raise RegistryOutage(
+                f"{symbol}: {said}. {todo}, then run this again: what was registered is not registered twice"
+            ) from error
+
+    return cast(Asked, asked)
+
+
+def outage(error: BaseException) -> str | None:
+    """What to do where MLflow or a disk is to blame for an error, not what was asked of it; else None."""
+    from mlflow.exceptions import MlflowException
+
+    todo = remedy(error)
+    if todo is None and isinstance(error, MlflowException):
+        gone = "404 Client Error" in str(error) or "No such file" in str(error)
+        if error.error_code in ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE") and not gone:
+            return SILENT
+    return todo
