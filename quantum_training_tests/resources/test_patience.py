@@ -7,6 +7,7 @@ import pytest
 
 from quantum_training.resources import patience as patience_module
 from quantum_training.resources.database import DatabaseError
+from quantum_training.resources.events.bus import EventBus
 from quantum_training.resources.patience import TICK_SECONDS, hurried, patience
 
 
@@ -21,7 +22,8 @@ def test_a_tick_waits_shorter_than_dagster_and_a_run_waits_longer():
 def test_a_tick_fails_by_itself_while_the_database_is_away(project, small, monkeypatch, name):
     monkeypatch.setattr(patience_module, "TICK_SECONDS", 0.5)
     world = project({**small, "database_url": "postgresql+psycopg2://ann:hush@127.0.0.1:9/db"})
-    sensor = next(s for s in world.definitions.sensors if s.name == name)
+    sensor = world.definitions.resolve_sensor_def(name)
+    resources = {"store": world.store, "events": EventBus(database_url=world.settings.database_url)}
     if name == "run_failure_sensor":  # it asks the database only when there is something to tell
         world.run("weekly_cycle", "AAA|2020-01-06")
         cursor = '{"PIPELINE_CANCELED": -1, "PIPELINE_FAILURE": -1, "waiting": {}}'
@@ -31,7 +33,12 @@ def test_a_tick_fails_by_itself_while_the_database_is_away(project, small, monke
     repository = world.definitions.get_repository_def()
     begun = time.monotonic()
     with (
-        dg.build_sensor_context(instance=world.instance, cursor=cursor, repository_def=repository) as context,
+        dg.build_sensor_context(
+            instance=world.instance,
+            cursor=cursor,
+            repository_def=repository,
+            resources={key: resources[key] for key in sensor.required_resource_keys},
+        ) as context,
         pytest.raises(DatabaseError, match=r"ann:\*\*\*@127.0.0.1:9/db: .*then run this again"),
     ):
         sensor.evaluate_tick(context)
