@@ -42,6 +42,10 @@ bench: $(VENV)/dev
 	$(BIN)/python quantum_training_tests/benchmarks/drift.py
 	$(BIN)/python quantum_training_tests/benchmarks/sensors.py
 	$(BIN)/python quantum_training_tests/benchmarks/zoo.py
+	$(BIN)/python quantum_training_tests/benchmarks/alerts.py
+	$(BIN)/python quantum_training_tests/benchmarks/scale.py
+	$(BIN)/python quantum_training_tests/benchmarks/universe.py
+	$(BIN)/python quantum_training_tests/benchmarks/housekeeping.py
 
 ui: $(VENV)/run
 	@$(MAKE) -j3 webserver daemon mlflow-ui
