@@ -55,3 +55,7 @@ class OtherFuture(Store):
     def _table(self, asset: str, symbol: str, period: str) -> pa.Table:
         changed = self._tables.get((asset, symbol, period))
         return super()._table(asset, symbol, period) if changed is None else changed
+
+    def _beside(self, asset: str, symbol: str, period: str) -> dict[bytes, bytes]:
+        changed = self._tables.get((asset, symbol, period))
+        return super()._beside(asset, symbol, period) if changed is None else changed.schema.metadata

@@ -129,13 +129,11 @@ class Store(dg.ConfigurableResource):
 
     def attributes(self, asset: str, symbol: str, period: str) -> dict[str, str]:
         """What was stored beside a frame: content_hash, layout_version, the writer's own; empty where no frame is."""
-        filesystem, path = self._path(asset, symbol, period, "parquet")
         try:
-            metadata = _metadata(filesystem, path, _unique(filesystem, path))
+            metadata = self._beside(asset, symbol, period)
         except FileNotFoundError:
             return {}
-        known = self._known_layout(metadata, asset, symbol, period)
-        return {k.decode(): v.decode() for k, v in known.items() if k != b"pandas"}
+        return {k.decode(): v.decode() for k, v in metadata.items() if k != b"pandas"}
 
     def read_record(self, asset: str, symbol: str, period: str) -> dict[str, Any] | None:
         """The stored record of one period, or None."""
@@ -176,6 +174,11 @@ class Store(dg.ConfigurableResource):
         table = _parse(filesystem, path, _unique(filesystem, path))
         self._known_layout(table.schema.metadata, asset, symbol, period)
         return table
+
+    def _beside(self, asset: str, symbol: str, period: str) -> dict[bytes, bytes]:
+        """The metadata of a frame's file, without its frame. FileNotFoundError where there is none."""
+        filesystem, path = self._path(asset, symbol, period, "parquet")
+        return self._known_layout(_metadata(filesystem, path, _unique(filesystem, path)), asset, symbol, period)
 
     def _known_layout(
         self, metadata: dict[bytes, bytes] | None, asset: str, symbol: str, period: str

@@ -132,12 +132,12 @@ def trained(project, small, make_window, make_features):
     world = project(small)
     model = algorithm("xgboost").fit(make_window(), {"max_rounds": 2}, Sizing(), 7, lambda text: None)
     for week in WEEKS[:4]:
-        tags = {"model_id": f"version of {week}", "recipe": "xgboost", "as_of": f"{week}T00:00:00+00:00"}
+        tags = {"model_id": f"version-{week}", "recipe": "xgboost", "as_of": f"{week}T00:00:00+00:00"}
         started = pd.Timestamp.now("UTC")
         world.registry.register(
             "AAA", model, "xgboost", make_features(20), tags=tags, params={}, metrics={"loss": 0.5}, started=started
         )
-    world.registry.set_aliases("AAA", {"shadow-xgboost": f"version of {WEEKS[3]}"})
+    world.registry.set_aliases("AAA", {"shadow-xgboost": f"version-{WEEKS[3]}"})
     return world, registered(world.registry, "AAA")
 
 

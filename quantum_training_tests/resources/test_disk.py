@@ -142,7 +142,7 @@ def test_a_full_disk_leaves_the_ledger_as_it_was_and_the_run_after_it_whole(disk
     assert ledger.head("AAA") == other.head("AAA")
 
 
-@pytest.mark.parametrize("leave", [0, 40_960, 81_920])
+@pytest.mark.parametrize("leave", [0, 20_480, 40_960])
 def test_a_full_disk_registers_nothing_and_the_run_after_it_registers_once(
     disk, trained, empty_mlflow, leave, monkeypatch
 ):
