@@ -189,7 +189,7 @@ def test_a_weekly_cycle_ends_right_although_the_server_went_away(project, small,
     registry = ModelRegistry(tracking_uri=server.url)
     definitions = build_defs(other.settings, {"store": other.store, "registry": registry})
     world, rng = replace(other, registry=registry, definitions=definitions), random.Random(f"{most} {seed}")
-    over, thread, killed = disturbed(server, lambda: seconds, lambda: rng.uniform(0, length / most), most)
+    over, thread, killed = disturbed(server, lambda: seconds, lambda: rng.uniform(0, length / most / 3), most)
     begun, runs = time.monotonic(), 0
     try:
         for runs in range(1, 4):  # noqa: B007 - as Dagster starts a run again that failed
