@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from quantum_training.resources.registry import ModelRegistry, _seen
+from quantum_training.resources.registry import FILES_TAG, ModelRegistry, _seen
 from quantum_training.resources.removed import Removed
 from quantum_training.selection.retention import Registered
 
@@ -88,7 +88,7 @@ def _unregister(registry: ModelRegistry, symbol: str, version: Registered) -> bo
     found = client.get_model_version(symbol, number)
     if found.aliases:
         return False
-    for tag in found.tags.keys() - {"model_id"}:  # MLflow keeps the tags of a deleted version for ever
+    for tag in found.tags.keys() - {"model_id", FILES_TAG}:  # MLflow keeps the tags of a deleted version for ever
         client.delete_model_version_tag(symbol, number, tag)
     client.delete_model_version(symbol, number)
     _seen.pop((registry._uri(), symbol, version.model_id), None)
