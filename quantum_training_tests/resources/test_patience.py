@@ -25,7 +25,7 @@ def test_a_tick_fails_by_itself_while_the_database_is_away(project, small, monke
     sensor = world.definitions.resolve_sensor_def(name)
     resources = {"store": world.store, "events": EventBus(database_url=world.settings.database_url)}
     if name == "run_failure_sensor":  # it asks the database only when there is something to tell
-        world.run("weekly_cycle", "AAA|2020-01-06")
+        assert not world.run("drift", "AAA|2020-01-06").success
         cursor = '{"PIPELINE_CANCELED": -1, "PIPELINE_FAILURE": -1, "waiting": {}}'
         monkeypatch.setattr(time, "time", lambda now=time.time: now() + 3600)
     else:
