@@ -237,7 +237,7 @@ class ModelRegistry(dg.ConfigurableResource):
         from mlflow.exceptions import MlflowException
 
         try:
-            return int(self._client().get_model_version_by_alias(symbol, alias).version)
+            return int(self._client().get_model_version_by_alias(_name(symbol), alias).version)
         except MlflowException as error:
             if error.error_code not in ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST"):
                 raise

@@ -50,9 +50,10 @@ def outages_named(method: Asked) -> Asked:
             todo = outage(error)
             if todo is None:
                 raise
-            said = without_password(f"MLflow at {self._uri()} failed to {method.__name__}: {describe(error)}")
+            place, said = without_password(self._uri()), without_password(describe(error))
             raise RegistryOutage(
-                f"{symbol}: {said}. {todo}, then run this again: what was registered is not registered twice"
+                f"{symbol}: MLflow at {place} failed to {method.__name__}: {said}. {todo}, then run this again: what "
+                "was registered is not registered twice"
             ) from error
 
     return cast(Asked, asked)

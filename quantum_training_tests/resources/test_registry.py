@@ -18,7 +18,7 @@ from quantum_training.features.windows import build_window
 from quantum_training.models.contract import Model, algorithm
 from quantum_training.models.sizing import Sizing
 from quantum_training.resources.registry import ModelRegistry
-from quantum_training.resources.registry_errors import RegistryError
+from quantum_training.resources.registry_errors import RegistryError, RegistryOutage
 
 STARTED = pd.Timestamp("2024-01-08 02:00", tz="UTC")
 LOAD = """
@@ -350,7 +350,7 @@ def test_a_save_that_breaks_leaves_a_failed_run_and_no_version(registry, registe
         raise OSError("disk is full")
 
     monkeypatch.setattr(models["xgboost"], "save", broken)
-    with pytest.raises(OSError, match="disk is full"):
+    with pytest.raises(RegistryOutage, match="disk is full"):
         register("FULL", "id-1")
     monkeypatch.undo()
     client = registry._client()

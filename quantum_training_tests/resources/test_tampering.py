@@ -166,15 +166,15 @@ def test_a_version_without_hashes_is_refused(local, model, features):
 
 
 def test_a_store_that_changes_what_it_is_given_registers_nothing(local, tmp_path, model, features, monkeypatch):
-    mark, real = tmp_path / "ran", mlflow.pyfunc.log_model
+    mark, real = tmp_path / "ran", mlflow.models.Model.log
 
-    def changed(**options):
-        info = real(**options)
+    def changed(*arguments, **options):
+        info = real(*arguments, **options)
         (code,) = (tmp_path / "artifacts").rglob("pyfunc_model.py")
         code.write_text(RUN.format(mark=str(mark)))
         return info
 
-    monkeypatch.setattr(mlflow.pyfunc, "log_model", changed)
+    monkeypatch.setattr(mlflow.models.Model, "log", changed)
     with pytest.raises(RegistryError, match=r"AAA: version id-1 came back from MLflow with another pyfunc_model\.py"):
         register(local, model, features)
     assert local.find("AAA", "id-1") is None
