@@ -9,7 +9,16 @@ from urllib.parse import unquote, urlsplit
 
 import dagster as dg
 
-FREE = {"dagster_run_id", "job_id", "started_at", "completed_at", "duration_seconds", "emitted_at", "fit_seconds"}
+FREE = {
+    "artifact_files",
+    "dagster_run_id",
+    "job_id",
+    "started_at",
+    "completed_at",
+    "duration_seconds",
+    "emitted_at",
+    "fit_seconds",
+}
 STARTED = "model.training_started"
 
 
