@@ -175,18 +175,18 @@ def test_calm_starts_nothing_and_neither_do_broken_data(world, severity, fault, 
 
 def test_after_a_training_the_symbol_cools_down_unless_that_training_failed(world):
     yesterday = f"{NOW - pd.Timedelta(days=1):%Y-%m-%d}"
-    tomorrow = f"{NOW + pd.Timedelta(days=1):%Y-%m-%d}"
+    later = f"{NOW + pd.Timedelta(days=2):%Y-%m-%d}"  # tomorrow may be today by now
     at = world.known().drift("SEVERE", day=yesterday)
     assert keys(at.tick("drift_sensor")) == [f"AAA|{yesterday}|SEVERE"]
-    waits = at.drift("SEVERE", day=tomorrow).tick("drift_sensor")
+    waits = at.drift("SEVERE", day=later).tick("drift_sensor")
     assert waits.run_requests == []
     assert "cool-down 3 days" in waits.skip_message
-    assert keys(at.policy(cool_down_hours=0).tick("drift_sensor")) == [f"AAA|{tomorrow}|SEVERE"]
+    assert keys(at.policy(cool_down_hours=0).tick("drift_sensor")) == [f"AAA|{later}|SEVERE"]
     for run in at.instance.get_runs():
         at.instance.report_run_failed(run)
     at.policy(cool_down_hours=72)
     at.cursors.clear()
-    assert keys(at.tick("drift_sensor")) == [f"AAA|{tomorrow}|SEVERE"]
+    assert keys(at.tick("drift_sensor")) == [f"AAA|{later}|SEVERE"]
 
 
 def test_the_budget_goes_to_the_worst_first(world):
@@ -322,7 +322,7 @@ def test_a_drift_signal_trains_when_severe_and_waits_for_the_cool_down(world):
     met = at.receive(signal.model_copy(update={"severity": "CRITICAL"}), "3")
     at.tick("event_inbox_sensor")
     assert json.loads(at.cursors["event_inbox_sensor"]) == [met], "the training came after it was seen"
-    later = signal.model_copy(update={"severity": "SEVERE", "observed_at": NOW + pd.Timedelta(hours=1)})
+    later = signal.model_copy(update={"severity": "SEVERE", "observed_at": NOW + pd.Timedelta(days=2)})
     at.receive(later, "4")
     waits = at.tick("event_inbox_sensor")
     assert waits.run_requests == []
