@@ -151,7 +151,8 @@ def _steps(
         yield f"versions of {symbol}", partial(versions, symbol)
     yield "reports", lambda: {"reports": remove_reports(store, before, dry_run)}
     yield "states", lambda: {"training_states": remove_states(states, settings.recipes, before, dry_run)}
-    yield "temporary files", lambda: {"temporary_files": remove_temporaries(store, now, dry_run)}
+    artifacts = registry.artifacts_folder()
+    yield "temporary files", lambda: {"temporary_files": remove_temporaries(store, artifacts, now, dry_run)}
     yield "kernels", lambda: {"kernels": remove_kernels(before, dry_run)}
     yield "events", lambda: {"events": Removed(events.prune(before.to_pydatetime(), dry_run))}
     yield "runs", lambda: remove_runs(instance, before, now, dry_run)

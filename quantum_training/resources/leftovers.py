@@ -7,6 +7,7 @@ from __future__ import annotations
 import fcntl
 import shutil
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +44,14 @@ def remove_reports(store: Store, before: pd.Timestamp, dry_run: bool) -> Removed
     return removed
 
 
-def remove_temporaries(store: Store, now: pd.Timestamp, dry_run: bool) -> Removed:
-    """Remove what killed writers left in the store, where that is a folder; elsewhere a write is one request."""
+def remove_temporaries(store: Store, artifacts: Path | None, now: pd.Timestamp, dry_run: bool) -> Removed:
+    """Remove what killed writers left in the store, where that is a folder, and in MLflow's folder of artefacts, where
+    this machine has it; elsewhere a write is one request."""
     filesystem, base = store.place()
-    if not isinstance(filesystem, LocalFileSystem):
-        return Removed()
-    return _remove(_files_before(Path(base), ".*.tmp", now - ABANDONED), dry_run)
+    folders = [(Path(base), ".*.tmp")] if isinstance(filesystem, LocalFileSystem) else []
+    folders += [(artifacts, ".artifact.uploading.*")] if artifacts else []  # MLflow's own name for it
+    found = (_files_before(folder, pattern, now - ABANDONED) for folder, pattern in folders)
+    return _remove(chain.from_iterable(found), dry_run)
 
 
 def remove_states(root: Path, recipes: Mapping[str, Any], before: pd.Timestamp, dry_run: bool) -> Removed:

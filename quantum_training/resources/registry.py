@@ -281,8 +281,8 @@ class ModelRegistry(dg.ConfigurableResource):
     def _uri(self) -> str:
         return self.tracking_uri or f"{SQLITE}{under_dagster_home('mlflow')}/mlflow.db"
 
-    def _artifacts(self, symbol: str) -> str | None:
-        """Where a symbol's artefacts go: beside a SQLite file; None where an MLflow server says it.
+    def artifacts_folder(self) -> Path | None:
+        """Where the artefacts of all symbols go: beside a SQLite file; None where an MLflow server says it.
 
         Never left to MLflow for a bare database: it would take the working directory.
         """
@@ -290,10 +290,11 @@ class ModelRegistry(dg.ConfigurableResource):
         if uri.startswith(("http://", "https://")):
             return None
         home = sqlite_file(uri).parent if uri.startswith(SQLITE) else Path(under_dagster_home("mlflow"))
-        return (home / "artifacts" / symbol).as_uri()
+        return home / "artifacts"
 
     def _experiment(self, symbol: str) -> str:
-        return prepare(self._uri(), _name(symbol), self._artifacts(symbol))
+        folder = self.artifacts_folder()
+        return prepare(self._uri(), _name(symbol), (folder / symbol).as_uri() if folder else None)
 
 
 def _name(text: str) -> str:

@@ -20,7 +20,8 @@ def sizes(store: Store, registry: ModelRegistry, instance: dg.DagsterInstance) -
     if uri.startswith(SQLITE):
         file = Path(uri.removeprefix(SQLITE).partition("?")[0])
         found["mlflow_database"] = sum(f.stat().st_size for f in file.parent.glob(f"{file.name}*"))
-        found["mlflow_artifacts"] = folder_bytes(file.parent / "artifacts")
+    if artifacts := registry.artifacts_folder():
+        found["mlflow_artifacts"] = folder_bytes(artifacts)
     if instance.is_persistent:
         folders = ("history", "schedules", "storage")
         found["dagster"] = sum(folder_bytes(Path(instance.root_directory) / folder) for folder in folders)

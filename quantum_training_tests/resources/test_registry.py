@@ -200,18 +200,18 @@ def test_artefacts_lie_beside_the_database_and_none_is_a_pickle(registry, regist
 @pytest.mark.parametrize(
     ("uri", "place"),
     [
-        ("", "HOME/mlflow/artifacts/AAA"),
-        ("sqlite:////data/ml/mlflow.db", "/data/ml/artifacts/AAA"),
-        ("sqlite:////data/ml/mlflow.db?timeout=30", "/data/ml/artifacts/AAA"),
-        ("postgresql+psycopg2://host/db", "HOME/mlflow/artifacts/AAA"),
+        ("", "HOME/mlflow/artifacts"),
+        ("sqlite:////data/ml/mlflow.db", "/data/ml/artifacts"),
+        ("sqlite:////data/ml/mlflow.db?timeout=30", "/data/ml/artifacts"),
+        ("postgresql+psycopg2://host/db", "HOME/mlflow/artifacts"),
         ("http://mlflow:5000", None),
         ("https://mlflow", None),
     ],
 )
 def test_where_artefacts_go_for_every_kind_of_mlflow(uri, place, monkeypatch, tmp_path):
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
-    location = ModelRegistry(tracking_uri=uri)._artifacts("AAA")
-    assert location == (place and Path(place.replace("HOME", str(tmp_path))).as_uri())
+    folder = ModelRegistry(tracking_uri=uri).artifacts_folder()
+    assert folder == (place and Path(place.replace("HOME", str(tmp_path))))
 
 
 def test_a_fresh_process_that_may_not_unpickle_loads_the_champion(registry, register, models, features, tmp_path):

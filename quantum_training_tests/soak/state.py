@@ -20,6 +20,8 @@ FREE = {
     "fit_seconds",
 }
 STARTED = "model.training_started"
+UPLOADING = ".artifact.uploading."
+"""What a kill leaves of a report on its way into MLflow, hidden in its lists; housekeeping removes it after a day."""
 
 
 def state_of(world: Path) -> dict[str, Any]:
@@ -60,6 +62,7 @@ def _mlflow(world: Path) -> dict[str, Any]:
     for found in client.search_model_versions():
         run = client.get_run(found.run_id)
         used.add(found.run_id)
+        reports = Path(unquote(urlsplit(run.info.artifact_uri).path))
         model = Path(unquote(urlsplit(client.get_model_version_download_uri(found.name, found.version)).path))
         versions.append(
             {
@@ -71,7 +74,7 @@ def _mlflow(world: Path) -> dict[str, Any]:
                 "metrics": {k: v for k, v in run.data.metrics.items() if "second" not in k},
                 "status": run.info.status,
                 "model": _files(model / "artifacts" / "model"),
-                "reports": _files(Path(unquote(urlsplit(run.info.artifact_uri).path))),
+                "reports": {f: h for f, h in _files(reports).items() if UPLOADING not in f},
             }
         )
     by_number = {(v["symbol"], v["number"]): v["tags"]["model_id"] for v in versions}
