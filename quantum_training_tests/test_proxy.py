@@ -7,11 +7,9 @@ import asyncio
 import base64
 import re
 import shutil
-import socket
 import ssl
 import subprocess
 import threading
-import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,27 +20,11 @@ import websockets
 from fastapi import FastAPI, Request, WebSocket
 from mlflow.server.fastapi_security import init_fastapi_security
 
+from quantum_training_tests.processes import free_port, listens, wait_for
+
 DOC = Path(__file__).parents[1] / "docs" / "production" / "security.md"
 LOGIN = ("ann", "a word of many letters")
 BASIC = "Basic " + base64.b64encode(":".join(LOGIN).encode()).decode()
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
-def listens(port):
-    with socket.socket() as client:
-        return client.connect_ex(("127.0.0.1", port)) == 0
-
-
-def wait(ready, what):
-    deadline = time.monotonic() + 60
-    while not ready():
-        assert time.monotonic() < deadline, f"{what} does not listen"
-        time.sleep(0.05)
 
 
 @contextmanager
@@ -65,7 +47,7 @@ def stand_in(secured):
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    wait(lambda: server.started, "the stand-in")
+    wait_for("stand-in", lambda: server.started, 60)
     yield port
     server.should_exit = True
     thread.join(10)
@@ -113,7 +95,7 @@ def proxy(tmp_path_factory, behind):
     assert tried.returncode == 0, tried.stderr
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     try:
-        wait(lambda: listens(port) or process.poll() is not None, "nginx")
+        wait_for("nginx", lambda: listens(port) or process.poll() is not None, 60)
         yield port, str(crt)
     finally:
         process.terminate()

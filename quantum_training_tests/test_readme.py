@@ -5,11 +5,8 @@ import re
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,6 +14,7 @@ import pytest
 import yaml
 
 from quantum_training.settings import load_settings
+from quantum_training_tests.processes import free_port, healthy, wait_for
 
 ROOT = Path(__file__).parents[1]
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
@@ -145,17 +143,13 @@ for line in sys.argv[1:]:
 
 def test_make_ui_opens_both(demo, copy):
     folder, environment = copy
-    ports = []
-    for _ in range(2):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            ports.append(probe.getsockname()[1])
+    ports = [free_port(), free_port()]
     command = [*MAKE, "ui", f"DAGSTER_PORT={ports[0]}", f"MLFLOW_PORT={ports[1]}"]
     with (folder / "ui.log").open("w") as log:
         ui = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True)
     try:
         for port, path in zip(ports, ("/server_info", "/health"), strict=True):
-            assert wait_for(f"http://127.0.0.1:{port}{path}") == 200, (folder / "ui.log").read_text()[-3000:]
+            wait_for(path, lambda url=f"http://127.0.0.1:{port}{path}": healthy(url), 90, (folder / "ui.log").read_text)
         assert ui.poll() is None, (folder / "ui.log").read_text()[-3000:]
     finally:
         os.killpg(ui.pid, signal.SIGINT)
@@ -163,17 +157,6 @@ def test_make_ui_opens_both(demo, copy):
             ui.wait(20)
         with suppress(ProcessLookupError):
             os.killpg(ui.pid, signal.SIGKILL)  # also what make has left behind
-
-
-def wait_for(url, seconds=90):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        try:
-            with urllib.request.urlopen(url, timeout=5) as answer:
-                return answer.status
-        except OSError:
-            time.sleep(1)
-    return None
 
 
 def test_the_settings_examples_load(tmp_path, monkeypatch):

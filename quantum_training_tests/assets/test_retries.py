@@ -1,7 +1,6 @@
 """Each fault, tried again or not: a table of real errors, then Dagster with a partition that fails so often."""
 
 import shutil
-import socket
 
 import dagster as dg
 import pytest
@@ -25,12 +24,7 @@ from quantum_training.resources.sources.retry import GaveUpError, Retries
 from quantum_training.resources.store import Store, StoreError
 from quantum_training.selection.ledger import LedgerError
 from quantum_training.settings import SettingsError, load_settings
-
-
-def closed_port():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
+from quantum_training_tests.processes import free_port
 
 
 def exchange_out_of_reach(tmp_path):
@@ -44,7 +38,7 @@ def exchange_out_of_reach(tmp_path):
 
 
 def database_down(tmp_path):
-    transaction(f"postgresql+psycopg2://user@127.0.0.1:{closed_port()}/db", lambda connection: None)
+    transaction(f"postgresql+psycopg2://user@127.0.0.1:{free_port()}/db", lambda connection: None)
 
 
 def database_full(tmp_path):
@@ -62,7 +56,7 @@ def wrong_password(tmp_path):
 
 
 def mlflow_down(tmp_path):
-    ModelRegistry(tracking_uri=f"http://127.0.0.1:{closed_port()}").find("AAA", "id")
+    ModelRegistry(tracking_uri=f"http://127.0.0.1:{free_port()}").find("AAA", "id")
 
 
 def version_gone(tmp_path):

@@ -16,13 +16,15 @@ from quantum_training.partitions import RANGE_TAGS
 from quantum_training.resources.registry import ModelRegistry
 from quantum_training.resources.store import Store
 from quantum_training.settings import load_settings
+from quantum_training_tests.platforms import LOCATION
+from quantum_training_tests.processes import wait_for
 
 DAGSTER_YAML = Path(__file__).parents[2] / "dagster_home" / "dagster.yaml"
 SYMBOLS = ["SP500", "NASDAQ"]
 WEEKS = ["2018-08-27", "2018-09-03", "2018-09-10"]  # more than symbols: Dagster runs over the longer side
 MONTHS = ["2016-07-01", "2018-09-01"]
 WEEK_GROUP = ["xgboost_model", "lightgbm_model", "shadow_scores", "backtest", "champion", "rollout", "decay_report"]
-LOCATION = {"repositoryName": "__repository__", "repositoryLocationName": "quantum_training.definitions"}
+REPOSITORY = {"repositoryName": "__repository__", "repositoryLocationName": LOCATION}
 
 LAUNCH_BACKFILL = """
 mutation LaunchPartitionBackfill($backfillParams: LaunchBackfillParams!) {
@@ -139,7 +141,7 @@ def check_tick(instance, runs, home):
             assert part in said, said
 
 
-def test_a_backfill_from_the_ui_and_a_tick_of_the_schedule(platform, project, settings, monkeypatch, wait):
+def test_a_backfill_from_the_ui_and_a_tick_of_the_schedule(platform, project, settings, monkeypatch):
     clock, home = Clock(), platform.home
     other = project(settings)  # first, so that its Dagster instance is the last one to be closed
     shutil.copy(DAGSTER_YAML, home)
@@ -171,20 +173,20 @@ def test_a_backfill_from_the_ui_and_a_tick_of_the_schedule(platform, project, se
         params = {"tags": [], "assetSelection": selection, "partitionNames": keys, "fromFailure": False}
         launched = platform.ask(LAUNCH_BACKFILL, backfillParams=params)["launchPartitionBackfill"]
         assert launched["__typename"] == "LaunchBackfillSuccess", launched
-        selector = {**LOCATION, "scheduleName": "weekly_cycle_schedule"}
+        selector = {**REPOSITORY, "scheduleName": "weekly_cycle_schedule"}
         started = platform.ask(START_SCHEDULE, scheduleSelector=selector)["startSchedule"]
         assert started["__typename"] == "ScheduleStateResult", started
         reference = one_partition_at_a_time(other, home / "store")
         clock("6 partitions one by one in process, as the reference")
 
         ticked = dg.RunsFilter(tags={"dagster/schedule_name": "weekly_cycle_schedule"})
-        wait("tick", lambda: len(instance.get_runs(ticked)) >= 3, 90, platform.said)
+        wait_for("tick", lambda: len(instance.get_runs(ticked)) >= 3, 90, platform.said)
         stopped = platform.ask(STOP_SCHEDULE, id=started["scheduleState"]["id"])["stopRunningSchedule"]
         assert stopped["__typename"] == "ScheduleStateResult", stopped
         clock("tick of the schedule")
         running = lambda: [r for r in instance.get_runs() if not r.is_finished]  # noqa: E731
         backfilling = lambda: instance.get_backfill(launched["backfillId"]).status == BulkActionStatus.REQUESTED  # noqa: E731
-        wait("end of the runs", lambda: not backfilling() and not running(), 150, platform.said)
+        wait_for("end of the runs", lambda: not backfilling() and not running(), 150, platform.said)
         clock("rest of the backfill and of the tick's runs")
 
         check_backfill(instance, launched["backfillId"], home, reference)

@@ -15,20 +15,13 @@ from quantum_training.resources.alerts.message import AlertMessage
 from quantum_training.resources.events.bus import EventBus
 from quantum_training.resources.events.payloads import Event
 from quantum_training.settings import load_settings
+from quantum_training_tests.platforms import LOCATION, launch
+from quantum_training_tests.processes import wait_for
 from quantum_training_tests.servers import WebServer
 
 pytestmark = pytest.mark.soak
 
 DAGSTER_YAML = Path(__file__).parents[2] / "dagster_home" / "dagster.yaml"
-LAUNCH = """
-mutation Launch($executionParams: ExecutionParams!) {
-  launchRun(executionParams: $executionParams) {
-    __typename
-    ... on LaunchRunSuccess { run { runId } }
-    ... on PythonError { message }
-    ... on RunConfigValidationInvalid { errors { message } }
-  }
-}"""
 RETRAIN = {"symbol": "AAA", "actor": "ann", "reason": "the market changed"}
 
 
@@ -56,7 +49,7 @@ def settings(small):
     }
 
 
-def test_a_killed_retraining_is_one_alert_and_leaves_nothing_open(platform, settings, webhook, monkeypatch, wait):
+def test_a_killed_retraining_is_one_alert_and_leaves_nothing_open(platform, settings, webhook, monkeypatch):
     home = platform.home
     shutil.copy(DAGSTER_YAML, home)
     (home / "settings.yaml").write_text(yaml.safe_dump(settings))
@@ -76,24 +69,20 @@ def test_a_killed_retraining_is_one_alert_and_leaves_nothing_open(platform, sett
         platform.ready()
         sensors = lambda: [s for s in instance.all_instigator_state() if s.instigator_data]  # noqa: E731
         cursors = lambda: [s for s in sensors() if getattr(s.instigator_data, "cursor", None)]  # noqa: E731
-        wait("first tick of both sensors", lambda: len(cursors()) >= 2, 120, platform.said)
+        wait_for("first tick of both sensors", lambda: len(cursors()) >= 2, 120, platform.said)
         bus = EventBus(database_url=f"sqlite:///{home}/quantum_training.db")
         events = lambda: [Event.model_validate_json(d.text) for d in bus.outbox().read("test", 100)]  # noqa: E731
 
-        selector = {"repositoryName": "__repository__", "repositoryLocationName": "quantum_training.definitions"}
         config = {"ops": {"retrain_recipes": {"config": RETRAIN}}}
-        params = {"selector": {**selector, "pipelineName": "retrain"}, "runConfigData": config, "mode": "default"}
-        launched = platform.ask(LAUNCH, executionParams=params)["launchRun"]
-        assert launched["__typename"] == "LaunchRunSuccess", launched
-        run_id = launched["run"]["runId"]
-        wait("start of the training", events, 180, platform.said)
+        run_id = launch(platform.url, LOCATION, "retrain", config, {})
+        wait_for("start of the training", events, 180, platform.said)
         (started,) = events()
         (nested,) = instance.get_runs(dg.RunsFilter(tags={"clm/launched_by": run_id}))
         (step,) = instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_START)
         os.kill(step.dagster_event.pid, signal.SIGKILL)
 
-        wait("message", lambda: len(webhook.bodies) > 3, 300, platform.said)
-        wait("end of the training", lambda: len(events()) > 1, 60, platform.said)
+        wait_for("message", lambda: len(webhook.bodies) > 3, 300, platform.said)
+        wait_for("end of the training", lambda: len(events()) > 1, 60, platform.said)
         messages = {AlertMessage.model_validate_json(body) for body in webhook.bodies}
         (alert,) = {alert for message in messages for alert in message.alerts}
         assert (alert.kind, alert.run_id, alert.count) == ("run_failure", run_id, 1)

@@ -28,6 +28,7 @@ from quantum_training.resources.events.payloads import Event
 from quantum_training.resources.registry import ModelRegistry
 from quantum_training.resources.store import Store
 from quantum_training.settings import load_settings
+from quantum_training_tests.processes import wait_for
 
 NOW = pd.Timestamp.now("UTC")
 TODAY = NOW.normalize()
@@ -91,8 +92,8 @@ def settings(small, platform):
 class Loop:
     """The platform without its webserver, and what it has done so far."""
 
-    def __init__(self, platform, instance, environment, wait):
-        self.platform, self.instance, self.environment, self.wait = platform, instance, environment, wait
+    def __init__(self, platform, instance, environment):
+        self.platform, self.instance, self.environment = platform, instance, environment
         self.home = platform.home
         self.store = Store(root=str(self.home / "store"))
 
@@ -123,7 +124,7 @@ class Loop:
         return self.instance.get_run_record_by_id(run.run_id).create_timestamp
 
     def until(self, what, ready, seconds=240):
-        return self.wait(what, ready, seconds, self.platform.said)
+        return wait_for(what, ready, seconds, self.platform.said)
 
     def kill_daemon(self):
         daemon = self.platform.processes["daemon"]
@@ -147,7 +148,7 @@ class Loop:
 
 @pytest.mark.parametrize("killed_too", ["nothing", pytest.param("daemon and drift run", marks=pytest.mark.soak)])
 def test_a_shift_is_noticed_and_trained_on_once_though_the_training_is_killed(
-    platform, project, settings, monkeypatch, wait, killed_too
+    platform, project, settings, monkeypatch, killed_too
 ):
     everything = killed_too != "nothing"
     home = platform.home
@@ -170,7 +171,7 @@ def test_a_shift_is_noticed_and_trained_on_once_though_the_training_is_killed(
     )
     with dg.DagsterInstance.from_config(str(home)) as instance:
         instance.get_runs(limit=1)
-        loop = Loop(platform, instance, names, wait)
+        loop = Loop(platform, instance, names)
         candles(TRAINED).to_parquet(home / "AAA.parquet")
         loop.run("market_data", FIRST, (TRAINED - pd.Timedelta("1ns")).replace(day=1))
         only = {"asset_selection": [dg.AssetKey("boost_model")]}

@@ -19,6 +19,7 @@ from quantum_training.checks import examined
 from quantum_training.partitions import RANGE_TAGS
 from quantum_training.resources.ledger import Ledger
 from quantum_training.resources.registry import ModelRegistry
+from quantum_training_tests.processes import wait_for
 from quantum_training_tests.resources.conftest import postgres_server
 
 pytestmark = pytest.mark.soak
@@ -72,7 +73,7 @@ def server(tmp_path_factory):
 @pytest.mark.parametrize("seconds", [60, 0], ids=["60 s", "restarted"])
 @pytest.mark.parametrize("seed", range(int(os.environ.get("QT_OUTAGES", "3"))))
 def test_a_weekly_cycle_ends_right_although_postgres_went_away(
-    platform, server, project, small, monkeypatch, wait, seconds, seed
+    platform, server, project, small, monkeypatch, seconds, seed
 ):
     server, server_folder, dagster_url, project_url = server
     home = platform.home
@@ -111,7 +112,7 @@ def test_a_weekly_cycle_ends_right_although_postgres_went_away(
         launch = ["job", "launch", "-w", str(home / "workspace.yaml"), "-j", "weekly_cycle", "--tags", tags]
         subprocess.run([str(Path(sys.executable).with_name("dagster")), *launch], check=True, cwd=home)
         started = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])
-        wait("start of the run", lambda: [r for r in instance.get_runs(started) if r.run_id not in before], 240)
+        wait_for("start of the run", lambda: [r for r in instance.get_runs(started) if r.run_id not in before], 240)
         moment = random.Random(f"{seconds} {seed}").uniform(0, length)
         time.sleep(moment)
         server.stop()
@@ -129,7 +130,7 @@ def test_a_weekly_cycle_ends_right_although_postgres_went_away(
             followed = {r.parent_run_id for r in runs}
             return all(r.is_finished for r in runs) and not [r for r in waiting if r.run_id not in followed]
 
-        wait("end of the runs", settled, 900, platform.said)
+        wait_for("end of the runs", settled, 900, platform.said)
         runs = sorted(ours(), key=lambda r: instance.get_run_stats(r.run_id).enqueued_time or 0)
         told = [f"{r.status.value} {r.tags.get('dagster/failure_reason', '')}".strip() for r in runs]
         print(

@@ -28,6 +28,7 @@ from quantum_training.partitions import RANGE_TAGS
 from quantum_training.resources.registry import ModelRegistry
 from quantum_training.resources.store import Store
 from quantum_training.settings import load_settings
+from quantum_training_tests.processes import free_port, wait_for
 
 pytestmark = pytest.mark.soak
 REPOSITORY = Path(__file__).parents[2]
@@ -125,7 +126,7 @@ def algorithms():
 
 
 @pytest.fixture(scope="module")
-def cluster(algorithms, free_ports):
+def cluster(algorithms):
     """A cluster without a worker yet. Sockets allow no long path; nothing of it is left afterwards."""
     with (
         tempfile.TemporaryDirectory(prefix="qtr", dir="/tmp", ignore_cleanup_errors=True) as folder,
@@ -134,7 +135,7 @@ def cluster(algorithms, free_ports):
         paths = os.pathsep.join([str(REPOSITORY), str(algorithms)])
         programs = os.pathsep.join([str(BIN), os.environ["PATH"]])  # a job of a node is the command `dagster`
         environment = {"PATH": programs, "PYTHONPATH": paths, "PYTHONWARNINGS": "ignore"}
-        cluster = Cluster(Path(folder), environment, stack, free_ports(4))
+        cluster = Cluster(Path(folder), environment, stack, [free_port() for _ in range(4)])
         cluster.head()
         yield cluster
 
@@ -226,14 +227,12 @@ def same_end(home, world):
     assert len(found[0]) == len(WEEKS)
 
 
-def test_steps_on_ray_survive_the_loss_of_their_node_and_end_as_in_process(
-    home, worker, settings, project, algorithms, wait
-):
+def test_steps_on_ray_survive_the_loss_of_their_node_and_end_as_in_process(home, worker, settings, project, algorithms):
     cluster = worker
     marker, log = algorithms / "begun", home / "cycle.log"
     run = cycle(home, QUANTUM_TRAINING_EXECUTOR="ray", RAY_ADDRESS=cluster.address)
     try:
-        wait("training on the worker node", marker.exists, 180, log.read_text)
+        wait_for("training on the worker node", marker.exists, 180, log.read_text)
         destroy(cluster.working)
         killed = time.monotonic()
         cluster.worker()
@@ -264,7 +263,7 @@ def test_steps_on_ray_survive_the_loss_of_their_node_and_end_as_in_process(
 
 
 def test_a_run_on_ray_survives_the_loss_of_its_node_by_dagster_yaml_alone(
-    home, worker, settings, project, algorithms, wait, platform
+    home, worker, settings, project, algorithms, platform
 ):
     """The documented run launcher; monitoring finds the dead run, and the daemon starts it again."""
     block = re.search(
@@ -289,14 +288,14 @@ def test_a_run_on_ray_survives_the_loss_of_its_node_by_dagster_yaml_alone(
     place = ["-w", str(home / "workspace.yaml"), "-l", "quantum_training.definitions", "-j", "weekly_cycle"]
     launch = [str(BIN / "dagster"), "job", "launch", *place, "--tags", BOTH_WEEKS]
     subprocess.run(launch, env={**os.environ, **environment}, check=True, capture_output=True, timeout=180)
-    wait("training on the worker node", (algorithms / "begun").exists, 240, platform.said)
+    wait_for("training on the worker node", (algorithms / "begun").exists, 240, platform.said)
     destroy(worker.working)
     killed = time.monotonic()
     worker.worker()
     with dg.DagsterInstance.from_config(str(home)) as instance:
         runs = lambda: instance.get_runs(dg.RunsFilter(job_name="weekly_cycle"))  # noqa: E731
         done = lambda: [run for run in runs() if run.status == dg.DagsterRunStatus.SUCCESS]  # noqa: E731
-        wait("end of the run that was tried again", done, 400, platform.said)
+        wait_for("end of the run that was tried again", done, 400, platform.said)
         print(f"{time.monotonic() - killed:.0f} s from the node's loss to the end of the second run")
         assert [run.status.value for run in runs()] == ["SUCCESS", "FAILURE"]
     same_end(home, undisturbed(project, settings, home)[0])

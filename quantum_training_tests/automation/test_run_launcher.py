@@ -1,6 +1,5 @@
 """The run launcher with a real code server: run_monitoring learns of a run that died together with its server."""
 
-import os
 import signal
 import time
 
@@ -14,6 +13,7 @@ from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import GrpcServerTarget
 
 from quantum_training.automation.run_launcher import LAUNCHED_BY, WatchfulRunLauncher
+from quantum_training_tests.processes import free_port, wait_for
 
 SLEEPER = """
 import time
@@ -55,13 +55,13 @@ def test_a_run_in_somebody_elses_process_lives_as_long_as_that_one(instance):
 
 
 @pytest.mark.soak
-def test_a_run_that_died_with_its_code_server_is_known_to_be_dead(instance, platform, wait, tmp_path):
+def test_a_run_that_died_with_its_code_server_is_known_to_be_dead(instance, platform, tmp_path):
     """Alive; then the server is gone and is waited for; then it is back and does not know the run."""
     named = ["-m", "sleeper", "-d", str(tmp_path), "--location-name", "sleeper"]
 
     def serve():
         address = ["-h", "127.0.0.1", "-p", str(platform.code_port)]
-        platform._start("code-server", ["dagster", "code-server", "start", *named, *address], {})
+        platform.run("code-server", ["dagster", "code-server", "start", *named, *address], {})
 
     def answers():
         try:
@@ -70,10 +70,10 @@ def test_a_run_that_died_with_its_code_server_is_known_to_be_dead(instance, plat
         except Exception:
             return None
 
-    platform.code_port = 40_000 + os.getpid() % 20_000
+    platform.code_port = free_port()
     target = GrpcServerTarget("127.0.0.1", platform.code_port, None, "sleeper")
     serve()
-    wait("code server", answers, 120, platform.said)
+    wait_for("code server", answers, 120, platform.said)
     with WorkspaceProcessContext(instance, target) as process:
         workspace = process.create_request_context()
         location = workspace.get_code_location("sleeper")
@@ -82,7 +82,7 @@ def test_a_run_that_died_with_its_code_server_is_known_to_be_dead(instance, plat
         run = _create_run(instance=instance, run_config={}, tags={}, op_selection=None, run_id=None, **of)
         instance.launch_run(run.run_id, workspace)
     started = lambda: instance.get_run_by_id(run.run_id).status == dg.DagsterRunStatus.STARTED  # noqa: E731
-    wait("run", started, 120, platform.said)
+    wait_for("run", started, 120, platform.said)
     health = lambda: instance.run_launcher.check_run_worker_health(instance.get_run_by_id(run.run_id)).status  # noqa: E731
     assert health() == WorkerStatus.RUNNING
     server = platform.processes["code-server"]
@@ -93,5 +93,5 @@ def test_a_run_that_died_with_its_code_server_is_known_to_be_dead(instance, plat
     assert started(), "nobody has told Dagster"
     assert health() == WorkerStatus.RUNNING, "its server may be back at once"
     serve()
-    wait("code server again", answers, 120, platform.said)
+    wait_for("code server again", answers, 120, platform.said)
     assert health() == WorkerStatus.FAILED

@@ -5,19 +5,15 @@ from what docker-compose's own reader makes of the file. Of Postgres, what its i
 """
 
 import getpass
-import json
 import os
 import re
 import shlex
 import shutil
-import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -25,36 +21,14 @@ import sqlalchemy as sa
 import yaml
 
 from quantum_training.checks import SENTINEL_RECORD
+from quantum_training_tests.platforms import ask, launch
+from quantum_training_tests.processes import free_port, start, stop, wait_for
 
 ROOT = Path(__file__).parents[2]
 PASSWORD = "only of this test"  # pragma: allowlist secret
 WEEK = "2020-01-13"
-LAUNCH = """
-mutation Launch($params: ExecutionParams!) {
-  launchPipelineExecution(executionParams: $params) {
-    __typename
-    ... on LaunchRunSuccess { run { runId } }
-    ... on PythonError { message }
-    ... on RunConfigValidationInvalid { errors { message } }
-  }
-}"""
 STATUS = "query Run($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"
 LIMIT = 'query { instance { concurrencyLimit(concurrencyKey: "training") { limit } } }'
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
-def stop(process):
-    """End a process and its children: politely, then for sure."""
-    for way in (signal.SIGTERM, signal.SIGKILL):
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, way)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(10)
 
 
 class Deployment:
@@ -108,17 +82,8 @@ class Deployment:
         for other in self.services[name].get("depends_on", {}):
             assert other in self.processes, f"{name} is started before {other}"
         command = [*shlex.split(self.here(self.services[name]["command"])), *extra]
-        log = self.stack.enter_context((self.folder / f"{name}.log").open("w"))
-        self.processes[name] = subprocess.Popen(
-            command,
-            env=self.environment(name),
-            cwd=self.here("/opt/dagster"),
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            **options,
-        )
-        self.stack.callback(stop, self.processes[name])
+        log, home = self.folder / f"{name}.log", Path(self.here("/opt/dagster"))
+        self.processes[name] = start(self.stack, command, log, self.environment(name), home, **options)
 
     def healthy(self, name, seconds=120):
         """Wait until the service's own health check passes."""
@@ -138,38 +103,26 @@ class Deployment:
             time.sleep(1)
 
     def until(self, what, true, seconds=120):
-        """Wait until something is true; the limit is set by the first tick of run_failure_sensor."""
-        end = time.monotonic() + seconds
-        while not true():
-            assert time.monotonic() < end, (what, (self.folder / "daemon.log").read_text()[-2500:])
-            time.sleep(1)
+        """Wait until something is true."""
+        wait_for(what, true, seconds, lambda: (self.folder / "daemon.log").read_text()[-2500:])
 
-    def ask(self, query, **variables):
-        body = json.dumps({"query": query, "variables": variables}).encode()
-        address = f"http://127.0.0.1:{self.ports[3000]}/graphql"
-        request = urllib.request.Request(address, body, {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=60) as response:
-            answer = json.load(response)
-        assert not answer.get("errors"), answer["errors"]
-        return answer["data"]
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.ports[3000]}"
 
     def run(self, job, tags, seconds=300):
         """Launch a job as the UI does and wait until it has succeeded."""
-        selector = {
-            "repositoryLocationName": "quantum_training",
-            "repositoryName": "__repository__",
-            "pipelineName": job,
-        }
-        told = [{"key": key, "value": value} for key, value in tags.items()]
-        params = {"selector": selector, "runConfigData": {}, "mode": "default", "executionMetadata": {"tags": told}}
-        launched = self.ask(LAUNCH, params=params)["launchPipelineExecution"]
-        assert launched["__typename"] == "LaunchRunSuccess", launched
-        end = time.monotonic() + seconds
-        while (status := self.ask(STATUS, id=launched["run"]["runId"])["runOrError"]["status"]) != "SUCCESS":
-            logs = {name: (self.folder / f"{name}.log").read_text()[-2500:] for name in ("code", "daemon")}
-            assert status not in ("FAILURE", "CANCELED"), (status, logs)
-            assert time.monotonic() < end, (status, logs)
-            time.sleep(1)
+        run_id = launch(self.url, "quantum_training", job, {}, tags)
+
+        def succeeded():
+            status = ask(self.url, STATUS, id=run_id)["runOrError"]["status"]
+            assert status not in ("FAILURE", "CANCELED"), (status, logs())
+            return status == "SUCCESS"
+
+        def logs():
+            return "\n".join((self.folder / f"{name}.log").read_text()[-2500:] for name in ("code", "daemon"))
+
+        wait_for(f"end of {job}", succeeded, seconds, logs)
 
 
 def postgres_programs():
@@ -219,7 +172,8 @@ def test_the_services_of_compose_run_a_weekly_cycle(project, small, tmp_path):
             deployment.start(name)
             deployment.healthy(name)
         deployment.until(
-            "limit of pool training", lambda: deployment.ask(LIMIT)["instance"]["concurrencyLimit"]["limit"] == 3
+            "limit of pool training",  # set by the first tick of run_failure_sensor
+            lambda: ask(deployment.url, LIMIT)["instance"]["concurrencyLimit"]["limit"] == 3,
         )
         months = {"start": "AAA|2019-09-01", "end": "AAA|2020-02-01"}
         deployment.run("market_data", {f"dagster/asset_partition_range_{end}": key for end, key in months.items()})

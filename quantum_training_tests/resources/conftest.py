@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -14,6 +13,8 @@ from uuid import uuid4
 
 import pytest
 import sqlalchemy as sa
+
+from quantum_training_tests.processes import free_port
 
 
 @contextmanager
@@ -67,10 +68,7 @@ class RedisServer:
     """One redis-server process with a password, which can die and come back with what it had written."""
 
     def __init__(self, folder: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.folder = folder
+        self.folder, self.port = folder, free_port()
         self.url = f"redis://:secret@127.0.0.1:{self.port}/0"
 
     def start(self) -> None:

@@ -5,16 +5,14 @@ from __future__ import annotations
 import os
 import random
 import shutil
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field, replace
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
-from urllib.request import url2pathname, urlopen
+from urllib.request import url2pathname
 
 import pytest
 
@@ -24,7 +22,7 @@ from quantum_training.checks import examined
 from quantum_training.definitions import build_defs
 from quantum_training.resources.registry import ModelRegistry
 from quantum_training.resources.registry_errors import RegistryOutage
-from quantum_training_tests.automation.conftest import free_port, stop, wait_for
+from quantum_training_tests.platforms import MlflowServer
 
 FIRST, LAST = "AAA|2020-01-06", "AAA|2020-01-13"
 SEEDS = int(os.environ.get("QT_OUTAGES", "3"))
@@ -103,59 +101,14 @@ def test_an_answer_that_was_lost_registers_no_twin(project, small, monkeypatch):
     assert sorted(r.info.status for r in client.search_runs([experiment])) == ["FINISHED"] * 2 + ["KILLED"] * 2
 
 
-@dataclass
-class Server:
-    """One MLflow server with SQLite and artefacts of its own, which hands the artefacts through."""
-
-    home: Path
-    stack: ExitStack
-    port: int = field(default_factory=free_port)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def start(self) -> None:
-        options = {
-            "--backend-store-uri": f"sqlite:///{self.home}/mlflow.db",
-            "--artifacts-destination": str(self.home / "served"),
-            "--host": "127.0.0.1",
-            "--port": str(self.port),
-            "--workers": "1",
-        }
-        log = self.stack.enter_context((self.home / "server.log").open("a"))
-        self.process = subprocess.Popen(
-            [str(Path(sys.executable).with_name("mlflow")), "server", *(part for o in options.items() for part in o)],
-            env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
-            cwd=self.home,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        self.stack.callback(stop, self.process)
-
-    def answers(self) -> bool:
-        with suppress(OSError):
-            return urlopen(f"{self.url}/health", timeout=2).status == 200
-        return False
-
-    def kill(self) -> None:
-        with suppress(ProcessLookupError):
-            os.killpg(self.process.pid, 9)
-        self.process.wait()
-
-
 @pytest.fixture
-def server(tmp_path: Path, empty_mlflow: Path) -> Iterator[Server]:
+def server(tmp_path: Path, empty_mlflow: Path) -> Iterator[MlflowServer]:
     with ExitStack() as stack:
         shutil.copy(empty_mlflow, tmp_path / "mlflow.db")
-        server = Server(tmp_path, stack)
-        server.start()
-        wait_for("MLflow server", server.answers, 180, lambda: (tmp_path / "server.log").read_text()[-2000:])
-        yield server
+        yield MlflowServer(tmp_path, stack).start().ready()
 
 
-def disturbed(server: Server, away: Callable[[], float], moment: Callable[[], float], most: int) -> tuple:
+def disturbed(server: MlflowServer, away: Callable[[], float], moment: Callable[[], float], most: int) -> tuple:
     """Kill the server at most so often, each time after `moment()` seconds, and start it `away()` seconds later."""
     over, killed = threading.Event(), []
 
@@ -206,7 +159,7 @@ def test_a_weekly_cycle_ends_right_although_the_server_went_away(project, small,
     )
     assert result.success
     assert killed
-    wait_for("MLflow server", server.answers, 180)
+    server.ready()
     assert versions(registry) == versions(reference.registry)
     assert world.stored() == reference.stored()
     assert world.ledger.head("AAA") == reference.ledger.head("AAA")

@@ -1,11 +1,6 @@
 """Removing versions through a real MLflow server that keeps the artefacts: their files go, the others' stay."""
 
-import socket
-import subprocess
-import sys
-import urllib.request
-from contextlib import suppress
-from pathlib import Path
+from contextlib import ExitStack
 
 import pandas as pd
 import pytest
@@ -15,39 +10,19 @@ from quantum_training.models.sizing import Sizing
 from quantum_training.resources.registry import ModelRegistry
 from quantum_training.resources.registry_errors import RegistryError
 from quantum_training.resources.registry_removal import registered, remove
-from quantum_training_tests.automation.conftest import wait_for
+from quantum_training_tests.platforms import MlflowServer
 
 
 @pytest.fixture
-def server(tmp_path, monkeypatch):
-    """URL of an MLflow server and the folder of its artefacts."""
-    monkeypatch.setenv("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    files, url = tmp_path / "files", f"http://127.0.0.1:{port}"
-    arguments = ["--backend-store-uri", f"sqlite:///{tmp_path}/mlflow.db", "--artifacts-destination", str(files)]
-    program = str(Path(sys.executable).with_name("mlflow"))
-    with (tmp_path / "server.log").open("w") as log:
-        command = [program, "server", *arguments, "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-        process = subprocess.Popen(command, stdout=log, stderr=log)
-
-    def answers():
-        with suppress(OSError), urllib.request.urlopen(f"{url}/health", timeout=5) as response:
-            return response.status == 200
-
-    try:
-        wait_for("MLflow server", answers, 240, (tmp_path / "server.log").read_text)
-        yield url, files
-    finally:
-        process.terminate()
-        process.wait(30)
+def server(tmp_path):
+    """An MLflow server, ready."""
+    with ExitStack() as stack:
+        yield MlflowServer(tmp_path, stack).start().ready()
 
 
 @pytest.mark.soak
 def test_through_a_server_files_go_and_those_of_an_alias_stay(server, make_window, make_features):
-    url, files = server
-    registry = ModelRegistry(tracking_uri=url)
+    files, registry = server.served, ModelRegistry(tracking_uri=server.url)
     model = algorithm("xgboost").fit(make_window(), {"max_rounds": 2}, Sizing(), 7, lambda text: None)
     for name in ("old", "champion", "newest"):
         tags = {"model_id": name, "recipe": "xgboost", "as_of": "2020-01-06T00:00:00+00:00"}

@@ -1,13 +1,9 @@
 """The store and MLflow's artefacts on a real S3 server: the same bytes as on a disk, and faults that say what to do."""
 
-import os
-import subprocess
-import sys
 import time
 import urllib.request
-from contextlib import suppress
+from contextlib import ExitStack
 from dataclasses import replace
-from pathlib import Path
 
 import boto3
 import pandas as pd
@@ -20,6 +16,7 @@ from quantum_training.assets.retries import can_pass
 from quantum_training.definitions import build_defs
 from quantum_training.resources.registry import ModelRegistry
 from quantum_training.resources.store import Store, StoreAccessError
+from quantum_training_tests.platforms import MlflowServer
 
 PLACE = ("scores", "AAA", "2024-01-01")
 WEEKS = ["2020-01-06", "2020-01-13"]
@@ -190,38 +187,10 @@ def test_a_weekly_cycle_on_s3_stores_what_one_on_disk_stores(project, small, s3)
 
 
 @pytest.fixture
-def mlflow_server(tmp_path):
-    """Start an MLflow server with these options; gives its address, and it is stopped at the end."""
-    started = []
-
-    def start(*options):
-        from quantum_training_tests.automation.conftest import free_port, stop, wait_for
-
-        port = free_port()
-        log = tmp_path / "mlflow.log"
-        process = subprocess.Popen(
-            [
-                *(str(Path(sys.executable).with_name("mlflow")), "server", "--host", "127.0.0.1", "--port", str(port)),
-                *("--workers", "1", "--backend-store-uri", f"sqlite:///{tmp_path}/server.db", *options),
-            ],
-            env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
-            stdout=log.open("w"),
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        started.append((stop, process))
-        url = f"http://127.0.0.1:{port}"
-
-        def answers():
-            with suppress(OSError):
-                return urllib.request.urlopen(f"{url}/health", timeout=5).status == 200
-
-        wait_for("MLflow server", answers, 120, log.read_text)
-        return url
-
-    yield start
-    for stop, process in started:
-        stop(process)
+def stack():
+    """Stops at the end what the test has started."""
+    with ExitStack() as stack:
+        yield stack
 
 
 @pytest.mark.soak
@@ -233,11 +202,11 @@ def mlflow_server(tmp_path):
     ],
     ids=["through the server", "directly"],
 )
-def test_artefacts_of_an_mlflow_server_lie_on_s3(project, small, s3, mlflow_server, options):
+def test_artefacts_of_an_mlflow_server_lie_on_s3(project, small, s3, tmp_path, stack, options):
     small["symbols"] = {"AAA": {**small["symbols"]["AAA"], "recipes": ["xgboost"]}}
     small["recipes"] = {"xgboost": small["recipes"]["xgboost"]}
     here, there = project(small).market_data(), project(small)
-    registry = ModelRegistry(tracking_uri=mlflow_server(*options))
+    registry = ModelRegistry(tracking_uri=MlflowServer(tmp_path, stack, tuple(options)).start().ready().url)
     store = Store(root=f"s3://{BUCKET}/store")
     definitions = build_defs(there.settings, {"store": store, "registry": registry})
     there = replace(there, store=store, registry=registry, definitions=definitions).market_data()

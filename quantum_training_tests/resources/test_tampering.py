@@ -4,15 +4,10 @@ That every file of every family's artefact is watched is shown in test_zoo.py, w
 """
 
 import json
-import os
 import pickle
 import re
 import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
+from contextlib import ExitStack
 
 import mlflow
 import numpy as np
@@ -28,6 +23,7 @@ from quantum_training.models.manifest import ArtefactError
 from quantum_training.models.sizing import Sizing
 from quantum_training.resources.registry import ModelRegistry
 from quantum_training.resources.registry_errors import RegistryError
+from quantum_training_tests.platforms import MlflowServer
 
 REFUSED = r"AAA: the artefact of version id-1, number 1 in MLflow, cannot be loaded: ArtefactError: it is not what was "
 RUN = "import pathlib; pathlib.Path({mark!r}).touch()"
@@ -37,30 +33,9 @@ RUN = "import pathlib; pathlib.Path({mark!r}).touch()"
 def server(tmp_path_factory):
     """An MLflow server that hands artefacts through: its address and the folder in which they lie."""
     home = tmp_path_factory.mktemp("server")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    options = {"backend-store-uri": f"sqlite:///{home}/mlflow.db", "artifacts-destination": home / "artefacts"}
-    options |= {"host": "127.0.0.1", "port": port, "workers": 1}
-    command = [sys.executable, "-m", "mlflow", "server", "--serve-artifacts"]
-    command += [part for name, value in options.items() for part in (f"--{name}", str(value))]
-    env = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    log = (home / "log").open("w")
-    process = subprocess.Popen(command, env=env, stdout=log, stderr=log, start_new_session=True)
-    try:
-        deadline = time.monotonic() + 120
-        while True:
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2)
-                break
-            except OSError:
-                assert process.poll() is None, (home / "log").read_text()
-                assert time.monotonic() < deadline, (home / "log").read_text()
-                time.sleep(0.2)
-        yield f"http://127.0.0.1:{port}", home / "artefacts"
-    finally:
-        os.killpg(process.pid, 9)
-        process.wait()
+    with ExitStack() as stack:
+        server = MlflowServer(home, stack).start().ready()
+        yield server.url, server.served
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ that the platform gives up, since its code server was not back when its retry wa
 does and counted. `make soak` runs 12 points here; POINTS=3 and the like run fewer.
 """
 
-import importlib.util
 import os
 import random
 import signal
@@ -21,10 +20,12 @@ from dagster._cli.job import _create_run
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import GrpcServerTarget
 
-LOCATION = "quantum_training.definitions"
+from quantum_training_tests.platforms import LOCATION, Platform
+from quantum_training_tests.processes import wait_for
+
 KINDS = ("run worker", "daemon", "code server", "code server, its runs live on")
 GIVEN_UP_SECONDS = 30
-LAUNCHER = {"module": "quantum_training.automation.run_launcher", "class": "WatchfulRunLauncher"}
+DAGSTER_YAML = Path(__file__).parents[2] / "dagster_home" / "dagster.yaml"
 MONITORING = {"enabled": True, "poll_interval_seconds": 2, "start_timeout_seconds": 60}
 
 
@@ -43,8 +44,8 @@ def reference(world):
 class Real:
     """Code server and daemon over the world's project, and the runs sent to them."""
 
-    def __init__(self, world, platform, instance, wait, environment):
-        self.world, self.platform, self.instance, self.wait = world, platform, instance, wait
+    def __init__(self, world, platform, instance, environment):
+        self.world, self.platform, self.instance = world, platform, instance
         self.environment, self.by_hand = environment, 0
 
     def submit(self, symbol):
@@ -123,27 +124,23 @@ class Real:
                     found.append(process.pid)
             return found
 
-        self.wait("end of all run workers", lambda: not working(), 300)
+        wait_for("end of all run workers", lambda: not working(), 300)
 
 
 @pytest.fixture(scope="module")
 def real(world, reference, tmp_path_factory):
-    spec = importlib.util.spec_from_file_location("processes", Path(__file__).parents[1] / "automation" / "conftest.py")
-    processes = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(processes)
     with ExitStack() as stack, pytest.MonkeyPatch.context() as patch:
-        platform = processes.Platform(tmp_path_factory.mktemp("platform"), stack)
+        platform = Platform(tmp_path_factory.mktemp("platform"), stack)
         environment = {**world.environment, "DAGSTER_HOME": str(platform.home)}
         for name, value in environment.items():
             patch.setenv(name, value)
-        retries = {"enabled": True, "retry_on_asset_or_op_failure": False}
-        told = {"run_monitoring": MONITORING, "run_retries": retries, "run_launcher": LAUNCHER}
-        (platform.home / "dagster.yaml").write_text(yaml.safe_dump({"telemetry": {"enabled": False}, **told}))
+        shipped = yaml.safe_load(DAGSTER_YAML.read_text())
+        (platform.home / "dagster.yaml").write_text(yaml.safe_dump({**shipped, "run_monitoring": MONITORING}))
         instance = stack.enter_context(dg.DagsterInstance.from_config(str(platform.home)))
         instance.get_runs(limit=1)
         platform.code_server(environment)
         platform.daemon(environment)
-        yield Real(world, platform, instance, processes.wait_for, environment)
+        yield Real(world, platform, instance, environment)
 
 
 def check(real, symbol, reference):
@@ -195,7 +192,7 @@ def test_the_platform_brings_back_what_was_killed(real, reference):
 @pytest.mark.soak
 def test_two_daemons_by_mistake(real, reference):
     real.world.reset()
-    real.platform._start("second-daemon", ["dagster-daemon", "run", *real.platform._workspace], real.environment)
+    real.platform.daemon(real.environment, "second-daemon")
     ids = [real.submit("AAA") for _ in range(4)]
     for run_id in ids:
         (run,) = real.through(run_id, "AAA")
