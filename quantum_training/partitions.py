@@ -6,6 +6,7 @@ Time dimensions sort after `symbol`, so a key always reads `SYMBOL|YYYY-MM-DD`. 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import dagster as dg
@@ -43,6 +44,11 @@ class Key(NamedTuple):
     def period(self) -> str:
         """The time part of the key, `YYYY-MM-DD`; the partition's file name in the store."""
         return self.start.strftime("%Y-%m-%d")
+
+    def tags(self, dimension: str) -> dict[str, str]:
+        """What names this partition in the tags of a run; a request that has them is not checked by Dagster again."""
+        parts = {"symbol": self.symbol, dimension: self.period}
+        return {PARTITION_TAG: str(self), **{f"{PARTITION_TAG}/{name}": part for name, part in parts.items()}}
 
 
 def build_partitions(symbols: Sequence[str], start: str, end: str | None = None) -> Partitions:
@@ -86,7 +92,9 @@ def parse_key(grid: dg.MultiPartitionsDefinition, key: str) -> Key:
     form = f"a {time_dimension.name} key reads SYMBOL|YYYY-MM-DD"
     if symbol not in symbols:
         raise ValueError(f"partition {key!r}: unknown symbol {symbol!r}; {form}, symbols are {', '.join(symbols)}")
-    if not time_dimension.partitions_def.has_partition_key(period):
+    try:
+        return Key(symbol, _start(time_dimension.partitions_def, period))
+    except KeyError:
         first, last = (
             time_dimension.partitions_def.get_first_partition_key(),
             time_dimension.partitions_def.get_last_partition_key(),
@@ -94,8 +102,15 @@ def parse_key(grid: dg.MultiPartitionsDefinition, key: str) -> Key:
         raise ValueError(
             f"partition {key!r}: {period!r} is no {time_dimension.name}; {form}, "
             f"where the date is {_FORMS[time_dimension.name]} from {first} to {last}"
-        )
-    return Key(symbol, pd.Timestamp(period, tz="UTC"))
+        ) from None
+
+
+@lru_cache(maxsize=4096)  # Dagster takes milliseconds; a period that has begun stays one, an error is not kept
+def _start(times: dg.PartitionsDefinition, period: str) -> pd.Timestamp:
+    """The UTC start of a period of the grid. KeyError where it has none of that name yet."""
+    if not times.has_partition_key(period):
+        raise KeyError(period)
+    return pd.Timestamp(period, tz="UTC")
 
 
 def run_keys(grid: dg.MultiPartitionsDefinition, tags: Mapping[str, str]) -> list[Key]:

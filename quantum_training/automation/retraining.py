@@ -110,5 +110,5 @@ def request(
         partition_key=dg.MultiPartitionKey({"symbol": cause.symbol, "week": key.period}),
         run_config={"ops": {asset: {"config": {**training, "episodes": n}} for asset, n in budgets.items()}},
         asset_selection=[dg.AssetKey(asset) for asset in budgets],
-        tags={**training, "symbol": cause.symbol, **tagged(cause.urgency)},
+        tags={**training, "symbol": cause.symbol, **tagged(cause.urgency), **key.tags("week")},
     )

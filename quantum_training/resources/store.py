@@ -162,7 +162,7 @@ class Store(dg.ConfigurableResource):
         except FileNotFoundError:
             return []
         end = f".{suffix}"
-        return sorted(name[: -len(end)] for name in names if name.endswith(end) and not name.startswith("."))
+        return sorted([name[: -len(end)] for name in names if name.endswith(end) and name[0] != "."])
 
     def place(self) -> tuple[fsspec.AbstractFileSystem, str]:
         """The file system and the root's path in it."""
