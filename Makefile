@@ -8,7 +8,7 @@ DAGSTER_PORT ?= 3000
 MLFLOW_PORT ?= 5000
 SOAK ?= quantum_training_tests
 
-.PHONY: demo test soak coverage lint bench ui dagster-ui webserver daemon mlflow-ui constraints
+.PHONY: demo test test-long soak coverage lint bench ui dagster-ui webserver daemon mlflow-ui constraints
 
 demo: $(VENV)/run
 	$(BIN)/dagster job execute -m quantum_training.definitions -j clm_cycle -c dagster_home/demo.yaml
@@ -21,11 +21,14 @@ demo: $(VENV)/run
 test: $(VENV)/dev
 	$(BIN)/python -m pytest -n 2 --dist worksteal --durations=15
 
+test-long: $(VENV)/dev
+	$(BIN)/python -m pytest -m 'long and not soak' -n 2 --dist worksteal --durations=15
+
 soak: $(VENV)/dev
 	$(BIN)/python -m pytest -m soak -n 2 --dist worksteal --durations=0 $(SOAK)
 
 coverage: $(VENV)/dev
-	$(BIN)/python -m pytest -n 2 --dist worksteal --cov=quantum_training --cov-report=term
+	$(BIN)/python -m pytest -m 'not soak' -n 2 --dist worksteal --cov=quantum_training --cov-report=term
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .

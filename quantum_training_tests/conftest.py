@@ -48,22 +48,16 @@ def pytest_configure() -> None:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 
-LONG = (
-    "test_readme.py",
-    "test_learning_loop.py",
-    "test_daemon.py",
-    "test_zoo.py",
-    "test_weekly_cycle.py",
-)
-"""Modules of the longest tests. Those of processes, which wait more than they work, alternate with those that work."""
+LONGEST = ("test_readme.py", "test_zoo.py", "test_learning_loop.py", "test_daemon.py")
+"""Modules of the longest tests, those of processes, which wait more than they work, beside those that work."""
 
 
 @pytest.hookimpl(trylast=True)  # of those that are left
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the long modules, by turns in the first and in the second half: `make test` hands each of its two
-    processes one half, and a long module begun last would keep a single one busy for minutes."""
-    rest = [item for item in items if item.path.name not in LONG]
-    first, second = ([item for name in LONG[half::2] for item in items if item.path.name == name] for half in (0, 1))
+    """Begin with the longest modules, by turns in the first and in the second half: each of the two processes is handed
+    one half, and a long module begun last would keep a single one busy for minutes."""
+    rest = [item for item in items if item.path.name not in LONGEST]
+    first, second = ([item for name in LONGEST[half::2] for item in items if item.path.name == name] for half in (0, 1))
     room = max(0, len(items) // 2 - len(first))
     items[:] = [*first, *rest[:room], *second, *rest[room:]]
 

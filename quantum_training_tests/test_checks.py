@@ -70,6 +70,7 @@ def test_features_and_every_model_have_their_blocking_sentinel(project, small):
     assert all(graph.get(key).blocking for key in keys)
 
 
+@pytest.mark.long
 def test_honest_runs_pass_and_say_what_was_measured(project, small):
     world = project(small)
     (causal,) = evaluations(world.run("market_data", "AAA|2019-09-01", "BBB|2020-02-01"), "causal")

@@ -75,6 +75,7 @@ def test_every_command_is_known_here():
         assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.M), target
 
 
+@pytest.mark.long
 def test_the_demo_ends_with_a_champion_table_and_the_ways_into_the_uis(demo):
     _, said = demo
     rows = [line.split("|")[1:-1] for line in said.splitlines() if line.startswith(("| SP500", "| NASDAQ"))]
@@ -86,12 +87,14 @@ def test_the_demo_ends_with_a_champion_table_and_the_ways_into_the_uis(demo):
     assert "xgboost_model 30/30 SP500|2018-12-31" in said
 
 
+@pytest.mark.long
 def test_the_demo_covers_at_least_26_weeks_of_each_symbol(demo):
     folder, _ = demo
     for symbol in ("SP500", "NASDAQ"):
         assert len(list((folder / "dagster_home/store/champion" / symbol).glob("*.json"))) == 30
 
 
+@pytest.mark.long
 def test_the_shell_commands_run_in_order_and_change_nothing_that_the_demo_stored(demo, copy):
     """The CI line is the demo's own command; its file is edited, as a reader would, to name one symbol and 3 weeks.
 
@@ -141,6 +144,7 @@ for line in sys.argv[1:]:
 """
 
 
+@pytest.mark.long
 def test_make_ui_opens_both(demo, copy):
     folder, environment = copy
     ports = [free_port(), free_port()]
@@ -173,6 +177,7 @@ def test_the_settings_examples_load(tmp_path, monkeypatch):
     assert loaded.recipes["logistic"].algorithm == "my_models.logistic"
 
 
+@pytest.mark.long
 def test_the_recipe_example_becomes_an_asset_with_versions_and_scores(project, small, tmp_path, monkeypatch):
     (code,) = [block for kind, block in BLOCKS if kind == "python"]
     assert len(code.strip().splitlines()) < 40

@@ -54,6 +54,7 @@ def versions(world):
     return [v.version for v in world.registry._client().search_model_versions("name = 'AAA'")]
 
 
+@pytest.mark.long
 def test_agents_are_recipes_like_any_other(project, agents):
     """A range and single weeks give the same bytes, and running again changes nothing."""
     range_, single = project(agents).market_data(), project(agents).market_data()
@@ -102,6 +103,7 @@ def history(world, model_id, name):
     return world.registry._client().get_metric_history(found.run_id, name)
 
 
+@pytest.mark.long
 def test_a_replay_is_what_the_shadow_recorded_and_a_warm_start_is_part_of_the_identity(project, agents):
     world = project(agents).market_data()
     assert world.run("weekly_cycle", f"AAA|{FIRST}", f"AAA|{LAST}").success

@@ -92,6 +92,7 @@ def number(world, week):
     return world.registry.find("AAA", entry(world, week)["model_id"]).number
 
 
+@pytest.mark.long
 def test_a_refresh_that_breaks_is_refused_everywhere_and_the_next_good_one_takes_over(world):
     result = cycle(world, WEEKS[0], BROKEN)
     first, good, broken = (entry(world, week) for week in WEEKS[:3])

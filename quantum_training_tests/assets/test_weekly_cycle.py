@@ -20,6 +20,7 @@ def records(world, asset, symbol="AAA"):
     return world.store.read_records(asset, symbol)
 
 
+@pytest.mark.long
 def test_range_in_one_run_and_one_run_per_week_give_the_same_bytes(project, cycled, small):
     range_, single = cycled(small, FIRST, LAST), project(small).market_data()
     for week in WEEKS:
@@ -49,6 +50,7 @@ def test_running_again_changes_no_byte_no_version_and_no_alias(cycled, small):
     assert len(versions) == 2 * len(WEEKS)
 
 
+@pytest.mark.long
 def test_bars_after_the_week_change_nothing_at_it(project, small, tmp_path):
     """Future perturbation through candles -> features -> model -> positions: every stored byte at W stays."""
     market = project(small).market_data().store.read_frames("candles", "AAA", "2019-09-01", "2020-02-01")
@@ -89,6 +91,7 @@ def test_scores_use_only_versions_that_existed_when_the_bar_opened(cycled, small
     assert (first.loc[first["strategy"] == "xgboost", "model_id"] == "").all()
 
 
+@pytest.mark.long
 def test_an_old_week_run_late_moves_no_alias(project, small):
     world = project(small).market_data()
     world.run("weekly_cycle", f"AAA|{WEEKS[1]}", f"AAA|{LAST}")
@@ -132,6 +135,7 @@ def test_a_champion_whose_artefact_is_lost_is_rolled_back_and_the_week_goes_on(c
     assert sum('"model.regressed"' in d.text for d in told) == 1
 
 
+@pytest.mark.long
 def test_a_retrain_inside_the_week_is_a_later_version_of_the_same_partition(project, small):
     world = project(small).market_data()
     world.run("weekly_cycle", f"AAA|{FIRST}", f"AAA|{WEEKS[1]}")

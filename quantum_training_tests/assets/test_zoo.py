@@ -22,6 +22,8 @@ from quantum_training.assets.versions import entries_of, versions_of
 from quantum_training.models.manifest import ArtefactError, check, manifest
 from quantum_training.trading.scoring import by_strategy
 
+pytestmark = pytest.mark.long
+
 WEEKS = ["2019-12-30", "2020-01-06", "2020-01-13"]
 FIRST, LAST = WEEKS[0], WEEKS[-1]
 NETWORK = {"input_bars": 16, "hidden": 4, "batch_windows": 16, "max_steps": 2, "check_steps": 1}

@@ -26,6 +26,7 @@ def launch(world, **config):
     )
 
 
+@pytest.mark.long
 def test_every_strategy_of_every_symbol_is_a_row_beside_buy_and_hold(project, small, tmp_path, capfd):
     small["backtest_weeks"] = 1  # the table covers the range that was asked for, not the backtest's
     world = project(small)
@@ -54,6 +55,7 @@ def test_every_strategy_of_every_symbol_is_a_row_beside_buy_and_hold(project, sm
     assert "| AAA" in capfd.readouterr().err
 
 
+@pytest.mark.long
 def test_a_second_run_gives_the_same_files(project, small, tmp_path):
     world = project(small)
     found = []
@@ -64,6 +66,7 @@ def test_a_second_run_gives_the_same_files(project, small, tmp_path):
     assert len(found[0]) == 3
 
 
+@pytest.mark.long
 def test_a_symbol_whose_record_is_torn_stands_in_the_table_beside_the_others(project, small, tmp_path, monkeypatch):
     monkeypatch.setattr(checks, "_examine", lambda recipe, code: {"insufficient": "not asked for"})
     world = project(small)

@@ -141,6 +141,7 @@ def check_tick(instance, runs, home):
             assert part in said, said
 
 
+@pytest.mark.long
 def test_a_backfill_from_the_ui_and_a_tick_of_the_schedule(platform, project, settings, monkeypatch):
     clock, home = Clock(), platform.home
     other = project(settings)  # first, so that its Dagster instance is the last one to be closed

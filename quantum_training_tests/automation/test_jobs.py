@@ -21,6 +21,7 @@ def runs(world, job):
     return world.instance.get_runs(dg.RunsFilter(job_name=job))
 
 
+@pytest.mark.long
 def test_all_symbols_at_the_latest_week_the_data_allow(project, small, capfd):
     world = project(small)
     assert launch(world, weeks=2).success
@@ -46,6 +47,7 @@ def test_a_broken_symbol_is_named_and_the_others_complete(project, small, tmp_pa
     assert list(world.store.read_records("champion", "BBB")) == ["2020-02-24"]
 
 
+@pytest.mark.long
 def test_symbols_broken_in_every_way_are_named_in_one_place_and_the_others_complete(
     project, small, tmp_path, monkeypatch, make_candles
 ):

@@ -146,7 +146,10 @@ class Loop:
         return next((record for record in days.values() if record["severity"] in ("SEVERE", "CRITICAL")), None)
 
 
-@pytest.mark.parametrize("killed_too", ["nothing", pytest.param("daemon and drift run", marks=pytest.mark.soak)])
+@pytest.mark.parametrize(
+    "killed_too",
+    [pytest.param("nothing", marks=pytest.mark.long), pytest.param("daemon and drift run", marks=pytest.mark.soak)],
+)
 def test_a_shift_is_noticed_and_trained_on_once_though_the_training_is_killed(
     platform, project, settings, monkeypatch, killed_too
 ):

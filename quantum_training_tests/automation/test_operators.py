@@ -39,6 +39,7 @@ def world(cycled, small):
     return cycled(small, WEEKS[0], WEEKS[-1])
 
 
+@pytest.mark.long
 def test_a_person_promotes_pins_and_demotes_and_all_of_it_is_on_record(world):
     assert champion(world)["champion"] is None
     assert launch(world, "promote", recipe="lightgbm") == (True, "")

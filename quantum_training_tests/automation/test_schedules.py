@@ -190,6 +190,7 @@ def live(project, small):
     return world, at
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "week",
     [

@@ -80,6 +80,7 @@ def stop_in_the_middle(process, kind, states, instance):
     return time.monotonic() - asked, said
 
 
+@pytest.mark.long
 def test_a_stop_ends_a_training_in_seconds_and_the_next_run_goes_on(world, tmp_path, capfd):
     states, taken = tmp_path / "state", []
     (tmp_path / "dagster").mkdir()

@@ -46,6 +46,7 @@ def test_daily_stocks_pass_since_2009(symbol, equity, months):
     assert found(judged) == []
 
 
+@pytest.mark.long
 def test_the_missing_day_of_1981_is_refused_and_the_crash_of_2000_is_no_split(equity, months):
     """Yahoo has no values for 1981-08-10; on 2000-09-29 AAPL opened 47 % lower, close to a 2:1 split but real."""
     judged = list(months(equity("AAPL")[:"2000-12-31"], "1d", "XNYS"))
@@ -134,6 +135,7 @@ def test_coinbase_rows_in_wrong_order_and_a_filled_outage_are_refused(coinbase, 
     ]
 
 
+@pytest.mark.long
 def test_finrl_mixed_adjustment_is_refused(tickers, months):
     """Its close is adjusted and the other prices are not. Tickers that pay no dividend (BA, CRM, DIS) are not hurt."""
     rows, unhurt = 0, []

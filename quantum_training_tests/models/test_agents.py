@@ -88,6 +88,7 @@ def folders(fitted, tmp_path_factory):
     return made
 
 
+@pytest.mark.long
 def test_the_same_seed_gives_the_same_bytes_in_this_process_and_in_another(
     kind, train, folders, nursery, small_params, tmp_path
 ):

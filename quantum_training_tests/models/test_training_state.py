@@ -32,6 +32,7 @@ def undisturbed(nursery, kind, folder, **params):
     return files(folder / "whole"), time.monotonic() - began
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", LONGER)
 def test_a_training_that_is_killed_at_any_moment_ends_as_if_it_had_not_been(nursery, kind, tmp_path):
     """Each process is killed after a random while, most often in the middle of an update or of writing its state."""

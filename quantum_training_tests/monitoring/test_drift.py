@@ -127,6 +127,7 @@ def test_a_wrong_policy_is_refused(wrong):
         DriftPolicy(**wrong)
 
 
+@pytest.mark.long
 def test_error_rates_are_within_their_goals(rates):
     """A small run of the benchmark. Limits are what binomials of the goals' rates reach once in a thousand."""
     found = rates.false_alarms(40, seed=11)

@@ -214,6 +214,7 @@ def test_where_artefacts_go_for_every_kind_of_mlflow(uri, place, monkeypatch, tm
     assert folder == (place and Path(place.replace("HOME", str(tmp_path))))
 
 
+@pytest.mark.long
 def test_a_fresh_process_that_may_not_unpickle_loads_the_champion(registry, register, models, features, tmp_path):
     register("LOADED", "id-1", "lightgbm")
     register("LOADED", "id-2", "xgboost")
@@ -413,6 +414,7 @@ def test_a_version_that_another_process_registered_meanwhile_stands(registry, re
     assert client.get_run(found.run_id).info.status == "FINISHED"
 
 
+@pytest.mark.long
 def test_two_processes_make_the_first_version_of_a_new_mlflow_at_once(models, features, tmp_path, monkeypatch):
     """Both meet an empty DAGSTER_HOME, as the runs of a first backfill do; MLflow alone fails one of the two."""
     from quantum_training.models.contract import save_model

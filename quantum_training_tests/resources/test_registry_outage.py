@@ -49,6 +49,7 @@ def test_a_server_that_is_away_is_named_with_symbol_and_remedy(monkeypatch):
     assert can_pass(error.value)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("no_sentinel")
 def test_a_champion_that_cannot_be_asked_for_is_not_rolled_back(project, small, monkeypatch):
     world = project(small).market_data()

@@ -116,6 +116,7 @@ def test_bars_after_a_look_change_nothing_at_it():
     assert report(test, calm, mondays(test)) != report(test, wild, mondays(test))
 
 
+@pytest.mark.long
 def test_with_equal_skill_a_winner_is_called_in_at_most_one_of_20():
     """2,000 worlds of fat tails, one half of each recipe's variance shared; the upper 95 % bound is 6.5 %."""
     test, rng = plan(), np.random.default_rng(11)

@@ -67,6 +67,7 @@ def test_what_is_not_shown_to_beat_a_rival_is_named():
     ]
 
 
+@pytest.mark.long
 def test_spa_keeps_its_level_and_finds_skill():
     rng = np.random.default_rng(9)
     alarms = sum(spa_p(rng.normal(0, 0.01, 300), rng.normal(0, 0.01, 300)) <= 0.05 for _ in range(100))

@@ -97,6 +97,7 @@ def test_the_verdict_names_a_winner_only_where_there_is_one(candles, targets, fo
     assert hopeless.verdict["margin"] > 0
 
 
+@pytest.mark.long
 def test_luck_among_many_recipes_is_no_victory(walk):
     """The best of ten without skill has a lead whose own 95 % interval misses 0 far more often than its family's."""
     alone, family = 0, 0

@@ -49,6 +49,7 @@ def value_in_vectorbt(candles, target, **options):
     return portfolio.value().to_numpy()
 
 
+@pytest.mark.long
 @pytest.mark.candles
 @pytest.mark.parametrize(
     ("levels", "slippage"),

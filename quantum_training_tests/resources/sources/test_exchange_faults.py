@@ -92,6 +92,7 @@ def by_month(source, first, months):
     return pd.concat([source.fetch("BTC", "1h", start, end, starts[-1]) for start, end in spans])
 
 
+@pytest.mark.long
 def test_twelve_months_with_three_of_ten_requests_failing_are_those_without_faults(binance, ccxt_source):
     source = ccxt_source(retries=IMPATIENT, timeout=1)
     expected = by_month(source, "2022-07-01", 12)

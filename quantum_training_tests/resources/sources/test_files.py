@@ -238,6 +238,7 @@ REAL_1H = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.candles
 @pytest.mark.parametrize(
     ("path", "timeframe"), [*((path, "1d") for path in REAL_1D), *((path, "1h") for path in REAL_1H)]
