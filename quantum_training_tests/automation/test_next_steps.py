@@ -4,11 +4,15 @@ import pandas as pd
 import pytest
 
 from quantum_training.automation.next_steps import BY_CHECK, BY_ERROR, LOOK, OF_CHECK, of_check, of_error
+from quantum_training.models.training_state import TrainingStateError
 from quantum_training.resources.database import DatabaseError
 from quantum_training.resources.registry import ModelRegistry
+from quantum_training.resources.registry_errors import RegistryError
+from quantum_training.resources.sources.base import SourceError
 from quantum_training.resources.sources.files import Source as Files
-from quantum_training.resources.store import Store
-from quantum_training.settings import load_settings
+from quantum_training.resources.store import Store, StoreError
+from quantum_training.selection.ledger import LedgerError
+from quantum_training.settings import SettingsError, load_settings
 
 NOW = pd.Timestamp("2024-01-01", tz="UTC")
 
@@ -77,9 +81,8 @@ def test_every_kind_of_failure_has_a_next_step(kind, message, cause, step):
 
 
 def test_the_kinds_are_those_of_the_project():
-    assert DatabaseError.__name__ in BY_ERROR
-    for name in ("StoreError", "RegistryError", "SourceError", "SettingsError", "LedgerError", "TrainingStateError"):
-        assert name in BY_ERROR
+    kinds = (DatabaseError, StoreError, RegistryError, SourceError, SettingsError, LedgerError, TrainingStateError)
+    assert {kind.__name__ for kind in kinds} <= {*BY_ERROR}
 
 
 @pytest.mark.parametrize("name", BY_CHECK)

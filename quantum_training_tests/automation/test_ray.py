@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import dagster as dg
@@ -227,20 +227,27 @@ def same_end(home, world):
     assert len(found[0]) == len(WEEKS)
 
 
+@contextmanager
+def on_ray(home, cluster):
+    """The cycle as a process with its steps on the cluster; nothing of it is left."""
+    run = cycle(home, QUANTUM_TRAINING_EXECUTOR="ray", RAY_ADDRESS=cluster.address)
+    try:
+        yield run
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(run.pid, signal.SIGKILL)
+        run.wait()
+
+
 def test_steps_on_ray_survive_the_loss_of_their_node_and_end_as_in_process(home, worker, settings, project, algorithms):
     cluster = worker
     marker, log = algorithms / "begun", home / "cycle.log"
-    run = cycle(home, QUANTUM_TRAINING_EXECUTOR="ray", RAY_ADDRESS=cluster.address)
-    try:
+    with on_ray(home, cluster) as run:
         wait_for("training on the worker node", marker.exists, 180, log.read_text)
         destroy(cluster.working)
         killed = time.monotonic()
         cluster.worker()
         assert run.wait(400) == 0, log.read_text()
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(run.pid, signal.SIGKILL)
-        run.wait()
     print(f"{time.monotonic() - killed:.0f} s from the node's loss to the end of the run")
     with dg.DagsterInstance.from_config(str(home)) as instance:
         (again,) = instance.all_logs(
@@ -253,8 +260,8 @@ def test_steps_on_ray_survive_the_loss_of_their_node_and_end_as_in_process(home,
 
     shutil.rmtree(home / "store" / "champion")  # any later asset: the run is to begin anew, on a cluster at rest
     began = time.monotonic()
-    run = cycle(home, QUANTUM_TRAINING_EXECUTOR="ray", RAY_ADDRESS=cluster.address)
-    assert run.wait(400) == 0, log.read_text()
+    with on_ray(home, cluster) as run:
+        assert run.wait(400) == 0, log.read_text()
     taken = time.monotonic() - began
     print(
         f"a cycle of {len(WEEKS)} weeks: {seconds:.1f} s in process, {taken:.1f} s as a command with its steps on Ray"

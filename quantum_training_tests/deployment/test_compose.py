@@ -91,7 +91,7 @@ class Deployment:
         assert kind == "CMD"
         environment = self.environment(name)
         if name == "postgres":
-            environment |= {"PGHOST": "127.0.0.1", "PGPORT": str(self.ports[5432])}
+            environment["PGPORT"] = str(self.ports[5432])
         end = time.monotonic() + seconds
         while True:
             done = subprocess.run(test, env=environment, capture_output=True, text=True, timeout=60)

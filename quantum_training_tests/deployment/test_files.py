@@ -60,7 +60,7 @@ def test_every_service_heals_itself_within_its_memory(name):
         assert service["read_only"]
         assert service["cap_drop"] == ["ALL"]
     for volume in service["volumes"]:
-        source = volume.split(":")[0]
+        source = volume["source"] if isinstance(volume, dict) else volume.split(":")[0]
         assert source in COMPOSE["volumes"] or source.startswith(("./", "${SETTINGS_FILE"))
 
 
@@ -135,3 +135,10 @@ def test_the_secrets_stay_out_of_git():
     if "not a git repository" in said.stderr:
         pytest.skip("this copy is no git repository")
     assert said.stdout.strip() == "docker/.env"
+
+
+def test_a_run_on_ray_is_told_of_every_place_that_all_machines_share():
+    page = (DOCKER.parent / "docs/production/scale_out.md").read_text()
+    (launcher,) = [yaml.safe_load(b) for b in re.findall(r"```yaml\n(.*?)```", page, re.S) if "run_launcher" in b]
+    told = launcher["run_launcher"]["config"]["ray"]["env_vars"]
+    assert {*re.findall(r"\| `(QUANTUM_TRAINING_\w+)` \|", page)} <= {*told}

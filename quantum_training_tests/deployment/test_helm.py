@@ -4,6 +4,7 @@ The chart's values.schema.json is not here to be copied; docs/production/kuberne
 """
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from dagster._cli import create_dagster_cli
 from dagster._config import validate_config
 from dagster._core.instance.config import dagster_instance_config_schema
 from dagster_k8s import K8sRunLauncher
+from dagster_k8s.container_context import K8sContainerContext
+from dagster_k8s.job import UserDefinedDagsterK8sConfig
 
 from quantum_training.settings import Settings
 
@@ -34,6 +37,26 @@ def valid(schema, config):
     assert result.success, [error.message for error in result.errors]
 
 
+def test_the_image_can_launch_runs():
+    extras = tomllib.loads((DOCKER.parent / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    named = re.search(r"EXTRAS=([\w,]+)", (DOCKER.parent / "docs/production/kubernetes.md").read_text())[1].split(",")
+    assert "dagster-k8s" in [package for extra in named for package in extras[extra]]
+
+
+def run_k8s_config():
+    """`runK8sConfig` with the names that the chart writes."""
+    told = VALUES["runLauncher"]["config"]["k8sRunLauncher"]["runK8sConfig"]
+    return {re.sub(r"([A-Z])", lambda m: f"_{m[1].lower()}", key): value for key, value in told.items()}
+
+
+def test_a_run_that_says_nothing_gets_what_the_code_servers_deployment_has():
+    """The chart gives runs the deployment's context, which goes over the launcher's."""
+    launcher = K8sContainerContext(run_k8s_config=UserDefinedDagsterK8sConfig.from_dict(run_k8s_config()))
+    run = launcher.merge(K8sContainerContext.create_from_config({"k8s": {"resources": CODE["resources"]}}))
+    assert run.run_k8s_config.container_config["resources"] == CODE["resources"]
+    assert run.run_k8s_config.pod_spec_config["security_context"]["run_as_user"] == 10001
+
+
 def test_the_run_launcher_takes_its_configuration():
     told = VALUES["runLauncher"]["config"]["k8sRunLauncher"]
     config = {
@@ -41,9 +64,7 @@ def test_the_run_launcher_takes_its_configuration():
         "instance_config_map": "dagster-instance",
         "dagster_home": VALUES["global"]["dagsterHome"],
         "image_pull_policy": told["imagePullPolicy"],
-        "run_k8s_config": {
-            re.sub(r"([A-Z])", lambda m: f"_{m[1].lower()}", key): value for key, value in told["runK8sConfig"].items()
-        },
+        "run_k8s_config": run_k8s_config(),
     }
     valid(K8sRunLauncher.config_type(), config)
     assert set(told) <= {"imagePullPolicy", "runK8sConfig"}, "map what is new here, too"

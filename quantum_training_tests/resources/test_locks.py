@@ -47,7 +47,7 @@ def hold(url, held):
 
 def test_a_killed_process_lets_the_next_one_in(url):
     held = FORK.Event()
-    holder = FORK.Process(target=hold, args=(url, held))
+    holder = FORK.Process(target=hold, args=(url, held), daemon=True)
     holder.start()
     assert held.wait(60)
     os.kill(holder.pid, signal.SIGKILL)
