@@ -80,16 +80,16 @@ def benchmark_job(settings: Settings, definitions: Callable[[], dg.Definitions])
 
 
 def folder_of(output: str) -> Path:
-    """Where the table goes. Failure outside the working directory: who may start a run must not write anywhere."""
-    if not output:
-        return Path(under_dagster_home(BENCHMARK))
-    folder = Path(output)
-    if "\0" in output or not folder.resolve().is_relative_to(Path.cwd()):
+    """Where the table goes, made before hours of cycles. Failure outside the working directory: who may start a run
+    must not write anywhere. OSError where it cannot be made."""
+    folder = Path(output or under_dagster_home(BENCHMARK))
+    if output and ("\0" in output or not folder.resolve().is_relative_to(Path.cwd())):
         raise dg.Failure(
             f"benchmark: output {output!r} is not below the working directory {Path.cwd()}; name a folder in it, or "
             "none for DAGSTER_HOME/benchmark",
             allow_retries=False,
         )
+    folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
@@ -168,7 +168,6 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
 
 def write(table: pd.DataFrame, folder: Path) -> None:
     """benchmark.md, .csv and .html in `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
     verdicts = table[["symbol", "verdict"]].drop_duplicates()
     lines = "\n".join(f"- **{symbol}**: {verdict}" for symbol, verdict in verdicts.itertuples(index=False))
     (folder / "benchmark.md").write_text(f"{as_markdown(table)}\n\n{lines}\n")

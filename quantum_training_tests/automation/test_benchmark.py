@@ -104,3 +104,11 @@ def test_a_table_is_not_written_outside_of_the_working_directory(project, small,
     said = done.failure_data_for_node("run_benchmark").user_failure_data.description
     assert "is not below the working directory" in said
     assert not list(world.instance.get_runs(dg.RunsFilter(job_name="market_data"))), "refused before hours of work"
+
+
+def test_a_place_that_cannot_be_written_is_told_before_hours_of_work(project, small, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "file"))
+    world = project(small)
+    assert not launch(world, weeks=1).success
+    assert not list(world.instance.get_runs(dg.RunsFilter(job_name="market_data")))
