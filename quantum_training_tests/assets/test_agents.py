@@ -51,7 +51,7 @@ def agents(small, monkeypatch):
 
 
 def versions(world):
-    return [v.version for v in world.registry._client().search_model_versions("name = 'AAA'")]
+    return [v.version for v in world.registry.client().search_model_versions("name = 'AAA'")]
 
 
 def test_agents_are_recipes_like_any_other(project, agents):
@@ -99,7 +99,7 @@ def metadata(result, asset, week):
 
 def history(world, model_id, name):
     found = world.registry.find("AAA", model_id)
-    return world.registry._client().get_metric_history(found.run_id, name)
+    return world.registry.client().get_metric_history(found.run_id, name)
 
 
 def test_a_replay_is_what_the_shadow_recorded_and_a_warm_start_is_part_of_the_identity(project, agents):

@@ -163,7 +163,7 @@ def cycles(project, settings, s3):
     here = project(settings).market_data()
     there = project(settings)
     store = Store(root=f"s3://{BUCKET}/store")
-    there.registry._client().create_experiment("AAA", artifact_location=f"s3://{BUCKET}/mlflow/AAA")
+    there.registry.client().create_experiment("AAA", artifact_location=f"s3://{BUCKET}/mlflow/AAA")
     there = replace(
         there, store=store, definitions=build_defs(there.settings, {"store": store, "registry": there.registry})
     ).market_data()
