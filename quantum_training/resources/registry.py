@@ -96,8 +96,8 @@ class ModelRegistry(dg.ConfigurableResource):
         client = self.client()
         experiment = self._experiment(symbol)
         start = int(started.timestamp() * 1000)
-        run = client.create_run(experiment, start, dict(tags), run_name=f"{tags['recipe']} {tags['as_of'][:10]}")
         known = self.find(symbol, tags["model_id"])  # one whose answer was lost
+        run = client.create_run(experiment, start, dict(tags), run_name=f"{tags['recipe']} {tags['as_of'][:10]}")
         alive = {run.info.run_id, known.run_id if known else None}
         for dead in client.search_runs([experiment], f"tags.model_id = '{_name(tags['model_id'])}'"):
             if dead.info.status in ("RUNNING", "FINISHED") and dead.info.run_id not in alive:
