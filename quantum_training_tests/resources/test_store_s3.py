@@ -15,7 +15,8 @@ from s3fs import S3FileSystem
 from quantum_training.assets.retries import can_pass
 from quantum_training.definitions import build_defs
 from quantum_training.resources.registry import ModelRegistry
-from quantum_training.resources.store import Store, StoreAccessError
+from quantum_training.resources.store import Store
+from quantum_training.resources.store_files import StoreAccessError
 from quantum_training_tests.platforms import MlflowServer
 
 PLACE = ("scores", "AAA", "2024-01-01")
