@@ -7,15 +7,19 @@ import subprocess
 import sys
 import threading
 import traceback
+from base64 import b64encode
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import quote
 
 import dagster as dg
+import mlflow
+import pandas as pd
 import pytest
 from dagster._core.remote_representation.external_data import RepositorySnap
 from dagster._serdes import serialize_value
+from dagster._utils.error import serializable_error_info_from_exc_info
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -26,6 +30,9 @@ from quantum_training.partitions import PARTITION_TAG, RANGE_TAGS, build_partiti
 from quantum_training.resources import database
 from quantum_training.resources.events.payloads import Event
 from quantum_training.resources.events.redis_stream import RedisError, RedisQueue
+from quantum_training.resources.registry import ModelRegistry, RegisteredVersion
+from quantum_training.resources.registry_errors import RegistryError, RegistryOutage
+from quantum_training.resources.registry_removal import registered, remove
 from quantum_training.resources.store import Store
 from quantum_training.settings import Name, RecipeName, SettingsError, load_settings, without_password
 
@@ -203,6 +210,63 @@ def test_a_failing_run_shows_no_password_anywhere(project, small, monkeypatch, c
     for file in world.home.rglob("*"):
         if file.is_file() and file.name != "settings.yaml":
             texts.append(file.read_bytes().decode(errors="replace"))
+    assert [text[max(0, text.find(MARKER) - 200) :][:400] for text in texts if MARKER in text] == []
+
+
+@pytest.fixture
+def mlflow_behind_a_login(monkeypatch):
+    """Address, with user and password, of an MLflow that knows a version of AAA whose artefact is gone."""
+    secret = f"a@/{MARKER}"
+    version = {"name": "AAA", "version": "1", "run_id": "r", "source": "mlflow-artifacts:/x"}
+
+    class Mlflow(BaseHTTPRequestHandler):
+        def do_GET(self):
+            entitled = self.headers["Authorization"] == "Basic " + b64encode(f"ann:{secret}".encode()).decode()
+            asked = self.path.partition("?")[0].rpartition("/mlflow/")[2]
+            answers = {
+                "model-versions/search": {"model_versions": [version]},
+                "model-versions/get": {"model_version": version},
+            }
+            body = json.dumps(answers.get(asked, "no such thing")).encode()
+            self.send_response((200 if asked in answers else 404) if entitled else 401)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args):
+            return
+
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "somebody else")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "of another server")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    before = mlflow.get_tracking_uri()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Mlflow)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://ann:{quote(secret, safe='')}@127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    mlflow.set_tracking_uri(before)
+
+
+def test_no_error_of_mlflow_nor_its_cause_shows_the_password(mlflow_behind_a_login, capfd, caplog):
+    there = ModelRegistry(tracking_uri=mlflow_behind_a_login)
+    away = ModelRegistry(tracking_uri=f"http://ann:{MARKER}@127.0.0.1:1")
+    assert there.find("AAA", "id-1") == RegisteredVersion(1, "r"), "the login is told to the server, decoded"
+    now, texts = pd.Timestamp.now("UTC"), []
+    for registry, expected, call in (
+        (there, RegistryError, lambda r: r.load("AAA", "id-1")),
+        (away, RegistryOutage, lambda r: r.find("AAA", "id-1")),
+        (away, RegistryOutage, lambda r: r.run_url("AAA", RegisteredVersion(1, "r"))),
+        (away, RegistryOutage, lambda r: registered(r, "AAA")),
+        (away, RegistryOutage, lambda r: remove(r, "AAA", [], now, dry_run=True)),
+    ):
+        with pytest.raises(expected) as caught:
+            call(registry)
+        texts.append("".join(traceback.format_exception(caught.value)))
+        texts.append(str(serializable_error_info_from_exc_info((caught.type, caught.value, caught.tb))))
+    assert "404 Client Error" in texts[0]
+    assert all("127.0.0.1" in text for text in texts)
+    outputs = capfd.readouterr()
+    texts += [outputs.out, outputs.err, caplog.text, there.uri, away.uri]
     assert [text[max(0, text.find(MARKER) - 200) :][:400] for text in texts if MARKER in text] == []
 
 

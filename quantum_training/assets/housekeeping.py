@@ -150,7 +150,7 @@ def _steps(
     for symbol in settings.symbols:
         yield f"versions of {symbol}", partial(versions, symbol)
     yield "reports", lambda: {"reports": remove_reports(store, before, dry_run)}
-    yield "states", lambda: {"training_states": remove_states(states, settings.recipes, before, dry_run)}
+    yield "states", lambda: {"training_states": remove_states(states, before, dry_run)}
     artifacts = registry.artifacts_folder()
     yield "temporary files", lambda: {"temporary_files": remove_temporaries(store, artifacts, now, dry_run)}
     yield "kernels", lambda: {"kernels": remove_kernels(before, dry_run)}

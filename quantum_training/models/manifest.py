@@ -23,7 +23,7 @@ def manifest(folder: Path) -> dict[str, str]:
 
 
 def file_hash(path: Path) -> str:
-    """SHA-256 in hex of a file, or NO_FILE, which no hash equals."""
+    """SHA-256 in hex of a file; NO_FILE for a link or a device, which `check` never takes for what was stored."""
     plain = path.is_file() and not path.is_symlink()
     return hashlib.sha256(path.read_bytes()).hexdigest() if plain else NO_FILE
 
@@ -37,7 +37,7 @@ def check(folder: Path, expected: Mapping[str, str], besides: Collection[str] = 
             wrong.append(f"{name} was added")
         elif name not in found:
             wrong.append(f"{name} is missing")
-        elif found[name] != expected[name]:
+        elif found[name] != expected[name] or found[name] == NO_FILE:
             wrong.append(f"{name} was changed")
     if wrong:
         raise ArtefactError("it is not what was stored: " + ", ".join(wrong))

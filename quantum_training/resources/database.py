@@ -36,6 +36,9 @@ POSTGRES_ANSWER_MILLISECONDS = 30_000
 GIVE_UP_SECONDS = 180
 """Longer than a server takes to start again elsewhere, far shorter than a run may take. All work may run again."""
 
+QUERY_CANCELED = "57014"
+"""Postgres: the statement took longer than POSTGRES_ANSWER_MILLISECONDS, or a person ended it."""
+
 MOST_CONFLICTS = 50
 FIRST_TOLD = 8
 """Failed try after which the log says that a database is waited for: earlier ones are over in a moment."""
@@ -197,7 +200,7 @@ def _persistently(url: str, once: Callable[[], T]) -> T:
         )(once)
     except (RetryError, sa.exc.DBAPIError, OSError, ModuleNotFoundError) as error:
         cause = error.last_attempt.exception() if isinstance(error, RetryError) else error
-        todo = remedy(cause) or "Start the database or mend database_url"
+        todo = _todo(cause)
         raise DatabaseError(
             f"{without_password(_resolved(url))}: {_said(cause)}. {todo}, then run this again: what was stored is not "
             "stored twice"
@@ -209,6 +212,14 @@ def _passes(error: sa.exc.DBAPIError) -> bool:
     """Whether waiting may help. A SQLite file that is full, read-only or broken stays so; one in use does not."""
     code = getattr(error.orig, "sqlite_errorcode", None)
     return code is None or code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def _todo(error: BaseException | None) -> str:
+    if isinstance(error, sa.exc.IntegrityError):
+        return "See which other processes write these rows, or what else the row breaks"
+    if getattr(getattr(error, "orig", None), "pgcode", None) == QUERY_CANCELED:
+        return "See what else keeps the database busy or holds the rows"
+    return remedy(error) or "Start the database or mend database_url"
 
 
 def _said(error: BaseException | None) -> str:

@@ -4,7 +4,8 @@ of killed writers, compiled kernels of other code. Frames and records are data a
 
 from __future__ import annotations
 
-import fcntl
+import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from itertools import chain
@@ -19,6 +20,9 @@ from quantum_training.resources.store import Store
 
 REPORTS = ("backtest", "drift_report")
 """Assets that write HTML beside their records. A report is written again where its partition is run again."""
+
+MODEL_ID = "[0-9a-f]{16}"
+"""As provenance.identity makes it."""
 
 ABANDONED = pd.Timedelta(days=1)
 """Age from which on a temporary file is nobody's: a writer needs seconds."""
@@ -54,20 +58,13 @@ def remove_temporaries(store: Store, artifacts: Path | None, now: pd.Timestamp, 
     return _remove(chain.from_iterable(found), dry_run)
 
 
-def remove_states(root: Path, recipes: Mapping[str, Any], before: pd.Timestamp, dry_run: bool) -> Removed:
-    """Remove the states of trainings that were written before that time, and locks of recipes that are no more."""
-    removed = Removed()
-    for folder in sorted(root.iterdir()) if root.is_dir() else []:
-        if folder.is_dir() and _newest(folder) < before:
-            removed += _remove([folder], dry_run)
-        elif folder.suffix == ".lock" and folder.stem not in recipes and _modified(folder) < before:
-            with folder.open("a") as lock:
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    continue
-                removed += _remove([folder], dry_run)
-    return removed
+def remove_states(root: Path, before: pd.Timestamp, dry_run: bool) -> Removed:
+    """Remove the states of trainings that were written before that time: folders that are named by a model id.
+
+    Nothing else in `root` is touched: a person may have pointed it at a folder that holds other things, too.
+    """
+    states = [f for f in sorted(root.iterdir()) if re.fullmatch(MODEL_ID, f.name)] if root.is_dir() else []
+    return _remove([f for f in states if f.is_dir() and not f.is_symlink() and _newest(f) < before], dry_run)
 
 
 def remove_kernels(before: pd.Timestamp, dry_run: bool) -> Removed:
@@ -81,7 +78,15 @@ def remove_kernels(before: pd.Timestamp, dry_run: bool) -> Removed:
 
 def folder_bytes(folder: Path) -> int:
     """Bytes of the files under a folder."""
-    return sum(_size(file) for file in folder.rglob("*"))
+    return sum(map(file_bytes, _below(folder)))
+
+
+def file_bytes(path: Path) -> int:
+    """Bytes of a file; 0 where it is none, or another process has just removed it."""
+    try:
+        return path.stat().st_size if path.is_file() else 0
+    except FileNotFoundError:
+        return 0
 
 
 def _listed(filesystem: Any, folder: str) -> list[Mapping[str, Any]]:
@@ -101,13 +106,13 @@ def _written(file: Mapping[str, Any]) -> pd.Timestamp:
 
 
 def _files_before(root: Path, pattern: str, before: pd.Timestamp) -> Iterator[Path]:
-    return (file for file in root.rglob(pattern) if file.is_file() and _modified(file) < before)
+    return (file for file in _below(root) if file.match(pattern) and file.is_file() and _modified(file) < before)
 
 
 def _remove(paths: Any, dry_run: bool) -> Removed:
     removed = Removed()
     for path in paths:
-        removed += Removed(1, folder_bytes(path) if path.is_dir() else _size(path))
+        removed += Removed(1, folder_bytes(path) if path.is_dir() else file_bytes(path))
         if not dry_run and path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         elif not dry_run:
@@ -116,7 +121,13 @@ def _remove(paths: Any, dry_run: bool) -> Removed:
 
 
 def _newest(folder: Path) -> pd.Timestamp:
-    return max(_modified(path) for path in (folder, *folder.rglob("*")))
+    return max(_modified(path) for path in (folder, *_below(folder)))
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """All files and folders under a folder. rglob fails where another process removes one of them meanwhile."""
+    for top, folders, files in os.walk(folder):
+        yield from (Path(top, name) for name in (*folders, *files))
 
 
 def _modified(path: Path) -> pd.Timestamp:
@@ -125,10 +136,3 @@ def _modified(path: Path) -> pd.Timestamp:
         return pd.Timestamp(path.stat().st_mtime, unit="s", tz="UTC")
     except FileNotFoundError:
         return pd.Timestamp.now("UTC")
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size if path.is_file() else 0
-    except FileNotFoundError:
-        return 0

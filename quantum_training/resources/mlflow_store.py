@@ -6,10 +6,25 @@ import fcntl
 import logging
 import os
 from functools import cache
-from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
-SQLITE = "sqlite:///"
+
+def is_server(uri: str) -> bool:
+    """Is it an MLflow server, not a database of its own?"""
+    return urlsplit(uri).scheme in ("http", "https")
+
+
+def without_login(uri: str) -> tuple[str, dict[str, str]]:
+    """The address as MLflow may have it, and the variables from which its client takes user and password at every
+    request: whatever address MLflow has stands in its errors."""
+    parts = urlsplit(uri)
+    login, at, host = parts.netloc.rpartition("@")
+    if not (at and is_server(uri)):
+        return uri, {}
+    user, _, password = login.partition(":")
+    told = {"MLFLOW_TRACKING_USERNAME": unquote(user), "MLFLOW_TRACKING_PASSWORD": unquote(password)}
+    return parts._replace(netloc=host).geturl(), {name: value for name, value in told.items() if value}
 
 
 @cache
@@ -24,11 +39,13 @@ def open_store(uri: str) -> Any:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
     import mlflow
 
+    from quantum_training.resources.database import sqlite_file
+
     for chatty in ("mlflow", "alembic"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    if not uri.startswith(SQLITE):
-        return mlflow.MlflowClient(uri)
     file = sqlite_file(uri)
+    if file is None:
+        return mlflow.MlflowClient(uri)
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.with_name(f".{file.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -53,7 +70,3 @@ def prepare(uri: str, symbol: str, artifacts: str | None) -> str:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
     return client.get_experiment_by_name(symbol).experiment_id
-
-
-def sqlite_file(uri: str) -> Path:
-    return Path(uri.removeprefix(SQLITE).partition("?")[0]).absolute()

@@ -6,35 +6,44 @@ Who met it, and where, is said by the caller.
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 FULL = "Make room there"
 READ_ONLY = "Let this user read and write there"
+NO_LOGIN = "Give the name and password, or the keys, that are right there"
 SILENT = "Look after the disk or the server, or mend its address"
 
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
+_NUMBERS: Mapping[str, set[int]] = {
+    FULL: {errno.ENOSPC, errno.EDQUOT, errno.EFBIG},
+    READ_ONLY: {errno.EROFS, errno.EACCES, errno.EPERM},
+    NO_LOGIN: set(),
+}
 _NO_OBSTACLE = {None, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EINVAL}
 _SAID = {
-    FULL: ("No space left on device", "disk is full", "disk full", "Disk quota exceeded"),
+    FULL: ("no space left on device", "disk is full", "disk full", "disk quota exceeded"),
     READ_ONLY: (
-        "Read-only file system",
+        "read-only file system",
         "readonly database",
         "unable to open database file",
         "read-only transaction",
-        "Permission denied",
+        "permission denied",
+        "403 client error",
+        "(accessdenied)",
+        "error occurred (403)",
     ),
+    NO_LOGIN: ("401 client error", "(invalidaccesskeyid)", "(signaturedoesnotmatch)"),
 }
-"""A server, and SQLite, say in words what the system told them."""
+"""A server, SQLite and MLflow's downloads say in words, in capitals or not, what they were told."""
 
 
 def remedy(error: BaseException | None) -> str | None:
-    """What to do where a full or read-only disk or a silent server is behind an error; None where none of them is."""
+    """What to do where a full or read-only disk, missing rights or a silent server is behind an error; else None."""
     for cause in _causes(error):
         code = cause.errno if isinstance(cause, OSError) else None
-        for number, words in ((_FULL, FULL), (_READ_ONLY, READ_ONLY)):
-            if code in number or any(text in str(cause) for text in _SAID[words]):
-                return words
+        said = str(cause).lower()
+        for todo, numbers in _NUMBERS.items():
+            if code in numbers or any(text in said for text in _SAID[todo]):
+                return todo
         if isinstance(cause, ConnectionError | TimeoutError) or code not in _NO_OBSTACLE or _http_silence(cause):
             return SILENT
     return None

@@ -5,6 +5,7 @@ tag, the identity of what it was made from; MLflow's number depends on the order
 """
 
 import json
+import os
 import re
 import tempfile
 import warnings
@@ -19,7 +20,7 @@ import pandas as pd
 
 from quantum_training.models.contract import INDEX, Model, load_model, save_model
 from quantum_training.models.manifest import ArtefactError, check, file_hash, manifest
-from quantum_training.resources.mlflow_store import SQLITE, open_store, prepare, sqlite_file
+from quantum_training.resources.mlflow_store import is_server, open_store, prepare, without_login
 from quantum_training.resources.registry_errors import RegistryError, VersionGone, outage, outages_named
 from quantum_training.settings import NAME_LENGTH, NAME_PATTERN, under_dagster_home
 
@@ -28,8 +29,8 @@ MODEL = "artifacts/model"
 """Folder of an artefact that holds the model; beside it lies what MLflow needs to serve it."""
 META = "registered_model_meta"
 """File that MLflow itself puts into an artefact when it loads it."""
-HASH_TAG, FILES_TAG = "artifact_hash", "artifact_files"
-"""Tags of a version: the SHA-256 of its model, and of each file of its artefact as JSON."""
+FILES_TAG = "artifact_files"
+"""Tag of a version: the SHA-256 of each file of its artefact, as JSON."""
 BATCH = 1000
 """Metrics that MLflow takes in one call."""
 
@@ -54,9 +55,7 @@ class ModelRegistry(dg.ConfigurableResource):
     @outages_named
     def find(self, symbol: str, model_id: str) -> RegisteredVersion | None:
         """The registered version with this identity, or None."""
-        found = self._client().search_model_versions(
-            f"name = '{_name(symbol)}' and tags.model_id = '{_name(model_id)}'"
-        )
+        found = self.client().search_model_versions(f"name = '{_name(symbol)}' and tags.model_id = '{_name(model_id)}'")
         if not found:
             return None
         oldest = min(found, key=lambda v: int(v.version))
@@ -65,7 +64,7 @@ class ModelRegistry(dg.ConfigurableResource):
     @outages_named
     def find_shared(self, shared_fit: str) -> tuple[str, str] | None:
         """Symbol and model_id of a registered version of the fit that several symbols share, or None."""
-        found = self._client().search_model_versions(f"tags.shared_fit = '{_name(shared_fit)}'")
+        found = self.client().search_model_versions(f"tags.shared_fit = '{_name(shared_fit)}'")
         return min(((v.name, v.tags["model_id"]) for v in found), default=None)
 
     @outages_named
@@ -94,12 +93,14 @@ class ModelRegistry(dg.ConfigurableResource):
         import mlflow
         from mlflow.entities import Metric, Param
 
-        client = self._client()
+        client = self.client()
         experiment = self._experiment(symbol)
         start = int(started.timestamp() * 1000)
+        known = self.find(symbol, tags["model_id"])  # one whose answer was lost
         run = client.create_run(experiment, start, dict(tags), run_name=f"{tags['recipe']} {tags['as_of'][:10]}")
+        alive = {run.info.run_id, known.run_id if known else None}
         for dead in client.search_runs([experiment], f"tags.model_id = '{_name(tags['model_id'])}'"):
-            if dead.info.status in ("RUNNING", "FINISHED") and dead.info.run_id != run.info.run_id:
+            if dead.info.status in ("RUNNING", "FINISHED") and dead.info.run_id not in alive:
                 client.set_terminated(dead.info.run_id, "KILLED")
         run_id, packages = run.info.run_id, ("quantum_training", *model.packages)
         try:
@@ -153,7 +154,7 @@ class ModelRegistry(dg.ConfigurableResource):
         if found := self.find(symbol, tags["model_id"]):
             client.set_terminated(run_id, "KILLED")
             return found, digest
-        own = {HASH_TAG: digest, FILES_TAG: json.dumps(files, sort_keys=True)}
+        own = {FILES_TAG: json.dumps(files, sort_keys=True)}
         client.create_model_version(symbol, info.model_uri, run_id, tags={**tags, **own}, model_id=info.model_id)
         return self._without_twins(symbol, tags["model_id"]), digest
 
@@ -167,10 +168,10 @@ class ModelRegistry(dg.ConfigurableResource):
         """
         import mlflow
 
-        self._client()  # MLflow may have been asked for another registry's since
+        self.client()  # MLflow may have been asked for another registry's since
         found = self._registered(symbol, model_id)
         try:
-            registered = self._client().get_model_version(symbol, str(found.number))
+            registered = self.client().get_model_version(symbol, str(found.number))
             with tempfile.TemporaryDirectory() as folder:  # a copy: what was checked cannot change before it is read
                 copy = Path(mlflow.artifacts.download_artifacts(registered.source, dst_path=folder))
                 if FILES_TAG not in registered.tags:
@@ -178,7 +179,7 @@ class ModelRegistry(dg.ConfigurableResource):
                 check(copy, json.loads(registered.tags[FILES_TAG]), besides=[META])
                 return load_model(copy / MODEL)
         except Exception as error:  # an algorithm may fail on a broken file as it likes
-            _seen.pop((self._uri(), symbol, model_id), None)  # it may have been deleted, and trained again since
+            self.forget(symbol, model_id)
             if outage(error):
                 raise
             raise RegistryError(
@@ -190,7 +191,7 @@ class ModelRegistry(dg.ConfigurableResource):
     def tag(self, symbol: str, model_id: str, name: str, value: str) -> None:
         """Set a tag of a version and of its run. Does nothing twice. RegistryError where it is not registered."""
         found = self._registered(symbol, model_id)
-        client = self._client()
+        client = self.client()
         if client.get_model_version(symbol, str(found.number)).tags.get(name) != value:
             client.set_tag(found.run_id, name, value)
             client.set_model_version_tag(symbol, str(found.number), name, value)
@@ -202,7 +203,7 @@ class ModelRegistry(dg.ConfigurableResource):
         RegistryError where the version is not registered.
         """
         found = self._registered(symbol, model_id)
-        self._client().log_text(found.run_id, text, file)
+        self.client().log_text(found.run_id, text, file)
         return f"{self.run_url(symbol, found)}/artifacts/{file}"
 
     @outages_named
@@ -211,7 +212,7 @@ class ModelRegistry(dg.ConfigurableResource):
 
         RegistryError where a version is not in MLflow; no alias has moved then.
         """
-        client = self._client()
+        client = self.client()
         current = {alias: self._aliased(symbol, alias) for alias in aliases}
         found = {alias: self.find(symbol, model_id) if model_id else None for alias, model_id in aliases.items()}
         for alias, model_id in aliases.items():
@@ -229,7 +230,7 @@ class ModelRegistry(dg.ConfigurableResource):
     @outages_named
     def aliases(self, symbol: str) -> dict[str, int]:
         """The aliases of a symbol and the version numbers they point at."""
-        registered = self._client().search_registered_models(f"name = '{_name(symbol)}'")
+        registered = self.client().search_registered_models(f"name = '{_name(symbol)}'")
         return {alias: int(number) for alias, number in registered[0].aliases.items()} if registered else {}
 
     def _aliased(self, symbol: str, alias: str) -> int | None:
@@ -237,12 +238,13 @@ class ModelRegistry(dg.ConfigurableResource):
         from mlflow.exceptions import MlflowException
 
         try:
-            return int(self._client().get_model_version_by_alias(_name(symbol), alias).version)
+            return int(self.client().get_model_version_by_alias(_name(symbol), alias).version)
         except MlflowException as error:
             if error.error_code not in ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST"):
                 raise
             return None
 
+    @outages_named
     def run_url(self, symbol: str, found: RegisteredVersion) -> str:
         """The version's run in the MLflow UI."""
         return f"{self.ui_url}/#/experiments/{self._experiment(symbol)}/runs/{found.run_id}"
@@ -252,7 +254,7 @@ class ModelRegistry(dg.ConfigurableResource):
 
         A server that registers and dies before it says so is asked for the same again.
         """
-        client = self._client()
+        client = self.client()
         found = client.search_model_versions(f"name = '{_name(symbol)}' and tags.model_id = '{_name(model_id)}'")
         oldest, *twins = sorted(found, key=lambda v: int(v.version))
         for twin in twins:
@@ -260,7 +262,7 @@ class ModelRegistry(dg.ConfigurableResource):
         return RegisteredVersion(int(oldest.version), oldest.run_id)
 
     def _registered(self, symbol: str, model_id: str) -> RegisteredVersion:
-        key = (self._uri(), symbol, model_id)
+        key = (self.uri, symbol, model_id)
         found = _seen.get(key) or self.find(symbol, model_id)
         if found is None:
             raise VersionGone(
@@ -270,31 +272,55 @@ class ModelRegistry(dg.ConfigurableResource):
         _seen[key] = found
         return found
 
-    def _client(self) -> Any:
+    def client(self) -> Any:
+        """MLflow's client, once this process's MLflow is set to this registry."""
         import mlflow
 
-        client = open_store(self._uri())
-        if mlflow.get_tracking_uri() != self._uri():
-            mlflow.set_tracking_uri(self._uri())
+        os.environ.update(without_login(self._given)[1])
+        client = open_store(self.uri)
+        if mlflow.get_tracking_uri() != self.uri:
+            mlflow.set_tracking_uri(self.uri)
         return client
 
-    def _uri(self) -> str:
-        return self.tracking_uri or f"{SQLITE}{under_dagster_home('mlflow')}/mlflow.db"
+    @property
+    def uri(self) -> str:
+        """The tracking URI without user and password."""
+        return without_login(self._given)[0]
+
+    @property
+    def is_server(self) -> bool:
+        """Is it an MLflow server, which keeps the artefacts itself?"""
+        return is_server(self.uri)
+
+    @property
+    def sqlite_file(self) -> Path | None:
+        """The SQLite file that MLflow is, or None."""
+        from quantum_training.resources.database import sqlite_file
+
+        return sqlite_file(self.uri)
+
+    @property
+    def _given(self) -> str:
+        return self.tracking_uri or f"sqlite:///{under_dagster_home('mlflow')}/mlflow.db"
+
+    def forget(self, symbol: str, model_id: str) -> None:
+        """Look a version up in MLflow again when it is asked for next: it may have been deleted, and trained anew."""
+        _seen.pop((self.uri, symbol, model_id), None)
 
     def artifacts_folder(self) -> Path | None:
         """Where the artefacts of all symbols go: beside a SQLite file; None where an MLflow server says it.
 
         Never left to MLflow for a bare database: it would take the working directory.
         """
-        uri = self._uri()
-        if uri.startswith(("http://", "https://")):
+        if self.is_server:
             return None
-        home = sqlite_file(uri).parent if uri.startswith(SQLITE) else Path(under_dagster_home("mlflow"))
-        return home / "artifacts"
+        file = self.sqlite_file
+        return (file.parent if file else Path(under_dagster_home("mlflow"))) / "artifacts"
 
     def _experiment(self, symbol: str) -> str:
+        self.client()
         folder = self.artifacts_folder()
-        return prepare(self._uri(), _name(symbol), (folder / symbol).as_uri() if folder else None)
+        return prepare(self.uri, _name(symbol), (folder / symbol).as_uri() if folder else None)
 
 
 def _name(text: str) -> str:

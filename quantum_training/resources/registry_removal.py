@@ -13,7 +13,8 @@ from typing import Any
 
 import pandas as pd
 
-from quantum_training.resources.registry import FILES_TAG, ModelRegistry, _seen
+from quantum_training.resources.registry import FILES_TAG, ModelRegistry
+from quantum_training.resources.registry_errors import outages_named
 from quantum_training.resources.removed import Removed
 from quantum_training.selection.retention import Registered
 
@@ -22,9 +23,10 @@ REPORTS = "backtest"
 """Folder of a run's artefacts that ModelRegistry.log_report fills, one file per week."""
 
 
+@outages_named
 def registered(registry: ModelRegistry, symbol: str) -> list[Registered]:
     """Every version of a symbol in MLflow, by its number."""
-    client = registry._client()
+    client = registry.client()
     found = _pages(lambda token: client.search_model_versions(f"name = '{symbol}'", PAGE, page_token=token))
     versions = [
         Registered(
@@ -38,6 +40,7 @@ def registered(registry: ModelRegistry, symbol: str) -> list[Registered]:
     return sorted(versions, key=lambda v: v.number)
 
 
+@outages_named
 def remove(
     registry: ModelRegistry, symbol: str, going: Collection[Registered], before: pd.Timestamp, dry_run: bool
 ) -> dict[str, Removed]:
@@ -46,7 +49,7 @@ def remove(
     A version that an alias points at by now stays. The reports of versions with an alias stay, too. Returns what was
     removed, or with dry_run would be, by kind. On an MLflow server the emptied runs wait for `mlflow gc` there.
     """
-    client = registry._client()
+    client = registry.client()
     experiment = client.get_experiment_by_name(symbol)
     if experiment is None:
         return {}
@@ -84,14 +87,14 @@ def remove(
 
 def _unregister(registry: ModelRegistry, symbol: str, version: Registered) -> bool:
     """Take a version from the registry; False where an alias points at it. MLflow would take the alias with it."""
-    client, number = registry._client(), str(version.number)
+    client, number = registry.client(), str(version.number)
     found = client.get_model_version(symbol, number)
     if found.aliases:
         return False
     for tag in found.tags.keys() - {"model_id", FILES_TAG}:  # MLflow keeps the tags of a deleted version for ever
         client.delete_model_version_tag(symbol, number, tag)
     client.delete_model_version(symbol, number)
-    _seen.pop((registry._uri(), symbol, version.model_id), None)
+    registry.forget(symbol, version.model_id)
     return True
 
 
@@ -100,14 +103,14 @@ def _drop(registry: ModelRegistry, run: Any, models: list[Any]) -> None:
 
     By what `mlflow gc` calls, not by itself: it would also take what a person has deleted by mistake.
     """
-    client = registry._client()
+    client = registry.client()
     store = client._tracking_client.store
     for model in models:
-        if _is_server(registry):
+        if registry.is_server:
             client.delete_logged_model(model.model_id)
         else:
             store._hard_delete_logged_model(model.model_id)
-    if _is_server(registry):
+    if registry.is_server:
         client.delete_run(run.info.run_id)
     else:
         store._hard_delete_run(run.info.run_id)
@@ -117,15 +120,15 @@ def _runs(registry: ModelRegistry, experiment: Any) -> Iterator[Any]:
     """The runs of an experiment; of a database also those that a killed housekeeping has left half-way."""
     from mlflow.entities import ViewType
 
-    client = registry._client()
-    view = ViewType.ACTIVE_ONLY if _is_server(registry) else ViewType.ALL
+    client = registry.client()
+    view = ViewType.ACTIVE_ONLY if registry.is_server else ViewType.ALL
     ids = [experiment.experiment_id]
     return _pages(lambda token: client.search_runs(ids, "", view, PAGE, page_token=token))
 
 
 def _models(registry: ModelRegistry, experiment: Any) -> dict[str, list[Any]]:
     """The logged models of an experiment by their run."""
-    ask = partial(registry._client().search_logged_models, [experiment.experiment_id], max_results=PAGE)
+    ask = partial(registry.client().search_logged_models, [experiment.experiment_id], max_results=PAGE)
     found: dict[str, list[Any]] = {}
     for model in _pages(lambda token: ask(page_token=token)):
         found.setdefault(model.source_run_id, []).append(model)
@@ -173,10 +176,6 @@ class _Artefacts:
         if not uri.startswith(f"{self.location}/"):
             raise ValueError(f"{uri} lies outside its experiment's {self.location}; remove it by hand")
         return uri.removeprefix(self.location).strip("/")
-
-
-def _is_server(registry: ModelRegistry) -> bool:
-    return registry._uri().startswith(("http://", "https://"))
 
 
 def _pages(ask: Callable[[str | None], Any]) -> Iterator[Any]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import dagster as dg
+from fsspec.implementations.local import LocalFileSystem
 
-from quantum_training.resources.leftovers import folder_bytes
-from quantum_training.resources.mlflow_store import SQLITE
+from quantum_training.resources.leftovers import file_bytes, folder_bytes
 from quantum_training.resources.registry import ModelRegistry
 from quantum_training.resources.store import Store
 
@@ -15,11 +15,12 @@ from quantum_training.resources.store import Store
 def sizes(store: Store, registry: ModelRegistry, instance: dg.DagsterInstance) -> dict[str, int]:
     """Bytes of the store, of a local MLflow and of Dagster's runs, logs and ticks, each where it can be told."""
     filesystem, base = store.place()
-    found = {"store": int(filesystem.du(base)) if filesystem.exists(base) else 0}
-    uri = registry._uri()
-    if uri.startswith(SQLITE):
-        file = Path(uri.removeprefix(SQLITE).partition("?")[0])
-        found["mlflow_database"] = sum(f.stat().st_size for f in file.parent.glob(f"{file.name}*"))
+    if isinstance(filesystem, LocalFileSystem):
+        found = {"store": folder_bytes(Path(base))}
+    else:
+        found = {"store": int(filesystem.du(base)) if filesystem.exists(base) else 0}
+    if file := registry.sqlite_file:
+        found["mlflow_database"] = sum(file_bytes(one) for one in file.parent.glob(f"{file.name}*"))
     if artifacts := registry.artifacts_folder():
         found["mlflow_artifacts"] = folder_bytes(artifacts)
     if instance.is_persistent:

@@ -8,12 +8,8 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from functools import lru_cache
-from operator import attrgetter
+from collections.abc import Mapping
 from pathlib import Path
-from threading import Lock
 from typing import Any, NamedTuple
 
 import dagster as dg
@@ -22,11 +18,17 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from cachetools import LRUCache, cached
 from fsspec.implementations.local import LocalFileSystem
 
-from quantum_training.resources.locks import own
 from quantum_training.resources.obstacles import SILENT, remedy
+from quantum_training.resources.store_files import (
+    reached,
+    read_file,
+    read_metadata,
+    read_table,
+    replace_file,
+    unique_of,
+)
 from quantum_training.settings import under_dagster_home
 
 LAYOUT_VERSION = "1"
@@ -37,18 +39,11 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
 """Of an object store, by the scheme of its URL. Endpoint and credentials are those of its own environment."""
 LONGEST = 100
 """Characters of a name; a file's name of 255 has room for two of them."""
-HELD_BYTES = 64 * 2**20
-"""Of the frames that a process read last and keeps: of 1h bars all months of a symbol for decades. Bytes, since a month
-of 1m bars is as large as sixty of 1h."""
 
 
 class StoreError(RuntimeError):
     """Something asked for is not in the store, is not what the store wrote, or cannot be written. The message says
     what to do."""
-
-
-class StoreAccessError(OSError):
-    """The object store does not answer, or refuses. The message says what to do."""
 
 
 class Written(NamedTuple):
@@ -139,7 +134,7 @@ class Store(dg.ConfigurableResource):
         """The stored record of one period, or None."""
         filesystem, path = self._path(asset, symbol, period, "json")
         try:
-            return json.loads(_read(filesystem, path))
+            return json.loads(read_file(filesystem, path))
         except FileNotFoundError:
             return None
 
@@ -156,7 +151,7 @@ class Store(dg.ConfigurableResource):
             if isinstance(filesystem, LocalFileSystem):  # its ls takes five times as long: sensors list years of days
                 names = os.listdir(folder)
             else:
-                with _reached(filesystem, folder):
+                with reached(filesystem, folder):
                     listed = filesystem.ls(folder, detail=False, refresh=True)
                 names = [entry.rpartition("/")[2] for entry in listed]
         except FileNotFoundError:
@@ -171,14 +166,14 @@ class Store(dg.ConfigurableResource):
 
     def _table(self, asset: str, symbol: str, period: str) -> pa.Table:
         filesystem, path = self._path(asset, symbol, period, "parquet")
-        table = _parse(filesystem, path, _unique(filesystem, path))
+        table = read_table(filesystem, path, unique_of(filesystem, path))
         self._known_layout(table.schema.metadata, asset, symbol, period)
         return table
 
     def _beside(self, asset: str, symbol: str, period: str) -> dict[bytes, bytes]:
         """The metadata of a frame's file, without its frame. FileNotFoundError where there is none."""
         filesystem, path = self._path(asset, symbol, period, "parquet")
-        return self._known_layout(_metadata(filesystem, path, _unique(filesystem, path)), asset, symbol, period)
+        return self._known_layout(read_metadata(filesystem, path, unique_of(filesystem, path)), asset, symbol, period)
 
     def _known_layout(
         self, metadata: dict[bytes, bytes] | None, asset: str, symbol: str, period: str
@@ -206,87 +201,19 @@ class Store(dg.ConfigurableResource):
     def _publish(self, target: tuple[fsspec.AbstractFileSystem, str], data: bytes, digest: str) -> Written:
         filesystem, path = target
         try:
-            if _read(filesystem, path) == data:
+            if read_file(filesystem, path) == data:
                 return Written(path, digest, changed=False)
         except FileNotFoundError:
             pass
         if isinstance(filesystem, LocalFileSystem):
             try:
-                _replace(Path(path), data)
+                replace_file(Path(path), data)
             except OSError as error:
                 raise StoreError(
                     f"{path} cannot be written: {error.strerror or error}. {remedy(error) or SILENT}, then run this "
                     "again: what was stored stands as it was"
                 ) from error
         else:
-            with _reached(filesystem, path):
+            with reached(filesystem, path):
                 filesystem.pipe_file(path, data)
         return Written(path, digest, changed=True)
-
-
-@cached(LRUCache(HELD_BYTES, getsizeof=attrgetter("nbytes")), lock=Lock())
-def _parse(filesystem: fsspec.AbstractFileSystem, path: str, unique: str) -> pa.Table:
-    """One file, kept in memory while there is room and `unique` (inode, time, size or ETag) stays the same."""
-    return pq.read_table(pa.BufferReader(_read(filesystem, path)))
-
-
-def _unique(filesystem: fsspec.AbstractFileSystem, path: str) -> str:
-    """What changes with every write of a file. FileNotFoundError where there is none."""
-    with _reached(filesystem, path):
-        return filesystem.ukey(path)
-
-
-def _read(filesystem: fsspec.AbstractFileSystem, path: str) -> bytes:
-    """The bytes of a file in one go, so that none is of a later write. FileNotFoundError where there is none."""
-    with _reached(filesystem, path):
-        return filesystem.cat_file(path)
-
-
-@contextmanager
-def _reached(filesystem: fsspec.AbstractFileSystem, path: str) -> Iterator[None]:
-    """Say what to do where an object store fails; that there is no such object is no failure."""
-    if isinstance(filesystem, LocalFileSystem):
-        yield
-        return
-    bucket = path.partition("/")[0]
-    try:
-        yield
-    except FileNotFoundError as error:
-        told = getattr(error.__cause__, "response", {}).get("Error", {})
-        if told.get("Code") == "NoSuchBucket":
-            raise StoreAccessError(
-                f"{path}: there is no bucket {bucket!r}; make it, or correct store_root and AWS_ENDPOINT_URL"
-            ) from error
-        raise
-    except PermissionError as error:
-        raise StoreAccessError(
-            f"{path}: refused: {error}; let the credentials in force (AWS_ACCESS_KEY_ID, a profile or a role) read, "
-            f"write and list in {bucket!r}"
-        ) from error
-    except Exception as error:  # each client library has failures of its own
-        raise StoreAccessError(
-            f"{path}: the object store does not answer: {type(error).__name__}: {error}; see that its server runs and "
-            "that AWS_ENDPOINT_URL and the credentials are set here"
-        ) from error
-
-
-@lru_cache(maxsize=1024)
-def _metadata(filesystem: fsspec.AbstractFileSystem, path: str, unique: str) -> dict[bytes, bytes] | None:
-    """What stands beside the frame in one file, without reading the frame: a sensor asks it of every symbol."""
-    with _reached(filesystem, path), filesystem.open(path, "rb") as file:
-        return pq.read_schema(file).metadata
-
-
-def _replace(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with own(path.with_name(f".{path.name}.tmp")) as file:
-        file.truncate(0)
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-        Path(file.name).replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -51,7 +51,7 @@ def agents(small, monkeypatch):
 
 
 def versions(world):
-    return [v.version for v in world.registry._client().search_model_versions("name = 'AAA'")]
+    return [v.version for v in world.registry.client().search_model_versions("name = 'AAA'")]
 
 
 @pytest.mark.long
@@ -100,7 +100,7 @@ def metadata(result, asset, week):
 
 def history(world, model_id, name):
     found = world.registry.find("AAA", model_id)
-    return world.registry._client().get_metric_history(found.run_id, name)
+    return world.registry.client().get_metric_history(found.run_id, name)
 
 
 @pytest.mark.long

@@ -63,7 +63,7 @@ def test_the_last_week_of_a_run_has_its_report_in_the_store_and_in_mlflow(world)
     found = metadata(world, WEEKS[-1])
     html = Path(found["report"].value).read_text()
     assert world.store.read_record("backtest", "AAA", WEEKS[-1])["verdict"]["text"] in html
-    client = world.registry._client()
+    client = world.registry.client()
     for recipe in ("xgboost", "lightgbm"):
         model_id = versions_of(world.store, "AAA", recipe)[-1].model_id
         run_id = world.registry.find("AAA", model_id).run_id

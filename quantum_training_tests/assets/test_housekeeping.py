@@ -144,7 +144,7 @@ def trained(project, small, make_window, make_features):
 def test_a_kill_between_any_two_removals_leaves_what_the_next_time_removes(trained, monkeypatch):
     world, found = trained
     registry, going, later = world.registry, found[:3], pd.Timestamp.now("UTC") + LATER
-    client = registry._client()
+    client = registry.client()
     steps = [
         (type(client), "delete_model_version_tag"),
         (type(client), "delete_model_version"),
@@ -181,7 +181,7 @@ def test_a_kill_between_any_two_removals_leaves_what_the_next_time_removes(train
 
 def test_an_alias_that_moved_meanwhile_and_runs_of_people_are_left_alone(trained):
     world, found = trained
-    registry, client = world.registry, world.registry._client()
+    registry, client = world.registry, world.registry.client()
     experiment = client.get_experiment_by_name("AAA").experiment_id
     by_hand = client.create_run(experiment, start_time=0).info.run_id
     killed = client.create_run(experiment, start_time=0, tags={"model_id": "never registered"}).info.run_id
@@ -206,7 +206,7 @@ def test_old_reports_leave_the_runs_of_versions_that_stay(trained):
     registry.log_report("AAA", found[3].model_id, "backtest/2020-01-27.html", "<p>")
     assert registry_removal.remove(registry, "AAA", [], later, dry_run=True)["reports_in_mlflow"] == Removed(2, 6)
     assert registry_removal.remove(registry, "AAA", [], later, dry_run=False)["reports_in_mlflow"] == Removed(2, 6)
-    client = registry._client()
+    client = registry.client()
     left = [f.path for v in (found[0], found[3]) for f in client.list_artifacts(v.run_id, "backtest")]
     assert left == [f"backtest/{later:%Y-%m-%d}.html", "backtest/2020-01-27.html"], (
         "the newest version keeps its report"
@@ -280,15 +280,11 @@ def test_reports_states_and_temporary_files_go_by_their_age(project, small):
     written(reports / ".artifact.uploading.a1b2")
     written(reports / ".artifact.uploading.c3d4", old=False)
     written(reports / "2020-01-06.html")
-    abandoned, resumable = (written(states / name / "state.safetensors") for name in ("old", "young"))
-    for folder in (
-        abandoned.parent,
-        resumable.parent,
-        written(states / "xgboost.lock"),
-        written(states / "retired.lock"),
-    ):
-        os.utime(folder, (month_ago, month_ago))
-    written(resumable.parent / "seed", old=False)
+    old, young = "0123456789abcdef", "fedcba9876543210"
+    for name in (old, young, "somebody's", f"{old}0"):
+        os.utime(written(states / name / "state.safetensors").parent, (month_ago, month_ago))
+    resumable = states / young
+    written(resumable / "seed", old=False)
 
     told = tidy(places(world), now, dry_run=True).removed
     done = tidy(places(world), now, dry_run=False).removed
@@ -296,8 +292,8 @@ def test_reports_states_and_temporary_files_go_by_their_age(project, small):
     assert done["reports"] == Removed(6, 600), "the newest and the young of each kind stay"
     assert done["temporary_files"] == Removed(2, 200), "a day is long for any writer; MLflow's are hidden in its lists"
     assert {f.name for f in reports.iterdir()} == {".artifact.uploading.c3d4", "2020-01-06.html"}
-    assert done["training_states"] == Removed(2, 200)
-    assert sorted(f.name for f in states.iterdir()) == ["xgboost.lock", "young"]
+    assert done["training_states"] == Removed(1, 100)
+    assert sorted(f.name for f in states.iterdir()) == [f"{old}0", young, "somebody's"]
     left = {str(f.relative_to(root)) for f in root.rglob("*") if f.is_file()}
     assert {f for f in left if f.startswith("backtest") and f.endswith("html")} == {
         f"backtest/AAA/{week}.html" for week in (WEEKS[1], WEEKS[3])

@@ -121,7 +121,7 @@ def test_a_refresh_that_breaks_is_refused_everywhere_and_the_next_good_one_takes
     assert world.store.read_record("champion", "AAA", WEEKS[1])["refused_refresh"] is None
     assert [v.model_id for v in versions_of(world.store, "AAA", "momentum")] == [first["model_id"], good["model_id"]]
     assert alias(world, "shadow-momentum") == alias(world, "champion") == number(world, WEEKS[1])
-    client = world.registry._client()
+    client = world.registry.client()
     tags = {week: client.get_model_version("AAA", str(number(world, week))).tags["refresh"] for week in WEEKS[:3]}
     assert tags[BROKEN] == client.get_run(world.registry.find("AAA", broken["model_id"]).run_id).data.tags["refresh"]
     assert [told.partition(":")[0] for told in tags.values()] == ["accepted", "accepted", "refused"]

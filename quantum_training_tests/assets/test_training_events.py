@@ -45,7 +45,7 @@ def test_a_training_tells_its_start_and_its_version_once_even_where_its_run_dies
     assert (started.payload.model_type, started.payload.trigger) == ("xgboost", "SCHEDULED")
     (version,) = world.store.read_record("xgboost_model", "AAA", FIRST[4:])["versions"]
     assert (completed.payload.status, completed.payload.model_version) == ("succeeded", version["model_id"])
-    metrics = world.registry._client().get_run(world.registry.find("AAA", version["model_id"]).run_id).data.metrics
+    metrics = world.registry.client().get_run(world.registry.find("AAA", version["model_id"]).run_id).data.metrics
     assert completed.payload.duration_seconds == metrics.pop("fit_seconds")
     assert completed.payload.metrics == metrics
     assert completed.payload.completed_at >= started.payload.started_at

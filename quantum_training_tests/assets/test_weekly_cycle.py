@@ -39,14 +39,14 @@ def test_range_in_one_run_and_one_run_per_week_give_the_same_bytes(project, cycl
 def test_running_again_changes_no_byte_no_version_and_no_alias(cycled, small):
     world = cycled(small, FIRST, LAST)
     stored, aliases, head = world.stored(), world.registry.aliases("AAA"), world.ledger.head("AAA")
-    versions = [v.version for v in world.registry._client().search_model_versions("name = 'AAA'")]
+    versions = [v.version for v in world.registry.client().search_model_versions("name = 'AAA'")]
     world.market_data()
     assert world.run("weekly_cycle", f"AAA|{FIRST}", f"AAA|{LAST}").success
     assert world.stored() == stored
     assert world.registry.aliases("AAA") == aliases
     assert world.ledger.head("AAA") == head
     world.ledger.verify("AAA", head)
-    assert [v.version for v in world.registry._client().search_model_versions("name = 'AAA'")] == versions
+    assert [v.version for v in world.registry.client().search_model_versions("name = 'AAA'")] == versions
     assert len(versions) == 2 * len(WEEKS)
 
 
@@ -114,7 +114,7 @@ def test_a_champion_whose_artefact_is_lost_is_rolled_back_and_the_week_goes_on(c
     champion, model_id = before["champion"], before["model_id"]
     assert champion is not None
     number = world.registry.find("AAA", model_id).number
-    folder = world.registry._client().get_model_version_download_uri("AAA", str(number))
+    folder = world.registry.client().get_model_version_download_uri("AAA", str(number))
     for file in Path(url2pathname(urlsplit(folder).path)).rglob("booster.json"):
         file.unlink()
     result = world.run("weekly_cycle", "AAA|2020-02-03")
@@ -144,7 +144,7 @@ def test_a_retrain_inside_the_week_is_a_later_version_of_the_same_partition(proj
     assert world.run("weekly_cycle", f"AAA|{WEEKS[1]}", run_config=again).success
     versions = records(world, "xgboost_model")[WEEKS[1]]["versions"]
     assert [v["as_of"] for v in versions] == ["2020-01-13T00:00:00+00:00", "2020-01-15T12:00:00+00:00"]
-    run = world.registry._client().get_run(world.registry.find("AAA", versions[1]["model_id"]).run_id)
+    run = world.registry.client().get_run(world.registry.find("AAA", versions[1]["model_id"]).run_id)
     assert (run.data.tags["trigger"], run.data.tags["reason"]) == ("MANUAL", "asked for")
     world.run("weekly_cycle", f"AAA|{WEEKS[2]}")
     frame = world.store.read_frame("shadow_scores", "AAA", WEEKS[2])
@@ -165,7 +165,7 @@ def test_too_little_data_is_a_recorded_outcome_and_no_version(project, small):
         "reason": "150 labelled rows known at 2020-01-06 00:00:00+00:00, need 151",
         "versions": [],
     }
-    assert world.registry._client().search_model_versions("name = 'AAA'") == []
+    assert world.registry.client().search_model_versions("name = 'AAA'") == []
     assert records(world, "champion")[FIRST]["verdict"] == "INSUFFICIENT"
 
 

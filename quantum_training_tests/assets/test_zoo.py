@@ -141,7 +141,7 @@ def test_all_recipes_together_and_out_of_mlflow_in_a_new_process_as_they_went_in
 
 def every_change_of_a_file_is_refused(registry, model_id, copy):
     """Each file of a version changed in one bit, made a pickle or a link, or taken away; and one more file."""
-    client = registry._client()
+    client = registry.client()
     version = client.get_model_version("AAA", str(registry.find("AAA", model_id).number))
     known = json.loads(version.tags["artifact_files"])
     mlflow.artifacts.download_artifacts(version.source, dst_path=str(copy))
@@ -304,7 +304,7 @@ def test_missing_members_are_named_and_the_others_go_on(project, council):
     newest = versions_of(world.store, "AAA", "lightgbm")[-1].model_id
     registry = world.registry
     number = registry.find("AAA", newest).number
-    registry._client().delete_model_version("AAA", str(number))
+    registry.client().delete_model_version("AAA", str(number))
     lost = taught(world, LAST)
     assert lost.left_out["lightgbm"] == f"its version {newest} cannot be loaded"
     assert lost.practice.record["xgboost"].equals(told.practice.record["xgboost"])

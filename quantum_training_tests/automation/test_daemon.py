@@ -113,7 +113,7 @@ def check_backfill(instance, backfill_id, home, reference):
     assert stored == reference
     registry = ModelRegistry(tracking_uri=f"sqlite:///{home}/mlflow/mlflow.db")
     for symbol in SYMBOLS:
-        versions = registry._client().search_model_versions(f"name = '{symbol}'")
+        versions = registry.client().search_model_versions(f"name = '{symbol}'")
         assert len({v.tags["model_id"] for v in versions}) == len(versions) == 2 * len(WEEKS)
 
 

@@ -224,7 +224,7 @@ def test_a_shift_is_noticed_and_trained_on_once_though_the_training_is_killed(
         (version,) = loop.store.read_record("boost_model", "AAA", week)["versions"]
         registry = ModelRegistry(tracking_uri=f"sqlite:///{home}/mlflow/mlflow.db")
         assert registry.aliases("AAA")["shadow-boost"] == registry.find("AAA", version["model_id"]).number
-        stored = [v for v in registry._client().search_model_versions("name = 'AAA'") if "model_id" in v.tags]
+        stored = [v for v in registry.client().search_model_versions("name = 'AAA'") if "model_id" in v.tags]
         assert len(stored) == 2
         (new,) = [v for v in stored if v.tags["model_id"] == version["model_id"]]
         assert why.items() <= new.tags.items()

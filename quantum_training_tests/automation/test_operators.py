@@ -121,7 +121,7 @@ def test_a_retrain_is_a_later_version_of_the_same_week_with_its_reason(world):
     ]
     assert len(world.store.read_record("lightgbm_model", "AAA", WEEKS[-1])["versions"]) == 1
     found = world.registry.find("AAA", versions[-1]["model_id"])
-    tags = world.registry._client().get_run(found.run_id).data.tags
+    tags = world.registry.client().get_run(found.run_id).data.tags
     assert (tags["trigger"], tags["reason"]) == ("MANUAL", "ann: I know better")
     assert [r.payload["recipes"] for r in world.ledger.rows("AAA", {"retrain"})] == [["xgboost"]]
 

@@ -31,9 +31,9 @@ WEEKLY = ("xgboost_model", "lightgbm_model", "shadow_scores", "backtest", "champ
 def state(root, registry, ledger):
     """What must be the same after an outage: files, versions, aliases and the ledger of AAA."""
     files = {str(f.relative_to(root)): f.read_bytes() for a in WEEKLY for f in (root / a).rglob("*") if f.is_file()}
-    versions = [v.tags["model_id"] for v in registry._client().search_model_versions("name = 'AAA'")]
+    versions = [v.tags["model_id"] for v in registry.client().search_model_versions("name = 'AAA'")]
     assert len(set(versions)) == len(versions), "a version is there twice"
-    by_number = {int(v.version): v.tags["model_id"] for v in registry._client().search_model_versions("name = 'AAA'")}
+    by_number = {int(v.version): v.tags["model_id"] for v in registry.client().search_model_versions("name = 'AAA'")}
     aliases = {alias: by_number[number] for alias, number in registry.aliases("AAA").items()}
     ledger.verify("AAA")
     return files, sorted(versions), aliases, ledger.head("AAA")

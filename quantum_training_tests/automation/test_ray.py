@@ -220,7 +220,7 @@ def same_end(home, world):
     ledger = type(world.ledger)(url=f"sqlite:///{home}/quantum_training.db")
     assert ledger.head("AAA") == world.ledger.head("AAA")
     found = [
-        sorted(v.tags["model_id"] for v in registry._client().search_model_versions("name = 'AAA'"))
+        sorted(v.tags["model_id"] for v in registry.client().search_model_versions("name = 'AAA'"))
         for registry in (ModelRegistry(tracking_uri=f"sqlite:///{home}/mlflow/mlflow.db"), world.registry)
     ]
     assert found[0] == found[1]

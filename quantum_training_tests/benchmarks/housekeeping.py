@@ -171,7 +171,7 @@ class Year:
     def move_versions(self, week: pd.Timestamp) -> None:
         """Make what MLflow registered in the last minutes as old as its week."""
         stamp, since = int(week.timestamp() * 1000), int((pd.Timestamp.now("UTC") - WEEK).timestamp() * 1000)
-        store = self.registry._client()._tracking_client.store
+        store = self.registry.client()._tracking_client.store
         with store.engine.begin() as connection:
             for table, column in (("model_versions", "creation_time"), ("logged_models", "creation_timestamp_ms")):
                 query = sa.text(f"UPDATE {table} SET {column} = :stamp WHERE {column} > :since")

@@ -128,7 +128,7 @@ def bare_loop(home: Path, settings: Settings, weeks: int) -> tuple[float, float]
 def fit_seconds(home: Path) -> float:
     """Sum of the fits that the platform logged."""
     registry = ModelRegistry(tracking_uri=f"sqlite:///{home}/mlflow/mlflow.db")
-    client = registry._client()
+    client = registry.client()
     ids = [e.experiment_id for e in client.search_experiments()]
     return sum(r.data.metrics["fit_seconds"] for r in client.search_runs(ids, max_results=5000))
 

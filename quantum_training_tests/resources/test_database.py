@@ -75,6 +75,25 @@ def test_work_runs_again_where_another_process_wrote_the_same_key_first(url):
     assert count(url) == 1
 
 
+def test_a_key_that_stays_taken_is_not_told_as_a_database_to_be_started(url, monkeypatch):
+    monkeypatch.setattr(database, "MOST_CONFLICTS", 2)
+    insert(url, 1)
+    with pytest.raises(DatabaseError, match=r"letter_id.*\. See which other processes write these rows"):
+        insert(url, 1)
+
+
+def test_rights_that_are_missing_on_postgres_are_told_as_rights(postgres_url):
+    insert(postgres_url, 1)
+
+    def as_nobody(connection):
+        connection.exec_driver_sql("CREATE ROLE nobody_here")
+        connection.exec_driver_sql("SET LOCAL ROLE nobody_here")
+        connection.execute(sa.select(dead_letters))
+
+    with pytest.raises(DatabaseError, match=r"permission denied for table dead_letters.* Let this user read and write"):
+        transaction(postgres_url, as_nobody)
+
+
 def test_sqlite_writes_ahead_and_waits_for_the_disk(tmp_path):
     pragmas = transaction(
         f"sqlite:///{tmp_path}/a.db",
@@ -187,6 +206,6 @@ def test_a_statement_on_postgres_is_bounded_in_time(postgres_url, monkeypatch):
     monkeypatch.setattr(database, "POSTGRES_ANSWER_MILLISECONDS", 200)
     monkeypatch.setattr(database, "GIVE_UP_SECONDS", 0.5)
     start = time.monotonic()
-    with pytest.raises(DatabaseError, match="statement timeout"):
+    with pytest.raises(DatabaseError, match=r"statement timeout.* See what else keeps the database busy"):
         transaction(postgres_url, lambda connection: connection.execute(sa.select(sa.func.pg_sleep(60))))
     assert time.monotonic() - start < 20

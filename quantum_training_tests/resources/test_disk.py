@@ -151,7 +151,7 @@ def test_a_full_disk_registers_nothing_and_the_run_after_it_registers_once(
     register(registry, trained, "id-1")
     before = files(disk / "artifacts")
     ballast = fill(disk, leave)
-    with pytest.raises(RegistryOutage, match=r"AAA: MLflow at sqlite.* failed to register: .* Make room there"):
+    with pytest.raises(RegistryOutage, match=r"AAA: MLflow at sqlite.* failed in register: .* Make room there"):
         register(registry, trained, "id-2")
     ballast.unlink()
     assert registry.find("AAA", "id-2") is None
@@ -160,8 +160,8 @@ def test_a_full_disk_registers_nothing_and_the_run_after_it_registers_once(
     assert found.number == 2
     for model_id in ("id-1", "id-2"):
         assert registry.load("AAA", model_id).positions(trained[1]).equals(trained[0].positions(trained[1]))
-    experiment = registry._client().get_experiment_by_name("AAA").experiment_id
-    assert {r.info.status for r in registry._client().search_runs([experiment])} <= {"FINISHED", "FAILED", "KILLED"}
+    experiment = registry.client().get_experiment_by_name("AAA").experiment_id
+    assert {r.info.status for r in registry.client().search_runs([experiment])} <= {"FINISHED", "FAILED", "KILLED"}
 
 
 def test_a_read_only_place_is_named_and_left_as_it_was(mount, tmp_path, trained, empty_mlflow):

@@ -137,11 +137,11 @@ def register(registry: ModelRegistry, models: dict[str, Model], features: pd.Dat
 
 
 def versions(registry: ModelRegistry, symbol: str) -> list:
-    return registry._client().search_model_versions(f"name = '{symbol}'")
+    return registry.client().search_model_versions(f"name = '{symbol}'")
 
 
 def artefact_folder(registry: ModelRegistry, symbol: str, number: int) -> Path:
-    client = registry._client()
+    client = registry.client()
     run = client.get_run(client.get_model_version(symbol, str(number)).run_id)
     location = client.get_experiment(run.info.experiment_id).artifact_location
     return Path(unquote(urlsplit(location).path))
@@ -161,7 +161,7 @@ def test_a_version_comes_back_as_it_was(registry, register, models, features, fa
 
 def test_a_run_holds_params_metrics_tags_and_its_own_time(registry, register):
     found, digest = register("NOTED", "id-1")
-    client = registry._client()
+    client = registry.client()
     run, version = client.get_run(found.run_id), client.get_model_version("NOTED", "1")
     assert run.info.status == "FINISHED"
     assert run.info.run_name == "trees 2024-01-08"
@@ -175,7 +175,7 @@ def test_a_run_holds_params_metrics_tags_and_its_own_time(registry, register):
     tags = {"model_id": "id-1", "recipe": "trees", "as_of": "2024-01-08T00:00:00+00:00", "trigger": "MANUAL"}
     assert {k: v for k, v in run.data.tags.items() if k in tags} == tags
     files = json.loads(version.tags["artifact_files"])
-    assert version.tags == {**tags, "artifact_hash": digest, "artifact_files": version.tags["artifact_files"]}
+    assert version.tags == {**tags, "artifact_files": version.tags["artifact_files"]}
     assert files["artifacts/model/algorithm.json"] == digest
     assert {"MLmodel", "pyfunc_model.py", "artifacts/model/model.ubj"} < files.keys()
     assert client.get_experiment(run.info.experiment_id).name == "NOTED"
@@ -269,7 +269,7 @@ def test_a_report_lies_in_the_run_of_its_version_and_is_replaced_not_doubled(reg
     for text in ("<p>old</p>", "<p>résumé</p>"):
         url = registry.log_report("REPORTED", "id1", "backtest/2024-01-08.html", text)
     assert url == f"{registry.run_url('REPORTED', found)}/artifacts/backtest/2024-01-08.html"
-    client = registry._client()
+    client = registry.client()
     assert [a.path for a in client.list_artifacts(found.run_id, "backtest")] == ["backtest/2024-01-08.html"]
     kept = client.download_artifacts(found.run_id, "backtest/2024-01-08.html")
     assert Path(kept).read_text() == "<p>résumé</p>"
@@ -279,7 +279,7 @@ def test_a_report_lies_in_the_run_of_its_version_and_is_replaced_not_doubled(reg
 
 def test_a_tag_is_set_on_version_and_run_and_may_change(registry, register):
     found, _ = register("TAGGED", "id1")
-    client = registry._client()
+    client = registry.client()
     for text in ("accepted: first version", "refused: it broke", "refused: it broke"):
         registry.tag("TAGGED", "id1", "refresh", text)
         assert client.get_model_version("TAGGED", str(found.number)).tags["refresh"] == text
@@ -306,10 +306,10 @@ def test_aliases_are_set_kept_moved_and_removed(registry, register):
 def test_setting_the_same_aliases_again_writes_nothing(registry, register, home):
     register("QUIET", "id-1")
     registry.set_aliases("QUIET", {"champion": "id-1", "previous": None})
-    before = registry._client().get_registered_model("QUIET").last_updated_timestamp
+    before = registry.client().get_registered_model("QUIET").last_updated_timestamp
     data = (home / "mlflow.db").read_bytes()
     registry.set_aliases("QUIET", {"champion": "id-1", "previous": None})
-    assert registry._client().get_registered_model("QUIET").last_updated_timestamp == before
+    assert registry.client().get_registered_model("QUIET").last_updated_timestamp == before
     assert (home / "mlflow.db").read_bytes() == data
 
 
@@ -340,8 +340,8 @@ def test_a_copy_that_decides_otherwise_is_not_registered_and_its_run_has_failed(
         register("LIAR", "id-1", forgetful, algorithm(forgetful)(0.123456))
     assert versions(registry, "LIAR") == []
     assert registry.find("LIAR", "id-1") is None
-    experiment = registry._client().get_experiment_by_name("LIAR").experiment_id
-    assert [r.info.status for r in registry._client().search_runs([experiment])] == ["FAILED"]
+    experiment = registry.client().get_experiment_by_name("LIAR").experiment_id
+    assert [r.info.status for r in registry.client().search_runs([experiment])] == ["FAILED"]
     found, _ = register("LIAR", "id-2", forgetful, algorithm(forgetful)(0.25))
     assert found.number == 1, "what comes back equal is registered"
 
@@ -354,7 +354,7 @@ def test_a_save_that_breaks_leaves_a_failed_run_and_no_version(registry, registe
     with pytest.raises(RegistryOutage, match="disk is full"):
         register("FULL", "id-1")
     monkeypatch.undo()
-    client = registry._client()
+    client = registry.client()
     experiment = client.get_experiment_by_name("FULL").experiment_id
     assert [r.info.status for r in client.search_runs([experiment])] == ["FAILED"]
     assert versions(registry, "FULL") == []
@@ -363,7 +363,7 @@ def test_a_save_that_breaks_leaves_a_failed_run_and_no_version(registry, registe
 
 def test_a_run_that_a_killed_process_left_running_is_marked_killed(registry, register):
     register("KILLED", "id-0")
-    client = registry._client()
+    client = registry.client()
     experiment = client.get_experiment_by_name("KILLED").experiment_id
     dead = client.create_run(experiment, tags={"model_id": "id-1"}).info.run_id
     other = client.create_run(experiment, tags={"model_id": "id-2"}).info.run_id
@@ -375,9 +375,26 @@ def test_a_run_that_a_killed_process_left_running_is_marked_killed(registry, reg
     }
 
 
+def test_a_version_whose_answer_was_lost_keeps_its_finished_run(registry, register, monkeypatch):
+    client = registry.client()
+    create, lost = client.create_model_version, []
+
+    def loses_one_answer(*args, **options):
+        made = create(*args, **options)
+        if not lost:
+            lost.append(made.run_id)
+            raise ConnectionResetError("the answer")
+        return made
+
+    monkeypatch.setattr(client, "create_model_version", loses_one_answer)
+    found, _ = register("ANSWER", "id-1")
+    assert [found.run_id] == lost
+    assert client.get_run(found.run_id).info.status == "FINISHED"
+
+
 def test_a_version_has_a_finished_run_wherever_its_process_is_killed(registry, register, monkeypatch):
     """Killed before the version is there: trained anew, the first run killed. Killed after it: nothing is left."""
-    client = registry._client()
+    client = registry.client()
     create = client.create_model_version
 
     def dies_before(*args, **options):
@@ -408,7 +425,7 @@ def test_a_version_that_another_process_registered_meanwhile_stands(registry, re
     found, _ = register("MEANWHILE", "id-1", still_alone=lambda: theirs.append(register("MEANWHILE", "id-1")[0]))
     assert [found] == theirs
     assert len(versions(registry, "MEANWHILE")) == 1
-    client = registry._client()
+    client = registry.client()
     experiment = client.get_experiment_by_name("MEANWHILE").experiment_id
     assert sorted(run.info.status for run in client.search_runs([experiment])) == ["FINISHED", "KILLED"]
     assert client.get_run(found.run_id).info.status == "FINISHED"
@@ -448,7 +465,7 @@ def test_two_processes_make_the_first_version_of_a_new_mlflow_at_once(models, fe
     registry = ModelRegistry()
     found = {n: registry.find("AAA", f"version{n}") for n in "12"}
     assert registry.aliases("AAA") == {f"shadow-{n}": f.number for n, f in found.items()}
-    assert len({registry._client().get_run(f.run_id).info.experiment_id for f in found.values()}) == 1
+    assert len({registry.client().get_run(f.run_id).info.experiment_id for f in found.values()}) == 1
     assert artefact_folder(registry, "AAA", 1) == home / "mlflow" / "artifacts" / "AAA"
     assert {f.name for f in (home / "mlflow").iterdir()} >= {"mlflow.db", "artifacts"}
     for n in "12":

@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from quantum_training.resources import store as store_module
-from quantum_training.resources.store import HELD_BYTES, Store, StoreError, content_hash
+from quantum_training.resources.store import Store, StoreError, content_hash
+from quantum_training.resources.store_files import HELD_BYTES
 
 PLACE = ("scores", "AAA", "2024-01-01")
 KILLED_WHILE_WRITING = """
@@ -338,7 +339,7 @@ def test_attributes_are_told_without_reading_the_frame(local, monkeypatch):
     def refuse(*_):
         raise AssertionError("the frame was read")
 
-    monkeypatch.setattr(store_module, "_parse", refuse)
+    monkeypatch.setattr(store_module, "read_table", refuse)
     assert local.attributes("features", "AAA", "2024-01-01")["covered_until"] == "now"
     local.write_frame("features", "AAA", "2024-01-01", frame(), {"covered_until": "then"})
     assert local.attributes("features", "AAA", "2024-01-01")["covered_until"] == "then"

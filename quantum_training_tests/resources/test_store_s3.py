@@ -15,7 +15,8 @@ from s3fs import S3FileSystem
 from quantum_training.assets.retries import can_pass
 from quantum_training.definitions import build_defs
 from quantum_training.resources.registry import ModelRegistry
-from quantum_training.resources.store import Store, StoreAccessError
+from quantum_training.resources.store import Store
+from quantum_training.resources.store_files import StoreAccessError
 from quantum_training_tests.platforms import MlflowServer
 
 PLACE = ("scores", "AAA", "2024-01-01")
@@ -163,7 +164,7 @@ def cycles(project, settings, s3):
     here = project(settings).market_data()
     there = project(settings)
     store = Store(root=f"s3://{BUCKET}/store")
-    there.registry._client().create_experiment("AAA", artifact_location=f"s3://{BUCKET}/mlflow/AAA")
+    there.registry.client().create_experiment("AAA", artifact_location=f"s3://{BUCKET}/mlflow/AAA")
     there = replace(
         there, store=store, definitions=build_defs(there.settings, {"store": store, "registry": there.registry})
     ).market_data()

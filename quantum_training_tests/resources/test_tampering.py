@@ -135,7 +135,7 @@ def test_a_manifest_that_was_changed_with_its_file_is_refused_by_the_tag_outside
 
 def test_a_version_without_hashes_is_refused(local, model, features):
     register(local, model, features)
-    local._client().delete_model_version_tag("AAA", "1", "artifact_files")
+    local.client().delete_model_version_tag("AAA", "1", "artifact_files")
     with pytest.raises(RegistryError, match=r"registered without the tag artifact_files; bring it back, or delete"):
         local.load("AAA", "id-1")
 

@@ -107,7 +107,7 @@ def test_a_training_killed_at_three_boundaries_and_done_again(tmp_path, model, e
 
 def once(world):
     registry = ModelRegistry(tracking_uri=f"sqlite:///{world}/mlflow/mlflow.db")
-    client = registry._client()
+    client = registry.client()
     (version,) = client.search_model_versions("name = 'AAA'")
     assert registry.aliases("AAA") == {"shadow-weighed": int(version.version)}
     assert registry.load("AAA", "id-1").weight == 0.5

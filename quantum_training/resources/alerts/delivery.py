@@ -40,7 +40,7 @@ def deliver(policy: AlertPolicy, database_url: str, now: float, log: logging.Log
     email = policy.email
     channels: dict[str, Callable[[AlertMessage], None]] = {
         **({"webhook": post} if policy.webhook else {}),
-        **({"email": lambda message: mail(email, message, now)} if email else {}),
+        **({"email": lambda message: mail(email, message, now, log)} if email else {}),
     }
     owed, taken = book.claim(database_url, now), 0
     for name in dict.fromkeys(channel for one in owed for channel in one.channels):
@@ -83,8 +83,11 @@ def post(message: AlertMessage) -> None:
         raise DeliveryError(f"webhook: {host} answered {response.status_code}; check {WEBHOOK_URL}")
 
 
-def mail(email: Email, message: AlertMessage, now: float) -> None:
-    """Mail the message as plain text. DeliveryError where the server does not take it for every recipient."""
+def mail(email: Email, message: AlertMessage, now: float, log: logging.Logger) -> None:
+    """Mail the message as plain text. DeliveryError where the server takes it for no recipient.
+
+    One that is refused is logged: sent again, the message would come to all the others once more.
+    """
     letter = letter_of(email, message, now)
     password = secret(SMTP_PASSWORD) if email.user else ""
     where = f"email: {email.host}:{email.port}"
@@ -105,7 +108,7 @@ def mail(email: Email, message: AlertMessage, now: float) -> None:
     except (smtplib.SMTPException, OSError) as error:
         raise _PassingError(f"{where}: {type(error).__name__}; check that the server takes mail") from None
     if refused:
-        raise DeliveryError(f"{where}: refused {', '.join(sorted(refused))}; check alerts.email.recipients")
+        log.warning(f"{where}: refused {', '.join(sorted(refused))}; check alerts.email.recipients")
 
 
 def letter_of(email: Email, message: AlertMessage, now: float) -> EmailMessage:

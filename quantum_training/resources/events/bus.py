@@ -113,7 +113,7 @@ class EventBus(dg.ConfigurableResource):
         self._table("inbox").set_aside(consumer, {str(event.event_id): letter})
 
     def known(self, event_type: str, symbol: str) -> list[Event]:
-        """All events of a type that ever came in for a symbol, in that order, whoever has acknowledged them or not.
+        """All events of a type that came in for a symbol, but the pruned, in that order, acknowledged or not.
 
         Takes in what waits in Redis first; an outage of Redis is logged. DatabaseError where that is out of reach.
         """
@@ -125,14 +125,17 @@ class EventBus(dg.ConfigurableResource):
         return [event for _, event in events]
 
     def prune(self, before: datetime, dry_run: bool = False) -> int:
-        """Empty old events of outbox and inbox that all their consumers have acknowledged; returns how many. With
-        dry_run it only tells.
+        """Empty old events of outbox and inbox that all their consumers have acknowledged, and delete old dead letters;
+        returns how many. With dry_run it only tells.
 
         Their ids stay: the same event is never sent or taken in twice. What Redis holds is bounded by its stream.
         Of what was measured of a recipe, the last of each week stays: that is what a decay report reads.
         """
+        from quantum_training.resources.events.table import prune_letters
+
         outbox = self._table("outbox").prune(before, dry_run=dry_run)
-        return outbox + self._table("inbox").prune(before, self._measured(), dry_run)
+        inbox = self._table("inbox").prune(before, self._measured(), dry_run)
+        return outbox + inbox + prune_letters(self.database_url, before, dry_run)
 
     def _measured(self) -> set[str]:
         """The ids of the last measurement of each symbol, recipe and week; of the same instant the last to come in."""

@@ -186,6 +186,18 @@ def buried(url: str) -> list[DeadLetter]:
     return transaction(url, lambda connection: [DeadLetter(*row) for row in connection.execute(query)])
 
 
+def prune_letters(url: str, before: datetime, dry_run: bool) -> int:
+    """Delete the dead letters recorded before that time; returns how many. dry_run: only tell how many."""
+    old = dead_letters.c.recorded_at < before.astimezone(UTC)
+
+    def work(connection: sa.Connection) -> int:
+        if dry_run:
+            return connection.execute(sa.select(sa.func.count()).select_from(dead_letters).where(old)).scalar_one()
+        return connection.execute(dead_letters.delete().where(old)).rowcount
+
+    return transaction(url, work)
+
+
 def _storable(text: str) -> str:
     """The text as any database takes it: no NUL (Postgres), no lone surrogate, of bounded length."""
     return text[:RAW_LIMIT].replace("\x00", "\\x00").encode(errors="backslashreplace").decode()

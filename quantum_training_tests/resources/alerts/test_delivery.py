@@ -133,6 +133,27 @@ def test_a_password_is_never_sent_without_the_encryption_that_is_asked_for(url, 
     assert "check alerts.email" in caplog.text
 
 
+def test_one_recipient_that_is_refused_is_named_and_the_others_get_the_mail_once(url, mailbox, finding, caplog):
+    server, settings = mailbox(220)
+    server.refused = "bob@"
+    policy = AlertPolicy(email=settings)
+    owe(url, policy, finding())
+    assert [deliver(policy, url, NOW, log), deliver(policy, url, NOW + 61, log)] == [1, 0]
+    assert len(server.letters) == 1
+    assert "refused bob@example.org; check alerts.email.recipients" in caplog.text
+
+
+def test_mail_that_is_refused_for_all_stays_owed(url, mailbox, finding):
+    server, settings = mailbox(220)
+    server.refused = "@example.org>"
+    policy = AlertPolicy(email=settings)
+    owe(url, policy, finding())
+    assert deliver(policy, url, NOW, log) == 0
+    server.refused = ""
+    assert deliver(policy, url, NOW + 61, log) == 1
+    assert len(server.letters) == 1
+
+
 def test_one_channel_that_fails_keeps_no_other_from_its_alerts(url, webhook, mailbox, finding):
     web, (post, settings) = webhook(404), mailbox(220)
     policy = AlertPolicy(webhook=True, email=settings)

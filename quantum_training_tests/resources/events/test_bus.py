@@ -239,6 +239,15 @@ def postgres_bus(postgres_url):
     return EventBus(database_url=postgres_url)
 
 
+def test_old_dead_letters_are_deleted_and_a_dry_run_counts_them(bus):
+    bus.receive(JUNK)
+    now = datetime.now(UTC)
+    assert bus.prune(now - timedelta(hours=1)) == 0
+    assert bus.prune(now + timedelta(hours=1), dry_run=True) == len(bus.dead_letters()) == len(JUNK)
+    assert bus.prune(now + timedelta(hours=1)) == len(JUNK)
+    assert bus.dead_letters() == []
+
+
 def test_a_dead_letter_is_of_bounded_length(bus):
     bus.receive(["x" * (2 * RAW_LIMIT)])
     assert len(bus.dead_letters()[0].raw) == RAW_LIMIT
