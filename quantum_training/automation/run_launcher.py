@@ -2,6 +2,8 @@
 
 A code server reports the death of its runs, but not its own with them, as when its container dies: Dagster's launcher
 leaves these runs STARTED, in their pool's place, until TRAINING_JOB_TIMEOUT.
+It is for code servers of one process, `dagster api grpc`. The proxy that `dagster code-server start` puts before
+several answers for the newest of them alone: each reload would be taken for the death of all runs.
 """
 
 import dagster as dg
