@@ -23,7 +23,7 @@ REPORTS = "backtest"
 
 
 def registered(registry: ModelRegistry, symbol: str) -> list[Registered]:
-    """Every version of a symbol in MLflow, by its number."""
+    """Every version of a symbol in MLflow, by its number; also those that a person registered by hand."""
     client = registry._client()
     found = _pages(lambda token: client.search_model_versions(f"name = '{symbol}'", PAGE, page_token=token))
     versions = [
@@ -32,6 +32,7 @@ def registered(registry: ModelRegistry, symbol: str) -> list[Registered]:
             int(v.version),
             v.run_id,
             pd.Timestamp(v.creation_timestamp, unit="ms", tz="UTC"),
+            v.tags.get("recipe", ""),
         )
         for v in found
     ]
@@ -77,7 +78,7 @@ def remove(
                 artefacts.remove(path)
             _drop(registry, run, own)
     aliased = {*registry.aliases(symbol).values()}
-    old = [v for v in kept.values() if v.created < before and v.number not in aliased]
+    old = [v for v in kept.values() if v.model_id and v.created < before and v.number not in aliased]
     reports = _remove_reports(client, artefacts, old, before, dry_run)
     return {"versions": versions, "unregistered_runs": strays, "reports_in_mlflow": reports}
 
