@@ -89,7 +89,8 @@ def _unregister(registry: ModelRegistry, symbol: str, version: Registered) -> bo
     found = client.get_model_version(symbol, number)
     if found.aliases:
         return False
-    for tag in found.tags.keys() - {"model_id", FILES_TAG}:  # MLflow keeps the tags of a deleted version for ever
+    told = {"model_id", "recipe", FILES_TAG}
+    for tag in found.tags.keys() - told:  # MLflow keeps the tags of a deleted version for ever
         client.delete_model_version_tag(symbol, number, tag)
     client.delete_model_version(symbol, number)
     _seen.pop((registry._uri(), symbol, version.model_id), None)

@@ -9,16 +9,18 @@ import requests
 import sqlalchemy as sa
 from ccxt.base.errors import NetworkError
 
+from quantum_training import checks
 from quantum_training.assets import retries
+from quantum_training.assets.agent_checks import agent_checks
 from quantum_training.assets.loop import SINGLE_RUN, each_partition
-from quantum_training.assets.retries import can_pass, goes_on, retried
+from quantum_training.assets.retries import can_pass, goes_on
 from quantum_training.features.windows import InsufficientData
 from quantum_training.models.training_state import TrainingStateError
 from quantum_training.partitions import build_partitions
 from quantum_training.resources import database
 from quantum_training.resources.database import DatabaseError, transaction
 from quantum_training.resources.registry import ModelRegistry
-from quantum_training.resources.registry_errors import RegistryError
+from quantum_training.resources.registry_errors import RegistryError, RegistryOutage
 from quantum_training.resources.sources.base import SourceError
 from quantum_training.resources.sources.files import Source as Files
 from quantum_training.resources.sources.retry import GaveUpError, Retries
@@ -26,6 +28,8 @@ from quantum_training.resources.store import Store, StoreError
 from quantum_training.selection.ledger import LedgerError
 from quantum_training.settings import SettingsError, load_settings
 from quantum_training_tests.processes import free_port
+
+VERSION = {"as_of": "2020-01-06T00:00:00+00:00", "model_id": "m1"}
 
 
 def exchange_out_of_reach(tmp_path):
@@ -174,25 +178,34 @@ def test_what_comes_after_the_partitions_is_tried_again_too_and_costs_none_of_th
     assert (result.success, tries, done) == (False, 1, both)
 
 
-def test_a_check_is_tried_again(monkeypatch):
-    monkeypatch.setattr(retries, "FIRST_WAIT_SECONDS", 0.01)
-    tries = []
+@pytest.mark.parametrize("kind", ["leak_free", "agent"])
+def test_a_check_is_tried_again(project, small, monkeypatch, kind):
+    world, tries, grid = project(small), [], build_partitions(["AAA"], "2020-01-01", "2020-03-01")
+    world.store.write_record("xgboost_model", "AAA", "2020-01-06", {"outcome": "trained", "versions": [VERSION]})
 
-    @dg.asset
+    def load(registry, symbol, model_id):
+        tries.append(model_id)
+        if len(tries) < 3:
+            raise RegistryOutage("MLflow is silent")
+
+    def report(store, registry, *_):
+        registry.load("AAA", "m1")
+        return checks.VersionReport("resting")
+
+    monkeypatch.setattr(retries, "FIRST_WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(ModelRegistry, "load", load)
+    monkeypatch.setattr(checks, "version_report", report)
+
+    @dg.asset(name="xgboost_model", partitions_def=grid.week)
     def model():
         pass
 
-    @dg.asset_check(asset=model)
-    def sound(context: dg.AssetCheckExecutionContext):
-        with retried(context):
-            tries.append(1)
-            if len(tries) < 3:
-                raise ConnectionError("reset")
-        return dg.AssetCheckResult(passed=True)
-
-    with dg.DagsterInstance.ephemeral() as instance:
-        assert dg.materialize([model, sound], instance=instance, raise_on_error=False).success
-    assert len(tries) == 3
+    leak = kind == "leak_free"
+    check = checks.leak_free("xgboost", world.settings, grid) if leak else agent_checks("xgboost", grid)
+    resources, tags = {"store": world.store, "registry": world.registry}, {"dagster/partition": "AAA|2020-01-06"}
+    told = {"resources": resources, "tags": tags, "instance": world.instance, "raise_on_error": False}
+    assert dg.materialize([model, check], **told).success
+    assert tries == ["m1"] * 3
 
 
 @pytest.mark.parametrize(
