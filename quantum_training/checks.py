@@ -12,6 +12,7 @@ from quantum_training.assets.loop import lookback_month, markdown, read_months
 from quantum_training.assets.other_future import OtherFuture
 from quantum_training.assets.practice import lesson, pool_of
 from quantum_training.assets.refresh import REFUSED, TRAINED
+from quantum_training.assets.retries import retried
 from quantum_training.assets.versions import asset_name
 from quantum_training.features.indicators import FEATURES, WARMUP_BARS, compute_features
 from quantum_training.features.windows import InsufficientData
@@ -131,8 +132,10 @@ def leak_free(name: str, settings: Settings, partitions: Partitions) -> dg.Asset
         "shuffled labels. Blocks the scores, which would be worth nothing.",
     )
     def check(context: dg.AssetCheckExecutionContext, store: Store, registry: ModelRegistry) -> dg.AssetCheckResult:
-        keys = _newest(_trained(store, name, run_keys(partitions.week, context.run.tags)))
-        reports = {key: version_report(store, registry, settings, name, key) for key in keys}
+        asked = run_keys(partitions.week, context.run.tags)
+        with retried(context):
+            keys = _newest(_trained(store, name, asked))
+            reports = {key: version_report(store, registry, settings, name, key) for key in keys}
         weeks = _table(reports, ["outcome", "as_of", "rows", "bars_changed"])
         if not any(r.rows for r in reports.values()):
             said = ", ".join(f"{key} {r.outcome}" for key, r in reports.items())

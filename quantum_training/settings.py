@@ -204,13 +204,18 @@ class Settings(BaseSettings):
         3,
         ge=1,
         validation_alias="max_concurrent_training_jobs",
-        description="Training runs at a time: limit of pool `training`.",
+        description="Training runs at a time: limit of pool `training`. On top comes what `retrain`, "
+        "`clm_cycle` and `benchmark` train, one such run at a time.",
     )
     training_job_timeout: int = Field(
         3600, ge=1, validation_alias="training_job_timeout", description="Seconds until a weekly run is stopped."
     )
     training_retry_attempts: int = Field(
-        3, ge=0, le=20, validation_alias="training_retry_attempts", description="Restarts of a run whose process died."
+        3,
+        ge=0,
+        le=20,
+        validation_alias="training_retry_attempts",
+        description="Restarts of a run whose process died, and further tries of a step whose fault can pass.",
     )
     model_retention_days: int = Field(
         30,

@@ -67,7 +67,7 @@ class Platform:
         self.code_port = self.code_port or free_port()
         server = {"host": "127.0.0.1", "port": self.code_port, "location_name": LOCATION}
         (self.home / "workspace.yaml").write_text(json.dumps({"load_from": [{"grpc_server": server}]}))
-        command = ["dagster", "code-server", "start", "-m", LOCATION, "--location-name", LOCATION]
+        command = ["dagster", "api", "grpc", "-m", LOCATION, "--location-name", LOCATION]
         self.run("code-server", [*command, "-h", "127.0.0.1", "-p", str(self.code_port)], environment)
         wait_for("code server", lambda: listens(self.code_port), 60, self.said)
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from quantum_training.assets.loop import markdown
+from quantum_training.assets.retries import retried
 from quantum_training.assets.versions import asset_name
 from quantum_training.models.agent import ACTION, Agent
 from quantum_training.models.behaviour import collapses
@@ -56,14 +57,15 @@ def agent_checks(name: str, partitions: Partitions) -> dg.AssetChecksDefinition:
     ) -> Iterable[dg.AssetCheckResult]:
         agents: dict[str, Agent] = {}
         faults: dict[str, list[str]] = {}
-        for key in run_keys(partitions.week, context.run.tags):
-            record = store.read_record(asset_name(name), key.symbol, key.period) or {}
-            for version in record.get("versions", []):
-                with suppress(VersionGone):  # of a week long ago
-                    agent = registry.load(key.symbol, version["model_id"])
-                    if isinstance(agent, Agent):
-                        agents[key.symbol] = agent
-                        faults[f"{key}"] = broken(agent)
+        with retried(context):
+            for key in run_keys(partitions.week, context.run.tags):
+                record = store.read_record(asset_name(name), key.symbol, key.period) or {}
+                for version in record.get("versions", []):
+                    with suppress(VersionGone):  # of a week long ago
+                        agent = registry.load(key.symbol, version["model_id"])
+                        if isinstance(agent, Agent):
+                            agents[key.symbol] = agent
+                            faults[f"{key}"] = broken(agent)
         yield _result(FINITE, faults, dg.AssetCheckSeverity.ERROR, {})
         told = {s: {k: v for k, v in a.report.items() if not k.startswith(ACTION)} for s, a in agents.items()}
         reports = pd.DataFrame(told)

@@ -1,5 +1,6 @@
 """Asset `candles`: validated OHLCV bars of a month. What a valid candle is lives in market.quality."""
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import dagster as dg
@@ -7,7 +8,7 @@ import pandas as pd
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluation
 
 from quantum_training.assets.loop import MONTH, OWNERS, SINGLE_RUN, month_of, report_done
-from quantum_training.assets.retries import retry_later, will_retry
+from quantum_training.assets.retries import raise_or_retry
 from quantum_training.market.quality import Defect, assess, describe
 from quantum_training.market.revision import complete, revised
 from quantum_training.market.schema import SCHEMA_VERSION, empty_candles
@@ -49,10 +50,7 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
                 frame, until, defects = fetch_month(key, settings, store, now, config.refetch)
             except Exception as error:
                 error.add_note(f"in partition {key} of candles")
-                if will_retry(context, error):
-                    raise retry_later(context) from error
-                report_done(context, done)
-                raise
+                raise_or_retry(context, error, partial(report_done, context, done))
             if any(d.severity == "error" for d in defects):
                 refused[key] = defects
                 context.log.error(f"candles {number}/{len(keys)} {key} refused: {defects[0].message}")

@@ -9,6 +9,7 @@ import pandas as pd
 
 from quantum_training.assets.decided import decide
 from quantum_training.assets.loop import OWNERS, SINGLE_RUN, each_partition, markdown
+from quantum_training.assets.retries import retried
 from quantum_training.assets.scores import ASSET as SCORES
 from quantum_training.partitions import Key, Partitions, overlap, run_keys
 from quantum_training.resources.events.bus import EventBus
@@ -40,18 +41,19 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, store: Store, registry: ModelRegistry, ledger: Ledger, events: EventBus
     ) -> dg.MaterializeResult:
         keys = run_keys(partitions.week, context.run.tags)
-        records = {
-            symbol: decide(
-                store,
-                ledger,
-                settings,
-                symbol,
-                max(k.period for k in keys if k.symbol == symbol),
-                lru_cache(maxsize=8)(partial(registry.load, symbol)),
-            )
-            for symbol in {k.symbol for k in keys}
-        }
-        events.pass_on()
+        with retried(context):
+            records = {
+                symbol: decide(
+                    store,
+                    ledger,
+                    settings,
+                    symbol,
+                    max(k.period for k in keys if k.symbol == symbol),
+                    lru_cache(maxsize=8)(partial(registry.load, symbol)),
+                )
+                for symbol in {k.symbol for k in keys}
+            }
+            events.pass_on()
 
         def produce(key: Key) -> dict[str, Any]:
             record = records[key.symbol].get(key.period)
@@ -87,12 +89,13 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
                 **_mlflow_link(registry, key.symbol, record["model_id"]),
             }
 
-        done = each_partition(context, partitions.week, produce)
-        for symbol in records:
-            with alone(settings.database_url, f"aliases {symbol}"):
-                newest = list(store.read_records("champion", symbol).values())[-1]
-                registry.set_aliases(symbol, _aliases(registry, symbol, newest))
-        return done
+        def move_aliases() -> None:
+            for symbol in records:
+                with alone(settings.database_url, f"aliases {symbol}"):
+                    newest = list(store.read_records("champion", symbol).values())[-1]
+                    registry.set_aliases(symbol, _aliases(registry, symbol, newest))
+
+        return each_partition(context, partitions.week, produce, move_aliases)
 
     return champion
 

@@ -40,6 +40,6 @@ def cluster_tags(needs: Resources) -> dict[str, dict[str, Any]]:
     return {"dagster-ray/config": ray, "dagster-k8s/config": {"container_config": {"resources": resources}}}
 
 
-def pool_of(needs: Resources) -> str:
+def dagster_pool(needs: Resources) -> str:
     """The pool in which a training waits for its turn."""
     return "gpu" if needs.gpu else "training"

@@ -15,10 +15,12 @@ import pandas as pd
 from quantum_training.assets.loop import OWNERS, SINGLE_RUN
 from quantum_training.assets.practice import state_folder
 from quantum_training.assets.retention import needed_versions
+from quantum_training.assets.retries import can_pass
 from quantum_training.resources.events.bus import EventBus
 from quantum_training.resources.ledger import Ledger
 from quantum_training.resources.leftovers import remove_kernels, remove_reports, remove_states, remove_temporaries
 from quantum_training.resources.registry import ModelRegistry
+from quantum_training.resources.registry_errors import RegistryOutage
 from quantum_training.resources.registry_removal import registered, remove
 from quantum_training.resources.removed import Removed
 from quantum_training.resources.run_removal import remove_runs, remove_ticks
@@ -85,8 +87,11 @@ def build(settings: Settings) -> dg.AssetsDefinition:
         events: EventBus,
     ) -> dg.MaterializeResult:
         places = Places(settings, store, registry, ledger, events, context.instance)
-        now, sizes_before = pd.Timestamp.now("UTC"), sizes(store, registry, context.instance)
+        now, untold = pd.Timestamp.now("UTC"), dict[str, str]()
+        sizes_before = told_sizes(places, "before", untold)
         found = tidy(places, now, config.dry_run)
+        sizes_after = told_sizes(places, "after", untold)
+        found.failed.update(untold)
         for name, why in found.failed.items():
             context.log.error(f"{name}: {why}")
         told = "would be removed" if config.dry_run else "removed"
@@ -101,7 +106,7 @@ def build(settings: Settings) -> dg.AssetsDefinition:
                 "bytes_removed": sum(one.size for one in found.removed.values()),
                 **{f"versions_kept_for_{why}": number for why, number in found.kept.items()},
                 **{f"before_{place}_bytes": size for place, size in sizes_before.items()},
-                **{f"after_{place}_bytes": size for place, size in sizes(store, registry, context.instance).items()},
+                **{f"after_{place}_bytes": size for place, size in sizes_after.items()},
             }
         )
         if found.failed:
@@ -119,6 +124,15 @@ def build(settings: Settings) -> dg.AssetsDefinition:
 def retention(settings: Settings) -> pd.Timedelta:
     """The age from which on things are removed."""
     return pd.Timedelta(days=settings.model_retention_days)
+
+
+def told_sizes(places: Places, when: str, failed: dict[str, str]) -> dict[str, int]:
+    """How much room each place takes; none, and why in `failed`, where that cannot be told."""
+    try:
+        return sizes(places.store, places.registry, places.instance)
+    except Exception as error:  # a server is silent, or a file went while it was looked at
+        failed[f"sizes {when}"] = f"{type(error).__name__}: {error}"
+        return {}
 
 
 def tidy(places: Places, now: pd.Timestamp, dry_run: bool) -> Tidied:
@@ -140,7 +154,19 @@ def _steps(
     settings, store, registry, ledger, events, instance = places
     before = now - retention(settings)
 
+    silent: list[str] = []
+
     def versions(symbol: str) -> dict[str, Removed]:
+        if silent:
+            raise RegistryOutage(f"not asked for: {silent[0]}")
+        try:
+            return of_symbol(symbol)
+        except Exception as error:
+            if can_pass(error):  # to ask for each symbol in turn would take minutes each
+                silent.append(f"the versions of {symbol} met an outage")
+            raise
+
+    def of_symbol(symbol: str) -> dict[str, Removed]:
         found = registered(registry, symbol)
         needed = needed_versions(store, ledger, settings, symbol, registry.aliases(symbol), found)
         kept.update(needed[v.model_id] for v in found if v.created < before and v.model_id in needed)
@@ -151,8 +177,8 @@ def _steps(
         yield f"versions of {symbol}", partial(versions, symbol)
     yield "reports", lambda: {"reports": remove_reports(store, before, dry_run)}
     yield "states", lambda: {"training_states": remove_states(states, before, dry_run)}
-    artifacts = registry.artifacts_folder()
-    yield "temporary files", lambda: {"temporary_files": remove_temporaries(store, artifacts, now, dry_run)}
+    artifacts = registry.artifacts_folder
+    yield "temporary files", lambda: {"temporary_files": remove_temporaries(store, artifacts(), now, dry_run)}
     yield "kernels", lambda: {"kernels": remove_kernels(before, dry_run)}
     yield "events", lambda: {"events": Removed(events.prune(before.to_pydatetime(), dry_run))}
     yield "runs", lambda: remove_runs(instance, before, now, dry_run)

@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
-from quantum_training.assets.cluster import cluster_tags, pool_of
+from quantum_training.assets.cluster import cluster_tags, dagster_pool
 from quantum_training.assets.loop import OWNERS, SINGLE_RUN, each_partition
 from quantum_training.assets.members import Seen, members_of
 from quantum_training.assets.practice import lesson
@@ -58,7 +58,7 @@ def build(name: str, settings: Settings, partitions: Partitions) -> dg.AssetsDef
         group_name="models",
         kinds={recipe.algorithm.rpartition(".")[2], "mlflow"},
         owners=OWNERS,
-        pool=pool_of(recipe.resources),
+        pool=dagster_pool(recipe.resources),
         op_tags=cluster_tags(recipe.resources),
         description=f"Versions of recipe `{name}` trained as of the week. The training window, up to "
         f"{recipe.window_bars} bars, is read from the stored features and candles of earlier months. "
@@ -137,12 +137,13 @@ def build(name: str, settings: Settings, partitions: Partitions) -> dg.AssetsDef
             written = store.write_record(asset_name(name), key.symbol, key.period, newest)
             return {**trained.metadata, **shown(judged), "path": dg.MetadataValue.path(written.path)}
 
-        done = each_partition(context, partitions.week, produce)
-        for symbol in {key.symbol for key in run_keys(partitions.week, context.run.tags)}:
-            with alone(settings.database_url, f"aliases {symbol}"):
-                if versions := versions_of(store, symbol, name):
-                    registry.set_aliases(symbol, {f"shadow-{name}": versions[-1].model_id})
-        return done
+        def move_aliases() -> None:
+            for symbol in {key.symbol for key in run_keys(partitions.week, context.run.tags)}:
+                with alone(settings.database_url, f"aliases {symbol}"):
+                    if versions := versions_of(store, symbol, name):
+                        registry.set_aliases(symbol, {f"shadow-{name}": versions[-1].model_id})
+
+        return each_partition(context, partitions.week, produce, move_aliases)
 
     return model
 

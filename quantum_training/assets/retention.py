@@ -1,7 +1,7 @@
 """What the coming partitions of a symbol, and those that may be run again, need of its versions. Which that makes:
 selection/retention.py."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -11,10 +11,10 @@ from quantum_training.assets.loop import lookback_month
 from quantum_training.assets.members import members_of
 from quantum_training.assets.refresh import accepted
 from quantum_training.assets.scores import ASSET as SCORES
-from quantum_training.assets.versions import entries_of
+from quantum_training.assets.versions import asset_name, entries_of
 from quantum_training.partitions import WEEK
 from quantum_training.resources.ledger import Ledger
-from quantum_training.resources.store import Store
+from quantum_training.resources.store import Store, StoreError
 from quantum_training.selection.ledger import Row
 from quantum_training.selection.retention import Known, Registered, last_champions, needed
 from quantum_training.settings import Settings
@@ -26,14 +26,24 @@ def needed_versions(
     settings: Settings,
     symbol: str,
     aliases: Mapping[str, int],
-    registered: Iterable[Registered],
+    registered: Collection[Registered],
 ) -> dict[str, str]:
     """The model_ids of a symbol that must stay, and why; also of recipes that the symbol has no more, where named.
 
     That is what an alias, the ledger or one of the last champions names; what decided in the weeks of the campaign that
     is open; what may decide in weeks not decided yet, in the newest decided one when it is run again, and in the
-    windows of ensembles and replays; and the newest versions of every recipe.
+    windows of ensembles and replays; the newest versions of every recipe; and those of a former recipe that the store
+    knows nothing of. StoreError where it knows nothing of a recipe of the symbol that has versions.
     """
+    held_of: dict[str, list[str]] = {}
+    for version in registered:
+        held_of.setdefault(version.recipe, []).append(version.model_id)
+    unknown = {recipe for recipe in held_of if recipe and not store.periods(asset_name(recipe), symbol, "json")}
+    if lost := sorted(unknown.intersection(settings.symbols[symbol].recipes)):
+        raise StoreError(
+            f"no records of {asset_name(lost[0])} for {symbol} in {store.root}: is the store mounted? "
+            f"nothing of {symbol} was removed"
+        )
     rows = ledger.rows(symbol)
     champions = store.read_records("champion", symbol)
     recipes = settings.symbols[symbol].recipes
@@ -45,6 +55,7 @@ def needed_versions(
     newest = champions[max(champions)] if champions else {}
     held = [newest.get(name) for name in ("model_id", "previous_model_id", "decided_model_id", "former_model_id")]
     named = {
+        **{model_id: "no_record" for recipe in unknown for model_id in held_of[recipe]},
         **dict.fromkeys(last_champions(champions), "champion"),
         **dict.fromkeys([str(model_id) for model_id in held if model_id], "newest_decision"),
         **dict.fromkeys([m for row in rows if isinstance(m := row.payload.get("model_id"), str)], "ledger"),

@@ -12,6 +12,7 @@ import pandas as pd
 from quantum_training.assets.ab import in_force
 from quantum_training.assets.loop import OWNERS, SINGLE_RUN, month_of
 from quantum_training.assets.operation import Load
+from quantum_training.assets.retries import retried, will_retry
 from quantum_training.assets.rollout import ASSET as ROLLOUT
 from quantum_training.assets.rollout import by_day, daily_returns
 from quantum_training.assets.scores import ASSET as SCORES
@@ -19,6 +20,7 @@ from quantum_training.assets.scores import decision_month
 from quantum_training.assets.versions import versions_of
 from quantum_training.market.calendars import expected_open_times
 from quantum_training.market.timeframe import known_at, to_timedelta
+from quantum_training.models.contract import Model
 from quantum_training.partitions import WEEK, Partitions
 from quantum_training.resources.registry import ModelRegistry
 from quantum_training.resources.store import Store
@@ -58,12 +60,27 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
     def signals(context: dg.AssetExecutionContext, store: Store, registry: ModelRegistry) -> dg.MaterializeResult:
         if not context.partition_keys:
             raise ValueError("the run names no symbol; a range must go from the earlier to the later of the settings")
-        for symbol in context.partition_keys:
-            now = pd.Timestamp.now("UTC")
-            record = signal(store, settings, symbol, now, cache(partial(registry.load, symbol)))
-            written = store.write_record(ASSET, symbol, PERIOD, record)
-            shown = {name: value for name, value in record.items() if value is not None and name != "symbol"}
-            context.add_asset_metadata({**shown, "path": dg.MetadataValue.path(written.path)}, partition_key=symbol)
+        missed: list[Exception] = []
+
+        def load(symbol: str, model_id: str) -> Model:
+            try:
+                return registry.load(symbol, model_id)
+            except Exception as error:
+                if will_retry(context, error):
+                    missed.append(error)
+                raise
+
+        with retried(context):
+            for symbol in context.partition_keys:
+                now, before = pd.Timestamp.now("UTC"), len(missed)
+                record = signal(store, settings, symbol, now, cache(partial(load, symbol)))
+                if len(missed) > before:  # the last signal stands until the step is tried again
+                    continue
+                written = store.write_record(ASSET, symbol, PERIOD, record)
+                shown = {name: value for name, value in record.items() if value is not None and name != "symbol"}
+                context.add_asset_metadata({**shown, "path": dg.MetadataValue.path(written.path)}, partition_key=symbol)
+            if missed:
+                raise missed[0]
         return dg.MaterializeResult()
 
     return signals

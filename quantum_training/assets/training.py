@@ -12,7 +12,7 @@ import pandas as pd
 
 from quantum_training.assets.loop import markdown
 from quantum_training.assets.practice import Lesson, state_folder
-from quantum_training.assets.retries import will_retry
+from quantum_training.assets.retries import goes_on
 from quantum_training.assets.training_events import TrainingJob, job_id
 from quantum_training.assets.training_view import drawn, progress_to
 from quantum_training.models.agent import Agent
@@ -94,7 +94,7 @@ def train(
     }
     model_id = identity(name=name, symbol=key.symbol, **made_of)
     shared = identity(**made_of) if cls.pools else None
-    job = TrainingJob(events, key.symbol, name, job_id(context.run, str(key), name))
+    job = TrainingJob(events, key.symbol, name, job_id(context.instance, context.run, str(key), name))
     found, scores = registry.find(key.symbol, model_id), dict[int, float | None]()
     state = state_folder(settings, model_id)
     resumed = state.exists()
@@ -129,7 +129,7 @@ def train(
             **recipe.params,
         }
         one_fit = alone(settings.database_url, shared) if shared else nullcontext()
-        with job.announced(config.trigger, config.reason, partial(will_retry, context)), one_fit:
+        with job.announced(config.trigger, config.reason, partial(goes_on, context)), one_fit:
             started = pd.Timestamp.now("UTC")
             donated = fit_of_another(context, registry, shared) if shared else None
             if donated:
@@ -149,7 +149,7 @@ def train(
             seconds = (pd.Timestamp.now("UTC") - started).total_seconds()
             tried = scores if len(scores) > 1 else {}
             seeds = {f"score_seed_{seed}": score for seed, score in tried.items() if score is not None}
-            found, _ = registry.register(
+            found = registry.register(
                 key.symbol,
                 model,
                 recipe.algorithm,

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 import dagster as dg
 import pandas as pd
 
+from quantum_training.assets.retries import first_attempt
 from quantum_training.resources.events.bus import EventBus
 from quantum_training.resources.events.payloads import TrainingCompleted, TrainingStarted, event
 
 
-def job_id(run: dg.DagsterRun, partition: str, recipe: str) -> str:
-    """The id of a training. A run that tries another one again keeps the id, so one start has one end."""
-    return f"{run.root_run_id or run.run_id}/{partition}/{recipe}"
+def job_id(instance: dg.DagsterInstance, run: dg.DagsterRun, partition: str, recipe: str) -> str:
+    """The id of a training. A run that Dagster starts to try another one again keeps it, so one start has one end."""
+    return f"{first_attempt(instance, run)}/{partition}/{recipe}"
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,8 @@ class TrainingJob:
     ) -> Iterator[None]:
         """Publish that the training starts and, where the block raises, that it failed.
 
-        goes_on: whether it is tried again after this error; then nothing has failed yet. Where the process is killed,
-        automation/run_ends.py publishes the end.
+        goes_on: whether it may be tried again after this error; then nothing has failed yet. Where the process is
+        killed, and where nothing comes after all, automation/run_ends.py publishes the end.
         """
         started = pd.Timestamp.now("UTC")
         opening = TrainingStarted(

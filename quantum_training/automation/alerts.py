@@ -80,8 +80,7 @@ def build(settings: Settings) -> list[dg.SensorDefinition]:
         over = {id_: is_over(instance, r.dagster_run, now - ends[id_].time) for id_, r in records.items()}
         cursor["waiting"] = {id_: ends[id_] for id_, verdict in over.items() if verdict is None}
         finished = [records[id_] for id_, verdict in over.items() if verdict]
-        with hurried():
-            trainings = fail_trainings(instance, events, finished)
+        trainings = fail_trainings(instance, events, finished)
         found = [
             (ends[run.run_id].number, finding)
             for run in (record.dagster_run for record in finished)
@@ -132,11 +131,10 @@ def tell(
 
     events, policy = [book.Found(*one) for one in found], settings.alerts
     url, window = settings.database_url, policy.window_hours * 3600
-    with hurried():
-        new = book.record(url, events, policy.channels, window, now, policy.ui_url.rstrip("/"))
-        if new and policy.log:
-            context.log.error(text_of(new))
-        sent = deliver(policy, url, now, context.log)
+    new = book.record(url, events, policy.channels, window, now, policy.ui_url.rstrip("/"))
+    if new and policy.log:
+        context.log.error(text_of(new))
+    sent = deliver(policy, url, now, context.log)
     said = [f"{len(new)} new alerts"] if new else []
     said += [f"{len(events)} failures"] if events else []
     said += [f"{sent} alerts sent"] if sent else []

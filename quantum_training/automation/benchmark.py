@@ -9,7 +9,14 @@ from pydantic import Field
 
 from quantum_training.assets.backtest import decided_targets, evaluate_weeks
 from quantum_training.assets.scores import ASSET as SCORES
-from quantum_training.automation.jobs import CycleConfig, each_symbol, run_symbols, symbols_failed, weeks_of
+from quantum_training.automation.jobs import (
+    CycleConfig,
+    each_symbol,
+    launcher_limits,
+    run_symbols,
+    symbols_failed,
+    weeks_of,
+)
 from quantum_training.resources.store import Store
 from quantum_training.settings import Settings, under_dagster_home
 from quantum_training.trading.baselines import BUY_AND_HOLD
@@ -72,6 +79,7 @@ def benchmark_job(settings: Settings, definitions: Callable[[], dg.Definitions])
     @dg.job(
         name=BENCHMARK,
         description="All symbols x all recipes over a range of weeks: one honest table beside Buy & Hold.",
+        tags=launcher_limits(settings),
     )
     def benchmark() -> None:
         run_benchmark()

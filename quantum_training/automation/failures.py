@@ -8,13 +8,13 @@ from typing import Any
 
 import dagster as dg
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluation
-from dagster._core.errors import DagsterExecutionInterruptedError
 
 from quantum_training.assets.drift import ASSET as DRIFT
 from quantum_training.assets.drift_checks import CHECK as DRIFT_CHECK
 from quantum_training.automation import next_steps
+from quantum_training.automation.interruptions import stopped_run, stopped_step
 from quantum_training.automation.jobs import FAILED_SYMBOLS
-from quantum_training.automation.run_launcher import LAUNCHED_BY
+from quantum_training.automation.run_launcher import LAUNCHED_BY, LAUNCHER_OVER
 from quantum_training.partitions import PARTITION_TAG, RANGE_TAGS
 from quantum_training.resources.alerts.message import Finding
 
@@ -28,13 +28,20 @@ STARTS_WITH_TYPE = re.compile(r"^[A-Za-z_][\w.]*: ")
 
 
 def of_run(instance: dg.DagsterInstance, run: dg.DagsterRun, message: str) -> Iterator[Finding]:
-    """What made a run fail, whose failure event has this message; nothing where a check or another run tells it."""
-    if message.startswith(ENDED):
+    """What made a run fail, whose failure event has this message; nothing where a check or another run tells it.
+
+    Of a run that was stopped together with the run that carried it out, that one is told.
+    """
+    nested = LAUNCHED_BY in run.tags
+    if nested and (message.startswith(ENDED) or LAUNCHER_OVER in message or stopped_run(run)):
         return
     told_by = instance.get_runs(dg.RunsFilter(tags={LAUNCHED_BY: run.run_id}, statuses=[dg.DagsterRunStatus.FAILURE]))
     types = {dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.ASSET_CHECK_EVALUATION}
     log = [entry.dagster_event for entry in instance.all_logs(run.run_id, of_type=types) if entry.dagster_event]
-    failures = [event for event in log if event.is_step_failure and not _interrupted(event)]
+    ended = [event for event in log if event.is_step_failure]
+    failures = [event for event in ended if not stopped_step(event)]
+    if nested and ended and not failures:
+        return
     refused = {event.step_key for event in log if not event.is_step_failure and _blocks(event.event_specific_data)}
     for event in failures:
         by_symbol = _by_symbol(event)
@@ -63,7 +70,7 @@ def of_check(evaluation: AssetCheckEvaluation, run_id: str, tags: Mapping[str, s
         return None
     described = OF_SYMBOL.search(evaluation.description or "")
     partition = evaluation.partition or partition_of(tags) or (described[0] if described else "")
-    symbol = OF_SYMBOL.match(partition) or described
+    symbol = OF_SYMBOL.match(evaluation.partition or "") or described  # a run's range may reach over several
     cause, step = next_steps.of_check(name, evaluation.description or f"check {name} failed")
     return Finding(
         kind="check_failure",
@@ -119,11 +126,6 @@ def _by_symbol(event: dg.DagsterEvent) -> Mapping[str, str]:
     told = event.step_failure_data.user_failure_data
     failed = told.metadata.get(FAILED_SYMBOLS) if told else None
     return failed.value if isinstance(failed, dg.JsonMetadataValue) and isinstance(failed.value, dict) else {}
-
-
-def _interrupted(event: dg.DagsterEvent) -> bool:
-    error = event.step_failure_data.error
-    return error is not None and error.cls_name in (DagsterExecutionInterruptedError.__name__, "KeyboardInterrupt")
 
 
 def _blocks(evaluation: Any) -> bool:

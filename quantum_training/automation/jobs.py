@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import dagster as dg
 import pandas as pd
+from dagster._core.errors import DagsterExecutionInterruptedError
+from dagster._core.storage.tags import MAX_RETRIES_TAG, MAX_RUNTIME_SECONDS_TAG
 from pydantic import Field
 
 from quantum_training.assets.cluster import cluster_tags, needs_of
@@ -16,6 +18,7 @@ from quantum_training.assets.housekeeping import ASSET as HOUSEKEEPING_REPORT
 from quantum_training.assets.loop import MONTH, lookback_month
 from quantum_training.assets.practice import peers
 from quantum_training.assets.scores import memory
+from quantum_training.automation.interruptions import stopped
 from quantum_training.automation.report import champion_row, champion_table
 from quantum_training.automation.run_launcher import LAUNCHED_BY
 from quantum_training.automation.storage_faults import RESTART_TAG, restart_after_storage_fault
@@ -30,6 +33,9 @@ T = TypeVar("T")
 MARKET_DATA, WEEKLY_CYCLE, DRIFT, DECAY, CLM_CYCLE = "market_data", "weekly_cycle", "drift", "decay", "clm_cycle"
 HOUSEKEEPING = "housekeeping"
 SIGNALS = "trading_signals"  # Dagster takes no job of the name of an asset
+
+CARRIES_RUNS = {"quantum_training/carries_runs": "true"}
+"""Tag of a run that trains in runs of its own, which no pool counts: dagster.yaml lets one of them run at a time."""
 
 FAILED_SYMBOLS = "failed_symbols"
 """Metadata of a failure: reason by symbol."""
@@ -58,8 +64,8 @@ def time_limits(settings: Settings) -> dict[str, str]:
     A step that failed is not: assets/retries.py tries it again inside the run where the fault can pass.
     """
     return {
-        "dagster/max_runtime": str(settings.training_job_timeout),
-        "dagster/max_retries": str(settings.training_retry_attempts),
+        MAX_RUNTIME_SECONDS_TAG: str(settings.training_job_timeout),
+        MAX_RETRIES_TAG: str(settings.training_retry_attempts),
         RESTART_TAG: "false",
     }
 
@@ -67,7 +73,7 @@ def time_limits(settings: Settings) -> dict[str, str]:
 def launcher_limits(settings: Settings) -> dict[str, Any]:
     """As `run_limits`, for a run that runs two jobs per symbol in its own process: as long as all of them may take."""
     most = settings.training_job_timeout * 2 * len(settings.symbols)
-    return {**run_limits(settings), "dagster/max_runtime": str(most)}
+    return {**run_limits(settings), **CARRIES_RUNS, MAX_RUNTIME_SECONDS_TAG: str(most)}
 
 
 def asset_jobs(settings: Settings) -> list[Any]:
@@ -110,6 +116,8 @@ def asset_jobs(settings: Settings) -> list[Any]:
             HOUSEKEEPING,
             dg.AssetSelection.assets(HOUSEKEEPING_REPORT),
             config=_logging(settings),
+            tags=time_limits(settings),
+            hooks={restart_after_storage_fault},
             description="Remove what is older than MODEL_RETENTION_DAYS and nothing needs. By hand it only tells what "
             "it would remove, until its config says dry_run: false; the schedule removes.",
         ),
@@ -249,14 +257,17 @@ def run_job(
 ) -> None:
     """One recorded run of a partitioned job for a symbol, from the first to the last period, in this process.
 
-    assets: those of the job to run; none named means all. tags: further ones of the run.
+    assets: those of the job to run; none named means all. tags: further ones of the run. The time limit of the run that
+    this is part of holds. Where the run is stopped that one is, too; else RuntimeError where it fails.
     """
     run_tags = {**tags, **dict(zip(RANGE_TAGS, (f"{symbol}|{period}" for period in periods), strict=True))}
-    run_tags |= {LAUNCHED_BY: context.run_id, "symbol": symbol}
+    run_tags |= {LAUNCHED_BY: context.run_id, "symbol": symbol, MAX_RUNTIME_SECONDS_TAG: "0"}
     selection = [dg.AssetKey(asset) for asset in assets] or None
     result = job.execute_in_process(
         instance=context.instance, tags=run_tags, run_config=config, raise_on_error=False, asset_selection=selection
     )
+    if not result.success and stopped(result):
+        raise DagsterExecutionInterruptedError(f"{job.name} run {result.run_id} was stopped")
     if not result.success:
         errors = [
             e.step_failure_data.error for e in result.all_events if e.is_step_failure and e.step_failure_data.error

@@ -36,7 +36,7 @@ class LivePolicy:
         except SettingsError as error:
             return self._policy, f"the last good retraining policy stays in force, because {error}"
         if fresh.symbols.keys() != self._settings.symbols.keys() or fresh.recipes != self._settings.recipes:
-            return policy_of(fresh), "symbols or recipes of the settings changed: reload the code location to take them"
+            return policy_of(fresh), "symbols or recipes of the settings changed: restart the code server to take them"
         return policy_of(fresh), ""
 
 

@@ -12,8 +12,8 @@ from quantum_training.checks import CAUSAL_CHECK, LEAK_CHECK
 VERBS = (
     *("ask", "bring", "change", "check", "choose", "compare", "correct", "delete", "export", "free", "give", "install"),
     *("keep", "let", "look", "lower", "make", "materialise", "mend", "move", "name", "open", "pass", "raise"),
-    *("re-execute", "re-materialise", "read", "register", "reload", "remove", "run", "set", "shorten", "start", "take"),
-    *("train", "use", "wait"),
+    *("re-execute", "re-materialise", "read", "register", "reload", "remove", "restart", "run", "set", "shorten"),
+    *("start", "take", "train", "use", "wait"),
 )
 ADVICE = re.compile(rf"(?:;|\.) +(?=(?:{'|'.join(VERBS)})\b)", re.IGNORECASE)
 """Where an error message of this project turns from what went wrong to what to do."""
@@ -24,7 +24,7 @@ BY_ERROR = {
     "RegistryError": "bring the version back to MLflow, or re-materialise the partition that trained it",
     "SourceError": "run the partition again later; mend `source` in the symbol's settings if this stays",
     "GaveUpError": "run the partition again later; mend `source` in the symbol's settings if this stays",
-    "SettingsError": "mend the settings file, then reload the code location",
+    "SettingsError": "mend the settings file, then restart the code server",
     "DatabaseError": "start the database or mend database_url, then run this again: nothing is stored twice",
     "LedgerError": "compare the ledger with its backup: a row was changed; trade nothing on it until that is clear",
     "InsufficientData": "load more history, or lower window_bars or MIN_TRAINING_DATA_POINTS",

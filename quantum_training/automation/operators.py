@@ -13,10 +13,11 @@ from quantum_training.assets.cluster import cluster_tags, needs_of
 from quantum_training.assets.decay import ASSET as DECAY_REPORT
 from quantum_training.assets.decided import BY_RULE
 from quantum_training.assets.loop import stored_until
+from quantum_training.assets.retries import first_attempt
 from quantum_training.assets.rollout import ASSET as ROLLOUT
 from quantum_training.assets.rollout import ORDERS
 from quantum_training.assets.versions import asset_name, versions_of
-from quantum_training.automation.jobs import MARKET_DATA, WEEKLY_CYCLE, run_job, run_limits, time_limits
+from quantum_training.automation.jobs import CARRIES_RUNS, MARKET_DATA, WEEKLY_CYCLE, run_job, run_limits, time_limits
 from quantum_training.automation.priorities import MANUAL, PEOPLE, tagged
 from quantum_training.partitions import week_of
 from quantum_training.resources.events.payloads import Promoted, event
@@ -113,7 +114,7 @@ def _action(kind: str, settings: Settings, definitions: Callable[[], dg.Definiti
             payload = _ab_payload(config, settings, stage, weeks[-1], now)
         entry = Entry(
             symbol=config.symbol,
-            key=f"{kind}/{first_attempt(context.run)}",
+            key=f"{kind}/{first_attempt(context.instance, context.run)}",
             kind=kind,
             effective=now,
             actor=config.actor,
@@ -188,7 +189,7 @@ def _retrain(settings: Settings, definitions: Callable[[], dg.Definitions]) -> d
         training = {"as_of": as_of.isoformat(), "trigger": "MANUAL", "reason": f"{config.actor}: {config.reason}"}
         entry = Entry(
             symbol=config.symbol,
-            key=f"retrain/{first_attempt(context.run)}",
+            key=f"retrain/{first_attempt(context.instance, context.run)}",
             kind="retrain",
             effective=pd.Timestamp.now("UTC"),
             actor=config.actor,
@@ -208,19 +209,11 @@ def _retrain(settings: Settings, definitions: Callable[[], dg.Definitions]) -> d
             tags=training,
         )
 
-    @dg.job(name=RETRAIN, description=description, tags=run_limits(settings) | tagged(MANUAL))
+    @dg.job(name=RETRAIN, description=description, tags=run_limits(settings) | CARRIES_RUNS | tagged(MANUAL))
     def retrain() -> None:
         retrain_recipes()
 
     return retrain
-
-
-def first_attempt(run: dg.DagsterRun) -> str:
-    """The id of the run that a person launched: where its process died, Dagster launches another, and the deed is one.
-
-    A run that a person executes again is a new deed.
-    """
-    return run.root_run_id if run.root_run_id and "dagster/retry_number" in run.tags else run.run_id
 
 
 def _known(settings: Settings, symbol: str, recipes: list[str]) -> None:

@@ -1,10 +1,10 @@
-"""Who goes first where runs wait in the queue: the larger number. Dagster reads it from the tag dagster/priority."""
+"""Who goes first where runs wait in the queue: the larger number. A run without the tag has 0."""
 
 from __future__ import annotations
 
-from quantum_training.monitoring.severity import Severity
+from dagster._core.storage.tags import PRIORITY_TAG
 
-PRIORITY_TAG = "dagster/priority"
+from quantum_training.monitoring.severity import Severity
 
 PEOPLE = 100
 """What a person decides: promote, demote, pin, ceilings. Seconds."""
@@ -15,8 +15,6 @@ BY_SEVERITY = {Severity.CRITICAL: 50, Severity.SEVERE: 40, Severity.MODERATE: 25
 DECAY = 30
 INTERVAL = 20
 WEEKLY = 10
-BACKFILL = 0
-"""What carries no tag: backfills and what is materialised in the UI."""
 
 
 def tagged(priority: int) -> dict[str, str]:

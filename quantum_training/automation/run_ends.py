@@ -10,7 +10,9 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES, RunRecord
+from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, WILL_RETRY_TAG
 
+from quantum_training.assets.retries import first_attempt
 from quantum_training.automation.failures import ENDED
 from quantum_training.automation.run_launcher import LAUNCHED_BY
 from quantum_training.resources.events.bus import EventBus
@@ -45,9 +47,9 @@ def is_over(instance: dg.DagsterInstance, run: dg.DagsterRun, seconds_since: flo
     """
     if run.status != dg.DagsterRunStatus.FAILURE or not instance.run_retries_enabled or not run.remote_job_origin:
         return True
-    if "dagster/auto_retry_run_id" in run.tags:
+    if AUTO_RETRY_RUN_ID_TAG in run.tags:
         return False
-    if run.tags.get("dagster/will_retry") == "false" or seconds_since > RETRY_WAIT_SECONDS:
+    if run.tags.get(WILL_RETRY_TAG) == "false" or seconds_since > RETRY_WAIT_SECONDS:
         return True
     return None
 
@@ -57,10 +59,10 @@ def fail_trainings(instance: dg.DagsterInstance, bus: EventBus, runs: Iterable[R
 
     The runs must be over. A training whose process was killed could not tell it.
     """
-    roots = {record.dagster_run.root_run_id or record.dagster_run.run_id for record in runs}
-    if not roots:
+    firsts = {first_attempt(instance, record.dagster_run) for record in runs}
+    if not firsts:
         return []
-    began = [record.create_timestamp for record in instance.get_run_records(dg.RunsFilter(run_ids=[*roots]))]
+    began = [record.create_timestamp for record in instance.get_run_records(dg.RunsFilter(run_ids=[*firsts]))]
     if not began:
         return []
     open_jobs: dict[str, dict[str, Any]] = {}
@@ -69,7 +71,7 @@ def fail_trainings(instance: dg.DagsterInstance, bus: EventBus, runs: Iterable[R
         job = told["payload"]["job_id"]
         if told["type"] == TrainingCompleted.type:
             open_jobs.pop(job, None)
-        elif job.partition("/")[0] in roots:
+        elif job.partition("/")[0] in firsts:
             open_jobs[job] = told
     now = pd.Timestamp.now("UTC")
     failed = [

@@ -2,6 +2,8 @@
 
 A code server reports the death of its runs, but not its own with them, as when its container dies: Dagster's launcher
 leaves these runs STARTED, in their pool's place, until TRAINING_JOB_TIMEOUT.
+It is for code servers of one process, `dagster api grpc`. The proxy that `dagster code-server start` puts before
+several answers for the newest of them alone: each reload would be taken for the death of all runs.
 """
 
 import dagster as dg
@@ -13,6 +15,9 @@ from dagster._serdes import deserialize_value
 
 LAUNCHED_BY = "clm/launched_by"
 """Tag of a run that another run carries out in its own process: the id of that one."""
+
+LAUNCHER_OVER = "which carried it out, is over"
+"""What is said of such a run whose launcher is over."""
 
 ANSWER_SECONDS = 60
 
@@ -31,7 +36,7 @@ class WatchfulRunLauncher(DefaultRunLauncher):
         if launcher is not None:
             parent = self._instance.get_run_by_id(launcher)
             if parent is None or parent.is_finished:
-                return CheckRunHealthResult(WorkerStatus.FAILED, f"run {launcher}, which carried it out, is over")
+                return CheckRunHealthResult(WorkerStatus.FAILED, f"run {launcher}, {LAUNCHER_OVER}")
         if GRPC_INFO_TAG not in run.tags:  # it runs in somebody's own process
             return CheckRunHealthResult(WorkerStatus.RUNNING)
         client = self._get_grpc_client_for_termination(run.run_id)

@@ -6,8 +6,10 @@ The project's own database, MLflow and the sources are asked again inside the st
 from __future__ import annotations
 
 import dagster as dg
+from dagster._core.storage.tags import RETRY_ON_ASSET_OR_OP_FAILURE_TAG as RESTART_TAG
 
-RESTART_TAG = "dagster/retry_on_asset_or_op_failure"
+from quantum_training.assets.retries import lasting
+
 OF_STORAGE = frozenset(
     {
         "dagster_postgres.utils.DagsterPostgresException",
@@ -20,9 +22,15 @@ OF_STORAGE = frozenset(
 
 @dg.failure_hook(name="restart_after_storage_fault")
 def restart_after_storage_fault(context: dg.HookContext) -> None:
-    """Have Dagster restart the run from the failed step, within its TRAINING_RETRY_ATTEMPTS."""
+    """Have Dagster restart the run from the failed step, within its TRAINING_RETRY_ATTEMPTS.
+
+    After another failure it must not: a run that is started again has the tags of the one before.
+    """
     error = context.op_exception
     names = {f"{cls.__module__}.{cls.__qualname__}" for cls in type(error).__mro__}
-    if OF_STORAGE & names:
+    again = bool(OF_STORAGE & names) and not (error and lasting(error))
+    if again:
         context.log.warning(f"Dagster's storage did not take an event: {error}; the run is started again")
-        context.instance.add_run_tags(context.run_id, {RESTART_TAG: "true"})
+    run, wanted = context.instance.get_run_by_id(context.run_id), str(again).lower()
+    if run and run.tags.get(RESTART_TAG) != wanted:
+        context.instance.add_run_tags(context.run_id, {RESTART_TAG: wanted})

@@ -81,14 +81,14 @@ class ModelRegistry(dg.ConfigurableResource):
         started: pd.Timestamp,
         curves: Sequence[Mapping[str, float]] = (),
         still_alone: Callable[[], None] = lambda: None,
-    ) -> tuple[RegisteredVersion, str]:
+    ) -> RegisteredVersion:
         """Log a run with the model, load it back, compare its positions on `example`, and only then register it.
 
         `tags` must hold model_id and recipe. curves: points with a `step`, logged as metrics training/<name>.
         still_alone: called at last, as locks.alone gives it; a version that another process registered meanwhile
         stands. The run is finished before it has a version, so one with this model_id and without a version is of a
         process that died, and is marked killed.
-        Returns the version and the SHA-256 of its artefact. RegistryError where the copy decides otherwise.
+        RegistryError where the copy decides otherwise.
         """
         import mlflow
         from mlflow.entities import Metric, Param
@@ -153,10 +153,10 @@ class ModelRegistry(dg.ConfigurableResource):
         still_alone()
         if found := self.find(symbol, tags["model_id"]):
             client.set_terminated(run_id, "KILLED")
-            return found, digest
+            return found
         own = {FILES_TAG: json.dumps(files, sort_keys=True)}
         client.create_model_version(symbol, info.model_uri, run_id, tags={**tags, **own}, model_id=info.model_id)
-        return self._without_twins(symbol, tags["model_id"]), digest
+        return self._without_twins(symbol, tags["model_id"])
 
     @outages_named
     def load(self, symbol: str, model_id: str) -> Model:

@@ -25,7 +25,7 @@ REPORTS = "backtest"
 
 @outages_named
 def registered(registry: ModelRegistry, symbol: str) -> list[Registered]:
-    """Every version of a symbol in MLflow, by its number."""
+    """Every version of a symbol in MLflow, by its number; also those that a person registered by hand."""
     client = registry.client()
     found = _pages(lambda token: client.search_model_versions(f"name = '{symbol}'", PAGE, page_token=token))
     versions = [
@@ -34,6 +34,7 @@ def registered(registry: ModelRegistry, symbol: str) -> list[Registered]:
             int(v.version),
             v.run_id,
             pd.Timestamp(v.creation_timestamp, unit="ms", tz="UTC"),
+            v.tags.get("recipe", ""),
         )
         for v in found
     ]
@@ -80,7 +81,7 @@ def remove(
                 artefacts.remove(path)
             _drop(registry, run, own)
     aliased = {*registry.aliases(symbol).values()}
-    old = [v for v in kept.values() if v.created < before and v.number not in aliased]
+    old = [v for v in kept.values() if v.model_id and v.created < before and v.number not in aliased]
     reports = _remove_reports(client, artefacts, old, before, dry_run)
     return {"versions": versions, "unregistered_runs": strays, "reports_in_mlflow": reports}
 
@@ -91,7 +92,8 @@ def _unregister(registry: ModelRegistry, symbol: str, version: Registered) -> bo
     found = client.get_model_version(symbol, number)
     if found.aliases:
         return False
-    for tag in found.tags.keys() - {"model_id", FILES_TAG}:  # MLflow keeps the tags of a deleted version for ever
+    told = {"model_id", "recipe", FILES_TAG}
+    for tag in found.tags.keys() - told:  # MLflow keeps the tags of a deleted version for ever
         client.delete_model_version_tag(symbol, number, tag)
     client.delete_model_version(symbol, number)
     registry.forget(symbol, version.model_id)

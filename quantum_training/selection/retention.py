@@ -31,12 +31,16 @@ class Known(NamedTuple):
 
 
 class Registered(NamedTuple):
-    """A version as the registry holds it; created: when it was registered, UTC."""
+    """A version as the registry holds it; created: when it was registered, UTC.
+
+    model_id and recipe are empty where a person registered it by hand.
+    """
 
     model_id: str
     number: int
     run_id: str
     created: pd.Timestamp
+    recipe: str = ""
 
 
 def needed(
@@ -75,10 +79,9 @@ def last_champions(champions: Mapping[str, Mapping[str, str | None]], count: int
 
 
 def removable(registered: Iterable[Registered], needed: Collection[str], before: pd.Timestamp) -> list[Registered]:
-    """The versions registered before that time that nobody needs, oldest first.
+    """The versions registered before that time that nobody needs, oldest first; none that a person registered by hand.
 
     Age is counted from the registration, not from as_of: a backfill trains versions of old weeks.
     """
-    return sorted(
-        (v for v in registered if v.created < before and v.model_id not in needed), key=lambda v: (v.created, v.number)
-    )
+    going = (v for v in registered if v.model_id and v.created < before and v.model_id not in needed)
+    return sorted(going, key=lambda v: (v.created, v.number))

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from quantum_training import checks
+from quantum_training.assets import housekeeping
 from quantum_training.assets.housekeeping import ASSET, Places, run_config, tidy
 from quantum_training.assets.retention import needed_versions
 from quantum_training.assets.versions import entries_of
@@ -19,6 +20,8 @@ from quantum_training.resources import registry_removal
 from quantum_training.resources.events.bus import EventBus
 from quantum_training.resources.registry_removal import registered
 from quantum_training.resources.removed import Removed
+from quantum_training.resources.store import StoreError
+from quantum_training.selection.retention import Registered, removable
 
 WEEKS = [f"{week:%Y-%m-%d}" for week in pd.date_range("2020-01-06", periods=7, freq="7D")]
 LATER = pd.Timedelta(days=31)
@@ -185,15 +188,19 @@ def test_an_alias_that_moved_meanwhile_and_runs_of_people_are_left_alone(trained
     experiment = client.get_experiment_by_name("AAA").experiment_id
     by_hand = client.create_run(experiment, start_time=0).info.run_id
     killed = client.create_run(experiment, start_time=0, tags={"model_id": "never registered"}).info.run_id
+    of_person = client.create_run(experiment, start_time=0)
+    client.create_model_version("AAA", f"{of_person.info.artifact_uri}/model", of_person.info.run_id)
     registry.set_aliases("AAA", {"kept": found[0].model_id})
     later = pd.Timestamp.now("UTC") + LATER
     for dry_run in (True, False):
         removed = registry_removal.remove(registry, "AAA", found[:2], later, dry_run)
         assert removed["versions"].number == (2 if dry_run else 1)
         assert removed["unregistered_runs"].number == 1
-    assert ids(registered(registry, "AAA")) == ids(found) - {found[1].model_id}
+    held = registered(registry, "AAA")
+    assert ids(held) == ids(found) - {found[1].model_id} | {""}
+    assert [(v.recipe, v.run_id) for v in removable(held, {}, later)] == [("xgboost", v.run_id) for v in held[:-1]]
     runs = {run.info.run_id for run in client.search_runs([experiment], run_view_type=3)}
-    assert by_hand in runs
+    assert {by_hand, of_person.info.run_id} <= runs
     assert killed not in runs
     registry.load("AAA", found[0].model_id)
 
@@ -349,3 +356,59 @@ def test_a_place_that_cannot_be_tidied_is_named_and_stops_no_other(project, smal
     assert set(found.failed) == {"versions of AAA", "versions of BBB"}
     assert not stale.exists()
     assert entries_of(world.store, "AAA", "xgboost") == []
+
+
+def test_a_silent_mlflow_is_asked_for_one_symbol_only(project, small, monkeypatch):
+    world, asked = project(small), []
+
+    def silent(registry, symbol):
+        asked.append(symbol)
+        raise ConnectionError("no answer")
+
+    monkeypatch.setattr(housekeeping, "registered", silent)
+    found = tidy(places(world), pd.Timestamp.now("UTC"), dry_run=False)
+    assert asked == ["AAA"]
+    assert found.failed == {
+        "versions of AAA": "ConnectionError: no answer",
+        "versions of BBB": "RegistryOutage: not asked for: the versions of AAA met an outage",
+    }
+
+
+def test_sizes_that_cannot_be_told_stop_nothing_and_hide_nothing(project, small, monkeypatch):
+    world = project(small)
+    stale = Path(world.store.root) / ".x.tmp"
+    stale.parent.mkdir(parents=True, exist_ok=True)
+    stale.write_text("half")
+    os.utime(stale, (0, 0))
+
+    def vanished(*_):
+        raise FileNotFoundError("it went while it was looked at")
+
+    monkeypatch.setattr(housekeeping, "sizes", vanished)
+    monkeypatch.setattr(housekeeping, "registered", vanished)
+    job = world.definitions.resolve_job_def("housekeeping")
+    result = job.execute_in_process(instance=world.instance, run_config=run_config(False), raise_on_error=False)
+    assert not stale.exists()
+    (event,) = [e for e in result.all_events if e.is_step_failure]
+    said = event.step_failure_data.user_failure_data.description
+    for place in ("sizes before", "sizes after", "versions of AAA", "versions of BBB"):
+        assert f"\n{place}: FileNotFoundError: it went" in said
+
+
+def test_a_store_that_is_not_mounted_is_no_store_that_needs_nothing(project, small):
+    world = project(small)
+    old = pd.Timestamp("2020-01-06", tz="UTC")
+    held = [Registered(f"{name} 1", number, "run", old, name) for number, name in enumerate(("xgboost", "retired"), 1)]
+
+    def kept():
+        return needed_versions(world.store, world.ledger, world.settings, "AAA", {}, held)
+
+    with pytest.raises(
+        StoreError, match=r"^no records of xgboost_model for AAA in .*: is the store mounted\? nothing of"
+    ):
+        kept()
+    version = {"as_of": "2020-01-06T00:00:00+00:00", "model_id": "xgboost 2"}
+    world.store.write_record("xgboost_model", "AAA", "2020-01-06", {"versions": [version]})
+    assert kept() == {"xgboost 2": "may_decide", "retired 1": "no_record"}
+    world.store.write_record("retired_model", "AAA", "2020-01-06", {"versions": []})
+    assert kept() == {"xgboost 2": "may_decide"}, "what the store knows goes by its rule"

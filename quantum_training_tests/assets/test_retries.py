@@ -1,6 +1,7 @@
 """Each fault, tried again or not: a table of real errors, then Dagster with a partition that fails so often."""
 
 import shutil
+from types import SimpleNamespace
 
 import dagster as dg
 import pytest
@@ -8,16 +9,18 @@ import requests
 import sqlalchemy as sa
 from ccxt.base.errors import NetworkError
 
+from quantum_training import checks
 from quantum_training.assets import retries
+from quantum_training.assets.agent_checks import agent_checks
 from quantum_training.assets.loop import SINGLE_RUN, each_partition
-from quantum_training.assets.retries import can_pass
+from quantum_training.assets.retries import can_pass, goes_on
 from quantum_training.features.windows import InsufficientData
 from quantum_training.models.training_state import TrainingStateError
 from quantum_training.partitions import build_partitions
 from quantum_training.resources import database
 from quantum_training.resources.database import DatabaseError, transaction
 from quantum_training.resources.registry import ModelRegistry
-from quantum_training.resources.registry_errors import RegistryError
+from quantum_training.resources.registry_errors import RegistryError, RegistryOutage
 from quantum_training.resources.sources.base import SourceError
 from quantum_training.resources.sources.files import Source as Files
 from quantum_training.resources.sources.retry import GaveUpError, Retries
@@ -25,6 +28,8 @@ from quantum_training.resources.store import Store, StoreError
 from quantum_training.selection.ledger import LedgerError
 from quantum_training.settings import SettingsError, load_settings
 from quantum_training_tests.processes import free_port
+
+VERSION = {"as_of": "2020-01-06T00:00:00+00:00", "model_id": "m1"}
 
 
 def exchange_out_of_reach(tmp_path):
@@ -125,18 +130,21 @@ def run(monkeypatch):
     monkeypatch.setattr(retries, "FIRST_WAIT_SECONDS", 0.01)
     grid = build_partitions(["AAA"], "2020-01-01", "2020-03-01").week
 
-    def run(error, times, allowed=None):
+    def run(error, times, allowed=None, at="AAA|2020-01-13"):
         tries = []
 
         @dg.asset(partitions_def=grid, backfill_policy=SINGLE_RUN)
         def model(context: dg.AssetExecutionContext):
             def produce(key):
                 tries.append(str(key))
-                if str(key) == "AAA|2020-01-13" and tries.count(str(key)) <= times:
-                    raise error
-                return {}
+                return meet(str(key))
 
-            return each_partition(context, grid, produce)
+            return each_partition(context, grid, produce, lambda: meet("finish"))
+
+        def meet(place):
+            if place == at and tries.count("AAA|2020-01-13") <= times:
+                raise error
+            return {}
 
         tags = {"dagster/asset_partition_range_start": "AAA|2020-01-06"}
         tags |= {"dagster/asset_partition_range_end": "AAA|2020-01-13"}
@@ -160,6 +168,62 @@ def test_it_ends_after_the_retries_that_the_run_allows_with_the_error_itself(run
     (failure,) = [e.step_failure_data for e in result.all_events if e.is_step_failure]
     assert failure.error.cause.cls_name == "ConnectionError"
     assert "in partition AAA|2020-01-13 of model" in failure.error.cause.message
+
+
+def test_what_comes_after_the_partitions_is_tried_again_too_and_costs_none_of_them(run):
+    both = ["AAA|2020-01-06", "AAA|2020-01-13"]
+    result, tries, done = run(ConnectionError("reset"), times=2, at="finish")
+    assert (result.success, tries, done) == (True, 3, both)
+    result, tries, done = run(ValueError("no such version"), times=99, at="finish")
+    assert (result.success, tries, done) == (False, 1, both)
+
+
+@pytest.mark.parametrize("kind", ["leak_free", "agent"])
+def test_a_check_is_tried_again(project, small, monkeypatch, kind):
+    world, tries, grid = project(small), [], build_partitions(["AAA"], "2020-01-01", "2020-03-01")
+    world.store.write_record("xgboost_model", "AAA", "2020-01-06", {"outcome": "trained", "versions": [VERSION]})
+
+    def load(registry, symbol, model_id):
+        tries.append(model_id)
+        if len(tries) < 3:
+            raise RegistryOutage("MLflow is silent")
+
+    def report(store, registry, *_):
+        registry.load("AAA", "m1")
+        return checks.VersionReport("resting")
+
+    monkeypatch.setattr(retries, "FIRST_WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(ModelRegistry, "load", load)
+    monkeypatch.setattr(checks, "version_report", report)
+
+    @dg.asset(name="xgboost_model", partitions_def=grid.week)
+    def model():
+        pass
+
+    leak = kind == "leak_free"
+    check = checks.leak_free("xgboost", world.settings, grid) if leak else agent_checks("xgboost", grid)
+    resources, tags = {"store": world.store, "registry": world.registry}, {"dagster/partition": "AAA|2020-01-06"}
+    told = {"resources": resources, "tags": tags, "instance": world.instance, "raise_on_error": False}
+    assert dg.materialize([model, check], **told).success
+    assert tries == ["m1"] * 3
+
+
+@pytest.mark.parametrize(
+    ("error", "launched", "enabled", "expected"),
+    [
+        (KeyboardInterrupt(), True, True, True),
+        (KeyboardInterrupt(), False, True, False),
+        (KeyboardInterrupt(), True, False, False),
+        (ConnectionError("reset"), False, False, True),
+        (ValueError("wrong data"), True, True, False),
+    ],
+)
+def test_whether_a_stopped_training_is_over_is_left_to_dagster_where_that_starts_its_run_again(
+    error, launched, enabled, expected
+):
+    run = SimpleNamespace(remote_job_origin="here" if launched else None, tags={})
+    context = SimpleNamespace(run=run, instance=SimpleNamespace(run_retries_enabled=enabled), retry_number=0)
+    assert goes_on(context, error) is expected
 
 
 @pytest.mark.parametrize(

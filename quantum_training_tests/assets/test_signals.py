@@ -9,11 +9,13 @@ import pandas as pd
 import pytest
 import yaml
 
+from quantum_training.assets import retries, signals
 from quantum_training.assets.rollout import daily_returns
 from quantum_training.assets.signals import office_returns, signal
 from quantum_training.assets.versions import versions_of
 from quantum_training.partitions import RANGE_TAGS
-from quantum_training.resources.registry_errors import RegistryError
+from quantum_training.resources.registry import ModelRegistry
+from quantum_training.resources.registry_errors import RegistryError, RegistryOutage
 from quantum_training.resources.store import Store
 from quantum_training.settings import Settings, load_settings
 from quantum_training.trading.account import Account
@@ -355,3 +357,29 @@ def test_the_job_leaves_a_record_and_numbers_in_the_ui_and_a_market_that_ended_i
     assert (shown["position"].value, shown["share"].value) == (0.0, 0.0)
     assert shown["reason"].value == record["reason"]
     assert not world.run("trading_signals", "ZZZ").success
+
+
+@pytest.mark.parametrize(("outages", "written"), [(2, ["old", "1"]), (99, ["old", "flat"])])
+def test_an_outage_of_mlflow_is_waited_for_before_a_signal_is_flat(project, small, monkeypatch, outages, written):
+    world, seen, asked = project(small), [], []
+
+    def decide(store, settings, symbol, now, load):
+        seen.append(store.read_record("signals", "AAA", "latest")["position"])
+        try:
+            return {"position": load("m1")}
+        except Exception:
+            return {"position": "flat"}
+
+    def load(registry, symbol, model_id):
+        asked.append(model_id)
+        if len(asked) <= outages:
+            raise RegistryOutage("MLflow is silent")
+        return "1"
+
+    monkeypatch.setattr(signals, "signal", decide)
+    monkeypatch.setattr(ModelRegistry, "load", load)
+    monkeypatch.setattr(retries, "FIRST_WAIT_SECONDS", 0.01)
+    world.store.write_record("signals", "AAA", "latest", {"position": "old"})
+    assert world.run("trading_signals", "AAA").success
+    assert [*dict.fromkeys(seen), world.store.read_record("signals", "AAA", "latest")["position"]] == written
+    assert len(asked) == min(outages + 1, 4)

@@ -4,7 +4,9 @@ import json
 
 import dagster as dg
 import pytest
+from dagster._core.errors import DagsterExecutionInterruptedError
 
+from quantum_training.assets import training
 from quantum_training.assets.training_events import TrainingJob
 from quantum_training.resources.events.bus import EventBus
 from quantum_training.resources.events.payloads import Event
@@ -69,6 +71,22 @@ def test_a_training_that_raises_is_told_as_failed(one):
     assert (completed.payload.status, completed.payload.model_version) == ("failed", None)
     assert completed.payload.job_id == started.payload.job_id
     assert (completed.payload.metrics, completed.payload.duration_seconds >= 0) == ({}, True)
+
+
+@pytest.mark.parametrize("restarted", [True, False])
+def test_a_training_that_was_stopped_has_failed_unless_dagster_may_start_it_again(one, monkeypatch, restarted):
+    world = one()
+
+    def stopped(*_):
+        if restarted:  # as in a run that the daemon has launched
+            monkeypatch.setattr(dg.DagsterRun, "remote_job_origin", "here")
+            monkeypatch.setattr(type(world.instance), "run_retries_enabled", True)
+        raise DagsterExecutionInterruptedError
+
+    monkeypatch.setattr(training, "fit_seeds", stopped)
+    assert not train(world, FIRST).success
+    ended = [e.payload.status for e in told(world) if e.type == "model.training_completed"]
+    assert ended == ([] if restarted else ["failed"])
 
 
 def test_an_undefined_metric_is_null_and_the_error_is_kept_where_the_bus_fails_too(tmp_path):

@@ -9,13 +9,18 @@ import dagster as dg
 import pytest
 import yaml
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluation
+from dagster._core.errors import DagsterExecutionInterruptedError
+from dagster._core.launcher import CheckRunHealthResult, WorkerStatus
 from dagster._core.remote_origin import InProcessCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
-from quantum_training.assets.training_events import TrainingJob
+from quantum_training.assets import candles
+from quantum_training.assets.training_events import TrainingJob, job_id
 from quantum_training.automation import alerts
+from quantum_training.automation.failures import of_check
 from quantum_training.automation.limits import limit_training
-from quantum_training.automation.run_ends import RETRY_WAIT_SECONDS, is_over
+from quantum_training.automation.run_ends import RETRY_WAIT_SECONDS, fail_trainings, is_over
+from quantum_training.automation.run_launcher import WatchfulRunLauncher
 from quantum_training.resources.alerts import book
 from quantum_training.resources.database import DatabaseError
 from quantum_training.resources.events.bus import EventBus
@@ -165,6 +170,23 @@ def test_a_launcher_and_the_run_in_it_that_failed_are_one_alert(whole, tmp_path)
     assert (alert.symbol, alert.next_step) == ("AAA", "Mend source.path or put the file there")
 
 
+def test_a_launcher_that_was_stopped_is_one_alert_and_not_a_failure_of_the_run_in_it(whole, tmp_path, monkeypatch):
+    world = whole(tmp_path / "gone.csv")
+
+    def stopped(*_):
+        raise DagsterExecutionInterruptedError
+
+    monkeypatch.setattr(candles, "fetch_month", stopped)
+    world.project.definitions.resolve_job_def("clm_cycle").execute_in_process(
+        instance=world.instance,
+        run_config={"ops": {"run_cycle": {"config": {"week": "2020-01-06"}}}},
+        raise_on_error=False,
+    )
+    assert [run.status.value for run in world.instance.get_runs()] == ["FAILURE", "FAILURE"]
+    (alert,) = world.told()
+    assert alert.place.startswith("job clm_cycle")
+
+
 def test_a_symbol_that_failed_before_it_had_a_run_is_told_by_the_launcher(whole, tmp_path):
     world = whole(tmp_path / "gone.csv")
     job = world.project.definitions.resolve_job_def("clm_cycle")
@@ -252,6 +274,37 @@ def test_runs_in_the_process_of_a_run_that_died_end_with_it_and_one_alert_tells_
     assert world.told() == []
 
 
+def test_a_run_that_monitoring_ended_after_its_launcher_is_not_told_again(build, monkeypatch):
+    world = build()
+    parent = world.run(job="retrain", tags={"symbol": "AAA"})
+    inside = world.run(tags={"clm/launched_by": parent.run_id})
+    world.instance.report_run_failed(parent)
+    launcher = WatchfulRunLauncher()
+    launcher.register_instance(world.instance)
+    health = launcher.check_run_worker_health(inside)
+    assert health.status == WorkerStatus.FAILED
+    assert isinstance(health, CheckRunHealthResult)
+    said = f"Detected run worker status {health}. Marking run {inside.run_id} as failed."  # as run_monitoring does
+    world.instance.report_run_failed(inside, said)
+    (alert,) = world.told()
+    assert alert.run_id == parent.run_id
+
+
+def test_a_run_that_a_person_executes_again_has_trainings_of_its_own(build, retrying):
+    world = build(retrying)
+    first = world.run(status=dg.DagsterRunStatus.FAILURE, remote_job_origin=LAUNCHED)
+    ids = {"root_run_id": first.run_id, "parent_run_id": first.run_id}
+    by_person = world.run(status=dg.DagsterRunStatus.FAILURE, remote_job_origin=LAUNCHED, **ids)
+    again = world.again(by_person)
+    jobs = [job_id(retrying, run, "AAA|2020-01-06", "a") for run in (first, by_person, again)]
+    assert [job.partition("/")[0] for job in jobs] == [first.run_id, by_person.run_id, by_person.run_id]
+    for job in jobs[:2]:
+        with TrainingJob(world.bus, "AAA", "a", job).announced("MANUAL", "asked"):
+            pass
+    (record,) = retrying.get_run_records(dg.RunsFilter(run_ids=[again.run_id]))
+    assert fail_trainings(retrying, world.bus, [record]) == [jobs[1]]
+
+
 def test_a_cancelled_run_is_nobodys_alert_but_its_training_is_over(build):
     world = build()
     run = world.run()
@@ -308,6 +361,21 @@ def test_a_failed_check_is_told_though_its_run_went_on(build, warnings, told):
     assert {alert.symbol for alert in found if "no_drift" not in alert.place} == {"AAA"}
     assert all(alert.next_step and alert.url is None for alert in found)
     assert world.told() == []
+
+
+@pytest.mark.parametrize(("said", "symbol"), [("xgboost BBB|2020-01-06: it looks ahead", "BBB"), ("it looks", None)])
+def test_a_check_of_a_run_over_several_symbols_is_told_for_the_one_that_it_describes(said, symbol):
+    evaluation = AssetCheckEvaluation(
+        asset_key=dg.AssetKey("xgboost_model"),
+        check_name="leak_free",
+        passed=False,
+        metadata={},
+        severity=dg.AssetCheckSeverity.ERROR,
+        description=said,
+    )
+    ends = {"start": "AAA|2020-01-06", "end": "BBB|2020-01-06"}
+    tags = {f"dagster/asset_partition_range_{end}": key for end, key in ends.items()}
+    assert of_check(evaluation, "run", tags).symbol == symbol
 
 
 def test_events_that_are_just_being_written_wait_for_the_next_tick(build, monkeypatch):

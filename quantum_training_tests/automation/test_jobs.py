@@ -5,9 +5,14 @@ from pathlib import Path
 import dagster as dg
 import pandas as pd
 import pytest
+import yaml
+from dagster._core.errors import DagsterExecutionInterruptedError
 
 from quantum_training import checks
-from quantum_training.automation.jobs import FAILED_SYMBOLS, CycleConfig, first_month, weeks_of
+from quantum_training.assets import candles
+from quantum_training.automation.jobs import CARRIES_RUNS, FAILED_SYMBOLS, CycleConfig, first_month, weeks_of
+
+ROOT = Path(__file__).parents[2]
 
 
 def launch(world, **config):
@@ -144,3 +149,31 @@ def test_market_data_reach_back_far_enough_for_the_first_fit(project, small):
     week = pd.Timestamp("2020-01-06", tz="UTC")
     month = pd.Timestamp(first_month(settings, "AAA", "2020-01-06"), tz="UTC")
     assert (week - month) / pd.Timedelta("4h") >= 150 + 360
+
+
+def test_a_stop_ends_the_whole_launcher_not_only_the_run_in_it(project, small, monkeypatch):
+    world = project(small)
+
+    def stopped(*_):
+        raise DagsterExecutionInterruptedError
+
+    monkeypatch.setattr(candles, "fetch_month", stopped)
+    result = launch(world, week="2020-01-06")
+    assert not result.success
+    (inside,) = runs(world, "market_data")
+    assert (inside.tags["symbol"], inside.tags["dagster/max_runtime"]) == ("AAA", "0"), "its launcher's limit holds"
+    (event,) = [e for e in result.all_events if e.is_step_failure]
+    assert event.step_failure_data.error.cls_name == "DagsterExecutionInterruptedError"
+    assert runs(world, "clm_cycle")[0].tags["dagster/failure_reason"] == "UNEXPECTED_TERMINATION"
+
+
+def test_the_queue_runs_one_job_at_a_time_that_trains_in_runs_which_no_pool_counts(project, small):
+    world = project(small)
+    (name,) = CARRIES_RUNS
+    jobs = {job.name: job.tags for job in world.definitions.resolve_all_job_defs()}
+    assert {job for job, tags in jobs.items() if name in tags} == {"benchmark", "clm_cycle", "retrain"}
+    assert jobs["benchmark"]["dagster/max_runtime"] == jobs["clm_cycle"]["dagster/max_runtime"] == str(3600 * 4)
+    assert jobs["housekeeping"]["dagster/max_runtime"] == "3600"
+    for file in ("docker/dagster.yaml", "dagster_home/dagster.yaml"):
+        limits = yaml.safe_load((ROOT / file).read_text())["concurrency"]["runs"]["tag_concurrency_limits"]
+        assert {"key": name, "limit": 1} in limits

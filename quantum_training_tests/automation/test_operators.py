@@ -4,9 +4,13 @@ from functools import partial
 
 import pandas as pd
 import pytest
+from dagster._core.definitions.job_base import InMemoryJob
+from dagster._core.execution.api import execute_run
 
 from quantum_training.assets.decided import decide
+from quantum_training.automation import operators
 from quantum_training.resources.events.bus import EventBus
+from quantum_training.selection.ledger import Entry
 
 WEEKS = ["2020-01-06", "2020-01-13", "2020-01-20", "2020-01-27"]
 ANN = {"symbol": "AAA", "actor": "ann", "reason": "I know better"}
@@ -143,3 +147,42 @@ def test_what_cannot_be_done_is_refused_and_leaves_no_row(project, small, job, c
     assert not done
     assert said in error
     assert world.ledger.rows("AAA") == []
+
+
+def test_a_promotion_that_died_is_written_once_and_one_that_a_person_executes_again_is_another(
+    project, small, monkeypatch
+):
+    world, week, known = project(small), WEEKS[0], []
+    version = {"as_of": f"{week}T00:00:00+00:00", "model_id": "m1"}
+    world.store.write_record("xgboost_model", "AAA", week, {"versions": [version]})
+    look = {"week": week, "verdict": "CONTINUE", "champion": None, "model_id": None}
+    row = {"kind": "look", "effective": pd.Timestamp(week, tz="UTC"), "actor": "rule", "reason": ""}
+    world.ledger.append([Entry(symbol="AAA", key=f"week/{week}", payload=look, **row)])
+    job = world.definitions.resolve_job_def("promote")
+    config = {"ops": {"promote_champion": {"config": {**ANN, "recipe": "xgboost"}}}}
+
+    def promote(dies, parent=None, tags=None):
+        def run_job(*_, **__):
+            if dies:
+                raise RuntimeError("its process died")
+
+        monkeypatch.setattr(operators, "run_job", run_job)
+        of = {"root_run_id": known[0], "parent_run_id": parent} if parent else {}
+        run = world.instance.create_run_for_job(job, run_config=config, tags={**job.tags, **(tags or {})}, **of)
+        known.append(run.run_id)
+        assert execute_run(InMemoryJob(job), run, world.instance).success is not dies
+        return run.run_id
+
+    def told():
+        found = EventBus(database_url=world.settings.database_url).outbox().read("test", 100)
+        return len(world.ledger.rows("AAA", {"promote"})), sum('"model.promoted"' in d.text for d in found)
+
+    retry = {"dagster/retry_number": "1"}
+    second = promote(dies=True, parent=promote(dies=True), tags=retry)
+    third = promote(dies=False, parent=second, tags=retry)
+    assert told() == (1, 1)
+    fourth = promote(dies=True, parent=third)
+    assert told() == (2, 2), "a person has executed it again"
+    promote(dies=False, parent=fourth, tags=retry)
+    assert told() == (2, 2)
+    assert {r.key for r in world.ledger.rows("AAA", {"promote"})} == {f"promote/{known[0]}", f"promote/{fourth}"}

@@ -61,7 +61,7 @@ def test_a_run_that_died_with_its_code_server_is_known_to_be_dead(instance, plat
 
     def serve():
         address = ["-h", "127.0.0.1", "-p", str(platform.code_port)]
-        platform.run("code-server", ["dagster", "code-server", "start", *named, *address], {})
+        platform.run("code-server", ["dagster", "api", "grpc", *named, *address], {})
 
     def answers():
         try:

@@ -268,7 +268,7 @@ def test_the_policy_is_read_at_every_tick_and_a_broken_file_keeps_the_last_good_
     settings = yaml.safe_load(file.read_text())
     settings["symbols"]["NEW"] = settings["symbols"]["AAA"]
     file.write_text(yaml.safe_dump(settings))
-    assert "reload the code location" in at.tick("drift_sensor").skip_message
+    assert "restart the code server" in at.tick("drift_sensor").skip_message
 
 
 def test_a_request_by_a_person_runs_once_and_is_acknowledged_after_its_launch(world):

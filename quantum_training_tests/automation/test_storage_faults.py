@@ -36,8 +36,19 @@ def test_a_run_that_its_storage_fails_is_started_again(project, small, monkeypat
     assert world.instance.get_run_by_id(result.run_id).tags[RESTART_TAG] == "true"
 
 
-def test_a_run_that_lacks_its_data_is_not(project, small):
+def test_a_run_whose_storage_is_full_is_not(project, small, monkeypatch):
+    full = DagsterPostgresException("could not extend file: No space left on device")
     world = project(small)
-    result = world.run("weekly_cycle", "AAA|2020-01-06")
+    met = fails_once(world.instance, monkeypatch, full)
+    result = world.run("market_data", "AAA|2019-09-01")
+    assert met
+    assert world.instance.get_run_by_id(result.run_id).tags[RESTART_TAG] == "false"
+
+
+@pytest.mark.parametrize("inherited", ["false", "true"])
+def test_a_run_that_lacks_its_data_is_not(project, small, inherited):
+    """A run that was started again after a fault of the storage carries the tag of the one before."""
+    world = project(small)
+    result = world.run("weekly_cycle", "AAA|2020-01-06", tags={RESTART_TAG: inherited})
     run = world.instance.get_run_by_id(result.run_id)
     assert (run.status, run.tags[RESTART_TAG]) == (dg.DagsterRunStatus.FAILURE, "false")

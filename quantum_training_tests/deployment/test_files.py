@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from dagster._cli import create_dagster_cli
 
 from quantum_training.resources.alerts.delivery import SMTP_PASSWORD, WEBHOOK_URL
 from quantum_training.settings import Settings
@@ -62,6 +63,18 @@ def test_every_service_heals_itself_within_its_memory(name):
     for volume in service["volumes"]:
         source = volume["source"] if isinstance(volume, dict) else volume.split(":")[0]
         assert source in COMPOSE["volumes"] or source.startswith(("./", "${SETTINGS_FILE"))
+
+
+def test_the_code_server_is_one_process_because_its_run_launcher_asks_which_runs_it_knows():
+    program, *command = SERVICES["code"]["command"].split()
+    assert (program, *command[:2]) == ("dagster", "api", "grpc")
+    grpc = create_dagster_cli().commands["api"].commands["grpc"]
+    told = grpc.make_context("grpc", command[2:]).params
+    (server,) = yaml.safe_load((DOCKER / "workspace.yaml").read_text())["load_from"]
+    expected = {"port": server["grpc_server"]["port"], "location_name": server["grpc_server"]["location_name"]}
+    assert {name: told[name] for name in expected} == expected
+    assert (told["host"], told["module_name"]) == ("0.0.0.0", "quantum_training.definitions")
+    assert str(told["port"]) in SERVICES["code"]["healthcheck"]["test"]
 
 
 def compose_config(folder, environment):

@@ -156,7 +156,7 @@ def test_a_full_disk_registers_nothing_and_the_run_after_it_registers_once(
     ballast.unlink()
     assert registry.find("AAA", "id-2") is None
     assert before.items() <= files(disk / "artifacts").items()
-    found, _ = register(registry, trained, "id-2")
+    found = register(registry, trained, "id-2")
     assert found.number == 2
     for model_id in ("id-1", "id-2"):
         assert registry.load("AAA", model_id).positions(trained[1]).equals(trained[0].positions(trained[1]))

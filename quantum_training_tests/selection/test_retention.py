@@ -90,3 +90,7 @@ def test_what_stays_does_not_grow_with_time(weeks, since):
     entries = known(*range(0, 7 * weeks, 7))
     start = START + 7 * max(0, weeks - 1 - since) * DAY
     assert len(needed({"a": entries}, {"a": start}, {})) <= since + SPARE + 1
+
+
+def test_what_a_person_registered_by_hand_is_never_removed():
+    assert removable([registered("", 1), registered("a", 2)], {}, START + 30 * DAY) == [registered("a", 2)]
