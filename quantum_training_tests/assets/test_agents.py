@@ -142,6 +142,7 @@ def key(name):
     return dg.AssetKey(name)
 
 
+@pytest.mark.long
 def test_a_sensor_may_give_a_training_its_budget_in_episodes(project, agents):
     world = project(agents).market_data()
     config = {"ops": {"ppo_model": {"config": {"episodes": 7}}, "sac_model": {"config": {"episodes": 1}}}}

@@ -74,6 +74,7 @@ def test_the_last_week_of_a_run_has_its_report_in_the_store_and_in_mlflow(world)
     assert "report" in metadata(world, WEEKS[0])
 
 
+@pytest.mark.long
 def test_a_week_without_scores_is_refused_and_one_that_lacks_in_the_middle_is_named(project, small):
     world = project(small).market_data()
     for week in (WEEKS[0], WEEKS[1], WEEKS[3]):

@@ -317,6 +317,7 @@ def test_features_that_do_not_reach_the_day_stop_the_run_and_say_what_to_do(worl
     assert "market_data" in said
 
 
+@pytest.mark.long
 def test_the_pages_of_the_last_day_hold_the_findings_and_evidentlys_view(build, market):
     market["drift"]["html"] = True
     world = build()

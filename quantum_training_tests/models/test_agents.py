@@ -462,6 +462,7 @@ def test_a_replay_fills_the_buffer_with_what_the_given_targets_would_have_met(le
     assert learner.learning_starts == 0
 
 
+@pytest.mark.long
 def test_learning_from_a_replay_starts_above_scratch_on_a_stationary_market(train, waves):
     """What was held says nothing of what is good: the targets are random, a new one every five bars."""
     params = {

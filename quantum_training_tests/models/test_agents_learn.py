@@ -71,6 +71,7 @@ def least_skill(growth: np.ndarray) -> float:
     return float(growth.mean() - 1.96 * growth.std(ddof=1) / np.sqrt(growth.size))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", BUDGETS)
 def test_reaches_most_of_the_best_net_growth_for_every_seed(fits, kind):
     growth, best = unseen(fits(kind, 0.5), 0.5)
@@ -78,6 +79,7 @@ def test_reaches_most_of_the_best_net_growth_for_every_seed(fits, kind):
     assert least_skill(growth) > 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", BUDGETS)
 def test_shows_no_skill_on_a_random_walk(fits, kind):
     growth, best = unseen(fits(kind, 0.0), 0.0)

@@ -139,6 +139,7 @@ def test_a_fair_recipe_passes_with_skill_where_it_is_planted_and_nowhere_else(tr
         assert figures["low"] < figures["ic"] < figures["high"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "name", ["pooled_lightgbm", "ensemble_vote", "ensemble_regime", "ensemble_stack", "forecaster"]
 )

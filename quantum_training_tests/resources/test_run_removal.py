@@ -132,6 +132,7 @@ def tidy(instance, dry_run=False, now=None):
     return remove_runs(instance, before, now or before, dry_run)
 
 
+@pytest.mark.long
 def test_runs_go_and_the_state_of_partitions_and_checks_stays(instance):
     whole = run(instance, ["weekly"], "a..c")
     again = run(instance, ["weekly"], "b")

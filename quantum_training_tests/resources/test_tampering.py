@@ -45,7 +45,7 @@ def local(tmp_path, empty_mlflow):
     return ModelRegistry(tracking_uri=f"sqlite:///{tmp_path}/mlflow.db")
 
 
-@pytest.fixture(params=["local", "server"])
+@pytest.fixture(params=["local", pytest.param("server", marks=pytest.mark.long)])
 def place(request, tmp_path):
     """Tracking URI and folder of the artefacts."""
     if request.param == "server":
