@@ -287,7 +287,7 @@ def test_reports_states_and_temporary_files_go_by_their_age(project, small):
     written(reports / ".artifact.uploading.a1b2")
     written(reports / ".artifact.uploading.c3d4", old=False)
     written(reports / "2020-01-06.html")
-    old, young = "0123456789abcdef", "fedcba9876543210"
+    old, young = "0" * 16, "f" * 16
     for name in (old, young, "somebody's", f"{old}0"):
         os.utime(written(states / name / "state.safetensors").parent, (month_ago, month_ago))
     resumable = states / young
