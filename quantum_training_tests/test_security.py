@@ -217,7 +217,8 @@ def test_a_failing_run_shows_no_password_anywhere(project, small, monkeypatch, c
 def mlflow_behind_a_login(monkeypatch):
     """Address, with user and password, of an MLflow that knows a version of AAA whose artefact is gone."""
     secret = f"a@/{MARKER}"
-    version = {"name": "AAA", "version": "1", "run_id": "r", "source": "mlflow-artifacts:/x"}
+    files = [{"key": "artifact_files", "value": "{}"}]
+    version = {"name": "AAA", "version": "1", "run_id": "r", "source": "mlflow-artifacts:/x", "tags": files}
 
     class Mlflow(BaseHTTPRequestHandler):
         def do_GET(self):

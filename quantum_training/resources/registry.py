@@ -1,4 +1,4 @@
-"""The model registry: trained versions in MLflow. The only place, with pyfunc_model.py, that talks to MLflow.
+"""The model registry: trained versions in MLflow. What a version's files are is said in artefact.py.
 
 One experiment and one registered model per symbol, one MLflow run per version. A version is known by its `model_id`
 tag, the identity of what it was made from; MLflow's number depends on the order of training and is only shown.
@@ -7,33 +7,22 @@ tag, the identity of what it was made from; MLflow's number depends on the order
 import json
 import os
 import re
-import tempfile
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from importlib.metadata import version
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import dagster as dg
 import pandas as pd
 
-from quantum_training.models.contract import INDEX, Model, load_model, save_model
-from quantum_training.models.manifest import ArtefactError, check, file_hash, manifest
+from quantum_training.models.contract import Model
+from quantum_training.models.manifest import ArtefactError
+from quantum_training.resources.artefact import checked_model, log_model
 from quantum_training.resources.mlflow_store import is_server, open_store, prepare, without_login
 from quantum_training.resources.registry_errors import RegistryError, VersionGone, outage, outages_named
 from quantum_training.settings import NAME_LENGTH, NAME_PATTERN, under_dagster_home
 
-CODE = Path(__file__).with_name("pyfunc_model.py")
-MODEL = "artifacts/model"
-"""Folder of an artefact that holds the model; beside it lies what MLflow needs to serve it."""
-META = "registered_model_meta"
-"""File that MLflow itself puts into an artefact when it loads it."""
 FILES_TAG = "artifact_files"
 """Tag of a version: the SHA-256 of each file of its artefact, as JSON."""
-BATCH = 1000
-"""Metrics that MLflow takes in one call."""
-
 
 _seen: dict[tuple[str, str, str], "RegisteredVersion"] = {}
 """Versions that this process found before, by tracking URI, symbol and model_id: MLflow takes long to search."""
@@ -87,12 +76,8 @@ class ModelRegistry(dg.ConfigurableResource):
         `tags` must hold model_id and recipe. curves: points with a `step`, logged as metrics training/<name>.
         still_alone: called at last, as locks.alone gives it; a version that another process registered meanwhile
         stands. The run is finished before it has a version, so one with this model_id and without a version is of a
-        process that died, and is marked killed.
-        RegistryError where the copy decides otherwise.
+        process that died, and is marked killed. RegistryError where the copy decides otherwise.
         """
-        import mlflow
-        from mlflow.entities import Metric, Param
-
         client = self.client()
         experiment = self._experiment(symbol)
         start = int(started.timestamp() * 1000)
@@ -102,47 +87,10 @@ class ModelRegistry(dg.ConfigurableResource):
         for dead in client.search_runs([experiment], f"tags.model_id = '{_name(tags['model_id'])}'"):
             if dead.info.status in ("RUNNING", "FINISHED") and dead.info.run_id not in alive:
                 client.set_terminated(dead.info.run_id, "KILLED")
-        run_id, packages = run.info.run_id, ("quantum_training", *model.packages)
+        run_id = run.info.run_id
         try:
-            with tempfile.TemporaryDirectory() as folder:
-                digest = save_model(model, Path(folder) / "model", algorithm)
-                noted = {k: str(v) for k, v in params.items()}
-                client.log_batch(run_id, params=[Param(k, v) for k, v in noted.items()])
-                logged = client.create_logged_model(experiment, "model", run_id, params=noted)
-                with warnings.catch_warnings(), _no_package_map():
-                    # of an example MLflow would load the model twice, as a server does; it is loaded back below
-                    warnings.filterwarnings("ignore", ".*An input example was not provided", UserWarning)
-                    info = mlflow.models.Model.log(
-                        None,
-                        mlflow.pyfunc,
-                        run_id=run_id,
-                        model_id=logged.model_id,
-                        python_model=str(CODE),
-                        artifacts={"model": str(Path(folder) / "model")},
-                        pip_requirements=[f"{p}=={version(p)}" for p in packages],
-                        signature=_signature(model.columns),
-                    )
-                # after the model, or MLflow would look for the model's among the run's, one query for each
-                points = [Metric(k, v, start, 0, info.model_id) for k, v in metrics.items()] + [
-                    Metric(f"training/{k}", v, start, int(point["step"]))
-                    for point in curves
-                    for k, v in point.items()
-                    if k != "step"
-                ]
-                for first in range(0, len(points), BATCH):
-                    client.log_batch(run_id, points[first : first + BATCH])
-                stored = Path(mlflow.artifacts.download_artifacts(info.model_uri, dst_path=f"{folder}/stored"))
-                files = manifest(stored)
-                sent = {CODE.name: file_hash(CODE), f"{MODEL}/{INDEX}": digest}
-                if other := sorted(name for name, sha256 in sent.items() if files.get(name) != sha256):
-                    raise RegistryError(
-                        f"{symbol}: version {tags['model_id']} came back from MLflow with another {', '.join(other)}; "
-                        "not registered. Look after the store of its artefacts, then train the partition again"
-                    )
-                if not load_model(stored / MODEL).positions(example).equals(model.positions(example)):
-                    raise RegistryError(
-                        f"{symbol}: version {tags['model_id']} decides otherwise once loaded back; not registered"
-                    )
+            named = f"{symbol}: version {tags['model_id']}"
+            logged = log_model(client, run, named, model, algorithm, example, params, metrics, curves)
         except BaseException as error:
             try:
                 client.set_terminated(run_id, "FAILED")
@@ -154,8 +102,8 @@ class ModelRegistry(dg.ConfigurableResource):
         if found := self.find(symbol, tags["model_id"]):
             client.set_terminated(run_id, "KILLED")
             return found
-        own = {FILES_TAG: json.dumps(files, sort_keys=True)}
-        client.create_model_version(symbol, info.model_uri, run_id, tags={**tags, **own}, model_id=info.model_id)
+        own = {FILES_TAG: json.dumps(logged.files, sort_keys=True)}
+        client.create_model_version(symbol, logged.uri, run_id, tags={**tags, **own}, model_id=logged.model_id)
         return self._without_twins(symbol, tags["model_id"])
 
     @outages_named
@@ -166,18 +114,12 @@ class ModelRegistry(dg.ConfigurableResource):
         RegistryOutage where that cannot be known: whoever goes on without a version that does not work must not go on
         without one that could not be asked for.
         """
-        import mlflow
-
-        self.client()  # MLflow may have been asked for another registry's since
         found = self._registered(symbol, model_id)
         try:
             registered = self.client().get_model_version(symbol, str(found.number))
-            with tempfile.TemporaryDirectory() as folder:  # a copy: what was checked cannot change before it is read
-                copy = Path(mlflow.artifacts.download_artifacts(registered.source, dst_path=folder))
-                if FILES_TAG not in registered.tags:
-                    raise ArtefactError(f"it was registered without the tag {FILES_TAG}")
-                check(copy, json.loads(registered.tags[FILES_TAG]), besides=[META])
-                return load_model(copy / MODEL)
+            if FILES_TAG not in registered.tags:
+                raise ArtefactError(f"it was registered without the tag {FILES_TAG}")
+            return checked_model(registered.source, json.loads(registered.tags[FILES_TAG]))
         except Exception as error:  # an algorithm may fail on a broken file as it likes
             self.forget(symbol, model_id)
             if outage(error):
@@ -331,24 +273,3 @@ def _name(text: str) -> str:
             "settings; look after the record that holds it"
         )
     return text
-
-
-@contextmanager
-def _no_package_map() -> Iterator[None]:
-    """Spare MLflow the look through all installed packages, 2 s in a process's first call: it would warn of versions
-    that differ from the installed ones, and ours are these."""
-    from mlflow.utils import requirements_utils
-
-    known = requirements_utils._MODULES_TO_PACKAGES
-    requirements_utils._MODULES_TO_PACKAGES = known or {}  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        requirements_utils._MODULES_TO_PACKAGES = known
-
-
-def _signature(columns: tuple[str, ...]) -> Any:
-    from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, Schema
-
-    return ModelSignature(Schema([ColSpec("double", c) for c in columns]), Schema([ColSpec("double", "position")]))
