@@ -96,7 +96,8 @@ class Project:
     def market_data(self, symbol: str = "AAA", first: str = "2019-09-01", last: str = "2020-02-01") -> "Project":
         """Candles and features of these months, or an assertion error.
 
-        A new project copies what another one of the same synthetic recording has stored: its Dagster knows of no run.
+        A new project on a disk copies what another one of the same synthetic recording has stored: its Dagster knows of
+        no run.
         """
         root, market = Path(self.store.root), self.settings.symbols[symbol]
         parts = [market.source, self.settings.quality]  # each by itself: a field of it knows less
@@ -104,7 +105,11 @@ class Project:
         made_of += [part.model_dump_json() for part in parts]
         known = self.prepared / sha256(json.dumps(made_of).encode()).hexdigest()
         recording = isinstance(market.source, synthetic.Source) and market.source.end is not None
-        new = recording and not any((root / asset / symbol).exists() for asset in MARKET_DATA)
+        new = (
+            recording
+            and "://" not in self.store.root
+            and not any((root / asset / symbol).exists() for asset in MARKET_DATA)
+        )
         if new and known.exists():
             for asset in MARKET_DATA:
                 shutil.copytree(known / asset / symbol, root / asset / symbol)
