@@ -22,21 +22,26 @@ from quantum_training.assets import (
     scores,
     signals,
 )
-from quantum_training.assets.agent_checks import agent_checks, is_agent
-from quantum_training.assets.drift_checks import drift_checks
-from quantum_training.assets.versions import asset_name
-from quantum_training.automation import alerts, operators, schedules, sensors
-from quantum_training.automation.benchmark import benchmark_job
-from quantum_training.automation.execution import executor
-from quantum_training.automation.jobs import asset_jobs, launcher_job
-from quantum_training.checks import candle_quality, feature_causality, leak_free
+from quantum_training.assets.no_io_manager import NoIOManager
+from quantum_training.automation import schedules
+from quantum_training.automation.execution.executor import executor
+from quantum_training.automation.failures import sensors as alerts
+from quantum_training.automation.jobs import manual_actions as operators
+from quantum_training.automation.jobs.benchmark import benchmark_job
+from quantum_training.automation.jobs.cycles import asset_jobs, launcher_job
+from quantum_training.automation.retraining import sensors
+from quantum_training.checks.agents import agent_checks, is_agent
+from quantum_training.checks.candles import candle_quality
+from quantum_training.checks.drift import drift_checks
+from quantum_training.checks.features import feature_causality
+from quantum_training.checks.leakage import leak_free
+from quantum_training.lifecycle.training.versions import asset_name
 from quantum_training.partitions import build_partitions
 from quantum_training.resources.events.bus import EventBus
-from quantum_training.resources.handover import NoHandover
 from quantum_training.resources.ledger import Ledger
-from quantum_training.resources.registry import ModelRegistry
-from quantum_training.resources.store import Store
-from quantum_training.settings import Settings, load_settings
+from quantum_training.resources.registry.registry import ModelRegistry
+from quantum_training.resources.store.store import Store
+from quantum_training.settings.settings import Settings, load_settings
 
 
 def build_defs(settings: Settings, resources: Mapping[str, Any] | None = None) -> dg.Definitions:
@@ -88,7 +93,7 @@ def build_defs(settings: Settings, resources: Mapping[str, Any] | None = None) -
         executor=executor(settings),
         loggers={"console": dg.colored_console_logger},
         resources={
-            "io_manager": dg.IOManagerDefinition(lambda _: NoHandover(), config_schema={}),
+            "io_manager": dg.IOManagerDefinition(lambda _: NoIOManager(), config_schema={}),
             **{name: _fixed(resource) for name, resource in {**own, **(resources or {})}.items()},
         },
     )

@@ -5,14 +5,15 @@ Time dimensions sort after `symbol`, so a key always reads `SYMBOL|YYYY-MM-DD`. 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import dagster as dg
 import pandas as pd
 
-WEEK = pd.Timedelta(days=7)
+from quantum_training.market.periods import Key
+
 PARTITION_TAG = "dagster/partition"
 RANGE_TAGS = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 _FORMS = {"utc_month": "the first day of a month", "week": "a Monday", "utc_day": "a day"}
@@ -31,24 +32,10 @@ class Partitions(NamedTuple):
         return next(d.partitions_def for d in self.week.partitions_defs if d.name == "symbol")
 
 
-class Key(NamedTuple):
-    """One partition: a symbol and the UTC start of its period."""
-
-    symbol: str
-    start: pd.Timestamp
-
-    def __str__(self) -> str:
-        return f"{self.symbol}|{self.period}"
-
-    @property
-    def period(self) -> str:
-        """The time part of the key, `YYYY-MM-DD`; the partition's file name in the store."""
-        return self.start.strftime("%Y-%m-%d")
-
-    def tags(self, dimension: str) -> dict[str, str]:
-        """What names this partition in the tags of a run; a request that has them is not checked by Dagster again."""
-        parts = {"symbol": self.symbol, dimension: self.period}
-        return {PARTITION_TAG: str(self), **{f"{PARTITION_TAG}/{name}": part for name, part in parts.items()}}
+def partition_tags(key: Key, dimension: str) -> dict[str, str]:
+    """The run tags that name a partition. Dagster does not check a run request again that has them all."""
+    parts = {"symbol": key.symbol, dimension: key.period}
+    return {PARTITION_TAG: str(key), **{f"{PARTITION_TAG}/{name}": part for name, part in parts.items()}}
 
 
 def build_partitions(symbols: Sequence[str], start: str, end: str | None = None) -> Partitions:
@@ -77,11 +64,6 @@ def overlap(upstream: str, downstream: str, start: int = 0, end: int = 0) -> dg.
             upstream: dg.DimensionPartitionMapping(downstream, window),
         }
     )
-
-
-def week_of(time: pd.Timestamp) -> pd.Timestamp:
-    """The Monday 00:00 that begins the week of a UTC time."""
-    return (time - pd.Timedelta(days=time.weekday())).normalize()
 
 
 def parse_key(grid: dg.MultiPartitionsDefinition, key: str) -> Key:
@@ -139,3 +121,13 @@ def run_keys(grid: dg.MultiPartitionsDefinition, tags: Mapping[str, str]) -> lis
                 f"the run's tags disagree: {PARTITION_TAG}={key} but {PARTITION_TAG}/{dimension.name}={tag}"
             )
     return [key]
+
+
+def newest_key_per_symbol(keys: list[Key]) -> list[Key]:
+    """The newest day of each symbol."""
+    return list({key.symbol: key for key in sorted(keys, key=lambda k: k.start)}.values())
+
+
+def _newest(keys: Iterable[Key]) -> list[Key]:
+    """The newest period of each symbol; `keys` oldest first."""
+    return list({key.symbol: key for key in keys}.values())

@@ -28,10 +28,10 @@ from quantum_training.features.windows import Window, build_window
 from quantum_training.market.schema import as_candles
 from quantum_training.partitions import RANGE_TAGS
 from quantum_training.resources.ledger import Ledger
-from quantum_training.resources.registry import ModelRegistry
-from quantum_training.resources.sources import synthetic
-from quantum_training.resources.store import Store
-from quantum_training.settings import Settings, load_settings
+from quantum_training.resources.registry.registry import ModelRegistry
+from quantum_training.resources.store.store import Store
+from quantum_training.settings.settings import Settings, load_settings
+from quantum_training.sources import synthetic
 
 hypothesis_settings.register_profile("compiled", deadline=None)  # a first example may wait for the compiler
 hypothesis_settings.load_profile("compiled")

@@ -3,7 +3,8 @@
 import pandas as pd
 import pytest
 
-from quantum_training.partitions import Key, build_partitions, overlap, parse_key, run_keys
+from quantum_training.market.periods import Key
+from quantum_training.partitions import build_partitions, overlap, parse_key, run_keys
 
 GRIDS = build_partitions(["BTC-USDT", "SPY"], "2019-01-01")
 

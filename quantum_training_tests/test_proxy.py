@@ -20,7 +20,7 @@ import websockets
 from fastapi import FastAPI, Request, WebSocket
 from mlflow.server.fastapi_security import init_fastapi_security
 
-from quantum_training_tests.processes import free_port, listens, wait_for
+from quantum_training_tests.support.processes import free_port, listens, wait_for
 
 DOC = Path(__file__).parents[1] / "docs" / "production" / "security.md"
 LOGIN = ("ann", "a word of many letters")

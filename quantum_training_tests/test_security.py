@@ -25,16 +25,18 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from quantum_training.assets import retries
+from quantum_training.assets import step_retries as retries
 from quantum_training.partitions import PARTITION_TAG, RANGE_TAGS, build_partitions, parse_key, run_keys
 from quantum_training.resources import database
 from quantum_training.resources.events.payloads import Event
 from quantum_training.resources.events.redis_stream import RedisError, RedisQueue
-from quantum_training.resources.registry import ModelRegistry, RegisteredVersion
-from quantum_training.resources.registry_errors import RegistryError, RegistryOutage
-from quantum_training.resources.registry_removal import registered, remove
-from quantum_training.resources.store import Store
-from quantum_training.settings import Name, RecipeName, SettingsError, load_settings, without_password
+from quantum_training.resources.registry.errors import RegistryError, RegistryOutage
+from quantum_training.resources.registry.registry import ModelRegistry, RegisteredVersion
+from quantum_training.resources.registry.removal import registered, remove
+from quantum_training.resources.store.store import Store
+from quantum_training.settings.paths import SettingsError, without_password
+from quantum_training.settings.schema import Name, RecipeName
+from quantum_training.settings.settings import load_settings
 
 ROOT = Path(__file__).parents[1]
 MARKER = "hush-7Kq"

@@ -3,7 +3,6 @@
 What is measured lives in trading.evaluation, what the report shows in trading.tearsheet.
 """
 
-from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from typing import Any
@@ -11,20 +10,20 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
-from quantum_training.assets.loop import OWNERS, SINGLE_RUN, each_partition, markdown, month_of
-from quantum_training.assets.scores import ASSET as SCORES
-from quantum_training.assets.versions import versions_of
-from quantum_training.market.calendars import periods_per_year
-from quantum_training.partitions import WEEK, Key, Partitions, run_keys
-from quantum_training.resources.registry import ModelRegistry
-from quantum_training.resources.registry_errors import VersionGone
-from quantum_training.resources.store import Store, StoreError
-from quantum_training.settings import Settings
-from quantum_training.trading.evaluation import Evaluation, evaluate
-from quantum_training.trading.scoring import by_strategy
+from quantum_training.assets.metadata.tables import markdown
+from quantum_training.assets.partition_runner import OWNERS, SINGLE_RUN, each_partition
+from quantum_training.lifecycle.evaluation.backtest import ASSET, evaluate_scores, target_positions
+from quantum_training.lifecycle.evaluation.scoring import ASSET as SCORES
+from quantum_training.lifecycle.training.versions import versions_of
+from quantum_training.market.periods import WEEK, Key
+from quantum_training.partitions import Partitions, run_keys
+from quantum_training.resources.registry.errors import VersionDeleted
+from quantum_training.resources.registry.registry import ModelRegistry
+from quantum_training.resources.store.store import Store
+from quantum_training.settings.settings import Settings
+from quantum_training.trading.evaluation import Evaluation
 from quantum_training.trading.summary import summary
 
-ASSET = "backtest"
 TRENDS = ("sharpe", "max_drawdown", "turnover", "total_return")
 DECIMALS = 4
 
@@ -51,14 +50,14 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
 
         @cache
         def decided(symbol: str, week: str) -> pd.DataFrame:
-            return decided_targets(store, symbol, week)
+            return target_positions(store, symbol, week)
 
         def produce(key: Key) -> dict[str, Any]:
             first = (key.start - (settings.backtest_weeks - 1) * WEEK).strftime("%Y-%m-%d")
             weeks = [w for w in store.periods(SCORES, key.symbol) if first <= w <= key.period]
             if key.period not in weeks:
                 raise ValueError(f"{key} has no shadow scores; materialise {SCORES} of this week first")
-            found = evaluate_weeks(store, settings, key.symbol, weeks, decided)
+            found = evaluate_scores(store, settings, key.symbol, weeks, decided)
             expected = pd.date_range(min(weeks), key.period, freq="7D").strftime("%Y-%m-%d")
             record = {
                 "metrics": found.metrics,
@@ -92,38 +91,6 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
     return backtest
 
 
-def decided_targets(store: Store, symbol: str, week: str) -> pd.DataFrame:
-    """The target positions of one week's scores, open_time x strategy; NaN where there was no decision."""
-    return by_strategy(store.read_frame(SCORES, symbol, week), "target")
-
-
-def evaluate_weeks(
-    store: Store,
-    settings: Settings,
-    symbol: str,
-    weeks: list[str],
-    decided: Callable[[str, str], pd.DataFrame],
-) -> Evaluation:
-    """Evaluate the targets that the scores of these weeks recorded, oldest first, on the stored candles.
-
-    StoreError where a scored bar is no longer among the candles.
-    """
-    options = settings.symbols[symbol]
-    targets = pd.concat([decided(symbol, week) for week in weeks])
-    start, end = (pd.Timestamp(w, tz="UTC") for w in (weeks[0], weeks[-1]))
-    last = end - pd.Timedelta("1ns")
-    candles = store.read_frames("candles", symbol, month_of(start - WEEK), month_of(last)).loc[start - WEEK : last]
-    if len(gone := targets.index.difference(candles.index)):
-        raise StoreError(
-            f"{symbol}: {len(gone)} scored bars, the first {gone[0]}, are no longer among the stored candles; "
-            f"re-materialise {SCORES} of their weeks"
-        )
-    recipes = sorted({*options.recipes} & {*targets.columns})
-    periods = periods_per_year(options.calendar, options.timeframe)
-    traded = targets.reindex(candles.index)
-    return evaluate(candles, traded, recipes, options.costs, options.account, periods, settings.seeds)
-
-
 def publish_report(
     store: Store, registry: ModelRegistry, settings: Settings, key: Key, found: Evaluation
 ) -> dict[str, Any]:
@@ -135,7 +102,7 @@ def publish_report(
     shown: dict[str, Any] = {"report": dg.MetadataValue.path(written.path)}
     for recipe in settings.symbols[key.symbol].recipes:
         if versions := versions_of(store, key.symbol, recipe, key.period):
-            with suppress(VersionGone):  # of a week long ago
+            with suppress(VersionDeleted):  # of a week long ago
                 url = registry.log_report(key.symbol, versions[-1].model_id, f"backtest/{key.period}.html", html)
                 shown[f"report_in_mlflow_{recipe}"] = dg.MetadataValue.url(url)
     return shown

@@ -1,24 +1,22 @@
 """Asset `candles`: validated OHLCV bars of a month. What a valid candle is lives in market.quality."""
 
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import dagster as dg
 import pandas as pd
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluation
 
-from quantum_training.assets.loop import MONTH, OWNERS, SINGLE_RUN, month_of, report_done
-from quantum_training.assets.retries import raise_or_retry
-from quantum_training.market.quality import Defect, assess, describe
-from quantum_training.market.revision import complete, revised
-from quantum_training.market.schema import SCHEMA_VERSION, empty_candles
-from quantum_training.partitions import Key, Partitions, run_keys
-from quantum_training.resources.sources import SourceError
-from quantum_training.resources.store import Store
-from quantum_training.settings import Settings
-
-QUALITY_CHECK = "quality"
-CONTEXT_BARS = 200
+from quantum_training.assets.partition_runner import OWNERS, SINGLE_RUN, record_materializations
+from quantum_training.assets.step_retries import raise_or_retry
+from quantum_training.checks.candles import QUALITY_CHECK
+from quantum_training.lifecycle.ingestion import fetch_month
+from quantum_training.market.periods import Key
+from quantum_training.market.quality import Defect, describe
+from quantum_training.market.schema import SCHEMA_VERSION
+from quantum_training.partitions import Partitions, run_keys
+from quantum_training.resources.store.store import Store
+from quantum_training.settings.settings import Settings
 
 
 class CandlesConfig(dg.Config):
@@ -50,7 +48,7 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
                 frame, until, defects = fetch_month(key, settings, store, now, config.refetch)
             except Exception as error:
                 error.add_note(f"in partition {key} of candles")
-                raise_or_retry(context, error, partial(report_done, context, done))
+                raise_or_retry(context, error, partial(record_materializations, context, done))
             if any(d.severity == "error" for d in defects):
                 refused[key] = defects
                 context.log.error(f"candles {number}/{len(keys)} {key} refused: {defects[0].message}")
@@ -68,7 +66,7 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
             }
             context.log.info(f"candles {number}/{len(keys)} {key}: {len(frame)} bars, {len(defects)} warnings")
         if refused:
-            report_done(context, done)
+            record_materializations(context, done)
             for key, defects in refused.items():
                 context.log_event(
                     AssetCheckEvaluation(
@@ -97,58 +95,3 @@ def _first_and_last(frame: pd.DataFrame) -> dict[str, Any]:
         return {}
     first, last = (dg.MetadataValue.timestamp(frame.index[i].to_pydatetime()) for i in (0, -1))
     return {"first_bar": first, "last_bar": last, "close": float(frame["close"].iloc[-1])}
-
-
-class Fetched(NamedTuple):
-    """A month's bars, the time up to which they are complete, and what is wrong with them."""
-
-    frame: pd.DataFrame
-    until: pd.Timestamp
-    defects: list[Defect]
-
-
-def fetch_month(key: Key, settings: Settings, store: Store, now: pd.Timestamp, refetch: bool) -> Fetched:
-    """Complete the stored bars of a month from the source and judge them. SourceError where it has none of it yet."""
-    symbol = settings.symbols[key.symbol]
-    source = symbol.source
-    until = min(key.start + MONTH, source.available_until(key.symbol, symbol.timeframe, now))
-    if until <= key.start:
-        remedy = f"Ask for months up to {month_of(until)}"
-        raise SourceError(key.symbol, type(source).__module__.rpartition(".")[2], f"its data end at {until}", remedy)
-    previous = bars_before(store, key)
-    attributes = {} if refetch else store.attributes("candles", key.symbol, key.period)
-    stored = store.read_frame("candles", key.symbol, key.period) if attributes else empty_candles()
-    if attributes and pd.Timestamp(attributes["covered_until"]) >= until:
-        until = pd.Timestamp(attributes["covered_until"])
-        return Fetched(stored, until, judge(key, settings, stored, until, previous))
-    known = stored if len(stored) else previous if source.revises_history and not refetch else stored
-    since = known.index[-1] if len(known) else key.start
-    fetched = source.fetch(key.symbol, symbol.timeframe, since, until, now)
-    defects = revised(key.symbol, known, fetched)
-    frame = complete(stored, fetched[fetched.index >= key.start])
-    return Fetched(frame, until, defects + judge(key, settings, frame, until, previous))
-
-
-def judge(
-    key: Key, settings: Settings, frame: pd.DataFrame, until: pd.Timestamp, previous: pd.DataFrame
-) -> list[Defect]:
-    """The defects of a month's bars up to `until`, given the bars before it."""
-    symbol = settings.symbols[key.symbol]
-    return assess(
-        frame,
-        symbol=key.symbol,
-        timeframe=symbol.timeframe,
-        calendar=symbol.calendar,
-        start=key.start,
-        end=until,
-        previous=previous if len(previous) else None,
-        limits=settings.quality,
-    )
-
-
-def bars_before(store: Store, key: Key) -> pd.DataFrame:
-    """The newest stored bars of the month before, or none."""
-    before = (key.start - MONTH).strftime("%Y-%m-%d")
-    if not store.attributes("candles", key.symbol, before):
-        return empty_candles()
-    return store.read_frame("candles", key.symbol, before).tail(CONTEXT_BARS)

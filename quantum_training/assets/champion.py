@@ -7,17 +7,19 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
-from quantum_training.assets.decided import decide
-from quantum_training.assets.loop import OWNERS, SINGLE_RUN, each_partition, markdown
-from quantum_training.assets.retries import retried
-from quantum_training.assets.scores import ASSET as SCORES
-from quantum_training.partitions import Key, Partitions, overlap, run_keys
+from quantum_training.assets.metadata.tables import markdown
+from quantum_training.assets.partition_runner import OWNERS, SINGLE_RUN, each_partition
+from quantum_training.assets.step_retries import retried
+from quantum_training.lifecycle.decision.champion import decide
+from quantum_training.lifecycle.evaluation.scoring import ASSET as SCORES
+from quantum_training.market.periods import Key
+from quantum_training.partitions import Partitions, overlap, run_keys
 from quantum_training.resources.events.bus import EventBus
 from quantum_training.resources.ledger import Ledger
 from quantum_training.resources.locks import alone
-from quantum_training.resources.registry import ModelRegistry
-from quantum_training.resources.store import Store
-from quantum_training.settings import Settings
+from quantum_training.resources.registry.registry import ModelRegistry
+from quantum_training.resources.store.store import Store
+from quantum_training.settings.settings import Settings
 
 
 def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:

@@ -3,26 +3,19 @@
 The statistics live in monitoring.decay.
 """
 
-from collections.abc import Iterable, Mapping
-from functools import cache
 from typing import Any
 
 import dagster as dg
 import pandas as pd
 
-from quantum_training.assets.decided import in_office, terms_of
-from quantum_training.assets.loop import OWNERS, SINGLE_RUN, each_partition, markdown
-from quantum_training.assets.scores import read_weeks
-from quantum_training.market.calendars import periods_per_year
-from quantum_training.monitoring.decay import Calendar, Decay, Office, judge, nobody, take_office
-from quantum_training.partitions import WEEK, Key, Partitions, run_keys
+from quantum_training.assets.metadata.tables import markdown
+from quantum_training.assets.partition_runner import OWNERS, SINGLE_RUN, each_partition
+from quantum_training.lifecycle.surveillance.decay import ASSET, reports_of
+from quantum_training.market.periods import Key
+from quantum_training.partitions import Partitions, run_keys
 from quantum_training.resources.events.bus import EventBus
-from quantum_training.resources.events.payloads import MetricsUpdated
-from quantum_training.resources.store import Store
-from quantum_training.selection.harm import building
-from quantum_training.settings import Settings
-
-ASSET, CHECK = "decay_report", "no_decay"
+from quantum_training.resources.store.store import Store
+from quantum_training.settings.settings import Settings
 
 
 def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
@@ -76,85 +69,3 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
         return each_partition(context, partitions.week, produce)
 
     return decay_report
-
-
-def decay_check(partitions: Partitions) -> dg.AssetChecksDefinition:
-    """The check on the newest report. It blocks nothing: decay alone takes no champion back."""
-
-    @dg.asset_check(
-        asset=ASSET,
-        name=CHECK,
-        partitions_def=partitions.week,
-        description="Of each symbol's newest week of the run: a champion that has decayed warns.",
-    )
-    def no_decay(context: dg.AssetCheckExecutionContext, store: Store) -> dg.AssetCheckResult:
-        newest = {key.symbol: key for key in run_keys(partitions.week, context.run.tags)}
-        found = {key: store.read_record(ASSET, key.symbol, key.period) or {} for key in newest.values()}
-        return dg.AssetCheckResult(
-            passed=all(record["status"] != "DECAYED" for record in found.values()),
-            severity=dg.AssetCheckSeverity.WARN,
-            description="; ".join(f"{key} {record['status']}: {record['reason']}" for key, record in found.items()),
-        )
-
-    return no_decay
-
-
-def reports_of(
-    store: Store, events: EventBus, settings: Settings, symbol: str, keys: Iterable[Key]
-) -> dict[str, dict[str, Any]]:
-    """The record of each of these weeks of a symbol; what one champion's office needs is computed once.
-
-    ValueError where a week has no champion record.
-    """
-    keys = list(keys)
-    last = max(key.period for key in keys)
-    champions, scores = store.read_records("champion", symbol, last), read_weeks(store, symbol, last)
-    measurements = [event.payload for event in events.known(MetricsUpdated.type, symbol)]
-    measured = [m for m in measurements if isinstance(m, MetricsUpdated)]
-    policy, terms = settings.decay, terms_of(settings, symbol)
-
-    @cache
-    def record_of(recipe: str) -> pd.Series:
-        return net_of(recipe, scores)
-
-    @cache
-    def office_of(recipe: str, since: pd.Timestamp) -> Office:
-        horizon = terms.planned_days(since, since + policy.weeks * WEEK)
-        days = periods_per_year(settings.symbols[symbol].calendar, "1d")
-        return take_office(recipe, since, record_of(recipe), Calendar(terms.periods, days, horizon), policy)
-
-    def report(key: Key) -> Decay:
-        if key.period not in champions:
-            raise ValueError(f"{key} has no champion record; materialise champion of this week first")
-        recipe, since = in_office({week: record for week, record in champions.items() if week <= key.period})
-        if recipe is None:
-            return nobody(policy)
-        newest = newest_measured(measured, recipe, since, key.start + WEEK)
-        said = None if newest is None else (pd.Timestamp(newest.measured_at), newest.metrics)
-        return judge(office_of(recipe, since), key.start, record_of(recipe), policy, said)
-
-    return {
-        key.period: {
-            "week": key.period,
-            **report(key).model_dump(mode="json"),
-            "harm": champions[key.period]["harm"],
-            "harm_is_building": building(champions[key.period]["harm"], settings.rollout.harm_fraction),
-        }
-        for key in keys
-    }
-
-
-def net_of(recipe: str, scores: Mapping[str, pd.DataFrame]) -> pd.Series:
-    """Net returns of a recipe by open time from its first decision on, from score records by week."""
-    frames = [frame[frame["strategy"] == recipe] for frame in scores.values()]
-    record = pd.concat(frames).sort_index()
-    decided = record["target"].notna().to_numpy()
-    return record["net_return"].iloc[decided.argmax() if decided.any() else len(record) :]
-
-
-def newest_measured(
-    measured: Iterable[MetricsUpdated], recipe: str, since: pd.Timestamp, until: pd.Timestamp
-) -> MetricsUpdated | None:
-    """The newest measurement of a recipe from `since` to before `until`; of the same instant, the last to come in."""
-    known = [m for m in measured if m.model_type == recipe and since <= pd.Timestamp(m.measured_at) < until]
-    return max(reversed(known), key=lambda m: m.measured_at, default=None)

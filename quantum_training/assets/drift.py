@@ -8,18 +8,18 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
-from quantum_training.assets.drift_data import Day, compare
-from quantum_training.assets.loop import OWNERS, SINGLE_RUN, each_partition, markdown
+from quantum_training.assets.metadata.tables import markdown
+from quantum_training.assets.partition_runner import OWNERS, SINGLE_RUN, each_partition
+from quantum_training.lifecycle.surveillance.drift import ASSET, Day, compare, detected
+from quantum_training.market.periods import Key
 from quantum_training.monitoring.drift import DriftReport
 from quantum_training.monitoring.drift_heatmap import markdown_heatmap, page, weekly_p
 from quantum_training.monitoring.severity import Severity
-from quantum_training.partitions import Key, Partitions, overlap, run_keys
+from quantum_training.partitions import Partitions, newest_key_per_symbol, overlap, run_keys
 from quantum_training.resources.events.bus import EventBus
-from quantum_training.resources.events.payloads import DriftDetected, Event, event
-from quantum_training.resources.store import Store, Written
-from quantum_training.settings import Settings
+from quantum_training.resources.store.store import Store, Written
+from quantum_training.settings.settings import Settings
 
-ASSET = "drift_report"
 SHOWN = ["column", "severity", "fault", "untested", "psi", "usual_psi", "q", "previous_q", "ks", "first_bad_bar"]
 
 
@@ -43,7 +43,7 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
         "champion and scores are read from the store.",
     )
     def drift_report(context: dg.AssetExecutionContext, store: Store, events: EventBus) -> dg.MaterializeResult:
-        newest = newest_days(run_keys(partitions.day, context.run.tags))
+        newest = newest_key_per_symbol(run_keys(partitions.day, context.run.tags))
 
         def produce(key: Key) -> dict[str, Any]:
             day = compare(store, settings, key)
@@ -70,25 +70,6 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
         return each_partition(context, partitions.day, produce)
 
     return drift_report
-
-
-def newest_days(keys: list[Key]) -> list[Key]:
-    """The newest day of each symbol."""
-    return list({key.symbol: key for key in sorted(keys, key=lambda k: k.start)}.values())
-
-
-def detected(key: Key, report: DriftReport, recipes: tuple[str, ...]) -> Event:
-    """The event of a day that drifted: one per symbol, day and severity, however often it is looked at."""
-    bad = [row for row in report.rows if row.severity > Severity.NONE]
-    said = DriftDetected(
-        drift_type=", ".join(sorted({row.kind for row in bad})) or "feature",
-        severity=report.severity.name,
-        affected_models=recipes,
-        psi_score=max((row.psi for row in bad if row.psi is not None), default=None),
-        recommendation=" ".join(report.recommendation),
-        detected_at=key.start,
-    )
-    return event(key.symbol, said, f"drift/{key.period}/{report.severity.name}")
 
 
 def html_pages(store: Store, key: Key, day: Day, p: pd.DataFrame, record: Written) -> dict[str, Any]:

@@ -3,11 +3,13 @@
 import dagster as dg
 import pandas as pd
 
-from quantum_training.assets.loop import MONTH, OWNERS, SINGLE_RUN, each_partition, lookback_month, read_months
+from quantum_training.assets.partition_runner import OWNERS, SINGLE_RUN, each_partition
 from quantum_training.features.indicators import FEATURES, WARMUP_BARS, compute_features
-from quantum_training.partitions import Key, Partitions
-from quantum_training.resources.store import Store
-from quantum_training.settings import Settings
+from quantum_training.lifecycle.market_history import first_month_needed, read_bars
+from quantum_training.market.periods import MONTH, Key
+from quantum_training.partitions import Partitions
+from quantum_training.resources.store.store import Store
+from quantum_training.settings.settings import Settings
 
 
 def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
@@ -28,8 +30,8 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
             symbol = settings.symbols[key.symbol]
             attributes = store.attributes("candles", key.symbol, key.period)
             until = pd.Timestamp(attributes["covered_until"]) if attributes else key.start + MONTH
-            first = lookback_month(symbol, key.start, WARMUP_BARS)
-            frame = compute_features(read_months(store, "candles", key.symbol, first, until), key.start)
+            first = first_month_needed(symbol, key.start, WARMUP_BARS)
+            frame = compute_features(read_bars(store, "candles", key.symbol, first, until), key.start)
             written = store.write_frame(
                 "features",
                 key.symbol,

@@ -12,22 +12,27 @@ from typing import Any, NamedTuple
 import dagster as dg
 import pandas as pd
 
-from quantum_training.assets.loop import OWNERS, SINGLE_RUN
-from quantum_training.assets.practice import state_folder
-from quantum_training.assets.retention import needed_versions
-from quantum_training.assets.retries import can_pass
+from quantum_training.assets.partition_runner import OWNERS, SINGLE_RUN
+from quantum_training.assets.run_removal import remove_runs, remove_ticks
+from quantum_training.assets.storage_sizes import sizes
+from quantum_training.lifecycle.cleanup.retention import needed_versions
+from quantum_training.lifecycle.training.inputs import checkpoint_dir
+from quantum_training.resources.cleanup.removal_count import RemovalCount
+from quantum_training.resources.cleanup.stale_files import (
+    remove_kernels,
+    remove_reports,
+    remove_states,
+    remove_temporaries,
+)
 from quantum_training.resources.events.bus import EventBus
+from quantum_training.resources.faults import is_transient
 from quantum_training.resources.ledger import Ledger
-from quantum_training.resources.leftovers import remove_kernels, remove_reports, remove_states, remove_temporaries
-from quantum_training.resources.registry import ModelRegistry
-from quantum_training.resources.registry_errors import RegistryOutage
-from quantum_training.resources.registry_removal import registered, remove
-from quantum_training.resources.removed import Removed
-from quantum_training.resources.run_removal import remove_runs, remove_ticks
-from quantum_training.resources.sizes import sizes
-from quantum_training.resources.store import Store
+from quantum_training.resources.registry.errors import RegistryOutage
+from quantum_training.resources.registry.registry import ModelRegistry
+from quantum_training.resources.registry.removal import registered, remove
+from quantum_training.resources.store.store import Store
 from quantum_training.selection.retention import removable
-from quantum_training.settings import Settings
+from quantum_training.settings.settings import Settings
 
 ASSET = "housekeeping_report"
 
@@ -39,7 +44,7 @@ class HousekeepingConfig(dg.Config):
     """Only tell what would be removed. The schedule sets it to false."""
 
 
-class Places(NamedTuple):
+class CleanupTargets(NamedTuple):
     """Where things grow."""
 
     settings: Settings
@@ -50,10 +55,10 @@ class Places(NamedTuple):
     instance: dg.DagsterInstance
 
 
-class Tidied(NamedTuple):
+class CleanupReport(NamedTuple):
     """What came of it. kept: versions that are old but needed, by reason; failed: why a place could not be tidied."""
 
-    removed: dict[str, Removed]
+    removed: dict[str, RemovalCount]
     kept: Counter[str]
     failed: dict[str, str]
 
@@ -86,11 +91,11 @@ def build(settings: Settings) -> dg.AssetsDefinition:
         ledger: Ledger,
         events: EventBus,
     ) -> dg.MaterializeResult:
-        places = Places(settings, store, registry, ledger, events, context.instance)
+        places = CleanupTargets(settings, store, registry, ledger, events, context.instance)
         now, untold = pd.Timestamp.now("UTC"), dict[str, str]()
-        sizes_before = told_sizes(places, "before", untold)
+        sizes_before = measure_sizes(places, "before", untold)
         found = tidy(places, now, config.dry_run)
-        sizes_after = told_sizes(places, "after", untold)
+        sizes_after = measure_sizes(places, "after", untold)
         found.failed.update(untold)
         for name, why in found.failed.items():
             context.log.error(f"{name}: {why}")
@@ -126,7 +131,7 @@ def retention(settings: Settings) -> pd.Timedelta:
     return pd.Timedelta(days=settings.model_retention_days)
 
 
-def told_sizes(places: Places, when: str, failed: dict[str, str]) -> dict[str, int]:
+def measure_sizes(places: CleanupTargets, when: str, failed: dict[str, str]) -> dict[str, int]:
     """How much room each place takes; none, and why in `failed`, where that cannot be told."""
     try:
         return sizes(places.store, places.registry, places.instance)
@@ -135,44 +140,44 @@ def told_sizes(places: Places, when: str, failed: dict[str, str]) -> dict[str, i
         return {}
 
 
-def tidy(places: Places, now: pd.Timestamp, dry_run: bool) -> Tidied:
+def tidy(places: CleanupTargets, now: pd.Timestamp, dry_run: bool) -> CleanupReport:
     """Remove, or with dry_run count, what is old at `now` and nothing needs. A place that fails stops no other."""
-    found = Tidied({}, Counter(), {})
+    found = CleanupReport({}, Counter(), {})
     for name, step in _steps(places, now, dry_run, found.kept):
         try:
             for kind, one in step().items():
-                found.removed[kind] = found.removed.get(kind, Removed()) + one
+                found.removed[kind] = found.removed.get(kind, RemovalCount()) + one
         except Exception as error:
             found.failed[name] = f"{type(error).__name__}: {error}"
     return found
 
 
 def _steps(
-    places: Places, now: pd.Timestamp, dry_run: bool, kept: Counter[str]
-) -> Iterator[tuple[str, Callable[[], dict[str, Removed]]]]:
+    places: CleanupTargets, now: pd.Timestamp, dry_run: bool, kept: Counter[str]
+) -> Iterator[tuple[str, Callable[[], dict[str, RemovalCount]]]]:
     """What is tidied, by name. `kept` counts the versions that were old enough but stay, by reason."""
     settings, store, registry, ledger, events, instance = places
     before = now - retention(settings)
 
     silent: list[str] = []
 
-    def versions(symbol: str) -> dict[str, Removed]:
+    def versions(symbol: str) -> dict[str, RemovalCount]:
         if silent:
             raise RegistryOutage(f"not asked for: {silent[0]}")
         try:
             return of_symbol(symbol)
         except Exception as error:
-            if can_pass(error):  # to ask for each symbol in turn would take minutes each
+            if is_transient(error):  # to ask for each symbol in turn would take minutes each
                 silent.append(f"the versions of {symbol} met an outage")
             raise
 
-    def of_symbol(symbol: str) -> dict[str, Removed]:
+    def of_symbol(symbol: str) -> dict[str, RemovalCount]:
         found = registered(registry, symbol)
         needed = needed_versions(store, ledger, settings, symbol, registry.aliases(symbol), found)
         kept.update(needed[v.model_id] for v in found if v.created < before and v.model_id in needed)
         return remove(registry, symbol, removable(found, needed, before), before, dry_run)
 
-    states = state_folder(settings, "")
+    states = checkpoint_dir(settings, "")
     for symbol in settings.symbols:
         yield f"versions of {symbol}", partial(versions, symbol)
     yield "reports", lambda: {"reports": remove_reports(store, before, dry_run)}
@@ -180,6 +185,6 @@ def _steps(
     artifacts = registry.artifacts_folder
     yield "temporary files", lambda: {"temporary_files": remove_temporaries(store, artifacts(), now, dry_run)}
     yield "kernels", lambda: {"kernels": remove_kernels(before, dry_run)}
-    yield "events", lambda: {"events": Removed(events.prune(before.to_pydatetime(), dry_run))}
+    yield "events", lambda: {"events": RemovalCount(events.prune(before.to_pydatetime(), dry_run))}
     yield "runs", lambda: remove_runs(instance, before, now, dry_run)
     yield "ticks", lambda: {"ticks": remove_ticks(instance, before, dry_run)}

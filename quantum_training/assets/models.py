@@ -6,41 +6,31 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
-from quantum_training.assets.cluster import cluster_tags, dagster_pool
-from quantum_training.assets.loop import OWNERS, SINGLE_RUN, each_partition
-from quantum_training.assets.members import Seen, members_of
-from quantum_training.assets.practice import lesson
-from quantum_training.assets.refresh import accepted, judge, outcome_of, shown, tag
+from quantum_training.assets.cluster_tags import cluster_tags, dagster_pool
+from quantum_training.assets.metadata.training import shown
+from quantum_training.assets.partition_runner import OWNERS, SINGLE_RUN, each_partition
 from quantum_training.assets.training import TrainingConfig, train
-from quantum_training.assets.versions import asset_name, versions_of
 from quantum_training.features.windows import InsufficientData
+from quantum_training.lifecycle.training.ensemble_members import Seen, members_of
+from quantum_training.lifecycle.training.inputs import lesson
+from quantum_training.lifecycle.training.refresh_gate import judge, outcome_of, tag
+from quantum_training.lifecycle.training.schedule import RESTING, training_weeks
+from quantum_training.lifecycle.training.versions import accepted, asset_name, versions_of
+from quantum_training.market.periods import WEEK, Key
 from quantum_training.models.contract import Model
-from quantum_training.partitions import WEEK, Key, Partitions, overlap, run_keys
+from quantum_training.partitions import Partitions, overlap, run_keys
 from quantum_training.resources.events.bus import EventBus
 from quantum_training.resources.locks import alone
-from quantum_training.resources.registry import ModelRegistry
-from quantum_training.resources.store import Store
-from quantum_training.settings import Settings
+from quantum_training.resources.registry.registry import ModelRegistry
+from quantum_training.resources.store.store import Store
+from quantum_training.settings.settings import Settings
 from quantum_training.trading.scoring import Version
 
-RESTING = "resting"
-"""Outcome of a week in which a recipe that is not trained every week keeps its newest version."""
-
-FIRST_MONDAY = pd.Timestamp("1970-01-05", tz="UTC")
 STANDS = "stands"
 """Outcome of a run that would train a recorded version otherwise, because earlier versions were removed since."""
 
 MOST_HELD = 32
 """Models that an asset keeps in memory; networks are small, agents' replay buffers are not among what is loaded."""
-
-
-def training_weeks(every_weeks: int, monday: pd.Timestamp) -> tuple[pd.Timestamp, pd.Timestamp]:
-    """The Mondays of training around a week: the last one up to `monday` and the next one after it.
-
-    Every n-th Monday is one, counted from 1970-01-05.
-    """
-    last = monday - ((monday - FIRST_MONDAY) // WEEK % every_weeks) * WEEK
-    return last, last + every_weeks * WEEK
 
 
 def build(name: str, settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:

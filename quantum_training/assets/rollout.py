@@ -3,28 +3,19 @@
 What the operators ordered, A/B tests too, is read from the ledger.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
-import numpy as np
-import pandas as pd
 
-from quantum_training.assets.ab import KINDS, shown, state
-from quantum_training.assets.loop import OWNERS, SINGLE_RUN, each_partition, markdown
-from quantum_training.assets.operation import drift_before
-from quantum_training.assets.scores import read_weeks
-from quantum_training.partitions import WEEK, Key, Partitions, overlap, run_keys
+from quantum_training.assets.metadata.tables import markdown
+from quantum_training.assets.partition_runner import OWNERS, SINGLE_RUN, each_partition
+from quantum_training.lifecycle.decision.ab_tests import KINDS, shown, state
+from quantum_training.lifecycle.decision.rollout import ASSET, stages_of
+from quantum_training.market.periods import Key
+from quantum_training.partitions import Partitions, overlap, run_keys
 from quantum_training.resources.ledger import Ledger
-from quantum_training.resources.store import Store
-from quantum_training.selection.ledger import Row
-from quantum_training.selection.rollout import Stage, fold
-from quantum_training.selection.rollout_policy import Order
-from quantum_training.settings import Settings
-
-ASSET = "rollout"
-ORDERS = {"rollout_reset": "reset", "rollout_ceiling": "ceiling"}
-"""Kinds of ledger rows that are orders; their payload holds week, recipe and, for a ceiling, the share."""
+from quantum_training.resources.store.store import Store
+from quantum_training.settings.settings import Settings
 
 
 def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
@@ -80,47 +71,3 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
         return each_partition(context, partitions.week, produce)
 
     return rollout
-
-
-def stages_of(store: Store, ledger: Ledger, settings: Settings, symbol: str, last: str) -> dict[str, Stage]:
-    """The stage of every week up to `last` that has a champion record."""
-    champions = store.read_records("champion", symbol, last)
-    drift = {week: drift_before(store, symbol, week) for week in champions}
-    returns = daily_returns(champions, read_weeks(store, symbol, last))
-    orders = [order(row) for row in ledger.rows(symbol, ORDERS)]
-    return {stage.week: stage for stage in fold(champions, drift, returns, settings.rollout, orders)}
-
-
-def daily_returns(champions: Mapping[str, Mapping[str, Any]], scores: Mapping[str, pd.DataFrame]) -> pd.Series:
-    """Net return per UTC day of whoever was champion on it; days without one are left out.
-
-    champions: decisions by week; one that is missing means that the one before still stood. scores: records of
-    trading.scoring.score by week; record W holds the bars of the week before W.
-    """
-    parts = []
-    for week, frame in scores.items():
-        start = str((pd.Timestamp(week) - WEEK).date())
-        recipe = next((champions[w]["champion"] for w in sorted(champions, reverse=True) if w <= start), None)
-        if recipe is not None:
-            parts.append(frame.loc[frame["strategy"] == recipe, "net_return"])
-    if not parts:
-        return pd.Series(dtype="float64", index=pd.DatetimeIndex([], tz="UTC"))
-    return by_day(pd.concat(parts))
-
-
-def by_day(net: pd.Series) -> pd.Series:
-    """Net returns per bar compounded per UTC day, oldest first."""
-    return net.groupby(pd.DatetimeIndex(net.index).floor("D")).agg(lambda r: float(np.prod(1 + r) - 1)).sort_index()
-
-
-def order(row: Row) -> Order:
-    """The order that a ledger row holds. ValidationError where its payload is none."""
-    return Order.model_validate(
-        {
-            **row.payload,
-            "kind": ORDERS[row.kind],
-            "effective": row.effective,
-            "actor": row.actor,
-            "reason": row.reason,
-        }
-    )

@@ -3,8 +3,6 @@
 The accounting lives in trading/.
 """
 
-from collections.abc import Callable, Collection, Mapping
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -12,20 +10,26 @@ import dagster as dg
 import numpy as np
 import pandas as pd
 
-from quantum_training.assets.loop import OWNERS, SINGLE_RUN, each_partition, lookback_month, read_months
-from quantum_training.assets.versions import asset_name, versions_of
-from quantum_training.models.contract import Model, algorithm
-from quantum_training.partitions import WEEK, Key, Partitions, overlap
-from quantum_training.resources.registry import ModelRegistry
-from quantum_training.resources.registry_errors import RegistryError, VersionGone
-from quantum_training.resources.store import Store, content_hash
-from quantum_training.settings import Settings
-from quantum_training.trading.baselines import BASELINES, LOOKBACK_BARS, decide
-from quantum_training.trading.scoring import Decisions, Version, deciding_bars, decisions, score
-
-ASSET = "shadow_scores"
-INPUTS = "inputs_hash"
-"""Attribute of a record: hash of the features that its bars were decided on."""
+from quantum_training.assets.partition_runner import OWNERS, SINGLE_RUN, each_partition
+from quantum_training.lifecycle.evaluation.scoring import (
+    ASSET,
+    INPUTS,
+    _decided_before,
+    _stands,
+    assert_registry_reachable,
+    inputs_hash,
+)
+from quantum_training.lifecycle.market_history import first_month_for_decisions, memory, read_bars
+from quantum_training.lifecycle.training.versions import asset_name, versions_of
+from quantum_training.market.periods import WEEK, Key
+from quantum_training.models.contract import Model
+from quantum_training.partitions import Partitions, overlap
+from quantum_training.resources.registry.errors import RegistryError, VersionDeleted
+from quantum_training.resources.registry.registry import ModelRegistry
+from quantum_training.resources.store.store import Store
+from quantum_training.settings.settings import Settings
+from quantum_training.trading.baselines import BASELINES, decide
+from quantum_training.trading.scoring import Decisions, decisions, score
 
 
 def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
@@ -57,16 +61,16 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
                     loaded[model_id] = registry.load(symbol, model_id)
                 except RegistryError as error:
                     loaded[model_id], broken[model_id] = None, str(error)
-                    gone.update([model_id] if isinstance(error, VersionGone) else [])
+                    gone.update([model_id] if isinstance(error, VersionDeleted) else [])
                     context.log.error(f"{error}; it decides nothing")
             return loaded[model_id]
 
         def produce(key: Key) -> dict[str, Any]:
             symbol = settings.symbols[key.symbol]
             start = key.start - WEEK
-            first = decision_month(settings, key.symbol, start)
-            candles = read_months(store, "candles", key.symbol, first, key.start)
-            features = read_months(store, "features", key.symbol, first, key.start)
+            first = first_month_for_decisions(settings, key.symbol, start)
+            candles = read_bars(store, "candles", key.symbol, first, key.start)
+            features = read_bars(store, "features", key.symbol, first, key.start)
             if candles.index[0] >= start:
                 raise ValueError(f"{key}: no bar before {start} is stored; the first week that can be scored is later")
             versions = {recipe: versions_of(store, key.symbol, recipe, key.period) for recipe in symbol.recipes}
@@ -80,7 +84,7 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
             if silent := _decided_before(store, key, used & gone):
                 return _stands(store, key, inputs[INPUTS], {m: broken[m] for m in silent})
             if used and used <= broken.keys():
-                some_version_loads(key.symbol, versions, partial(registry.load, key.symbol), used)
+                assert_registry_reachable(key.symbol, versions, partial(registry.load, key.symbol), used)
             for name in BASELINES:
                 position = decide(name, candles).shift(1)
                 strategies[name] = Decisions(position, pd.Series("", candles.index))
@@ -102,76 +106,3 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
         return each_partition(context, partitions.week, produce)
 
     return shadow_scores
-
-
-def _decided_before(store: Store, key: Key, silent: Collection[str]) -> list[str]:
-    """Those of these versions that decided a bar of the stored scores of the week."""
-    if not silent or key.period not in store.periods(ASSET, key.symbol):
-        return []
-    scores = store.read_frame(ASSET, key.symbol, key.period)
-    decided = scores.loc[scores["model_id"].isin(silent) & scores["target"].notna(), "model_id"]
-    return [str(model_id) for model_id in decided.unique()]
-
-
-def _stands(store: Store, key: Key, inputs: str, silent: Mapping[str, str]) -> dict[str, Any]:
-    """What the week's partition says where versions that decided it were removed since: its scores stand.
-
-    ValueError where they were decided on other bars or features. silent: why each cannot be loaded.
-    """
-    if store.attributes(ASSET, key.symbol, key.period).get(INPUTS) != inputs:
-        raise ValueError(
-            f"{key}: bars or features were revised, but versions that decided this week are gone; its scores stand "
-            f"until the partitions of their models have run again: {'; '.join(silent.values())}"
-        )
-    return {"stands": "versions that decided this week were removed since", "not_loaded": sorted(silent)}
-
-
-def memory(settings: Settings, symbol: str) -> int:
-    """Bars before a week that the symbol's recipes depend on; none for an algorithm that cannot be imported.
-
-    Its own training says so; the other recipes go on.
-    """
-    bars = 0
-    for name in {settings.recipes[recipe].algorithm for recipe in settings.symbols[symbol].recipes}:
-        with suppress(Exception):
-            bars = max(bars, algorithm(name).memory)
-    return bars
-
-
-def decision_month(settings: Settings, symbol: str, start: pd.Timestamp) -> str:
-    """The month from which on bars are read so that every recipe and baseline can decide from before `start` on."""
-    bars = max(LOOKBACK_BARS, memory(settings, symbol)) + 2
-    return lookback_month(settings.symbols[symbol], start - WEEK, bars)
-
-
-def inputs_hash(features: pd.DataFrame, candles: pd.DataFrame, filled: pd.DatetimeIndex, memory: int) -> str:
-    """Hash of the features that the bars `filled`, of one week, are decided on; with a memory of all that it holds."""
-    decided = deciding_bars(candles.index, filled)
-    if not memory:
-        return content_hash(features.reindex(decided))
-    lived = candles.loc[: decided[-1], ["open", "close"]].iloc[-memory - len(decided) :]
-    return content_hash(features.reindex(lived.index).join(lived))
-
-
-def some_version_loads(
-    symbol: str, versions: Mapping[str, list[Version]], load: Callable[[str], Model], failed: Collection[str]
-) -> None:
-    """RegistryError where none of each recipe's two newest versions but those that failed can be loaded.
-
-    Then it is the registry that does not work, and no recipe is to blame.
-    """
-    for model_id in {v.model_id for known in versions.values() for v in known[-2:]} - {*failed}:
-        try:
-            load(model_id)
-        except RegistryError:
-            continue
-        return
-    raise RegistryError(
-        f"{symbol}: neither version {', '.join(sorted(failed))} nor another can be loaded: look after MLflow and its "
-        "artefacts, then run this again; nothing was decided"
-    )
-
-
-def read_weeks(store: Store, symbol: str, last: str) -> dict[str, pd.DataFrame]:
-    """All stored score records of a symbol up to week `last`, oldest first."""
-    return {p: store.read_frame(ASSET, symbol, p) for p in store.periods(ASSET, symbol) if p <= last}

@@ -10,27 +10,28 @@ from typing import Any, NamedTuple
 import dagster as dg
 import pandas as pd
 
-from quantum_training.assets.loop import markdown
-from quantum_training.assets.practice import Lesson, state_folder
-from quantum_training.assets.retries import goes_on
-from quantum_training.assets.training_events import TrainingJob, job_id
-from quantum_training.assets.training_view import drawn, progress_to
+from quantum_training.assets.metadata.tables import markdown
+from quantum_training.assets.metadata.training import drawn, progress_to
+from quantum_training.assets.step_retries import goes_on
+from quantum_training.lifecycle.training.events import TrainingJob, job_id
+from quantum_training.lifecycle.training.inputs import TrainingInputs, checkpoint_dir
+from quantum_training.market.periods import Key
 from quantum_training.models.agent import Agent
 from quantum_training.models.contract import Model, algorithm
 from quantum_training.models.fitting import fit_seeds
 from quantum_training.models.provenance import code_hash, identity
-from quantum_training.partitions import Key
 from quantum_training.resources.events.bus import EventBus
 from quantum_training.resources.locks import alone
-from quantum_training.resources.registry import ModelRegistry
-from quantum_training.resources.registry_errors import RegistryError
-from quantum_training.settings import Recipe, Settings
+from quantum_training.resources.registry.errors import RegistryError
+from quantum_training.resources.registry.registry import ModelRegistry
+from quantum_training.settings.schema import Recipe
+from quantum_training.settings.settings import Settings
 
-SEEDS_APART = 100_000
+SEED_STRIDE = 100_000
 """More than an agent has episodes at once: each draws from a seed of its own, counted from the fit's."""
 
 
-IDENTITY_FREE = {"every_weeks", "resources"}
+FIELDS_NOT_IN_IDENTITY = {"every_weeks", "resources"}
 """Fields of a recipe that do not change what a fit gives."""
 
 
@@ -47,7 +48,7 @@ class TrainingConfig(dg.Config):
     """Budget of an agent's fit in episodes; 0: the recipe's."""
 
 
-def budgeted(recipe: Recipe, episodes: int) -> Recipe:
+def with_episode_budget(recipe: Recipe, episodes: int) -> Recipe:
     """The recipe with a budget of so many episodes, 0 for its own. ValueError where it is no agent's."""
     if not episodes:
         return recipe
@@ -58,7 +59,7 @@ def budgeted(recipe: Recipe, episodes: int) -> Recipe:
     return recipe.model_copy(update={"params": {**recipe.params, "total_steps": steps}})
 
 
-class Trained(NamedTuple):
+class TrainingResult(NamedTuple):
     """A version, its entry in the partition's record, and the metadata to show."""
 
     model: Model
@@ -73,30 +74,34 @@ def train(
     settings: Settings,
     key: Key,
     name: str,
-    taught: Lesson,
+    taught: TrainingInputs,
     config: TrainingConfig,
     as_of: pd.Timestamp,
     still_alone: Callable[[], None],
-) -> Trained:
+) -> TrainingResult:
     """Fit and register a version, or find the one that the same data, code and recipe gave before.
 
     still_alone: of the lock, held by the caller, that no other process trains for this partition under.
     InsufficientData where the algorithm finds too little to fit on.
     """
-    recipe, window, practice = budgeted(settings.recipes[name], config.episodes), taught.window, taught.practice
+    recipe, window, practice = (
+        with_episode_budget(settings.recipes[name], config.episodes),
+        taught.window,
+        taught.practice,
+    )
     code, cls = code_hash(recipe.algorithm), algorithm(recipe.algorithm)
     made_of = {
-        "recipe": recipe.model_dump(mode="json", exclude=IDENTITY_FREE),
+        "recipe": recipe.model_dump(mode="json", exclude=FIELDS_NOT_IN_IDENTITY),
         "as_of": as_of,
         "data": window.content_hash,
         "code": code,
         **taught.made_of,
     }
     model_id = identity(name=name, symbol=key.symbol, **made_of)
-    shared = identity(**made_of) if cls.pools else None
+    shared = identity(**made_of) if cls.is_pooled else None
     job = TrainingJob(events, key.symbol, name, job_id(context.instance, context.run, str(key), name))
     found, scores = registry.find(key.symbol, model_id), dict[int, float | None]()
-    state = state_folder(settings, model_id)
+    state = checkpoint_dir(settings, model_id)
     resumed = state.exists()
     if practice:
         practice = replace(practice, state=state)
@@ -131,7 +136,7 @@ def train(
         one_fit = alone(settings.database_url, shared) if shared else nullcontext()
         with job.announced(config.trigger, config.reason, partial(goes_on, context)), one_fit:
             started = pd.Timestamp.now("UTC")
-            donated = fit_of_another(context, registry, shared) if shared else None
+            donated = find_shared_fit(context, registry, shared) if shared else None
             if donated:
                 model = donated
             else:
@@ -140,12 +145,12 @@ def train(
                     window,
                     recipe.params,
                     recipe.sizing,
-                    range(recipe.seed, recipe.seed + recipe.seeds * SEEDS_APART, SEEDS_APART),
+                    range(recipe.seed, recipe.seed + recipe.seeds * SEED_STRIDE, SEED_STRIDE),
                     progress_to(context),
                     practice,
                 )
             if shared:
-                model = model.serving(key.symbol)
+                model = model.for_symbol(key.symbol)
             seconds = (pd.Timestamp.now("UTC") - started).total_seconds()
             tried = scores if len(scores) > 1 else {}
             seeds = {f"score_seed_{seed}": score for seed, score in tried.items() if score is not None}
@@ -154,7 +159,7 @@ def train(
                 model,
                 recipe.algorithm,
                 taught.rows,
-                tags={**tags, **model.remarks},
+                tags={**tags, **model.notes},
                 params=params,
                 metrics={**model.report, **seeds, "fit_seconds": seconds},
                 curves=model.curves,
@@ -178,10 +183,10 @@ def train(
         "mlflow_version": found.number,
         "mlflow_run": dg.MetadataValue.url(registry.run_url(key.symbol, found)),
     }
-    return Trained(model, entry, metadata)
+    return TrainingResult(model, entry, metadata)
 
 
-def fit_of_another(context: dg.AssetExecutionContext, registry: ModelRegistry, shared: str) -> Model | None:
+def find_shared_fit(context: dg.AssetExecutionContext, registry: ModelRegistry, shared: str) -> Model | None:
     """The model that another symbol's version brought, where one is registered and can be loaded."""
     donor = registry.find_shared(shared)
     if donor is None:

@@ -7,10 +7,12 @@ import dagster as dg
 import pandas as pd
 
 from quantum_training.assets.housekeeping import run_config
-from quantum_training.automation.jobs import DRIFT, HOUSEKEEPING, MARKET_DATA, SIGNALS, WEEKLY_CYCLE
-from quantum_training.automation.priorities import MARKET, WEEKLY, tagged
-from quantum_training.partitions import RANGE_TAGS, Key, week_of
-from quantum_training.settings import Settings
+from quantum_training.automation.execution.priorities import priority_tag
+from quantum_training.automation.jobs.cycles import DRIFT, HOUSEKEEPING, MARKET_DATA, SIGNALS, WEEKLY_CYCLE
+from quantum_training.lifecycle.surveillance.run_priorities import MARKET, WEEKLY
+from quantum_training.market.periods import Key, week_of
+from quantum_training.partitions import RANGE_TAGS
+from quantum_training.settings.settings import Settings
 
 DAY = pd.Timedelta(days=1)
 MONTH_END_RETRY = 7 * DAY
@@ -34,7 +36,7 @@ def build(settings: Settings) -> list[dg.ScheduleDefinition]:
         monday = week_of(time)
         if outside := _outside(settings, monday):
             return outside
-        why = {"trigger": "SCHEDULED", "reason": "weekly refresh", "as_of": monday.isoformat()} | tagged(WEEKLY)
+        why = {"trigger": "SCHEDULED", "reason": "weekly refresh", "as_of": monday.isoformat()} | priority_tag(WEEKLY)
         return [_request("week", Key(symbol, monday), Key(symbol, monday), time, why) for symbol in settings.symbols]
 
     @dg.schedule(
@@ -87,7 +89,9 @@ def build(settings: Settings) -> list[dg.ScheduleDefinition]:
             return outside
         return [
             dg.RunRequest(
-                run_key=f"{symbol}@{time.isoformat()}", partition_key=symbol, tags={"symbol": symbol, **tagged(MARKET)}
+                run_key=f"{symbol}@{time.isoformat()}",
+                partition_key=symbol,
+                tags={"symbol": symbol, **priority_tag(MARKET)},
             )
             for symbol in settings.symbols
         ]
@@ -123,5 +127,5 @@ def _request(
     """One run over the partitions from `first` to `last` of one symbol."""
     one = dg.MultiPartitionKey({"symbol": first.symbol, dimension: first.period}) if first == last else None
     both = {} if one else dict(zip(RANGE_TAGS, (str(first), str(last)), strict=True))
-    tags = {"symbol": first.symbol, **both, **tagged(MARKET), **tags}
+    tags = {"symbol": first.symbol, **both, **priority_tag(MARKET), **tags}
     return dg.RunRequest(run_key=f"{last}@{time.isoformat()}", partition_key=one, tags=tags)

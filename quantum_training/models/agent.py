@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
-from quantum_training.models.behaviour import action_shares, behaviour
-from quantum_training.models.contract import MEMORY_BARS, Model, Practice, Progress, parse_params
+from quantum_training.models.contract import MEMORY_BARS, Model, Progress, TrainingContext, parse_params
 from quantum_training.models.policy import Lived, Policy
+from quantum_training.models.policy_diagnostics import action_shares, behaviour
 from quantum_training.models.sizing import Sizing
 from quantum_training.trading.account import Account
 from quantum_training.trading.costs import Costs
@@ -77,7 +77,7 @@ class Agent(Model):
     """
 
     packages = ("numba", "safetensors")
-    builders = ("stable_baselines3", "torch", "gymnasium")
+    build_packages = ("stable_baselines3", "torch", "gymnasium")
     sources = tuple(
         f"quantum_training.{name}"
         for name in (
@@ -98,9 +98,9 @@ class Agent(Model):
             "models.training_watch",
         )
     )
-    practises = True
-    restless = True
-    abilities: ClassVar[frozenset[str]] = frozenset({"warm_start"})
+    needs_context = True
+    is_stochastic = True
+    capabilities: ClassVar[frozenset[str]] = frozenset({"warm_start"})
     memory = MEMORY_BARS
     has_account = True
     options_type: ClassVar[type[Options]]
@@ -133,7 +133,7 @@ class Agent(Model):
         sizing: Sizing,
         seed: int,
         progress: Progress,
-        practice: Practice | None = None,
+        practice: TrainingContext | None = None,
     ) -> Self:
         """Train for the budget of `params` on the window's bars, going on from the state of a run that was killed.
 
@@ -167,11 +167,11 @@ class Agent(Model):
 
     @classmethod
     def _train(
-        cls, window: Window, options: Options, seed: int, progress: Progress, practice: Practice
+        cls, window: Window, options: Options, seed: int, progress: Progress, practice: TrainingContext
     ) -> tuple[Any, Any, View]:
         import torch
 
-        from quantum_training.models.training_watch import Watch, diverged
+        from quantum_training.models.training_callback import Watch, diverged
         from quantum_training.trading.vec_env import BatchEnv
 
         torch.set_num_threads(options.threads)
@@ -200,7 +200,7 @@ class Agent(Model):
         return learner, watch, view
 
     @classmethod
-    def _start(cls, learner: Any, view: View, bars: Bars, options: Options, practice: Practice) -> None:
+    def _start(cls, learner: Any, view: View, bars: Bars, options: Options, practice: TrainingContext) -> None:
         """What the learner knows before its first step: the newest version's weights where `practice` gives one."""
         import torch
 

@@ -35,8 +35,8 @@ Params = TypeVar("Params", bound=BaseModel)
 
 
 @dataclass(frozen=True, eq=False)
-class Practice:
-    """What a model is given beside the window, where its class says `practises`.
+class TrainingContext:
+    """What a model is given beside the window, where its class says `needs_context`.
 
     market: its candles reach back before the window and end at its as_of. state: folder in which a fit keeps what it
     needs to go on after it was killed. newest: the version to start from. replay: what was held before, by the bar that
@@ -61,37 +61,37 @@ class Model(ABC):
     Attributes: `packages`, the distributions that loading it needs; `columns`, what it reads of a row, in order;
     `report`, what the fit measured (JSON-able); `importance`, weight per feature (empty where the algorithm has none);
     `score`, how good the fit was, higher is better, to rank seeds (None where the algorithm has no such number);
-    `curves`, points of the training to draw: a `step` and numbers; `remarks`, what the fit has to say in words;
+    `curves`, points of the training to draw: a `step` and numbers; `notes`, what the fit has to say in words;
     `heat_maps`, tables of numbers in [-1, 1] to draw, by name.
     `memory`, rows before those of interest that `positions` must be given, consecutive bars with `open` and `close`,
     because it depends on them; of a class the most that a model of it may need. `has_account`: it does because it
-    trades an account of its own, which is flat before the first row. `restless`: equally good fits decide
+    trades an account of its own, which is flat before the first row. `is_stochastic`: equally good fits decide
     differently, so that the refresh gate looks at returns alone.
 
-    Of the algorithm: `builders`, distributions that only training needs; `sources`, modules or packages whose code a
-    version depends on beside its class; `practises`, `fit` is given a Practice; `combines`, the Practice holds members
-    and their record; `pools`, the window is a features.pool.Pool and one fit serves all symbols, each by
-    `serving(symbol)`; `abilities`, which of `warm_start` and `replay` it has; `rehearsal`, params that make a fit small
+    Of the algorithm: `build_packages`, distributions that only training needs; `sources`, modules or packages whose code a
+    version depends on beside its class; `needs_context`, `fit` is given a Practice; `is_ensemble`, the Practice holds members
+    and their record; `is_pooled`, the window is a features.pool.Pool and one fit serves all symbols, each by
+    `for_symbol(symbol)`; `capabilities`, which of `warm_start` and `replay` it has; `rehearsal`, params that make a fit small
     enough for the leak sentinel's thirty.
     """
 
     packages: tuple[str, ...] = ()
     memory: int = 0
     has_account: bool = False
-    restless: bool = False
-    builders: ClassVar[tuple[str, ...]] = ()
+    is_stochastic: bool = False
+    build_packages: ClassVar[tuple[str, ...]] = ()
     sources: ClassVar[tuple[str, ...]] = ()
-    practises: ClassVar[bool] = False
-    combines: ClassVar[bool] = False
-    pools: ClassVar[bool] = False
-    abilities: ClassVar[frozenset[str]] = frozenset()
+    needs_context: ClassVar[bool] = False
+    is_ensemble: ClassVar[bool] = False
+    is_pooled: ClassVar[bool] = False
+    capabilities: ClassVar[frozenset[str]] = frozenset()
     rehearsal: ClassVar[Mapping[str, Any]] = NOTHING
     columns: tuple[str, ...]
     report: dict[str, float]
     importance: dict[str, float]
     score: float | None = None
     curves: Sequence[Mapping[str, float]] = ()
-    remarks: Mapping[str, str] = NOTHING
+    notes: Mapping[str, str] = NOTHING
     heat_maps: Mapping[str, pd.DataFrame] = NOTHING
 
     @classmethod
@@ -103,11 +103,11 @@ class Model(ABC):
         """
 
     @classmethod
-    def require(cls, window: Window, params: Mapping[str, Any], practice: Practice | None) -> None:
+    def require(cls, window: Window, params: Mapping[str, Any], practice: TrainingContext | None) -> None:
         """InsufficientData where that is too little to fit on. Asked before a training is announced."""
         return None
 
-    def serving(self, symbol: str) -> Self:
+    def for_symbol(self, symbol: str) -> Self:
         """This model, to decide for a symbol of its pool."""
         raise TypeError(f"{type(self).__module__} serves the one symbol that it was fitted on")
 

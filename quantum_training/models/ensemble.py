@@ -20,8 +20,8 @@ from quantum_training.features.windows import InsufficientData
 from quantum_training.models.contract import (
     MEMORY_BARS,
     Model,
-    Practice,
     Progress,
+    TrainingContext,
     load_model,
     parse_params,
     save_model,
@@ -89,7 +89,7 @@ def _too_few(able: int, min_bars: int) -> InsufficientData:
     )
 
 
-class Weighed(NamedTuple):
+class EnsembleWeights(NamedTuple):
     """A JSON-able rule, numbers for the report, weight_<member> among them, and tables to draw."""
 
     rule: dict[str, Any]
@@ -103,8 +103,8 @@ class Ensemble(Model):
     It is self-contained: the artefact holds the members. On a bar on which one decides nothing, the others decide.
     """
 
-    practises = True
-    combines = True
+    needs_context = True
+    is_ensemble = True
     memory = MEMORY_BARS
     sources = tuple(
         f"quantum_training.{name}"
@@ -126,20 +126,20 @@ class Ensemble(Model):
         rule: Mapping[str, Any],
         sizing: Sizing,
         report: dict[str, float],
-        remarks: Mapping[str, str],
+        notes: Mapping[str, str],
         heat_maps: Mapping[str, pd.DataFrame],
     ):
         self.members, self.rule, self.sizing = dict(members), dict(rule), sizing
-        self.report, self.remarks, self.heat_maps, self.importance = report, remarks, heat_maps, {}
+        self.report, self.notes, self.heat_maps, self.importance = report, notes, heat_maps, {}
         read = [*self._reads(), *(column for member in members.values() for column in member.columns)]
         self.columns = tuple(dict.fromkeys(read))
         self.packages = tuple(sorted({package for member in members.values() for package in member.packages}))
         self.has_account = any(member.has_account for member in members.values())
         self.memory = max(member.memory for member in members.values())
-        self.restless = any(member.restless for member in members.values())
+        self.is_stochastic = any(member.is_stochastic for member in members.values())
 
     @classmethod
-    def require(cls, window: Window, params: Mapping[str, Any], practice: Practice | None) -> None:
+    def require(cls, window: Window, params: Mapping[str, Any], practice: TrainingContext | None) -> None:
         """InsufficientData: fewer than two members have a record of `min_bars` bars."""
         cls._record(window, params, practice)
 
@@ -151,7 +151,7 @@ class Ensemble(Model):
         sizing: Sizing,
         seed: int,
         progress: Progress,
-        practice: Practice | None = None,
+        practice: TrainingContext | None = None,
     ) -> Self:
         """Weigh the members by their record on the window's bars. InsufficientData as of `require`.
 
@@ -172,17 +172,17 @@ class Ensemble(Model):
         maps = {**weighed.heat_maps, "correlation_of_returns": returns, "correlation_of_positions": positions}
         given = practice.members if practice else {}
         short = [name for name in given if name not in names]
-        remarks = {"members": ", ".join(names)}
+        notes = {"members": ", ".join(names)}
         if worth := [
             f"{number:.1f} by {name.rpartition('_')[2]}" for name, number in alike.items() if number is not None
         ]:
-            remarks["worth"] = f"{' and '.join(worth)}, of {len(names)} members"
+            notes["worth"] = f"{' and '.join(worth)}, of {len(names)} members"
         if short:
-            remarks["too_short_a_record"] = f"{', '.join(short)}: fewer than {options.min_bars} bars out of sample"
-        return cls({name: given[name] for name in names}, weighed.rule, sizing, report, remarks, maps)
+            notes["too_short_a_record"] = f"{', '.join(short)}: fewer than {options.min_bars} bars out of sample"
+        return cls({name: given[name] for name in names}, weighed.rule, sizing, report, notes, maps)
 
     @classmethod
-    def _record(cls, window: Window, params: Mapping[str, Any], practice: Practice | None) -> tuple[Record, Any]:
+    def _record(cls, window: Window, params: Mapping[str, Any], practice: TrainingContext | None) -> tuple[Record, Any]:
         options = parse_params(cls.options_type, params)
         if practice is None or practice.record is None:
             raise ValueError("an ensemble combines other recipes: give `practice` with members and their record")
@@ -200,7 +200,7 @@ class Ensemble(Model):
             "rule": self.rule,
             "sizing": self.sizing.model_dump(),
             "report": self.report,
-            "remarks": dict(self.remarks),
+            "remarks": dict(self.notes),
             "heat_maps": {
                 title: table.astype(object).where(table.notna(), None).to_dict("split")
                 for title, table in self.heat_maps.items()
@@ -217,7 +217,7 @@ class Ensemble(Model):
 
     @classmethod
     @abstractmethod
-    def _weigh(cls, record: Record, window: Window, options: Any) -> Weighed:
+    def _weigh(cls, record: Record, window: Window, options: Any) -> EnsembleWeights:
         """What the record says of the members' weights."""
 
     @abstractmethod

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from quantum_training.models.ensemble import Ensemble, Record, Weighed, weighted
+from quantum_training.models.ensemble import Ensemble, EnsembleWeights, Record, weighted
 from quantum_training.models.ensemble_vote import Options as VoteOptions
 from quantum_training.models.ensemble_vote import inverse_risk
 from quantum_training.trading.metrics import NOISE
@@ -39,7 +39,7 @@ class Model(Ensemble):
     sources = (*Ensemble.sources, "quantum_training.models.ensemble_vote")
 
     @classmethod
-    def _weigh(cls, record: Record, window: Window, options: Options) -> Weighed:
+    def _weigh(cls, record: Record, window: Window, options: Options) -> EnsembleWeights:
         named = (options.volatility, options.trend)
         if missing := [name for name in named if name not in window.columns]:
             raise ValueError(
@@ -58,7 +58,7 @@ class Model(Ensemble):
         table = pd.DataFrame(rule["weights"], list(REGIMES))
         mean = share.to_numpy() @ table.to_numpy()
         report = {f"weight_{name}": float(weight) for name, weight in zip(table, mean, strict=True)}
-        return Weighed(rule, report, {"weights_by_regime": table})
+        return EnsembleWeights(rule, report, {"weights_by_regime": table})
 
     def _combine(self, held: pd.DataFrame, features: pd.DataFrame) -> np.ndarray:
         at = _regime(features[self.rule["features"]], np.array(self.rule["bounds"]))

@@ -10,8 +10,8 @@ import pandas as pd
 from pydantic import Field
 
 from quantum_training.features.windows import InsufficientData
-from quantum_training.models.contract import Practice
-from quantum_training.models.ensemble import Ensemble, Record, Weighed
+from quantum_training.models.contract import TrainingContext
+from quantum_training.models.ensemble import Ensemble, EnsembleWeights, Record
 from quantum_training.models.ensemble import Options as EnsembleOptions
 
 if TYPE_CHECKING:
@@ -39,10 +39,10 @@ class Model(Ensemble):
     """
 
     options_type = Options
-    builders = ("scikit-learn",)
+    build_packages = ("scikit-learn",)
 
     @classmethod
-    def _record(cls, window: Window, params: Mapping[str, Any], practice: Practice | None) -> tuple[Record, Any]:
+    def _record(cls, window: Window, params: Mapping[str, Any], practice: TrainingContext | None) -> tuple[Record, Any]:
         record, options = super()._record(window, params, practice)
         bars = record.position.reindex(window.full_times).notna().sum()
         record = record.only(bars.index[bars >= options.min_bars], options.min_bars)
@@ -50,7 +50,7 @@ class Model(Ensemble):
         return record, options
 
     @classmethod
-    def _weigh(cls, record: Record, window: Window, options: Options) -> Weighed:
+    def _weigh(cls, record: Record, window: Window, options: Options) -> EnsembleWeights:
         held, centre, x, y, train, valid = _rows(record, window)
         losses = {p: _loss(_fit(x[train], y[train], p), x[valid], y[valid]) for p in options.penalties}
         penalty = min(losses, key=lambda p: (losses[p], -p))
@@ -63,7 +63,7 @@ class Model(Ensemble):
             **{f"weight_{name}": float(slope) for name, slope in zip(held, slopes, strict=True)},
         }
         rule = {"centre": centre.to_dict(), "slopes": dict(zip(held, slopes, strict=True)), "intercept": intercept}
-        return Weighed(rule, report, {})
+        return EnsembleWeights(rule, report, {})
 
     def _combine(self, held: pd.DataFrame, features: pd.DataFrame) -> np.ndarray:
         from scipy.special import expit

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from quantum_training.models.ensemble import Ensemble, Record, Weighed, weighted
+from quantum_training.models.ensemble import Ensemble, EnsembleWeights, Record, weighted
 from quantum_training.models.ensemble import Options as EnsembleOptions
 from quantum_training.trading.metrics import NOISE
 
@@ -30,9 +30,9 @@ class Model(Ensemble):
     options_type = Options
 
     @classmethod
-    def _weigh(cls, record: Record, window: Window, options: Options) -> Weighed:
+    def _weigh(cls, record: Record, window: Window, options: Options) -> EnsembleWeights:
         weights = inverse_risk(record.net_return, options.prior_bars)
-        return Weighed({"weights": weights.to_dict()}, {f"weight_{name}": w for name, w in weights.items()}, {})
+        return EnsembleWeights({"weights": weights.to_dict()}, {f"weight_{name}": w for name, w in weights.items()}, {})
 
     def _combine(self, held: pd.DataFrame, features: pd.DataFrame) -> np.ndarray:
         weights = np.array([self.rule["weights"][name] for name in held])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from quantum_training.models.contract import Model, Practice, Progress, algorithm
+from quantum_training.models.contract import Model, Progress, TrainingContext, algorithm
 from quantum_training.models.sizing import Sizing
 
 if TYPE_CHECKING:
@@ -19,11 +19,11 @@ def fit(
     sizing: Sizing,
     seed: int,
     progress: Progress,
-    practice: Practice | None,
+    practice: TrainingContext | None,
 ) -> Model:
     """One fit of the algorithm `name`; `practice` is for those that ask for more than the window."""
     cls = algorithm(name)
-    if cls.practises:
+    if cls.needs_context:
         return cls.fit(window, params, sizing, seed, progress, practice)  # type: ignore[call-arg]
     return cls.fit(window, params, sizing, seed, progress)
 
@@ -35,7 +35,7 @@ def fit_seeds(
     sizing: Sizing,
     seeds: range,
     progress: Progress,
-    practice: Practice | None,
+    practice: TrainingContext | None,
 ) -> tuple[Model, dict[int, float | None]]:
     """One fit per seed. Returns the model of median score (of two in the middle the lower) and every seed's score.
 

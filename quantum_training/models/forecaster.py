@@ -9,14 +9,13 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from quantum_training.features.windows import InsufficientData, Normaliser
-from quantum_training.models.contract import MEMORY_BARS, Practice, Progress, parse_params
+from quantum_training.models.contract import MEMORY_BARS, Progress, TrainingContext, parse_params
 from quantum_training.models.contract import Model as Contract
 from quantum_training.models.forecaster_network import build, forecasts, learn
 from quantum_training.models.sizing import Sizing
@@ -25,6 +24,7 @@ from quantum_training.trading.costs import Costs
 
 if TYPE_CHECKING:
     from quantum_training.features.windows import Window
+from quantum_training.models.forecaster_network import Options
 
 CLOSE = "close"
 CUT = 8.0
@@ -32,33 +32,6 @@ CUT = 8.0
 
 EXOGENOUS = ("lstm", "nhits")
 """Architectures that take the features along."""
-
-
-class Options(BaseModel):
-    """The `params` of a recipe. The defaults suit two CPU cores; those of the library are made for GPUs."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    architecture: Literal["lstm", "nhits", "patchtst"] = Field(
-        description="lstm and nhits read returns and features; patchtst has no place for features and reads returns."
-    )
-    input_bars: int = Field(48, ge=16, le=200, description="Bars that a forecast is made from.")
-    hidden: int = Field(32, ge=4, le=1024, multiple_of=4, description="Units of a layer; PatchTST: width of a token.")
-    layers: int = Field(1, ge=1, le=8, description="Layers of the LSTM or PatchTST; N-HiTS' blocks have one more.")
-    dropout: float = Field(0.1, ge=0, lt=1, description="Share of units left out in training; not by a 1-layer LSTM.")
-    learning_rate: float = Field(1e-3, gt=0, le=1, description="Of Adam.")
-    batch_windows: int = Field(128, ge=2, le=100_000, description="Windows per gradient step.")
-    max_steps: int = Field(400, ge=1, le=1_000_000, description="Most gradient steps.")
-    check_steps: int = Field(25, ge=1, le=100_000, description="Steps between two looks at the validation slice.")
-    patience: int = Field(4, ge=1, le=1000, description="Looks without a better one after which a fit ends.")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: on a GPU where there is one.")
-    threads: int = Field(1, ge=1, le=256, description="Threads of torch; the same bits come with the same number only.")
-
-    @model_validator(mode="after")
-    def _checked(self) -> Options:
-        if self.check_steps > self.max_steps:
-            raise ValueError(f"check_steps ({self.check_steps}) must not be above max_steps ({self.max_steps})")
-        return self
 
 
 class Model(Contract):
@@ -72,12 +45,12 @@ class Model(Contract):
     """
 
     packages = ("neuralforecast", "torch", "safetensors")
-    builders = ("pytorch-lightning",)
+    build_packages = ("pytorch-lightning",)
     sources = tuple(
         f"quantum_training.{name}" for name in ("models.forecaster_network", "trading.account", "trading.costs")
     )
-    practises = True
-    restless = True
+    needs_context = True
+    is_stochastic = True
     memory = MEMORY_BARS
     rehearsal = MappingProxyType(
         {"input_bars": 16, "hidden": 8, "learning_rate": 3e-3, "max_steps": 60, "check_steps": 15, "patience": 2}
@@ -94,15 +67,15 @@ class Model(Contract):
         account: Account,
         sizing: Sizing,
         report: dict[str, float],
-        remarks: Mapping[str, str],
+        notes: Mapping[str, str],
     ):
         self.network, self.options, self.horizon, self.exogenous = network, options, horizon, exogenous
         self.normaliser, self.costs, self.account, self.sizing = normaliser, costs, account, sizing
-        self.report, self.remarks, self.importance, self.columns = report, remarks, {}, (*exogenous, CLOSE)
+        self.report, self.notes, self.importance, self.columns = report, notes, {}, (*exogenous, CLOSE)
         self.memory = options.input_bars + horizon - 1
 
     @classmethod
-    def require(cls, window: Window, params: Mapping[str, Any], practice: Practice | None) -> None:
+    def require(cls, window: Window, params: Mapping[str, Any], practice: TrainingContext | None) -> None:
         """InsufficientData: too few bars since the last one that lacks a feature."""
         _bars(window, practice, parse_params(Options, params))
 
@@ -114,7 +87,7 @@ class Model(Contract):
         sizing: Sizing,
         seed: int,
         progress: Progress,
-        practice: Practice | None = None,
+        practice: TrainingContext | None = None,
     ) -> Self:
         """Find the number of steps on the newest purged slice, then train anew on the whole window with that number.
 
@@ -149,8 +122,8 @@ class Model(Contract):
             "bars": float(len(z)),
         }
         network = learn(*fixed, 0, steps, seed, cuda, progress).network
-        remarks = {"architecture": options.architecture, "trained_on": "GPU" if cuda else "CPU"}
-        made_of = (exogenous, normaliser, market.costs, market.account, sizing, report, remarks)
+        notes = {"architecture": options.architecture, "trained_on": "GPU" if cuda else "CPU"}
+        made_of = (exogenous, normaliser, market.costs, market.account, sizing, report, notes)
         model = cls(network, options, horizon, *made_of)
         model.score, model.curves = -best["valid_loss"], found.curves
         return model
@@ -181,7 +154,7 @@ class Model(Contract):
             "sizing": self.sizing.model_dump(),
             "score": self.score,
             "report": self.report,
-            "remarks": dict(self.remarks),
+            "remarks": dict(self.notes),
         }
         (folder / "forecaster.json").write_text(json.dumps(sidecar, sort_keys=True))
 
@@ -218,10 +191,10 @@ class _Bars(NamedTuple):
     raw: np.ndarray
     valid_bars: int
     exogenous: tuple[str, ...]
-    practice: Practice
+    practice: TrainingContext
 
 
-def _bars(window: Window, practice: Practice | None, options: Options) -> _Bars:
+def _bars(window: Window, practice: TrainingContext | None, options: Options) -> _Bars:
     if practice is None or practice.features is None:
         raise ValueError("forecaster learns from consecutive bars: give `practice` with their market and features")
     candles, reach = practice.market.candles, options.input_bars + practice.horizon

@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import logging
 import warnings
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from quantum_training.models.contract import Progress
-
-if TYPE_CHECKING:
-    from quantum_training.models.forecaster import Options
 
 QUIET = {
     "logger": False,
@@ -30,7 +28,34 @@ TARGET = "y"
 ROWS_AT_ONCE = 512
 
 
-class Learnt(NamedTuple):
+class Options(BaseModel):
+    """The `params` of a recipe. The defaults suit two CPU cores; those of the library are made for GPUs."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    architecture: Literal["lstm", "nhits", "patchtst"] = Field(
+        description="lstm and nhits read returns and features; patchtst has no place for features and reads returns."
+    )
+    input_bars: int = Field(48, ge=16, le=200, description="Bars that a forecast is made from.")
+    hidden: int = Field(32, ge=4, le=1024, multiple_of=4, description="Units of a layer; PatchTST: width of a token.")
+    layers: int = Field(1, ge=1, le=8, description="Layers of the LSTM or PatchTST; N-HiTS' blocks have one more.")
+    dropout: float = Field(0.1, ge=0, lt=1, description="Share of units left out in training; not by a 1-layer LSTM.")
+    learning_rate: float = Field(1e-3, gt=0, le=1, description="Of Adam.")
+    batch_windows: int = Field(128, ge=2, le=100_000, description="Windows per gradient step.")
+    max_steps: int = Field(400, ge=1, le=1_000_000, description="Most gradient steps.")
+    check_steps: int = Field(25, ge=1, le=100_000, description="Steps between two looks at the validation slice.")
+    patience: int = Field(4, ge=1, le=1000, description="Looks without a better one after which a fit ends.")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: on a GPU where there is one.")
+    threads: int = Field(1, ge=1, le=256, description="Threads of torch; the same bits come with the same number only.")
+
+    @model_validator(mode="after")
+    def _checked(self) -> Options:
+        if self.check_steps > self.max_steps:
+            raise ValueError(f"check_steps ({self.check_steps}) must not be above max_steps ({self.max_steps})")
+        return self
+
+
+class FitResult(NamedTuple):
     """A trained network, as it was at the best look at the validation slice where there is one, and its losses.
 
     curves: the loss on that slice by `step`.
@@ -109,7 +134,7 @@ def learn(
     seed: int,
     cuda: bool,
     progress: Progress,
-) -> Learnt:
+) -> FitResult:
     """Train for `steps`, or with a validation slice until patience is out. Deterministic on the CPU.
 
     z: (bars, 1 + exogenous), the target first, consecutive bars. valid_bars: newest bars that only validate, 0: none;
@@ -155,7 +180,7 @@ def learn(
         raise diverged
     if valid_bars:
         network.load_state_dict(looks.best_weights)
-    return Learnt(network, curves)
+    return FitResult(network, curves)
 
 
 def _looks(told: str, progress: Progress) -> Any:

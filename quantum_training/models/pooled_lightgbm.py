@@ -27,12 +27,12 @@ class Model(Contract):
     """A booster on features that are z-scores of their symbol, with the symbol as a category. `params` as of lightgbm.
 
     A symbol that is not in the pool, for too little history of its own, is served all the same: its category is missing
-    and its features are scaled as all symbols' together. `remarks` says so.
+    and its features are scaled as all symbols' together. `notes` says so.
     """
 
     packages = ("lightgbm",)
     sources = ("quantum_training.models.lightgbm", "quantum_training.models.booster")
-    pools = True
+    is_pooled = True
 
     def __init__(
         self, booster: lightgbm.Model, normalisers: Mapping[str, Normaliser], common: Normaliser, symbol: str = ""
@@ -40,9 +40,9 @@ class Model(Contract):
         self.booster, self.normalisers, self.common, self.symbol = booster, dict(normalisers), common, symbol
         self.columns = tuple(column for column in booster.columns if column != SYMBOL)
         self.report, self.importance, self.score = booster.report, booster.importance, booster.score
-        self.remarks = {"pool": ", ".join(self.normalisers)}
+        self.notes = {"pool": ", ".join(self.normalisers)}
         if symbol and symbol not in self.normalisers:
-            self.remarks["fallback"] = f"{symbol} has too little history of its own to be in the pool"
+            self.notes["fallback"] = f"{symbol} has too little history of its own to be in the pool"
 
     @classmethod
     def fit(cls, window: Window, params: Mapping[str, Any], sizing: Sizing, seed: int, progress: Progress) -> Self:
@@ -52,7 +52,7 @@ class Model(Contract):
         booster = lightgbm.Model.fit(window, params, sizing, seed, progress)
         return cls(booster, window.normalisers, window.normaliser)
 
-    def serving(self, symbol: str) -> Self:
+    def for_symbol(self, symbol: str) -> Self:
         """The same booster, deciding for this symbol."""
         return type(self)(self.booster, self.normalisers, self.common, symbol)
 

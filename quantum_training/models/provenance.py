@@ -29,7 +29,7 @@ def code_hash(algorithm_name: str) -> str:
     digest = hashlib.sha256()
     for name, source in sorted((path.name, path.read_bytes()) for path in files):  # no folder: it differs by machine
         digest.update(name.encode() + b"\0" + source)
-    for package in (*cls.packages, *cls.builders):
+    for package in (*cls.packages, *cls.build_packages):
         digest.update(f"{package}=={version(package)}".encode())
     return digest.hexdigest()
 

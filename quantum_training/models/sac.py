@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from quantum_training.models.agent import Agent, Network, Options, layers
-from quantum_training.models.contract import Practice
+from quantum_training.models.contract import TrainingContext
 from quantum_training.models.policy import Policy
 from quantum_training.trading.episodes import Bars, Trading, transitions
 from quantum_training.trading.observation import View
@@ -43,7 +43,7 @@ class Model(Agent):
     """SAC over the target position."""
 
     options_type = SACOptions
-    abilities = frozenset({"warm_start", "replay"})
+    capabilities = frozenset({"warm_start", "replay"})
     rehearsal = {  # noqa: RUF012 - never changed
         "total_steps": 6_000,
         "environments": 16,
@@ -75,7 +75,7 @@ class Model(Agent):
         )
 
     @classmethod
-    def _start(cls, learner: Any, view: View, bars: Bars, options: Any, practice: Practice) -> None:
+    def _start(cls, learner: Any, view: View, bars: Bars, options: Any, practice: TrainingContext) -> None:
         super()._start(learner, view, bars, options, practice)
         if practice.replay is None:
             return

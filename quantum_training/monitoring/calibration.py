@@ -44,7 +44,7 @@ _TINY = 1e-12
 
 
 @dataclass(frozen=True)
-class Measured:
+class ColumnMeasurement:
     """One column. The arrays are by recent week, the newest first, NaN where nothing was measured.
 
     `p` and `ks_p`: how probable so much PSI or KS is without drift. `reference_psi` and `reference_p`: of each week of
@@ -86,7 +86,7 @@ def measure(
     end: pd.Timestamp,
     policy: DriftPolicy,
     kind: Kind,
-) -> list[Measured]:
+) -> list[ColumnMeasurement]:
     """Measure every column of two frames of bars, indexed by open time.
 
     A week here is a window of the policy. The reference is the policy's number of them before `reference_end`; the
@@ -110,9 +110,9 @@ def weeks_before(times: pd.DatetimeIndex, end: pd.Timestamp, week: pd.Timedelta)
     return -1 - ((times - end) // week).to_numpy()
 
 
-def _measure(name: str, label: Any, kind: Kind, frames: Frames, start: pd.Timestamp) -> Measured:
-    def broken(fault: Fault, changed: pd.Timestamp | None, **known: Any) -> Measured:
-        return Measured(name, kind, fault, f"data fault {fault}", changed=changed, **known)
+def _measure(name: str, label: Any, kind: Kind, frames: Frames, start: pd.Timestamp) -> ColumnMeasurement:
+    def broken(fault: Fault, changed: pd.Timestamp | None, **known: Any) -> ColumnMeasurement:
+        return ColumnMeasurement(name, kind, fault, f"data fault {fault}", changed=changed, **known)
 
     if label not in frames.recent:
         return broken("missing_column", start)
@@ -125,7 +125,7 @@ def _measure(name: str, label: Any, kind: Kind, frames: Frames, start: pd.Timest
     missing = float(np.isnan(window).mean())
     old = numbers(frames.reference[label]) if label in frames.reference else None
     if old is None or np.isnan(old).all():
-        return Measured(name, kind, untested="the reference has no value of it", missing_share=missing)
+        return ColumnMeasurement(name, kind, untested="the reference has no value of it", missing_share=missing)
     if missing == 1:
         return broken("all_missing", _since(frames.recent.index, ~np.isnan(new)), missing_share=missing)
 
@@ -148,14 +148,14 @@ def _measure(name: str, label: Any, kind: Kind, frames: Frames, start: pd.Timest
         return _insufficient(name, kind, usual, NEEDED_VALUES, "values a window, raise window_days", known)
     if differenced:
         new = np.diff(new, prepend=np.nan)
-    return _compare(Measured(name, kind, differenced=differenced, **known), compared, new, frames)
+    return _compare(ColumnMeasurement(name, kind, differenced=differenced, **known), compared, new, frames)
 
 
-def _insufficient(name: str, kind: Kind, have: int, need: int, what: str, known: dict[str, Any]) -> Measured:
-    return Measured(name, kind, untested=f"{have} of {need} {what}", have=have, need=need, **known)
+def _insufficient(name: str, kind: Kind, have: int, need: int, what: str, known: dict[str, Any]) -> ColumnMeasurement:
+    return ColumnMeasurement(name, kind, untested=f"{have} of {need} {what}", have=have, need=need, **known)
 
 
-def _compare(column: Measured, old: np.ndarray, new: np.ndarray, frames: Frames) -> Measured:
+def _compare(column: ColumnMeasurement, old: np.ndarray, new: np.ndarray, frames: Frames) -> ColumnMeasurement:
     """Fill in the measures of a column without faults."""
     order = np.argsort(old)[: np.count_nonzero(~np.isnan(old))]  # what is searched for in order is found faster
     values, weeks = old[order], frames.reference_weeks[order]

@@ -88,7 +88,7 @@ class Calendar(NamedTuple):
     horizon: int
 
 
-class Office(NamedTuple):
+class Tenure(NamedTuple):
     """A champion in office: everything that stays the same from week to week. `watch` is None without a baseline."""
 
     recipe: str
@@ -104,12 +104,12 @@ class _Finding(NamedTuple):
     numbers: dict[str, Any]
 
 
-def take_office(recipe: str, since: pd.Timestamp, net: pd.Series, calendar: Calendar, policy: DecayPolicy) -> Office:
+def start_tenure(recipe: str, since: pd.Timestamp, net: pd.Series, calendar: Calendar, policy: DecayPolicy) -> Tenure:
     """Calibrate on the champion's record before `since`. net: net returns by open time, from its first decision on."""
     record = net.loc[: since - NANOSECOND]
     baseline, days = sharpe_of(record, calendar.bars), daily(record).to_numpy()
     enough = len(days) >= NEEDED_DAYS and sharpe(days, 1.0)[0] is not None
-    return Office(
+    return Tenure(
         recipe,
         since,
         calendar,
@@ -119,7 +119,7 @@ def take_office(recipe: str, since: pd.Timestamp, net: pd.Series, calendar: Cale
 
 
 def judge(
-    office: Office,
+    office: Tenure,
     week: pd.Timestamp,
     net: pd.Series,
     policy: DecayPolicy,
@@ -127,7 +127,7 @@ def judge(
 ) -> Decay:
     """The report of the champion in office at the start of a week.
 
-    net: as for `take_office`, of which bars before `week` count. measured: time and metrics of the newest outside
+    net: as for `start_tenure`, of which bars before `week` count. measured: time and metrics of the newest outside
     measurement, annualised `sharpe` over `bars`. Either test alone makes a decay; each has its own `alpha`.
     """
     live = net.loc[office.since : week - NANOSECOND]
@@ -187,7 +187,7 @@ def _no_baseline(baseline: SharpeOf) -> dict[str, Any]:
     return {"reason": reason, "have": baseline.days, "need": NEEDED_DAYS}
 
 
-def _cusum(office: Office, watch: Watch, week: pd.Timestamp, live: pd.Series, policy: DecayPolicy) -> _Finding:
+def _cusum(office: Tenure, watch: Watch, week: pd.Timestamp, live: pd.Series, policy: DecayPolicy) -> _Finding:
     """The sum since the champion took office, begun again after every `policy.weeks` weeks."""
     length = policy.weeks * WEEK
     since = office.since + ((week - office.since - NANOSECOND) // length) * length
@@ -211,7 +211,7 @@ def _cusum(office: Office, watch: Watch, week: pd.Timestamp, live: pd.Series, po
     return _Finding("NONE", f"CUSUM {sums.iloc[-1]:.1f} of {watch.limit:.1f}{earlier}", numbers)
 
 
-def _below(office: Office, watch: Watch, week: pd.Timestamp, live: pd.Series, policy: DecayPolicy) -> _Finding:
+def _below(office: Tenure, watch: Watch, week: pd.Timestamp, live: pd.Series, policy: DecayPolicy) -> _Finding:
     """Is the Sharpe ratio of the last weeks more than a tenth below the baseline's?"""
     served, before = (week - office.since) // WEEK, office.baseline.sharpe
     if served < policy.window_weeks:
@@ -229,7 +229,7 @@ def _below(office: Office, watch: Watch, week: pd.Timestamp, live: pd.Series, po
 
 
 def _reported(
-    office: Office, measured_at: pd.Timestamp, metrics: Mapping[str, float | None], policy: DecayPolicy
+    office: Tenure, measured_at: pd.Timestamp, metrics: Mapping[str, float | None], policy: DecayPolicy
 ) -> Reported:
     """Test a reported Sharpe ratio against the expected one, for normal returns.
 

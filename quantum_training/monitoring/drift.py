@@ -11,14 +11,14 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from quantum_training.monitoring.calibration import Measured
+from quantum_training.monitoring.calibration import ColumnMeasurement
 from quantum_training.monitoring.drift_policy import DriftPolicy
 from quantum_training.monitoring.severity import (
     EXTREME_PSI,
     FAULTS,
     ColumnDrift,
-    Named,
     Severity,
+    SeverityName,
     calibrated,
     described,
     fixed,
@@ -31,7 +31,7 @@ class DriftReport(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    severity: Named
+    severity: SeverityName
     outcome: Literal["measured", "insufficient"]
     reason: str
     have: int | None
@@ -41,7 +41,7 @@ class DriftReport(BaseModel):
     recommendation: list[str]
 
 
-def judge(measured: Sequence[Measured], policy: DriftPolicy, paired_harm: bool = False) -> DriftReport:
+def judge(measured: Sequence[ColumnMeasurement], policy: DriftPolicy, paired_harm: bool = False) -> DriftReport:
     """Test all columns as one family and grade what is found. `paired_harm`: the champion is shown to do harm."""
     tested = [m for m in measured if m.p is not None]
     q = {m.name: values for m, values in zip(tested, q_values(tested), strict=True)}
@@ -61,7 +61,7 @@ def judge(measured: Sequence[Measured], policy: DriftPolicy, paired_harm: bool =
     )
 
 
-def q_values(tested: Sequence[Measured]) -> list[tuple[float | None, float | None]]:
+def q_values(tested: Sequence[ColumnMeasurement]) -> list[tuple[float | None, float | None]]:
     """Of each column, p of the newest week and of the week before, corrected over the columns of that week.
 
     Benjamini and Hochberg (1995): calling all columns with q below a limit drifted, at most that share of them is
@@ -78,7 +78,7 @@ def q_values(tested: Sequence[Measured]) -> list[tuple[float | None, float | Non
     return [(_number(now), _number(before)) for now, before in out]
 
 
-def _row(m: Measured, q: tuple[float | None, float | None], policy: DriftPolicy) -> ColumnDrift:
+def _row(m: ColumnMeasurement, q: tuple[float | None, float | None], policy: DriftPolicy) -> ColumnDrift:
     def at(values: np.ndarray | None, week: int) -> float | None:
         return None if values is None else _number(values[week])
 
@@ -132,7 +132,7 @@ def _severity(rows: Sequence[ColumnDrift], tested: int, policy: DriftPolicy, pai
     return max(worst, calibrated(tested, len(drifted), before, len(extreme), paired_harm))
 
 
-def _reason(rows: Sequence[ColumnDrift], tested: int, best: Measured | None, paired_harm: bool) -> str:
+def _reason(rows: Sequence[ColumnDrift], tested: int, best: ColumnMeasurement | None, paired_harm: bool) -> str:
     faults = [row for row in rows if row.fault]
     drifted = [row for row in rows if row.drifted]
     before = sum(row.drifted_before for row in rows)

@@ -11,7 +11,7 @@ from html import escape
 import numpy as np
 import pandas as pd
 
-from quantum_training.monitoring.calibration import RECENT_WEEKS, Measured
+from quantum_training.monitoring.calibration import RECENT_WEEKS, ColumnMeasurement
 from quantum_training.monitoring.drift import DriftReport
 
 SHADES = ((0.0001, "█"), (0.001, "▓"), (0.01, "▒"), (0.05, "░"))
@@ -28,7 +28,7 @@ section{background:#fff;border:1px solid #e2e6ec;border-radius:10px;padding:12px
 
 
 def weekly_p(
-    measured: Sequence[Measured], reference_end: pd.Timestamp, end: pd.Timestamp, week: pd.Timedelta
+    measured: Sequence[ColumnMeasurement], reference_end: pd.Timestamp, end: pd.Timestamp, week: pd.Timedelta
 ) -> pd.DataFrame:
     """How probable the PSI of each week is without drift: index week start, oldest first; a column per tested column.
 

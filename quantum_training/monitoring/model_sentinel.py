@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 
 from quantum_training.models.contract import Model
-from quantum_training.monitoring import rehearsal
+from quantum_training.monitoring import synthetic_training as rehearsal
 from quantum_training.monitoring.feature_sentinel import first_difference
-from quantum_training.monitoring.rehearsal import Stage, Trial, rehearse
+from quantum_training.monitoring.synthetic_training import Stage, Trial, fit_on_synthetic
 
 SOURCE_HASH = hashlib.sha256(b"".join(Path(file).read_bytes() for file in (__file__, rehearsal.__file__))).hexdigest()
 """Of this module and rehearsal.py: outcomes that were measured another way are not to be reused."""
@@ -66,7 +66,7 @@ def _skill(trial: Trial, experiment: str, seed: int) -> float:
     new_bars = WALK_BARS if experiment == "unpredictable" else PLANTED_BARS
     drift = 0.0 if experiment == "unpredictable" else DRIFT
     stage = Stage.of(trial, drift, seed, new_bars, shuffled=experiment == "shuffled")
-    model = rehearse(trial, stage, seed)
+    model = fit_on_synthetic(trial, stage, seed)
     new = stage.candles.index[stage.start : stage.start + new_bars]
     seen = stage.features.loc[new].join(stage.candles[["open", "close"]])
     score, outcome = model.positions(seen).to_numpy(), stage.outcomes["label"].loc[new].to_numpy()

@@ -21,7 +21,7 @@ class Severity(IntEnum):
     CRITICAL = 4
 
 
-Named = Annotated[Severity, PlainSerializer(lambda severity: severity.name)]
+SeverityName = Annotated[Severity, PlainSerializer(lambda severity: severity.name)]
 """A severity that a record keeps by its name."""
 
 FAULTS: dict[Fault, Severity] = {
@@ -64,7 +64,7 @@ class ColumnDrift(BaseModel):
 
     column: str
     kind: Kind
-    severity: Named
+    severity: SeverityName
     drifted: bool
     drifted_before: bool
     fault: Fault | None

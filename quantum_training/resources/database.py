@@ -25,9 +25,9 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from quantum_training.resources.obstacles import remedy
-from quantum_training.resources.patience import patience
-from quantum_training.settings import under_dagster_home, without_password
+from quantum_training.resources.faults import remedy
+from quantum_training.resources.time_limits import patience
+from quantum_training.settings.paths import under_dagster_home, without_password
 
 T = TypeVar("T")
 SQLITE_BUSY_SECONDS = 10

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from quantum_training.selection.boundary import boundaries
 from quantum_training.selection.ledger import Instant, Row, Word
-from quantum_training.selection.rule import Pair, paired_test
+from quantum_training.selection.rule import PairedReturns, paired_test
 
 ALPHA = 0.045
 """Nominal probability that a test calls either arm better where both are equally good, half of it on each side. Less
@@ -117,7 +117,7 @@ def report(test: ABTest, net: pd.DataFrame, looks: Iterable[pd.Timestamp]) -> AB
     told = ABReport(pairs=0, verdict="no pair of blocks is over")
     for look in looks:
         rows = np.isin(number // 2, whole[start + 2 * (whole + 1) * test.length <= look])
-        tested = paired_test(Pair(ours[rows], theirs[rows], number[rows] // 2))
+        tested = paired_test(PairedReturns(ours[rows], theirs[rows], number[rows] // 2))
         fraction = min(tested.blocks / test.pairs, 1.0)
         count = f"{tested.blocks} of {test.pairs} pairs of blocks"
         if tested.blocks < MIN_PAIRS:

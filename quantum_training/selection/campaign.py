@@ -7,14 +7,14 @@ from typing import Any
 
 import pandas as pd
 
-from quantum_training.selection.decision import Campaign, Terms
+from quantum_training.selection.decision import Campaign, DecisionPolicy
 from quantum_training.selection.guardrails import guardrails, whole
 from quantum_training.selection.history import WEEK, History
-from quantum_training.selection.rule import EvidenceRule, Judgement, Look
+from quantum_training.selection.rule import EvidenceRule, InterimAnalysis, Judgement
 
 
 def campaign_at(
-    history: History, at: int, opened: int, challengers: Sequence[str], out: Sequence[str], terms: Terms
+    history: History, at: int, opened: int, challengers: Sequence[str], out: Sequence[str], terms: DecisionPolicy
 ) -> Campaign:
     """The campaign that opened in week number `opened`, as it stands in week number `at`."""
     weeks, first = terms.rule.campaign_weeks, history.weeks[opened]
@@ -28,7 +28,7 @@ def campaign_at(
     )
 
 
-def planned(first: str, weeks: int, terms: Terms) -> int:
+def planned(first: str, weeks: int, terms: DecisionPolicy) -> int:
     """Days with bars that the calendar plans in `weeks` weeks of records from week `first` on."""
     start = pd.Timestamp(first, tz="UTC") - WEEK
     return terms.planned_days(start, start + weeks * WEEK)
@@ -53,7 +53,7 @@ def judge(
     at: int,
     incumbent: str | None,
     campaign: Campaign,
-    terms: Terms,
+    terms: DecisionPolicy,
     faults: Mapping[str, list[str]],
 ) -> dict[str, Judgement]:
     """What the rule says in week number `at` of each challenger that is not out, guardrails included.
@@ -63,7 +63,7 @@ def judge(
     first = history.weeks.index(campaign.opened)
     rows = history.bars(first, at)
     looks = fractions(history, first, at, campaign.planned_days, terms.rule.enough)
-    look = Look(looks, len(campaign.challengers), campaign.week >= campaign.weeks, terms.periods)
+    look = InterimAnalysis(looks, len(campaign.challengers), campaign.week >= campaign.weeks, terms.periods)
     found = {}
     for recipe in campaign.challengers:
         if recipe in campaign.out:

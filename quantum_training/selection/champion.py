@@ -15,7 +15,14 @@ import numpy as np
 import pandas as pd
 
 from quantum_training.selection.campaign import campaign_at, fractions, judge, planned
-from quantum_training.selection.decision import Action, Campaign, Decision, Faults, Recorded, Terms
+from quantum_training.selection.decision import (
+    Action,
+    Campaign,
+    Decision,
+    DecisionPolicy,
+    HealthFindings,
+    LedgerDecision,
+)
 from quantum_training.selection.harm import Harm, drawdown_limit, watch
 from quantum_training.selection.history import WEEK, History
 from quantum_training.selection.rule import Judgement, Verdict
@@ -43,8 +50,8 @@ class _State(NamedTuple):
 def decide_weeks(
     scores: Mapping[str, pd.DataFrame],
     recipes: Iterable[str],
-    terms: Terms,
-    recorded: Mapping[str, Recorded] = MappingProxyType({}),
+    terms: DecisionPolicy,
+    recorded: Mapping[str, LedgerDecision] = MappingProxyType({}),
     actions: Sequence[Action] = (),
 ) -> Iterator[Decision]:
     """Fold the score records into one decision per record, oldest first.
@@ -61,7 +68,7 @@ def decide_weeks(
     history = History(scores, recipes)
     state, known = _State(), max(recorded, default="")
     for at, week in enumerate(history.weeks):
-        faults = Faults(partial(terms.faults, week) if week > known else partial(_found, recorded.get(week)))
+        faults = HealthFindings(partial(terms.faults, week) if week > known else partial(_found, recorded.get(week)))
         decision, opened = _decide(history, at, state, terms, faults)
         decision = _stand(decision, recorded.get(week))
         since = str((pd.Timestamp(history.weeks[at - 1]) + WEEK).date()) if at else ""
@@ -69,12 +76,12 @@ def decide_weeks(
         yield decision.model_copy(update={"champion": state.champion, "pinned": state.pinned, "operator": done})
 
 
-def _found(recorded: Recorded | None, recipe: str) -> list[str]:
+def _found(recorded: LedgerDecision | None, recipe: str) -> list[str]:
     """What was found of a recipe when the week was decided; nothing where it was not, or nobody asked."""
     return [*recorded.faults.get(recipe, [])] if recorded else []
 
 
-def _stand(decision: Decision, recorded: Recorded | None) -> Decision:
+def _stand(decision: Decision, recorded: LedgerDecision | None) -> Decision:
     """The ledger's decision where it has one, with the disagreement named."""
     if recorded is None or (decision.verdict, decision.champion) == (recorded.verdict, recorded.champion):
         return decision
@@ -86,7 +93,7 @@ def _stand(decision: Decision, recorded: Recorded | None) -> Decision:
 
 
 def _operate(
-    history: History, at: int, state: _State, actions: Sequence[Action], since: str, terms: Terms
+    history: History, at: int, state: _State, actions: Sequence[Action], since: str, terms: DecisionPolicy
 ) -> tuple[_State, list[str]]:
     """Apply what operators did in week number `at`, or in weeks before it that were never scored."""
     done = []
@@ -104,7 +111,9 @@ def _operate(
     return state, done
 
 
-def _decide(history: History, at: int, state: _State, terms: Terms, faults: Faults) -> tuple[Decision, _State]:
+def _decide(
+    history: History, at: int, state: _State, terms: DecisionPolicy, faults: HealthFindings
+) -> tuple[Decision, _State]:
     if state.champion and state.champion not in history.recipes:
         state = _State(pinned=state.pinned)
     harm = _harm(history, at, state, terms)
@@ -145,7 +154,7 @@ def _decide(history: History, at: int, state: _State, terms: Terms, faults: Faul
     return decision, state
 
 
-def _restored(history: History, state: _State, faults: Faults) -> str | None:
+def _restored(history: History, state: _State, faults: HealthFindings) -> str | None:
     """Who trades where the champion does not work: the former one where it is known, still a recipe, and works."""
     former = state.watch.former if state.watch else None
     return former if former in history.recipes and not faults[str(former)] else None
@@ -155,7 +164,7 @@ def _challengers(history: History, at: int, champion: str | None) -> tuple[str, 
     return tuple(r for r in history.competing(history.bars(at, at)) if r != champion)
 
 
-def _harm(history: History, at: int, state: _State, terms: Terms) -> Harm | None:
+def _harm(history: History, at: int, state: _State, terms: DecisionPolicy) -> Harm | None:
     if state.watch is None:
         return None
     policy = terms.rollback
@@ -188,7 +197,7 @@ def _verdict(
     return verdict, f"against {against}: {reasons}", incumbent
 
 
-def _after(history: History, at: int, state: _State, decision: Decision, terms: Terms) -> _State:
+def _after(history: History, at: int, state: _State, decision: Decision, terms: DecisionPolicy) -> _State:
     """The state that the next week starts from. A change of the champion, or its last week, closes the campaign."""
     if decision.champion != state.champion:
         return _installed(history, at, decision.champion, state, terms, watched=decision.verdict == "PROMOTE")
@@ -201,7 +210,9 @@ def _after(history: History, at: int, state: _State, decision: Decision, terms: 
     return state._replace(out=out)
 
 
-def _installed(history: History, at: int, champion: str | None, state: _State, terms: Terms, watched: bool) -> _State:
+def _installed(
+    history: History, at: int, champion: str | None, state: _State, terms: DecisionPolicy, watched: bool
+) -> _State:
     """Another champion after week number `at`, and no campaign. A new one is watched, a restored one is not."""
     if not watched or champion is None:
         return _State(champion, pinned=state.pinned)

@@ -13,7 +13,7 @@ from quantum_training.selection.harm import Harm, RollbackPolicy
 from quantum_training.selection.rule import EvidenceRule, ImprovementRule, Judgement, Verdict
 
 
-class Recorded(NamedTuple):
+class LedgerDecision(NamedTuple):
     """What the ledger says of a week that was decided before. faults: found then, of the recipes asked about."""
 
     verdict: str
@@ -31,7 +31,7 @@ class Action(NamedTuple):
     reason: str
 
 
-class Terms(NamedTuple):
+class DecisionPolicy(NamedTuple):
     """What a decision depends on beside the scores. periods: bars in a year.
 
     planned_days(first, until): UTC days with bars that the market's calendar has from one time to another.
@@ -49,7 +49,7 @@ class Terms(NamedTuple):
     seeds: Mapping[str, int] = MappingProxyType({})
 
 
-class Faults(dict[str, list[str]]):
+class HealthFindings(dict[str, list[str]]):
     """What does not work of each recipe in one week; a recipe is asked about once, when it is looked up."""
 
     def __init__(self, ask: Callable[[str], list[str]]) -> None:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from quantum_training.selection.boundary import boundaries
 from quantum_training.selection.guardrails import SEED
-from quantum_training.selection.rule import Pair, paired_test
+from quantum_training.selection.rule import PairedReturns, paired_test
 from quantum_training.trading.metrics import NOISE, max_drawdown
 from quantum_training.trading.uncertainty import MIN_BARS
 
@@ -51,7 +51,7 @@ class Harm(BaseModel):
 
 
 def watch(
-    policy: RollbackPolicy, pair: Pair, fractions: tuple[float, ...], limit: float | None, former: str | None
+    policy: RollbackPolicy, pair: PairedReturns, fractions: tuple[float, ...], limit: float | None, former: str | None
 ) -> Harm:
     """Judge a champion by the bars since its promotion.
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import pandas as pd
 
-from quantum_training.selection.rule import Pair
+from quantum_training.selection.rule import PairedReturns
 from quantum_training.trading.baselines import BUY_AND_HOLD
 
 WEEK = pd.Timedelta(days=7)
@@ -48,9 +48,9 @@ class History:
         """Rows of the weeks number `first` to `last`, both included."""
         return slice(self._ends[first], self._ends[last + 1])
 
-    def pair(self, challenger: str | None, incumbent: str | None, rows: slice) -> Pair:
+    def pair(self, challenger: str | None, incumbent: str | None, rows: slice) -> PairedReturns:
         """Both on the same bars; None, and a strategy that no record has, is flat."""
-        return Pair(self._returns(challenger, rows), self._returns(incumbent, rows), self.day[rows])
+        return PairedReturns(self._returns(challenger, rows), self._returns(incumbent, rows), self.day[rows])
 
     def competing(self, rows: slice) -> list[str]:
         """The recipes with a decision on any of these bars."""

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
-from quantum_training.selection.rule import Pair, paired_test
+from quantum_training.selection.rule import PairedReturns, paired_test
 from quantum_training.trading.account import Account
 from quantum_training.trading.costs import Costs
 from quantum_training.trading.metrics import NOISE
@@ -148,9 +148,9 @@ def _measured(policy: RefreshPolicy, older: np.ndarray, newer: np.ndarray, day: 
     """Paired daily differences of net returns, newer less older, and the loss that is tolerated."""
     from scipy.stats import t
 
-    paired = paired_test(Pair(newer, older, day))
+    paired = paired_test(PairedReturns(newer, older, day))
     nothing = np.zeros(len(day))
-    scale = max(paired_test(Pair(net, nothing, day)).deviation for net in (older, newer))
+    scale = max(paired_test(PairedReturns(net, nothing, day)).deviation for net in (older, newer))
     lower = paired.mean - float(t.isf(ERROR, paired.blocks - 1)) * paired.deviation / np.sqrt(paired.blocks)
     return {
         "difference": paired.mean,

@@ -17,7 +17,7 @@ from quantum_training.trading.metrics import NOISE, sharpe
 Verdict = Literal["PROMOTE", "CONTINUE", "REJECT", "EXPIRED", "INSUFFICIENT"]
 
 
-class Pair(NamedTuple):
+class PairedReturns(NamedTuple):
     """Net returns of a challenger and of the incumbent on the same bars, (bars,) each; an incumbent of zeros is flat.
 
     day: the number of each bar's UTC day; the bars of a day are one block. A bar without a decision is in it as flat.
@@ -28,7 +28,7 @@ class Pair(NamedTuple):
     day: np.ndarray
 
 
-class Look(NamedTuple):
+class InterimAnalysis(NamedTuple):
     """Which look at a campaign this is. fractions: share of the planned blocks at each look so far, this one last.
 
     family: challengers that the campaign opened with. last: no later look will come. periods: bars in a year.
@@ -95,7 +95,7 @@ class _Rule(BaseModel):
         """Is this evidence a look at all?"""
         return bars >= self.min_predictions and blocks >= self.min_blocks
 
-    def _numbers(self, pair: Pair, periods: float) -> dict[str, Any]:
+    def _numbers(self, pair: PairedReturns, periods: float) -> dict[str, Any]:
         ours, theirs = sharpe(pair.challenger, periods)[0], sharpe(pair.incumbent, periods)[0] or 0.0
         needed = theirs + self.min_improvement * (theirs if theirs > 0 else 1.0)
         return {
@@ -119,7 +119,7 @@ class ImprovementRule(_Rule):
 
     rule: Literal["improvement"] = "improvement"
 
-    def judge(self, pair: Pair, look: Look) -> Judgement:
+    def judge(self, pair: PairedReturns, look: InterimAnalysis) -> Judgement:
         """Compare the Sharpe ratios. A flat incumbent, or one whose returns do not vary, stands at 0."""
         numbers = self._numbers(pair, look.periods)
         if not self.enough(numbers["bars"], numbers["blocks"]):
@@ -160,7 +160,7 @@ class EvidenceRule(_Rule):
     )
     min_blocks: ClassVar[int] = 20
 
-    def judge(self, pair: Pair, look: Look) -> Judgement:
+    def judge(self, pair: PairedReturns, look: InterimAnalysis) -> Judgement:
         """Test whether the challenger's mean daily difference is above 0, or below it."""
         numbers = self._numbers(pair, look.periods)
         if not self.enough(numbers["bars"], numbers["blocks"]):
@@ -207,7 +207,7 @@ class PairedTest(NamedTuple):
     z: float | None
 
 
-def paired_test(pair: Pair) -> PairedTest:
+def paired_test(pair: PairedReturns) -> PairedTest:
     """Is the challenger's mean daily net return above the incumbent's? z has the p-value of Student's t of the blocks.
 
     Blocks of a day make the test hold under the dependence of bars that follow each other.

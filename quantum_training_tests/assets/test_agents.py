@@ -7,13 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from quantum_training.assets.agent_checks import is_agent
-from quantum_training.assets.loop import read_months
-from quantum_training.assets.practice import SHADOW, lesson, past_targets, training_window
-from quantum_training.assets.scores import memory
-from quantum_training.assets.versions import entries_of, versions_of
+from quantum_training.checks.agents import is_agent
+from quantum_training.lifecycle.market_history import memory, read_bars
+from quantum_training.lifecycle.training.inputs import SHADOW, historical_positions, lesson, training_window
+from quantum_training.lifecycle.training.versions import entries_of, versions_of
 from quantum_training.models import ppo, sac
-from quantum_training.models.training_watch import Watch
+from quantum_training.models.training_callback import Watch
 from quantum_training.monitoring import model_sentinel
 from quantum_training.trading.scoring import by_strategy
 
@@ -110,12 +109,12 @@ def test_a_replay_is_what_the_shadow_recorded_and_a_warm_start_is_part_of_the_id
     as_of = pd.Timestamp(LAST, tz="UTC")
     earlier = [v for v in versions_of(world.store, "AAA", "sac") if v.as_of < as_of]
     window = training_window(world.store, world.settings, "AAA", world.settings.recipes["sac"], as_of)
-    candles, features = (read_months(world.store, a, "AAA", "2019-09-01", as_of) for a in ("candles", "features"))
+    candles, features = (read_bars(world.store, a, "AAA", "2019-09-01", as_of) for a in ("candles", "features"))
 
     def load(model_id):
         return world.registry.load("AAA", model_id)
 
-    replayed = past_targets(candles, features, window, earlier, load)[SHADOW].dropna()
+    replayed = historical_positions(candles, features, window, earlier, load)[SHADOW].dropna()
     recorded = pd.concat(
         [by_strategy(world.store.read_frame("shadow_scores", "AAA", week), "target") for week in WEEKS[1:]]
     )["sac"].dropna()

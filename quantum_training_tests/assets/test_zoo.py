@@ -13,12 +13,13 @@ import mlflow
 import pandas as pd
 import pytest
 
-from quantum_training import checks
-from quantum_training.assets.loop import read_months
-from quantum_training.assets.members import members_of, walk_forward
-from quantum_training.assets.models import training_weeks
-from quantum_training.assets.practice import lesson, peers, pool_of
-from quantum_training.assets.versions import entries_of, versions_of
+from quantum_training.checks import leakage as checks
+from quantum_training.lifecycle.market_history import read_bars
+from quantum_training.lifecycle.training.ensemble_members import members_of, walk_forward
+from quantum_training.lifecycle.training.inputs import lesson
+from quantum_training.lifecycle.training.pools import peers, pool_of
+from quantum_training.lifecycle.training.schedule import training_weeks
+from quantum_training.lifecycle.training.versions import entries_of, versions_of
 from quantum_training.models.manifest import ArtefactError, check, manifest
 from quantum_training.trading.scoring import by_strategy
 
@@ -123,8 +124,8 @@ def test_all_recipes_together_and_out_of_mlflow_in_a_new_process_as_they_went_in
     assert network["valid_loss_curve"].value.startswith("![validation loss")
 
     as_of = pd.Timestamp(WEEKS[1], tz="UTC")
-    rows = read_months(world.store, "features", "AAA", "2019-09-01", as_of).dropna()
-    rows = rows.join(read_months(world.store, "candles", "AAA", "2019-09-01", as_of)[["open", "close"]]).tail(300)
+    rows = read_bars(world.store, "features", "AAA", "2019-09-01", as_of).dropna()
+    rows = rows.join(read_bars(world.store, "candles", "AAA", "2019-09-01", as_of)[["open", "close"]]).tail(300)
     rows.to_parquet(tmp_path / "rows.parquet")
     newest = {}
     for recipe in world.settings.recipes:
@@ -234,7 +235,7 @@ def test_a_week_is_read_from_the_scores_only_where_the_same_versions_decided_on_
     world = project(council).market_data()
     assert world.run("weekly_cycle", f"AAA|{FIRST}", f"AAA|{LAST}").success
     as_of = pd.Timestamp(LAST, tz="UTC")
-    candles, features = (read_months(world.store, a, "AAA", "2019-09-01", as_of) for a in ("candles", "features"))
+    candles, features = (read_bars(world.store, a, "AAA", "2019-09-01", as_of) for a in ("candles", "features"))
     asked = []
 
     def load(model_id):
@@ -274,7 +275,7 @@ def test_the_bars_after_as_of_change_nothing_that_an_ensemble_is_given(project, 
 
 
 def test_a_record_that_reaches_too_far_stops_the_scores(project, council, monkeypatch):
-    from quantum_training.assets import practice
+    from quantum_training.lifecycle.training import inputs as practice
 
     def too_far(store, settings, symbol, recipe, start, as_of, candles, features, load, seen):
         months = store.periods("candles", symbol)

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from quantum_training_tests.platforms import Platform
+from quantum_training_tests.support.platforms import Platform
 
 
 @pytest.fixture

@@ -10,14 +10,14 @@ import pytest
 import yaml
 from dagster._core.execution.backfill import BulkActionStatus
 
-from quantum_training.checks import examined
 from quantum_training.definitions import build_defs
+from quantum_training.lifecycle.evaluation.leakage import examined
 from quantum_training.partitions import RANGE_TAGS
-from quantum_training.resources.registry import ModelRegistry
-from quantum_training.resources.store import Store
-from quantum_training.settings import load_settings
-from quantum_training_tests.platforms import LOCATION
-from quantum_training_tests.processes import wait_for
+from quantum_training.resources.registry.registry import ModelRegistry
+from quantum_training.resources.store.store import Store
+from quantum_training.settings.settings import load_settings
+from quantum_training_tests.support.platforms import LOCATION
+from quantum_training_tests.support.processes import wait_for
 
 DAGSTER_YAML = Path(__file__).parents[2] / "dagster_home" / "dagster.yaml"
 SYMBOLS = ["SP500", "NASDAQ"]

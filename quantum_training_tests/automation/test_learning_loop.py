@@ -25,10 +25,10 @@ from quantum_training.market.schema import as_candles
 from quantum_training.partitions import RANGE_TAGS
 from quantum_training.resources.events.bus import EventBus
 from quantum_training.resources.events.payloads import Event
-from quantum_training.resources.registry import ModelRegistry
-from quantum_training.resources.store import Store
-from quantum_training.settings import load_settings
-from quantum_training_tests.processes import wait_for
+from quantum_training.resources.registry.registry import ModelRegistry
+from quantum_training.resources.store.store import Store
+from quantum_training.settings.settings import load_settings
+from quantum_training_tests.support.processes import wait_for
 
 NOW = pd.Timestamp.now("UTC")
 TODAY = NOW.normalize()

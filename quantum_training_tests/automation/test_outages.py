@@ -15,12 +15,12 @@ import pytest
 import sqlalchemy as sa
 import yaml
 
-from quantum_training.checks import examined
+from quantum_training.lifecycle.evaluation.leakage import examined
 from quantum_training.partitions import RANGE_TAGS
 from quantum_training.resources.ledger import Ledger
-from quantum_training.resources.registry import ModelRegistry
-from quantum_training_tests.processes import wait_for
+from quantum_training.resources.registry.registry import ModelRegistry
 from quantum_training_tests.resources.conftest import postgres_server
+from quantum_training_tests.support.processes import wait_for
 
 pytestmark = pytest.mark.soak
 DAGSTER_YAML = Path(__file__).parents[2] / "dagster_home" / "dagster.yaml"

@@ -13,7 +13,7 @@ from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import GrpcServerTarget
 
 from quantum_training.automation.run_launcher import LAUNCHED_BY, WatchfulRunLauncher
-from quantum_training_tests.processes import free_port, wait_for
+from quantum_training_tests.support.processes import free_port, wait_for
 
 SLEEPER = """
 import time

@@ -18,14 +18,14 @@ from quantum_training.features.indicators import FEATURES, compute_features
 from quantum_training.features.labels import ForwardReturn, make_labels
 from quantum_training.features.windows import Window, build_window
 from quantum_training.market.schema import as_candles
-from quantum_training.models.contract import Practice, algorithm
+from quantum_training.models.contract import TrainingContext, algorithm
 from quantum_training.trading.costs import Costs
 from quantum_training.trading.episodes import Market
 
 CANDLES = Path(os.environ.get("QT_CANDLES_DIR", Path(__file__).resolve().parents[3] / "shared" / "candles"))
 
 
-def btc() -> tuple[Window, Practice]:
+def btc() -> tuple[Window, TrainingContext]:
     """A year of BTC 1h with the 20 features, as a weekly fit is given it."""
     frame = pd.read_feather(CANDLES / "crypto_1h" / "BTC_USDT-1h.feather").set_index("date")
     candles = as_candles(frame).iloc[-9_200:]
@@ -40,7 +40,7 @@ def btc() -> tuple[Window, Practice]:
         validation_fraction=0.2,
         min_rows=100,
     )
-    return window, Practice(Market(candles, Costs(fee_bps=1, slippage_bps=1)))
+    return window, TrainingContext(Market(candles, Costs(fee_bps=1, slippage_bps=1)))
 
 
 def whole_loop(quick: bool) -> None:

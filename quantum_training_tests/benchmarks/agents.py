@@ -57,7 +57,7 @@ def sibling(name: str, path: Path) -> ModuleType:
     return module
 
 
-waves = sibling("waves", HERE.parent / "models" / "waves.py")
+waves = sibling("waves", HERE.parent / "support" / "synthetic_edges.py")
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
 KINDS = {"ppo": (ppo.Model, ppo.PPOOptions, PPO), "sac": (sac.Model, sac.SACOptions, SAC)}
 

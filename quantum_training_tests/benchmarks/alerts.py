@@ -20,9 +20,9 @@ from dagster._core.events import DagsterEvent
 from dagster._core.events.log import EventLogEntry
 from dagster._core.instance import RUNLESS_JOB_NAME, RUNLESS_RUN_ID
 
-from quantum_training.automation import alerts
+from quantum_training.automation.failures import sensors as alerts
 from quantum_training.resources.events.bus import EventBus
-from quantum_training.settings import load_settings
+from quantum_training.settings.settings import load_settings
 
 
 def settings_of(symbols: list[str], folder: str) -> dict:

@@ -34,7 +34,7 @@ from scipy.stats import binomtest
 
 from quantum_training.monitoring.cusum import calibrate
 from quantum_training.monitoring.decay_policy import TOLERANCE, DecayPolicy
-from quantum_training.selection.rule import EvidenceRule, Look, Pair
+from quantum_training.selection.rule import EvidenceRule, InterimAnalysis, PairedReturns
 
 POLICY = DecayPolicy()
 DAYS, DAY_BARS, DAYS_A_YEAR = WEEKS * 7, 24, 365
@@ -99,9 +99,9 @@ def promoted(returns: np.ndarray) -> tuple[int, int] | None:
     family = returns.shape[1]
     for week in range(2, WEEKS):
         rows = slice(0, (week + 1) * WEEK_BARS)
-        look = Look(FRACTIONS[2 : week + 1], family, week == WEEKS - 1, PERIODS)
+        look = InterimAnalysis(FRACTIONS[2 : week + 1], family, week == WEEKS - 1, PERIODS)
         flat = np.zeros(rows.stop)
-        judged = [RULE.judge(Pair(returns[rows, r], flat, DAY[rows]), look) for r in range(family)]
+        judged = [RULE.judge(PairedReturns(returns[rows, r], flat, DAY[rows]), look) for r in range(family)]
         better = [(judgement.z, r) for r, judgement in enumerate(judged) if judgement.verdict == "PROMOTE"]
         if better:
             return max(better)[1], rows.stop

@@ -17,7 +17,7 @@ import pandas as pd
 from scipy.signal import lfilter
 from scipy.stats import binomtest
 
-from quantum_training.monitoring.calibration import Measured, measure
+from quantum_training.monitoring.calibration import ColumnMeasurement, measure
 from quantum_training.monitoring.drift import DriftReport, judge
 from quantum_training.monitoring.drift_policy import DriftPolicy
 from quantum_training.monitoring.severity import Severity
@@ -70,7 +70,7 @@ def double_volatility(recent: np.ndarray) -> None:
     recent[:, len(MEMORY) :] *= 2
 
 
-def reports(world: np.ndarray, weeks: int) -> tuple[list[Measured], dict[str, DriftReport]]:
+def reports(world: np.ndarray, weeks: int) -> tuple[list[ColumnMeasurement], dict[str, DriftReport]]:
     """The reports of a world on its last day, by rule; `weeks` lie between the reference and that day."""
     times = pd.date_range(CUT - REFERENCE_WEEKS * WINDOW, periods=len(world), freq="h")
     frame = pd.DataFrame(world, times, NAMES)

@@ -55,21 +55,21 @@ class Year:
     """One home, lived through week by week."""
 
     def __init__(self, home: Path, url: str) -> None:
-        from quantum_training import checks
-        from quantum_training.assets.housekeeping import Places
+        from quantum_training.assets.housekeeping import CleanupTargets
+        from quantum_training.checks import leakage as checks
         from quantum_training.definitions import build_defs
         from quantum_training.resources.events.bus import EventBus
         from quantum_training.resources.ledger import Ledger
-        from quantum_training.resources.registry import ModelRegistry
-        from quantum_training.resources.store import Store
-        from quantum_training.settings import load_settings
+        from quantum_training.resources.registry.registry import ModelRegistry
+        from quantum_training.resources.store.store import Store
+        from quantum_training.settings.settings import load_settings
 
         self.home, self.url, self.settings = home, url, load_settings()
         checks._examine = lambda recipe, code: {"insufficient": "not asked for"}  # the sentinel trains for minutes
         self.definitions = build_defs(self.settings)
         self.store, self.registry, self.ledger, self.bus = Store(), ModelRegistry(), Ledger(), EventBus()
         self.instance = dg.DagsterInstance.get()
-        self.places = Places(self.settings, self.store, self.registry, self.ledger, self.bus, self.instance)
+        self.places = CleanupTargets(self.settings, self.store, self.registry, self.ledger, self.bus, self.instance)
         self.run("market_data", "AAA|2019-09-01", "AAA|2020-02-01")
         month = self.run("market_data", "AAA|2020-02-01")
         cycle = self.run("weekly_cycle", "AAA|2020-01-06")
@@ -179,8 +179,8 @@ class Year:
 
     def sizes(self) -> dict[str, float]:
         """Rows and megabytes of what grows."""
-        from quantum_training.resources.leftovers import folder_bytes
-        from quantum_training.resources.registry_removal import registered
+        from quantum_training.resources.cleanup.stale_files import folder_bytes
+        from quantum_training.resources.registry.removal import registered
 
         engine = sa.create_engine(self.url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
         with engine.connect() as connection:

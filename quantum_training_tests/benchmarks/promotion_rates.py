@@ -22,7 +22,7 @@ from scipy.stats import binomtest
 
 from quantum_training.selection.guardrails import guardrails
 from quantum_training.selection.harm import RollbackPolicy, drawdown_limit, watch
-from quantum_training.selection.rule import EvidenceRule, ImprovementRule, Look, Pair
+from quantum_training.selection.rule import EvidenceRule, ImprovementRule, InterimAnalysis, PairedReturns
 
 WEEKS, WEEK_BARS, PERIODS = 26, 168, 8760
 BARS = WEEKS * WEEK_BARS
@@ -88,9 +88,9 @@ def campaign(
     waiting = set(range(1, family + 1))
     for week in range(weeks):
         rows = slice(0, rule.min_predictions if once else (week + 1) * WEEK_BARS)
-        look = Look(FRACTIONS[2 : week + 1], family, week == WEEKS - 1, PERIODS)
+        look = InterimAnalysis(FRACTIONS[2 : week + 1], family, week == WEEKS - 1, PERIODS)
         for recipe in sorted(waiting):
-            pair = Pair(returns[rows, recipe], returns[rows, 0], DAY[rows])
+            pair = PairedReturns(returns[rows, recipe], returns[rows, 0], DAY[rows])
             verdict = rule.judge(pair, look).verdict if once or look.fractions else "INSUFFICIENT"
             if verdict == "PROMOTE" and gates and _held(rule, returns[rows], recipe):
                 continue
@@ -144,7 +144,7 @@ def rollbacks(task: tuple[Case, str, int, int, bool]) -> list[int | None]:
         for week in range(case.weeks):
             rows = slice(0, (week + 1) * WEEK_BARS)
             looks = FRACTIONS[2 : week + 1]
-            if watch(POLICY, Pair(former[rows], live[rows], DAY[rows]), looks, limit, "former").reason:
+            if watch(POLICY, PairedReturns(former[rows], live[rows], DAY[rows]), looks, limit, "former").reason:
                 found[-1] = week + 1
                 break
     return found

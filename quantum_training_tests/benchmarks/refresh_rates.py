@@ -34,7 +34,7 @@ from quantum_training.market.schema import as_candles
 from quantum_training.market.timeframe import known_at
 from quantum_training.models.contract import algorithm
 from quantum_training.selection.refresh import Refresh, RefreshPolicy, judge_refresh
-from quantum_training.settings import Recipe
+from quantum_training.settings.schema import Recipe
 from quantum_training.trading.account import Account
 from quantum_training.trading.costs import Costs
 

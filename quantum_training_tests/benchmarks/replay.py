@@ -21,13 +21,14 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from quantum_training.automation.jobs import CycleConfig, first_month, weeks_of
+from quantum_training.automation.jobs.cycles import CycleConfig, weeks_of
 from quantum_training.definitions import build_defs
+from quantum_training.lifecycle.market_history import first_month
 from quantum_training.market.calendars import periods_per_year
 from quantum_training.partitions import RANGE_TAGS
 from quantum_training.resources.ledger import Ledger
-from quantum_training.resources.store import Store
-from quantum_training.settings import Settings, load_settings
+from quantum_training.resources.store.store import Store
+from quantum_training.settings.settings import Settings, load_settings
 from quantum_training.trading.metrics import max_drawdown, sharpe
 
 ROOT = Path(__file__).parents[2]

@@ -46,7 +46,7 @@ def resident() -> float:
 
 def cycle() -> dict:
     """Run the settings in force. CPU seconds of each symbol by job, and MB after each run."""
-    from quantum_training.automation import jobs
+    from quantum_training.automation.jobs import cycles as jobs
     from quantum_training.definitions import defs
 
     seconds, memory = defaultdict(list), defaultdict(list)

@@ -15,14 +15,14 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-from quantum_training.automation.jobs import CycleConfig, weeks_of
+from quantum_training.automation.jobs.cycles import CycleConfig, weeks_of
 from quantum_training.features.indicators import FEATURES, compute_features
 from quantum_training.features.labels import make_labels
 from quantum_training.features.windows import build_window
 from quantum_training.market.timeframe import known_at
 from quantum_training.models.contract import algorithm
-from quantum_training.resources.registry import ModelRegistry
-from quantum_training.settings import Settings, load_settings
+from quantum_training.resources.registry.registry import ModelRegistry
+from quantum_training.settings.settings import Settings, load_settings
 
 CANDLES = Path(os.environ.get("QT_CANDLES_DIR") or Path(__file__).parents[3] / "shared" / "candles")
 SYMBOLS = ("BTC_USDT", "ETH_USDT")

@@ -59,7 +59,7 @@ def watch(names: set[str]) -> None:
     """Time all fits and all positions of these algorithms. The leak sentinel's thirty fits, once per recipe and code,
     are left out.
     """
-    from quantum_training import checks
+    from quantum_training.checks import leakage as checks
     from quantum_training.models.contract import algorithm
 
     checks._examine = lambda recipe, code: {"code_hash": code, "insufficient": "left out of the benchmark"}
@@ -87,7 +87,7 @@ def run(job: str, **options) -> None:
 
 def cycle(weeks: int) -> dict[str, float]:
     """The whole cycle over the last weeks of both symbols; seconds of its parts and the process's peak."""
-    from quantum_training.settings import load_settings
+    from quantum_training.settings.settings import load_settings
 
     watch({recipe.algorithm for recipe in load_settings().recipes.values()})
     started = time.perf_counter()
@@ -99,7 +99,7 @@ def one(symbol: str, recipe: str) -> dict[str, float]:
     """One more training of a recipe, alone in this process."""
     import pandas as pd
 
-    from quantum_training.settings import load_settings
+    from quantum_training.settings.settings import load_settings
 
     watch({r.algorithm for r in load_settings().recipes.values()})
     as_of = f"{pd.Timestamp(SYMBOLS[symbol]) + pd.Timedelta('2D')}"

@@ -20,9 +20,9 @@ import pytest
 import sqlalchemy as sa
 import yaml
 
-from quantum_training.checks import SENTINEL_RECORD
-from quantum_training_tests.platforms import ask, launch
-from quantum_training_tests.processes import free_port, start, stop, wait_for
+from quantum_training.lifecycle.evaluation.leakage import SENTINEL_RECORD
+from quantum_training_tests.support.platforms import ask, launch
+from quantum_training_tests.support.processes import free_port, start, stop, wait_for
 
 ROOT = Path(__file__).parents[2]
 PASSWORD = "only of this test"  # pragma: allowlist secret

@@ -1,6 +1,5 @@
 """Small agents, the market of waves, and a process that trains agents in processes of their own."""
 
-import importlib.util
 import json
 import os
 import signal
@@ -16,10 +15,11 @@ import pytest
 
 from quantum_training.features.windows import Window
 from quantum_training.models.agent import Agent
-from quantum_training.models.contract import Practice, algorithm
+from quantum_training.models.contract import TrainingContext, algorithm
 from quantum_training.models.sizing import Sizing
+from quantum_training_tests.support import synthetic_edges
 
-HERE = Path(__file__).parent
+ROOT = Path(__file__).parents[2]
 SMALL: dict[str, dict[str, Any]] = {
     "ppo": {
         "trading": {"actions": "discrete", "episode_bars": 60},
@@ -48,16 +48,12 @@ MARKET = {"seed": 1, "bars": 500, "strength": 0.5}
 
 @pytest.fixture(scope="session")
 def waves() -> ModuleType:
-    """waves.py beside this file: a market whose best policy is known."""
-    spec = importlib.util.spec_from_file_location("waves", HERE / "waves.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["waves"] = module
-    spec.loader.exec_module(module)
-    return module
+    """A market whose best policy is known."""
+    return synthetic_edges
 
 
 @pytest.fixture(scope="session")
-def lesson(waves: ModuleType) -> tuple[Window, Practice]:
+def lesson(waves: ModuleType) -> tuple[Window, TrainingContext]:
     """Window and practice of a small market of waves."""
     return waves.practice(waves.waves(**MARKET))
 
@@ -72,7 +68,7 @@ Train = Callable[..., Agent]
 
 
 @pytest.fixture(scope="session")
-def train(lesson: tuple[Window, Practice]) -> Train:
+def train(lesson: tuple[Window, TrainingContext]) -> Train:
     """`train(kind, seed=7, window=None, practice={}, progress=..., **params)`: a fit of small params, some replaced."""
 
     def fit(
@@ -114,9 +110,9 @@ class Nursery:
 @pytest.fixture(scope="session")
 def nursery() -> Iterator[Nursery]:
     """One Nursery for all tests; importing torch for every training would take more time than training."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parents[1])])}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(
-        [sys.executable, str(HERE / "nursery.py")],
+        [sys.executable, "-m", "quantum_training_tests.support.model_factories"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -1,10 +1,6 @@
 """Agents learn what can be learnt and nothing else: waves of which the best policy is known, and random walks."""
 
-import importlib.util
-import sys
 from collections.abc import Callable
-from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pandas as pd
@@ -14,6 +10,7 @@ from quantum_training.models.agent import Agent
 from quantum_training.models.contract import algorithm
 from quantum_training.models.sizing import Sizing
 from quantum_training.trading.simulator import simulate
+from quantum_training_tests.support import synthetic_edges as waves
 
 BUDGETS = {
     "ppo": {"total_steps": 65_536, "environments": 256, "rollout_bars": 32},
@@ -26,15 +23,6 @@ TRAIN_BARS, TEST_BARS = 3_000, 4_000
 ENOUGH = 0.8
 
 
-def _load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("waves", Path(__file__).with_name("waves.py"))
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["waves"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-waves = _load()
 Fits = Callable[[str, float], list[Agent]]
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from quantum_training.features.labels import ForwardReturn, make_labels
 from quantum_training.features.windows import InsufficientData, build_window
-from quantum_training.models.contract import Model, Practice, algorithm, load_model, save_model
+from quantum_training.models.contract import Model, TrainingContext, algorithm, load_model, save_model
 from quantum_training.models.ensemble import Record, correlation, independent, weighted
 from quantum_training.models.ensemble_regime import MOST, REGIMES, _tilted
 from quantum_training.models.ensemble_vote import inverse_risk
@@ -81,7 +81,7 @@ def practice(candles, features):
     """Members that hold columns a and b, with the record that they would have, by the bar that filled it."""
     members = {name: Column(name) for name in "ab"}
     record = pd.DataFrame({name: m.positions(features) for name, m in members.items()}).shift(1)
-    return Practice(Market(candles, COSTS), members=members, record=record.iloc[150:])
+    return TrainingContext(Market(candles, COSTS), members=members, record=record.iloc[150:])
 
 
 def fit(kind, window, practice, sizing=None, progress=lambda text: None, **params):
@@ -120,16 +120,16 @@ def test_a_member_with_too_short_a_record_is_named_and_one_alone_is_too_few(wind
     record = practice.record.assign(
         young=practice.record["a"].where(practice.record.index > practice.record.index[-10])
     )
-    model = fit("ensemble_vote", window, Practice(practice.market, members=members, record=record))
+    model = fit("ensemble_vote", window, TrainingContext(practice.market, members=members, record=record))
     assert list(model.members) == ["a", "b"]
-    assert model.remarks["too_short_a_record"] == "young: fewer than 20 bars out of sample"
-    twin = Practice(practice.market, members=members, record=record.assign(b=record["a"], young=record["a"]))
-    assert fit("ensemble_vote", window, twin).remarks["worth"] == "1.0 by returns and 1.0 by positions, of 3 members"
-    few = Practice(practice.market, members=members, record=record[["a", "young"]])
+    assert model.notes["too_short_a_record"] == "young: fewer than 20 bars out of sample"
+    twin = TrainingContext(practice.market, members=members, record=record.assign(b=record["a"], young=record["a"]))
+    assert fit("ensemble_vote", window, twin).notes["worth"] == "1.0 by returns and 1.0 by positions, of 3 members"
+    few = TrainingContext(practice.market, members=members, record=record[["a", "young"]])
     with pytest.raises(InsufficientData, match="1 members that decided on 20 bars out of sample, need 2"):
         algorithm("ensemble_vote").require(window, {}, few)
     with pytest.raises(InsufficientData):
-        algorithm("ensemble_vote").require(window, {}, Practice(practice.market, record=pd.DataFrame()))
+        algorithm("ensemble_vote").require(window, {}, TrainingContext(practice.market, record=pd.DataFrame()))
 
 
 def test_the_vote_weighs_by_shrunk_inverse_risk():
@@ -193,7 +193,7 @@ def test_a_regime_s_weights_follow_what_members_earned_in_it(window, practice, c
     moves = candles["close"].pct_change().shift(-1)
     up, high = (moves > 0).astype(float), features["c"] > 0.5
     decided = pd.DataFrame({"a": up.where(high, 1 - up), "b": up.where(~high, 1 - up)})
-    told = Practice(
+    told = TrainingContext(
         Market(candles, Costs(fee_bps=0, slippage_bps=0)), members=practice.members, record=decided.shift(1)
     )
     model = fit("ensemble_regime", window, told, volatility="a", trend="c", prior_bars=1)
@@ -213,7 +213,7 @@ def test_the_stack_finds_which_member_is_right_and_ignores_the_other(window, pra
     right = pd.Series(window.full_y, window.full_times).reindex(candles.index).fillna(0.5)
     rng = np.random.default_rng(3)
     decided = pd.DataFrame({"a": right * 0.6 + 0.4 * rng.random(300), "b": rng.random(300)}, candles.index)
-    told = Practice(practice.market, members=practice.members, record=decided.shift(1))
+    told = TrainingContext(practice.market, members=practice.members, record=decided.shift(1))
     model = fit("ensemble_stack", window, told)
     assert model.rule["slopes"]["a"] > 5 * abs(model.rule["slopes"]["b"])
     assert model.report["valid_logloss"] < model.report["valid_logloss_of_base_rate"]
@@ -238,7 +238,7 @@ def test_an_artefact_holds_the_members_and_comes_back_equal(kind, window, practi
     monkeypatch.setitem(sys.modules, "council.column", SimpleNamespace(Model=Column))
     monkeypatch.setattr(Column, "__module__", "council.column")
     members = {"a": Column("a", memory=7), "b": Column("b")}
-    told = Practice(practice.market, members=members, record=practice.record)
+    told = TrainingContext(practice.market, members=members, record=practice.record)
     fine = Sizing(break_even=0.01, full=0.99, step=0.001)
     model, again = (fit(kind, window, told, sizing=fine) for _ in range(2))
     digest = save_model(model, tmp_path / "one", kind)
@@ -269,15 +269,15 @@ def test_nothing_after_the_record_changes_the_weights_and_no_later_row_a_positio
 def test_the_stack_counts_labelled_bars_only(window, practice):
     """The newest bars have no label yet; a record of them alone, or a member's, is too short."""
     newest = practice.record.iloc[-22:]
-    told = Practice(practice.market, members=practice.members, record=newest)
+    told = TrainingContext(practice.market, members=practice.members, record=newest)
     with pytest.raises(InsufficientData, match="0 members that decided on 21 bars"):
         algorithm("ensemble_stack").require(window, {"min_bars": 21}, told)
     members = {**practice.members, "young": Column("c")}
     young = practice.record["a"].where(practice.record.index >= newest.index[0])
-    told = Practice(practice.market, members=members, record=practice.record.assign(young=young))
+    told = TrainingContext(practice.market, members=members, record=practice.record.assign(young=young))
     model = fit("ensemble_stack", window, told, min_bars=21)
     assert list(model.members) == ["a", "b"]
-    assert "young" in model.remarks["too_short_a_record"]
+    assert "young" in model.notes["too_short_a_record"]
     with pytest.raises(ValueError, match=r"penalties\.0 = 0"):
         fit("ensemble_stack", window, practice, penalties=(0,))
 

@@ -5,7 +5,7 @@ from types import ModuleType
 
 import pytest
 
-from quantum_training.models.contract import Model, Practice
+from quantum_training.models.contract import Model, TrainingContext
 from quantum_training.models.fitting import fit, fit_seeds
 from quantum_training.models.sizing import Sizing
 
@@ -36,7 +36,7 @@ class Scored(Model):
 
 
 class Practising(Scored):
-    practises = True
+    needs_context = True
 
 
 @pytest.fixture(autouse=True)
@@ -85,7 +85,7 @@ def test_several_seeds_of_an_algorithm_without_a_score_are_refused_and_one_is_no
 
 
 def test_a_practice_is_for_those_that_learn_by_trading():
-    practice = Practice(None)
+    practice = TrainingContext(None)
     for name, given in (("zoo_scored", ()), ("zoo_practising", (practice,))):
         model = fit(f"seed_zoo.{name}", None, {"scores": {1: 0.0}}, Sizing(), 1, lambda text: None, practice)
         assert model.given == given

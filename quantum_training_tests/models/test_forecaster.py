@@ -11,9 +11,8 @@ from quantum_training.features.indicators import FEATURES, WARMUP_BARS, compute_
 from quantum_training.features.labels import ForwardReturn, make_labels
 from quantum_training.features.windows import InsufficientData, build_window
 from quantum_training.models import forecaster
-from quantum_training.models.contract import Practice, algorithm, load_model, save_model
-from quantum_training.models.forecaster import Options
-from quantum_training.models.forecaster_network import build, forecasts, learn
+from quantum_training.models.contract import TrainingContext, algorithm, load_model, save_model
+from quantum_training.models.forecaster_network import Options, build, forecasts, learn
 from quantum_training.models.sizing import Sizing
 from quantum_training.trading.account import Account
 from quantum_training.trading.costs import Costs
@@ -31,7 +30,7 @@ def lesson_of(candles, features, columns=FEATURES, rows=400):
     as_of = candles.index[-1] + pd.Timedelta("1h")
     options = {"columns": columns, "max_rows": rows, "validation_fraction": 0.25, "min_rows": 50}
     window = build_window(features, labels, as_of=as_of, **options)
-    return window, Practice(Market(candles, COSTS), features=features, horizon=HORIZON)
+    return window, TrainingContext(Market(candles, COSTS), features=features, horizon=HORIZON)
 
 
 @pytest.fixture(scope="module")
@@ -229,7 +228,7 @@ def test_a_fit_tells_its_progress_and_leaves_nothing_behind(lesson, tmp_path, mo
     assert [point["step"] for point in model.curves] == [2, 4]
     assert model.report["steps"] in (2, 4)
     assert model.score == -min(point["valid_loss"] for point in model.curves)
-    assert model.remarks == {"architecture": "nhits", "trained_on": "CPU"}
+    assert model.notes == {"architecture": "nhits", "trained_on": "CPU"}
     assert os.listdir(tmp_path) == []
     assert not ray.is_initialized()
 
@@ -251,7 +250,9 @@ def test_a_wrong_parameter_is_named(lesson, params, said):
     if params.get("device") and torch.cuda.is_available():
         pytest.skip("a GPU is here")
     window, practice = lesson
-    practice = Practice(practice.market, features=practice.features, horizon=60 if "input_bars" in params else HORIZON)
+    practice = TrainingContext(
+        practice.market, features=practice.features, horizon=60 if "input_bars" in params else HORIZON
+    )
     with pytest.raises(ValueError, match=said):
         fit((window, practice), **{"kind": "lstm", **params})
 

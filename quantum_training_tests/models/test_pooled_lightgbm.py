@@ -30,41 +30,41 @@ def model(windows):
 def test_a_symbol_is_served_in_its_units_and_by_its_category(model, make_features):
     features = make_features(200, 9)
     up = features["a"] > 0.2
-    same = model.serving("same").positions(features)
-    opposite = model.serving("opposite").positions(features * 100)
+    same = model.for_symbol("same").positions(features)
+    opposite = model.for_symbol("opposite").positions(features * 100)
     assert same[up].mean() > 0.8 > 0.2 > same[features["a"] < -0.2].mean()
     assert opposite[up].mean() < 0.2 < 0.8 < opposite[features["a"] < -0.2].mean()
-    assert model.serving("same").columns == ("a", "b", "c")
+    assert model.for_symbol("same").columns == ("a", "b", "c")
 
 
 def test_a_symbol_that_is_not_in_the_pool_is_served_and_it_is_said(model, make_features):
     features = make_features(200, 9) * 50
-    served = model.serving("young")
-    assert served.remarks["fallback"] == "young has too little history of its own to be in the pool"
-    assert "fallback" not in model.serving("same").remarks
+    served = model.for_symbol("young")
+    assert served.notes["fallback"] == "young has too little history of its own to be in the pool"
+    assert "fallback" not in model.for_symbol("same").notes
     assert served.positions(features).notna().all()
-    known = [model.serving(name).positions(features) for name in ("same", "opposite")]
+    known = [model.for_symbol(name).positions(features) for name in ("same", "opposite")]
     assert not any(served.positions(features).equals(other) for other in known)
 
 
 def test_the_fit_is_the_same_whoever_asks_for_it_and_comes_back_equal(model, windows, make_features, tmp_path):
     again = algorithm("pooled_lightgbm").fit(pool(windows, 0.2), PARAMS, FINE, 7, lambda text: None)
-    assert save_model(model.serving("same"), tmp_path / "one", "pooled_lightgbm") == save_model(
-        again.serving("opposite").serving("same"), tmp_path / "two", "pooled_lightgbm"
+    assert save_model(model.for_symbol("same"), tmp_path / "one", "pooled_lightgbm") == save_model(
+        again.for_symbol("opposite").for_symbol("same"), tmp_path / "two", "pooled_lightgbm"
     )
     copy = load_model(tmp_path / "one")
     features = make_features(100, 5)
     features.iloc[3, 1] = np.nan
-    known = model.serving("same").positions(features)
+    known = model.for_symbol("same").positions(features)
     pd.testing.assert_series_equal(copy.positions(features), known, check_exact=True)
     assert np.isnan(known.iloc[3])
     assert known.isna().sum() == 1
     for name in ("columns", "report", "remarks", "score", "symbol"):
-        assert getattr(copy, name) == getattr(model.serving("same"), name), name
+        assert getattr(copy, name) == getattr(model.for_symbol("same"), name), name
 
 
 def test_it_learns_from_a_pool_only(windows):
     with pytest.raises(ValueError, match="learns from several symbols"):
         algorithm("pooled_lightgbm").fit(windows["same"], PARAMS, FINE, 7, lambda text: None)
     with pytest.raises(TypeError, match="serves the one symbol"):
-        algorithm("lightgbm").fit(windows["same"], PARAMS, FINE, 7, lambda text: None).serving("other")
+        algorithm("lightgbm").fit(windows["same"], PARAMS, FINE, 7, lambda text: None).for_symbol("other")

@@ -99,13 +99,13 @@ def dependent(tmp_path, monkeypatch):
     """`dependent(package, sources, builders, helper)`: `<package>.model`, beside it the package `<package>.helpers`."""
     monkeypatch.syspath_prepend(str(tmp_path))
 
-    def write(package, sources=(), builders=(), helper="x = 1"):
+    def write(package, sources=(), build_packages=(), helper="x = 1"):
         (tmp_path / package / "helpers").mkdir(parents=True)
         (tmp_path / package / "__init__.py").touch()
         (tmp_path / package / "helpers" / "__init__.py").touch()
         (tmp_path / package / "helpers" / "kernel.py").write_text(helper)
         named = tuple(f"{package}.{name}" for name in sources)
-        (tmp_path / package / "model.py").write_text(DEPENDENT.format(sources=named, builders=builders))
+        (tmp_path / package / "model.py").write_text(DEPENDENT.format(sources=named, build_packages=build_packages))
         importlib.invalidate_caches()
         return f"{package}.model"
 
@@ -129,14 +129,14 @@ def test_the_sources_that_an_algorithm_names_are_part_of_its_hash(dependent, tmp
 
 
 def test_what_only_builds_a_version_is_part_of_its_hash(dependent):
-    assert code_hash(dependent("six_zoo")) != code_hash(dependent("seven_zoo", builders=("numpy",)))
+    assert code_hash(dependent("six_zoo")) != code_hash(dependent("seven_zoo", build_packages=("numpy",)))
 
 
 def test_a_source_that_is_not_there_is_named(dependent):
     with pytest.raises(ModuleNotFoundError, match="nowhere"):
         code_hash(dependent("eight_zoo", ("helpers.nowhere",)))
     with pytest.raises(ImportError, match="no_such_distribution"):
-        code_hash(dependent("nine_zoo", builders=("no_such_distribution",)))
+        code_hash(dependent("nine_zoo", build_packages=("no_such_distribution",)))
 
 
 MODULES = {f"{p}{m.name}" for p in OURS for m in pkgutil.iter_modules(importlib.import_module(p[:-1]).__path__)}

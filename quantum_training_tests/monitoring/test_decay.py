@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy.stats import norm
 
-from quantum_training.monitoring.decay import Calendar, judge, nobody, sharpe_of, take_office
+from quantum_training.monitoring.decay import Calendar, judge, nobody, sharpe_of, start_tenure
 from quantum_training.monitoring.decay_policy import DecayPolicy
 
 POLICY = DecayPolicy()
@@ -29,7 +29,7 @@ def net(*parts, seed=0):
 
 
 def office(record, since=OFFICE, policy=POLICY):
-    return take_office("a", since, record, CALENDAR, policy)
+    return start_tenure("a", since, record, CALENDAR, policy)
 
 
 def report(record, weeks, policy=POLICY, measured=None, since=OFFICE):

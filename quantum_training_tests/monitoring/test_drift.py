@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 from scipy.stats import binom
 
-from quantum_training.monitoring.calibration import Measured, measure
+from quantum_training.monitoring.calibration import ColumnMeasurement, measure
 from quantum_training.monitoring.drift import judge, q_values
 from quantum_training.monitoring.drift_heatmap import markdown_heatmap, page, weekly_p
 from quantum_training.monitoring.drift_policy import DriftPolicy
@@ -41,7 +41,9 @@ def shifted():
 
 def column(name, *p):
     weeks = np.array([*p, *[np.nan] * (8 - len(p))])
-    return Measured(name, "feature", p=weeks, psi=weeks, ks=weeks, ks_p=weeks, reference_psi=np.ones(30), weeks=30)
+    return ColumnMeasurement(
+        name, "feature", p=weeks, psi=weeks, ks=weeks, ks_p=weeks, reference_psi=np.ones(30), weeks=30
+    )
 
 
 def test_q_is_benjamini_and_hochbergs_per_week_over_the_columns_that_were_measured():
@@ -95,7 +97,7 @@ def test_the_fixed_rule_calls_ordinary_weeks_of_a_slow_column_severe_and_the_cal
 
 def test_nothing_measured_is_insufficient_with_have_and_need():
     report = judge(
-        [Measured("a", "feature", untested="12 of 26 windows of reference", have=12, need=26)], DriftPolicy()
+        [ColumnMeasurement("a", "feature", untested="12 of 26 windows of reference", have=12, need=26)], DriftPolicy()
     )
     assert (report.outcome, report.have, report.need, report.severity) == ("insufficient", 12, 26, Severity.NONE)
     assert report.reason == "insufficient: 12 of 26 windows of reference"

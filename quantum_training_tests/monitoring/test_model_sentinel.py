@@ -11,7 +11,8 @@ from quantum_training.features.indicators import FEATURES, WARMUP_BARS, compute_
 from quantum_training.features.labels import ForwardReturn, TripleBarrier
 from quantum_training.features.windows import InsufficientData
 from quantum_training.models.contract import Model, algorithm
-from quantum_training.monitoring import model_sentinel, rehearsal
+from quantum_training.monitoring import model_sentinel
+from quantum_training.monitoring import synthetic_training as rehearsal
 from quantum_training.monitoring.feature_sentinel import random_candles
 from quantum_training.monitoring.model_sentinel import (
     FIGURES,

@@ -14,7 +14,7 @@ from uuid import uuid4
 import pytest
 import sqlalchemy as sa
 
-from quantum_training_tests.processes import free_port
+from quantum_training_tests.support.processes import free_port
 
 
 @contextmanager

@@ -11,7 +11,8 @@ from quantum_training.resources.database import DatabaseError, acknowledged, dea
 from quantum_training.resources.events.bus import EventBus
 from quantum_training.resources.ledger import Ledger
 from quantum_training.selection.ledger import Entry
-from quantum_training.settings import SettingsError, load_settings, without_password
+from quantum_training.settings.paths import SettingsError, without_password
+from quantum_training.settings.settings import load_settings
 
 LOGIN = "ann:hush@sh:1/"
 FORK = multiprocessing.get_context("fork")

@@ -17,9 +17,9 @@ from quantum_training.models.contract import algorithm
 from quantum_training.models.sizing import Sizing
 from quantum_training.resources.database import DatabaseError
 from quantum_training.resources.ledger import Ledger
-from quantum_training.resources.registry import ModelRegistry
-from quantum_training.resources.registry_errors import RegistryOutage
-from quantum_training.resources.store import Store, StoreError
+from quantum_training.resources.registry.errors import RegistryOutage
+from quantum_training.resources.registry.registry import ModelRegistry
+from quantum_training.resources.store.store import Store, StoreError
 from quantum_training.selection.ledger import Entry
 
 MONDAY = pd.Timestamp("2024-01-08", tz="UTC")

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from quantum_training.selection.champion import decide_weeks
-from quantum_training.selection.decision import Action, Recorded, Terms
+from quantum_training.selection.decision import Action, DecisionPolicy, LedgerDecision
 from quantum_training.selection.harm import RollbackPolicy
 from quantum_training.selection.rule import EvidenceRule, ImprovementRule
 
@@ -21,7 +21,7 @@ def days(first, until):
 
 def terms(rule=None, **rollback):
     rule = rule or EvidenceRule(min_dsr=0.0, max_spa_p=1.0)
-    return Terms(rule, RollbackPolicy(**rollback), PERIODS, days)
+    return DecisionPolicy(rule, RollbackPolicy(**rollback), PERIODS, days)
 
 
 PLAIN = terms(ImprovementRule(campaign_weeks=4))
@@ -255,7 +255,7 @@ def test_a_decision_is_plain_json_whatever_was_scored(record, value):
 
 
 def recorded(decisions):
-    return {d.week: Recorded(d.verdict, d.champion, d.faults) for d in decisions}
+    return {d.week: LedgerDecision(d.verdict, d.champion, d.faults) for d in decisions}
 
 
 def test_what_the_ledger_says_stands_and_the_disagreement_is_told(history):

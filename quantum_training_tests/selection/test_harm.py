@@ -6,7 +6,7 @@ from scipy import stats
 
 from quantum_training.selection.boundary import boundaries
 from quantum_training.selection.harm import RollbackPolicy, building, drawdown_limit, watch
-from quantum_training.selection.rule import Pair
+from quantum_training.selection.rule import PairedReturns
 
 POLICY = RollbackPolicy()
 
@@ -16,7 +16,7 @@ def pair(z, days=60):
     noise = np.random.default_rng(1).normal(size=days)
     statistic = stats.t.isf(stats.norm.sf(abs(z)), days - 1) * np.sign(z)
     daily = 0.01 * ((noise - noise.mean()) / noise.std(ddof=1) + statistic / np.sqrt(days))
-    return Pair(daily, np.zeros(days), np.arange(days))
+    return PairedReturns(daily, np.zeros(days), np.arange(days))
 
 
 @pytest.mark.parametrize(("beyond", "crossed"), [(0.01, True), (-0.01, False), (-5.0, False)])
@@ -34,7 +34,7 @@ def test_harm_is_told_where_the_former_is_better_beyond_the_boundary(beyond, cro
 def test_before_the_first_look_and_after_the_last_only_the_drawdown_counts():
     assert watch(POLICY, pair(9.0), (), 0.5, None).reason is None
     assert watch(POLICY, pair(9.0), (), 0.5, None).against == "staying flat"
-    falls = Pair(np.zeros(5), np.full(5, -0.02), np.arange(5))
+    falls = PairedReturns(np.zeros(5), np.full(5, -0.02), np.arange(5))
     found = watch(POLICY, falls, (), 0.05, "old")
     assert found.drawdown == pytest.approx(1 - 0.98**5)
     assert "drawdown 9.6% since its promotion, beyond the 5.0%" in found.reason
@@ -71,7 +71,7 @@ def test_the_limit_holds_the_promised_share_of_the_drawdowns():
 @pytest.mark.parametrize("daily", [[], [0.01], [0.01, -0.01] * 9, [0.0] * 50, [0.01] * 50])
 def test_a_record_too_short_or_without_variance_sets_no_limit(daily):
     assert drawdown_limit(np.array(daily), 100, 0.99) is None
-    falls = Pair(np.zeros(5), np.full(5, -0.5), np.arange(5))
+    falls = PairedReturns(np.zeros(5), np.full(5, -0.5), np.arange(5))
     assert watch(POLICY, falls, (), None, "old").reason is None
 
 

@@ -10,12 +10,19 @@ from pydantic import TypeAdapter, ValidationError
 from scipy import stats
 
 from quantum_training.selection.boundary import boundaries
-from quantum_training.selection.rule import EvidenceRule, ImprovementRule, Look, Pair, PromotionRule, paired_test
+from quantum_training.selection.rule import (
+    EvidenceRule,
+    ImprovementRule,
+    InterimAnalysis,
+    PairedReturns,
+    PromotionRule,
+    paired_test,
+)
 
 PERIODS = 2190
 WAVE = np.tile([0.01, -0.01], 100)
 BARS = 6  # of 4 hours a day
-HALF = Look((0.5,), 1, False, PERIODS)
+HALF = InterimAnalysis((0.5,), 1, False, PERIODS)
 
 
 def returns(sharpe, bars=200):
@@ -26,7 +33,7 @@ def returns(sharpe, bars=200):
 
 def pair(challenger, incumbent=None, bars_a_day=BARS):
     incumbent = np.zeros(len(challenger)) if incumbent is None else incumbent
-    return Pair(np.asarray(challenger), np.asarray(incumbent), np.arange(len(challenger)) // bars_a_day)
+    return PairedReturns(np.asarray(challenger), np.asarray(incumbent), np.arange(len(challenger)) // bars_a_day)
 
 
 def paired(z, days=60, seed=0, deviation=0.01):
@@ -122,7 +129,9 @@ def test_the_rule_is_named_in_the_settings_and_evidence_is_the_default():
     ],
 )
 def test_evidence_needs_bars_and_days(bars, bars_a_day, said):
-    judged = EvidenceRule().judge(pair(returns(50, bars), bars_a_day=bars_a_day), Look((), 1, False, PERIODS))
+    judged = EvidenceRule().judge(
+        pair(returns(50, bars), bars_a_day=bars_a_day), InterimAnalysis((), 1, False, PERIODS)
+    )
     assert judged.verdict == "INSUFFICIENT"
     assert said in judged.reason
 
@@ -130,7 +139,7 @@ def test_evidence_needs_bars_and_days(bars, bars_a_day, said):
 @pytest.mark.parametrize("family", [1, 5])
 @pytest.mark.parametrize(("beyond", "verdict"), [(0.01, "PROMOTE"), (-0.01, "CONTINUE"), (-4, "CONTINUE")])
 def test_the_boundary_decides_and_is_higher_for_a_family(beyond, verdict, family):
-    look = Look((0.4, 0.5), family, False, PERIODS)
+    look = InterimAnalysis((0.4, 0.5), family, False, PERIODS)
     bound = boundaries(0.05 / family, look.fractions)[-1]
     judged = EvidenceRule().judge(paired(bound + beyond), look)
     assert judged.verdict == verdict
@@ -144,7 +153,7 @@ def test_a_challenger_shown_to_be_worse_is_out_and_the_last_look_ends_the_others
     bound = boundaries(0.05, (0.5,))[-1]
     assert EvidenceRule().judge(paired(-bound - 0.01), HALF).verdict == "REJECT"
     assert EvidenceRule().judge(paired(-bound + 0.01), HALF).verdict == "CONTINUE"
-    end = Look((0.5, 1.0), 1, True, PERIODS)
+    end = InterimAnalysis((0.5, 1.0), 1, True, PERIODS)
     assert EvidenceRule().judge(paired(0.0), end).verdict == "EXPIRED"
     assert EvidenceRule().judge(paired(3.0), end).verdict == "PROMOTE"
 
@@ -168,7 +177,7 @@ def test_the_z_of_daily_blocks_has_the_p_value_of_students_t(days, z):
     p = stats.ttest_1samp(daily, 0, alternative="greater").pvalue
     assert stats.norm.sf(tested.z) == pytest.approx(p, rel=1e-6)
     assert tested.mean == pytest.approx(daily.mean())
-    mirrored = paired_test(Pair(made.incumbent, made.challenger, made.day))
+    mirrored = paired_test(PairedReturns(made.incumbent, made.challenger, made.day))
     assert mirrored.z == pytest.approx(-tested.z, abs=1e-9)
 
 

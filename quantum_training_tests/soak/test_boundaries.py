@@ -14,8 +14,8 @@ import pytest
 
 from quantum_training.models.contract import Model as Contract
 from quantum_training.resources.locks import alone
-from quantum_training.resources.registry import ModelRegistry
-from quantum_training.resources.store import Store
+from quantum_training.resources.registry.registry import ModelRegistry
+from quantum_training.resources.store.store import Store
 
 ALGORITHM = "killed_models.weighed"
 FORK = multiprocessing.get_context("fork")

@@ -20,8 +20,8 @@ from dagster._cli.job import _create_run
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import GrpcServerTarget
 
-from quantum_training_tests.platforms import LOCATION, Platform
-from quantum_training_tests.processes import wait_for
+from quantum_training_tests.support.platforms import LOCATION, Platform
+from quantum_training_tests.support.processes import wait_for
 
 KINDS = ("run worker", "daemon", "code server", "code server, its runs live on")
 GIVEN_UP_SECONDS = 30

@@ -1,8 +1,6 @@
 """Candles for the tests of trading."""
 
-import importlib.util
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -13,6 +11,7 @@ from quantum_training.trading.account import Account
 from quantum_training.trading.costs import Costs
 from quantum_training.trading.episodes import Bars, Market
 from quantum_training.trading.observation import View
+from quantum_training_tests.support import reference_simulator
 
 
 @pytest.fixture(scope="session")
@@ -42,11 +41,8 @@ def walk(bars: Callable[..., pd.DataFrame]) -> Callable[..., pd.DataFrame]:
 
 @pytest.fixture(scope="session")
 def reference() -> ModuleType:
-    """reference.py beside this file: the simulator in plain Python."""
-    spec = importlib.util.spec_from_file_location("reference", Path(__file__).with_name("reference.py"))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    """The simulator in plain Python."""
+    return reference_simulator
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, stop_after_delay, wait_random_exponential
 
 from quantum_training.resources.alerts.message import Alert, AlertMessage, message_of, utc
-from quantum_training.resources.alerts.policy import AlertPolicy, Email
+from quantum_training.settings.alerting import AlertPolicy, Email
 
 TIMEOUT_SECONDS = 5.0
 TRIES, TRYING_SECONDS = 3, 10.0

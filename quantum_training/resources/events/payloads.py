@@ -9,7 +9,7 @@ from uuid import UUID, uuid5
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationInfo, field_validator
 
 from quantum_training.selection.ledger import Instant
-from quantum_training.settings import Name
+from quantum_training.settings.schema import Name
 
 NAMESPACE = UUID("6f1c8d0e-52b3-5b8a-9d53-3c1a7be0f4d2")
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from quantum_training.resources.events.payloads import Event
 from quantum_training.resources.events.queue import Delivery
-from quantum_training.settings import without_password
+from quantum_training.settings.paths import without_password
 
 T = TypeVar("T")
 MAX_LENGTH = 100_000

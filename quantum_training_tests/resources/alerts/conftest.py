@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from quantum_training.resources.alerts.message import Finding
-from quantum_training_tests.servers import MailServer, WebServer
+from quantum_training_tests.support.servers import MailServer, WebServer
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from quantum_training.resources.alerts import book, delivery
 from quantum_training.resources.alerts.book import Found, record
 from quantum_training.resources.alerts.delivery import deliver
 from quantum_training.resources.alerts.message import AlertMessage
-from quantum_training.resources.alerts.policy import AlertPolicy, Email
+from quantum_training.settings.alerting import AlertPolicy, Email
 
 NOW = 1_700_000_000.0
 log = logging.getLogger("test")

@@ -1,0 +1,1 @@
+"""What people see of a partition in the Dagster UI: one module per asset family."""

@@ -1,0 +1,25 @@
+"""Tables that people read in the Dagster UI."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+
+from quantum_training.market.periods import Key
+
+
+def markdown(table: pd.DataFrame) -> dg.MarkdownMetadataValue:
+    """A table as people read it: three decimals, whole numbers as such, a dash for what is undefined."""
+
+    def cell(value: Any) -> str:
+        if isinstance(value, float):
+            return "-" if pd.isna(value) else f"{value:.3f}"
+        return "-" if value is None else str(value)
+
+    return dg.MetadataValue.md(table.astype(object).map(cell).to_markdown(disable_numparse=True))
+
+
+def _table(reports: Mapping[Key, Any], columns: list[str]) -> dg.MarkdownMetadataValue:
+    rows = [{"period": key.period, **report._asdict()} for key, report in reports.items()]
+    return markdown(pd.DataFrame(rows, [key.symbol for key in reports], ["period", *columns], dtype=object))

@@ -1,0 +1,1 @@
+"""What follows when a run fails: alerts, remedies, retries of runs and the end of dead ones."""

@@ -1,0 +1,1 @@
+"""Jobs that people, schedules and sensors start."""

@@ -1,0 +1,1 @@
+"""Retraining inside the week: sensors, triggers, budget and the policy in force."""

@@ -1,0 +1,1 @@
+"""Asset checks, one module per subject. The rules live in market, monitoring and selection."""

@@ -1,0 +1,46 @@
+"""Asset check on `features`: causality of the stored features."""
+
+import dagster as dg
+
+from quantum_training.assets.metadata.tables import _table
+from quantum_training.features.indicators import WARMUP_BARS
+from quantum_training.lifecycle.evaluation.leakage import feature_report
+from quantum_training.monitoring.feature_sentinel import FUTURE_BARS
+from quantum_training.partitions import Partitions, _newest, run_keys
+from quantum_training.resources.store.store import Store
+from quantum_training.settings.settings import Settings
+
+CAUSAL_CHECK = "causal"
+
+
+def feature_causality(settings: Settings, partitions: Partitions) -> dg.AssetChecksDefinition:
+    """The blocking check on what `features` stored: no look-ahead, no memory beyond the warm-up."""
+
+    @dg.asset_check(
+        asset="features",
+        name=CAUSAL_CHECK,
+        blocking=True,
+        partitions_def=partitions.month,
+        description="Of each symbol's newest month of the run: the code gives the stored bytes again, rows up to the "
+        f"month's middle keep every bit when all later bars change, and {WARMUP_BARS} bars of history are enough.",
+    )
+    def causal(context: dg.AssetCheckExecutionContext, store: Store) -> dg.AssetCheckResult:
+        reports = {
+            key: feature_report(store, settings.symbols[key.symbol], key)
+            for key in _newest(run_keys(partitions.month, context.run.tags))
+        }
+        failures = [f"features {key}: {failure}" for key, report in reports.items() for failure in report.failures]
+        differences = [r.warmup_difference for r in reports.values() if r.warmup_difference is not None]
+        return dg.AssetCheckResult(
+            passed=not failures,
+            description=failures[0] if failures else None,
+            metadata={
+                "failures": dg.MetadataValue.md("\n".join(f"- {f}" for f in failures) or "none"),
+                "compared": _table(reports, ["cut", "rows", "older_bars"]),
+                "rows_compared": sum(r.rows for r in reports.values()),
+                "bars_changed": FUTURE_BARS,
+                **({"largest_warmup_difference": max(differences)} if differences else {}),
+            },
+        )
+
+    return causal

@@ -1,0 +1,1 @@
+"""Who trades, with how much capital, and the signal that follows."""

@@ -1,0 +1,1 @@
+"""Scoring, backtesting and examining versions."""

@@ -1,0 +1,111 @@
+"""The table of a benchmark run: every recipe beside the baselines."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from quantum_training.settings.settings import Settings
+from quantum_training.trading.baselines import BUY_AND_HOLD
+from quantum_training.trading.evaluation import Evaluation
+
+SHOWN = [
+    "symbol",
+    "from",
+    "to",
+    "strategy",
+    "seed",
+    "costs",
+    "bars",
+    "sharpe",
+    "buy_and_hold_sharpe",
+    "sharpe_lead",
+    "total_return",
+    "buy_and_hold_return",
+    "max_drawdown",
+    "turnover",
+    "trades",
+    "break_even_fee_bps",
+    "dsr",
+]
+
+
+def rows(settings: Settings, symbol: str, found: Evaluation) -> pd.DataFrame:
+    """One row per strategy of a symbol, Buy & Hold's numbers in each of them."""
+    options = settings.symbols[symbol]
+    passive = found.metrics[BUY_AND_HOLD]
+    times = found.equity.index
+    table = []
+    for strategy, values in sorted(found.metrics.items(), key=lambda item: item[0] not in settings.recipes):
+        recipe = settings.recipes.get(strategy)
+        table.append(
+            {
+                "symbol": symbol,
+                "timeframe": options.timeframe,
+                "from": str(times[0].date()),
+                "to": str(times[-1].date()),
+                "strategy": strategy,
+                "seed": recipe.seed if recipe else None,
+                "costs": costs_in_words(settings, symbol),
+                "bars": values["bars"],
+                **{f"sharpe{end}": values[f"sharpe{end}"] for end in ("", "_low", "_high")},
+                "buy_and_hold_sharpe": passive["sharpe"],
+                **{f"sharpe_lead{end}": values[f"sharpe_lead{end}"] for end in ("", "_low", "_high")},
+                "total_return": values["total_return"],
+                "buy_and_hold_return": passive["total_return"],
+                **{
+                    name: values.get(name)
+                    for name in (
+                        "cagr",
+                        "max_drawdown",
+                        "turnover",
+                        "trades",
+                        "win_rate",
+                        "break_even_fee_bps",
+                        "psr",
+                        "dsr",
+                        "random_traders_beaten",
+                    )
+                },
+                "verdict": found.verdict["text"],
+            }
+        )
+    return pd.DataFrame(table)
+
+
+def costs_in_words(settings: Settings, symbol: str) -> str:
+    """The costs of a symbol that are not zero."""
+    costs = settings.symbols[symbol].costs
+    parts = [f"fee {costs.fee_bps:g} bp", f"slippage {costs.slippage_bps:g} bp"]
+    if costs.per_share or costs.minimum:
+        parts.append(f"{costs.per_share:g} a share, min {costs.minimum:g}, max {costs.cap:.0%}")
+    return ", ".join(parts)
+
+
+def as_markdown(table: pd.DataFrame) -> str:
+    """The columns that a person compares, intervals beside their numbers; everything else is in the CSV."""
+    return readable(table).to_markdown(index=False, disable_numparse=True)
+
+
+def readable(table: pd.DataFrame) -> pd.DataFrame:
+    """The table in words: three decimals, a dash for what is undefined."""
+
+    def bounded(row: pd.Series, name: str) -> str:
+        if pd.isna(row.get(name)):
+            return "-"
+        return f"{row[name]:.2f} [{row[f'{name}_low']:.2f}, {row[f'{name}_high']:.2f}]"
+
+    shown = table.reindex(columns=SHOWN)  # where every symbol failed, the numbers' columns are missing
+    for name in ("sharpe", "sharpe_lead"):
+        shown[name] = table.apply(bounded, axis=1, name=name)
+    return shown.rename(columns={"sharpe": "Sharpe [95 %]", "sharpe_lead": "lead [95 %]"}).map(
+        lambda v: "-" if pd.isna(v) else f"{v:.3f}" if isinstance(v, float) and v % 1 else str(v).removesuffix(".0")
+    )
+
+
+def write(table: pd.DataFrame, folder: Path) -> None:
+    """benchmark.md, .csv and .html in `folder`."""
+    verdicts = table[["symbol", "verdict"]].drop_duplicates()
+    lines = "\n".join(f"- **{symbol}**: {verdict}" for symbol, verdict in verdicts.itertuples(index=False))
+    (folder / "benchmark.md").write_text(f"{as_markdown(table)}\n\n{lines}\n")
+    table.to_csv(folder / "benchmark.csv", index=False)
+    (folder / "benchmark.html").write_text(readable(table).to_html(index=False, border=0))

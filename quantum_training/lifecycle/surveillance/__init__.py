@@ -1,0 +1,1 @@
+"""Watching drift and decay, and what calls for retraining."""

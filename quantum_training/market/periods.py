@@ -1,0 +1,37 @@
+"""Weeks and months in UTC, and the key of a symbol's period. The Dagster partitions of them: partitions.py."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import pandas as pd
+
+MONTH = pd.DateOffset(months=1)
+
+
+def month_of(time: pd.Timestamp) -> str:
+    """The period of the month that holds `time`."""
+    return time.strftime("%Y-%m-01")
+
+
+WEEK = pd.Timedelta(days=7)
+
+
+class Key(NamedTuple):
+    """One partition: a symbol and the UTC start of its period."""
+
+    symbol: str
+    start: pd.Timestamp
+
+    def __str__(self) -> str:
+        return f"{self.symbol}|{self.period}"
+
+    @property
+    def period(self) -> str:
+        """The time part of the key, `YYYY-MM-DD`; the partition's file name in the store."""
+        return self.start.strftime("%Y-%m-%d")
+
+
+def week_of(time: pd.Timestamp) -> pd.Timestamp:
+    """The Monday 00:00 that begins the week of a UTC time."""
+    return (time - pd.Timedelta(days=time.weekday())).normalize()

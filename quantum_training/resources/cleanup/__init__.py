@@ -1,0 +1,1 @@
+"""Removal of old files and versions, and how much was removed."""

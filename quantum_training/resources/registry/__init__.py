@@ -1,0 +1,1 @@
+"""The model registry: trained versions in MLflow."""

@@ -1,0 +1,130 @@
+"""A model as files in MLflow: logged into a run, read back and compared, and loaded once every file is as it was.
+
+No code that lies in MLflow is run.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from quantum_training.models.contract import INDEX, Model, load_model, save_model
+from quantum_training.models.manifest import check, file_hash, manifest
+from quantum_training.resources.registry.errors import RegistryError
+
+CODE = Path(__file__).with_name("pyfunc_model.py")
+MODEL = "artifacts/model"
+"""Folder of an artefact that holds the model; beside it lies what MLflow needs to serve it."""
+META = "registered_model_meta"
+"""File that MLflow itself puts into an artefact when it loads it."""
+BATCH = 1000
+"""Metrics that MLflow takes in one call."""
+
+
+class Logged(NamedTuple):
+    """A logged model: address and id in MLflow, and the SHA-256 of each of its files."""
+
+    uri: str
+    model_id: str
+    files: dict[str, str]
+
+
+def log_model(
+    client: Any,
+    run: Any,
+    named: str,
+    model: Model,
+    algorithm: str,
+    example: pd.DataFrame,
+    params: Mapping[str, Any],
+    metrics: Mapping[str, float],
+    curves: Sequence[Mapping[str, float]],
+) -> Logged:
+    """Log the model with its numbers into a run of MLflow, load it back and compare its positions on `example`.
+
+    named: what errors call the version. curves: points with a `step`, logged as metrics training/<name>.
+    RegistryError where the copy is another.
+    """
+    import mlflow
+    from mlflow.entities import Metric, Param
+
+    start, run_id = run.info.start_time, run.info.run_id
+    with tempfile.TemporaryDirectory() as folder:
+        digest = save_model(model, Path(folder) / "model", algorithm)
+        noted = {k: str(v) for k, v in params.items()}
+        client.log_batch(run_id, params=[Param(k, v) for k, v in noted.items()])
+        logged = client.create_logged_model(run.info.experiment_id, "model", run_id, params=noted)
+        with warnings.catch_warnings(), _no_package_map():
+            # of an example MLflow would load the model twice, as a server does; it is loaded back below
+            warnings.filterwarnings("ignore", ".*An input example was not provided", UserWarning)
+            info = mlflow.models.Model.log(
+                None,
+                mlflow.pyfunc,
+                run_id=run_id,
+                model_id=logged.model_id,
+                python_model=str(CODE),
+                artifacts={"model": str(Path(folder) / "model")},
+                pip_requirements=[f"{p}=={version(p)}" for p in ("quantum_training", *model.packages)],
+                signature=_signature(model.columns),
+            )
+        # after the model, or MLflow would look for the model's among the run's, one query for each
+        points = [Metric(k, v, start, 0, info.model_id) for k, v in metrics.items()] + [
+            Metric(f"training/{k}", v, start, int(point["step"]))
+            for point in curves
+            for k, v in point.items()
+            if k != "step"
+        ]
+        for first in range(0, len(points), BATCH):
+            client.log_batch(run_id, points[first : first + BATCH])
+        stored = Path(mlflow.artifacts.download_artifacts(info.model_uri, dst_path=f"{folder}/stored"))
+        files = manifest(stored)
+        sent = {CODE.name: file_hash(CODE), f"{MODEL}/{INDEX}": digest}
+        if other := sorted(name for name, sha256 in sent.items() if files.get(name) != sha256):
+            raise RegistryError(
+                f"{named} came back from MLflow with another {', '.join(other)}; not registered. "
+                "Look after the store of its artefacts, then train the partition again"
+            )
+        if not load_model(stored / MODEL).positions(example).equals(model.positions(example)):
+            raise RegistryError(f"{named} decides otherwise once loaded back; not registered")
+    return Logged(info.model_uri, info.model_id, files)
+
+
+def checked_model(source: str, files: Mapping[str, str]) -> Model:
+    """The model at an address of MLflow, loaded from a copy that cannot change once it was checked against `files`.
+
+    ArtefactError where a file is another, was added or is missing.
+    """
+    import mlflow
+
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(mlflow.artifacts.download_artifacts(source, dst_path=folder))
+        check(copy, files, besides=[META])
+        return load_model(copy / MODEL)
+
+
+@contextmanager
+def _no_package_map() -> Iterator[None]:
+    """Spare MLflow the look through all installed packages, 2 s in a process's first call: it would warn of versions
+    that differ from the installed ones, and ours are these."""
+    from mlflow.utils import requirements_utils
+
+    known = requirements_utils._MODULES_TO_PACKAGES
+    requirements_utils._MODULES_TO_PACKAGES = known or {}  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        requirements_utils._MODULES_TO_PACKAGES = known
+
+
+def _signature(columns: tuple[str, ...]) -> Any:
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, Schema
+
+    return ModelSignature(Schema([ColSpec("double", c) for c in columns]), Schema([ColSpec("double", "position")]))

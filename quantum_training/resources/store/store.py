@@ -1,0 +1,219 @@
+"""The Parquet store: `root/asset/symbol/period.parquet` for frames, `.json` for records. Knows nothing of markets.
+
+A write is atomic (temporary file, fsync, rename; one PUT on object stores) and does nothing where the stored bytes
+are already the same, so re-running a partition changes nothing.
+"""
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import dagster as dg
+import fsspec
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from fsspec.implementations.local import LocalFileSystem
+
+from quantum_training.resources.faults import SILENT, remedy
+from quantum_training.resources.store.files import (
+    reached,
+    read_file,
+    read_metadata,
+    read_table,
+    replace_file,
+    unique_of,
+)
+from quantum_training.settings.paths import under_dagster_home
+
+LAYOUT_VERSION = "1"
+OPTIONS: Mapping[str, Mapping[str, Any]] = {
+    # listings of other processes' writes must be seen; s3fs itself waits 5 s for a connection, 15 s for an answer
+    "s3": {"use_listings_cache": False, "config_kwargs": {"retries": {"mode": "standard", "max_attempts": 3}}},
+}
+"""Of an object store, by the scheme of its URL. Endpoint and credentials are those of its own environment."""
+LONGEST = 100
+"""Characters of a name; a file's name of 255 has room for two of them."""
+
+
+class StoreError(RuntimeError):
+    """Something asked for is not in the store, is not what the store wrote, or cannot be written. The message says
+    what to do."""
+
+
+class Written(NamedTuple):
+    """What a write left behind."""
+
+    path: str
+    content_hash: str
+    changed: bool
+
+
+def content_hash(frame: pd.DataFrame) -> str:
+    """SHA-256 over column names, dtypes, index and values of a frame; independent of the file format."""
+    digest = hashlib.sha256(json.dumps([(str(c), str(t)) for c, t in frame.dtypes.items()]).encode())
+    parts: list[pd.Index | pd.Series] = [frame.index, *(frame[c] for c in frame.columns)]
+    for values in parts:
+        if pd.api.types.is_datetime64_any_dtype(values.dtype):
+            digest.update(pd.DatetimeIndex(values).as_unit("ns").asi8.tobytes())
+        elif isinstance(values.dtype, np.dtype) and values.dtype.kind in "biuf":
+            digest.update(values.to_numpy().tobytes())
+        else:
+            digest.update(json.dumps(values.tolist(), default=str).encode())
+    return digest.hexdigest()
+
+
+class Store(dg.ConfigurableResource):
+    """Frames and records by asset, symbol and period (`YYYY-MM-DD`)."""
+
+    root: str = ""
+
+    def write_frame(
+        self, asset: str, symbol: str, period: str, frame: pd.DataFrame, attributes: Mapping[str, str] | None = None
+    ) -> Written:
+        """Store a frame with its content hash; `attributes` are kept beside it in the file's metadata."""
+        digest = content_hash(frame)
+        table = pa.Table.from_pandas(frame)
+        own = {"content_hash": digest, "layout_version": LAYOUT_VERSION, **(attributes or {})}
+        table = table.replace_schema_metadata({**(table.schema.metadata or {}), **own})
+        sink = pa.BufferOutputStream()
+        pq.write_table(table, sink, compression="zstd")
+        return self._publish(self._path(asset, symbol, period, "parquet"), sink.getvalue().to_pybytes(), digest)
+
+    def write_record(self, asset: str, symbol: str, period: str, record: Mapping[str, Any]) -> Written:
+        """Store a JSON object. ValueError where it holds NaN or infinity."""
+        try:
+            data = json.dumps(record, indent=1, sort_keys=True, allow_nan=False).encode() + b"\n"
+        except ValueError as error:
+            raise ValueError(
+                f"{asset} {symbol}|{period}: the record holds NaN or infinity; give None and its reason instead"
+            ) from error
+        return self._publish(self._path(asset, symbol, period, "json"), data, hashlib.sha256(data).hexdigest())
+
+    def write_text(self, asset: str, symbol: str, period: str, suffix: str, text: str) -> Written:
+        """Store a text, as a report, beside the frame and the record of a period."""
+        data = text.encode()
+        return self._publish(self._path(asset, symbol, period, suffix), data, hashlib.sha256(data).hexdigest())
+
+    def read_frames(self, asset: str, symbol: str, first: str, last: str) -> pd.DataFrame:
+        """One frame, in the order of periods, of the stored periods from `first` to `last`, both included.
+
+        The caller may change it. StoreError where none is stored, or two periods have different columns.
+        """
+        periods = [p for p in self.periods(asset, symbol) if first <= p <= last]
+        if not periods:
+            raise StoreError(f"{symbol}: no {asset} stored from {first} to {last}; materialise {asset} first")
+        tables = [self._table(asset, symbol, period) for period in periods]
+        for period, table in zip(periods, tables, strict=True):
+            if not table.schema.equals(tables[0].schema):
+                raise StoreError(
+                    f"{symbol}: {asset} of {period} has other columns or types than {periods[0]}; "
+                    "re-materialise the older of them"
+                )
+        pandas = {b"pandas": tables[0].schema.metadata[b"pandas"]}
+        return pa.concat_tables([table.replace_schema_metadata(pandas) for table in tables]).to_pandas()
+
+    def read_frame(self, asset: str, symbol: str, period: str) -> pd.DataFrame:
+        """The stored frame of one period. StoreError where there is none."""
+        return self.read_frames(asset, symbol, period, period)
+
+    def attributes(self, asset: str, symbol: str, period: str) -> dict[str, str]:
+        """What was stored beside a frame: content_hash, layout_version, the writer's own; empty where no frame is."""
+        try:
+            metadata = self._beside(asset, symbol, period)
+        except FileNotFoundError:
+            return {}
+        return {k.decode(): v.decode() for k, v in metadata.items() if k != b"pandas"}
+
+    def read_record(self, asset: str, symbol: str, period: str) -> dict[str, Any] | None:
+        """The stored record of one period, or None."""
+        filesystem, path = self._path(asset, symbol, period, "json")
+        try:
+            return json.loads(read_file(filesystem, path))
+        except FileNotFoundError:
+            return None
+
+    def read_records(self, asset: str, symbol: str, last: str = "9999") -> dict[str, dict[str, Any]]:
+        """All stored records of a symbol up to the period `last`, oldest first."""
+        periods = [p for p in self.periods(asset, symbol, "json") if p <= last]
+        return {p: record for p in periods if (record := self.read_record(asset, symbol, p)) is not None}
+
+    def periods(self, asset: str, symbol: str, suffix: str = "parquet") -> list[str]:
+        """The periods stored, oldest first."""
+        filesystem, path = self._path(asset, symbol, "", suffix)
+        folder = path.rpartition("/")[0]
+        try:
+            if isinstance(filesystem, LocalFileSystem):  # its ls takes five times as long: sensors list years of days
+                names = os.listdir(folder)
+            else:
+                with reached(filesystem, folder):
+                    listed = filesystem.ls(folder, detail=False, refresh=True)
+                names = [entry.rpartition("/")[2] for entry in listed]
+        except FileNotFoundError:
+            return []
+        end = f".{suffix}"
+        return sorted([name[: -len(end)] for name in names if name.endswith(end) and name[0] != "."])
+
+    def place(self) -> tuple[fsspec.AbstractFileSystem, str]:
+        """The file system and the root's path in it."""
+        root = self.root or under_dagster_home("store")
+        return fsspec.core.url_to_fs(root, **OPTIONS.get(root.partition("://")[0], {}))
+
+    def _table(self, asset: str, symbol: str, period: str) -> pa.Table:
+        filesystem, path = self._path(asset, symbol, period, "parquet")
+        table = read_table(filesystem, path, unique_of(filesystem, path))
+        self._known_layout(table.schema.metadata, asset, symbol, period)
+        return table
+
+    def _beside(self, asset: str, symbol: str, period: str) -> dict[bytes, bytes]:
+        """The metadata of a frame's file, without its frame. FileNotFoundError where there is none."""
+        filesystem, path = self._path(asset, symbol, period, "parquet")
+        return self._known_layout(read_metadata(filesystem, path, unique_of(filesystem, path)), asset, symbol, period)
+
+    def _known_layout(
+        self, metadata: dict[bytes, bytes] | None, asset: str, symbol: str, period: str
+    ) -> dict[bytes, bytes]:
+        """The metadata of a frame's file. StoreError where this code did not write it."""
+        version = (metadata or {}).get(b"layout_version", b"none").decode()
+        if metadata is None or version != LAYOUT_VERSION:
+            _, path = self._path(asset, symbol, period, "parquet")
+            raise StoreError(
+                f"{path}: layout version {version}, this code reads {LAYOUT_VERSION}; "
+                f"re-materialise {asset} {symbol}|{period}"
+            )
+        return metadata
+
+    def _path(self, asset: str, symbol: str, period: str, suffix: str) -> tuple[fsspec.AbstractFileSystem, str]:
+        for part in (asset, symbol, period or "any", suffix):
+            if len(part) > LONGEST or not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*", part):
+                raise ValueError(
+                    f"{part!r} is no name in the store: at most {LONGEST} letters, digits, _, - and, not first, dots "
+                    "(asset, symbol, period and suffix)"
+                )
+        filesystem, base = self.place()
+        return filesystem, f"{base}/{asset}/{symbol}/{period}.{suffix}"
+
+    def _publish(self, target: tuple[fsspec.AbstractFileSystem, str], data: bytes, digest: str) -> Written:
+        filesystem, path = target
+        try:
+            if read_file(filesystem, path) == data:
+                return Written(path, digest, changed=False)
+        except FileNotFoundError:
+            pass
+        if isinstance(filesystem, LocalFileSystem):
+            try:
+                replace_file(Path(path), data)
+            except OSError as error:
+                raise StoreError(
+                    f"{path} cannot be written: {error.strerror or error}. {remedy(error) or SILENT}, then run this "
+                    "again: what was stored stands as it was"
+                ) from error
+        else:
+            with reached(filesystem, path):
+                filesystem.pipe_file(path, data)
+        return Written(path, digest, changed=True)

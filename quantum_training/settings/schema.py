@@ -1,0 +1,102 @@
+"""The types of the settings: names, URLs, cron expressions, recipes and symbols."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator
+
+from quantum_training.features.labels import Label
+from quantum_training.market.calendars import CalendarName
+from quantum_training.market.timeframe import Timeframe
+from quantum_training.models.sizing import Sizing
+from quantum_training.sources import CandleSource, source_from
+from quantum_training.trading.account import Account
+from quantum_training.trading.costs import Costs
+
+
+def _url(value: str) -> str:
+    """Refuse a user or password that is not percent-encoded: a library would take part of it for host or port, and say
+    so in its errors."""
+    rest = value.partition("://")[2]
+    if not rest.startswith("/") and re.search(r"""[/@?#\s'"]""", rest.rpartition("@")[0]):
+        raise ValueError("user or password hold characters that a URL must have percent-encoded, as %40 for @")
+    return value
+
+
+def _cron(value: str) -> str:
+    from dagster._utils.schedules import is_valid_cron_string
+
+    if len(value.split()) != 5 or not is_valid_cron_string(value):
+        raise ValueError("no cron expression; allowed: five fields, as '0 2 * * 1' for Monday 02:00 UTC")
+    return value
+
+
+Cron = Annotated[str, AfterValidator(_cron)]
+
+
+Url = Annotated[str, AfterValidator(_url)]
+
+
+NAME_PATTERN, NAME_LENGTH = r"^[A-Za-z0-9][A-Za-z0-9_-]*$", 64
+
+
+Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=NAME_LENGTH)]
+
+
+RecipeName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Resources(_Frozen):
+    """What one training needs of a cluster. Nothing said: what Ray or Kubernetes give by default."""
+
+    cpu: float | None = Field(None, gt=0, description="CPU cores.")
+    memory_gib: float | None = Field(None, gt=0, description="Memory in GiB; on Kubernetes also the limit.")
+    gpu: int = Field(0, ge=0, description="GPUs. A recipe that needs one trains in the pool `gpu`.")
+
+
+class Recipe(_Frozen):
+    """Algorithm + features + hyper-parameters + label. A new version of it is trained every week."""
+
+    algorithm: str = Field(description="Module with a class Model: a name in quantum_training.models or a dotted path.")
+    features: tuple[str, ...] = Field((), description="Feature columns; empty means all.")
+    label: Label
+    window_bars: int = Field(1000, ge=50, description="Newest labelled bars that a fit sees.")
+    validation_fraction: float = Field(0.2, gt=0, lt=0.5, description="Newest share of the window for early stopping.")
+    sizing: Sizing = Sizing()
+    seed: int = Field(7, ge=0, description="Seed of the fit, the first one of several.")
+    seeds: int = Field(
+        1, ge=1, le=50, description="Fits per version; the one of median score becomes it, all count as trials."
+    )
+    warm_start: bool = Field(False, description="Start from the newest version instead of from scratch; agents only.")
+    replay: bool = Field(
+        False, description="Learn first from what earlier versions and baselines did in the shadow; sac only."
+    )
+    every_weeks: int = Field(
+        1,
+        ge=1,
+        le=52,
+        description="Trained in every n-th week, counted from 1970-01-05, and where a symbol has no version or missed "
+        "its week; in between the newest version goes on.",
+    )
+    members: tuple[RecipeName, ...] = Field(
+        (), description="Recipes that an ensemble combines; empty: all that are no ensembles. Others have none."
+    )
+    params: dict[str, Any] = Field({}, description="Hyper-parameters of the algorithm.")
+    resources: Resources = Field(Resources(), description="What a training needs of a cluster; changes no version.")
+
+
+class Symbol(_Frozen):
+    """One market: where its candles come from, when it trades, what trading it costs, which recipes compete."""
+
+    source: Annotated[CandleSource, PlainValidator(source_from)]
+    timeframe: Timeframe = "1d"
+    calendar: CalendarName = Field("24/7", description="'24/7' or a code of exchange_calendars, as XNYS.")
+    costs: Costs = Costs()
+    account: Account = Account()
+    recipes: tuple[RecipeName, ...] = Field(min_length=1)

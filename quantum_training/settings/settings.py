@@ -1,0 +1,225 @@
+"""Typed settings from one YAML file and the environment. What an option means is said on its field.
+
+The file is the one that QUANTUM_TRAINING_CONFIG names, else default.yaml of this package. Operators' variables
+(TRAINING_CRON_SCHEDULE, ...) override it by their own names, every other field as QUANTUM_TRAINING_<FIELD>.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import date
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
+
+from quantum_training.market.quality import QualityLimits
+from quantum_training.monitoring.decay_policy import DecayPolicy
+from quantum_training.monitoring.drift_policy import DriftPolicy
+from quantum_training.selection.harm import RollbackPolicy
+from quantum_training.selection.refresh import RefreshPolicy
+from quantum_training.selection.rollout_policy import RolloutPolicy
+from quantum_training.selection.rule import EvidenceRule, PromotionRule
+from quantum_training.settings.alerting import AlertPolicy
+from quantum_training.settings.paths import SettingsError, without_password
+from quantum_training.settings.retraining import RetrainingPolicy
+from quantum_training.settings.schema import Cron, Name, Recipe, RecipeName, Symbol, Url
+
+
+class Settings(BaseSettings):
+    """Everything that can be set. Unknown fields are refused."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="QUANTUM_TRAINING_", env_nested_delimiter="__", extra="forbid", frozen=True, validate_default=True
+    )
+
+    start: date = Field(description="First day of the partitions; no candle before it is kept.")
+    end: date | None = Field(
+        None, description="Last day of the partitions, where all sources are recordings; else today."
+    )
+    symbols: dict[Name, Symbol] = Field(min_length=1)
+    recipes: dict[RecipeName, Recipe] = Field(min_length=1)
+    quality: QualityLimits = QualityLimits()
+    promotion: PromotionRule = EvidenceRule()
+    rollback: RollbackPolicy = RollbackPolicy()
+    rollout: RolloutPolicy = Field(
+        RolloutPolicy(), description="How a champion's share of capital grows, and what takes it back."
+    )
+    refresh: RefreshPolicy = Field(
+        RefreshPolicy(), description="What a recipe's new version must pass before it takes over from the older one."
+    )
+    drift: DriftPolicy = Field(DriftPolicy(), description="How the week before a day is tested for drift.")
+    retraining: RetrainingPolicy = Field(
+        RetrainingPolicy(), description="When the sensors train inside the week. Read anew at every tick."
+    )
+    decay: DecayPolicy = Field(
+        DecayPolicy(), description="How a champion's record in office is held against its record before it."
+    )
+    alerts: AlertPolicy = Field(AlertPolicy(), description="Where failures are told, and how often.")
+    backtest_weeks: int = Field(26, ge=1, le=520, description="Weeks of the walk-forward record that a backtest shows.")
+    market_data_cron_schedule: Cron = Field(
+        "30 0 * * *", description="When candles and features are brought up to date, UTC."
+    )
+    drift_cron_schedule: Cron = Field(
+        "0 1 * * *", description="When the week up to this day's 00:00 is tested for drift, UTC; after the market data."
+    )
+    signals_cron_schedule: Cron = Field(
+        "5 * * * *", description="When the signals are made, UTC; they are as new as the market data brought before."
+    )
+    housekeeping_cron_schedule: Cron = Field(
+        "0 4 * * 6", description="When what is older than model_retention_days is removed, UTC."
+    )
+    training_state_root: str = Field(
+        "", description="Folder in which a killed training finds its state; default: DAGSTER_HOME/training_state."
+    )
+    store_root: str = Field("", description="Root of the Parquet store, any fsspec URL; default: DAGSTER_HOME/store.")
+    database_url: Url = Field(
+        "",
+        pattern=r"^$|^sqlite:///.|^postgresql\+psycopg2://",
+        description="Ledger and events: sqlite:///FILE or postgresql+psycopg2://...; default: SQLite in DAGSTER_HOME. "
+        "The password is best left to PGPASSWORD or ~/.pgpass.",
+    )
+    event_bus_url: Url = Field(
+        "",
+        pattern=r"^$|^(rediss?|unix)://",
+        description="Redis that carries events out and in, redis://...; default: the tables outbox and inbox alone.",
+    )
+    mlflow_tracking_uri: Url = Field("", description="MLflow; default: SQLite under DAGSTER_HOME/mlflow.")
+    mlflow_ui_url: str = Field(
+        "http://127.0.0.1:5000", pattern=r"^https?://\S+$", description="Where links to MLflow runs point."
+    )
+
+    executor: Literal["in_process", "ray"] = Field(
+        "in_process",
+        description="Where the steps of a run are executed: in its own process, or each as a job of the Ray cluster "
+        "that RAY_ADDRESS names.",
+    )
+
+    training_cron_schedule: Cron = Field(
+        "0 2 * * 1", validation_alias="training_cron_schedule", description="Weekly cycle, UTC."
+    )
+    min_training_data_points: int = Field(
+        100,
+        ge=10,
+        validation_alias="min_training_data_points",
+        description="Fewer labelled bars: recorded as insufficient.",
+    )
+    training_batch_size: int | None = Field(
+        None,
+        ge=10,
+        validation_alias="training_batch_size",
+        description="Newest bars per fit; default: the recipe's window_bars.",
+    )
+    max_concurrent_training_jobs: int = Field(
+        3,
+        ge=1,
+        validation_alias="max_concurrent_training_jobs",
+        description="Training runs at a time: limit of pool `training`. On top comes what `retrain`, "
+        "`clm_cycle` and `benchmark` train, one such run at a time.",
+    )
+    training_job_timeout: int = Field(
+        3600, ge=1, validation_alias="training_job_timeout", description="Seconds until a weekly run is stopped."
+    )
+    training_retry_attempts: int = Field(
+        3,
+        ge=0,
+        le=20,
+        validation_alias="training_retry_attempts",
+        description="Restarts of a run whose process died, and further tries of a step whose fault can pass.",
+    )
+    model_retention_days: int = Field(
+        30,
+        ge=1,
+        validation_alias="model_retention_days",
+        description="Age at which versions that nothing needs, reports, logs and events are removed.",
+    )
+    rl_training_enabled: bool = Field(
+        True,
+        validation_alias="rl_training_enabled",
+        description="Off: no sensor trains an agent for which `retraining.recipes` has no entry.",
+    )
+    rl_training_interval_minutes: int | None = Field(
+        None,
+        ge=1,
+        validation_alias="rl_training_interval_minutes",
+        description="interval_minutes of the agents for which `retraining.recipes` has no entry.",
+    )
+    rl_training_episodes_per_run: int | None = Field(
+        None,
+        ge=1,
+        validation_alias="rl_training_episodes_per_run",
+        description="episodes_per_run of the agents for which `retraining.recipes` has no entry.",
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field(
+        "INFO", validation_alias="log_level", description="Level of the run logs on the console."
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (
+            init_settings,
+            env_settings,
+            YamlConfigSettingsSource(settings_cls, config_path(), yaml_file_encoding="utf-8"),
+        )
+
+    @property
+    def seeds(self) -> dict[str, int]:
+        """How often a version of each recipe is fitted."""
+        return {name: recipe.seeds for name, recipe in self.recipes.items()}
+
+    @model_validator(mode="after")
+    def _recipes_exist(self) -> Settings:
+        for name, symbol in self.symbols.items():
+            for recipe in symbol.recipes:
+                if recipe not in self.recipes:
+                    raise ValueError(
+                        f"symbols.{name}.recipes: unknown recipe {recipe!r}; allowed: {', '.join(self.recipes)}"
+                    )
+        for name, own in self.recipes.items():
+            if unknown := [member for member in own.members if member not in self.recipes]:
+                allowed = ", ".join(self.recipes)
+                raise ValueError(f"recipes.{name}.members: unknown {', '.join(unknown)}; allowed: {allowed}")
+        if unknown := sorted(self.retraining.recipes.keys() - self.recipes.keys()):
+            raise ValueError(f"retraining.recipes: unknown {', '.join(unknown)}; allowed: {', '.join(self.recipes)}")
+        return self
+
+
+def config_path() -> Path:
+    """The YAML file in force."""
+    return Path(os.environ.get("QUANTUM_TRAINING_CONFIG") or Path(__file__).parents[1] / "default.yaml")
+
+
+def environment() -> list[str]:
+    """The variables, of those that are set, from which the settings are read: another process needs the same."""
+    aliases = {
+        str(field.validation_alias).upper() for field in Settings.model_fields.values() if field.validation_alias
+    }
+    known = {"DAGSTER_HOME", *aliases}
+    return sorted(name for name in os.environ if name in known or name.startswith("QUANTUM_TRAINING_"))
+
+
+def load_settings() -> Settings:
+    """Read and validate the settings. SettingsError lists every wrong field with its value and what is allowed."""
+    path = config_path()
+    if not path.is_file():
+        raise SettingsError(f"{path}: no such settings file; set QUANTUM_TRAINING_CONFIG to one or unset it")
+    try:
+        return Settings()
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{path}: no valid YAML: {error}") from None
+    except ValidationError as error:
+        lines = [f"  {_place(e)}{e['msg']}" for e in error.errors(include_url=False)]
+        raise SettingsError(f"{path}: the settings are wrong\n" + "\n".join(lines)) from None
+
+
+def _place(error: Any) -> str:
+    return without_password(f"{'.'.join(map(str, error['loc']))} = {error['input']!r}: ") if error["loc"] else ""

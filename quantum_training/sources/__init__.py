@@ -1,0 +1,32 @@
+"""Candle sources: one file per kind, named after it. A source is its own settings model: fields are its options.
+
+To add a kind, add `<kind>.py` with a class `Source(CandleSource)`; `source: {kind: <kind>, ...}` then finds it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import Any
+
+from quantum_training.sources.base import CandleSource, SourceError
+
+_NOT_KINDS = ("base", "paging", "retry")
+
+__all__ = ["CandleSource", "SourceError", "source_from"]
+
+
+def kinds() -> list[str]:
+    """The source kinds that exist: the modules of this package."""
+    return sorted(m.name for m in iter_modules(__path__) if m.name not in _NOT_KINDS)
+
+
+def source_from(options: Any) -> CandleSource:
+    """Build the source that `{kind: ..., <option>: ...}` describes. ValueError names an unknown kind or option."""
+    if isinstance(options, CandleSource):
+        return options
+    if not isinstance(options, dict) or options.get("kind") not in kinds():
+        kind = options.get("kind") if isinstance(options, dict) else options
+        raise ValueError(f"unknown source kind {kind!r}; allowed: {', '.join(kinds())}")
+    module = import_module(f"{__name__}.{options['kind']}")
+    return module.Source.model_validate({k: v for k, v in options.items() if k != "kind"})

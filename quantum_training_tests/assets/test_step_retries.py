@@ -1,0 +1,249 @@
+"""Each fault, tried again or not: a table of real errors, then Dagster with a partition that fails so often."""
+
+import shutil
+from types import SimpleNamespace
+
+import dagster as dg
+import pytest
+import requests
+import sqlalchemy as sa
+from ccxt.base.errors import NetworkError
+
+from quantum_training.assets import step_retries as retries
+from quantum_training.assets.partition_runner import SINGLE_RUN, each_partition
+from quantum_training.assets.step_retries import goes_on
+from quantum_training.checks import leakage as checks
+from quantum_training.checks.agents import agent_checks
+from quantum_training.features.windows import InsufficientData
+from quantum_training.models.checkpoint import TrainingStateError
+from quantum_training.partitions import build_partitions
+from quantum_training.resources import database
+from quantum_training.resources.database import DatabaseError, transaction
+from quantum_training.resources.faults import is_transient
+from quantum_training.resources.registry.errors import RegistryError, RegistryOutage
+from quantum_training.resources.registry.registry import ModelRegistry
+from quantum_training.resources.store.store import Store, StoreError
+from quantum_training.selection.ledger import LedgerError
+from quantum_training.settings.paths import SettingsError
+from quantum_training.settings.settings import load_settings
+from quantum_training.sources.base import SourceError
+from quantum_training.sources.files import Source as Files
+from quantum_training.sources.retry import GaveUpError, Retries
+from quantum_training_tests.support.processes import free_port
+
+VERSION = {"as_of": "2020-01-06T00:00:00+00:00", "model_id": "m1"}
+
+
+def exchange_out_of_reach(tmp_path):
+    def ask():
+        raise NetworkError("no route")
+
+    try:
+        Retries(attempts=1).call(ask, lambda error: isinstance(error, NetworkError))
+    except GaveUpError as error:
+        raise SourceError("AAA", "ccxt binance", str(error), "Run the partition again later") from error
+
+
+def database_down(tmp_path):
+    transaction(f"postgresql+psycopg2://user@127.0.0.1:{free_port()}/db", lambda connection: None)
+
+
+def database_full(tmp_path):
+    def work(connection):
+        raise sa.exc.OperationalError("insert", {}, Exception("database or disk is full"))
+
+    transaction(f"sqlite:///{tmp_path}/a.db", work)
+
+
+def wrong_password(tmp_path):
+    def work(connection):
+        raise sa.exc.OperationalError("", {}, Exception('FATAL: password authentication failed for user "me"'))
+
+    transaction(f"sqlite:///{tmp_path}/a.db", work)
+
+
+def mlflow_down(tmp_path):
+    ModelRegistry(tracking_uri=f"http://127.0.0.1:{free_port()}").find("AAA", "id")
+
+
+def version_gone(tmp_path):
+    ModelRegistry(tracking_uri=f"sqlite:///{tmp_path}/mlflow.db").load("AAA", "id")
+
+
+def no_settings(tmp_path):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("QUANTUM_TRAINING_CONFIG", str(tmp_path / "none.yaml"))
+        load_settings()
+
+
+def no_file(tmp_path):
+    import pandas as pd
+
+    now = pd.Timestamp("2024-01-01", tz="UTC")
+    Files(path=str(tmp_path / "gone.csv")).fetch("AAA", "1d", now, now, now)
+
+
+def raised(error):
+    def fail(tmp_path):
+        raise error
+
+    return fail
+
+
+FAULTS = [
+    (exchange_out_of_reach, SourceError, True),
+    (database_down, DatabaseError, True),
+    (mlflow_down, Exception, True),
+    (raised(requests.exceptions.ReadTimeout("slow")), requests.exceptions.ReadTimeout, True),
+    (raised(ConnectionResetError(104, "reset")), ConnectionResetError, True),
+    (raised(TimeoutError("slow")), TimeoutError, True),
+    (database_full, DatabaseError, False),
+    (wrong_password, DatabaseError, False),
+    (version_gone, RegistryError, False),
+    (no_settings, SettingsError, False),
+    (no_file, SourceError, False),
+    (lambda tmp_path: Store(root=str(tmp_path)).read_frame("candles", "AAA", "2020-01-01"), StoreError, False),
+    (raised(OSError(28, "No space left on device")), OSError, False),
+    (raised(PermissionError(13, "Permission denied")), PermissionError, False),
+    (raised(OSError(30, "Read-only file system")), OSError, False),
+    (raised(InsufficientData("rows", 3, 100)), InsufficientData, False),
+    (raised(TrainingStateError("other settings")), TrainingStateError, False),
+    (raised(LedgerError("row 3 was changed")), LedgerError, False),
+    (raised(dg.Failure("refused", allow_retries=False)), dg.Failure, False),
+    (raised(MemoryError()), MemoryError, False),
+    (raised(ValueError("as_of is outside")), ValueError, False),
+    (raised(FloatingPointError("the network diverged")), FloatingPointError, False),
+]
+
+
+@pytest.mark.parametrize(("fault", "type_", "again"), FAULTS, ids=lambda value: getattr(value, "__name__", None))
+def test_only_a_fault_that_can_pass_is_tried_again(fault, type_, again, tmp_path, monkeypatch, empty_mlflow):
+    shutil.copy(empty_mlflow, tmp_path)
+    monkeypatch.setattr(database, "GIVE_UP_SECONDS", 0.1)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(type_) as caught:
+        fault(tmp_path)
+    assert is_transient(caught.value) == again, repr(caught.value)
+
+
+@pytest.fixture
+def run(monkeypatch):
+    """`run(error, times, allowed)`: run a partition that raises so often; the result and how often it was tried."""
+    monkeypatch.setattr(retries, "FIRST_WAIT_SECONDS", 0.01)
+    grid = build_partitions(["AAA"], "2020-01-01", "2020-03-01").week
+
+    def run(error, times, allowed=None, at="AAA|2020-01-13"):
+        tries = []
+
+        @dg.asset(partitions_def=grid, backfill_policy=SINGLE_RUN)
+        def model(context: dg.AssetExecutionContext):
+            def produce(key):
+                tries.append(str(key))
+                return meet(str(key))
+
+            return each_partition(context, grid, produce, lambda: meet("finish"))
+
+        def meet(place):
+            if place == at and tries.count("AAA|2020-01-13") <= times:
+                raise error
+            return {}
+
+        tags = {"dagster/asset_partition_range_start": "AAA|2020-01-06"}
+        tags |= {"dagster/asset_partition_range_end": "AAA|2020-01-13"}
+        tags |= {} if allowed is None else {"dagster/max_retries": str(allowed)}
+        with dg.DagsterInstance.ephemeral() as instance:
+            result = dg.materialize([model], instance=instance, tags=tags, raise_on_error=False)
+            done = instance.get_materialized_partitions(dg.AssetKey("model"))
+        return result, tries.count("AAA|2020-01-13"), sorted(done)
+
+    return run
+
+
+def test_a_fault_that_passes_is_outlived(run):
+    result, tries, done = run(ConnectionError("reset"), times=2)
+    assert (result.success, tries, done) == (True, 3, ["AAA|2020-01-06", "AAA|2020-01-13"])
+
+
+def test_it_ends_after_the_retries_that_the_run_allows_with_the_error_itself(run):
+    result, tries, done = run(ConnectionError("reset"), times=99, allowed=2)
+    assert (result.success, tries, done) == (False, 3, ["AAA|2020-01-06"])
+    (failure,) = [e.step_failure_data for e in result.all_events if e.is_step_failure]
+    assert failure.error.cause.cls_name == "ConnectionError"
+    assert "in partition AAA|2020-01-13 of model" in failure.error.cause.message
+
+
+def test_what_comes_after_the_partitions_is_tried_again_too_and_costs_none_of_them(run):
+    both = ["AAA|2020-01-06", "AAA|2020-01-13"]
+    result, tries, done = run(ConnectionError("reset"), times=2, at="finish")
+    assert (result.success, tries, done) == (True, 3, both)
+    result, tries, done = run(ValueError("no such version"), times=99, at="finish")
+    assert (result.success, tries, done) == (False, 1, both)
+
+
+@pytest.mark.parametrize("kind", ["leak_free", "agent"])
+def test_a_check_is_tried_again(project, small, monkeypatch, kind):
+    world, tries, grid = project(small), [], build_partitions(["AAA"], "2020-01-01", "2020-03-01")
+    world.store.write_record("xgboost_model", "AAA", "2020-01-06", {"outcome": "trained", "versions": [VERSION]})
+
+    def load(registry, symbol, model_id):
+        tries.append(model_id)
+        if len(tries) < 3:
+            raise RegistryOutage("MLflow is silent")
+
+    def report(store, registry, *_):
+        registry.load("AAA", "m1")
+        return checks.VersionReport("resting")
+
+    monkeypatch.setattr(retries, "FIRST_WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(ModelRegistry, "load", load)
+    monkeypatch.setattr(checks, "version_report", report)
+
+    @dg.asset(name="xgboost_model", partitions_def=grid.week)
+    def model():
+        pass
+
+    leak = kind == "leak_free"
+    check = checks.leak_free("xgboost", world.settings, grid) if leak else agent_checks("xgboost", grid)
+    resources, tags = {"store": world.store, "registry": world.registry}, {"dagster/partition": "AAA|2020-01-06"}
+    told = {"resources": resources, "tags": tags, "instance": world.instance, "raise_on_error": False}
+    assert dg.materialize([model, check], **told).success
+    assert tries == ["m1"] * 3
+
+
+@pytest.mark.parametrize(
+    ("error", "launched", "enabled", "expected"),
+    [
+        (KeyboardInterrupt(), True, True, True),
+        (KeyboardInterrupt(), False, True, False),
+        (KeyboardInterrupt(), True, False, False),
+        (ConnectionError("reset"), False, False, True),
+        (ValueError("wrong data"), True, True, False),
+    ],
+)
+def test_whether_a_stopped_training_is_over_is_left_to_dagster_where_that_starts_its_run_again(
+    error, launched, enabled, expected
+):
+    run = SimpleNamespace(remote_job_origin="here" if launched else None, tags={})
+    context = SimpleNamespace(run=run, instance=SimpleNamespace(run_retries_enabled=enabled), retry_number=0)
+    assert goes_on(context, error) is expected
+
+
+@pytest.mark.parametrize(
+    ("error", "allowed"), [(ValueError("wrong data"), 3), (ConnectionError("reset"), 0), (KeyboardInterrupt(), 3)]
+)
+def test_what_cannot_pass_or_may_not_be_retried_or_was_stopped_is_tried_once(run, error, allowed):
+    result, tries, _ = run(error, times=99, allowed=allowed)
+    assert (result.success, tries) == (False, 1)
+
+
+def test_the_waits_double_up_to_two_minutes():
+    class Context:
+        class run:  # noqa: N801
+            tags = {"dagster/max_retries": "20"}  # noqa: RUF012
+
+    for number, most in enumerate((10, 20, 40, 80, 120, 120)):
+        Context.retry_number = number
+        asked = [retries.retry_later(Context) for _ in range(50)]
+        assert all(most / 2 <= a.seconds_to_wait <= most for a in asked)
+        assert len({a.seconds_to_wait for a in asked}) > 1
+        assert {a.max_retries for a in asked} == {20}

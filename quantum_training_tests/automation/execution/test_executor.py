@@ -1,0 +1,72 @@
+"""The setting that says where steps are executed. On a real cluster: test_ray.py."""
+
+import os
+import subprocess
+import sys
+
+import dagster as dg
+import pytest
+
+from quantum_training.automation.execution.executor import executor
+from quantum_training.settings.paths import SettingsError
+from quantum_training.settings.settings import environment, load_settings
+
+
+@pytest.fixture
+def settings(monkeypatch, tmp_path):
+    def load(name):
+        monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+        monkeypatch.setenv("QUANTUM_TRAINING_EXECUTOR", name)
+        return load_settings()
+
+    return load
+
+
+def test_the_setting_switches_the_executor_of_every_job(settings):
+    assert executor(settings("in_process")) is dg.in_process_executor
+    assert executor(settings("ray")).name == "ray"
+    with pytest.raises(SettingsError, match=r"executor = 'celery': .*'in_process' or 'ray'"):
+        settings("celery")
+
+
+@pytest.mark.parametrize(("name", "loaded"), [("in_process", "set()"), ("ray", "{'dagster_ray'}")])
+def test_the_definitions_load_ray_itself_in_no_case(name, loaded):
+    code = (
+        "import sys; import quantum_training.definitions as d;"
+        f"assert d.defs.executor.name == {name!r};"
+        "print({'ray', 'dagster_ray'} & sys.modules.keys())"
+    )
+    told = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        env={**os.environ, "QUANTUM_TRAINING_EXECUTOR": name, "DAGSTER_HOME": "/nowhere"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert told.stdout.strip() == loaded, told.stderr
+
+
+def test_without_the_extra_the_error_says_what_to_install(settings, monkeypatch):
+    monkeypatch.setitem(sys.modules, "dagster_ray", None)
+    monkeypatch.setitem(sys.modules, "dagster_ray.core.executor", None)
+    monkeypatch.delitem(sys.modules, "quantum_training.automation.execution.ray_steps", raising=False)
+    with pytest.raises(SettingsError, match=r"pip install 'quantum_training\[ray\]'"):
+        executor(settings("ray"))
+
+
+def test_a_step_is_given_the_variables_of_the_settings_and_no_others(monkeypatch):
+    secret = ("AWS_SECRET_ACCESS_KEY", "PGPASSWORD")
+    for name in ("QUANTUM_TRAINING_CONFIG", "TRAINING_BATCH_SIZE", "DAGSTER_HOME", *secret):
+        monkeypatch.setenv(name, "1")
+    told = environment()
+    assert {"QUANTUM_TRAINING_CONFIG", "TRAINING_BATCH_SIZE", "DAGSTER_HOME"} <= set(told)
+    assert not {*secret, "PATH"} & set(told)
+
+
+def test_no_cluster_is_said_with_its_address(monkeypatch):
+    from quantum_training.automation.execution.ray_steps import client
+
+    monkeypatch.setenv("RAY_ADDRESS", "http://127.0.0.1:9")
+    said = r"no Ray job server at RAY_ADDRESS = http://127.0.0.1:9: .*start the cluster"
+    with pytest.raises(ConnectionError, match=said):
+        client()

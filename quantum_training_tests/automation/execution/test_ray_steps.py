@@ -1,0 +1,308 @@
+"""Steps and runs on a real Ray cluster of two nodes on loopback; the node that trains is killed in the middle of it.
+
+The head has no cores, as KubeRay's should have none, so that all work is on the worker node. The executor is switched
+by one setting, the run launcher by dagster.yaml alone.
+"""
+
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+import dagster as dg
+import psutil
+import pytest
+import yaml
+
+from quantum_training.definitions import build_defs
+from quantum_training.lifecycle.evaluation.leakage import examined
+from quantum_training.partitions import RANGE_TAGS
+from quantum_training.resources.registry.registry import ModelRegistry
+from quantum_training.resources.store.store import Store
+from quantum_training.settings.settings import load_settings
+from quantum_training_tests.support.processes import free_port, wait_for
+
+pytestmark = pytest.mark.soak
+REPOSITORY = Path(__file__).parents[3]
+BIN = Path(sys.executable).parent
+JOB = ("job", "execute", "-m", "quantum_training.definitions", "-j", "weekly_cycle")
+WEEKS = ["2020-01-06", "2020-01-13"]
+SLOW = '''
+"""XGBoost whose first fit since `marker` was removed waits to be killed."""
+
+import time
+from pathlib import Path
+
+from quantum_training.models.xgboost import Model as XGBoost
+
+
+class Model(XGBoost):
+    @classmethod
+    def fit(cls, window, params, sizing, seed, progress):
+        marker = Path(params["marker"])
+        if not marker.exists():
+            marker.touch()
+            time.sleep(600)
+        return super().fit(window, {k: v for k, v in params.items() if k != "marker"}, sizing, seed, progress)
+'''
+
+
+class Cluster:
+    """A Ray head without cores and one worker node of two cores at a time."""
+
+    def __init__(self, folder, environment, stack, ports):
+        self.folder, self.stack = folder, stack
+        self.network = "127.{}.{}".format(*random.sample(range(1, 255), 2))  # Ray has fixed ports: one network for each
+        self.gcs, self.jobs, *self.agents = ports
+        self.address = f"http://127.0.0.1:{self.jobs}"
+        self.environment = {**os.environ, **environment, "RAY_USAGE_STATS_ENABLED": "0"}
+
+    def head(self):
+        places = ["--port", str(self.gcs), "--dashboard-host", "127.0.0.1", "--dashboard-port", str(self.jobs)]
+        self.node("head", 2, ["--head", *places, "--temp-dir", str(self.folder), "--num-cpus", "0"])
+
+    def worker(self):
+        self.working = self.node("worker", 3, ["--address", f"{self.network}.2:{self.gcs}", "--num-cpus", "2"])
+
+    def node(self, name, number, options):
+        """Start a node. A busy machine may not do it within Ray's fixed 30 s, so three attempts."""
+        own = [
+            "--node-ip-address",
+            f"{self.network}.{number}",
+            "--object-store-memory",
+            "80000000",
+            "--disable-usage-stats",
+        ]
+        agent = ["--dashboard-agent-listen-port", str(self.agents[number - 2])]
+        log = self.folder / f"{name}.log"
+        for _ in range(3):
+            node = subprocess.Popen(
+                [str(BIN / "ray"), "start", "--block", *options, *own, *agent],
+                env=self.environment,
+                cwd=self.folder,
+                stdout=log.open("w"),
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            self.stack.callback(destroy, node)
+            end = time.monotonic() + 120
+            while node.poll() is None and time.monotonic() < end:
+                if "will now block forever" in log.read_text():
+                    return node
+                time.sleep(0.5)
+            destroy(node)
+        raise AssertionError(f"{name} did not come up\n{log.read_text()}")
+
+
+def destroy(node):
+    """SIGKILL to a node's processes and to what runs on it, all at once, as when its machine is gone."""
+    with suppress(psutil.NoSuchProcess):
+        family = [psutil.Process(node.pid), *psutil.Process(node.pid).children(recursive=True)]
+        for process in family:
+            with suppress(psutil.NoSuchProcess):
+                process.suspend()
+        for process in family:
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(signal.SIGKILL)
+        psutil.wait_procs(family, timeout=20)
+    node.wait(20)
+
+
+@pytest.fixture(scope="module")
+def algorithms():
+    """A folder of importable algorithms and of their marker, which all nodes see."""
+    with tempfile.TemporaryDirectory(prefix="qt") as folder:
+        (Path(folder) / "slow").mkdir()
+        (Path(folder) / "slow" / "booster.py").write_text(SLOW)
+        yield Path(folder)
+
+
+@pytest.fixture(scope="module")
+def cluster(algorithms):
+    """A cluster without a worker yet. Sockets allow no long path; nothing of it is left afterwards."""
+    with (
+        tempfile.TemporaryDirectory(prefix="qtr", dir="/tmp", ignore_cleanup_errors=True) as folder,
+        ExitStack() as stack,
+    ):
+        paths = os.pathsep.join([str(REPOSITORY), str(algorithms)])
+        programs = os.pathsep.join([str(BIN), os.environ["PATH"]])  # a job of a node is the command `dagster`
+        environment = {"PATH": programs, "PYTHONPATH": paths, "PYTHONWARNINGS": "ignore"}
+        cluster = Cluster(Path(folder), environment, stack, [free_port() for _ in range(4)])
+        cluster.head()
+        yield cluster
+
+
+@pytest.fixture
+def worker(cluster):
+    """The cluster with a worker node, which lives for the test."""
+    cluster.worker()
+    yield cluster
+    destroy(cluster.working)
+
+
+@pytest.fixture
+def settings(small, algorithms):
+    """One symbol with one recipe, whose first training waits to be killed."""
+    recipe = small["recipes"]["xgboost"]
+    params = {**recipe["params"], "marker": str(algorithms / "begun")}
+    market = {**small["symbols"]["AAA"], "recipes": ["slow"]}
+    slow = {**recipe, "algorithm": "slow.booster", "params": params, "resources": {"cpu": 2}}
+    return {**small, "symbols": {"AAA": market}, "recipes": {"slow": slow}}
+
+
+@pytest.fixture
+def home(tmp_path, settings, monkeypatch, algorithms):
+    """A DAGSTER_HOME with market data and the record of the leak sentinel, in force in this process."""
+    monkeypatch.syspath_prepend(algorithms)
+    (tmp_path / "settings.yaml").write_text(yaml.safe_dump(settings))
+    (tmp_path / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    monkeypatch.setenv("QUANTUM_TRAINING_CONFIG", str(tmp_path / "settings.yaml"))
+    marker = algorithms / "begun"
+    marker.touch()  # the sentinel's fits are not to wait
+    with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
+        months = dict(zip(RANGE_TAGS, ("AAA|2019-09-01", "AAA|2020-01-01"), strict=True))
+        job = build_defs(load_settings()).resolve_job_def("market_data")
+        assert job.execute_in_process(instance=instance, tags=months).success
+        for name, recipe in load_settings().recipes.items():
+            examined(Store(root=str(tmp_path / "store")), name, recipe)
+    marker.unlink()
+    return tmp_path
+
+
+BOTH_WEEKS = json.dumps(dict(zip(RANGE_TAGS, (f"AAA|{WEEKS[0]}", f"AAA|{WEEKS[-1]}"), strict=True)))
+
+
+def cycle(home, **environment):
+    """The command line that runs both weeks, as a process; the log goes to a file."""
+    own = {
+        "DAGSTER_HOME": str(home),
+        "QUANTUM_TRAINING_CONFIG": str(home / "settings.yaml"),
+        "PYTHONWARNINGS": "ignore",
+    }
+    return subprocess.Popen(
+        [str(BIN / "dagster"), *JOB, "--tags", BOTH_WEEKS],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **own, **environment},
+        stdout=(home / "cycle.log").open("w"),
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+
+
+def weekly(root):
+    """Every byte below a store but its market data, by file."""
+    files = [f for f in sorted(Path(root).rglob("*")) if f.is_file()]
+    names = {str(f.relative_to(root)): f.read_bytes() for f in files}
+    return {name: data for name, data in names.items() if not name.startswith(("candles", "features"))}
+
+
+def undisturbed(project, settings, home):
+    """Another project with the same market data that runs both weeks in process, and the seconds that took."""
+    world = project(settings)
+    for part in ("candles", "features", "leak_sentinel"):
+        shutil.copytree(home / "store" / part, Path(world.store.root) / part)
+    began = time.monotonic()
+    assert world.run("weekly_cycle", f"AAA|{WEEKS[0]}", f"AAA|{WEEKS[-1]}").success
+    return world, time.monotonic() - began
+
+
+def same_end(home, world):
+    """The bytes of the store, the ledger's head and one version for each identity are those of the other project."""
+    assert weekly(home / "store") == weekly(world.store.root)
+    ledger = type(world.ledger)(url=f"sqlite:///{home}/quantum_training.db")
+    assert ledger.head("AAA") == world.ledger.head("AAA")
+    found = [
+        sorted(v.tags["model_id"] for v in registry.client().search_model_versions("name = 'AAA'"))
+        for registry in (ModelRegistry(tracking_uri=f"sqlite:///{home}/mlflow/mlflow.db"), world.registry)
+    ]
+    assert found[0] == found[1]
+    assert len(found[0]) == len(WEEKS)
+
+
+@contextmanager
+def on_ray(home, cluster):
+    """The cycle as a process with its steps on the cluster; nothing of it is left."""
+    run = cycle(home, QUANTUM_TRAINING_EXECUTOR="ray", RAY_ADDRESS=cluster.address)
+    try:
+        yield run
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(run.pid, signal.SIGKILL)
+        run.wait()
+
+
+def test_steps_on_ray_survive_the_loss_of_their_node_and_end_as_in_process(home, worker, settings, project, algorithms):
+    cluster = worker
+    marker, log = algorithms / "begun", home / "cycle.log"
+    with on_ray(home, cluster) as run:
+        wait_for("training on the worker node", marker.exists, 180, log.read_text)
+        destroy(cluster.working)
+        killed = time.monotonic()
+        cluster.worker()
+        assert run.wait(400) == 0, log.read_text()
+    print(f"{time.monotonic() - killed:.0f} s from the node's loss to the end of the run")
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        (again,) = instance.all_logs(
+            instance.get_runs(dg.RunsFilter(job_name="weekly_cycle"))[0].run_id,
+            of_type=dg.DagsterEventType.STEP_UP_FOR_RETRY,
+        )
+        assert again.step_key == "slow_model"
+    world, seconds = undisturbed(project, settings, home)
+    same_end(home, world)
+
+    shutil.rmtree(home / "store" / "champion")  # any later asset: the run is to begin anew, on a cluster at rest
+    began = time.monotonic()
+    with on_ray(home, cluster) as run:
+        assert run.wait(400) == 0, log.read_text()
+    taken = time.monotonic() - began
+    print(
+        f"a cycle of {len(WEEKS)} weeks: {seconds:.1f} s in process, {taken:.1f} s as a command with its steps on Ray"
+    )
+    same_end(home, world)
+
+
+def test_a_run_on_ray_survives_the_loss_of_its_node_by_dagster_yaml_alone(
+    home, worker, settings, project, algorithms, platform
+):
+    """The documented run launcher; monitoring finds the dead run, and the daemon starts it again."""
+    block = re.search(
+        r"```yaml\n(run_launcher:.*?)```", (REPOSITORY / "docs/production/scale_out.md").read_text(), re.S
+    )
+    launcher = yaml.safe_load(block[1])
+    launcher["run_launcher"]["config"]["ray"]["address"] = worker.address
+    platform.home = home
+    (home / "dagster.yaml").write_text(
+        yaml.safe_dump(
+            {
+                **launcher,
+                "telemetry": {"enabled": False},
+                "run_monitoring": {"enabled": True, "poll_interval_seconds": 5},
+                "run_retries": {"enabled": True, "max_retries": 3, "retry_on_asset_or_op_failure": False},
+            }
+        )
+    )
+    environment = {"PYTHONPATH": os.pathsep.join([str(REPOSITORY), str(algorithms)]), "PYTHONWARNINGS": "ignore"}
+    platform.code_server(environment)
+    platform.daemon(environment)
+    place = ["-w", str(home / "workspace.yaml"), "-l", "quantum_training.definitions", "-j", "weekly_cycle"]
+    launch = [str(BIN / "dagster"), "job", "launch", *place, "--tags", BOTH_WEEKS]
+    subprocess.run(launch, env={**os.environ, **environment}, check=True, capture_output=True, timeout=180)
+    wait_for("training on the worker node", (algorithms / "begun").exists, 240, platform.said)
+    destroy(worker.working)
+    killed = time.monotonic()
+    worker.worker()
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        runs = lambda: instance.get_runs(dg.RunsFilter(job_name="weekly_cycle"))  # noqa: E731
+        done = lambda: [run for run in runs() if run.status == dg.DagsterRunStatus.SUCCESS]  # noqa: E731
+        wait_for("end of the run that was tried again", done, 400, platform.said)
+        print(f"{time.monotonic() - killed:.0f} s from the node's loss to the end of the second run")
+        assert [run.status.value for run in runs()] == ["SUCCESS", "FAILURE"]
+    same_end(home, undisturbed(project, settings, home)[0])

@@ -1,0 +1,100 @@
+"""What an alert advises: the error's own words where it has some, else what its kind needs."""
+
+import pandas as pd
+import pytest
+
+from quantum_training.automation.failures.remedies import BY_CHECK, BY_ERROR, LOOK, OF_CHECK, of_check, of_error
+from quantum_training.models.checkpoint import TrainingStateError
+from quantum_training.resources.database import DatabaseError
+from quantum_training.resources.registry.errors import RegistryError
+from quantum_training.resources.registry.registry import ModelRegistry
+from quantum_training.resources.store.store import Store, StoreError
+from quantum_training.selection.ledger import LedgerError
+from quantum_training.settings.paths import SettingsError
+from quantum_training.settings.settings import load_settings
+from quantum_training.sources.base import SourceError
+from quantum_training.sources.files import Source as Files
+
+NOW = pd.Timestamp("2024-01-01", tz="UTC")
+
+
+def own_words(tmp_path, monkeypatch):
+    """Errors as the project raises them, and the advice that each gives."""
+    monkeypatch.setenv("QUANTUM_TRAINING_CONFIG", str(tmp_path / "none.yaml"))
+    yield load_settings, "set QUANTUM_TRAINING_CONFIG to one or unset it"
+    yield lambda: Store(root=str(tmp_path)).read_frame("candles", "AAA", "2020-01-01"), "materialise candles first"
+    files = Files(path=str(tmp_path / "gone.csv"))
+    yield lambda: files.fetch("AAA", "1d", NOW, NOW, NOW), "Mend source.path or put the file there"
+    registry = ModelRegistry(tracking_uri=f"sqlite:///{tmp_path}/mlflow.db")
+    yield lambda: registry.load("AAA", "v1"), "re-materialise the model's partition to train it again"
+
+
+def test_an_error_of_the_project_says_itself_what_to_do(tmp_path, monkeypatch, empty_mlflow):
+    (tmp_path / "mlflow.db").write_bytes(empty_mlflow.read_bytes())
+    for fail, advice in own_words(tmp_path, monkeypatch):
+        with pytest.raises(Exception) as caught:  # noqa: PT011 - each has a type of its own
+            fail()
+        cause, step = of_error(type(caught.value).__name__, str(caught.value))
+        assert step == advice
+        assert str(caught.value) in (f"{cause}; {step}", f"{cause}. {step}")
+
+
+@pytest.mark.parametrize(
+    ("kind", "message", "cause", "step"),
+    [
+        (
+            "DatabaseError",
+            "sqlite:///a.db: disk I/O error. Start the database or mend database_url, then run this again: what was "
+            "stored is not stored twice",
+            "sqlite:///a.db: disk I/O error",
+            "Start the database or mend database_url, then run this again: what was stored is not stored twice",
+        ),
+        (
+            "SourceError",
+            "AAA: source ccxt binance BTC/USDT: 503 (try 5 of 5). Run the partition again later; raise source.timeout "
+            "or source.retries if this comes often",
+            "AAA: source ccxt binance BTC/USDT: 503 (try 5 of 5)",
+            "Run the partition again later; raise source.timeout or source.retries if this comes often",
+        ),
+        ("RegistryError", "it is gone", "it is gone", BY_ERROR["RegistryError"]),
+        ("InsufficientData", "3 of 100 rows", "3 of 100 rows", BY_ERROR["InsufficientData"]),
+        ("KeyError", "'close'", "'close'", LOOK),
+        (
+            "",
+            "Exceeded maximum runtime of 3600 seconds.",
+            "Exceeded maximum runtime of 3600 seconds.",
+            "raise TRAINING",
+        ),
+        (
+            "",
+            "Run execution process for a was terminated by signal 9 (SIGKILL).",
+            "Run execution",
+            "look for the kernel",
+        ),
+        ("", "Run timed out due to taking longer than 180 seconds to start.", "Run timed out", "look whether the code"),
+        ("OSError", "[Errno 28] No space left on device", "[Errno 28]", "free room on the disk"),
+    ],
+)
+def test_every_kind_of_failure_has_a_next_step(kind, message, cause, step):
+    found = of_error(kind, message)
+    assert found[0].startswith(cause)
+    assert found[1].startswith(step)
+
+
+def test_the_kinds_are_those_of_the_project():
+    kinds = (DatabaseError, StoreError, RegistryError, SourceError, SettingsError, LedgerError, TrainingStateError)
+    assert {kind.__name__ for kind in kinds} <= {*BY_ERROR}
+
+
+@pytest.mark.parametrize("name", BY_CHECK)
+def test_a_check_without_advice_of_its_own_has_that_of_its_name(name):
+    assert of_check(name, "AAA|2020-01-01 SEVERE: two columns") == (
+        "AAA|2020-01-01 SEVERE: two columns",
+        BY_CHECK[name],
+    )
+
+
+def test_a_checks_own_advice_comes_first_and_a_new_check_has_some():
+    own = "features AAA|2020-01-01: the code gives other bytes; re-materialise features"
+    assert of_check("causal", own)[1] == "re-materialise features"
+    assert of_check("new", "odd") == ("odd", OF_CHECK)

@@ -1,0 +1,410 @@
+"""The sensors of failures tick by tick: what is told, once, by whom, and what is made up for after a run that died."""
+
+import json
+import time
+from contextlib import ExitStack
+from types import SimpleNamespace
+
+import dagster as dg
+import pytest
+import yaml
+from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluation
+from dagster._core.errors import DagsterExecutionInterruptedError
+from dagster._core.launcher import CheckRunHealthResult, WorkerStatus
+from dagster._core.remote_origin import InProcessCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+
+from quantum_training.assets import candles
+from quantum_training.automation.execution.pool_limits import limit_training
+from quantum_training.automation.failures import sensors as alerts
+from quantum_training.automation.failures.dead_runs import RETRY_WAIT_SECONDS, fail_trainings, is_over
+from quantum_training.automation.failures.findings import of_check
+from quantum_training.automation.run_launcher import WatchfulRunLauncher
+from quantum_training.lifecycle.training.events import TrainingJob, job_id
+from quantum_training.resources.alerts import book
+from quantum_training.resources.database import DatabaseError
+from quantum_training.resources.events.bus import EventBus
+from quantum_training.resources.events.payloads import Event
+from quantum_training.settings.settings import load_settings
+
+LATER = 10.0**10
+LOCATION = InProcessCodeLocationOrigin(LoadableTargetOrigin(module_name="quantum_training.definitions"))
+LAUNCHED = RemoteJobOrigin(RemoteRepositoryOrigin(LOCATION, "__repository__"), "weekly_cycle")
+RUNNING = dg.DagsterRunStatus.STARTED
+
+
+class World:
+    """An instance and the sensors over it, with the cursors that they left. project: where a test runs its jobs."""
+
+    def __init__(self, settings, instance, project=None):
+        self.project, self.instance, self.url = project, instance, settings.database_url
+        self.bus = EventBus(database_url=self.url)
+        self.sensors = {sensor.name: sensor for sensor in alerts.build(settings)}
+        self.cursors = {}
+        for name in self.sensors:
+            assert self.tick(name).skip_message == alerts.BEGINS
+
+    def tick(self, name=alerts.RUNS_SENSOR):
+        with dg.build_sensor_context(
+            instance=self.instance, cursor=self.cursors.get(name), resources={"events": self.bus}
+        ) as context:
+            data = self.sensors[name].evaluate_tick(context)
+        self.cursors[name] = data.cursor
+        return data
+
+    def told(self):
+        """What was found since this was asked last, both sensors ticked."""
+        said = [self.tick(name).skip_message for name in self.sensors]
+        owed = book.claim(self.url, LATER)
+        book.sent(self.url, [one.alert.alert_id for one in owed], "webhook")
+        assert (said == ["nothing new"] * 2) <= (not owed)
+        return [one.alert for one in owed]
+
+    def run(self, status=RUNNING, job="weekly_cycle", **fields):
+        tags = {"dagster/partition": "AAA|2020-01-06", **fields.pop("tags", {})}
+        run = dg.DagsterRun(job_name=job, status=status, tags=tags, **fields)
+        self.instance.run_storage.add_run(run)
+        return run
+
+    def again(self, run):
+        """The run that tries another one again, as Dagster's daemon launches it."""
+        root = run.root_run_id or run.run_id
+        ids = {"root_run_id": root, "parent_run_id": run.run_id}
+        tags = {"dagster/retry_number": "1", **{f"dagster/{name}": id_ for name, id_ in ids.items()}}
+        again = self.run(remote_job_origin=LAUNCHED, tags=tags, **ids)
+        self.instance.add_run_tags(run.run_id, {"dagster/auto_retry_run_id": again.run_id})
+        return again
+
+    def events(self):
+        return [Event.model_validate_json(d.text) for d in self.bus.outbox().read("test", 1000)]
+
+    def status(self, run):
+        return self.instance.get_run_by_id(run.run_id).status
+
+
+@pytest.fixture(autouse=True)
+def no_waits(monkeypatch):
+    monkeypatch.setattr(alerts, "SETTLE_SECONDS", 0)
+    monkeypatch.setattr(alerts, "deliver", lambda *_: 0)
+    monkeypatch.setattr(book, "GIVE_UP_SECONDS", 2 * LATER)
+    monkeypatch.setattr(book, "KEPT_SECONDS", 2 * LATER)
+
+
+@pytest.fixture
+def build(small, tmp_path, monkeypatch):
+    """`build(instance=None, **settings)`: a world whose alerts are owed to a webhook."""
+    with ExitStack() as stack:
+
+        def build(instance=None, **changes):
+            settings = {"alerts": {"webhook": True}, "database_url": f"sqlite:///{tmp_path}/alerts.db", **changes}
+            (tmp_path / "settings.yaml").write_text(yaml.safe_dump({**small, **settings}))
+            monkeypatch.setenv("QUANTUM_TRAINING_CONFIG", str(tmp_path / "settings.yaml"))
+            return World(load_settings(), instance or stack.enter_context(dg.DagsterInstance.ephemeral()))
+
+        yield build
+
+
+@pytest.fixture
+def whole(project, small):
+    """`whole(source)`: the same over a project of which AAA has that file as its source."""
+
+    def whole(path):
+        source = {"kind": "files", "path": str(path)}
+        symbols = {**small["symbols"], "AAA": {**small["symbols"]["AAA"], "source": source}}
+        world = project({**small, "symbols": symbols, "alerts": {"webhook": True}})
+        return World(world.settings, world.instance, world)
+
+    return whole
+
+
+@pytest.fixture(scope="module")
+def retrying():
+    """An instance that tries runs again whose process died, as the project's dagster.yaml says."""
+    retries = {"enabled": True, "max_retries": 2, "retry_on_asset_or_op_failure": False}
+    with dg.instance_for_test(overrides={"run_retries": retries}) as instance:
+        yield instance
+
+
+def test_one_broken_symbol_is_told_once_with_cause_and_next_step_and_then_counted(whole, tmp_path):
+    world = whole(tmp_path / "gone.csv")
+    for month in ("2019-09-01", "2019-10-01", "2019-11-01"):
+        assert not world.project.run("market_data", f"AAA|{month}").success
+    assert world.project.run("market_data", "BBB|2019-09-01").success
+    (alert,) = world.told()
+    assert (alert.kind, alert.severity, alert.symbol, alert.count) == ("run_failure", "ERROR", "AAA", 3)
+    assert alert.place == "candles AAA|2019-09-01"
+    assert alert.cause.startswith("SourceError: AAA: source files ")
+    assert "gone.csv" in alert.cause
+    assert alert.next_step == "Mend source.path or put the file there"
+    assert alert.url == f"http://127.0.0.1:3000/runs/{alert.run_id}"
+    assert not world.project.run("market_data", "AAA|2019-12-01").success
+    assert world.told() == []
+
+
+def test_refused_bars_are_told_by_their_check_alone(whole, tmp_path):
+    bars = tmp_path / "bars.csv"
+    rows = [f"2019-09-{d:02}T{h:02}:00:00Z,100,101,99,100,5" for d in range(1, 31) for h in range(0, 24, 4)]
+    rows[50] = rows[50].replace(",101,99,", ",90,99,")
+    bars.write_text("\n".join(["open_time,open,high,low,close,volume", *rows]))
+    world = whole(bars)
+    assert not world.project.run("market_data", "AAA|2019-09-01").success
+    (alert,) = world.told()
+    assert (alert.kind, alert.symbol, alert.place) == (
+        "check_failure",
+        "AAA",
+        "check quality of candles AAA|2019-09-01",
+    )
+    assert "AAA" in alert.cause
+    assert alert.next_step == "Check the source's column mapping and its adjustment."
+
+
+def test_a_launcher_and_the_run_in_it_that_failed_are_one_alert(whole, tmp_path):
+    world = whole(tmp_path / "gone.csv")
+    job = world.project.definitions.resolve_job_def("clm_cycle")
+    config = {"symbols": ["AAA"], "week": "2020-01-06"}
+    job.execute_in_process(
+        instance=world.instance, run_config={"ops": {"run_cycle": {"config": config}}}, raise_on_error=False
+    )
+    assert [run.status.value for run in world.instance.get_runs()] == ["FAILURE", "FAILURE"]
+    (alert,) = world.told()
+    assert (alert.symbol, alert.next_step) == ("AAA", "Mend source.path or put the file there")
+
+
+def test_a_launcher_that_was_stopped_is_one_alert_and_not_a_failure_of_the_run_in_it(whole, tmp_path, monkeypatch):
+    world = whole(tmp_path / "gone.csv")
+
+    def stopped(*_):
+        raise DagsterExecutionInterruptedError
+
+    monkeypatch.setattr(candles, "fetch_month", stopped)
+    world.project.definitions.resolve_job_def("clm_cycle").execute_in_process(
+        instance=world.instance,
+        run_config={"ops": {"run_cycle": {"config": {"week": "2020-01-06"}}}},
+        raise_on_error=False,
+    )
+    assert [run.status.value for run in world.instance.get_runs()] == ["FAILURE", "FAILURE"]
+    (alert,) = world.told()
+    assert alert.place.startswith("job clm_cycle")
+
+
+def test_a_symbol_that_failed_before_it_had_a_run_is_told_by_the_launcher(whole, tmp_path):
+    world = whole(tmp_path / "gone.csv")
+    job = world.project.definitions.resolve_job_def("clm_cycle")
+    config = {"symbols": ["AAA"], "week": "2020-01-07"}
+    job.execute_in_process(
+        instance=world.instance, run_config={"ops": {"run_cycle": {"config": config}}}, raise_on_error=False
+    )
+    assert {alert.symbol for alert in world.told()} == {"AAA"}
+
+
+def test_a_run_that_is_tried_again_is_told_when_the_last_try_has_failed(build, retrying):
+    world = build(retrying)
+    run, told = world.run(remote_job_origin=LAUNCHED), []
+    for number in range(3):
+        run = world.again(run) if number else run
+        said = f"Run execution process for {run.run_id} was terminated by signal 9 (SIGKILL)."
+        retrying.report_engine_event(said, run)
+        retrying.report_run_failed(run)
+        told.append(world.told())
+    assert told[:2] == [[], []]
+    (alert,) = told[2]
+    assert alert.run_id == run.run_id
+    assert alert.cause.endswith("was terminated by signal 9 (SIGKILL).")
+    assert alert.next_step.startswith("look for the kernel's out-of-memory killer")
+    assert json.loads(world.cursors[alerts.RUNS_SENSOR])["waiting"] == {}
+
+
+def test_a_retry_that_never_comes_is_not_waited_for_for_ever(build, retrying):
+    world = build(retrying)
+    run = world.run(remote_job_origin=LAUNCHED)
+    retrying.report_run_failed(run, "Exceeded maximum runtime of 3600 seconds.")
+    run = retrying.get_run_by_id(run.run_id)
+    assert is_over(retrying, run, 1) is None
+    assert is_over(retrying, run, RETRY_WAIT_SECONDS + 1) is True
+    assert world.told() == []
+    retrying.add_run_tags(run.run_id, {"dagster/will_retry": "false"})
+    (alert,) = world.told()
+    assert alert.next_step.startswith("raise TRAINING_JOB_TIMEOUT")
+
+
+def test_a_training_whose_process_died_is_published_as_failed_once_it_is_not_tried_again(build, retrying):
+    world = build(retrying)
+    first = world.run(remote_job_origin=LAUNCHED, tags={"dagster/max_retries": "1"})
+    jobs = [TrainingJob(world.bus, "AAA", recipe, f"{first.run_id}/AAA|2020-01-06/{recipe}") for recipe in ("a", "b")]
+    with jobs[0].announced("SCHEDULED", "weekly"):
+        pass
+    jobs[0].succeeded("v1", {}, 1.0)
+    other = TrainingJob(world.bus, "BBB", "a", "another-run/BBB|2020-01-06/a")
+    for job in (jobs[1], other):
+        with job.announced("SCHEDULED", "weekly"):
+            pass
+    before = world.events()
+    retrying.report_run_failed(first)
+    world.tick()
+    assert world.events() == before
+    again = world.again(first)
+    retrying.add_run_tags(again.run_id, {"dagster/max_retries": "1"})
+    with jobs[1].announced("SCHEDULED", "weekly"):
+        pass
+    assert world.events() == before, "the run that tries it again goes on with the same training"
+    retrying.report_run_failed(retrying.get_run_by_id(again.run_id))
+    assert "1 trainings published as failed" in world.tick().skip_message
+    (ended,) = world.events()[len(before) :]
+    assert (ended.symbol, ended.payload.job_id, ended.payload.status) == ("AAA", jobs[1].job_id, "failed")
+    assert (ended.payload.model_version, ended.payload.duration_seconds) == (None, None)
+    jobs[1].succeeded("v2", {}, 1.0)
+    assert [e.payload.status for e in world.events()[len(before) :]] == ["failed", "succeeded"]
+
+
+def test_runs_in_the_process_of_a_run_that_died_end_with_it_and_one_alert_tells_it(build):
+    world = build()
+    parent = world.run(job="retrain", tags={"symbol": "AAA"})
+    inside = world.run(tags={"clm/launched_by": parent.run_id})
+    done = world.run(status=dg.DagsterRunStatus.SUCCESS, tags={"clm/launched_by": parent.run_id})
+    foreign = world.run(tags={"clm/launched_by": "another"})
+    training = TrainingJob(world.bus, "AAA", "a", f"{inside.run_id}/AAA|2020-01-06/a")
+    with training.announced("MANUAL", "asked"):
+        pass
+    world.instance.report_run_failed(parent)
+    assert "1 runs ended with the one that ran them" in world.tick().skip_message
+    assert [world.status(r).value for r in (inside, done, foreign)] == ["FAILURE", "SUCCESS", "STARTED"]
+    (alert,) = world.told()
+    assert (alert.run_id, alert.symbol, alert.place) == (parent.run_id, "AAA", "job retrain AAA|2020-01-06")
+    assert [e.payload.status for e in world.events() if e.type == "model.training_completed"] == ["failed"]
+    assert world.told() == []
+
+
+def test_a_run_that_monitoring_ended_after_its_launcher_is_not_told_again(build, monkeypatch):
+    world = build()
+    parent = world.run(job="retrain", tags={"symbol": "AAA"})
+    inside = world.run(tags={"clm/launched_by": parent.run_id})
+    world.instance.report_run_failed(parent)
+    launcher = WatchfulRunLauncher()
+    launcher.register_instance(world.instance)
+    health = launcher.check_run_worker_health(inside)
+    assert health.status == WorkerStatus.FAILED
+    assert isinstance(health, CheckRunHealthResult)
+    said = f"Detected run worker status {health}. Marking run {inside.run_id} as failed."  # as run_monitoring does
+    world.instance.report_run_failed(inside, said)
+    (alert,) = world.told()
+    assert alert.run_id == parent.run_id
+
+
+def test_a_run_that_a_person_executes_again_has_trainings_of_its_own(build, retrying):
+    world = build(retrying)
+    first = world.run(status=dg.DagsterRunStatus.FAILURE, remote_job_origin=LAUNCHED)
+    ids = {"root_run_id": first.run_id, "parent_run_id": first.run_id}
+    by_person = world.run(status=dg.DagsterRunStatus.FAILURE, remote_job_origin=LAUNCHED, **ids)
+    again = world.again(by_person)
+    jobs = [job_id(retrying, run, "AAA|2020-01-06", "a") for run in (first, by_person, again)]
+    assert [job.partition("/")[0] for job in jobs] == [first.run_id, by_person.run_id, by_person.run_id]
+    for job in jobs[:2]:
+        with TrainingJob(world.bus, "AAA", "a", job).announced("MANUAL", "asked"):
+            pass
+    (record,) = retrying.get_run_records(dg.RunsFilter(run_ids=[again.run_id]))
+    assert fail_trainings(retrying, world.bus, [record]) == [jobs[1]]
+
+
+def test_a_cancelled_run_is_nobodys_alert_but_its_training_is_over(build):
+    world = build()
+    run = world.run()
+    with TrainingJob(world.bus, "AAA", "a", f"{run.run_id}/AAA|2020-01-06/a").announced("MANUAL", "asked"):
+        pass
+    world.instance.report_run_canceled(run)
+    assert world.told() == []
+    assert world.events()[-1].payload.status == "failed"
+
+
+def test_a_tick_that_cannot_write_down_what_it_found_comes_again(build, monkeypatch):
+    world = build()
+    world.instance.report_run_failed(world.run())
+    with monkeypatch.context() as patch:
+
+        def down(*_):
+            raise DatabaseError("no database")
+
+        patch.setattr(book, "record", down)
+        with pytest.raises(DatabaseError):
+            world.tick()
+    assert len(world.told()) == 1
+
+
+def report(world, check, passed, severity, **fields):
+    evaluation = AssetCheckEvaluation(
+        asset_key=dg.AssetKey(fields.pop("asset", "candles")),
+        check_name=check,
+        passed=passed,
+        severity=severity,
+        metadata={},
+        **fields,
+    )
+    world.instance.report_runless_asset_event(evaluation)
+
+
+@pytest.mark.parametrize(
+    ("warnings", "told"), [(False, ["leak_free", "no_drift"]), (True, ["leak_free", "no_decay", "no_drift"])]
+)
+def test_a_failed_check_is_told_though_its_run_went_on(build, warnings, told):
+    world = build(alerts={"webhook": True, "warnings": warnings})
+    error, warn = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
+    report(world, "quality", True, error)
+    report(
+        world, "leak_free", False, error, asset="xgboost_model", description="xgboost AAA|2020-01-06: it looks ahead"
+    )
+    report(world, "no_decay", False, warn, asset="decay_report", partition="AAA|2020-01-06", description="DECAYED")
+    drifted = {"asset": "drift_report", "partition": "BBB|2020-01-06"}
+    report(world, "no_drift", False, error, description="BBB|2020-01-06 SEVERE: 2 columns", **drifted)
+    report(world, "rsi", False, error, description="BBB|2020-01-06 SEVERE: drift", **drifted)
+    found = world.told()
+    assert sorted(alert.place.split()[1] for alert in found) == told
+    assert {alert.symbol for alert in found if "no_drift" in alert.place} == {"BBB"}
+    assert {alert.symbol for alert in found if "no_drift" not in alert.place} == {"AAA"}
+    assert all(alert.next_step and alert.url is None for alert in found)
+    assert world.told() == []
+
+
+@pytest.mark.parametrize(("said", "symbol"), [("xgboost BBB|2020-01-06: it looks ahead", "BBB"), ("it looks", None)])
+def test_a_check_of_a_run_over_several_symbols_is_told_for_the_one_that_it_describes(said, symbol):
+    evaluation = AssetCheckEvaluation(
+        asset_key=dg.AssetKey("xgboost_model"),
+        check_name="leak_free",
+        passed=False,
+        metadata={},
+        severity=dg.AssetCheckSeverity.ERROR,
+        description=said,
+    )
+    ends = {"start": "AAA|2020-01-06", "end": "BBB|2020-01-06"}
+    tags = {f"dagster/asset_partition_range_{end}": key for end, key in ends.items()}
+    assert of_check(evaluation, "run", tags).symbol == symbol
+
+
+def test_events_that_are_just_being_written_wait_for_the_next_tick(build, monkeypatch):
+    world = build()
+    monkeypatch.setattr(alerts, "SETTLE_SECONDS", 60)
+    world.instance.report_run_failed(world.run())
+    report(world, "quality", False, dg.AssetCheckSeverity.ERROR, description="AAA|2020-01-01: a gap")
+    assert world.told() == []
+    monkeypatch.setattr(alerts, "SETTLE_SECONDS", 0)
+    assert len(world.told()) == 2
+
+
+def test_a_clock_that_was_set_back_holds_nothing_up(build, monkeypatch):
+    world = build()
+    world.instance.report_run_failed(world.run())
+    hour_ago = time.time() - 3600
+    monkeypatch.setattr(alerts, "SETTLE_SECONDS", 5)
+    monkeypatch.setattr(alerts, "time", SimpleNamespace(time=lambda: hour_ago))
+    assert len(world.told()) == 1
+
+
+def test_the_operators_limit_becomes_that_of_the_pool(build, retrying, monkeypatch):
+    monkeypatch.setenv("MAX_CONCURRENT_TRAINING_JOBS", "7")
+    build(retrying)
+    assert {pool.name: pool.limit for pool in retrying.event_log_storage.get_pool_limits()} == {"training": 7}
+    assert not limit_training(retrying, 7)
+
+
+def test_both_sensors_run_without_being_switched_on(build):
+    sensors = build().sensors
+    assert {*sensors} == {"run_failure_sensor", "check_failure_sensor"}
+    assert {sensor.default_status for sensor in sensors.values()} == {dg.DefaultSensorStatus.RUNNING}

@@ -1,0 +1,180 @@
+"""The launcher `clm_cycle`: one recorded run per symbol, the latest week that the data allow, one bad symbol alone."""
+
+from pathlib import Path
+
+import dagster as dg
+import pandas as pd
+import pytest
+import yaml
+from dagster._core.errors import DagsterExecutionInterruptedError
+
+from quantum_training.assets import candles
+from quantum_training.automation.jobs.cycles import CARRIES_RUNS, FAILED_SYMBOLS, CycleConfig, weeks_of
+from quantum_training.checks import leakage as checks
+from quantum_training.lifecycle.market_history import first_month
+
+ROOT = Path(__file__).parents[3]
+
+
+def launch(world, **config):
+    job = world.definitions.resolve_job_def("clm_cycle")
+    return job.execute_in_process(
+        instance=world.instance, run_config={"ops": {"run_cycle": {"config": config}}}, raise_on_error=False
+    )
+
+
+def runs(world, job):
+    return world.instance.get_runs(dg.RunsFilter(job_name=job))
+
+
+@pytest.mark.long
+def test_all_symbols_at_the_latest_week_the_data_allow(project, small, capfd):
+    world = project(small)
+    assert launch(world, weeks=2).success
+    for symbol in ("AAA", "BBB"):
+        assert list(world.store.read_records("champion", symbol)) == ["2020-02-17", "2020-02-24"]
+    for job in ("market_data", "weekly_cycle"):
+        found = runs(world, job)
+        assert sorted(r.tags["symbol"] for r in found) == ["AAA", "BBB"]
+        assert all(r.tags["clm/launched_by"] == runs(world, "clm_cycle")[0].run_id for r in found)
+    said = capfd.readouterr().err
+    assert "| symbol" in said
+    assert "xgboost_model 2/2 BBB|2020-02-24" in said
+
+
+def test_a_broken_symbol_is_named_and_the_others_complete(project, small, tmp_path):
+    small["symbols"]["AAA"]["source"] = {"kind": "files", "path": str(tmp_path / "gone.csv")}
+    world = project(small)
+    result = launch(world, week="2020-02-24")
+    assert not result.success
+    message = str([e.step_failure_data.error for e in result.all_events if e.is_step_failure])
+    assert "1 of 2 symbols failed" in message
+    assert "gone.csv" in message
+    assert list(world.store.read_records("champion", "BBB")) == ["2020-02-24"]
+
+
+@pytest.mark.long
+def test_symbols_broken_in_every_way_are_named_in_one_place_and_the_others_complete(
+    project, small, tmp_path, monkeypatch, make_candles
+):
+    monkeypatch.setattr(checks, "_examine", lambda recipe, code: {"insufficient": "not asked for"})
+    sound = {**small["symbols"]["AAA"], "recipes": ["xgboost"]}
+    honest = make_candles(1200, freq="4h").set_index(pd.date_range("2019-09-01", periods=1200, freq="4h", tz="UTC"))
+    honest.index.name = "open_time"
+    wrong, lies = honest.copy(), honest.copy()
+    wrong.loc["2020-01-15", "high"] = wrong.loc["2020-01-15", "low"] / 2
+    lies.loc["2020-01-15":, ["open", "high", "low", "close"]] *= 40
+    for name, frame in {"wrong": wrong, "lies": lies}.items():
+        frame.to_parquet(tmp_path / f"{name}.parquet")
+    gone = {"kind": "ccxt", "market": "BTC/USDT", "retries": {"attempts": 1}, "timeout": 1}
+    gone["options"] = {"urls": {"api": {"public": "http://127.0.0.1:9"}}}
+    recipe = small["recipes"]["xgboost"]
+    small["recipes"]["misspelt"] = {**recipe, "params": {"max_depht": 3}}
+    small["recipes"]["unwritten"] = {**recipe, "algorithm": "my_models.unwritten"}
+    small["symbols"] = {
+        "BROKEN": {**sound, "source": {"kind": "files", "path": str(tmp_path / "wrong.parquet")}},
+        "LYING": {**sound, "source": {"kind": "files", "path": str(tmp_path / "lies.parquet")}},
+        "SILENT": {**sound, "source": gone},
+        "MISSPELT": {**sound, "recipes": ["misspelt"]},
+        "UNWRITTEN": {**sound, "recipes": ["unwritten"]},
+        "TORN": sound,
+        "SOUND": sound,
+    }
+    world = project(small)
+    torn = Path(world.store.root) / "champion" / "TORN" / "2020-01-06.json"
+    torn.parent.mkdir(parents=True)
+    torn.write_text("{")
+    result = launch(world, week="2020-02-03")
+    assert not result.success
+    (event,) = [e for e in result.all_events if e.is_step_failure]
+    told = event.step_failure_data.user_failure_data
+    reasons = told.metadata[FAILED_SYMBOLS].data
+    said = {
+        "BROKEN": "high",
+        "LYING": "LYING 4h",
+        "SILENT": "SILENT: source ccxt binance BTC/USDT: no answer",
+        "MISSPELT": "max_depht",
+        "UNWRITTEN": "my_models",
+        "TORN": "JSONDecodeError",
+    }
+    assert set(reasons) == {*said}
+    for symbol, part in said.items():
+        assert part in reasons[symbol], (symbol, reasons[symbol])
+    assert told.description.startswith("6 of 7 symbols failed:\n")
+    assert all(f"\n{symbol}: " in told.description for symbol in said)
+    assert list(world.store.read_records("champion", "SOUND")) == ["2020-02-03"]
+
+
+def test_the_market_data_of_a_pool_come_first_whoever_is_asked_for(project, small, monkeypatch):
+    monkeypatch.setattr(checks, "_examine", lambda recipe, code: {"insufficient": "not asked for"})
+    small["recipes"] = {"pooled": {**small["recipes"]["lightgbm"], "algorithm": "pooled_lightgbm"}}
+    for symbol in small["symbols"].values():
+        symbol["recipes"] = ["pooled"]
+    world = project(small)
+    assert launch(world, symbols=["AAA"]).success
+    (version,) = world.store.read_record("pooled_model", "AAA", "2020-02-24")["versions"]
+    assert list(world.registry.load("AAA", version["model_id"]).normalisers) == ["AAA", "BBB"]
+    assert world.store.periods("features", "BBB")
+    assert not world.store.periods("pooled_model", "BBB", "json")
+
+
+def test_log_level_is_the_operators(project, small, monkeypatch, capfd):
+    monkeypatch.setenv("LOG_LEVEL", "ERROR")
+    world = project(small)
+    assert launch(world, symbols=["AAA"]).success
+    assert "xgboost_model 1/1" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"symbols": ["ZZZ"]}, "unknown symbols ZZZ"),
+        ({"weeks": 0}, "below 1"),
+        ({"week": "2020-02-25", "symbols": ["AAA"]}, "a Monday"),
+    ],
+)
+def test_a_wrong_request_is_refused(project, small, config, said):
+    result = launch(project(small), **config)
+    assert not result.success
+    assert said in str([e.step_failure_data.error for e in result.all_events if e.is_step_failure])
+
+
+def test_latest_week_is_the_sources_not_todays(project, small):
+    settings = project(small).settings
+    assert weeks_of(settings, "AAA", CycleConfig(weeks=3)) == ("2020-02-10", "2020-02-24")
+    assert weeks_of(settings, "AAA", CycleConfig(week="2020-01-06")) == ("2020-01-06", "2020-01-06")
+
+
+def test_market_data_reach_back_far_enough_for_the_first_fit(project, small):
+    settings = project(small).settings
+    week = pd.Timestamp("2020-01-06", tz="UTC")
+    month = pd.Timestamp(first_month(settings, "AAA", "2020-01-06"), tz="UTC")
+    assert (week - month) / pd.Timedelta("4h") >= 150 + 360
+
+
+def test_a_stop_ends_the_whole_launcher_not_only_the_run_in_it(project, small, monkeypatch):
+    world = project(small)
+
+    def stopped(*_):
+        raise DagsterExecutionInterruptedError
+
+    monkeypatch.setattr(candles, "fetch_month", stopped)
+    result = launch(world, week="2020-01-06")
+    assert not result.success
+    (inside,) = runs(world, "market_data")
+    assert (inside.tags["symbol"], inside.tags["dagster/max_runtime"]) == ("AAA", "0"), "its launcher's limit holds"
+    (event,) = [e for e in result.all_events if e.is_step_failure]
+    assert event.step_failure_data.error.cls_name == "DagsterExecutionInterruptedError"
+    assert runs(world, "clm_cycle")[0].tags["dagster/failure_reason"] == "UNEXPECTED_TERMINATION"
+
+
+def test_the_queue_runs_one_job_at_a_time_that_trains_in_runs_which_no_pool_counts(project, small):
+    world = project(small)
+    (name,) = CARRIES_RUNS
+    jobs = {job.name: job.tags for job in world.definitions.resolve_all_job_defs()}
+    assert {job for job, tags in jobs.items() if name in tags} == {"benchmark", "clm_cycle", "retrain"}
+    assert jobs["benchmark"]["dagster/max_runtime"] == jobs["clm_cycle"]["dagster/max_runtime"] == str(3600 * 4)
+    assert jobs["housekeeping"]["dagster/max_runtime"] == "3600"
+    for file in ("docker/dagster.yaml", "dagster_home/dagster.yaml"):
+        limits = yaml.safe_load((ROOT / file).read_text())["concurrency"]["runs"]["tag_concurrency_limits"]
+        assert {"key": name, "limit": 1} in limits

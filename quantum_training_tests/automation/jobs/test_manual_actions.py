@@ -1,0 +1,188 @@
+"""What people do by hand, through the jobs they launch: it takes effect, it is recorded, and it can be read."""
+
+from functools import partial
+
+import pandas as pd
+import pytest
+from dagster._core.definitions.job_base import InMemoryJob
+from dagster._core.execution.api import execute_run
+
+from quantum_training.automation.jobs import manual_actions as operators
+from quantum_training.lifecycle.decision.champion import decide
+from quantum_training.resources.events.bus import EventBus
+from quantum_training.selection.ledger import Entry
+
+WEEKS = ["2020-01-06", "2020-01-13", "2020-01-20", "2020-01-27"]
+ANN = {"symbol": "AAA", "actor": "ann", "reason": "I know better"}
+
+
+def op_of(job):
+    return "retrain_recipes" if job == "retrain" else f"{job}_champion"
+
+
+def launch(world, job, **config):
+    result = world.definitions.resolve_job_def(job).execute_in_process(
+        instance=world.instance,
+        run_config={"ops": {op_of(job): {"config": {**ANN, **config}}}},
+        resources={},
+        raise_on_error=False,
+    )
+    failures = [e.step_failure_data.error for e in result.all_events if e.is_step_failure]
+    return result.success, " ".join(str(f.cause.message if f.cause else f.message) for f in failures)
+
+
+def champion(world, week=WEEKS[-1]):
+    return world.store.read_record("champion", "AAA", week)
+
+
+@pytest.fixture
+def world(cycled, small):
+    """Four decided weeks; nothing is promoted by itself."""
+    small["promotion"] = {"rule": "evidence"}
+    small["symbols"].pop("BBB")
+    return cycled(small, WEEKS[0], WEEKS[-1])
+
+
+@pytest.mark.long
+def test_a_person_promotes_pins_and_demotes_and_all_of_it_is_on_record(world):
+    assert champion(world)["champion"] is None
+    assert launch(world, "promote", recipe="lightgbm") == (True, "")
+    record = champion(world)
+    assert (record["champion"], record["verdict"]) == ("lightgbm", champion(world)["verdict"])
+    assert record["operator"] == ["promote lightgbm by ann: I know better"]
+    versions = world.store.read_record("lightgbm_model", "AAA", WEEKS[-1])["versions"]
+    assert world.registry.aliases("AAA")["champion"] == world.registry.find("AAA", versions[-1]["model_id"]).number
+    assert launch(world, "rollout_ceiling", share=0.05) == (True, "")
+    stage = world.store.read_record("rollout", "AAA", WEEKS[-1])
+    assert (stage["champion"], stage["share"], stage["ceiling"]) == ("lightgbm", 0.0, 0.05)
+    an_ab_test_is_registered_once_and_ended(world)
+    assert launch(world, "rollout_reset") == (True, "")
+    assert world.store.read_record("rollout", "AAA", WEEKS[-1])["ceiling"] == 0.1
+    assert launch(world, "pin")[0]
+    assert champion(world)["pinned"] is True
+    assert launch(world, "demote", reason="I was wrong")[0]
+    assert launch(world, "unpin")[0]
+    record = champion(world)
+    assert (record["champion"], record["pinned"]) == (None, False)
+    assert "champion" not in world.registry.aliases("AAA")
+    rows = world.ledger.rows("AAA", {"promote", "pin", "demote", "unpin"})
+    assert not launch(world, "rollout_reset")[0], "nobody is left to give capital to"
+    assert [(r.kind, r.actor) for r in rows] == [
+        ("promote", "ann"),
+        ("pin", "ann"),
+        ("demote", "ann"),
+        ("unpin", "ann"),
+    ]
+    world.ledger.verify("AAA")
+    told = EventBus(database_url=world.settings.database_url).outbox().read("test", 100)
+    assert sum('"model.promoted"' in d.text for d in told) == 1
+
+
+def an_ab_test_is_registered_once_and_ended(world):
+    """lightgbm is champion, with a ceiling of 5 %."""
+    layout = {"recipe": "xgboost", "share": 0.05, "weeks": 8}
+    for wrong, said in (
+        ({"recipe": "lightgbm"}, "the champion is lightgbm; a test needs one and another recipe"),
+        ({"share": 0.06}, "share 0.06 is above the ceiling of 0.05; order it by rollout_ceiling"),
+        ({"weeks": 5}, "17 pairs of blocks with bars in both, 20 needed; take more weeks or shorter blocks"),
+    ):
+        done, error = launch(world, "ab_test", **{**layout, **wrong})
+        assert not done
+        assert said in error
+    assert "no A/B test runs" in launch(world, "ab_stop")[1]
+    assert launch(world, "ab_test", **layout) == (True, "")
+    assert "a test runs already" in launch(world, "ab_test", **layout)[1]
+    (row,) = world.ledger.rows("AAA", {"ab_test"})
+    found = world.store.read_record("rollout", "AAA", WEEKS[-1])["ab"]
+    assert (found["ended"], found["report"]["verdict"]) == (None, "no pair of blocks is over")
+    test = found["test"]
+    assert (test["champion"], test["challenger"], test["blocks"], test["pairs"]) == ("lightgbm", "xgboost", 56, 28)
+    assert test["challenger_first"] == (int(row.hash, 16) % 2 == 1)
+    assert pd.Timestamp(test["start"]) == pd.Timestamp(row.effective).ceil("D")
+    assert champion(world)["champion"] == "lightgbm"
+    assert launch(world, "ab_stop", reason="enough") == (True, "")
+    assert world.store.read_record("rollout", "AAA", WEEKS[-1])["ab"]["ended"] == "stopped by ann: enough"
+    assert not launch(world, "ab_stop")[0]
+
+
+def test_running_the_week_again_keeps_what_a_person_did(world):
+    assert launch(world, "promote", recipe="xgboost")[0]
+    head, record = world.ledger.head("AAA"), champion(world)
+    assert world.run("weekly_cycle", f"AAA|{WEEKS[0]}", f"AAA|{WEEKS[-1]}").success
+    assert (world.ledger.head("AAA"), champion(world)) == (head, record)
+    again = decide(world.store, world.ledger, world.settings, "AAA", WEEKS[-1], partial(world.registry.load, "AAA"))
+    assert again[WEEKS[-1]]["champion"] == "xgboost"
+    assert [again[w]["champion"] for w in WEEKS[:-1]] == [None] * 3
+
+
+def test_a_retrain_is_a_later_version_of_the_same_week_with_its_reason(world):
+    as_of = "2020-01-29T12:00:00"
+    assert launch(world, "retrain", recipes=["xgboost"], as_of=as_of) == (True, "")
+    versions = world.store.read_record("xgboost_model", "AAA", WEEKS[-1])["versions"]
+    assert [pd.Timestamp(v["as_of"]) for v in versions] == [
+        pd.Timestamp(WEEKS[-1], tz="UTC"),
+        pd.Timestamp(as_of, tz="UTC"),
+    ]
+    assert len(world.store.read_record("lightgbm_model", "AAA", WEEKS[-1])["versions"]) == 1
+    found = world.registry.find("AAA", versions[-1]["model_id"])
+    tags = world.registry.client().get_run(found.run_id).data.tags
+    assert (tags["trigger"], tags["reason"]) == ("MANUAL", "ann: I know better")
+    assert [r.payload["recipes"] for r in world.ledger.rows("AAA", {"retrain"})] == [["xgboost"]]
+
+
+@pytest.mark.parametrize(
+    ("job", "config", "said"),
+    [
+        ("promote", {"symbol": "ZZZ", "recipe": "xgboost"}, "unknown symbol ZZZ; symbols are AAA, BBB"),
+        ("promote", {"recipe": "oracle"}, "unknown recipes oracle; its recipes are xgboost, lightgbm"),
+        ("promote", {"recipe": "xgboost"}, "no week was ever decided"),
+        ("demote", {}, "no week was ever decided"),
+        ("retrain", {"symbol": "ZZZ"}, "unknown symbol ZZZ"),
+        ("retrain", {"recipes": ["oracle"]}, "unknown recipes oracle"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_and_leaves_no_row(project, small, job, config, said):
+    world = project(small)
+    done, error = launch(world, job, **config)
+    assert not done
+    assert said in error
+    assert world.ledger.rows("AAA") == []
+
+
+def test_a_promotion_that_died_is_written_once_and_one_that_a_person_executes_again_is_another(
+    project, small, monkeypatch
+):
+    world, week, known = project(small), WEEKS[0], []
+    version = {"as_of": f"{week}T00:00:00+00:00", "model_id": "m1"}
+    world.store.write_record("xgboost_model", "AAA", week, {"versions": [version]})
+    look = {"week": week, "verdict": "CONTINUE", "champion": None, "model_id": None}
+    row = {"kind": "look", "effective": pd.Timestamp(week, tz="UTC"), "actor": "rule", "reason": ""}
+    world.ledger.append([Entry(symbol="AAA", key=f"week/{week}", payload=look, **row)])
+    job = world.definitions.resolve_job_def("promote")
+    config = {"ops": {"promote_champion": {"config": {**ANN, "recipe": "xgboost"}}}}
+
+    def promote(dies, parent=None, tags=None):
+        def run_job(*_, **__):
+            if dies:
+                raise RuntimeError("its process died")
+
+        monkeypatch.setattr(operators, "run_job", run_job)
+        of = {"root_run_id": known[0], "parent_run_id": parent} if parent else {}
+        run = world.instance.create_run_for_job(job, run_config=config, tags={**job.tags, **(tags or {})}, **of)
+        known.append(run.run_id)
+        assert execute_run(InMemoryJob(job), run, world.instance).success is not dies
+        return run.run_id
+
+    def told():
+        found = EventBus(database_url=world.settings.database_url).outbox().read("test", 100)
+        return len(world.ledger.rows("AAA", {"promote"})), sum('"model.promoted"' in d.text for d in found)
+
+    retry = {"dagster/retry_number": "1"}
+    second = promote(dies=True, parent=promote(dies=True), tags=retry)
+    third = promote(dies=False, parent=second, tags=retry)
+    assert told() == (1, 1)
+    fourth = promote(dies=True, parent=third)
+    assert told() == (2, 2), "a person has executed it again"
+    promote(dies=False, parent=fourth, tags=retry)
+    assert told() == (2, 2)
+    assert {r.key for r in world.ledger.rows("AAA", {"promote"})} == {f"promote/{known[0]}", f"promote/{fourth}"}

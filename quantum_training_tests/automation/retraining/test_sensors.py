@@ -1,0 +1,392 @@
+"""The sensors tick by tick over stored records: what starts, when it waits, and that nothing starts twice."""
+
+import json
+import sys
+
+import dagster as dg
+import pandas as pd
+import pytest
+import yaml
+
+from quantum_training.definitions import build_defs
+from quantum_training.market.periods import month_of
+from quantum_training.resources.events.bus import EventBus
+from quantum_training.resources.events.payloads import DriftSignal, MetricsUpdated, RetrainRequest, event
+from quantum_training.resources.store.store import Store
+from quantum_training.settings.settings import load_settings
+
+NOW = pd.Timestamp.now("UTC")
+UNTIL = NOW.floor("h")
+TODAY = f"{NOW:%Y-%m-%d}"
+MONDAY = (NOW - pd.Timedelta(days=NOW.weekday())).normalize()
+LONG_AGO = (NOW - pd.Timedelta(days=30)).isoformat()
+
+
+SYMBOLS = ("AAA", "BBB", "CCC", "DDD")
+SENSORS = ("drift_sensor", "performance_decay_sensor", "market_data_sensor", "event_inbox_sensor")
+touched = []
+
+
+def note(event, arguments):
+    """Keep what of the file system is opened or listed, and every connection to a SQLite file."""
+    if event in ("open", "os.listdir", "os.scandir", "sqlite3.connect"):
+        touched.append(str(arguments[0]))
+
+
+sys.addaudithook(note)  # for good: Python takes none away
+
+
+class World:
+    """Stored records that a test writes itself, for four live symbols and two recipes, and the runs that were asked."""
+
+    def __init__(self, home, instance, definitions, settings):
+        self.home, self.instance, self.definitions, self.settings = home, instance, definitions, settings
+        self.store = Store(root=str(home / "store"))
+        self.bus = EventBus(database_url=f"sqlite:///{home}/events.db")
+        self.cursors = {}
+        self.policy()
+
+    @property
+    def file(self):
+        return self.home / "settings.yaml"
+
+    def known(self, symbol="AAA", until=UNTIL, as_of=LONG_AGO):
+        frame = pd.DataFrame({"a": [1.0]}, pd.DatetimeIndex([until - pd.Timedelta(hours=4)]))
+        self.store.write_frame("features", symbol, month_of(NOW), frame, {"covered_until": until.isoformat()})
+        for recipe in self.settings["recipes"]:
+            version = {"as_of": as_of, "model_id": f"{recipe}@{as_of}"}
+            self.store.write_record(f"{recipe}_model", symbol, "2020-01-06", {"versions": [version]})
+        return self
+
+    def drift(self, severity, symbol="AAA", day=TODAY, fault=None):
+        record = {"severity": severity, "reason": "two columns", "rows": [{"column": "a", "fault": fault}]}
+        self.store.write_record("drift_report", symbol, day, record)
+        return self
+
+    def decay(self, status, symbol="AAA"):
+        record = {"status": status, "reason": "CUSUM 9 of 8", "recipe": "xgboost"}
+        self.store.write_record("decay_report", symbol, f"{MONDAY:%Y-%m-%d}", record)
+        return self
+
+    def policy(self, **retraining):
+        self.file.write_text(yaml.safe_dump({**self.settings, "retraining": retraining}))
+        return self
+
+    def tick(self, name, launch=True, keep=True):
+        """One tick with the cursor that the last one left; what it asks for is in the runs afterwards."""
+        sensor = self.definitions.resolve_sensor_def(name)
+        with dg.build_sensor_context(
+            instance=self.instance,
+            cursor=self.cursors.get(name),
+            repository_def=self.definitions.get_repository_def(),
+            resources={"store": self.store, "events": self.bus},
+        ) as context:
+            data = sensor.evaluate_tick(context)
+        if keep and data.cursor is not None:
+            self.cursors[name] = data.cursor
+        for request in data.run_requests if launch else ():
+            self.ran(request.tags, request.job_name)
+        return data
+
+    def ran(self, tags, job="weekly_cycle", status=dg.DagsterRunStatus.SUCCESS):
+        run = dg.DagsterRun(job_name=job, tags=dict(tags), status=status)
+        self.instance.run_storage.add_run(run)
+
+    def receive(self, payload, cause="1", symbol="AAA"):
+        told = event(symbol, payload, cause)
+        self.bus.receive([told.model_dump_json()])
+        return str(told.event_id)
+
+
+@pytest.fixture(scope="module")
+def settings(small_settings):
+    return {**small_settings, "symbols": dict.fromkeys(SYMBOLS, small_settings["symbols"]["AAA"])}
+
+
+@pytest.fixture(scope="module")
+def definitions(settings, tmp_path_factory):
+    file = tmp_path_factory.mktemp("settings") / "settings.yaml"
+    file.write_text(yaml.safe_dump(settings))
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("QUANTUM_TRAINING_CONFIG", str(file))
+        return build_defs(load_settings())
+
+
+@pytest.fixture
+def world(tmp_path, monkeypatch, definitions, settings):
+    monkeypatch.setenv("QUANTUM_TRAINING_CONFIG", str(tmp_path / "settings.yaml"))
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield World(tmp_path, instance, definitions, settings)
+
+
+def keys(data):
+    return [request.run_key for request in data.run_requests]
+
+
+def test_severe_drift_trains_every_recipe_of_the_symbol_now_and_once(world):
+    at = world.known("AAA").known("BBB").drift("SEVERE", "AAA").drift("MINOR", "BBB")
+    (request,) = at.tick("drift_sensor").run_requests
+    assert request.run_key == f"AAA|{TODAY}|SEVERE"
+    assert request.tags["dagster/partition"] == f"AAA|{(UNTIL - pd.Timedelta(days=UNTIL.weekday())):%Y-%m-%d}"
+    why = {
+        "trigger": "DRIFT_DETECTED",
+        "as_of": UNTIL.isoformat(),
+        "reason": f"SEVERE drift on {TODAY}: two columns",
+    }
+    assert why.items() <= request.tags.items()
+    assert request.tags["symbol"] == "AAA"
+    assert request.tags["dagster/priority"] == "40"
+    config = {"config": {**why, "episodes": 0}}
+    assert request.run_config == {"ops": {f"{r}_model": config for r in ("xgboost", "lightgbm")}}
+    assert [key.to_user_string() for key in request.asset_selection] == ["xgboost_model", "lightgbm_model"]
+    again = at.tick("drift_sensor")
+    assert (again.run_requests, again.skip_message) == ([], "nothing new")
+    at.cursors.clear()
+    assert keys(at.tick("drift_sensor")) == [], "without its cursor it knows by the run that was started"
+
+
+def test_a_tick_that_was_lost_asks_again_under_the_same_key(world):
+    at = world.known().drift("SEVERE")
+    lost = at.tick("drift_sensor", launch=False, keep=False)
+    assert keys(lost) == keys(at.tick("drift_sensor")) == [f"AAA|{TODAY}|SEVERE"]
+
+
+def test_what_a_version_has_seen_already_starts_nothing(world):
+    at = world.known(as_of=f"{TODAY}T00:00:00+00:00").drift("SEVERE")
+    assert keys(at.tick("drift_sensor")) == []
+    assert json.loads(at.cursors["drift_sensor"]) == {"AAA": f"AAA|{TODAY}|SEVERE"}
+
+
+@pytest.mark.parametrize(("days", "starts"), [(3, False), (5, True)])
+def test_moderate_drift_only_brings_the_refresh_forward(world, days, starts):
+    as_of = (pd.Timestamp(TODAY, tz="UTC") - pd.Timedelta(days=days)).isoformat()
+    at = world.policy(moderate_after_days=4).known(as_of=as_of).drift("MODERATE")
+    assert bool(keys(at.tick("drift_sensor"))) == starts
+
+
+@pytest.mark.parametrize(
+    ("severity", "fault", "starts"),
+    [("NONE", None, False), ("MINOR", None, False), ("CRITICAL", None, True), ("CRITICAL", "constant", False)],
+)
+def test_calm_starts_nothing_and_neither_do_broken_data(world, severity, fault, starts):
+    at = world.known().drift(severity, fault=fault)
+    assert bool(keys(at.tick("drift_sensor"))) == starts
+
+
+def test_after_a_training_the_symbol_cools_down_unless_that_training_failed(world):
+    yesterday = f"{NOW - pd.Timedelta(days=1):%Y-%m-%d}"
+    later = f"{NOW + pd.Timedelta(days=2):%Y-%m-%d}"  # tomorrow may be today by now
+    at = world.known().drift("SEVERE", day=yesterday)
+    assert keys(at.tick("drift_sensor")) == [f"AAA|{yesterday}|SEVERE"]
+    waits = at.drift("SEVERE", day=later).tick("drift_sensor")
+    assert waits.run_requests == []
+    assert "cool-down 3 days" in waits.skip_message
+    assert keys(at.policy(cool_down_hours=0).tick("drift_sensor")) == [f"AAA|{later}|SEVERE"]
+    for run in at.instance.get_runs():
+        at.instance.report_run_failed(run)
+    at.policy(cool_down_hours=72)
+    at.cursors.clear()
+    assert keys(at.tick("drift_sensor")) == [f"AAA|{later}|SEVERE"]
+
+
+def test_the_budget_goes_to_the_worst_first(world):
+    at = world.policy(daily_budget=2)
+    for symbol, severity in zip(SYMBOLS, ("SEVERE", "SEVERE", "CRITICAL", "CRITICAL"), strict=True):
+        at.known(symbol).drift(severity, symbol)
+    assert [request.tags["symbol"] for request in at.tick("drift_sensor").run_requests] == ["CCC", "DDD"]
+    rest = at.tick("drift_sensor")
+    assert rest.run_requests == []
+    assert "AAA" in rest.skip_message
+    assert "the budget of 2 trainings a day is spent" in rest.skip_message
+    assert len(keys(at.policy(daily_budget=4).tick("drift_sensor"))) == 2
+
+
+def test_a_decayed_champion_has_the_recipes_trained_though_the_weekly_refresh_was_made(world):
+    at = world.known(as_of=MONDAY.isoformat(), until=max(UNTIL, MONDAY + pd.Timedelta(hours=1))).decay("NONE")
+    assert keys(at.tick("performance_decay_sensor")) == []
+    assert keys(at.policy(decay=False).decay("DECAYED").tick("performance_decay_sensor")) == []
+    (request,) = at.policy().tick("performance_decay_sensor").run_requests
+    assert request.tags["trigger"] == "PERFORMANCE_DECAY"
+    assert "xgboost decayed in the week of" in request.tags["reason"]
+    assert keys(at.tick("performance_decay_sensor")) == []
+
+
+@pytest.mark.parametrize(
+    ("training", "bars", "starts"),
+    [
+        ({"every_bars": 6}, 5, False),
+        ({"every_bars": 6}, 6, True),
+        ({"interval_minutes": 480}, 1, False),
+        ({"interval_minutes": 480}, 2, True),
+        ({"every_bars": 6, "enabled": False}, 6, False),
+        ({}, 100, False),
+    ],
+)
+def test_new_bars_train_the_recipes_that_ask_for_it(world, training, bars, starts):
+    until = NOW.floor("4h")
+    as_of = (until - bars * pd.Timedelta(hours=4)).isoformat()
+    at = world.policy(recipes={"lightgbm": training}).known(until=until, as_of=as_of)
+    data = at.tick("market_data_sensor")
+    assert bool(keys(data)) == starts
+    for request in data.run_requests:
+        assert [*request.run_config["ops"]] == ["lightgbm_model"]
+        assert request.tags["trigger"] == "SCHEDULED"
+        assert request.tags["reason"] == f"{bars} new bars for lightgbm"
+        assert keys(at.tick("market_data_sensor")) == []
+
+
+def test_without_newer_bars_a_training_waits_and_says_what_to_run(world):
+    at = world.drift("SEVERE")
+    assert "run the job market_data" in at.tick("drift_sensor").skip_message
+    early = pd.Timestamp("2019-09-02", tz="UTC")
+    at.known(until=early, as_of=early.isoformat())
+    assert "no bar is stored after 2019-09-02" in at.tick("drift_sensor").skip_message
+    assert keys(at.known().tick("drift_sensor")) == [f"AAA|{TODAY}|SEVERE"]
+
+
+def test_a_week_outside_the_settings_waits_and_stops_nobody_else(world):
+    at = world.known("BBB").drift("SEVERE", "AAA").drift("SEVERE", "BBB")
+    at.known("AAA", until=pd.Timestamp("2019-01-05", tz="UTC"), as_of="2018-12-01T00:00:00+00:00")
+    data = at.tick("drift_sensor")
+    assert keys(data) == [f"BBB|{TODAY}|SEVERE"]
+
+
+def test_the_policy_is_read_at_every_tick_and_a_broken_file_keeps_the_last_good_one(world):
+    at = world.policy(enabled=False).known().drift("SEVERE")
+    assert at.tick("drift_sensor").skip_message == "retraining.enabled is false"
+    file = at.file
+    good = file.read_text()
+    file.write_text(good.replace("enabled: false", "enabled: perhaps"))
+    broken = at.tick("drift_sensor")
+    assert broken.run_requests == []
+    assert "the last good retraining policy stays in force, because" in broken.skip_message
+    assert "retraining.enabled = 'perhaps'" in broken.skip_message
+    file.unlink()
+    assert "no such settings file" in at.tick("drift_sensor").skip_message
+    file.write_text(good.replace("enabled: false", "enabled: true"))
+    assert keys(at.tick("drift_sensor")) == [f"AAA|{TODAY}|SEVERE"]
+    settings = yaml.safe_load(file.read_text())
+    settings["symbols"]["NEW"] = settings["symbols"]["AAA"]
+    file.write_text(yaml.safe_dump(settings))
+    assert "restart the code server" in at.tick("drift_sensor").skip_message
+
+
+def test_a_request_by_a_person_runs_once_and_is_acknowledged_after_its_launch(world):
+    at = world.known()
+    asked = RetrainRequest(recipes=("xgboost",), requested_by="ann", reason="new fees", requested_at=NOW)
+    id_ = at.receive(asked)
+    assert at.policy(enabled=False).tick("event_inbox_sensor").skip_message == "retraining.enabled is false"
+    lost = at.policy().tick("event_inbox_sensor", launch=False, keep=False)
+    (request,) = at.tick("event_inbox_sensor").run_requests
+    assert [request.run_key] == keys(lost) == [id_]
+    assert request.job_name == "retrain"
+    assert request.run_config["ops"]["retrain_recipes"]["config"] == {
+        "symbol": "AAA",
+        "actor": "ann",
+        "reason": "new fees",
+        "recipes": ["xgboost"],
+    }
+    assert {"trigger": "MANUAL", "reason": "ann: new fees", "symbol": "AAA"}.items() <= request.tags.items()
+    assert len(at.bus.read("event_inbox_sensor")) == 1, "acknowledged only when the launch is on record"
+    assert keys(at.tick("event_inbox_sensor")) == []
+    assert at.bus.read("event_inbox_sensor") == []
+    at.receive(asked)
+    assert keys(at.tick("event_inbox_sensor")) == [], "the same event again"
+
+
+def test_what_nobody_can_follow_is_a_dead_letter_and_the_rest_runs(world):
+    at = world.known()
+    asked = RetrainRequest(requested_by="ann", reason="new fees", requested_at=NOW)
+    at.receive(asked, symbol="ZZZ")
+    at.receive(asked.model_copy(update={"recipes": ("ridge",)}), "2")
+    at.receive(MetricsUpdated(model_type="ridge", metrics={}, measured_at=NOW))
+    good = at.receive(asked, "3")
+    assert keys(at.tick("event_inbox_sensor")) == [good]
+    assert [letter.reason.partition(";")[0] for letter in at.bus.dead_letters()] == [
+        "unknown symbol ZZZ",
+        "AAA: unknown recipes ridge",
+        "AAA: unknown recipes ridge",
+    ]
+
+
+def test_a_drift_signal_trains_when_severe_and_waits_for_the_cool_down(world):
+    at = world.known()
+    signal = DriftSignal(severity="MODERATE", reason="spreads", observed_at=NOW)
+    at.receive(signal, "1")
+    assert keys(at.tick("event_inbox_sensor")) == []
+    at.tick("event_inbox_sensor")
+    assert at.bus.read("event_inbox_sensor") == []
+    severe = at.receive(signal.model_copy(update={"severity": "SEVERE"}), "2")
+    (request,) = at.tick("event_inbox_sensor").run_requests
+    assert (request.run_key, request.tags["trigger"]) == (severe, "DRIFT_DETECTED")
+    met = at.receive(signal.model_copy(update={"severity": "CRITICAL"}), "3")
+    at.tick("event_inbox_sensor")
+    assert json.loads(at.cursors["event_inbox_sensor"]) == [met], "the training came after it was seen"
+    later = signal.model_copy(update={"severity": "SEVERE", "observed_at": NOW + pd.Timedelta(days=2)})
+    at.receive(later, "4")
+    waits = at.tick("event_inbox_sensor")
+    assert waits.run_requests == []
+    assert "cool-down" in waits.skip_message
+    assert len(at.bus.read("event_inbox_sensor")) == 1
+
+
+def test_metrics_have_the_decay_looked_at_once_an_hour(world):
+    at = world.known()
+    metrics = MetricsUpdated(model_type="xgboost", metrics={"sharpe": 0.1}, measured_at=NOW)
+    at.receive(metrics, "1")
+    assert keys(at.tick("event_inbox_sensor")) == [], "no champion was ever judged"
+    at.decay("NONE")
+    ids = [at.receive(metrics, str(n)) for n in (2, 3)]
+    (request,) = at.tick("event_inbox_sensor").run_requests
+    assert (request.run_key, request.job_name) == (ids[-1], "decay")
+    assert request.tags["dagster/partition"] == f"AAA|{MONDAY:%Y-%m-%d}"
+    at.receive(metrics, "4")
+    waits = at.tick("event_inbox_sensor")
+    assert waits.run_requests == []
+    assert "looked at within" in waits.skip_message
+
+
+def test_every_sensor_that_trains_is_off_until_switched_on(world):
+    sensors = {sensor.name: sensor.default_status for sensor in world.definitions.get_repository_def().sensor_defs}
+    alerts = {"run_failure_sensor", "check_failure_sensor"}
+    assert {name for name, status in sensors.items() if status == dg.DefaultSensorStatus.STOPPED} == {*SENSORS}
+    assert sensors.keys() - {*SENSORS} == alerts
+
+
+def test_a_run_that_somebody_launched_with_odd_tags_stops_no_sensor(world):
+    world.known().drift("SEVERE")
+    world.ran({"trigger": "DRIFT_DETECTED", "dagster/partition": "zzz"})
+    assert len(world.tick("drift_sensor").run_requests) == 1
+
+
+@pytest.mark.parametrize("name", SENSORS)
+def test_a_tick_touches_as_many_files_however_long_the_history_and_a_few_per_symbol(
+    name, definitions, settings, tmp_path, monkeypatch
+):
+    def count(symbols, weeks):
+        """Files of the store and databases that a tick touches which trains all these symbols."""
+        home = tmp_path / f"{symbols}-{weeks}"
+        home.mkdir()
+        monkeypatch.setenv("QUANTUM_TRAINING_CONFIG", str(home / "settings.yaml"))
+        with dg.DagsterInstance.ephemeral() as instance:
+            at = World(home, instance, definitions, settings)
+            at.policy(daily_budget=100, recipes={"xgboost": {"every_bars": 1}})
+            for symbol in SYMBOLS[:symbols]:
+                at.known(symbol).drift("SEVERE", symbol).decay("DECAYED", symbol)
+                at.receive(DriftSignal(severity="SEVERE", reason="seen outside", observed_at=NOW), symbol, symbol)
+                for ago in range(1, weeks):
+                    at.drift("NONE", symbol, f"{NOW - pd.Timedelta(days=7 * ago):%Y-%m-%d}")
+                    week = f"{MONDAY - pd.Timedelta(days=7 * ago):%Y-%m-%d}"
+                    at.store.write_record("decay_report", symbol, week, {"status": "NONE"})
+                    for recipe in settings["recipes"]:
+                        versions = [{"as_of": LONG_AGO, "model_id": f"{recipe}@{week}"}]
+                        at.store.write_record(f"{recipe}_model", symbol, week, {"versions": versions})
+            touched.clear()
+            assert len(at.tick(name, launch=False).run_requests) == symbols
+            return sum(str(home) in path for path in touched)
+
+    short = {symbols: count(symbols, 2) for symbols in (1, 2, 4)}
+    assert short[4] == count(4, 40), "a longer history is no more work"
+    each = short[2] - short[1]
+    assert short[4] - short[2] == 2 * each, "twice the symbols are twice the work, no more"
+    assert 0 < each <= 12

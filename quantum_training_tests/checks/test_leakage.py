@@ -1,0 +1,227 @@
+"""The leak sentinels as Dagster runs them: honest runs pass, each kind of leak fails its check and stops the run."""
+
+import sys
+from types import SimpleNamespace
+
+import dagster as dg
+import pandas as pd
+import pytest
+
+from quantum_training.assets import features as features_asset
+from quantum_training.checks import leakage as checks
+from quantum_training.features.indicators import compute_features
+from quantum_training.lifecycle.evaluation.leakage import SENTINEL_RECORD, feature_report
+from quantum_training.lifecycle.training import inputs as practice
+from quantum_training.lifecycle.training.inputs import training_window
+from quantum_training.models.contract import Model
+from quantum_training.partitions import parse_key
+
+WEEKS = ("AAA|2020-01-06", "AAA|2020-01-20")
+
+
+class Peeking(Model):
+    """Invested where the next row's last bar went up; nothing of it is learnt."""
+
+    report, importance, columns = {}, {}, ("return_1",)
+
+    @classmethod
+    def fit(cls, window, params, sizing, seed, progress):
+        return cls()
+
+    def positions(self, features):
+        return (features["return_1"].shift(-1) > 0).astype("float64")
+
+    def save(self, folder):
+        (folder / "peeking.txt").write_text("no parameters")
+
+    @classmethod
+    def load(cls, folder):
+        return cls()
+
+
+@pytest.fixture
+def one(small):
+    """The small settings with one symbol and one recipe."""
+    small["symbols"] = {"AAA": {**small["symbols"]["AAA"], "recipes": ["xgboost"]}}
+    small["recipes"] = {"xgboost": small["recipes"]["xgboost"]}
+    return small
+
+
+def evaluations(result, check):
+    return [e for e in result.get_asset_check_evaluations() if e.check_name == check]
+
+
+def materialised(result):
+    return {e.asset_key.to_user_string() for e in result.get_asset_materialization_events()}
+
+
+def next_bar_return(candles, since):
+    """Features of a code version whose `return_1` is the return of the next bar."""
+    out = compute_features(candles, since).copy()
+    out["return_1"] = (candles["close"].shift(-1) / candles["close"] - 1).fillna(0.0).loc[out.index]
+    return out
+
+
+def test_features_and_every_model_have_their_blocking_sentinel(project, small):
+    graph = project(small).definitions.resolve_asset_graph()
+    keys = [key for key in graph.asset_check_keys if key.name in ("causal", "leak_free")]
+    found = {f"{key.asset_key.to_user_string()}:{key.name}" for key in keys}
+    assert found == {"features:causal", "xgboost_model:leak_free", "lightgbm_model:leak_free"}
+    assert all(graph.get(key).blocking for key in keys)
+
+
+@pytest.mark.long
+def test_honest_runs_pass_and_say_what_was_measured(project, small):
+    world = project(small)
+    (causal,) = evaluations(world.run("market_data", "AAA|2019-09-01", "BBB|2020-02-01"), "causal")
+    assert causal.passed
+    assert causal.metadata["rows_compared"].value == 2 * 87
+    assert 0 < causal.metadata["largest_warmup_difference"].value < 1e-9
+    assert "BBB" in causal.metadata["compared"].value
+    result = world.run("weekly_cycle", *WEEKS)
+    assert result.success
+    found = evaluations(result, "leak_free")
+    assert {e.asset_key.to_user_string() for e in found} == {"xgboost_model", "lightgbm_model"}
+    for evaluation in found:
+        assert evaluation.passed, evaluation.description
+        assert evaluation.metadata["ic_unpredictable"].value <= 0.05
+        assert evaluation.metadata["ic_planted"].value > 0.2
+        assert "2020-01-20 00:00:00+00:00" in evaluation.metadata["weeks"].value
+        assert "planted" in evaluation.metadata["skill"].value
+
+
+def test_skill_is_measured_once_per_code_and_recipe(project, one, monkeypatch):
+    world = project(one).market_data()
+    assert world.run("weekly_cycle", WEEKS[0]).success
+    (period,) = world.store.periods(SENTINEL_RECORD, "xgboost", "json")
+    stored = world.stored()
+
+    def never(recipe, code):
+        raise AssertionError("measured again")
+
+    monkeypatch.setattr(checks, "_examine", never)
+    assert world.run("weekly_cycle", WEEKS[0]).success
+    assert world.stored() == stored
+    changed = project({**one, "recipes": {"xgboost": {**one["recipes"]["xgboost"], "seed": 8}}}).market_data()
+    assert not changed.run("weekly_cycle", WEEKS[0]).success
+    assert changed.store.periods(SENTINEL_RECORD, "xgboost", "json") == []
+    assert period.startswith("recipe-")
+
+
+def test_a_feature_that_looks_ahead_stops_the_run(project, one, monkeypatch):
+    monkeypatch.setattr(features_asset, "compute_features", next_bar_return)
+    monkeypatch.setattr(checks, "compute_features", next_bar_return)
+    result = project(one).run("market_data", "AAA|2019-09-01", "AAA|2020-02-01")
+    assert not result.success
+    (causal,) = evaluations(result, "causal")
+    assert (causal.passed, causal.severity, causal.blocking) == (False, dg.AssetCheckSeverity.ERROR, True)
+    assert causal.description.startswith(
+        "features AAA|2020-02-01: a feature looks ahead: with other bars after 2020-02"
+    )
+    assert "return_1 of the bar" in causal.description
+
+
+def test_features_that_a_leaking_version_stored_are_found_by_the_sound_one(project, one, monkeypatch):
+    with monkeypatch.context() as leaking:
+        leaking.setattr(features_asset, "compute_features", next_bar_return)
+        leaking.setattr(checks, "compute_features", next_bar_return)
+        world = project(one)
+        world.run("market_data", "AAA|2019-09-01", "AAA|2020-02-01")
+    grid = world.definitions.resolve_assets_def("features").partitions_def
+    report = feature_report(world.store, world.settings.symbols["AAA"], parse_key(grid, "AAA|2020-02-01"))
+    (failure,) = report.failures
+    assert "the stored bytes are not what the code computes: return_1 of the bar 2020-02-01" in failure
+
+
+@pytest.mark.parametrize("label", ["forward_return", "triple_barrier"])
+@pytest.mark.parametrize("hours", [4, 8, 40])
+def test_a_window_without_embargo_stops_the_scores(project, one, monkeypatch, label, hours):
+    """It reads some bars too far, as one does that forgets when a label is known."""
+
+    def without_embargo(store, settings, name, recipe, as_of):
+        return training_window(store, settings, name, recipe, as_of + pd.Timedelta(hours=hours))
+
+    if label == "triple_barrier":
+        barriers = {"kind": label, "horizon": 5, "take_profit": 1, "stop_loss": 1, "volatility_bars": 20}
+        one["recipes"]["xgboost"]["label"] = barriers
+    world = project(one).market_data()
+    monkeypatch.setattr(practice, "training_window", without_embargo)
+    result = world.run("weekly_cycle", WEEKS[1])
+    assert not result.success
+    (found,) = evaluations(result, "leak_free")
+    assert (found.passed, found.severity, found.blocking) == (False, dg.AssetCheckSeverity.ERROR, True)
+    assert "xgboost AAA|2020-01-20: the training window as of 2020-01-20 00:00:00+00:00 changes" in found.description
+    assert materialised(result) == {"xgboost_model"}
+
+
+def test_a_model_that_looks_ahead_stops_the_scores(project, one, monkeypatch):
+    monkeypatch.setitem(sys.modules, "unfair.peeking", SimpleNamespace(Model=Peeking))
+    one["recipes"]["xgboost"] |= {"algorithm": "unfair.peeking", "params": {}}
+    world = project(one).market_data()
+    result = world.run("weekly_cycle", WEEKS[1])
+    assert not result.success
+    (found,) = evaluations(result, "leak_free")
+    findings = found.metadata["findings"].value.splitlines()
+    assert len(findings) == 3
+    assert "positions look ahead: with" in findings[0]
+    assert "predicts random walks" in findings[1]
+    assert "survives shuffled labels" in findings[2]
+    assert materialised(result) == {"xgboost_model"}
+    assert world.store.periods("shadow_scores", "AAA") == []
+
+
+def test_a_recipe_that_cannot_show_skill_is_a_warning_that_stops_nothing(project, one):
+    one["recipes"]["xgboost"]["features"] = ["hour_sin", "weekday_cos"]
+    result = project(one).market_data().run("weekly_cycle", WEEKS[1])
+    assert result.success
+    (found,) = evaluations(result, "leak_free")
+    assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert "learns nothing from a planted trend" in found.description
+
+
+def test_a_recipe_that_synthetic_markets_leave_too_little_for_is_a_warning(project, one):
+    world = project(one).market_data()
+    recipe = world.settings.recipes["xgboost"].model_copy(update={"validation_fraction": 1e-6})
+    assert "no validation row" in checks.examined(world.store, "xgboost", recipe)["insufficient"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"min_training_data_points": 151}, "nothing to examine: AAA|2020-01-20 insufficient"),
+        ({}, "nothing to examine: AAA|2020-01-20 not_configured"),
+    ],
+)
+def test_without_a_version_the_check_passes_and_says_why(project, small, change, said):
+    if not change:
+        small["symbols"]["AAA"]["recipes"] = ["lightgbm"]
+    world = project({**small, **change}).market_data()
+    result = world.run("weekly_cycle", WEEKS[1])
+    assert result.success
+    found = {e.asset_key.to_user_string(): e for e in evaluations(result, "leak_free")}["xgboost_model"]
+    assert (found.passed, found.description) == (True, said)
+    assert world.store.periods(SENTINEL_RECORD, "xgboost", "json") == []
+
+
+def test_a_version_of_an_instant_between_two_bars_passes(project, one):
+    world = project(one).market_data()
+    config = {"ops": {"xgboost_model": {"config": {"as_of": "2020-01-22T13:30:00"}}}}
+    result = world.run("weekly_cycle", WEEKS[1], run_config=config)
+    assert result.success
+    (found,) = evaluations(result, "leak_free")
+    assert found.passed
+    assert "2020-01-22 13:30:00+00:00" in found.metadata["weeks"].value
+
+
+@pytest.mark.parametrize("week", ["2017-05-29", "2018-01-01"])
+def test_daily_bars_with_weekends_and_holidays_before_the_week_pass(project, one, week):
+    """The other future starts after the week's Monday, not after the last bar, which is older by up to four days."""
+    one["symbols"]["AAA"] |= {"source": {"kind": "sample", "dataset": "sp500"}, "timeframe": "1d", "calendar": "XNYS"}
+    world = project({**one, "start": "2015-01-01", "end": "2018-12-31"})
+    month = f"{pd.Timestamp(week) - pd.Timedelta(days=1):%Y-%m}-01"
+    assert world.run("market_data", "AAA|2015-01-01", f"AAA|{month}").success
+    result = world.run("weekly_cycle", f"AAA|{week}")
+    assert result.success
+    (found,) = evaluations(result, "leak_free")
+    assert found.passed, found.description
+    assert "trained" in found.metadata["weeks"].value

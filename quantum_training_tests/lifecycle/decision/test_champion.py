@@ -1,0 +1,216 @@
+"""The champion asset and the ledger, on stored score records: what is written once, what stands, who wins a race."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from quantum_training.lifecycle.decision.champion import decide
+from quantum_training.resources.events.bus import EventBus
+from quantum_training.resources.ledger import Ledger
+from quantum_training.resources.registry.errors import RegistryError
+from quantum_training.selection.ledger import Entry
+
+WEEKS = pd.date_range("2020-01-06", periods=10, freq="7D").strftime("%Y-%m-%d").tolist()
+BARS = 42
+
+
+def scores(week, seed=0, **skill):
+    """A score record as trading.scoring.score writes it: each recipe with that Sharpe ratio per bar."""
+    start = pd.Timestamp(week, tz="UTC") - pd.Timedelta(days=7)
+    index = pd.date_range(start, periods=BARS, freq="4h", name="open_time")
+    rng = np.random.default_rng([seed, int(start.timestamp())])
+    frames = []
+    for name, ratio in {**skill, "buy_and_hold": 0.0}.items():
+        noise = rng.normal(size=BARS)
+        net = 0.01 * ((noise - noise.mean()) / noise.std() + ratio)
+        columns = {"strategy": name, "model_id": "" if name == "buy_and_hold" else f"m-{name}", "target": 1.0}
+        frames.append(pd.DataFrame({**columns, "net_return": net, "turnover": 0.1}, index))
+    return pd.concat(frames)
+
+
+class Long:
+    """All in on every bar, as the scores say."""
+
+    memory = 0
+
+    def positions(self, features):
+        return pd.Series(1.0, features.index)
+
+
+def loads(model_id):
+    return Long()
+
+
+def features(store):
+    """One feature of four months of bars, as the market's asset stores it."""
+    times = pd.date_range("2019-12-01", "2020-04-01", freq="4h", tz="UTC", inclusive="left", name="open_time")
+    frame = pd.DataFrame({"return_1": 0.0}, times)
+    for month, part in frame.groupby(frame.index.strftime("%Y-%m-01")):
+        until = pd.Timestamp(month, tz="UTC") + pd.DateOffset(months=1)
+        for asset in ("candles", "features"):  # of candles only the times are read
+            store.write_frame(asset, "AAA", month, part, {"covered_until": until.isoformat()})
+
+
+@pytest.fixture
+def world(project, small):
+    """Ten weeks in which xgboost is far better, and a version of each recipe; no model was ever trained."""
+    small["promotion"] = {"rule": "evidence", "min_dsr": 0.0, "max_spa_p": 1.0}
+    built = project(small)
+    features(built.store)
+    for week in WEEKS:
+        built.store.write_frame("shadow_scores", "AAA", week, scores(week, xgboost=0.4, lightgbm=0.0))
+        for recipe in ("xgboost", "lightgbm"):
+            version = {"as_of": f"{week}T00:00:00+00:00", "model_id": f"{recipe}-{week}"}
+            built.store.write_record(f"{recipe}_model", "AAA", week, {"versions": [version]})
+    return built
+
+
+def run(world, last=WEEKS[-1], load=loads):
+    return decide(world.store, world.ledger, world.settings, "AAA", last, load)
+
+
+def events(world):
+    bus = EventBus(database_url=world.settings.database_url)
+    return [json.loads(d.text) for d in bus.outbox().read("test", 100)]
+
+
+def test_each_week_is_one_row_and_what_took_effect_is_told_once(world):
+    records = run(world)
+    rows = world.ledger.rows("AAA")
+    assert [row.payload["week"] for row in rows] == WEEKS
+    promoted = next(week for week in WEEKS if records[week]["champion"])
+    assert [row.payload["week"] for row in rows if row.kind == "promotion"] == [promoted]
+    row = next(row for row in rows if row.kind == "promotion")
+    assert row.payload["judgements"]["xgboost"]["z"] >= row.payload["judgements"]["xgboost"]["boundary"]
+    assert row.payload["model_id"] == f"xgboost-{promoted}"
+    assert row.actor == "rule evidence"
+    (told,) = events(world)
+    assert told["type"] == "model.promoted"
+    assert told["payload"]["new_version"] == f"xgboost-{promoted}"
+    assert told["payload"]["old_version"] is None
+    assert run(world) == records
+    assert world.ledger.rows("AAA") == rows
+    assert events(world) == [told]
+
+
+def test_week_by_week_and_all_at_once_leave_the_same_chain(world, project, small):
+    small["promotion"] = {"rule": "evidence", "min_dsr": 0.0, "max_spa_p": 1.0}
+    other = project(small)
+    features(other.store)
+    for week, frame in ((w, world.store.read_frame("shadow_scores", "AAA", w)) for w in WEEKS):
+        other.store.write_frame("shadow_scores", "AAA", week, frame)
+        for recipe in ("xgboost", "lightgbm"):
+            record = world.store.read_record(f"{recipe}_model", "AAA", week)
+            other.store.write_record(f"{recipe}_model", "AAA", week, record)
+        run(other, week)
+    run(world)
+    assert other.ledger.head("AAA") == world.ledger.head("AAA")
+
+
+def test_revised_scores_change_no_decision_and_the_record_says_so(world):
+    before = run(world)
+    rows = world.ledger.rows("AAA")
+    for week in WEEKS[:6]:
+        world.store.write_frame("shadow_scores", "AAA", week, scores(week, seed=3, xgboost=0.0, lightgbm=0.0))
+    after = run(world)
+    assert [after[w]["champion"] for w in WEEKS] == [before[w]["champion"] for w in WEEKS]
+    assert [after[w]["model_id"] for w in WEEKS] == [before[w]["model_id"] for w in WEEKS]
+    assert any(after[w]["disagreement"] for w in WEEKS[:6])
+    assert world.ledger.rows("AAA") == rows
+
+
+def test_a_week_scored_after_later_ones_were_decided_gets_no_row(world):
+    first = world.store.read_frame("shadow_scores", "AAA", WEEKS[0])
+    run(world, WEEKS[5])
+    rows = world.ledger.rows("AAA")
+    early = "2019-12-30"
+    world.store.write_frame("shadow_scores", "AAA", early, first.set_axis(first.index - pd.Timedelta(days=7)))
+    records = run(world, WEEKS[5])
+    assert world.ledger.rows("AAA") == rows
+    assert early in records
+
+
+def test_runs_at_once_promote_once(world):
+    with ThreadPoolExecutor(4) as pool:
+        done = list(pool.map(lambda _: run(world), range(8)))
+    assert all(records == done[0] for records in done)
+    assert [row.payload["week"] for row in world.ledger.rows("AAA")] == WEEKS
+    world.ledger.verify("AAA")
+    assert [e["type"] for e in events(world)] == ["model.promoted"]
+
+
+def test_a_run_that_meets_an_operator_decides_again_on_what_it_left(world, monkeypatch):
+    """The pin arrives between reading the ledger and writing to it."""
+    run(world, WEEKS[0])
+    pin = Entry(
+        symbol="AAA",
+        key="pin/1",
+        kind="pin",
+        effective=pd.Timestamp(WEEKS[0], tz="UTC"),
+        actor="ann",
+        reason="hands off",
+        payload={"week": WEEKS[0]},
+    )
+    rows, asked = type(world.ledger).rows, []
+
+    def meddling(self, *args):
+        found = rows(self, *args)
+        if not asked:
+            asked.append(True)
+            world.ledger.append([pin])
+        return found
+
+    monkeypatch.setattr(type(world.ledger), "rows", meddling)
+    records = run(world)
+    assert {records[w]["champion"] for w in WEEKS} == {None}
+    assert all(records[w]["pinned"] for w in WEEKS)
+    assert [row.kind for row in rows(world.ledger, "AAA")] == ["look", "pin", *["look"] * 9]
+
+
+def test_a_champion_whose_model_is_lost_is_rolled_back_once_and_what_was_found_stands(world):
+    records = run(world, WEEKS[6])
+    assert records[WEEKS[6]]["champion"] == "xgboost"
+
+    def lost(model_id):
+        if model_id.startswith("xgboost"):
+            raise RegistryError(f"{model_id} is gone")
+        return Long()
+
+    records = run(world, WEEKS[7], lost)
+    record = records[WEEKS[7]]
+    assert (record["verdict"], record["former"], record["champion"]) == ("ROLLBACK", "xgboost", None)
+    assert record["reason"].startswith(
+        f"xgboost back to no champion: operational fault: xgboost cannot be loaded: xgboost-{WEEKS[7]} is gone"
+    )
+    row = world.ledger.rows("AAA")[-1]
+    assert (row.kind, row.payload["faults"]) == ("rollback", record["faults"])
+    assert [e["type"] for e in events(world)] == ["model.promoted", "model.regressed"]
+    regressed = events(world)[-1]["payload"]
+    assert (regressed["failed_version"], regressed["rolled_back_to"]) == (f"xgboost-{WEEKS[7]}", None)
+    head = world.ledger.head("AAA")
+    assert run(world, WEEKS[7]) == records, "the model is back; what was found in that week stands"
+    assert world.ledger.head("AAA") == head
+    assert len(events(world)) == 2
+
+
+def test_a_challenger_whose_positions_do_not_reproduce_is_not_promoted(world):
+    promoted = next(week for week, record in run(world, WEEKS[5]).items() if record["champion"])
+
+    class Short(Long):
+        def positions(self, features):
+            return -super().positions(features)
+
+    other = world.store.read_frame("shadow_scores", "AAA", promoted)
+    assert set(other["target"]) == {1.0}
+    fresh = Ledger(url=world.settings.database_url.replace(".db", "_2.db"))
+    records = decide(world.store, fresh, world.settings, "AAA", promoted, lambda m: Short())
+    assert records[promoted]["champion"] is None
+    assert records[promoted]["verdict"] == "CONTINUE"
+    first = other.index[0]
+    assert (
+        f"held back, 42 of 42 positions of xgboost do not reproduce, the first at {first}: 1 is stored, -1 comes out"
+        in records[promoted]["reason"]
+    )

@@ -1,0 +1,108 @@
+"""What a training tells the event bus, through Dagster: its start, its end, each once, also where it fails or dies."""
+
+import json
+
+import dagster as dg
+import pytest
+from dagster._core.errors import DagsterExecutionInterruptedError
+
+from quantum_training.assets import training
+from quantum_training.lifecycle.training.events import TrainingJob
+from quantum_training.resources.events.bus import EventBus
+from quantum_training.resources.events.payloads import Event
+
+FIRST, SECOND = "AAA|2020-01-06", "AAA|2020-01-13"
+
+
+@pytest.fixture
+def one(project, small):
+    """Build a world with one symbol and one recipe, its market data in place."""
+
+    def build(**params):
+        recipe = small["recipes"]["xgboost"]
+        recipes = {"xgboost": {**recipe, "params": {**recipe["params"], **params}}}
+        symbols = {"AAA": {**small["symbols"]["AAA"], "recipes": ["xgboost"]}}
+        return project({**small, "symbols": symbols, "recipes": recipes}).market_data()
+
+    return build
+
+
+def told(world):
+    bus = EventBus(database_url=world.settings.database_url)
+    return [Event.model_validate_json(d.text) for d in bus.outbox().read("test", 100)]
+
+
+def train(world, week):
+    return world.run("weekly_cycle", week, asset_selection=[dg.AssetKey("xgboost_model")])
+
+
+def test_a_training_tells_its_start_and_its_version_once_even_where_its_run_dies_in_between(one, monkeypatch):
+    world = one()
+    result = train(world, FIRST)
+    assert result.success
+    started, completed = told(world)
+    assert (started.type, completed.type) == ("model.training_started", "model.training_completed")
+    assert started.symbol == completed.symbol == "AAA"
+    assert started.payload.job_id == completed.payload.job_id == f"{result.run_id}/{FIRST}/xgboost"
+    assert (started.payload.model_type, started.payload.trigger) == ("xgboost", "SCHEDULED")
+    (version,) = world.store.read_record("xgboost_model", "AAA", FIRST[4:])["versions"]
+    assert (completed.payload.status, completed.payload.model_version) == ("succeeded", version["model_id"])
+    metrics = world.registry.client().get_run(world.registry.find("AAA", version["model_id"]).run_id).data.metrics
+    assert completed.payload.duration_seconds == metrics.pop("fit_seconds")
+    assert completed.payload.metrics == metrics
+    assert completed.payload.completed_at >= started.payload.started_at
+    assert train(world, FIRST).success
+    assert told(world) == [started, completed]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingJob, "succeeded", None)
+        assert not train(world, SECOND).success
+    assert [e.type for e in told(world)[2:]] == ["model.training_started"]
+    assert train(world, SECOND).success
+    late = told(world)[-1].payload
+    (version,) = world.store.read_record("xgboost_model", "AAA", SECOND[4:])["versions"]
+    assert (late.status, late.model_version, late.duration_seconds) == ("succeeded", version["model_id"], None)
+
+
+def test_a_training_that_raises_is_told_as_failed(one):
+    world = one(max_depth=-5)
+    assert not train(world, FIRST).success
+    started, completed = told(world)
+    assert (completed.payload.status, completed.payload.model_version) == ("failed", None)
+    assert completed.payload.job_id == started.payload.job_id
+    assert (completed.payload.metrics, completed.payload.duration_seconds >= 0) == ({}, True)
+
+
+@pytest.mark.parametrize("restarted", [True, False])
+def test_a_training_that_was_stopped_has_failed_unless_dagster_may_start_it_again(one, monkeypatch, restarted):
+    world = one()
+
+    def stopped(*_):
+        if restarted:  # as in a run that the daemon has launched
+            monkeypatch.setattr(dg.DagsterRun, "remote_job_origin", "here")
+            monkeypatch.setattr(type(world.instance), "run_retries_enabled", True)
+        raise DagsterExecutionInterruptedError
+
+    monkeypatch.setattr(training, "fit_seeds", stopped)
+    assert not train(world, FIRST).success
+    ended = [e.payload.status for e in told(world) if e.type == "model.training_completed"]
+    assert ended == ([] if restarted else ["failed"])
+
+
+def test_an_undefined_metric_is_null_and_the_error_is_kept_where_the_bus_fails_too(tmp_path):
+    bus = EventBus(database_url=f"sqlite:///{tmp_path}/a.db")
+    job = TrainingJob(bus, "AAA", "xgboost", "job")
+    job.succeeded("v1", {"loss": float("nan"), "gain": float("inf"), "rounds": 3.0}, 1.0)
+    (delivery,) = bus.outbox().read("test", 10)
+    assert json.loads(delivery.text)["payload"]["metrics"] == {"loss": None, "gain": None, "rounds": 3.0}
+
+    class Broken(EventBus):
+        def publish(self, events):
+            events = list(events)
+            if events[0].type == "model.training_completed":
+                raise RuntimeError("no database")
+
+    broken = TrainingJob(Broken(), "AAA", "xgboost", "job")
+    with pytest.raises(ZeroDivisionError) as caught, broken.announced("MANUAL", "asked"):
+        _ = 1 / 0
+    assert caught.value.__notes__ == ["that the training failed could not be published: no database"]

@@ -1,0 +1,189 @@
+"""A recipe that breaks at a refresh, through Dagster: the older version stays and everything says why."""
+
+import json
+import sys
+from types import SimpleNamespace
+
+import dagster as dg
+import pandas as pd
+import pytest
+
+from quantum_training.checks import leakage as checks
+from quantum_training.checks.refresh import CHECK
+from quantum_training.lifecycle.training.refresh_gate import judge
+from quantum_training.lifecycle.training.versions import versions_of
+from quantum_training.models.contract import Model
+from quantum_training.selection.ledger import Entry
+from quantum_training.trading.scoring import Version
+
+WEEKS = ["2020-01-06", "2020-01-13", "2020-01-20", "2020-01-27"]
+BROKEN = WEEKS[2]
+ASSETS = [dg.AssetKey(asset) for asset in ("momentum_model", "shadow_scores", "backtest", "champion")]
+
+
+class Momentum(Model):
+    """Invested after bars that went up; what is fitted as of the broken week is invested after all others."""
+
+    report, importance, columns = {}, {}, ("return_1",)
+
+    def __init__(self, up):
+        self.up = up
+
+    @classmethod
+    def fit(cls, window, params, sizing, seed, progress):
+        return cls(window.as_of != pd.Timestamp(BROKEN, tz="UTC"))
+
+    def positions(self, features):
+        up = features["return_1"] > 0
+        return (up if self.up else ~up).astype("float64").where(features["return_1"].notna())
+
+    def save(self, folder):
+        (folder / "momentum.txt").write_text("up" if self.up else "down")
+
+    @classmethod
+    def load(cls, folder):
+        return cls((folder / "momentum.txt").read_text() == "up")
+
+
+@pytest.fixture
+def world(project, small, monkeypatch):
+    """Momentum is the only recipe, and champion by a person's word from the first week on."""
+    monkeypatch.setitem(sys.modules, "breaks.momentum", SimpleNamespace(Model=Momentum))
+    monkeypatch.setattr(checks, "_examine", lambda *_: {"insufficient": "it has a rule and learns nothing"})
+    recipe = {**small["recipes"]["xgboost"], "algorithm": "breaks.momentum", "params": {}, "window_bars": 300}
+    small["symbols"] = {"AAA": {**small["symbols"]["AAA"], "recipes": ["momentum"]}}
+    built = project({**small, "recipes": {"momentum": recipe}}).market_data(first="2019-10-01")
+    told = {"actor": "ann", "reason": "to see", "payload": {"week": WEEKS[0], "recipe": "momentum"}}
+    start = pd.Timestamp(WEEKS[0], tz="UTC")
+    built.ledger.append([Entry(symbol="AAA", key="promote/1", kind="promote", effective=start, **told)])
+    return built
+
+
+def cycle(world, first, last=None, **options):
+    result = world.run(
+        "weekly_cycle", f"AAA|{first}", f"AAA|{last}" if last else None, asset_selection=ASSETS, **options
+    )
+    assert result.success, [e.step_failure_data.error for e in result.all_events if e.is_step_failure]
+    return result
+
+
+def check(result):
+    (found,) = [e for e in result.get_asset_check_evaluations() if e.check_name == CHECK]
+    return found
+
+
+def metadata(result, asset, week):
+    (found,) = [
+        e.materialization.metadata
+        for e in result.get_asset_materialization_events()
+        if e.asset_key.to_user_string() == asset and e.partition == f"AAA|{week}"
+    ]
+    return {name: value.value for name, value in found.items()}
+
+
+def entry(world, week):
+    return world.store.read_record("momentum_model", "AAA", week)["versions"][-1]
+
+
+def alias(world, name):
+    return world.registry.aliases("AAA")[name]
+
+
+def number(world, week):
+    return world.registry.find("AAA", entry(world, week)["model_id"]).number
+
+
+@pytest.mark.long
+def test_a_refresh_that_breaks_is_refused_everywhere_and_the_next_good_one_takes_over(world):
+    result = cycle(world, WEEKS[0], BROKEN)
+    first, good, broken = (entry(world, week) for week in WEEKS[:3])
+    assert first["refresh"]["reason"] == "first version"
+    assert (good["refresh"]["accepted"], good["refresh"]["against"]) == (True, first["model_id"])
+    assert (good["refresh"]["change"], good["refresh"]["difference"]) == (0, 0)
+    assert (broken["refresh"]["accepted"], broken["refresh"]["against"]) == (False, good["model_id"])
+    assert broken["refresh"]["change"] == 1
+    assert broken["refresh"]["shared_days"] >= 20
+
+    why = broken["refresh"]["reason"]
+    assert "its position changes by 100% on average" in why
+    shown = metadata(result, "momentum_model", BROKEN)
+    assert (shown["outcome"], shown["reason"], shown["refresh_change"]) == ("refused", why, 1)
+    assert shown["refresh_lower_bound"] == broken["refresh"]["lower_bound"]
+    assert metadata(result, "momentum_model", WEEKS[1])["outcome"] == "trained"
+    warned = check(result)
+    assert (warned.passed, warned.severity, warned.blocking) == (False, dg.AssetCheckSeverity.WARN, False)
+    assert warned.description == f"AAA 2020-01-20T00:00: {why}"
+    assert warned.metadata["change AAA"].value == 1
+
+    record = world.store.read_record("champion", "AAA", BROKEN)
+    assert (record["champion"], record["model_id"]) == ("momentum", good["model_id"])
+    assert record["refused_refresh"] == f"the refresh of 2020-01-20 was refused: {why}"
+    assert metadata(result, "champion", BROKEN)["refused_refresh"] == record["refused_refresh"]
+    assert world.store.read_record("champion", "AAA", WEEKS[1])["refused_refresh"] is None
+    assert [v.model_id for v in versions_of(world.store, "AAA", "momentum")] == [first["model_id"], good["model_id"]]
+    assert alias(world, "shadow-momentum") == alias(world, "champion") == number(world, WEEKS[1])
+    client = world.registry.client()
+    tags = {week: client.get_model_version("AAA", str(number(world, week))).tags["refresh"] for week in WEEKS[:3]}
+    assert tags[BROKEN] == client.get_run(world.registry.find("AAA", broken["model_id"]).run_id).data.tags["refresh"]
+    assert [told.partition(":")[0] for told in tags.values()] == ["accepted", "accepted", "refused"]
+
+    result = cycle(world, WEEKS[3])
+    assert check(result).passed
+    scored = world.store.read_frame("shadow_scores", "AAA", WEEKS[3])
+    assert set(scored.loc[scored["strategy"] == "momentum", "model_id"]) == {good["model_id"]}
+    healed = entry(world, WEEKS[3])["refresh"]
+    assert (healed["accepted"], healed["against"], healed["change"]) == (True, good["model_id"], 0)
+    assert alias(world, "shadow-momentum") == alias(world, "champion") == number(world, WEEKS[3])
+    assert world.store.read_record("champion", "AAA", WEEKS[3])["refused_refresh"] is None
+
+    stored, aliases = world.stored(), world.registry.aliases("AAA")
+    cycle(world, WEEKS[0], WEEKS[3])
+    assert world.stored() == stored
+    assert world.registry.aliases("AAA") == aliases
+    assert len(client.search_model_versions("name = 'AAA'")) == 4
+
+
+def test_a_retrain_inside_the_week_is_judged_and_one_that_is_refused_may_be_mended(world):
+    """As of Wednesday the recipe is sound again; it is compared with the version before the broken one."""
+    cycle(world, WEEKS[1], BROKEN)
+    wednesday = {"ops": {"momentum_model": {"config": {"as_of": "2020-01-22T12:00:00", "trigger": "MANUAL"}}}}
+    only = [dg.AssetKey("momentum_model")]
+    result = world.run("weekly_cycle", f"AAA|{BROKEN}", asset_selection=only, run_config=wednesday)
+    assert check(result).passed
+    versions = world.store.read_record("momentum_model", "AAA", BROKEN)["versions"]
+    assert [v["refresh"]["accepted"] for v in versions] == [False, True]
+    assert versions[1]["refresh"]["against"] == entry(world, WEEKS[1])["model_id"]
+    known = [v.model_id for v in versions_of(world.store, "AAA", "momentum")]
+    assert known == [versions[1]["refresh"]["against"], versions[1]["model_id"]]
+    assert alias(world, "shadow-momentum") == number(world, BROKEN)
+    record = world.store.read_record("champion", "AAA", BROKEN)
+    model = world.stored()[f"momentum_model/AAA/{BROKEN}.json"]
+    assert json.loads(model)["outcome"] == "trained"
+    cycle(world, BROKEN)
+    assert world.stored()[f"momentum_model/AAA/{BROKEN}.json"] == model
+    assert world.store.read_record("champion", "AAA", BROKEN) == record
+    assert record["refused_refresh"].startswith("the refresh of 2020-01-20 was refused"), "Wednesday is not yet known"
+
+    class Gone(Momentum):
+        def positions(self, features):
+            raise KeyError("return_1")
+
+    older, newer = (Version(pd.Timestamp(week, tz="UTC"), week) for week in WEEKS[:2])
+    judged = judge(world.store, world.settings, "AAA", older, newer, older.as_of, Momentum(True), lambda _: Gone(True))
+    assert (judged.accepted, judged.against) == (True, older.model_id)
+    assert "the version before it, 2020-01-06, decides no more: KeyError: 'return_1'" in judged.reason
+    with pytest.raises(KeyError):
+        judge(world.store, world.settings, "AAA", older, newer, older.as_of, Gone(True), lambda _: Momentum(True))
+    first = judge(
+        world.store, world.settings, "AAA", None, newer, older.as_of, Momentum(True), lambda _: Momentum(True)
+    )
+    assert first.reason == "first version"
+
+
+def test_all_recorded_versions_but_the_refused_may_trade_also_those_of_before_the_gate(project, small):
+    store = project(small).store
+    told = [{}, {"refresh": {"accepted": False, "reason": "broken"}}, {"refresh": {"accepted": True, "reason": "sane"}}]
+    for week, refresh in zip(WEEKS, told, strict=False):
+        version = {"as_of": f"{week}T00:00:00+00:00", "model_id": week, **refresh}
+        store.write_record("xgboost_model", "AAA", week, {"outcome": "trained", "versions": [version]})
+    assert [v.model_id for v in versions_of(store, "AAA", "xgboost")] == [WEEKS[0], WEEKS[2]]

@@ -1,0 +1,128 @@
+"""What people are told of a training: lines at a steady rate, curves of about a hundred points, and its end in time."""
+
+import re
+from itertools import pairwise
+from types import SimpleNamespace
+
+import pytest
+
+from quantum_training.models import training_callback as training_watch
+from quantum_training.models.training_callback import LOG_SECONDS, POINTS
+
+LINE = re.compile(
+    r"\[episode (?P<episodes>[\d,]+)/(?P<all>[\d,]+)\] step (?P<step>[\d,]+)/(?P<total>[\d,]+), (?P<told>.*), "
+    r"(?P<rate>[\d,]+) steps/s(, (?P<left>[\d,]+) s left)?"
+)
+NAMED = {
+    "ppo": ["mean reward", "mean growth", "policy loss", "value loss", "entropy", "explained variance"],
+    "sac": ["mean reward", "mean growth", "policy loss", "value loss", "temperature"],
+}
+SHORT = {
+    "ppo": {"rollout_bars": 2, "epochs": 1, "total_steps": 6_400},
+    "sac": {"total_steps": 6_400, "learning_starts": 6_000},
+}
+"""Many rollouts with little to learn in each."""
+
+
+def number(text):
+    return int(text.replace(",", ""))
+
+
+class Clock:
+    """Half a second goes by whenever the time is asked for."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def monotonic(self):
+        self.now += 0.5
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(training_watch, "time", SimpleNamespace(monotonic=clock.monotonic))
+    return clock
+
+
+@pytest.fixture(scope="module", params=["ppo", "sac"])
+def kind(request):
+    return request.param
+
+
+def test_progress_is_told_at_a_steady_rate_with_every_number(kind, train, small_params, clock):
+    said, params = [], SHORT[kind] if kind == "ppo" else small_params[kind]
+    train(kind, progress=lambda text: said.append((clock.now, text)), **params)
+    told = [LINE.fullmatch(text) for _, text in said]
+    assert all(told), said
+    assert len(told) > 2
+    total = params["total_steps"]
+    steps = [number(m["step"]) for m in told]
+    assert steps == sorted(steps)
+    assert steps[-1] == total
+    assert {number(m["total"]) for m in told} == {total}
+    times = [when for when, _ in said]
+    gaps = [after - before for before, after in pairwise(times[:-1])]
+    assert all(LOG_SECONDS <= gap <= LOG_SECONDS + 2 for gap in gaps), gaps
+    assert [name for name in NAMED[kind] if f"{name} " not in told[-1]["told"]] == []
+    for match, when in zip(told[:-1], times, strict=False):
+        rate = number(match["step"]) / (when - 0.5)
+        assert number(match["rate"]) == pytest.approx(rate, rel=0.2)
+        assert number(match["left"]) == pytest.approx((total - number(match["step"])) / rate, rel=0.2, abs=1)
+    assert told[-1]["left"] is None
+    assert number(told[-1]["episodes"]) == number(told[-1]["all"]) > 0
+
+
+def test_curves_have_about_a_hundred_points_and_are_the_same_again(kind, train):
+    model = train(kind, **SHORT[kind])
+    steps = [point["step"] for point in model.curves]
+    assert POINTS / 2 <= len(steps) <= POINTS + 1
+    assert steps == sorted(set(steps))
+    assert steps[-1] == 6_400
+    assert all(isinstance(value, int | float) for point in model.curves for value in point.values())
+    names = {name.replace("_", " ") for name in model.curves[-1]}
+    assert names == {"step", "episodes", *NAMED[kind]}
+    assert train(kind, **SHORT[kind]).curves == model.curves
+
+
+def test_the_budget_of_time_counts_earlier_runs_of_the_training(kind, train, clock, monkeypatch, tmp_path):
+    """Stopped in the middle of its time and gone on with, a training has only the rest of it."""
+    long = {**SHORT[kind], "total_steps": 10_000_000, "max_seconds": 200.0, "save_seconds": 1.0}
+    inner = training_watch.Watch._on_rollout_start
+
+    def stop(self):
+        inner(self)
+        if self.seconds > 120:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as stopping:
+        stopping.setattr(training_watch.Watch, "_on_rollout_start", stop)
+        with pytest.raises(KeyboardInterrupt):
+            train(kind, practice={"state": tmp_path}, **long)
+    began = clock.now
+    said = []
+    model = train(kind, practice={"state": tmp_path}, progress=said.append, **long)
+    assert said[0].startswith("resumed at step ")
+    assert said[-1].startswith("out of time: max_seconds = 200 ends it at step ")
+    assert 75 < clock.now - began < 90
+    assert model.report["out_of_time"] == 1
+
+
+def test_what_is_gone_on_with_tells_its_own_rate(train, clock, monkeypatch, tmp_path):
+    """Steps of an earlier process are no speed of this one."""
+    said = []
+    inner = training_watch.Watch._on_rollout_start
+
+    def stop(self):
+        inner(self)
+        if self.num_timesteps >= 5_000:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as stopping:
+        stopping.setattr(training_watch.Watch, "_on_rollout_start", stop)
+        with pytest.raises(KeyboardInterrupt):
+            train("ppo", practice={"state": tmp_path}, save_seconds=1e-3, **SHORT["ppo"])
+    train("ppo", practice={"state": tmp_path}, progress=said.append, save_seconds=1e-3, **SHORT["ppo"])
+    lines = [LINE.fullmatch(text) for text in said[1:]]
+    assert max(number(m["rate"]) for m in lines) <= 2 * 32 / 0.5

@@ -1,0 +1,51 @@
+"""Removing versions through a real MLflow server that keeps the artefacts: their files go, the others' stay."""
+
+from contextlib import ExitStack
+
+import pandas as pd
+import pytest
+
+from quantum_training.models.contract import algorithm
+from quantum_training.models.sizing import Sizing
+from quantum_training.resources.registry.errors import RegistryError
+from quantum_training.resources.registry.registry import ModelRegistry
+from quantum_training.resources.registry.removal import registered, remove
+from quantum_training_tests.support.platforms import MlflowServer
+
+
+@pytest.fixture
+def server(tmp_path):
+    """An MLflow server, ready."""
+    with ExitStack() as stack:
+        yield MlflowServer(tmp_path, stack).start().ready()
+
+
+@pytest.mark.soak
+def test_through_a_server_files_go_and_those_of_an_alias_stay(server, make_window, make_features):
+    files, registry = server.served, ModelRegistry(tracking_uri=server.url)
+    model = algorithm("xgboost").fit(make_window(), {"max_rounds": 2}, Sizing(), 7, lambda text: None)
+    for name in ("old", "champion", "newest"):
+        tags = {"model_id": name, "recipe": "xgboost", "as_of": "2020-01-06T00:00:00+00:00"}
+        started = pd.Timestamp.now("UTC")
+        registry.register(
+            "AAA", model, "xgboost", make_features(20), tags=tags, params={}, metrics={"loss": 0.5}, started=started
+        )
+        registry.log_report("AAA", name, "backtest/2020-01-06.html", "<p>")
+    registry.set_aliases("AAA", {"champion": "champion"})
+    found, later = registered(registry, "AAA"), pd.Timestamp.now("UTC") + pd.Timedelta(days=31)
+    before = {f for f in files.rglob("*") if f.is_file()}
+    size = sum(f.stat().st_size for f in before)
+    told = remove(registry, "AAA", found[:2], later, dry_run=True)
+    assert {f for f in files.rglob("*") if f.is_file()} == before
+    done = remove(registry, "AAA", found[:2], later, dry_run=False)
+    assert told["versions"].number == 2
+    assert done["versions"].number == 1, "the champion went"
+    left = size - sum(f.stat().st_size for f in files.rglob("*") if f.is_file())
+    assert left == done["versions"].size + done["reports_in_mlflow"].size > 1000
+    assert not [*files.rglob(f"*{found[0].run_id}*")]
+    assert [v.model_id for v in registered(registry, "AAA")] == ["champion", "newest"]
+    for name in ("champion", "newest"):
+        registry.load("AAA", name)
+    with pytest.raises(RegistryError, match="recorded but not in MLflow"):
+        registry.load("AAA", "old")
+    assert not any(one.number for one in remove(registry, "AAA", [], later, dry_run=False).values())

@@ -1,0 +1,130 @@
+"""Settings: what is refused at load and how the refusal reads; the operators' variables."""
+
+import pytest
+import yaml
+
+from quantum_training.settings.paths import SettingsError, under_dagster_home
+from quantum_training.settings.settings import Settings, config_path, load_settings
+
+OPERATOR_VARIABLES = {
+    "TRAINING_CRON_SCHEDULE": ("0 5 * * 3", "0 5 * * 3", "0 2 * * 1"),
+    "MIN_TRAINING_DATA_POINTS": ("250", 250, 100),
+    "TRAINING_BATCH_SIZE": ("500", 500, None),
+    "MAX_CONCURRENT_TRAINING_JOBS": ("2", 2, 3),
+    "TRAINING_JOB_TIMEOUT": ("60", 60, 3600),
+    "TRAINING_RETRY_ATTEMPTS": ("0", 0, 3),
+    "MODEL_RETENTION_DAYS": ("7", 7, 30),
+    "LOG_LEVEL": ("DEBUG", "DEBUG", "INFO"),
+}
+
+
+@pytest.fixture
+def default():
+    return yaml.safe_load(config_path().read_text())
+
+
+@pytest.fixture
+def load(tmp_path, monkeypatch):
+    def load(settings):
+        path = tmp_path / "settings.yaml"
+        path.write_text(yaml.safe_dump(settings))
+        monkeypatch.setenv("QUANTUM_TRAINING_CONFIG", str(path))
+        return load_settings()
+
+    return load
+
+
+def put(settings, path, value):
+    *parents, last = path.split(".")
+    for parent in parents:
+        settings = settings.setdefault(parent, {})
+    settings[last] = value
+
+
+def test_the_default_loads_and_every_field_is_described():
+    settings = load_settings()
+    assert list(settings.symbols) == ["SP500", "NASDAQ"]
+    undescribed = [
+        n
+        for n, f in Settings.model_fields.items()
+        if not f.description and n not in ("symbols", "recipes", "quality", "promotion", "rollback")
+    ]
+    assert undescribed == []
+
+
+@pytest.mark.parametrize("name", OPERATOR_VARIABLES)
+def test_an_operators_variable_sets_its_field(name, monkeypatch):
+    text, value, default = OPERATOR_VARIABLES[name]
+    assert getattr(load_settings(), name.lower()) == default
+    monkeypatch.setenv(name, text)
+    assert getattr(load_settings(), name.lower()) == value
+
+
+def test_other_fields_take_the_prefix(monkeypatch):
+    monkeypatch.setenv("QUANTUM_TRAINING_BACKTEST_WEEKS", "9")
+    monkeypatch.setenv("QUANTUM_TRAINING_PROMOTION__MIN_PREDICTIONS", "50")
+    monkeypatch.setenv("BACKTEST_WEEKS", "3")
+    settings = load_settings()
+    assert (settings.backtest_weeks, settings.promotion.min_predictions) == (9, 50)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        ("colour", "blue", "colour = 'blue': Extra inputs"),
+        ("symbols.SP500.colour", "blue", "symbols.SP500.colour = 'blue'"),
+        ("symbols.A|B", {"source": {"kind": "sample", "dataset": "sp500"}, "recipes": ["xgboost"]}, "A|B"),
+        ("symbols.SP500.timeframe", "7h", "'7h' is no timeframe"),
+        ("symbols.SP500.calendar", "XMOON", "XMOON"),
+        ("symbols.SP500.recipes", ["oracle"], "unknown recipe 'oracle'; allowed: lightgbm, xgboost"),
+        ("symbols.SP500.recipes", [], "symbols.SP500.recipes"),
+        ("symbols.SP500.source", {"kind": "crystal_ball"}, "unknown source kind 'crystal_ball'; allowed: ccxt, files"),
+        ("symbols.SP500.source", {"kind": "sample", "dataset": "moon"}, "'sp500'"),
+        ("symbols.SP500.costs.fee_bps", -1, "symbols.SP500.costs.fee_bps = -1"),
+        ("recipes.xgboost.window_bars", -5, "recipes.xgboost.window_bars = -5: Input should be greater"),
+        ("recipes.xgboost.sizing", {"break_even": 0.6, "full": 0.5}, "must be above break_even"),
+        ("recipes.xgboost.label", {"kind": "hunch"}, "recipes.xgboost.label"),
+        ("recipes.xgboost.every_weeks", 0, "recipes.xgboost.every_weeks = 0"),
+        ("recipes.xgboost.members", ["oracle"], "recipes.xgboost.members: unknown oracle; allowed: lightgbm, xgboost"),
+        ("training_cron_schedule", "every monday", "training_cron_schedule = 'every monday'"),
+        ("training_cron_schedule", "0 99 * * 1", "no cron expression"),
+        ("training_cron_schedule", "@weekly", "five fields"),
+        ("promotion.min_predictions", 1, "promotion.evidence.min_predictions = 1"),
+        ("decay.rule", "hunch", "decay.rule = 'hunch'"),
+        ("decay.alpha", 0.5, "decay.alpha = 0.5"),
+        ("log_level", "LOUD", "log_level = 'LOUD'"),
+        ("start", "soon", "start = 'soon'"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_field_value_and_what_is_allowed(load, default, path, value, said):
+    put(default, path, value)
+    with pytest.raises(SettingsError) as error:
+        load(default)
+    assert said in str(error.value)
+
+
+def test_a_wrong_variable_is_refused(monkeypatch):
+    monkeypatch.setenv("MIN_TRAINING_DATA_POINTS", "many")
+    with pytest.raises(SettingsError, match="min_training_data_points = 'many'"):
+        load_settings()
+
+
+def test_a_missing_file_is_named(monkeypatch, tmp_path):
+    monkeypatch.setenv("QUANTUM_TRAINING_CONFIG", str(tmp_path / "none.yaml"))
+    with pytest.raises(SettingsError, match=r"none.yaml: no such settings file"):
+        load_settings()
+
+
+def test_broken_yaml_is_named(monkeypatch, tmp_path):
+    path = tmp_path / "broken.yaml"
+    path.write_text("symbols: [")
+    monkeypatch.setenv("QUANTUM_TRAINING_CONFIG", str(path))
+    with pytest.raises(SettingsError, match=r"broken\.yaml"):
+        load_settings()
+
+
+def test_dagster_home_is_asked_for_only_when_needed(monkeypatch):
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    load_settings()
+    with pytest.raises(SettingsError, match="DAGSTER_HOME is not set"):
+        under_dagster_home("store")

@@ -1,0 +1,164 @@
+"""Paging: for every kind of server either the whole history, or an error, and never more requests than bars allow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from quantum_training.sources.paging import PagingError, fetch_pages
+
+STEP = 60_000
+NOW = 400 * STEP
+
+
+@dataclass
+class Server:
+    """Bars at these multiples of STEP, answered in the manner of some venue."""
+
+    bars: list[int]
+    cap: int = 1000
+    windowed: bool = False
+    knows_until: bool = True
+    backwards: bool = False
+    lies: list[str] = field(default_factory=list)
+    asked: list[tuple[int, int, int | None]] = field(default_factory=list)
+
+    def __call__(self, since: int, bars: int, until: int | None = None) -> list[list[int]]:
+        self.asked.append((since, bars, until))
+        if self.lies and self.lies.pop(0) == "empty":
+            return []
+        count = min(bars, self.cap)
+        stamps = [t for t in self.bars if t >= since]
+        if until is not None and self.knows_until:
+            stamps = [t for t in stamps if t <= until]
+        if self.windowed:
+            stamps = [t for t in stamps if t < since + count * STEP]
+        return [[t] for t in stamps[:count]][:: -1 if self.backwards else 1]
+
+
+def run(ask, start=0, stop=NOW, limit=10, doubts=2):
+    return [row[0] for row in fetch_pages(ask, start, stop, STEP, limit, NOW, doubts)]
+
+
+histories = st.lists(st.tuples(st.integers(1, 40), st.integers(1, 60)), min_size=1, max_size=6).map(
+    lambda spells: [
+        STEP * (sum(a + b for a, b in spells[:i]) + gap + k) for i, (gap, n) in enumerate(spells) for k in range(n)
+    ]
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    bars=histories,
+    limit=st.integers(2, 25),
+    cap=st.integers(2, 30),
+    windowed=st.booleans(),
+    backwards=st.booleans(),
+    start=st.integers(0, 100).map(lambda k: k * STEP),
+    length=st.integers(1, 300).map(lambda k: k * STEP),
+    doubts=st.integers(1, 4),
+)
+def test_the_whole_history_is_found_whatever_its_gaps(bars, limit, cap, windowed, backwards, start, length, doubts):
+    # A window of time that is shorter than the one asked for is what a venue's own limit tells the caller.
+    cap = limit if windowed else cap
+    server = Server([t for t in bars if t < NOW], cap, windowed, backwards=backwards)
+    stop = min(start + length, NOW)
+    wanted = [t for t in server.bars if start <= t < stop]
+    assert [t for t in run(server, start, stop, limit, doubts) if t < stop] == wanted
+    assert len(server.asked) <= (2 * doubts + 1) * (length // STEP + 1)
+
+
+@settings(max_examples=100, deadline=None)
+@given(lies=st.lists(st.sampled_from(["empty", "truth"]), max_size=12), limit=st.integers(2, 25))
+def test_lone_empty_answers_lose_nothing(lies, limit):
+    lies = [lie for pair in zip(lies, ["truth"] * len(lies), strict=True) for lie in pair]
+    assert run(Server(list(range(0, NOW, STEP)), lies=lies), limit=limit) == list(range(0, NOW, STEP))
+
+
+def test_two_false_empty_answers_in_a_row_lose_nothing_either():
+    server = Server(list(range(0, NOW, STEP)), lies=["truth", "empty", "empty"])
+    assert run(server, limit=100) == list(range(0, NOW, STEP))
+
+
+def test_false_empty_answers_are_doubted_as_often_as_told():
+    server = Server([*range(0, NOW, STEP)], lies=["truth", *["empty"] * 4, "truth", *["empty"] * 4])
+    assert run(server, limit=100, doubts=5) == server.bars
+    assert len(server.asked) == 4 + 8
+
+
+def test_a_gap_after_a_page_is_believed_after_as_many_empty_answers():
+    whole = Server([*range(0, NOW, STEP)], lies=["empty"] * 4)
+    late = Server([t for t in whole.bars if not 100 <= t // STEP < 110])
+
+    def leaves_out(since, bars, until=None):
+        return (late if until is None else whole)(since, bars, until)
+
+    assert run(leaves_out, limit=100, doubts=5) == whole.bars
+
+
+@pytest.mark.parametrize("doubts", [1, 2, 10])
+def test_no_bars_at_all_end_after_so_many_requests_a_page(doubts):
+    server = Server([])
+    assert run(server, limit=100, doubts=doubts) == []
+    assert len(server.asked) == doubts * NOW // STEP // 100
+
+
+def test_a_history_without_gaps_costs_one_request_a_page():
+    server = Server(list(range(0, NOW, STEP)))
+    assert run(server, start=100 * STEP, stop=350 * STEP, limit=100) == list(range(100 * STEP, NOW, STEP))
+    assert server.asked == [(first * STEP, 100, None) for first in (100, 200, 300)]
+
+
+@pytest.mark.parametrize("honours_limit", [True, False])
+def test_a_server_that_ignores_since_is_refused(honours_limit):
+    def newest(since, bars, until=None):
+        stamps = list(range(0, NOW, STEP))[-(bars if honours_limit else 50) :]
+        return [[t] for t in stamps if t >= since]
+
+    with pytest.raises(PagingError, match="asked for bars from 1970-01-01 00:00 on it gives only its newest"):
+        run(newest, stop=100 * STEP)
+    # What it has it may give, as long as that begins with what was asked for.
+    assert run(newest, start=NOW - 10 * STEP) == list(range(NOW - 10 * STEP, NOW, STEP))
+
+
+def test_a_server_that_ignores_since_but_not_until_is_refused():
+    def newest(since, bars, until=NOW):
+        return [[t] for t in range(0, NOW, STEP) if since <= t <= until][-bars:]
+
+    with pytest.raises(PagingError, match="asked again"):
+        run(newest)
+
+
+def test_a_server_that_keeps_the_newest_of_a_window_is_refused():
+    """Asked for 100 bars it gives the last 30 of them: 70 would be missing from every page."""
+
+    def late(since, bars, until=None):
+        window = [t for t in range(0, NOW, STEP) if since <= t < since + bars * STEP and (until is None or t <= until)]
+        return [[t] for t in window[-30:]]
+
+    with pytest.raises(PagingError):
+        run(late, limit=100)
+
+
+@pytest.mark.parametrize("knows_until", [True, False])
+def test_a_gap_at_the_edge_of_a_page_is_no_reason_to_refuse_history(knows_until):
+    bars = [t for t in range(0, NOW, STEP) if not 50 <= t // STEP < 150]
+    assert run(Server(bars, knows_until=knows_until), limit=50) == bars
+
+
+def test_a_server_that_always_gives_the_oldest_is_refused():
+    def oldest(since, bars, until=None):
+        return [[t] for t in range(0, NOW, STEP)][:bars]
+
+    with pytest.raises(PagingError, match="gives a page of older ones, up to 1970-01-01 00:09"):
+        run(oldest)
+
+
+def test_a_server_that_repeats_its_last_bar_at_the_end_has_no_more():
+    def sticky(since, bars, until=None):
+        return [[t] for t in range(0, 50 * STEP, STEP) if t >= min(since, 49 * STEP)][:bars]
+
+    assert run(sticky) == list(range(0, 50 * STEP, STEP))

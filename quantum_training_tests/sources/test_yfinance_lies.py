@@ -1,0 +1,164 @@
+"""The `yfinance` source: the real yfinance client against a loopback Yahoo that fails and lies."""
+
+from __future__ import annotations
+
+import time
+from itertools import repeat
+
+import pandas as pd
+import pytest
+
+from quantum_training.sources import SourceError
+
+pytestmark = pytest.mark.candles
+
+
+def utc(text: str) -> pd.Timestamp:
+    return pd.Timestamp(text, tz="UTC")
+
+
+MAY, JUNE, NOW = utc("2020-05-01"), utc("2020-06-01"), utc("2021-01-01")
+
+
+def fetch(source, start=MAY, end=JUNE, now=NOW, timeframe="1d"):
+    return source.fetch("APPLE", timeframe, start, end, now)
+
+
+def charts(venue):
+    return venue.asked("/v8/finance/chart")
+
+
+def assert_same(bars, expected):
+    pd.testing.assert_frame_equal(bars, expected, check_exact=True, check_freq=False)
+
+
+def month(frame):
+    return frame.loc[MAY : JUNE - pd.Timedelta(1)]
+
+
+def chart_of(truth):
+    return truth["chart"]["result"][0]
+
+
+def broken(truth):
+    del chart_of(truth)["indicators"]["quote"][0]["high"]
+    return truth
+
+
+def uneven(truth):
+    chart_of(truth)["indicators"]["quote"][0]["high"].pop()
+    return truth
+
+
+PASSING = {
+    "too many requests": {"status": 429, "body": {"finance": {"error": "Too Many Requests"}}},
+    "internal error": {"status": 500},
+    "unavailable": {"status": 503},
+    "time-out": "hang",
+    "cut short": "cut",
+    "half of the JSON": "half",
+    "a web page": "html",
+    "nothing": lambda truth: None,
+    "no text at all": {"status": 200, "text": ""},
+    "no chart": lambda truth: {"chart": {"result": None, "error": None}},
+    "no results": lambda truth: {"chart": {"result": [], "error": None}},
+    "an error with success": lambda truth: {"finance": {"result": None, "error": {"code": "Unauthorized"}}},
+    "a list": lambda truth: [],
+    "a column gone": broken,
+    "columns of different lengths": uneven,
+}
+
+
+@pytest.mark.parametrize("lie", PASSING.values(), ids=PASSING.keys())
+def test_what_passes_is_outlasted(yahoo, yahoo_source, adjusted, lie):
+    yahoo.lies = {"chart": iter([lie, lie, lie])}
+    assert_same(fetch(yahoo_source()), month(adjusted))
+    assert len(charts(yahoo)) == 4
+
+
+def no_bars(truth):
+    nothing = {"quote": [{}], "adjclose": [{}]}
+    chart = {**chart_of(truth), "indicators": nothing}
+    del chart["timestamp"]
+    return {"chart": {"result": [chart], "error": None}}
+
+
+def test_false_empty_charts_lose_nothing_and_true_ones_end(yahoo, yahoo_source, adjusted):
+    yahoo.lies = {"chart": iter([no_bars] * 3)}
+    assert_same(fetch(yahoo_source()), month(adjusted))
+    yahoo.lies = {"chart": repeat(no_bars)}
+    assert fetch(yahoo_source()).empty
+    assert len(charts(yahoo)) == 4 + 4
+
+
+@pytest.mark.parametrize("lie", PASSING.values(), ids=PASSING.keys())
+def test_what_does_not_pass_ends_in_an_error_that_helps(yahoo, yahoo_source, lie):
+    yahoo.lies = {"chart": repeat(lie)}
+    began = time.monotonic()
+    with pytest.raises(SourceError) as error:
+        fetch(yahoo_source())
+    text = str(error.value)
+    assert text.startswith("APPLE: source yfinance AAPL: no answer: ")
+    assert "(try 4 of 4)" in text
+    assert "Run the partition again later" in text
+    assert len(text) < 700
+    assert len(charts(yahoo)) == 4
+    assert time.monotonic() - began < 4
+
+
+def test_retry_after_is_honoured(yahoo, yahoo_source, adjusted):
+    yahoo.lies = {"chart": iter([{"status": 429, "headers": {"Retry-After": "1"}}])}
+    assert_same(fetch(yahoo_source()), month(adjusted))
+    first, second = charts(yahoo)
+    assert second.at - first.at >= 1
+
+
+def test_a_long_ban_is_not_waited_for(yahoo, yahoo_source):
+    yahoo.lies = {"chart": repeat({"status": 429, "headers": {"Retry-After": "7200"}})}
+    with pytest.raises(SourceError, match="the server asks to wait 7200 s"):
+        fetch(yahoo_source())
+    assert len(charts(yahoo)) == 1
+
+
+NOT_FOUND = {"chart": {"result": None, "error": {"code": "Not Found", "description": "No data found, delisted"}}}
+TOO_OLD = {"chart": {"result": None, "error": {"description": "must be within the last 730 days"}}}
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "said"),
+    [
+        (404, NOT_FOUND, "refused: No data found, delisted. Check source.ticker"),
+        (422, TOO_OLD, "refused: must be within the last 730 days."),
+        (403, {}, "refused: HTTPError: HTTP Error 403"),
+    ],
+)
+def test_what_yahoo_refuses_is_said_in_its_words_and_not_asked_again(yahoo, yahoo_source, status, body, said):
+    yahoo.lies = {"chart": repeat({"status": status, "body": body})}
+    with pytest.raises(SourceError) as error:
+        fetch(yahoo_source())
+    assert said in str(error.value)
+    # yfinance itself tries a second time with another kind of cookie.
+    assert len(charts(yahoo)) <= 2
+
+
+def test_a_crumb_that_is_refused_once_is_renewed(yahoo, yahoo_source, adjusted):
+    yahoo.lies = {"chart": iter([{"status": 401, "body": {"finance": {"error": {"description": "Invalid Crumb"}}}}])}
+    assert_same(fetch(yahoo_source()), month(adjusted))
+    assert charts(yahoo)[0].query["crumb"] == '"crumb"'
+
+
+@pytest.mark.parametrize("lie", [{"status": 429}, {"status": 500}, "hang", "cut"], ids=str)
+def test_without_a_crumb_the_chart_is_still_asked_for(yahoo, yahoo_source, adjusted, lie):
+    yahoo.lies = {"getcrumb": repeat(lie)}
+    assert_same(fetch(yahoo_source()), month(adjusted))
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2, 8, 10, 11])
+def test_any_mixture_of_lies_gives_the_right_bars_or_an_error(yahoo, yahoo_source, adjusted, mixed_lies, seed):
+    lies = mixed_lies(seed)
+    yahoo.lies = {"chart": iter(lies), "getcrumb": iter(mixed_lies(seed + 100))}
+    if None in lies[:4]:
+        assert_same(fetch(yahoo_source()), month(adjusted))
+    else:
+        with pytest.raises(SourceError, match=r"\(try 4 of 4\)"):
+            fetch(yahoo_source())

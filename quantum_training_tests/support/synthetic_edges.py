@@ -1,0 +1,92 @@
+"""A market whose best policy is known: a sine wave that traders see the phase of, under a random walk that nobody can.
+
+For the learning test and the benchmark of agents, which both measure against `Waves.best`.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from quantum_training.features.labels import ForwardReturn, make_labels
+from quantum_training.features.windows import Window, build_window
+from quantum_training.models.contract import TrainingContext
+from quantum_training.trading.costs import Costs
+from quantum_training.trading.episodes import Market
+from quantum_training.trading.simulator import simulate
+
+PERIOD = 24
+NOISE = 0.01
+NUISANCE = 18
+COSTS = Costs(fee_bps=5, slippage_bps=5)
+COLUMNS = ("sine", "cosine", *(f"nuisance_{i}" for i in range(NUISANCE)))
+
+
+@dataclass(frozen=True)
+class Waves:
+    """candles, features (COLUMNS) and the expected log return of each bar, by open_time."""
+
+    candles: pd.DataFrame
+    features: pd.DataFrame
+    drift: np.ndarray
+
+    @property
+    def rows(self) -> pd.DataFrame:
+        """What a model is asked with."""
+        return self.features.join(self.candles[["open", "close"]])
+
+    def growth(self, held: np.ndarray) -> float:
+        """Net log growth per bar of targets decided at the closes, by the simulator. held: (bars,), NaN before."""
+        target = pd.Series(held, self.candles.index).shift().fillna(0.0)
+        return float(np.log(simulate(self.candles, target, COSTS).equity[-1, 0] / 100_000) / len(target))
+
+    def best(self) -> np.ndarray:
+        """Flat or long at each close so that the expected net log growth is the largest: exact dynamic programming.
+
+        A full position's log growth is the sum of log returns less a constant for each fill, so only the drift counts.
+        """
+        fee, slip = COSTS.fee_bps / 1e4, COSTS.slippage_bps / 1e4
+        buy, sell = np.log((1 + fee) * (1 + slip)), -np.log((1 - fee) * (1 - slip))
+        flat = long = 0.0
+        choice = np.zeros((len(self.drift), 2))
+        for t in range(len(self.drift) - 2, -1, -1):
+            enter, stay = self.drift[t + 1] + long - buy, self.drift[t + 1] + long
+            choice[t] = enter > flat, stay > flat - sell
+            flat, long = max(flat, enter), max(flat - sell, stay)
+        held, position = np.zeros(len(self.drift)), 0
+        for t in range(len(self.drift)):
+            position = int(choice[t, position])
+            held[t] = position
+        return held
+
+
+def waves(seed: int, bars: int, strength: float = 0.2) -> Waves:
+    """Hourly bars. strength: of the wave's steepest expected log return, in standard deviations of the noise; with 0
+    the features say nothing and the market is a random walk."""
+    rng = np.random.default_rng(seed)
+    phase = 2 * np.pi * (np.arange(bars) + rng.integers(PERIOD)) / PERIOD
+    drift = strength * NOISE * np.cos(phase)
+    close = 100 * np.exp(np.cumsum(drift + rng.normal(0, NOISE, bars)))
+    open_ = np.append(100.0, close[:-1])
+    index = pd.date_range("2020-01-01", periods=bars, freq="h", tz="UTC", name="open_time")
+    high, low = np.maximum(open_, close), np.minimum(open_, close)
+    body = {"open": open_, "high": high, "low": low, "close": close, "volume": np.ones(bars)}
+    columns = np.column_stack([np.sin(phase), np.cos(phase), rng.normal(size=(bars, NUISANCE))])
+    return Waves(pd.DataFrame(body, index), pd.DataFrame(columns, index, list(COLUMNS)), drift)
+
+
+def practice(market: Waves, state: Path | None = None) -> tuple[Window, TrainingContext]:
+    """What a fit is given: all bars but the first hundred, which the last returns reach back to."""
+    features = market.features.iloc[100:]
+    labels = make_labels(market.candles, ForwardReturn(kind="forward_return", horizon=1), 0.0)
+    window = build_window(
+        features,
+        labels,
+        as_of=features.index[-1],
+        columns=COLUMNS,
+        max_rows=len(features),
+        validation_fraction=0.2,
+        min_rows=100,
+    )
+    return window, TrainingContext(Market(market.candles, COSTS), state)
