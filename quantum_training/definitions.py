@@ -17,7 +17,6 @@ from quantum_training.assets import (
     features,
     housekeeping,
     models,
-    refresh,
     rollout,
     scores,
     signals,
@@ -32,9 +31,11 @@ from quantum_training.automation.jobs.cycles import asset_jobs, launcher_job
 from quantum_training.automation.retraining import sensors
 from quantum_training.checks.agents import agent_checks, is_agent
 from quantum_training.checks.candles import candle_quality
+from quantum_training.checks.decay import decay_check
 from quantum_training.checks.drift import drift_checks
 from quantum_training.checks.features import feature_causality
 from quantum_training.checks.leakage import leak_free
+from quantum_training.checks.refresh import refresh_check
 from quantum_training.lifecycle.training.versions import asset_name
 from quantum_training.partitions import build_partitions
 from quantum_training.resources.events.bus import EventBus
@@ -75,9 +76,9 @@ def build_defs(settings: Settings, resources: Mapping[str, Any] | None = None) -
             feature_causality(settings, partitions),
             *(leak_free(recipe, settings, partitions) for recipe in settings.recipes),
             *(agent_checks(name, partitions) for name, r in settings.recipes.items() if is_agent(r.algorithm)),
-            *(refresh.refresh_check(asset_name(recipe), partitions) for recipe in settings.recipes),
+            *(refresh_check(asset_name(recipe), partitions) for recipe in settings.recipes),
             drift_checks(settings, partitions),
-            decay.decay_check(partitions),
+            decay_check(partitions),
         ],
         jobs=[
             *partitioned,
