@@ -26,7 +26,7 @@ from dagster._core.storage.runs.schema import RunTagsTable
 from dagster._core.test_utils import create_run_for_test
 
 from quantum_training.assets.run_removal import SHORTENED, remove_runs, remove_ticks
-from quantum_training.automation.retraining.planning import recent
+from quantum_training.automation.retraining.planning import read_budget
 from quantum_training.resources.cleanup.removal_count import RemovalCount
 from quantum_training.settings.retraining import RetrainingPolicy
 
@@ -194,12 +194,12 @@ def test_what_the_sensors_count_stays_for_the_longest_cool_down(instance):
         run(instance, ["latest"], trigger="DRIFT_DETECTED", symbol=symbol)
     run(instance, ["latest"])
     policy, now = RetrainingPolicy(cool_down_hours=24 * 28), pd.Timestamp.now("UTC")
-    counted = recent(instance, policy, now)
-    assert set(counted.newest) == {"AAA", "BBB"}
+    counted = read_budget(instance, policy, now)
+    assert set(counted.last_started) == {"AAA", "BBB"}
     tidy(instance)
-    assert recent(instance, policy, now) == counted
+    assert read_budget(instance, policy, now) == counted
     tidy(instance, now=now + pd.Timedelta(days=30))
-    assert recent(instance, policy, now).newest == {}
+    assert read_budget(instance, policy, now).last_started == {}
 
 
 def test_a_kill_in_the_middle_leaves_nothing_that_the_next_time_does_not_remove(instance, monkeypatch):

@@ -16,7 +16,7 @@ from quantum_training.automation.jobs.cycles import DECAY, WEEKLY_CYCLE
 from quantum_training.automation.jobs.manual_actions import RETRAIN
 from quantum_training.automation.retraining.event_requests import CONSUMER, sort_events
 from quantum_training.automation.retraining.live_policy import LivePolicy
-from quantum_training.automation.retraining.planning import plan, recent
+from quantum_training.automation.retraining.planning import plan, read_budget
 from quantum_training.lifecycle.surveillance.retraining_triggers import (
     Trigger,
     decay_trigger,
@@ -55,9 +55,9 @@ def build(
             if not causes:
                 return _nothing(context, policy, warning, {})
             now = pd.Timestamp.now("UTC")
-            planned = plan(causes, recent(context.instance, policy, now), policy, settings, partitions.week, store, now)
-            met |= {cause.symbol: cause.key for cause in causes if cause.key in planned.met}
-            return _result(context, policy, warning, planned.requests, planned.waiting, met)
+            planned = plan(causes, read_budget(context.instance, policy, now), settings, partitions.week, store)
+            met |= {cause.symbol: cause.key for cause in causes if cause.key in planned.handled}
+            return _result(context, policy, warning, planned.requests, planned.deferred, met)
 
         return sensor
 
@@ -87,11 +87,9 @@ def build(
         for event, reason in found.refused:
             context.log.warning(f"{event.type} {event.event_id} is a dead letter: {reason}")
             events.refuse(CONSUMER, event, reason)
-        planned = plan(
-            found.causes, recent(context.instance, policy, now), policy, settings, partitions.week, store, now
-        )
-        requests, waiting = [*found.requests, *planned.requests], {**found.waiting, **planned.waiting}
-        return _result(context, policy, warning, requests, waiting, sorted({*found.met, *planned.met}))
+        planned = plan(found.causes, read_budget(context.instance, policy, now), settings, partitions.week, store)
+        requests, waiting = [*found.requests, *planned.requests], {**found.waiting, **planned.deferred}
+        return _result(context, policy, warning, requests, waiting, sorted({*found.met, *planned.handled}))
 
     return [
         of_store(
