@@ -69,7 +69,7 @@ class Model(ABC):
     differently, so that the refresh gate looks at returns alone.
 
     Of the algorithm: `build_packages`, distributions that only training needs; `sources`, modules or packages whose
-    code a version depends on beside its class; `needs_context`, `fit` is given a TrainingContext; `is_ensemble`, the context
+    code a version depends on beside its class; `needs_context`, `fit` is given a TrainingContext; `is_ensemble`, it
     holds members and their record; `is_pooled`, the window is a features.pool.Pool and one fit serves all symbols, each
     by `for_symbol(symbol)`; `capabilities`, which of `warm_start` and `replay` it has; `rehearsal`, params that make a
     fit small enough for the leak sentinel's thirty.
