@@ -44,7 +44,9 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
         "Buy & Hold, a moving-average crossover, staying flat and random traders. Bars without a decision count as "
         "flat; weeks never scored are named. The last week of a run gets an HTML report, logged to MLflow too.",
     )
-    def backtest(context: dg.AssetExecutionContext, store: Store, registry: ModelRegistry) -> dg.MaterializeResult:
+    def backtest(
+        context: dg.AssetExecutionContext, store: dg.ResourceParam[Store], registry: dg.ResourceParam[ModelRegistry]
+    ) -> dg.MaterializeResult:
         keys = run_keys(partitions.week, context.run.tags)
         newest = {key.symbol: key for key in sorted(keys, key=lambda k: k.start)}
 

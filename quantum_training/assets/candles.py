@@ -38,7 +38,9 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
         description="Validated OHLCV bars of the month, UTC, from the symbol's source. "
         "Wrong bars are refused, never mended.",
     )
-    def candles(context: dg.AssetExecutionContext, config: CandlesConfig, store: Store) -> dg.MaterializeResult:
+    def candles(
+        context: dg.AssetExecutionContext, config: CandlesConfig, store: dg.ResourceParam[Store]
+    ) -> dg.MaterializeResult:
         now = pd.Timestamp.now("UTC")
         keys = run_keys(partitions.month, context.run.tags)
         done: dict[Key, dict[str, Any]] = {}

@@ -40,7 +40,11 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
         "MLflow's aliases `champion` and `previous` follow the newest decision only.",
     )
     def champion(
-        context: dg.AssetExecutionContext, store: Store, registry: ModelRegistry, ledger: Ledger, events: EventBus
+        context: dg.AssetExecutionContext,
+        store: dg.ResourceParam[Store],
+        registry: dg.ResourceParam[ModelRegistry],
+        ledger: dg.ResourceParam[Ledger],
+        events: dg.ResourceParam[EventBus],
     ) -> dg.MaterializeResult:
         keys = run_keys(partitions.week, context.run.tags)
         with retried(context):

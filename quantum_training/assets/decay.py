@@ -33,7 +33,9 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
         "lets one expect: a CUSUM of its daily net returns with a calibrated limit, the paired harm of its decision, "
         "and the newest performance.metrics_updated event that measured it in office and before this week is over.",
     )
-    def decay_report(context: dg.AssetExecutionContext, store: Store, events: EventBus) -> dg.MaterializeResult:
+    def decay_report(
+        context: dg.AssetExecutionContext, store: dg.ResourceParam[Store], events: dg.ResourceParam[EventBus]
+    ) -> dg.MaterializeResult:
         keys = run_keys(partitions.week, context.run.tags)
         reports = {
             symbol: reports_of(store, events, settings, symbol, [k for k in keys if k.symbol == symbol])

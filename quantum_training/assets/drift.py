@@ -42,7 +42,9 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
         "reason, never failures. The last day of a run tells the event bus of MODERATE drift and worse. Reference, "
         "champion and scores are read from the store.",
     )
-    def drift_report(context: dg.AssetExecutionContext, store: Store, events: EventBus) -> dg.MaterializeResult:
+    def drift_report(
+        context: dg.AssetExecutionContext, store: dg.ResourceParam[Store], events: dg.ResourceParam[EventBus]
+    ) -> dg.MaterializeResult:
         newest = newest_key_per_symbol(run_keys(partitions.day, context.run.tags))
 
         def produce(key: Key) -> dict[str, Any]:

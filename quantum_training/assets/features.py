@@ -25,7 +25,7 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
         description=f"{len(FEATURES)} causal features of the month's bars. The {WARMUP_BARS} bars before the month are "
         "read from the stored candles of earlier months; rows without that much history stay empty.",
     )
-    def features(context: dg.AssetExecutionContext, store: Store) -> dg.MaterializeResult:
+    def features(context: dg.AssetExecutionContext, store: dg.ResourceParam[Store]) -> dg.MaterializeResult:
         def produce(key: Key) -> dict:
             symbol = settings.symbols[key.symbol]
             attributes = store.attributes("candles", key.symbol, key.period)

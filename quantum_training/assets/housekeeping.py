@@ -86,10 +86,10 @@ def build(settings: Settings) -> dg.AssetsDefinition:
     def housekeeping_report(
         context: dg.AssetExecutionContext,
         config: HousekeepingConfig,
-        store: Store,
-        registry: ModelRegistry,
-        ledger: Ledger,
-        events: EventBus,
+        store: dg.ResourceParam[Store],
+        registry: dg.ResourceParam[ModelRegistry],
+        ledger: dg.ResourceParam[Ledger],
+        events: dg.ResourceParam[EventBus],
     ) -> dg.MaterializeResult:
         places = CleanupTargets(settings, store, registry, ledger, events, context.instance)
         now, untold = pd.Timestamp.now("UTC"), dict[str, str]()

@@ -58,9 +58,9 @@ def build(name: str, settings: Settings, partitions: Partitions) -> dg.AssetsDef
     def model(
         context: dg.AssetExecutionContext,
         config: TrainingConfig,
-        store: Store,
-        registry: ModelRegistry,
-        events: EventBus,
+        store: dg.ResourceParam[Store],
+        registry: dg.ResourceParam[ModelRegistry],
+        events: dg.ResourceParam[EventBus],
     ) -> dg.MaterializeResult:
         held: dict[tuple[str, str], Model] = {}  # the models of this run that were asked for last
         seen: Seen = {}

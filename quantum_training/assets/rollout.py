@@ -37,7 +37,9 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
         "It rises one stage at a time, and a new champion begins at 0 %. An A/B test that runs is shown with what it "
         "found; it promotes nobody.",
     )
-    def rollout(context: dg.AssetExecutionContext, store: Store, ledger: Ledger) -> dg.MaterializeResult:
+    def rollout(
+        context: dg.AssetExecutionContext, store: dg.ResourceParam[Store], ledger: dg.ResourceParam[Ledger]
+    ) -> dg.MaterializeResult:
         keys = run_keys(partitions.week, context.run.tags)
         tests = {symbol: ledger.rows(symbol, KINDS) for symbol in {k.symbol for k in keys}}
         stages = {

@@ -50,7 +50,9 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
         "BEFORE this partition's Monday, each bar by the newest version with as_of <= its open. "
         "Older versions are read from the store.",
     )
-    def shadow_scores(context: dg.AssetExecutionContext, store: Store, registry: ModelRegistry) -> dg.MaterializeResult:
+    def shadow_scores(
+        context: dg.AssetExecutionContext, store: dg.ResourceParam[Store], registry: dg.ResourceParam[ModelRegistry]
+    ) -> dg.MaterializeResult:
         loaded: dict[str, Model | None] = {}
         broken: dict[str, str] = {}
         gone: set[str] = set()

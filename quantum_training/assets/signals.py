@@ -38,7 +38,9 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
         "missing, where the model cannot be loaded or fails, and where its losses since the last weekly look reach the "
         "risk guard. Read it until `valid_until`; without a newer one be flat then.",
     )
-    def signals(context: dg.AssetExecutionContext, store: Store, registry: ModelRegistry) -> dg.MaterializeResult:
+    def signals(
+        context: dg.AssetExecutionContext, store: dg.ResourceParam[Store], registry: dg.ResourceParam[ModelRegistry]
+    ) -> dg.MaterializeResult:
         if not context.partition_keys:
             raise ValueError("the run names no symbol; a range must go from the earlier to the later of the settings")
         missed: list[Exception] = []

@@ -53,7 +53,9 @@ def agent_checks(name: str, partitions: Partitions) -> dg.AssetChecksDefinition:
         ],
     )
     def check(
-        context: dg.AssetCheckExecutionContext, store: Store, registry: ModelRegistry
+        context: dg.AssetCheckExecutionContext,
+        store: dg.ResourceParam[Store],
+        registry: dg.ResourceParam[ModelRegistry],
     ) -> Iterable[dg.AssetCheckResult]:
         agents: dict[str, Agent] = {}
         faults: dict[str, list[str]] = {}

@@ -23,7 +23,7 @@ def candle_quality(settings: Settings, partitions: Partitions) -> dg.AssetChecks
         description="Schema, order, calendar, gaps, jumps, volume of the stored bars. Errors block what comes after, "
         "warnings list their bars.",
     )
-    def quality(context: dg.AssetCheckExecutionContext, store: Store) -> dg.AssetCheckResult:
+    def quality(context: dg.AssetCheckExecutionContext, store: dg.ResourceParam[Store]) -> dg.AssetCheckResult:
         defects = []
         for key in run_keys(partitions.month, context.run.tags):
             until = pd.Timestamp(store.attributes("candles", key.symbol, key.period)["covered_until"])

@@ -18,7 +18,7 @@ def decay_check(partitions: Partitions) -> dg.AssetChecksDefinition:
         partitions_def=partitions.week,
         description="Of each symbol's newest week of the run: a champion that has decayed warns.",
     )
-    def no_decay(context: dg.AssetCheckExecutionContext, store: Store) -> dg.AssetCheckResult:
+    def no_decay(context: dg.AssetCheckExecutionContext, store: dg.ResourceParam[Store]) -> dg.AssetCheckResult:
         newest = {key.symbol: key for key in run_keys(partitions.week, context.run.tags)}
         found = {key: store.read_record(ASSET, key.symbol, key.period) or {} for key in newest.values()}
         return dg.AssetCheckResult(

@@ -42,7 +42,7 @@ def drift_checks(settings: Settings, partitions: Partitions) -> dg.AssetChecksDe
         ],
         can_subset=True,
     )
-    def checks(context: dg.AssetCheckExecutionContext, store: Store) -> Iterator[dg.AssetCheckResult]:
+    def checks(context: dg.AssetCheckExecutionContext, store: dg.ResourceParam[Store]) -> Iterator[dg.AssetCheckResult]:
         asked = {key.name for key in context.op_execution_context.selected_asset_check_keys}
         keys = newest_key_per_symbol(run_keys(partitions.day, context.run.tags))
         reports = {key: read_report(store, key) for key in keys}

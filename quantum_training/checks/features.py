@@ -24,7 +24,7 @@ def feature_causality(settings: Settings, partitions: Partitions) -> dg.AssetChe
         description="Of each symbol's newest month of the run: the code gives the stored bytes again, rows up to the "
         f"month's middle keep every bit when all later bars change, and {WARMUP_BARS} bars of history are enough.",
     )
-    def causal(context: dg.AssetCheckExecutionContext, store: Store) -> dg.AssetCheckResult:
+    def causal(context: dg.AssetCheckExecutionContext, store: dg.ResourceParam[Store]) -> dg.AssetCheckResult:
         reports = {
             key: feature_report(store, settings.symbols[key.symbol], key)
             for key in _newest(run_keys(partitions.month, context.run.tags))

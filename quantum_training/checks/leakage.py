@@ -39,7 +39,11 @@ def leak_free(name: str, settings: Settings, partitions: Partitions) -> dg.Asset
         "its hash and the version its positions. Of the recipe, once per code: no skill on random walks, none from "
         "shuffled labels. Blocks the scores, which would be worth nothing.",
     )
-    def check(context: dg.AssetCheckExecutionContext, store: Store, registry: ModelRegistry) -> dg.AssetCheckResult:
+    def check(
+        context: dg.AssetCheckExecutionContext,
+        store: dg.ResourceParam[Store],
+        registry: dg.ResourceParam[ModelRegistry],
+    ) -> dg.AssetCheckResult:
         asked = run_keys(partitions.week, context.run.tags)
         with retried(context):
             keys = _newest(_trained(store, name, asked))

@@ -22,7 +22,7 @@ def refresh_check(asset: str, partitions: Partitions) -> dg.AssetChecksDefinitio
         description="Of each symbol's newest trained week of the run: its newest version is sane and not inferior to "
         "the one before it. Where it is not, it waits in MLflow and the older one stays.",
     )
-    def check(context: dg.AssetCheckExecutionContext, store: Store) -> dg.AssetCheckResult:
+    def check(context: dg.AssetCheckExecutionContext, store: dg.ResourceParam[Store]) -> dg.AssetCheckResult:
         found = {}
         for key in run_keys(partitions.week, context.run.tags):  # oldest first
             record = store.read_record(asset, key.symbol, key.period) or {"versions": []}

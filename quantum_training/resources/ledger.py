@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-
-import dagster as dg
 
 from quantum_training.resources.events.payloads import Event
 from quantum_training.selection.ledger import GENESIS, Entry, LedgerError, Row, canonical, chain, verify
@@ -19,7 +18,8 @@ class LedgerConflict(LedgerError):  # noqa: N818 - an expected outcome: decide a
     """The chain has another head than the writer saw. Nothing was written."""
 
 
-class Ledger(dg.ConfigurableResource):
+@dataclass(frozen=True)
+class Ledger:
     """What took effect, per symbol, append-only. `url` is settings.database_url."""
 
     url: str = ""

@@ -15,6 +15,7 @@ from quantum_training.assets.step_retries import goes_on
 from quantum_training.checks import leakage as checks
 from quantum_training.checks.agents import agent_checks
 from quantum_training.features.windows import InsufficientData
+from quantum_training.lifecycle.evaluation.leakage import VersionReport
 from quantum_training.models.checkpoint import TrainingStateError
 from quantum_training.partitions import build_partitions
 from quantum_training.resources import database
@@ -192,7 +193,7 @@ def test_a_check_is_tried_again(project, small, monkeypatch, kind):
 
     def report(store, registry, *_):
         registry.load("AAA", "m1")
-        return checks.VersionReport("resting")
+        return VersionReport("resting")
 
     monkeypatch.setattr(retries, "FIRST_WAIT_SECONDS", 0.01)
     monkeypatch.setattr(ModelRegistry, "load", load)

@@ -55,7 +55,7 @@ def build(settings: Settings) -> list[dg.SensorDefinition]:
         "another one, publishes that their trainings failed, and puts MAX_CONCURRENT_TRAINING_JOBS into force.",
     )
     @short_timeouts()
-    def of_runs(context: dg.SensorEvaluationContext, events: EventBus) -> dg.SensorResult:
+    def of_runs(context: dg.SensorEvaluationContext, events: dg.ResourceParam[EventBus]) -> dg.SensorResult:
         instance, now = context.instance, time.time()
         if not limited:  # once per process, so that a person may change the limit in the UI
             limit_training(instance, settings.max_concurrent_training_jobs)

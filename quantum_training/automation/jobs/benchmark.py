@@ -36,7 +36,7 @@ def benchmark_job(settings: Settings, definitions: Callable[[], dg.Definitions])
     """The job; unpartitioned. It runs the cycle where it has not run yet and then reads the whole range."""
 
     @dg.op(description="Run the cycle over the weeks, then measure every strategy over all of them at once.")
-    def run_benchmark(context: dg.OpExecutionContext, config: BenchmarkConfig, store: Store) -> None:
+    def run_benchmark(context: dg.OpExecutionContext, config: BenchmarkConfig, store: dg.ResourceParam[Store]) -> None:
         folder = folder_of(config.output)
         failed = run_symbols(context, config, settings, definitions)
 

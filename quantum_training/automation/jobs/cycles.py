@@ -134,7 +134,12 @@ def launcher_job(settings: Settings, definitions: Callable[[], dg.Definitions]) 
     """`clm_cycle`: unpartitioned; runs the two jobs in this process, one recorded run of each per symbol."""
 
     @dg.op(description="Bring the market data up to the asked weeks, then run the weekly cycle, symbol by symbol.")
-    def run_cycle(context: dg.OpExecutionContext, config: CycleConfig, store: Store, registry: ModelRegistry) -> None:
+    def run_cycle(
+        context: dg.OpExecutionContext,
+        config: CycleConfig,
+        store: dg.ResourceParam[Store],
+        registry: dg.ResourceParam[ModelRegistry],
+    ) -> None:
         failed = run_symbols(context, config, settings, definitions)
         asked = config.symbols or [*settings.symbols]
         rows = each_symbol(context, asked, failed, lambda symbol: champion_row(store, registry, symbol))

@@ -98,7 +98,12 @@ def _action(kind: str, settings: Settings, definitions: Callable[[], dg.Definiti
     own = {"promote": PromoteConfig, "rollout_ceiling": CeilingConfig, AB_TEST: ABTestConfig}
     config_type: Any = own.get(kind, ActionConfig)
 
-    def act(context: dg.OpExecutionContext, config: ActionConfig, store: Store, ledger: Ledger) -> None:
+    def act(
+        context: dg.OpExecutionContext,
+        config: ActionConfig,
+        store: dg.ResourceParam[Store],
+        ledger: dg.ResourceParam[Ledger],
+    ) -> None:
         recipe = getattr(config, "recipe", None)
         _known(settings, config.symbol, [recipe] if recipe else [])
         weeks = [str(row.payload["week"]) for row in ledger.rows(config.symbol, RULE_KINDS)]
@@ -185,7 +190,12 @@ def _retrain(settings: Settings, definitions: Callable[[], dg.Definitions]) -> d
     description = "Train recipes of a symbol inside the week: the same partition, a later as_of, trigger MANUAL."
 
     @dg.op(name=RETRAIN_OP, description=description, tags=cluster_tags(needs_of(settings)))
-    def retrain_recipes(context: dg.OpExecutionContext, config: RetrainConfig, store: Store, ledger: Ledger) -> None:
+    def retrain_recipes(
+        context: dg.OpExecutionContext,
+        config: RetrainConfig,
+        store: dg.ResourceParam[Store],
+        ledger: dg.ResourceParam[Ledger],
+    ) -> None:
         _known(settings, config.symbol, config.recipes)
         recipes = config.recipes or [*settings.symbols[config.symbol].recipes]
         until = config.as_of or features_available_until(store, config.symbol)

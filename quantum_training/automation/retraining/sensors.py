@@ -47,7 +47,9 @@ def build(
 
     def of_store(name: str, find: Find, description: str) -> dg.SensorDefinition:
         @dg.sensor(name=name, job_name=WEEKLY_CYCLE, minimum_interval_seconds=EVERY_SECONDS, description=description)
-        def sensor(context: dg.SensorEvaluationContext, store: Store) -> dg.SensorResult | dg.SkipReason:
+        def sensor(
+            context: dg.SensorEvaluationContext, store: dg.ResourceParam[Store]
+        ) -> dg.SensorResult | dg.SkipReason:
             policy, warning = live.read()
             met: dict[str, str] = json.loads(context.cursor or "{}")
             causes = [c for symbol in settings.symbols if (c := find(store, symbol, policy))] if policy.enabled else []
@@ -71,7 +73,9 @@ def build(
         "on to Redis what waits in the outbox.",
     )
     @short_timeouts()
-    def inbox(context: dg.SensorEvaluationContext, store: Store, events: EventBus) -> dg.SensorResult | dg.SkipReason:
+    def inbox(
+        context: dg.SensorEvaluationContext, store: dg.ResourceParam[Store], events: dg.ResourceParam[EventBus]
+    ) -> dg.SensorResult | dg.SkipReason:
         policy, warning = live.read()
         events.pass_on()
         if not policy.enabled:

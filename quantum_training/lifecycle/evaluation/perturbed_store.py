@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
 
 import pandas as pd
 import pyarrow as pa
-from pydantic import PrivateAttr
 
 from quantum_training.features.indicators import WARMUP_BARS, compute_features
 from quantum_training.lifecycle.market_history import first_month_needed, read_bars
@@ -15,10 +15,11 @@ from quantum_training.resources.store.store import Store, StoreError
 from quantum_training.settings.schema import Symbol
 
 
+@dataclass(frozen=True)
 class PerturbedStore(Store):
     """The stored candles and features, but with random bars after a cut for each symbol given. To read only."""
 
-    _tables: dict[tuple[str, str, str], pa.Table] = PrivateAttr(default_factory=dict)
+    _tables: dict[tuple[str, str, str], pa.Table] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def after(

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
-import dagster as dg
 from pydantic import ValidationError
 
 from quantum_training.resources.events.payloads import IN, OUT, Event, MetricsUpdated
@@ -29,7 +29,8 @@ STREAM = "quantum_training:"
 log = logging.getLogger(__name__)
 
 
-class EventBus(dg.ConfigurableResource):
+@dataclass(frozen=True)
+class EventBus:
     """Events of all symbols. `database_url` and `url` are settings.database_url and settings.event_bus_url."""
 
     database_url: str = ""

@@ -8,10 +8,10 @@ import json
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import dagster as dg
 import pandas as pd
 
 from quantum_training.models.contract import Model
@@ -36,7 +36,8 @@ class RegisteredVersion(NamedTuple):
     run_id: str
 
 
-class ModelRegistry(dg.ConfigurableResource):
+@dataclass(frozen=True)
+class ModelRegistry:
     """Versions of each symbol's models, and the aliases that say which one trades."""
 
     tracking_uri: str = ""

@@ -9,10 +9,10 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import dagster as dg
 import fsspec
 import numpy as np
 import pandas as pd
@@ -68,7 +68,8 @@ def content_hash(frame: pd.DataFrame) -> str:
     return digest.hexdigest()
 
 
-class Store(dg.ConfigurableResource):
+@dataclass(frozen=True)
+class Store:
     """Frames and records by asset, symbol and period (`YYYY-MM-DD`)."""
 
     root: str = ""
