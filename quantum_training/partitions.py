@@ -123,11 +123,6 @@ def run_keys(grid: dg.MultiPartitionsDefinition, tags: Mapping[str, str]) -> lis
     return [key]
 
 
-def newest_key_per_symbol(keys: list[Key]) -> list[Key]:
-    """The newest day of each symbol."""
-    return list({key.symbol: key for key in sorted(keys, key=lambda k: k.start)}.values())
-
-
-def _newest(keys: Iterable[Key]) -> list[Key]:
-    """The newest period of each symbol; `keys` oldest first."""
-    return list({key.symbol: key for key in keys}.values())
+def newest_key_per_symbol(keys: Iterable[Key]) -> list[Key]:
+    """The newest period of each symbol, symbols in order."""
+    return list({key.symbol: key for key in sorted(keys)}.values())

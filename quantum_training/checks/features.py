@@ -2,11 +2,11 @@
 
 import dagster as dg
 
-from quantum_training.assets.metadata.tables import _table
+from quantum_training.assets.metadata.tables import reports_table
 from quantum_training.features.indicators import WARMUP_BARS
 from quantum_training.lifecycle.evaluation.leakage import feature_report
 from quantum_training.monitoring.feature_sentinel import FUTURE_BARS
-from quantum_training.partitions import Partitions, _newest, run_keys
+from quantum_training.partitions import Partitions, newest_key_per_symbol, run_keys
 from quantum_training.resources.store.store import Store
 from quantum_training.settings.settings import Settings
 
@@ -27,7 +27,7 @@ def feature_causality(settings: Settings, partitions: Partitions) -> dg.AssetChe
     def causal(context: dg.AssetCheckExecutionContext, store: dg.ResourceParam[Store]) -> dg.AssetCheckResult:
         reports = {
             key: feature_report(store, settings.symbols[key.symbol], key)
-            for key in _newest(run_keys(partitions.month, context.run.tags))
+            for key in newest_key_per_symbol(run_keys(partitions.month, context.run.tags))
         }
         failures = [f"features {key}: {failure}" for key, report in reports.items() for failure in report.failures]
         differences = [r.warmup_difference for r in reports.values() if r.warmup_difference is not None]
@@ -36,7 +36,7 @@ def feature_causality(settings: Settings, partitions: Partitions) -> dg.AssetChe
             description=failures[0] if failures else None,
             metadata={
                 "failures": dg.MetadataValue.md("\n".join(f"- {f}" for f in failures) or "none"),
-                "compared": _table(reports, ["cut", "rows", "older_bars"]),
+                "compared": reports_table(reports, ["cut", "rows", "older_bars"]),
                 "rows_compared": sum(r.rows for r in reports.values()),
                 "bars_changed": FUTURE_BARS,
                 **({"largest_warmup_difference": max(differences)} if differences else {}),

@@ -6,9 +6,9 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
-from quantum_training.assets.metadata.tables import _table, markdown
+from quantum_training.assets.metadata.tables import markdown, reports_table
 from quantum_training.assets.step_retries import retried
-from quantum_training.lifecycle.evaluation.leakage import examined, version_report
+from quantum_training.lifecycle.evaluation.leakage import skill_record, version_report
 from quantum_training.lifecycle.training.refresh_gate import REFUSED, TRAINED
 from quantum_training.lifecycle.training.versions import asset_name
 from quantum_training.market.periods import Key
@@ -18,7 +18,7 @@ from quantum_training.monitoring.model_sentinel import (
     blind,
     leaks,
 )
-from quantum_training.partitions import Partitions, _newest, run_keys
+from quantum_training.partitions import Partitions, newest_key_per_symbol, run_keys
 from quantum_training.resources.registry.registry import ModelRegistry
 from quantum_training.resources.store.store import Store
 from quantum_training.settings.settings import Settings
@@ -46,16 +46,16 @@ def leak_free(name: str, settings: Settings, partitions: Partitions) -> dg.Asset
     ) -> dg.AssetCheckResult:
         asked = run_keys(partitions.week, context.run.tags)
         with retried(context):
-            keys = _newest(_trained(store, name, asked))
+            keys = newest_key_per_symbol(_trained(store, name, asked))
             reports = {key: version_report(store, registry, settings, name, key) for key in keys}
-        weeks = _table(reports, ["outcome", "as_of", "rows", "bars_changed"])
+        weeks = reports_table(reports, ["outcome", "as_of", "rows", "bars_changed"])
         if not any(r.rows for r in reports.values()):
             said = ", ".join(f"{key} {r.outcome}" for key, r in reports.items())
             return dg.AssetCheckResult(
                 passed=True, description=f"nothing to examine: {said}", metadata={"weeks": weeks}
             )
         failures = [f"{name} {key}: {r.failure}" for key, r in reports.items() if r.failure]
-        record = examined(store, name, recipe)
+        record = skill_record(store, name, recipe)
         experiments = record.get("experiments")
         if experiments:
             failures += [f"recipe {name}: {leak}" for leak in leaks(experiments)]

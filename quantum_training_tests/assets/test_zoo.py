@@ -13,7 +13,7 @@ import mlflow
 import pandas as pd
 import pytest
 
-from quantum_training.checks import leakage as checks
+from quantum_training.lifecycle.evaluation import leakage
 from quantum_training.lifecycle.market_history import read_bars
 from quantum_training.lifecycle.training.ensemble_members import members_of, walk_forward
 from quantum_training.lifecycle.training.inputs import lesson
@@ -39,7 +39,7 @@ ENSEMBLES = ("vote", "regime", "stack")
 @pytest.fixture
 def unexamined(monkeypatch):
     """Without the synthetic markets of the leak sentinel, which test_model_sentinel.py has."""
-    monkeypatch.setattr(checks, "_examine", lambda recipe, code: {"insufficient": "not asked for"})
+    monkeypatch.setattr(leakage, "measure_skill", lambda recipe, code: {"insufficient": "not asked for"})
 
 
 @pytest.fixture

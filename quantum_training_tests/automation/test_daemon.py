@@ -11,7 +11,7 @@ import yaml
 from dagster._core.execution.backfill import BulkActionStatus
 
 from quantum_training.definitions import build_defs
-from quantum_training.lifecycle.evaluation.leakage import examined
+from quantum_training.lifecycle.evaluation.leakage import skill_record
 from quantum_training.partitions import RANGE_TAGS
 from quantum_training.resources.registry.registry import ModelRegistry
 from quantum_training.resources.store.store import Store
@@ -164,7 +164,7 @@ def test_a_backfill_from_the_ui_and_a_tick_of_the_schedule(platform, project, se
         reach = (yesterday - pd.Timedelta(days=65), yesterday)
         load(instance, "market_data", *(f"LIVE|{day:%Y-%m-01}" for day in reach))
         for name, recipe in other.settings.recipes.items():  # once here instead of once per run
-            examined(Store(root=str(home / "store")), name, recipe)
+            skill_record(Store(root=str(home / "store")), name, recipe)
         clock("market data of three symbols and the leak sentinel in process")
         platform.ready()
         clock("webserver up")

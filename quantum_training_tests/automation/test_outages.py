@@ -15,7 +15,7 @@ import pytest
 import sqlalchemy as sa
 import yaml
 
-from quantum_training.lifecycle.evaluation.leakage import examined
+from quantum_training.lifecycle.evaluation.leakage import skill_record
 from quantum_training.partitions import RANGE_TAGS
 from quantum_training.resources.ledger import Ledger
 from quantum_training.resources.registry.registry import ModelRegistry
@@ -47,7 +47,7 @@ def undisturbed(project, small, folder):
     if not UNDISTURBED:
         world = project(small).market_data()
         for name, recipe in world.settings.recipes.items():  # once here instead of once per run
-            examined(world.store, name, recipe)
+            skill_record(world.store, name, recipe)
         shutil.copytree(world.store.root, folder / "store")
         begun = time.monotonic()
         assert world.run("weekly_cycle", FIRST, LAST).success

@@ -56,8 +56,8 @@ class Year:
 
     def __init__(self, home: Path, url: str) -> None:
         from quantum_training.assets.housekeeping import CleanupTargets
-        from quantum_training.checks import leakage as checks
         from quantum_training.definitions import build_defs
+        from quantum_training.lifecycle.evaluation import leakage
         from quantum_training.resources.events.bus import EventBus
         from quantum_training.resources.ledger import Ledger
         from quantum_training.resources.registry.registry import ModelRegistry
@@ -65,7 +65,9 @@ class Year:
         from quantum_training.settings.settings import load_settings
 
         self.home, self.url, self.settings = home, url, load_settings()
-        checks._examine = lambda recipe, code: {"insufficient": "not asked for"}  # the sentinel trains for minutes
+        leakage.measure_skill = lambda recipe, code: {
+            "insufficient": "not asked for"
+        }  # the sentinel trains for minutes
         self.definitions = build_defs(self.settings)
         self.store, self.registry, self.ledger, self.bus = Store(), ModelRegistry(), Ledger(), EventBus()
         self.instance = dg.DagsterInstance.get()

@@ -59,10 +59,10 @@ def watch(names: set[str]) -> None:
     """Time all fits and all positions of these algorithms. The leak sentinel's thirty fits, once per recipe and code,
     are left out.
     """
-    from quantum_training.checks import leakage as checks
+    from quantum_training.lifecycle.evaluation import leakage
     from quantum_training.models.contract import algorithm
 
-    checks._examine = lambda recipe, code: {"code_hash": code, "insufficient": "left out of the benchmark"}
+    leakage.measure_skill = lambda recipe, code: {"code_hash": code, "insufficient": "left out of the benchmark"}
     for cls in {algorithm(name) for name in names}:
         fit, positions = cls.fit.__func__, cls.positions
 

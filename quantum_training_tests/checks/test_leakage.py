@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from quantum_training.assets import features as features_asset
-from quantum_training.checks import leakage as checks
 from quantum_training.features.indicators import compute_features
+from quantum_training.lifecycle.evaluation import leakage
 from quantum_training.lifecycle.evaluation.leakage import SENTINEL_RECORD, feature_report
 from quantum_training.lifecycle.training import inputs as practice
 from quantum_training.lifecycle.training.inputs import training_window
@@ -99,7 +99,7 @@ def test_skill_is_measured_once_per_code_and_recipe(project, one, monkeypatch):
     def never(recipe, code):
         raise AssertionError("measured again")
 
-    monkeypatch.setattr(checks, "_examine", never)
+    monkeypatch.setattr(leakage, "measure_skill", never)
     assert world.run("weekly_cycle", WEEKS[0]).success
     assert world.stored() == stored
     changed = project({**one, "recipes": {"xgboost": {**one["recipes"]["xgboost"], "seed": 8}}}).market_data()
@@ -110,7 +110,7 @@ def test_skill_is_measured_once_per_code_and_recipe(project, one, monkeypatch):
 
 def test_a_feature_that_looks_ahead_stops_the_run(project, one, monkeypatch):
     monkeypatch.setattr(features_asset, "compute_features", next_bar_return)
-    monkeypatch.setattr(checks, "compute_features", next_bar_return)
+    monkeypatch.setattr(leakage, "compute_features", next_bar_return)
     result = project(one).run("market_data", "AAA|2019-09-01", "AAA|2020-02-01")
     assert not result.success
     (causal,) = evaluations(result, "causal")
@@ -124,7 +124,7 @@ def test_a_feature_that_looks_ahead_stops_the_run(project, one, monkeypatch):
 def test_features_that_a_leaking_version_stored_are_found_by_the_sound_one(project, one, monkeypatch):
     with monkeypatch.context() as leaking:
         leaking.setattr(features_asset, "compute_features", next_bar_return)
-        leaking.setattr(checks, "compute_features", next_bar_return)
+        leaking.setattr(leakage, "compute_features", next_bar_return)
         world = project(one)
         world.run("market_data", "AAA|2019-09-01", "AAA|2020-02-01")
     grid = world.definitions.resolve_assets_def("features").partitions_def
@@ -182,7 +182,7 @@ def test_a_recipe_that_cannot_show_skill_is_a_warning_that_stops_nothing(project
 def test_a_recipe_that_synthetic_markets_leave_too_little_for_is_a_warning(project, one):
     world = project(one).market_data()
     recipe = world.settings.recipes["xgboost"].model_copy(update={"validation_fraction": 1e-6})
-    assert "no validation row" in checks.examined(world.store, "xgboost", recipe)["insufficient"]
+    assert "no validation row" in leakage.skill_record(world.store, "xgboost", recipe)["insufficient"]
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ def markdown(table: pd.DataFrame) -> dg.MarkdownMetadataValue:
     return dg.MetadataValue.md(table.astype(object).map(cell).to_markdown(disable_numparse=True))
 
 
-def _table(reports: Mapping[Key, Any], columns: list[str]) -> dg.MarkdownMetadataValue:
+def reports_table(reports: Mapping[Key, Any], columns: list[str]) -> dg.MarkdownMetadataValue:
+    """One row per partition: its period and these fields of its report, a named tuple."""
     rows = [{"period": key.period, **report._asdict()} for key, report in reports.items()]
     return markdown(pd.DataFrame(rows, [key.symbol for key in reports], ["period", *columns], dtype=object))

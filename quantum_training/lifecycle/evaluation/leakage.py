@@ -106,19 +106,19 @@ def version_report(store: Store, registry: ModelRegistry, settings: Settings, na
     return VersionReport("trained", str(as_of), len(one.full_y), bars, failure)
 
 
-def examined(store: Store, name: str, recipe: Recipe) -> dict[str, Any]:
+def skill_record(store: Store, name: str, recipe: Recipe) -> dict[str, Any]:
     """The recipe's record of skill on synthetic markets: read, or measured and stored where code or recipe is new."""
     code = code_hash(recipe.algorithm)
     made_of = identity(recipe=recipe.model_dump(mode="json", exclude=SKILL_FREE), code=code, sentinel=SOURCE_HASH)
     record = store.read_record(SENTINEL_RECORD, name, f"recipe-{made_of}")
     if record is None:
-        record = _examine(recipe.model_dump_json(exclude=SKILL_FREE), code)
+        record = measure_skill(recipe.model_dump_json(exclude=SKILL_FREE), code)
         store.write_record(SENTINEL_RECORD, name, f"recipe-{made_of}", record)
     return record
 
 
 @cache
-def _examine(recipe_json: str, code: str) -> dict[str, Any]:
+def measure_skill(recipe_json: str, code: str) -> dict[str, Any]:
     """Once per process, so that several stores cost no more than one. `code` is there to tell versions apart."""
     recipe = Recipe.model_validate_json(recipe_json)
     trial = Trial(

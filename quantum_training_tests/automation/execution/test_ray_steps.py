@@ -23,7 +23,7 @@ import pytest
 import yaml
 
 from quantum_training.definitions import build_defs
-from quantum_training.lifecycle.evaluation.leakage import examined
+from quantum_training.lifecycle.evaluation.leakage import skill_record
 from quantum_training.partitions import RANGE_TAGS
 from quantum_training.resources.registry.registry import ModelRegistry
 from quantum_training.resources.store.store import Store
@@ -173,7 +173,7 @@ def home(tmp_path, settings, monkeypatch, algorithms):
         job = build_defs(load_settings()).resolve_job_def("market_data")
         assert job.execute_in_process(instance=instance, tags=months).success
         for name, recipe in load_settings().recipes.items():
-            examined(Store(root=str(tmp_path / "store")), name, recipe)
+            skill_record(Store(root=str(tmp_path / "store")), name, recipe)
     marker.unlink()
     return tmp_path
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from quantum_training.checks import leakage as checks
+from quantum_training.lifecycle.evaluation import leakage
 from quantum_training.trading.simulator import simulate
 
 WEEKS = ["2020-02-03", "2020-02-10", "2020-02-17", "2020-02-24"]
@@ -68,7 +68,7 @@ def test_a_second_run_gives_the_same_files(project, small, tmp_path):
 
 @pytest.mark.long
 def test_a_symbol_whose_record_is_torn_stands_in_the_table_beside_the_others(project, small, tmp_path, monkeypatch):
-    monkeypatch.setattr(checks, "_examine", lambda recipe, code: {"insufficient": "not asked for"})
+    monkeypatch.setattr(leakage, "measure_skill", lambda recipe, code: {"insufficient": "not asked for"})
     world = project(small)
     torn = Path(world.store.root) / "shadow_scores" / "AAA" / "2020-02-20.parquet"
     torn.parent.mkdir(parents=True)

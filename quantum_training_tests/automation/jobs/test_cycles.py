@@ -10,7 +10,7 @@ from dagster._core.errors import DagsterExecutionInterruptedError
 
 from quantum_training.assets import candles
 from quantum_training.automation.jobs.cycles import CARRIES_RUNS, FAILED_SYMBOLS, CycleConfig, weeks_of
-from quantum_training.checks import leakage as checks
+from quantum_training.lifecycle.evaluation import leakage
 from quantum_training.lifecycle.market_history import first_month
 
 ROOT = Path(__file__).parents[3]
@@ -57,7 +57,7 @@ def test_a_broken_symbol_is_named_and_the_others_complete(project, small, tmp_pa
 def test_symbols_broken_in_every_way_are_named_in_one_place_and_the_others_complete(
     project, small, tmp_path, monkeypatch, make_candles
 ):
-    monkeypatch.setattr(checks, "_examine", lambda recipe, code: {"insufficient": "not asked for"})
+    monkeypatch.setattr(leakage, "measure_skill", lambda recipe, code: {"insufficient": "not asked for"})
     sound = {**small["symbols"]["AAA"], "recipes": ["xgboost"]}
     honest = make_candles(1200, freq="4h").set_index(pd.date_range("2019-09-01", periods=1200, freq="4h", tz="UTC"))
     honest.index.name = "open_time"
@@ -106,7 +106,7 @@ def test_symbols_broken_in_every_way_are_named_in_one_place_and_the_others_compl
 
 
 def test_the_market_data_of_a_pool_come_first_whoever_is_asked_for(project, small, monkeypatch):
-    monkeypatch.setattr(checks, "_examine", lambda recipe, code: {"insufficient": "not asked for"})
+    monkeypatch.setattr(leakage, "measure_skill", lambda recipe, code: {"insufficient": "not asked for"})
     small["recipes"] = {"pooled": {**small["recipes"]["lightgbm"], "algorithm": "pooled_lightgbm"}}
     for symbol in small["symbols"].values():
         symbol["recipes"] = ["pooled"]

@@ -11,8 +11,8 @@ import pytest
 
 from quantum_training.assets import housekeeping
 from quantum_training.assets.housekeeping import ASSET, CleanupTargets, run_config, tidy
-from quantum_training.checks import leakage as checks
 from quantum_training.lifecycle.cleanup.retention import needed_versions
+from quantum_training.lifecycle.evaluation import leakage
 from quantum_training.lifecycle.training.versions import entries_of
 from quantum_training.models.contract import algorithm
 from quantum_training.models.sizing import Sizing
@@ -30,7 +30,7 @@ LATER = pd.Timedelta(days=31)
 @pytest.fixture
 def unexamined(monkeypatch):
     """Without the leak sentinels, which train each recipe several times more."""
-    monkeypatch.setattr(checks, "_examine", lambda recipe, code: {"insufficient": "not asked for"})
+    monkeypatch.setattr(leakage, "measure_skill", lambda recipe, code: {"insufficient": "not asked for"})
 
 
 def places(world):

@@ -8,8 +8,8 @@ import dagster as dg
 import pandas as pd
 import pytest
 
-from quantum_training.checks import leakage as checks
 from quantum_training.checks.refresh import CHECK
+from quantum_training.lifecycle.evaluation import leakage
 from quantum_training.lifecycle.training.refresh_gate import judge
 from quantum_training.lifecycle.training.versions import versions_of
 from quantum_training.models.contract import Model
@@ -49,7 +49,7 @@ class Momentum(Model):
 def world(project, small, monkeypatch):
     """Momentum is the only recipe, and champion by a person's word from the first week on."""
     monkeypatch.setitem(sys.modules, "breaks.momentum", SimpleNamespace(Model=Momentum))
-    monkeypatch.setattr(checks, "_examine", lambda *_: {"insufficient": "it has a rule and learns nothing"})
+    monkeypatch.setattr(leakage, "measure_skill", lambda *_: {"insufficient": "it has a rule and learns nothing"})
     recipe = {**small["recipes"]["xgboost"], "algorithm": "breaks.momentum", "params": {}, "window_bars": 300}
     small["symbols"] = {"AAA": {**small["symbols"]["AAA"], "recipes": ["momentum"]}}
     built = project({**small, "recipes": {"momentum": recipe}}).market_data(first="2019-10-01")

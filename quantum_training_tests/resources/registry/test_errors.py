@@ -20,9 +20,9 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import PERMISSION_DENIED, RESOURCE_DOES_NOT_EXIST, UNAUTHENTICATED
 from requests import HTTPError
 
-from quantum_training.checks import leakage as checks
 from quantum_training.definitions import build_defs
-from quantum_training.lifecycle.evaluation.leakage import examined
+from quantum_training.lifecycle.evaluation import leakage
+from quantum_training.lifecycle.evaluation.leakage import skill_record
 from quantum_training.resources.faults import is_transient
 from quantum_training.resources.registry.errors import RegistryOutage, outage
 from quantum_training.resources.registry.registry import ModelRegistry
@@ -35,7 +35,7 @@ SEEDS = int(os.environ.get("QT_OUTAGES", "3"))
 @pytest.fixture
 def no_sentinel(monkeypatch: pytest.MonkeyPatch) -> None:
     """The recipes' skill on synthetic markets is not measured: it takes seconds and no registry."""
-    monkeypatch.setattr(checks, "_examine", lambda recipe, code: {"insufficient": "not asked for"})
+    monkeypatch.setattr(leakage, "measure_skill", lambda recipe, code: {"insufficient": "not asked for"})
 
 
 def versions(registry: ModelRegistry) -> list[str]:
@@ -159,7 +159,7 @@ def disturbed(server: MlflowServer, away: Callable[[], float], moment: Callable[
 def test_a_weekly_cycle_ends_right_although_the_server_went_away(project, small, server, seconds, most, seed):
     reference = project(small).market_data()
     for name, recipe in reference.settings.recipes.items():
-        examined(reference.store, name, recipe)
+        skill_record(reference.store, name, recipe)
     other = project(small)
     shutil.copytree(reference.store.root, other.store.root)
     begun = time.monotonic()
