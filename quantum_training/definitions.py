@@ -36,7 +36,7 @@ from quantum_training.checks.drift import drift_checks
 from quantum_training.checks.features import feature_causality
 from quantum_training.checks.leakage import leak_free
 from quantum_training.checks.refresh import refresh_check
-from quantum_training.lifecycle.training.versions import asset_name
+from quantum_training.lifecycle.records import model_asset
 from quantum_training.partitions import build_partitions
 from quantum_training.resources.events.bus import EventBus
 from quantum_training.resources.ledger import Ledger
@@ -76,7 +76,7 @@ def build_defs(settings: Settings, resources: Mapping[str, Any] | None = None) -
             feature_causality(settings, partitions),
             *(leak_free(recipe, settings, partitions) for recipe in settings.recipes),
             *(agent_checks(name, partitions) for name, r in settings.recipes.items() if is_agent(r.algorithm)),
-            *(refresh_check(asset_name(recipe), partitions) for recipe in settings.recipes),
+            *(refresh_check(model_asset(recipe), partitions) for recipe in settings.recipes),
             drift_checks(settings, partitions),
             decay_check(partitions),
         ],

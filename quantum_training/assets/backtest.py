@@ -12,8 +12,8 @@ import pandas as pd
 
 from quantum_training.assets.metadata.tables import markdown
 from quantum_training.assets.partition_runner import OWNERS, SINGLE_RUN, each_partition
-from quantum_training.lifecycle.evaluation.backtest import ASSET, evaluate_scores, target_positions
-from quantum_training.lifecycle.evaluation.scoring import ASSET as SCORES
+from quantum_training.lifecycle.evaluation.backtest import evaluate_scores, target_positions
+from quantum_training.lifecycle.records import BACKTEST, SHADOW_SCORES
 from quantum_training.lifecycle.training.versions import versions_of
 from quantum_training.market.periods import WEEK, Key
 from quantum_training.partitions import Partitions, run_keys
@@ -32,10 +32,10 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
     """The asset, for the symbols of these settings."""
 
     @dg.asset(
-        name=ASSET,
+        name=BACKTEST,
         partitions_def=partitions.week,
         backfill_policy=SINGLE_RUN,
-        deps=[SCORES],
+        deps=[SHADOW_SCORES],
         group_name="evidence",
         kinds={"parquet", "plotly"},
         owners=OWNERS,
@@ -56,9 +56,9 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
 
         def produce(key: Key) -> dict[str, Any]:
             first = (key.start - (settings.backtest_weeks - 1) * WEEK).strftime("%Y-%m-%d")
-            weeks = [w for w in store.periods(SCORES, key.symbol) if first <= w <= key.period]
+            weeks = [w for w in store.periods(SHADOW_SCORES, key.symbol) if first <= w <= key.period]
             if key.period not in weeks:
-                raise ValueError(f"{key} has no shadow scores; materialise {SCORES} of this week first")
+                raise ValueError(f"{key} has no shadow scores; materialise {SHADOW_SCORES} of this week first")
             found = evaluate_scores(store, settings, key.symbol, weeks, decided)
             expected = pd.date_range(min(weeks), key.period, freq="7D").strftime("%Y-%m-%d")
             record = {
@@ -70,8 +70,8 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
                 "first_week": min(weeks),
                 "missing_weeks": [w for w in expected if w not in weeks],
             }
-            store.write_record(ASSET, key.symbol, key.period, record)
-            written = store.write_frame(ASSET, key.symbol, key.period, found.equity)
+            store.write_record(BACKTEST, key.symbol, key.period, record)
+            written = store.write_frame(BACKTEST, key.symbol, key.period, found.equity)
             numbers = {
                 f"{name}_{strategy}": round(values[name], DECIMALS)
                 for strategy, values in found.metrics.items()
@@ -100,7 +100,7 @@ def publish_report(
     from quantum_training.trading.tearsheet import tearsheet
 
     html = tearsheet(f"{key.symbol}, {len(found.equity)} bars to {key.period}", found)
-    written = store.write_text(ASSET, key.symbol, key.period, "html", html)
+    written = store.write_text(BACKTEST, key.symbol, key.period, "html", html)
     shown: dict[str, Any] = {"report": dg.MetadataValue.path(written.path)}
     for recipe in settings.symbols[key.symbol].recipes:
         if versions := versions_of(store, key.symbol, recipe, key.period):

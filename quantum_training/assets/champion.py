@@ -11,7 +11,7 @@ from quantum_training.assets.metadata.tables import markdown
 from quantum_training.assets.partition_runner import OWNERS, SINGLE_RUN, each_partition
 from quantum_training.assets.step_retries import retried
 from quantum_training.lifecycle.decision.champion import decide
-from quantum_training.lifecycle.evaluation.scoring import ASSET as SCORES
+from quantum_training.lifecycle.records import SHADOW_SCORES
 from quantum_training.market.periods import Key
 from quantum_training.partitions import Partitions, overlap, run_keys
 from quantum_training.resources.events.bus import EventBus
@@ -64,7 +64,7 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
         def produce(key: Key) -> dict[str, Any]:
             record = records[key.symbol].get(key.period)
             if record is None:
-                raise ValueError(f"{key} has no shadow scores; materialise {SCORES} of this week first")
+                raise ValueError(f"{key} has no shadow scores; materialise {SHADOW_SCORES} of this week first")
             store.write_record("champion", key.symbol, key.period, record)
             judgements = pd.DataFrame.from_dict(record["judgements"], orient="index", dtype=object)
             guardrails = pd.DataFrame({r: j["guardrails"] for r, j in record["judgements"].items()}, dtype=object)

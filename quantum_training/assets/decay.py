@@ -10,7 +10,8 @@ import pandas as pd
 
 from quantum_training.assets.metadata.tables import markdown
 from quantum_training.assets.partition_runner import OWNERS, SINGLE_RUN, each_partition
-from quantum_training.lifecycle.surveillance.decay import ASSET, reports_of
+from quantum_training.lifecycle.records import DECAY_REPORT
+from quantum_training.lifecycle.surveillance.decay import reports_of
 from quantum_training.market.periods import Key
 from quantum_training.partitions import Partitions, run_keys
 from quantum_training.resources.events.bus import EventBus
@@ -22,7 +23,7 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
     """The asset, for the symbols of these settings."""
 
     @dg.asset(
-        name=ASSET,
+        name=DECAY_REPORT,
         partitions_def=partitions.week,
         backfill_policy=SINGLE_RUN,
         deps=["champion"],
@@ -44,7 +45,7 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
 
         def produce(key: Key) -> dict[str, Any]:
             record = reports[key.symbol][key.period]
-            written = store.write_record(ASSET, key.symbol, key.period, record)
+            written = store.write_record(DECAY_REPORT, key.symbol, key.period, record)
             baseline, live, harm = (record[name] or {} for name in ("baseline", "live", "harm"))
             cusum = record["rule"] == "cusum"
             trends = {

@@ -10,7 +10,8 @@ import pandas as pd
 
 from quantum_training.assets.metadata.tables import markdown
 from quantum_training.assets.partition_runner import OWNERS, SINGLE_RUN, each_partition
-from quantum_training.lifecycle.surveillance.drift import ASSET, Day, compare, detected
+from quantum_training.lifecycle.records import DRIFT_REPORT
+from quantum_training.lifecycle.surveillance.drift import Day, compare, detected
 from quantum_training.market.periods import Key
 from quantum_training.monitoring.drift import DriftReport
 from quantum_training.monitoring.drift_heatmap import markdown_heatmap, page, weekly_p
@@ -29,7 +30,7 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
     mapping = overlap("utc_month", "utc_day", start=-2 * settings.drift.window_days, end=-1)
 
     @dg.asset(
-        name=ASSET,
+        name=DRIFT_REPORT,
         partitions_def=partitions.day,
         backfill_policy=SINGLE_RUN,
         deps=[dg.AssetDep("features", partition_mapping=mapping)],
@@ -49,7 +50,7 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
 
         def produce(key: Key) -> dict[str, Any]:
             day = compare(store, settings, key)
-            written = store.write_record(ASSET, key.symbol, key.period, day.record)
+            written = store.write_record(DRIFT_REPORT, key.symbol, key.period, day.record)
             p = weekly_p(day.measured, day.reference.end, key.start, settings.drift.window)
             report = day.report
             if key in newest and report.severity >= Severity.MODERATE:
@@ -80,12 +81,12 @@ def html_pages(store: Store, key: Key, day: Day, p: pd.DataFrame, record: Writte
     Evidently's page holds random names: it is written once for a record, so that a second run changes nothing.
     """
     title = f"Drift of {key.symbol}, the week before {key.period}"
-    own = store.write_text(ASSET, key.symbol, key.period, "html", page(title, day.report, p, day.reference.end))
+    own = store.write_text(DRIFT_REPORT, key.symbol, key.period, "html", page(title, day.report, p, day.reference.end))
     shown: dict[str, Any] = {"report": dg.MetadataValue.path(own.path)}
     suffix = "evidently.html"
-    if record.changed or key.period not in store.periods(ASSET, key.symbol, suffix):
+    if record.changed or key.period not in store.periods(DRIFT_REPORT, key.symbol, suffix):
         try:
-            store.write_text(ASSET, key.symbol, key.period, suffix, evidently_html(day.window, day.features))
+            store.write_text(DRIFT_REPORT, key.symbol, key.period, suffix, evidently_html(day.window, day.features))
         except Exception as error:
             return {**shown, "evidently_failed": f"{type(error).__name__}: {error}"}
     return {**shown, "evidently": dg.MetadataValue.path(f"{own.path.removesuffix('html')}{suffix}")}

@@ -11,11 +11,12 @@ from quantum_training.assets.metadata.training import shown
 from quantum_training.assets.partition_runner import OWNERS, SINGLE_RUN, each_partition
 from quantum_training.assets.training import TrainingConfig, train
 from quantum_training.features.windows import InsufficientData
+from quantum_training.lifecycle.records import model_asset
 from quantum_training.lifecycle.training.ensemble_members import Seen, members_of
 from quantum_training.lifecycle.training.inputs import lesson
 from quantum_training.lifecycle.training.refresh_gate import judge, outcome_of, tag
 from quantum_training.lifecycle.training.schedule import RESTING, training_weeks
-from quantum_training.lifecycle.training.versions import accepted, asset_name, versions_of
+from quantum_training.lifecycle.training.versions import accepted, versions_of
 from quantum_training.market.periods import WEEK, Key
 from quantum_training.models.contract import Model
 from quantum_training.partitions import Partitions, overlap, run_keys
@@ -38,12 +39,12 @@ def build(name: str, settings: Settings, partitions: Partitions) -> dg.AssetsDef
     recipe = settings.recipes[name]
 
     @dg.asset(
-        name=asset_name(name),
+        name=model_asset(name),
         partitions_def=partitions.week,
         backfill_policy=SINGLE_RUN,
         deps=[
             dg.AssetDep("features", partition_mapping=overlap("utc_month", "week", start=-1)),
-            *(asset_name(member) for member in members_of(settings, name)),
+            *(model_asset(member) for member in members_of(settings, name)),
         ],
         group_name="models",
         kinds={recipe.algorithm.rpartition(".")[2], "mlflow"},
@@ -71,13 +72,13 @@ def build(name: str, settings: Settings, partitions: Partitions) -> dg.AssetsDef
             return held.setdefault((symbol, model_id), model)
 
         def produce(key: Key) -> dict[str, Any]:
-            with alone(settings.database_url, f"{asset_name(name)} {key}") as still_alone:
+            with alone(settings.database_url, f"{model_asset(name)} {key}") as still_alone:
                 return produce_alone(key, still_alone)
 
         def produce_alone(key: Key, still_alone: Callable[[], None]) -> dict[str, Any]:
-            record = store.read_record(asset_name(name), key.symbol, key.period) or {"versions": []}
+            record = store.read_record(model_asset(name), key.symbol, key.period) or {"versions": []}
             if name not in settings.symbols[key.symbol].recipes:
-                store.write_record(asset_name(name), key.symbol, key.period, {**record, "outcome": "not_configured"})
+                store.write_record(model_asset(name), key.symbol, key.period, {**record, "outcome": "not_configured"})
                 return {"outcome": "not_configured"}
             as_of = pd.Timestamp(config.as_of or key.start)
             as_of = as_of.tz_localize("UTC") if as_of.tz is None else as_of.tz_convert("UTC")
@@ -92,7 +93,7 @@ def build(name: str, settings: Settings, partitions: Partitions) -> dg.AssetsDef
                 told = {"newest": older.model_id, "next_training": f"{following:%Y-%m-%d}"}
                 if not record["versions"]:
                     rest = {"outcome": RESTING, **told, "versions": []}
-                    store.write_record(asset_name(name), key.symbol, key.period, rest)
+                    store.write_record(model_asset(name), key.symbol, key.period, rest)
                 return {"outcome": RESTING, **told}
 
             def load(model_id: str) -> Model:
@@ -111,7 +112,7 @@ def build(name: str, settings: Settings, partitions: Partitions) -> dg.AssetsDef
                     "need": short.need,
                     "reason": str(short),
                 }
-                store.write_record(asset_name(name), key.symbol, key.period, {**record, **outcome})
+                store.write_record(model_asset(name), key.symbol, key.period, {**record, **outcome})
                 return {**outcome, "as_of": dg.MetadataValue.timestamp(as_of.to_pydatetime())}
             newer = Version(as_of, trained.entry["model_id"])
             learnt_from = taught.window.full_times[0]
@@ -124,7 +125,7 @@ def build(name: str, settings: Settings, partitions: Partitions) -> dg.AssetsDef
             entry = {**trained.entry, "refresh": judged.model_dump()}
             versions = sorted([*others, entry], key=lambda v: v["as_of"])
             newest = {"outcome": outcome_of(accepted(versions[-1])), "versions": versions}
-            written = store.write_record(asset_name(name), key.symbol, key.period, newest)
+            written = store.write_record(model_asset(name), key.symbol, key.period, newest)
             return {**trained.metadata, **shown(judged), "path": dg.MetadataValue.path(written.path)}
 
         def move_aliases() -> None:

@@ -10,7 +10,8 @@ import dagster as dg
 from quantum_training.assets.metadata.tables import markdown
 from quantum_training.assets.partition_runner import OWNERS, SINGLE_RUN, each_partition
 from quantum_training.lifecycle.decision.ab_tests import KINDS, shown, state
-from quantum_training.lifecycle.decision.rollout import ASSET, stages_of
+from quantum_training.lifecycle.decision.rollout import stages_of
+from quantum_training.lifecycle.records import ROLLOUT
 from quantum_training.market.periods import Key
 from quantum_training.partitions import Partitions, overlap, run_keys
 from quantum_training.resources.ledger import Ledger
@@ -22,7 +23,7 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
     """The asset, for the symbols of these settings."""
 
     @dg.asset(
-        name=ASSET,
+        name=ROLLOUT,
         partitions_def=partitions.week,
         backfill_policy=SINGLE_RUN,
         deps=[
@@ -54,7 +55,7 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
             champions = store.read_records("champion", key.symbol, key.period) if tests[key.symbol] else {}
             recipes = settings.symbols[key.symbol].recipes
             ab = state(store, key.symbol, recipes, tests[key.symbol], champions, key.period)
-            written = store.write_record(ASSET, key.symbol, key.period, {**stage.model_dump(), "ab": ab})
+            written = store.write_record(ROLLOUT, key.symbol, key.period, {**stage.model_dump(), "ab": ab})
             trends = {"worst_day": stage.worst_day, "drawdown": stage.drawdown}
             return {
                 "share": stage.share,

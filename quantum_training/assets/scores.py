@@ -11,16 +11,10 @@ import numpy as np
 import pandas as pd
 
 from quantum_training.assets.partition_runner import OWNERS, SINGLE_RUN, each_partition
-from quantum_training.lifecycle.evaluation.scoring import (
-    ASSET,
-    INPUTS,
-    _decided_before,
-    _stands,
-    assert_registry_reachable,
-    inputs_hash,
-)
-from quantum_training.lifecycle.market_history import first_month_for_decisions, memory, read_bars
-from quantum_training.lifecycle.training.versions import asset_name, versions_of
+from quantum_training.lifecycle.evaluation.scoring import _decided_before, _stands, assert_registry_reachable
+from quantum_training.lifecycle.market_history import INPUTS, first_month_for_decisions, inputs_hash, memory, read_bars
+from quantum_training.lifecycle.records import SHADOW_SCORES, model_asset
+from quantum_training.lifecycle.training.versions import versions_of
 from quantum_training.market.periods import WEEK, Key
 from quantum_training.models.contract import Model
 from quantum_training.partitions import Partitions, overlap
@@ -36,11 +30,11 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
     """The asset, for the symbols of these settings."""
 
     @dg.asset(
-        name=ASSET,
+        name=SHADOW_SCORES,
         partitions_def=partitions.week,
         backfill_policy=SINGLE_RUN,
         deps=[
-            *(asset_name(recipe) for recipe in settings.recipes),
+            *(model_asset(recipe) for recipe in settings.recipes),
             dg.AssetDep("features", partition_mapping=overlap("utc_month", "week", start=-1)),
         ],
         group_name="evidence",
@@ -91,7 +85,7 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
                 position = decide(name, candles).shift(1)
                 strategies[name] = Decisions(position, pd.Series("", candles.index))
             frame = score(candles, start, strategies, symbol.costs, symbol.account)
-            written = store.write_frame(ASSET, key.symbol, key.period, frame, inputs)
+            written = store.write_frame(SHADOW_SCORES, key.symbol, key.period, frame, inputs)
             week = frame.groupby("strategy")["net_return"].apply(lambda r: float(np.prod(1 + r) - 1))
             return {
                 "dagster/row_count": len(frame),

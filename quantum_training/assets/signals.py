@@ -10,8 +10,8 @@ import pandas as pd
 
 from quantum_training.assets.partition_runner import OWNERS, SINGLE_RUN
 from quantum_training.assets.step_retries import retried, will_retry
-from quantum_training.lifecycle.decision.rollout import ASSET as ROLLOUT
-from quantum_training.lifecycle.decision.signals import ASSET, PERIOD, signal
+from quantum_training.lifecycle.decision.signals import signal
+from quantum_training.lifecycle.records import LATEST, ROLLOUT, SIGNALS
 from quantum_training.models.contract import Model
 from quantum_training.partitions import Partitions
 from quantum_training.resources.registry.registry import ModelRegistry
@@ -25,7 +25,7 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
     of_symbol = dg.MultiToSingleDimensionPartitionMapping("symbol")
 
     @dg.asset(
-        name=ASSET,
+        name=SIGNALS,
         partitions_def=partitions.symbol,
         backfill_policy=SINGLE_RUN,
         deps=[dg.AssetDep(asset, partition_mapping=of_symbol) for asset in ("features", ROLLOUT)],
@@ -59,7 +59,7 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
                 record = signal(store, settings, symbol, now, cache(partial(load, symbol)))
                 if len(missed) > before:  # the last signal stands until the step is tried again
                     continue
-                written = store.write_record(ASSET, symbol, PERIOD, record)
+                written = store.write_record(SIGNALS, symbol, LATEST, record)
                 shown = {name: value for name, value in record.items() if value is not None and name != "symbol"}
                 context.add_asset_metadata({**shown, "path": dg.MetadataValue.path(written.path)}, partition_key=symbol)
             if missed:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from quantum_training.assets.metadata.tables import markdown
 from quantum_training.assets.step_retries import retried
-from quantum_training.lifecycle.training.versions import asset_name
+from quantum_training.lifecycle.records import model_asset
 from quantum_training.models.agent import ACTION, Agent
 from quantum_training.models.contract import algorithm
 from quantum_training.models.policy_diagnostics import collapses
@@ -38,14 +38,14 @@ def agent_checks(name: str, partitions: Partitions) -> dg.AssetChecksDefinition:
         specs=[
             dg.AssetCheckSpec(
                 FINITE,
-                asset=asset_name(name),
+                asset=model_asset(name),
                 blocking=True,
                 partitions_def=partitions.week,
                 description="No weight of the version is NaN or infinite. Blocks the scores.",
             ),
             dg.AssetCheckSpec(
                 BEHAVIOUR,
-                asset=asset_name(name),
+                asset=model_asset(name),
                 partitions_def=partitions.week,
                 description="The policy has not collapsed on its training bars: not always flat, long or short, no "
                 "vanished entropy, no churning, no reward that rises while the account loses. Warns.",
@@ -61,7 +61,7 @@ def agent_checks(name: str, partitions: Partitions) -> dg.AssetChecksDefinition:
         faults: dict[str, list[str]] = {}
         with retried(context):
             for key in run_keys(partitions.week, context.run.tags):
-                record = store.read_record(asset_name(name), key.symbol, key.period) or {}
+                record = store.read_record(model_asset(name), key.symbol, key.period) or {}
                 for version in record.get("versions", []):
                     with suppress(VersionDeleted):  # of a week long ago
                         agent = registry.load(key.symbol, version["model_id"])
@@ -82,7 +82,7 @@ def agent_checks(name: str, partitions: Partitions) -> dg.AssetChecksDefinition:
         said = [f"{symbol}: {sentence}" for symbol, sentences in found.items() for sentence in sentences]
         return dg.AssetCheckResult(
             check_name=check_name,
-            asset_key=asset_name(name),
+            asset_key=model_asset(name),
             passed=not said,
             severity=severity,
             description="; ".join(said) or (None if found else "nothing was trained"),

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from quantum_training.lifecycle.surveillance.decay import ASSET
+from quantum_training.lifecycle.records import DECAY_REPORT
 from quantum_training.partitions import Partitions, run_keys
 from quantum_training.resources.store.store import Store
 
@@ -13,14 +13,14 @@ def decay_check(partitions: Partitions) -> dg.AssetChecksDefinition:
     """The check on the newest report. It blocks nothing: decay alone takes no champion back."""
 
     @dg.asset_check(
-        asset=ASSET,
+        asset=DECAY_REPORT,
         name=CHECK,
         partitions_def=partitions.week,
         description="Of each symbol's newest week of the run: a champion that has decayed warns.",
     )
     def no_decay(context: dg.AssetCheckExecutionContext, store: dg.ResourceParam[Store]) -> dg.AssetCheckResult:
         newest = {key.symbol: key for key in run_keys(partitions.week, context.run.tags)}
-        found = {key: store.read_record(ASSET, key.symbol, key.period) or {} for key in newest.values()}
+        found = {key: store.read_record(DECAY_REPORT, key.symbol, key.period) or {} for key in newest.values()}
         return dg.AssetCheckResult(
             passed=all(record["status"] != "DECAYED" for record in found.values()),
             severity=dg.AssetCheckSeverity.WARN,

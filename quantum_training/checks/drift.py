@@ -9,7 +9,8 @@ import dagster as dg
 import pandas as pd
 
 from quantum_training.features.indicators import FEATURES
-from quantum_training.lifecycle.surveillance.drift import ASSET, WATCHED
+from quantum_training.lifecycle.records import DRIFT_REPORT
+from quantum_training.lifecycle.surveillance.drift import WATCHED
 from quantum_training.market.periods import Key
 from quantum_training.monitoring.severity import Severity
 from quantum_training.partitions import Partitions, newest_key_per_symbol, run_keys
@@ -37,7 +38,7 @@ def drift_checks(settings: Settings, partitions: Partitions) -> dg.AssetChecksDe
     @dg.multi_asset_check(
         name="drift_checks",
         specs=[
-            dg.AssetCheckSpec(name, asset=ASSET, partitions_def=partitions.day, description=description)
+            dg.AssetCheckSpec(name, asset=DRIFT_REPORT, partitions_def=partitions.day, description=description)
             for name, description in about.items()
         ],
         can_subset=True,
@@ -61,9 +62,9 @@ def watched(settings: Settings) -> list[str]:
 
 def read_report(store: Store, key: Key) -> dict[str, Any]:
     """The record of a day. StoreError where there is none."""
-    record = store.read_record(ASSET, key.symbol, key.period)
+    record = store.read_record(DRIFT_REPORT, key.symbol, key.period)
     if record is None:
-        raise StoreError(f"{ASSET} {key}: nothing is stored; materialise {ASSET} of this day first")
+        raise StoreError(f"{DRIFT_REPORT} {key}: nothing is stored; materialise {DRIFT_REPORT} of this day first")
     return record
 
 

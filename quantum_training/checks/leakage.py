@@ -9,8 +9,8 @@ import pandas as pd
 from quantum_training.assets.metadata.tables import markdown, reports_table
 from quantum_training.assets.step_retries import retried
 from quantum_training.lifecycle.evaluation.leakage import skill_record, version_report
+from quantum_training.lifecycle.records import model_asset
 from quantum_training.lifecycle.training.refresh_gate import REFUSED, TRAINED
-from quantum_training.lifecycle.training.versions import asset_name
 from quantum_training.market.periods import Key
 from quantum_training.monitoring.model_sentinel import (
     FIGURES,
@@ -31,7 +31,7 @@ def leak_free(name: str, settings: Settings, partitions: Partitions) -> dg.Asset
     recipe = settings.recipes[name]
 
     @dg.asset_check(
-        asset=asset_name(name),
+        asset=model_asset(name),
         name=LEAK_CHECK,
         blocking=True,
         partitions_def=partitions.week,
@@ -82,5 +82,5 @@ def _skill(experiments: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
 
 def _trained(store: Store, name: str, keys: list[Key]) -> list[Key]:
     """Those of the weeks in which a version was trained; all where there is none."""
-    records = {key: store.read_record(asset_name(name), key.symbol, key.period) for key in keys}
+    records = {key: store.read_record(model_asset(name), key.symbol, key.period) for key in keys}
     return [key for key, record in records.items() if record and record["outcome"] in (TRAINED, REFUSED)] or keys

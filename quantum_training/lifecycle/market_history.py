@@ -1,17 +1,19 @@
-"""Reading a symbol's stored candles and features, as far back as a caller needs them."""
+"""Reading a symbol's stored candles, features and shadow scores, as far back as a caller needs them."""
 
 from contextlib import suppress
 
 import pandas as pd
 
 from quantum_training.features.indicators import WARMUP_BARS
+from quantum_training.lifecycle.records import SHADOW_SCORES
 from quantum_training.market.calendars import periods_per_year
 from quantum_training.market.periods import MONTH, WEEK, month_of
 from quantum_training.models.contract import algorithm
-from quantum_training.resources.store.store import Store, StoreError
+from quantum_training.resources.store.store import Store, StoreError, content_hash
 from quantum_training.settings.schema import Symbol
 from quantum_training.settings.settings import Settings
 from quantum_training.trading.baselines import LOOKBACK_BARS
+from quantum_training.trading.scoring import deciding_bars
 
 
 def first_month_needed(symbol: Symbol, before: pd.Timestamp, bars: int) -> str:
@@ -71,6 +73,24 @@ def rows(store: Store, asset: str, symbol: str, start: pd.Timestamp, end: pd.Tim
     if not stored:
         return pd.DataFrame(index=pd.DatetimeIndex([], tz="UTC"))
     return store.read_frames(asset, symbol, stored[0], stored[-1])
+
+
+INPUTS = "inputs_hash"
+"""Attribute of a week of shadow scores: hash of the features that its bars were decided on."""
+
+
+def inputs_hash(features: pd.DataFrame, candles: pd.DataFrame, filled: pd.DatetimeIndex, memory: int) -> str:
+    """Hash of the features that the bars `filled`, of one week, are decided on; with a memory of all that it holds."""
+    decided = deciding_bars(candles.index, filled)
+    if not memory:
+        return content_hash(features.reindex(decided))
+    lived = candles.loc[: decided[-1], ["open", "close"]].iloc[-memory - len(decided) :]
+    return content_hash(features.reindex(lived.index).join(lived))
+
+
+def read_scores(store: Store, symbol: str, last: str) -> dict[str, pd.DataFrame]:
+    """The shadow scores of a symbol by week up to `last`, oldest first: frames of trading.scoring.score."""
+    return {p: store.read_frame(SHADOW_SCORES, symbol, p) for p in store.periods(SHADOW_SCORES, symbol) if p <= last}
 
 
 def first_month(settings: Settings, symbol: str, week: str) -> str:

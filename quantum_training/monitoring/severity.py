@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from enum import IntEnum
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, PlainSerializer
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer
 
 from quantum_training.monitoring.calibration import Fault, Kind
 
@@ -21,7 +21,11 @@ class Severity(IntEnum):
     CRITICAL = 4
 
 
-SeverityName = Annotated[Severity, PlainSerializer(lambda severity: severity.name)]
+SeverityName = Annotated[
+    Severity,
+    BeforeValidator(lambda value: Severity[value] if isinstance(value, str) else value),
+    PlainSerializer(lambda severity: severity.name),
+]
 """A severity that a record keeps by its name."""
 
 FAULTS: dict[Fault, Severity] = {

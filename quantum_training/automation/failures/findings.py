@@ -14,7 +14,7 @@ from quantum_training.automation.failures.interruptions import stopped_run, stop
 from quantum_training.automation.jobs.cycles import FAILED_SYMBOLS
 from quantum_training.automation.run_launcher import LAUNCHED_BY, LAUNCHER_OVER
 from quantum_training.checks.drift import CHECK as DRIFT_CHECK
-from quantum_training.lifecycle.surveillance.drift import ASSET as DRIFT
+from quantum_training.lifecycle.records import DRIFT_REPORT
 from quantum_training.partitions import PARTITION_TAG, RANGE_TAGS
 from quantum_training.resources.alerts.message import Finding
 
@@ -66,7 +66,7 @@ def of_run(instance: dg.DagsterInstance, run: dg.DagsterRun, message: str) -> It
 def of_check(evaluation: AssetCheckEvaluation, run_id: str, tags: Mapping[str, str]) -> Finding | None:
     """What a failed check found; None for the columns of a drift report, which are in the check on the whole."""
     asset, name = evaluation.asset_key.to_user_string(), evaluation.check_name
-    if evaluation.passed or (asset == DRIFT and name != DRIFT_CHECK):
+    if evaluation.passed or (asset == DRIFT_REPORT and name != DRIFT_CHECK):
         return None
     described = OF_SYMBOL.search(evaluation.description or "")
     partition = evaluation.partition or partition_of(tags) or (described[0] if described else "")

@@ -17,7 +17,7 @@ from quantum_training.automation.jobs.cycles import (
 )
 from quantum_training.lifecycle.evaluation.backtest import evaluate_scores, target_positions
 from quantum_training.lifecycle.evaluation.benchmark_table import as_markdown, rows, write
-from quantum_training.lifecycle.evaluation.scoring import ASSET as SCORES
+from quantum_training.lifecycle.records import SHADOW_SCORES
 from quantum_training.resources.store.store import Store
 from quantum_training.settings.paths import under_dagster_home
 from quantum_training.settings.settings import Settings
@@ -42,7 +42,7 @@ def benchmark_job(settings: Settings, definitions: Callable[[], dg.Definitions])
 
         def measured(symbol: str) -> pd.DataFrame:
             first, last = weeks_of(settings, symbol, config)
-            weeks = [w for w in store.periods(SCORES, symbol) if first <= w <= last]
+            weeks = [w for w in store.periods(SHADOW_SCORES, symbol) if first <= w <= last]
             found = evaluate_scores(store, settings, symbol, weeks, lambda s, w: target_positions(store, s, w))
             return rows(settings, symbol, found)
 

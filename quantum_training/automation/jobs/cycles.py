@@ -19,7 +19,7 @@ from quantum_training.automation.failures.storage_faults import RESTART_TAG, res
 from quantum_training.automation.run_launcher import LAUNCHED_BY
 from quantum_training.lifecycle.decision.cycle_summary import champion_row, champion_table
 from quantum_training.lifecycle.market_history import first_month
-from quantum_training.lifecycle.surveillance.decay import ASSET as DECAY_REPORT
+from quantum_training.lifecycle.records import DECAY_REPORT
 from quantum_training.lifecycle.training.pools import peers
 from quantum_training.market.periods import WEEK, week_of
 from quantum_training.partitions import RANGE_TAGS

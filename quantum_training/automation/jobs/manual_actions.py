@@ -21,12 +21,11 @@ from quantum_training.automation.jobs.cycles import (
 from quantum_training.lifecycle.decision.ab_tests import AB_TEST, in_force, plan
 from quantum_training.lifecycle.decision.ab_tests import KINDS as AB_KINDS
 from quantum_training.lifecycle.decision.champion import RULE_KINDS
-from quantum_training.lifecycle.decision.rollout import ASSET as ROLLOUT
 from quantum_training.lifecycle.decision.rollout import ORDERS
 from quantum_training.lifecycle.market_history import features_available_until
-from quantum_training.lifecycle.surveillance.decay import ASSET as DECAY_REPORT
+from quantum_training.lifecycle.records import DECAY_REPORT, ROLLOUT, model_asset
 from quantum_training.lifecycle.surveillance.run_priorities import MANUAL, PEOPLE
-from quantum_training.lifecycle.training.versions import asset_name, versions_of
+from quantum_training.lifecycle.training.versions import versions_of
 from quantum_training.market.periods import week_of
 from quantum_training.resources.events.payloads import Promoted, event
 from quantum_training.resources.ledger import Ledger
@@ -215,7 +214,7 @@ def _retrain(settings: Settings, definitions: Callable[[], dg.Definitions]) -> d
             payload={"recipes": recipes, "as_of": as_of.isoformat()},
         )
         ledger.append([entry])
-        assets = [asset_name(recipe) for recipe in recipes]
+        assets = [model_asset(recipe) for recipe in recipes]
         job = definitions().resolve_job_def(WEEKLY_CYCLE)
         run_job(
             context,

@@ -11,7 +11,7 @@ import pandas as pd
 from quantum_training.automation.execution.priorities import priority_tag
 from quantum_training.automation.jobs.cycles import DECAY
 from quantum_training.automation.jobs.manual_actions import RETRAIN, RETRAIN_OP
-from quantum_training.lifecycle.surveillance.decay import ASSET as DECAY_REPORT
+from quantum_training.lifecycle.records import DECAY_REPORT
 from quantum_training.lifecycle.surveillance.retraining_triggers import Trigger, newest_record
 from quantum_training.lifecycle.surveillance.run_priorities import BY_SEVERITY, MARKET
 from quantum_training.monitoring.severity import Severity

@@ -13,6 +13,7 @@ import pandas as pd
 
 from quantum_training.automation.execution.priorities import priority_tag
 from quantum_training.automation.jobs.cycles import WEEKLY_CYCLE
+from quantum_training.lifecycle.records import model_asset
 from quantum_training.lifecycle.surveillance.retraining_triggers import (
     ALARMS,
     Retraining,
@@ -20,7 +21,6 @@ from quantum_training.lifecycle.surveillance.retraining_triggers import (
     Trigger,
     plan_retraining,
 )
-from quantum_training.lifecycle.training.versions import asset_name
 from quantum_training.market.periods import week_of
 from quantum_training.partitions import parse_key, partition_tags
 from quantum_training.resources.store.store import Store
@@ -77,7 +77,7 @@ def request(training: Retraining, grid: dg.MultiPartitionsDefinition, policy: Re
     """A run that trains the recipes inside the week of `as_of`."""
     trigger, as_of = training.trigger, training.as_of
     key = parse_key(grid, f"{trigger.symbol}|{week_of(as_of):%Y-%m-%d}")
-    budgets = {asset_name(recipe): policy.training(recipe).episodes_per_run or 0 for recipe in training.recipes}
+    budgets = {model_asset(recipe): policy.training(recipe).episodes_per_run or 0 for recipe in training.recipes}
     config: dict[str, Any] = {"as_of": as_of.isoformat(), "trigger": trigger.kind, "reason": trigger.reason}
     return dg.RunRequest(
         run_key=trigger.key,

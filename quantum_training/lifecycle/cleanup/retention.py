@@ -7,10 +7,10 @@ from typing import Any
 import pandas as pd
 
 from quantum_training.lifecycle.decision.champion import RULE_KINDS
-from quantum_training.lifecycle.evaluation.scoring import ASSET as SCORES
 from quantum_training.lifecycle.market_history import first_month_needed
+from quantum_training.lifecycle.records import SHADOW_SCORES, model_asset
 from quantum_training.lifecycle.training.ensemble_members import members_of
-from quantum_training.lifecycle.training.versions import accepted, asset_name, entries_of
+from quantum_training.lifecycle.training.versions import accepted, entries_of
 from quantum_training.market.periods import WEEK
 from quantum_training.resources.ledger import Ledger
 from quantum_training.resources.store.store import Store, StoreError
@@ -37,10 +37,10 @@ def needed_versions(
     held_of: dict[str, list[str]] = {}
     for version in registered:
         held_of.setdefault(version.recipe, []).append(version.model_id)
-    unknown = {recipe for recipe in held_of if recipe and not store.periods(asset_name(recipe), symbol, "json")}
+    unknown = {recipe for recipe in held_of if recipe and not store.periods(model_asset(recipe), symbol, "json")}
     if lost := sorted(unknown.intersection(settings.symbols[symbol].recipes)):
         raise StoreError(
-            f"no records of {asset_name(lost[0])} for {symbol} in {store.root}: is the store mounted? "
+            f"no records of {model_asset(lost[0])} for {symbol} in {store.root}: is the store mounted? "
             f"nothing of {symbol} was removed"
         )
     rows = ledger.rows(symbol)
@@ -72,7 +72,7 @@ def undecided_since(
     None where one of the three has never been done. That week itself counts: a run that was killed does it again.
     """
     judged = [str(row.payload["week"]) for row in rows if row.kind in RULE_KINDS]
-    done = [store.periods(SCORES, symbol), judged, list(champions)]
+    done = [store.periods(SHADOW_SCORES, symbol), judged, list(champions)]
     if not all(done):
         return None
     return pd.Timestamp(min(max(weeks) for weeks in done), tz="UTC") - WEEK

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from quantum_training.lifecycle.evaluation.scoring import ASSET as SCORES
+from quantum_training.lifecycle.records import SHADOW_SCORES
 from quantum_training.market.calendars import expected_open_times
 from quantum_training.market.periods import WEEK
 from quantum_training.resources.store.store import Store
@@ -95,11 +95,15 @@ def state(
     if at is not None and at <= now - WEEK:
         return None
     last = now if at in (None, test.end) else min(at, now)
-    looks = {w: time for w in store.periods(SCORES, symbol) if test.start < (time := pd.Timestamp(w, tz="UTC")) <= last}
+    looks = {
+        w: time
+        for w in store.periods(SHADOW_SCORES, symbol)
+        if test.start < (time := pd.Timestamp(w, tz="UTC")) <= last
+    }
     arms = [test.champion, test.challenger]
     net = pd.DataFrame(columns=arms, index=pd.DatetimeIndex([], tz="UTC"), dtype="float64")
     if looks:
-        scores = pd.concat([store.read_frame(SCORES, symbol, w) for w in looks])
+        scores = pd.concat([store.read_frame(SHADOW_SCORES, symbol, w) for w in looks])
         scores = scores[scores["strategy"].isin(arms)]
         net = scores.pivot(columns="strategy", values="net_return").reindex(columns=arms).fillna(0.0)  # noqa: PD010 - it refuses a bar that is there twice
     found = report(test, net, looks.values()).model_dump()

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from quantum_training.lifecycle.evaluation.model_health import drift_before
-from quantum_training.lifecycle.evaluation.scoring import read_scores
+from quantum_training.lifecycle.market_history import read_scores
 from quantum_training.market.periods import WEEK
 from quantum_training.resources.ledger import Ledger
 from quantum_training.resources.store.store import Store
@@ -15,9 +15,6 @@ from quantum_training.selection.ledger import Row
 from quantum_training.selection.rollout import Stage, fold
 from quantum_training.selection.rollout_policy import Order
 from quantum_training.settings.settings import Settings
-
-ASSET = "rollout"
-
 
 ORDERS = {"rollout_reset": "reset", "rollout_ceiling": "ceiling"}
 """Kinds of ledger rows that are orders; their payload holds week, recipe and, for a ceiling, the share."""

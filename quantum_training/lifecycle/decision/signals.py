@@ -5,11 +5,10 @@ from typing import Any
 import pandas as pd
 
 from quantum_training.lifecycle.decision.ab_tests import in_force
-from quantum_training.lifecycle.decision.rollout import ASSET as ROLLOUT
 from quantum_training.lifecycle.decision.rollout import by_day, daily_returns
 from quantum_training.lifecycle.evaluation.model_health import Load
-from quantum_training.lifecycle.evaluation.scoring import ASSET as SCORES
 from quantum_training.lifecycle.market_history import first_month_for_decisions, rows
+from quantum_training.lifecycle.records import ROLLOUT, SHADOW_SCORES
 from quantum_training.lifecycle.training.versions import versions_of
 from quantum_training.market.calendars import expected_open_times
 from quantum_training.market.periods import WEEK
@@ -18,9 +17,6 @@ from quantum_training.resources.store.store import Store
 from quantum_training.selection.rollout import guard, percent, position
 from quantum_training.settings.settings import Settings
 from quantum_training.trading.scoring import Version, assign_versions, decisions, positions_at, score
-
-ASSET, PERIOD = "signals", "latest"
-
 
 REACH = pd.Timedelta(days=31)
 """Far enough to find the bar before or after one, whatever the market's holidays."""
@@ -126,8 +122,10 @@ def champion_returns(
     the same.
     """
     market, since = settings.symbols[symbol], pd.Timestamp(stage["guarded_from"])
-    weeks = [w for w in store.periods(SCORES, symbol) if since < pd.Timestamp(w, tz="UTC") and w <= stage["week"]]
-    scored = daily_returns(champions, {week: store.read_frame(SCORES, symbol, week) for week in weeks})
+    weeks = [
+        w for w in store.periods(SHADOW_SCORES, symbol) if since < pd.Timestamp(w, tz="UTC") and w <= stage["week"]
+    ]
+    scored = daily_returns(champions, {week: store.read_frame(SHADOW_SCORES, symbol, week) for week in weeks})
     start = pd.Timestamp(stage["week"], tz="UTC")
     if last < start:
         return scored.loc[since:]

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from quantum_training.lifecycle.evaluation.scoring import ASSET as SCORES
+from quantum_training.lifecycle.records import SHADOW_SCORES
 from quantum_training.market.calendars import periods_per_year
 from quantum_training.market.periods import WEEK, month_of
 from quantum_training.resources.store.store import Store, StoreError
@@ -12,12 +12,10 @@ from quantum_training.settings.settings import Settings
 from quantum_training.trading.evaluation import Evaluation, evaluate
 from quantum_training.trading.scoring import by_strategy
 
-ASSET = "backtest"
-
 
 def target_positions(store: Store, symbol: str, week: str) -> pd.DataFrame:
     """The target positions of one week's scores, open_time x strategy; NaN where there was no decision."""
-    return by_strategy(store.read_frame(SCORES, symbol, week), "target")
+    return by_strategy(store.read_frame(SHADOW_SCORES, symbol, week), "target")
 
 
 def evaluate_scores(
@@ -39,7 +37,7 @@ def evaluate_scores(
     if len(gone := targets.index.difference(candles.index)):
         raise StoreError(
             f"{symbol}: {len(gone)} scored bars, the first {gone[0]}, are no longer among the stored candles; "
-            f"re-materialise {SCORES} of their weeks"
+            f"re-materialise {SHADOW_SCORES} of their weeks"
         )
     recipes = sorted({*options.recipes} & {*targets.columns})
     periods = periods_per_year(options.calendar, options.timeframe)

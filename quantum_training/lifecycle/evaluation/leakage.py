@@ -9,10 +9,10 @@ from quantum_training.features.indicators import FEATURES, WARMUP_BARS, compute_
 from quantum_training.features.windows import InsufficientData
 from quantum_training.lifecycle.evaluation.perturbed_store import PerturbedStore
 from quantum_training.lifecycle.market_history import first_month_needed, read_bars
+from quantum_training.lifecycle.records import model_asset
 from quantum_training.lifecycle.training.inputs import lesson
 from quantum_training.lifecycle.training.pools import pool_of
 from quantum_training.lifecycle.training.refresh_gate import REFUSED, TRAINED
-from quantum_training.lifecycle.training.versions import asset_name
 from quantum_training.market.periods import Key
 from quantum_training.market.timeframe import to_timedelta
 from quantum_training.models.contract import algorithm
@@ -62,7 +62,7 @@ class VersionReport(NamedTuple):
 def version_report(store: Store, registry: ModelRegistry, settings: Settings, name: str, key: Key) -> VersionReport:
     """Give the newest version of a week two futures in turn: its training window and its positions must be the same."""
     recipe, symbol = settings.recipes[name], settings.symbols[key.symbol]
-    record = store.read_record(asset_name(name), key.symbol, key.period) or {"outcome": "not materialised"}
+    record = store.read_record(model_asset(name), key.symbol, key.period) or {"outcome": "not materialised"}
     if record["outcome"] not in (TRAINED, REFUSED):
         return VersionReport(record["outcome"])
     as_of = pd.Timestamp(record["versions"][-1]["as_of"])

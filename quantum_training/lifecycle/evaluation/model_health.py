@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from quantum_training.features.indicators import FEATURES
-from quantum_training.lifecycle.evaluation.scoring import ASSET as SCORES
-from quantum_training.lifecycle.evaluation.scoring import INPUTS, assert_registry_reachable, inputs_hash
-from quantum_training.lifecycle.market_history import first_month_for_decisions, memory, read_bars
+from quantum_training.lifecycle.evaluation.scoring import assert_registry_reachable
+from quantum_training.lifecycle.market_history import INPUTS, first_month_for_decisions, inputs_hash, memory, read_bars
+from quantum_training.lifecycle.records import SHADOW_SCORES
 from quantum_training.market.periods import WEEK
 from quantum_training.models.contract import Model
 from quantum_training.monitoring.severity import Severity
@@ -49,15 +49,15 @@ def faults(
         return [f"{recipe} has no version as of {week}"]
     end = pd.Timestamp(week, tz="UTC")
     first = first_month_for_decisions(settings, symbol, end - WEEK)
-    scores = store.read_frame(SCORES, symbol, week)
+    scores = store.read_frame(SHADOW_SCORES, symbol, week)
     own = scores[(scores["strategy"] == recipe) & (scores["model_id"] != "")]
     candles, features = (read_bars(store, asset, symbol, first, end) for asset in ("candles", "features"))
     filled = pd.DatetimeIndex(scores.index.unique().sort_values())
-    scored_on = store.attributes(SCORES, symbol, week).get(INPUTS)
+    scored_on = store.attributes(SHADOW_SCORES, symbol, week).get(INPUTS)
     if scored_on not in (None, inputs_hash(features, candles, filled, memory(settings, symbol))):
         raise ValueError(
             f"{symbol}: bars or features of the week before {week} were revised since it was scored; "
-            f"materialise {SCORES} of {week} again"
+            f"materialise {SHADOW_SCORES} of {week} again"
         )
     seen = features.reindex(deciding_bars(candles.index, own.index))
     found, again = [], pd.Series(np.nan, own.index)

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from quantum_training.lifecycle.decision.champion import current_champion, decision_policy
-from quantum_training.lifecycle.evaluation.scoring import read_scores
+from quantum_training.lifecycle.market_history import read_scores
 from quantum_training.market.calendars import periods_per_year
 from quantum_training.market.periods import WEEK, Key
 from quantum_training.monitoring.decay import Calendar, Decay, Tenure, judge, nobody, start_tenure
@@ -16,8 +16,6 @@ from quantum_training.resources.events.payloads import MetricsUpdated
 from quantum_training.resources.store.store import Store
 from quantum_training.selection.harm import building
 from quantum_training.settings.settings import Settings
-
-ASSET = "decay_report"
 
 
 def reports_of(

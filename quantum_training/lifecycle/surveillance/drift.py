@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from quantum_training.lifecycle.decision.champion import current_champion
-from quantum_training.lifecycle.evaluation.scoring import ASSET as SCORES
+from quantum_training.lifecycle.records import SHADOW_SCORES
 from quantum_training.lifecycle.training.versions import versions_of
 from quantum_training.market.periods import WEEK, Key, month_of, week_of
 from quantum_training.monitoring.calibration import RECENT_WEEKS, ColumnMeasurement, Kind, measure
@@ -106,8 +106,8 @@ def measure_predictions(
     said = {"recipe": recipe, "end": end.isoformat()}
     if recipe is None:
         return [], {**said, "reason": "left out: no champion, and the recipes' own are not watched"}
-    if end.strftime("%Y-%m-%d") not in store.periods(SCORES, key.symbol):
-        return [], {**said, "reason": f"left out: {SCORES} of {end:%Y-%m-%d} are not stored"}
+    if end.strftime("%Y-%m-%d") not in store.periods(SHADOW_SCORES, key.symbol):
+        return [], {**said, "reason": f"left out: {SHADOW_SCORES} of {end:%Y-%m-%d} are not stored"}
     policy = settings.drift
     before = min(reference.end, end - 2 * policy.window)
     start = before - policy.reference_windows * policy.window
@@ -132,8 +132,8 @@ def read_features(store: Store, symbol: str, start: pd.Timestamp, end: pd.Timest
 def read_predictions(store: Store, symbol: str, recipe: str, start: pd.Timestamp, end: pd.Timestamp) -> pd.DataFrame:
     """Target and gross return of a recipe on the scored bars of [start, end); both NaN where it decided nothing."""
     first, last = ((t + offset).strftime("%Y-%m-%d") for t, offset in ((start, NANOSECOND), (end, WEEK)))
-    weeks = [p for p in store.periods(SCORES, symbol) if first <= p < last]
-    frames = [store.read_frame(SCORES, symbol, week) for week in weeks]
+    weeks = [p for p in store.periods(SHADOW_SCORES, symbol) if first <= p < last]
+    frames = [store.read_frame(SHADOW_SCORES, symbol, week) for week in weeks]
     frames = [frame.loc[frame["strategy"] == recipe, [*WATCHED]] for frame in frames]
     scored = _between(frames, start, end).reindex(columns=[*WATCHED])
     return scored.where(scored["target"].notna()).rename(columns=WATCHED)
@@ -148,9 +148,6 @@ def _between(frames: list[pd.DataFrame], start: pd.Timestamp, end: pd.Timestamp)
 def _bars(frame: pd.DataFrame) -> dict[str, Any]:
     first, last = (frame.index[i].isoformat() if len(frame) else None for i in (0, -1))
     return {"bars": len(frame), "first_bar": first, "last_bar": last}
-
-
-ASSET = "drift_report"
 
 
 def detected(key: Key, report: DriftReport, recipes: tuple[str, ...]) -> Event:

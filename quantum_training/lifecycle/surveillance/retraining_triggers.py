@@ -12,11 +12,9 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from quantum_training.lifecycle.market_history import features_available_until
+from quantum_training.lifecycle.records import DECAY_REPORT, DRIFT_REPORT, model_asset
 from quantum_training.lifecycle.surveillance import run_priorities
-from quantum_training.lifecycle.surveillance.decay import ASSET as DECAY
-from quantum_training.lifecycle.surveillance.drift import ASSET as DRIFT
 from quantum_training.lifecycle.surveillance.drift import NANOSECOND
-from quantum_training.lifecycle.training.versions import asset_name
 from quantum_training.market.calendars import expected_open_times
 from quantum_training.monitoring.severity import Severity
 from quantum_training.resources.store.store import Store
@@ -122,7 +120,7 @@ def plan_retraining(
 
 def drift_trigger(store: Store, symbol: str, policy: RetrainingPolicy) -> Trigger | None:
     """A trigger if the symbol's newest drift report calls for training. Reports of wrong data never do."""
-    day, report = newest_record(store, DRIFT, symbol)
+    day, report = newest_record(store, DRIFT_REPORT, symbol)
     if report is None:
         return None
     severity, since = Severity[report["severity"]], pd.Timestamp(day, tz="UTC")
@@ -145,12 +143,12 @@ def decay_trigger(store: Store, symbol: str) -> Trigger | None:
 
     The refresh as of that week saw the same bars as the report, so only a later version handles the trigger.
     """
-    week, report = newest_record(store, DECAY, symbol)
+    week, report = newest_record(store, DECAY_REPORT, symbol)
     if report is None or report["status"] != "DECAYED":
         return None
     since = pd.Timestamp(week, tz="UTC") + NANOSECOND
     reason = f"{report['recipe']} decayed in the week of {week}: {report['reason']}"
-    return Trigger(symbol, f"{symbol}|{week}|DECAYED", "PERFORMANCE_DECAY", run_priorities.DECAY, reason, since)
+    return Trigger(symbol, f"{symbol}|{week}|DECAYED", "PERFORMANCE_DECAY", run_priorities.DECAY_REPORT, reason, since)
 
 
 def interval_trigger(store: Store, settings: Settings, symbol: str, policy: RetrainingPolicy) -> Trigger | None:
@@ -185,8 +183,8 @@ def newest_record(store: Store, asset: str, symbol: str) -> tuple[str, dict[str,
 
 def newest_as_of(store: Store, symbol: str, recipe: str) -> pd.Timestamp:
     """Up to when the newest version of a recipe was trained, including refused versions; NEVER if there is none."""
-    for period in reversed(store.periods(asset_name(recipe), symbol, "json")):
-        record = store.read_record(asset_name(recipe), symbol, period)
+    for period in reversed(store.periods(model_asset(recipe), symbol, "json")):
+        record = store.read_record(model_asset(recipe), symbol, period)
         if record and record["versions"]:
             return max(pd.Timestamp(version["as_of"]) for version in record["versions"])
     return NEVER

@@ -5,9 +5,8 @@ from contextlib import suppress
 
 import pandas as pd
 
-from quantum_training.lifecycle.evaluation.scoring import ASSET as SCORES
-from quantum_training.lifecycle.evaluation.scoring import INPUTS, inputs_hash
-from quantum_training.lifecycle.market_history import memory
+from quantum_training.lifecycle.market_history import INPUTS, inputs_hash, memory
+from quantum_training.lifecycle.records import SHADOW_SCORES
 from quantum_training.lifecycle.training.versions import versions_of
 from quantum_training.market.periods import WEEK, week_of
 from quantum_training.models.contract import Model, algorithm
@@ -87,15 +86,15 @@ def _scored(
     features: pd.DataFrame,
 ) -> pd.Series | None:
     """The stored positions of a week; None where there are none, or these versions or features give others."""
-    if week not in store.periods(SCORES, symbol):
+    if week not in store.periods(SHADOW_SCORES, symbol):
         return None
-    scores = store.read_frame(SCORES, symbol, week)
+    scores = store.read_frame(SHADOW_SCORES, symbol, week)
     own = scores[scores["strategy"] == recipe]
     chosen = assign_versions(pd.DatetimeIndex(own.index), versions)
     if own.empty or own["model_id"].tolist() != [versions[n].model_id if n >= 0 else "" for n in chosen]:
         return None
     filled = pd.DatetimeIndex(scores.index.unique().sort_values())
-    if store.attributes(SCORES, symbol, week).get(INPUTS) != inputs_hash(
+    if store.attributes(SHADOW_SCORES, symbol, week).get(INPUTS) != inputs_hash(
         features, candles, filled, memory(settings, symbol)
     ):
         return None

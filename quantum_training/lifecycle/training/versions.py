@@ -5,13 +5,9 @@ from typing import Any
 
 import pandas as pd
 
+from quantum_training.lifecycle.records import model_asset
 from quantum_training.resources.store.store import Store
 from quantum_training.trading.scoring import Version
-
-
-def asset_name(recipe: str) -> str:
-    """Name of a recipe's model asset."""
-    return f"{recipe}_model"
 
 
 def versions_of(store: Store, symbol: str, recipe: str, last: str = "9999") -> list[Version]:
@@ -21,7 +17,7 @@ def versions_of(store: Store, symbol: str, recipe: str, last: str = "9999") -> l
 
 def entries_of(store: Store, symbol: str, recipe: str, last: str = "9999") -> list[dict[str, Any]]:
     """What the records say of each version of a recipe up to week `last`, refused ones included, in the same order."""
-    records = store.read_records(asset_name(recipe), symbol, last).values()
+    records = store.read_records(model_asset(recipe), symbol, last).values()
     return sorted((e for record in records for e in record["versions"]), key=lambda e: pd.Timestamp(e["as_of"]))
 
 

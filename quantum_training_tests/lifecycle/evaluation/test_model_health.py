@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from quantum_training.lifecycle.evaluation.model_health import faults
-from quantum_training.lifecycle.evaluation.scoring import inputs_hash
+from quantum_training.lifecycle.market_history import inputs_hash
 from quantum_training.models.contract import Model
 from quantum_training.resources.registry.errors import RegistryError
 from quantum_training.resources.store.store import Store, StoreError
