@@ -1,12 +1,14 @@
 """Asset `features`: causal features of a month's bars. What a feature is lives in features.indicators."""
 
-import dagster as dg
-import pandas as pd
+from typing import Any
 
+import dagster as dg
+
+from quantum_training.assets.metadata.market_data import features_metadata
 from quantum_training.assets.partition_runner import OWNERS, SINGLE_RUN, each_partition
-from quantum_training.features.indicators import FEATURES, WARMUP_BARS, compute_features
-from quantum_training.lifecycle.market_history import first_month_needed, read_bars
-from quantum_training.market.periods import MONTH, Key
+from quantum_training.features.indicators import FEATURES, WARMUP_BARS
+from quantum_training.lifecycle.ingestion import compute_month_features
+from quantum_training.market.periods import Key
 from quantum_training.partitions import Partitions
 from quantum_training.resources.store.store import Store
 from quantum_training.settings.settings import Settings
@@ -26,27 +28,9 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
         "read from the stored candles of earlier months; rows without that much history stay empty.",
     )
     def features(context: dg.AssetExecutionContext, store: dg.ResourceParam[Store]) -> dg.MaterializeResult:
-        def produce(key: Key) -> dict:
-            symbol = settings.symbols[key.symbol]
-            attributes = store.attributes("candles", key.symbol, key.period)
-            until = pd.Timestamp(attributes["covered_until"]) if attributes else key.start + MONTH
-            first = first_month_needed(symbol, key.start, WARMUP_BARS)
-            frame = compute_features(read_bars(store, "candles", key.symbol, first, until), key.start)
-            written = store.write_frame(
-                "features",
-                key.symbol,
-                key.period,
-                frame,
-                {"covered_until": until.isoformat(), "candles": attributes["content_hash"]},
-            )
-            return {
-                "dagster/row_count": len(frame),
-                "complete_rows": int(frame.notna().all(axis=1).sum()),
-                "covered_until": dg.MetadataValue.timestamp(until.to_pydatetime()),
-                "content_hash": written.content_hash,
-                "path": dg.MetadataValue.path(written.path),
-            }
+        def compute(key: Key) -> dict[str, Any]:
+            return features_metadata(compute_month_features(store, settings, key))
 
-        return each_partition(context, partitions.month, produce)
+        return each_partition(context, partitions.month, compute)
 
     return features

@@ -17,11 +17,12 @@ OWNERS = ["team:quant"]
 def each_partition(
     context: dg.AssetExecutionContext,
     grid: dg.MultiPartitionsDefinition,
-    produce: Callable[[Key], Mapping[str, Any]],
+    produce: Callable[[Key], Mapping[str, Any] | None],
     finish: Callable[[], None] = lambda: None,
 ) -> dg.MaterializeResult:
     """Call `produce` for every partition of the run, oldest first, and keep its metadata with that partition.
 
+    A partition for which it gives None is not recorded as materialised.
     finish: what is done once all are. Where one fails, those before it stay recorded as materialised and the error is
     raised with the partition's name. Where the fault can pass, the step is tried again from its start instead: what is
     stored already is not changed.
@@ -32,10 +33,12 @@ def each_partition(
     keep = partial(record_materializations, context, done)
     for number, key in enumerate(keys, 1):
         try:
-            done[key] = produce(key)
+            metadata = produce(key)
         except Exception as error:
             error.add_note(f"in partition {key} of {asset}")
             raise_or_retry(context, error, keep)
+        if metadata is not None:
+            done[key] = metadata
         context.log.info(f"{asset} {number}/{len(keys)} {key}")
     try:
         finish()

@@ -1,125 +1,166 @@
-"""The door: what `candles` stores, refuses, completes, and says."""
+"""Ingestion without Dagster: what is fetched, stored and refused of a month, and its features."""
 
-import dagster as dg
+from types import SimpleNamespace
+
 import pandas as pd
 import pytest
+import yaml
 
-MONTHS = ["2019-09-01", "2019-10-01", "2019-11-01"]
+from quantum_training.lifecycle.ingestion import (
+    CONTEXT_BARS,
+    bars_before,
+    compute_month_features,
+    fetch_month,
+    ingest_month,
+    judge_stored_month,
+)
+from quantum_training.market.periods import Key
+from quantum_training.resources.store.store import Store, StoreError
+from quantum_training.settings.settings import load_settings
+from quantum_training.sources import SourceError, source_from
+
+NOW = pd.Timestamp("2026-01-01", tz="UTC")
+SEPTEMBER, OCTOBER, NOVEMBER = (
+    Key("AAA", pd.Timestamp(day, tz="UTC")) for day in ("2019-09-01", "2019-10-01", "2019-11-01")
+)
+MONTHS = (SEPTEMBER, OCTOBER, NOVEMBER)
+MID_NOVEMBER = pd.Timestamp("2019-11-14 20:00", tz="UTC")
 
 
 @pytest.fixture
-def recording(project, small, tmp_path):
-    """A market in a file that a test may break, and a function that builds the project over it."""
-    small["symbols"] = {"AAA": small["symbols"]["AAA"]}
-    source = project(small).settings.symbols["AAA"].source
-    start, end, now = (pd.Timestamp(t, tz="UTC") for t in ("2019-09-01", "2019-12-01", "2026-01-01"))
-    frame = source.fetch("AAA", "4h", start, end, now)
+def market(small, tmp_path, monkeypatch):
+    """A file of 4h bars from September to November 2019, the settings that read it, and an empty store."""
     path = tmp_path / "AAA.parquet"
-    small["symbols"]["AAA"]["source"] = {"kind": "files", "path": str(path)}
+    generated = source_from(small["symbols"]["AAA"]["source"])
+    bars = generated.fetch("AAA", "4h", SEPTEMBER.start, pd.Timestamp("2019-12-01", tz="UTC"), NOW)
+    bars.to_parquet(path)
+    small["symbols"] = {"AAA": {**small["symbols"]["AAA"], "source": {"kind": "files", "path": str(path)}}}
+    (tmp_path / "settings.yaml").write_text(yaml.safe_dump(small))
+    monkeypatch.setenv("QUANTUM_TRAINING_CONFIG", str(tmp_path / "settings.yaml"))
+    settings, store = load_settings(), Store(root=str(tmp_path / "store"))
 
-    def write(frame):
-        frame.to_parquet(path)
+    def ingest(*keys, refetch=False):
+        months = [ingest_month(store, settings, key, NOW, refetch) for key in keys]
+        return months[0] if len(months) == 1 else months
 
-    write(frame)
-    return frame, write, project(small)
-
-
-def failure(result):
-    return str([e.step_failure_data.error for e in result.all_events if e.is_step_failure])
-
-
-def materialised(world, asset="candles"):
-    records = world.instance.fetch_materializations(dg.AssetKey(asset), limit=100).records
-    return sorted(str(r.partition_key) for r in records)
-
-
-def checks(world):
-    events = world.instance.get_event_records(dg.EventRecordsFilter(dg.DagsterEventType.ASSET_CHECK_EVALUATION))
-    return [e.event_log_entry.dagster_event.event_specific_data for e in events]
-
-
-def test_a_bad_month_is_refused_by_name_and_the_good_ones_go_on(recording):
-    frame, write, world = recording
-    bar = pd.Timestamp("2019-10-17 08:00", tz="UTC")
-    frame.loc[bar, "high"] = frame.loc[bar, "low"] / 2
-    write(frame)
-    result = world.run("market_data", "AAA|2019-09-01", "AAA|2019-11-01")
-    assert not result.success
-    for said in ("AAA", "2019-10-17 08:00", "in_range", "1 of 3 months refused"):
-        assert said in failure(result)
-    assert world.store.periods("candles", "AAA") == ["2019-09-01", "2019-11-01"]
-    assert materialised(world) == ["AAA|2019-09-01", "AAA|2019-11-01"]
-    assert world.store.periods("features", "AAA") == []
-    (refused,) = [c for c in checks(world) if not c.passed]
-    assert (refused.partition, refused.severity, refused.blocking) == (
-        "AAA|2019-10-01",
-        dg.AssetCheckSeverity.ERROR,
-        True,
+    return SimpleNamespace(
+        bars=bars, store=store, settings=settings, ingest=ingest, write=lambda changed: changed.to_parquet(path)
     )
-    assert "2019-10-17 08:00" in refused.description
 
 
-def test_a_refused_month_leaves_what_was_stored_before(recording):
-    frame, write, world = recording
-    assert world.run("market_data", "AAA|2019-09-01").success
-    before = world.stored()
-    frame.iloc[5, 0] = float("nan")
-    write(frame)
-    refetch = {"ops": {"candles": {"config": {"refetch": True}}}}
-    assert not world.run("market_data", "AAA|2019-09-01", run_config=refetch).success
-    assert world.stored() == before
+def test_a_month_is_stored_as_the_source_gives_it(market):
+    month = market.ingest(OCTOBER)
+    assert month.written is not None
+    assert month.errors == []
+    assert month.covered_until == NOVEMBER.start
+    stored = market.store.read_frame("candles", "AAA", "2019-10-01")
+    pd.testing.assert_frame_equal(stored, market.bars.loc["2019-10"], check_exact=True, check_freq=False)
 
 
-def test_a_month_in_progress_is_completed_and_features_of_the_same_bars_keep_their_bytes(recording):
-    frame, write, world = recording
-    write(frame.loc[: pd.Timestamp("2019-11-14 20:00", tz="UTC")])
-    assert world.run("market_data", "AAA|2019-09-01", "AAA|2019-11-01").success
-    early = world.store.read_frame("features", "AAA", "2019-11-01")
-    assert world.store.attributes("candles", "AAA", "2019-11-01")["covered_until"] == "2019-11-15T00:00:00+00:00"
-    write(frame)
-    assert world.run("market_data", "AAA|2019-11-01").success
-    late = world.store.read_frame("features", "AAA", "2019-11-01")
-    assert len(late) == 180
-    pd.testing.assert_frame_equal(late.loc[early.index], early, check_exact=True)
-    assert world.store.read_frame("candles", "AAA", "2019-11-01").equals(frame.loc["2019-11"])
+def test_a_stored_month_is_judged_again_but_not_fetched_again(market):
+    market.ingest(OCTOBER)
+    changed = market.bars.copy()
+    changed["volume"] *= 2
+    market.write(changed)
+    month = market.ingest(OCTOBER)
+    assert month.written is not None
+    assert not month.written.changed
+    refetched = market.ingest(OCTOBER, refetch=True)
+    assert refetched.written is not None
+    assert refetched.written.changed
 
 
-def test_revised_history_is_refused_with_the_way_out(recording):
-    frame, write, world = recording
-    write(frame.loc[: pd.Timestamp("2019-11-14 20:00", tz="UTC")])
-    assert world.run("market_data", "AAA|2019-09-01", "AAA|2019-11-01").success
-    frame.loc[:, ["open", "high", "low", "close"]] *= 0.995
-    write(frame)
-    result = world.run("market_data", "AAA|2019-11-01")
-    assert not result.success
-    assert "revised_history" in failure(result)
-    assert "refetch: true" in failure(result)
-    refetch = {"ops": {"candles": {"config": {"refetch": True}}}}
-    assert world.run("market_data", "AAA|2019-09-01", "AAA|2019-11-01", run_config=refetch).success
+def test_fetching_stores_nothing(market):
+    assert len(fetch_month(market.store, market.settings, OCTOBER, NOW).bars) == 31 * 6
+    assert market.store.periods("candles", "AAA") == []
 
 
-def test_a_month_the_source_does_not_have_is_an_error_that_says_where_it_ends(recording):
-    *_, world = recording
-    result = world.run("market_data", "AAA|2020-01-01")
-    assert not result.success
-    assert "its data end at 2019-12-01" in failure(result)
+def test_a_month_with_an_error_is_refused_and_names_the_bar(market):
+    bar = pd.Timestamp("2019-10-17 08:00", tz="UTC")
+    market.bars.loc[bar, "high"] = market.bars.loc[bar, "low"] / 2
+    market.write(market.bars)
+    refused = market.ingest(OCTOBER)
+    assert refused.written is None
+    assert {error.severity for error in refused.errors} == {"error"}
+    assert "2019-10-17 08:00" in refused.errors[0].message
+    assert market.store.periods("candles", "AAA") == []
 
 
-def test_a_missing_month_in_the_middle_is_named_by_what_needs_it(recording):
-    *_, world = recording
-    assert world.run("market_data", "AAA|2019-09-01").success
-    result = world.run("market_data", "AAA|2019-11-01")
-    assert "2019-10-01" in failure(result)
+def test_a_warning_does_not_refuse_a_month(market):
+    market.write(market.bars.drop(pd.Timestamp("2019-10-17 08:00", tz="UTC")))
+    month = market.ingest(OCTOBER)
+    assert month.written is not None
+    assert [(defect.rule, defect.severity) for defect in month.defects] == [("missing_bars", "warning")]
 
 
-def test_the_check_reads_the_stored_bytes(recording):
-    """A month tampered with in the store is found when the check runs, though the door let it pass."""
-    *_, world = recording
-    assert world.run("market_data", "AAA|2019-09-01").success
-    stored = world.store.read_frame("candles", "AAA", "2019-09-01").copy()
+def test_a_month_in_progress_is_completed_and_its_features_keep_their_bytes(market):
+    market.write(market.bars.loc[:MID_NOVEMBER])
+    assert market.ingest(*MONTHS)[-1].covered_until == MID_NOVEMBER + pd.Timedelta(hours=4)
+    early = compute_month_features(market.store, market.settings, NOVEMBER)
+    assert early.covered_until == MID_NOVEMBER + pd.Timedelta(hours=4)
+    market.write(market.bars)
+    market.ingest(NOVEMBER)
+    late = compute_month_features(market.store, market.settings, NOVEMBER)
+    assert len(late.features) == 180
+    pd.testing.assert_frame_equal(late.features.loc[early.features.index], early.features, check_exact=True)
+    assert market.store.read_frame("candles", "AAA", "2019-11-01").equals(market.bars.loc["2019-11"])
+
+
+def test_revised_history_is_refused_until_all_months_are_fetched_again(market):
+    market.write(market.bars.loc[:MID_NOVEMBER])
+    market.ingest(*MONTHS)
+    market.bars.loc[:, ["open", "high", "low", "close"]] *= 0.995
+    market.write(market.bars)
+    refused = market.ingest(NOVEMBER)
+    assert refused.written is None
+    assert [error.rule for error in refused.errors] == ["revised_history"]
+    assert "refetch: true" in refused.errors[0].message
+    assert all(month.written for month in market.ingest(*MONTHS, refetch=True))
+
+
+def test_a_month_that_the_source_does_not_have_is_an_error_that_names_where_it_ends(market):
+    with pytest.raises(SourceError, match=r"its data end at 2019-12-01 .*Ask for months up to 2019-12-01"):
+        market.ingest(Key("AAA", pd.Timestamp("2020-01-01", tz="UTC")))
+
+
+def test_the_bars_before_a_month_are_those_of_the_month_before(market):
+    assert bars_before(market.store, OCTOBER).empty
+    market.ingest(SEPTEMBER)
+    before = bars_before(market.store, OCTOBER)
+    assert len(before) == min(CONTEXT_BARS, 30 * 6)
+    assert before.index[-1] == OCTOBER.start - pd.Timedelta(hours=4)
+    assert bars_before(market.store, NOVEMBER).empty
+
+
+def test_stored_bars_that_were_changed_are_judged_as_they_are(market):
+    month = market.ingest(SEPTEMBER)
+    assert judge_stored_month(market.store, market.settings, SEPTEMBER) == month.defects
+    stored = market.store.read_frame("candles", "AAA", "2019-09-01").copy()
     stored.iloc[7, stored.columns.get_loc("low")] = stored["high"].max() * 2
-    attributes = world.store.attributes("candles", "AAA", "2019-09-01")
-    world.store.write_frame("candles", "AAA", "2019-09-01", stored, {"covered_until": attributes["covered_until"]})
-    result = world.run("market_data", "AAA|2019-09-01")
-    assert not result.success
-    assert stored.index[7].strftime("%Y-%m-%d %H:%M") in failure(result)
+    attributes = market.store.attributes("candles", "AAA", "2019-09-01")
+    market.store.write_frame("candles", "AAA", "2019-09-01", stored, {"covered_until": attributes["covered_until"]})
+    errors = [d for d in judge_stored_month(market.store, market.settings, SEPTEMBER) if d.severity == "error"]
+    assert (stored.index[7],) in [error.bars for error in errors]
+
+
+def test_features_name_the_candles_they_are_computed_from(market):
+    candles = market.ingest(*MONTHS)[-1]
+    month = compute_month_features(market.store, market.settings, NOVEMBER)
+    attributes = market.store.attributes("features", "AAA", "2019-11-01")
+    assert attributes["candles"] == candles.written.content_hash
+    assert attributes["content_hash"] == month.written.content_hash
+    assert attributes["covered_until"] == "2019-12-01T00:00:00+00:00"
+    assert month.features.notna().all(axis=None)
+
+
+def test_features_name_the_month_of_candles_that_is_missing(market):
+    market.ingest(SEPTEMBER, NOVEMBER)
+    with pytest.raises(StoreError, match="2019-10-01"):
+        compute_month_features(market.store, market.settings, NOVEMBER)
+    assert market.store.periods("features", "AAA") == []
+
+
+def test_features_of_a_month_without_candles_are_an_error(market):
+    market.ingest(SEPTEMBER)
+    with pytest.raises(StoreError, match="run the job market_data for these months first"):
+        compute_month_features(market.store, market.settings, NOVEMBER)

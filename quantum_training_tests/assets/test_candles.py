@@ -1,0 +1,93 @@
+"""The asset `candles` and its quality check: months that are refused, stored and judged again, in runs of Dagster."""
+
+import dagster as dg
+import pandas as pd
+import pytest
+
+MONTHS = ("AAA|2019-09-01", "AAA|2019-11-01")
+
+
+@pytest.fixture
+def recording(project, small, tmp_path):
+    """A market in a file: its bars, a function that writes other bars into the file, and the project over it."""
+    small["symbols"] = {"AAA": small["symbols"]["AAA"]}
+    source = project(small).settings.symbols["AAA"].source
+    start, end, now = (pd.Timestamp(t, tz="UTC") for t in ("2019-09-01", "2019-12-01", "2026-01-01"))
+    bars = source.fetch("AAA", "4h", start, end, now)
+    path = tmp_path / "AAA.parquet"
+    small["symbols"]["AAA"]["source"] = {"kind": "files", "path": str(path)}
+    bars.to_parquet(path)
+    return bars, lambda changed: changed.to_parquet(path), project(small)
+
+
+def failure(result):
+    return str([e.step_failure_data.error for e in result.all_events if e.is_step_failure])
+
+
+def materialized_partitions(project, asset="candles"):
+    records = project.instance.fetch_materializations(dg.AssetKey(asset), limit=100).records
+    return sorted(str(r.partition_key) for r in records)
+
+
+def check_evaluations(project):
+    events = project.instance.get_event_records(dg.EventRecordsFilter(dg.DagsterEventType.ASSET_CHECK_EVALUATION))
+    return [e.event_log_entry.dagster_event.event_specific_data for e in events]
+
+
+def test_a_bad_month_is_refused_by_name_and_the_good_ones_are_stored(recording):
+    bars, write, project = recording
+    bar = pd.Timestamp("2019-10-17 08:00", tz="UTC")
+    bars.loc[bar, "high"] = bars.loc[bar, "low"] / 2
+    write(bars)
+    result = project.run("market_data", *MONTHS)
+    assert not result.success
+    for text in ("AAA", "2019-10-17 08:00", "in_range", "1 of 3 months refused"):
+        assert text in failure(result)
+    assert project.store.periods("candles", "AAA") == ["2019-09-01", "2019-11-01"]
+    assert materialized_partitions(project) == ["AAA|2019-09-01", "AAA|2019-11-01"]
+    assert project.store.periods("features", "AAA") == []
+    (failed,) = [c for c in check_evaluations(project) if not c.passed]
+    assert (failed.partition, failed.severity, failed.blocking) == ("AAA|2019-10-01", dg.AssetCheckSeverity.ERROR, True)
+    assert "2019-10-17 08:00" in failed.description
+    assert "2019-10-17 08:00" in failed.metadata["defects"].value
+
+
+def test_a_refused_month_leaves_what_was_stored_before(recording):
+    bars, write, project = recording
+    assert project.run("market_data", "AAA|2019-09-01").success
+    before = project.stored()
+    bars.iloc[5, 0] = float("nan")
+    write(bars)
+    refetch = {"ops": {"candles": {"config": {"refetch": True}}}}
+    assert not project.run("market_data", "AAA|2019-09-01", run_config=refetch).success
+    assert project.stored() == before
+
+
+def test_the_check_finds_bytes_that_were_changed_in_the_store(recording):
+    *_, project = recording
+    assert project.run("market_data", "AAA|2019-09-01").success
+    stored = project.store.read_frame("candles", "AAA", "2019-09-01").copy()
+    stored.iloc[7, stored.columns.get_loc("low")] = stored["high"].max() * 2
+    attributes = project.store.attributes("candles", "AAA", "2019-09-01")
+    project.store.write_frame("candles", "AAA", "2019-09-01", stored, {"covered_until": attributes["covered_until"]})
+    result = project.run("market_data", "AAA|2019-09-01")
+    assert not result.success
+    assert stored.index[7].strftime("%Y-%m-%d %H:%M") in failure(result)
+
+
+def test_metadata_of_a_month_count_its_bars_and_its_complete_feature_rows(recording):
+    bars, _, project = recording
+    assert project.run("market_data", *MONTHS).success
+    (candles,) = project.instance.fetch_materializations(
+        dg.AssetRecordsFilter(dg.AssetKey("candles"), asset_partitions=["AAA|2019-11-01"]), limit=1
+    ).records
+    metadata = {k: v.value for k, v in candles.asset_materialization.metadata.items()}
+    november = bars.loc["2019-11"]
+    assert metadata["dagster/row_count"] == len(november) == 180
+    assert metadata["close"] == november["close"].iloc[-1]
+    assert metadata["warnings"] == 0
+    (features,) = project.instance.fetch_materializations(
+        dg.AssetRecordsFilter(dg.AssetKey("features"), asset_partitions=["AAA|2019-11-01"]), limit=1
+    ).records
+    metadata = {k: v.value for k, v in features.asset_materialization.metadata.items()}
+    assert metadata["dagster/row_count"] == metadata["complete_rows"] == 180
