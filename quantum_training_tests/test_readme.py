@@ -1,4 +1,7 @@
-"""Every command and example of the README, run as it stands, in a copy of the repository's files."""
+"""The commands and examples of the README and of docs/, run as they stand, in a copy of the repository's files.
+
+Pages of docs/production are tested in deployment/ and with the subject that they describe.
+"""
 
 import os
 import re
@@ -17,8 +20,35 @@ from quantum_training.settings.settings import load_settings
 from quantum_training_tests.support.processes import free_port, healthy, wait_for
 
 ROOT = Path(__file__).parents[1]
-BLOCKS = re.findall(r"```(\w+)\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
-COMMANDS = [line for kind, block in BLOCKS if kind == "sh" for line in block.strip().splitlines()]
+PAGES = [
+    "README.md",
+    "docs/settings.md",
+    *(
+        f"docs/tasks/{name}.md"
+        for name in (
+            "add_a_source",
+            "add_a_recipe",
+            "train_an_agent",
+            "run_it",
+            "retrain_within_the_week",
+            "read_a_decision",
+            "act_by_hand",
+        )
+    ),
+]
+"""The pages whose blocks are run, in the order in which a reader would."""
+
+
+def blocks(page: str, kind: str) -> list[str]:
+    """The fenced blocks of this kind on a page."""
+    return re.findall(rf"```{kind}\n(.*?)```", (ROOT / page).read_text(), re.S)
+
+
+def commands(*pages: str) -> list[str]:
+    """The lines of all shell blocks of the pages."""
+    return [line for page in pages for block in blocks(page, "sh") for line in block.strip().splitlines()]
+
+
 BIN = Path(sys.executable).parent
 MAKE = ["make", f"VENV={sys.prefix}"]
 
@@ -51,40 +81,54 @@ def copy(tmp_path_factory):
 
 def run(command, copy, **options):
     folder, environment = copy
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=400, **options)
-    assert done.returncode == 0, f"{command}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
-    return done.stdout + done.stderr
+    process = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=400, **options
+    )
+    assert process.returncode == 0, f"{command}\n{process.stdout[-3000:]}\n{process.stderr[-3000:]}"
+    return process.stdout + process.stderr
 
 
 @pytest.fixture(scope="module")
 def demo(copy):
-    """The state that the README's `make demo` leaves, and what it said."""
-    assert COMMANDS[:2] == ["make demo", "make ui"]
+    """The state that the README's `make demo` leaves, and its output."""
+    assert commands("README.md")[:2] == ["make demo", "make ui"]
     return copy[0], run([*MAKE, "demo"], copy)
 
 
-def test_every_command_is_known_here():
-    assert [c.split()[0] for c in COMMANDS] == [
-        "make",
-        "make",
-        "export",
-        "export",
-        *["dagster"] * 5,
-    ]
-    for target in re.findall(r"`make (\w+)`", (ROOT / "README.md").read_text()):
-        assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.M), target
+def test_this_module_runs_every_page_of_tasks_and_every_command_on_it():
+    assert {f"docs/tasks/{page.name}" for page in (ROOT / "docs/tasks").glob("*.md")} <= {*PAGES}
+    programs = [command.split()[0] for command in commands(*PAGES)]
+    assert programs == ["make", "make", "export", "export", *["dagster"] * 5]
+
+
+@pytest.mark.parametrize("page", [str(f.relative_to(ROOT)) for f in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"))])
+def test_links_and_make_targets_of_a_page_exist(page):
+    text = (ROOT / page).read_text()
+    links = re.findall(r"\]\((?!https?://)([^)#]+)[^)]*\)", text)
+    missing = [link for link in links if not (ROOT / page).parent.joinpath(link).exists()]
+    targets = re.findall(r"`make ([\w-]+)`", text)
+    makefile = (ROOT / "Makefile").read_text()
+    missing += [target for target in targets if not re.search(rf"^{target}:", makefile, re.M)]
+    assert missing == []
+
+
+def test_a_commit_runs_what_make_lint_runs():
+    config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())
+    (repository,) = config["repos"]
+    assert repository["repo"] == "local"
+    assert [hook["entry"] for hook in repository["hooks"]] == ["make lint"]
 
 
 @pytest.mark.long
 def test_the_demo_ends_with_a_champion_table_and_the_ways_into_the_uis(demo):
-    _, said = demo
-    rows = [line.split("|")[1:-1] for line in said.splitlines() if line.startswith(("| SP500", "| NASDAQ"))]
+    _, output = demo
+    rows = [line.split("|")[1:-1] for line in output.splitlines() if line.startswith(("| SP500", "| NASDAQ"))]
     assert [row[0].strip() for row in rows] == ["SP500", "NASDAQ"]
     assert {row[1].strip() for row in rows} == {"2018-12-31"}
     assert all("n=125" in row[4] for row in rows)
-    assert "make dagster-ui" in said
-    assert "make mlflow-ui" in said
-    assert "xgboost_model 30/30 SP500|2018-12-31" in said
+    assert "make dagster-ui" in output
+    assert "make mlflow-ui" in output
+    assert "xgboost_model 30/30 SP500|2018-12-31" in output
 
 
 @pytest.mark.long
@@ -105,15 +149,15 @@ def test_the_shell_commands_run_in_order_and_change_nothing_that_the_demo_stored
     config = yaml.safe_load((folder / "dagster_home/demo.yaml").read_text())
     config["ops"]["run_cycle"]["config"] |= {"symbols": ["NASDAQ"], "weeks": 3}
     (folder / "dagster_home/demo.yaml").write_text(yaml.safe_dump(config))
-    home, *lines = [c for c in COMMANDS if not c.startswith(("make", "export QUANTUM"))]
+    home, *lines = [c for c in commands(*PAGES) if not c.startswith(("make", "export QUANTUM"))]
     assert home.startswith("export DAGSTER_HOME=")
     python = shlex.join([sys.executable, "-W", "ignore", "-c", SHELL, *lines])
-    said = run(["bash", "-euo", "pipefail", "-c", f"{home}\n{python}"], copy)
-    *found, by_hand = [line for line in said.splitlines() if line.startswith("left: ")]
-    assert len(found) == len(lines)
-    assert len({*found}) == 1, "a command that trains nothing new has changed the store or MLflow"
-    assert "'champion'" not in found[0], "the README says that nobody earns it"
-    assert "'champion'" in by_hand
+    output = run(["bash", "-euo", "pipefail", "-c", f"{home}\n{python}"], copy)
+    *states, promoted = [line for line in output.splitlines() if line.startswith("left: ")]
+    assert len(states) == len(lines)
+    assert len({*states}) == 1, "a command that trains nothing new has changed the store or MLflow"
+    assert "'champion'" not in states[0], "the README says that no recipe becomes champion"
+    assert "'champion'" in promoted
 
 
 SHELL = """
@@ -123,24 +167,24 @@ from dagster._cli import ENV_PREFIX, cli
 from mlflow import MlflowClient
 
 
-def tell():
+def print_state():
     store = hashlib.sha256()
     for file in sorted(f for f in Path("dagster_home/store").rglob("*") if f.is_file()):
         store.update(str(file).encode() + file.read_bytes())
     client, models = MlflowClient("sqlite:///dagster_home/mlflow/mlflow.db"), []
     for model in client.search_registered_models():
         versions = client.search_model_versions(f"name = '{model.name}'")
-        known = [(v.version, v.tags["model_id"]) for v in versions]
-        models.append((model.name, sorted(model.aliases.items()), known))
+        ids = [(v.version, v.tags["model_id"]) for v in versions]
+        models.append((model.name, sorted(model.aliases.items()), ids))
     print("\\nleft:", store.hexdigest(), models, flush=True)
 
 
-tell()
+print_state()
 for line in sys.argv[1:]:
     program, *arguments = shlex.split(line)
     assert program == "dagster", line
     cli.main(arguments, standalone_mode=False, auto_envvar_prefix=ENV_PREFIX)
-    tell()
+    print_state()
 """
 
 
@@ -165,10 +209,9 @@ def test_make_ui_opens_both(demo, copy):
 
 def test_the_settings_examples_load(tmp_path, monkeypatch):
     settings = yaml.safe_load((ROOT / "quantum_training/default.yaml").read_text())
-    for kind, block in BLOCKS:
-        if kind == "yaml":
-            for section, entries in yaml.safe_load(block).items():
-                settings.setdefault(section, {}).update(entries)
+    for block in (block for page in PAGES for block in blocks(page, "yaml")):
+        for section, entries in yaml.safe_load(block).items():
+            settings.setdefault(section, {}).update(entries)
     (tmp_path / "my_settings.yaml").write_text(yaml.safe_dump(settings))
     monkeypatch.setenv("QUANTUM_TRAINING_CONFIG", str(tmp_path / "my_settings.yaml"))
     loaded = load_settings()
@@ -179,14 +222,13 @@ def test_the_settings_examples_load(tmp_path, monkeypatch):
 
 @pytest.mark.long
 def test_the_recipe_example_becomes_an_asset_with_versions_and_scores(project, small, tmp_path, monkeypatch):
-    (code,) = [block for kind, block in BLOCKS if kind == "python"]
+    (code,) = blocks("docs/tasks/add_a_recipe.md", "python")
     assert len(code.strip().splitlines()) < 40
     (tmp_path / "my_models").mkdir()
     (tmp_path / "my_models/logistic.py").write_text(code)
     monkeypatch.syspath_prepend(tmp_path)
-    (entry,) = [
-        yaml.safe_load(block)["recipes"] for kind, block in BLOCKS if kind == "yaml" and "recipes:\n  logistic" in block
-    ]
+    examples = [yaml.safe_load(block)["recipes"] for block in blocks("docs/tasks/add_a_recipe.md", "yaml")]
+    (entry,) = [recipes for recipes in examples if "logistic" in recipes]
     small["recipes"]["logistic"] = {**entry["logistic"], "window_bars": 150}
     small["symbols"]["AAA"]["recipes"] = ["logistic", "xgboost"]
     world = project(small).market_data()
