@@ -84,11 +84,7 @@ def train(
     still_alone: of the lock, held by the caller, that no other process trains for this partition under.
     InsufficientData where the algorithm finds too little to fit on.
     """
-    recipe, window, practice = (
-        with_episode_budget(settings.recipes[name], config.episodes),
-        taught.window,
-        taught.practice,
-    )
+    recipe, window = with_episode_budget(settings.recipes[name], config.episodes), taught.window
     code, cls = code_hash(recipe.algorithm), algorithm(recipe.algorithm)
     made_of = {
         "recipe": recipe.model_dump(mode="json", exclude=FIELDS_NOT_IN_IDENTITY),
@@ -98,17 +94,22 @@ def train(
         **taught.made_of,
     }
     model_id = identity(name=name, symbol=key.symbol, **made_of)
-    shared = identity(**made_of) if cls.is_pooled else None
+    shared = identity(**made_of) if cls.traits.is_pooled else None
     job = TrainingJob(events, key.symbol, name, job_id(context.instance, context.run, str(key), name))
     found, scores = registry.find(key.symbol, model_id), dict[int, float | None]()
     state = checkpoint_dir(settings, model_id)
     resumed = state.exists()
-    if practice:
-        practice = replace(practice, state=state)
+    training = replace(
+        taught.practice,
+        params=recipe.params,
+        sizing=recipe.sizing,
+        progress=progress_to(context),
+        checkpoint_dir=state,
+    )
     if found:
         model, seconds = registry.load(key.symbol, model_id), None
     else:
-        cls.require(window, recipe.params, practice)
+        cls.check_inputs(training)
         tags = {
             "model_id": model_id,
             "recipe": name,
@@ -142,12 +143,8 @@ def train(
             else:
                 model, scores = fit_seeds(
                     recipe.algorithm,
-                    window,
-                    recipe.params,
-                    recipe.sizing,
+                    training,
                     range(recipe.seed, recipe.seed + recipe.seeds * SEED_STRIDE, SEED_STRIDE),
-                    progress_to(context),
-                    practice,
                 )
             if shared:
                 model = model.for_symbol(key.symbol)

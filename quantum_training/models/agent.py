@@ -9,23 +9,19 @@ import json
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
-from quantum_training.models.contract import MEMORY_BARS, Model, Progress, TrainingContext, parse_params
+from quantum_training.models.contract import MEMORY_BARS, AlgorithmTraits, Model, TrainingContext, parse_params
 from quantum_training.models.policy import Lived, Policy
 from quantum_training.models.policy_diagnostics import action_shares, behaviour
-from quantum_training.models.sizing import Sizing
 from quantum_training.trading.account import Account
 from quantum_training.trading.costs import Costs
-from quantum_training.trading.episodes import Bars, Trading
+from quantum_training.trading.episodes import Bars, Market, Trading
 from quantum_training.trading.observation import View
-
-if TYPE_CHECKING:
-    from quantum_training.features.windows import Window
 
 ACTIONS = {"discrete": ("hold", "buy", "sell"), "continuous": ("target position",)}
 """What the network's outputs stand for."""
@@ -77,30 +73,32 @@ class Agent(Model):
     """
 
     packages = ("numba", "safetensors")
-    build_packages = ("stable_baselines3", "torch", "gymnasium")
-    sources = tuple(
-        f"quantum_training.{name}"
-        for name in (
-            "trading.account",
-            "trading.compiled",
-            "trading.costs",
-            "trading.kernel",
-            "trading.simulator",
-            "trading.episode_kernel",
-            "trading.episodes",
-            "trading.observation",
-            "trading.gym_env",
-            "trading.vec_env",
-            "models.behaviour",
-            "models.policy",
-            "models.policy_kernel",
-            "models.training_state",
-            "models.training_watch",
-        )
+    traits = AlgorithmTraits(
+        build_packages=("stable_baselines3", "torch", "gymnasium"),
+        sources=tuple(
+            f"quantum_training.{name}"
+            for name in (
+                "trading.account",
+                "trading.compiled",
+                "trading.costs",
+                "trading.kernel",
+                "trading.simulator",
+                "trading.episode_kernel",
+                "trading.episodes",
+                "trading.observation",
+                "trading.gym_env",
+                "trading.vec_env",
+                "models.checkpoint",
+                "models.policy",
+                "models.policy_diagnostics",
+                "models.policy_kernel",
+                "models.training_callback",
+            )
+        ),
+        needs_market=True,
+        capabilities=frozenset({"warm_start"}),
     )
-    needs_context = True
     is_stochastic = True
-    capabilities: ClassVar[frozenset[str]] = frozenset({"warm_start"})
     memory = MEMORY_BARS
     has_account = True
     options_type: ClassVar[type[Options]]
@@ -126,25 +124,16 @@ class Agent(Model):
             )
 
     @classmethod
-    def fit(
-        cls,
-        window: Window,
-        params: Mapping[str, Any],
-        sizing: Sizing,
-        seed: int,
-        progress: Progress,
-        practice: TrainingContext | None = None,
-    ) -> Self:
-        """Train for the budget of `params` on the window's bars, going on from the state of a run that was killed.
+    def fit(cls, context: TrainingContext) -> Self:
+        """Train for the budget of `params` on the window's bars, from the last checkpoint of a killed run if there is
+        one.
 
-        FloatingPointError where the training diverges. ValueError names a parameter that is unknown or out of bounds.
+        FloatingPointError if the training diverges. ValueError names a parameter that is unknown or out of bounds.
         """
-        if practice is None:
-            raise ValueError(f"{cls.__module__} learns by trading: give `practice`, the market of the window")
-        options = cls.parse(params)
-        learner, watch, view = cls._train(window, options, seed, progress, practice)
+        window, market = context.window, cls._market(context)
+        options = cls.parse(context.params)
+        learner, watch, view = cls._train(context, options)
         state = {name: value.cpu().numpy() for name, value in learner.policy.state_dict().items()}
-        market = practice.market
         model = cls(state, view, options, market.costs, market.account, {})
         rows = pd.DataFrame(window.full_x, window.full_times, list(window.columns))
         candles = market.candles.loc[window.full_times[0] : window.full_times[-1], [*PRICES]]
@@ -166,24 +155,30 @@ class Agent(Model):
         return parse_params(cls.options_type, params)
 
     @classmethod
-    def _train(
-        cls, window: Window, options: Options, seed: int, progress: Progress, practice: TrainingContext
-    ) -> tuple[Any, Any, View]:
+    def _market(cls, context: TrainingContext) -> Market:
+        if context.market is None:
+            raise ValueError(f"{cls.__module__} learns by trading: set `market` of the training context")
+        return context.market
+
+    @classmethod
+    def _train(cls, context: TrainingContext, options: Options) -> tuple[Any, Any, View]:
         import torch
 
         from quantum_training.models.training_callback import Watch, diverged
         from quantum_training.trading.vec_env import BatchEnv
 
         torch.set_num_threads(options.threads)
-        close = practice.market.candles["close"].reindex(window.full_times).to_numpy("float64")
+        window, market = context.window, cls._market(context)
+        close = market.candles["close"].reindex(window.full_times).to_numpy("float64")
         view = View.fit(window.columns, window.full_x, close, options.lags)
-        bars = Bars.of(view, practice.market, pd.DataFrame(window.full_x, window.full_times, list(window.columns)))
+        bars = Bars.of(view, market, pd.DataFrame(window.full_x, window.full_times, list(window.columns)))
         env = BatchEnv([bars], options.trading, options.environments, scale=1 / view.unit)
-        learner = cls._learner(env, options, seed)
-        cls._start(learner, view, bars, options, practice)
-        state = practice.state / f"seed-{seed}.safetensors" if practice.state else None
-        made_of = {"options": options.model_dump(mode="json"), "seed": seed, "data": window.content_hash}
-        watch = Watch(progress, state, made_of, options.total_steps, options.max_seconds, options.save_seconds)
+        learner = cls._learner(env, options, context.seed)
+        cls._start(learner, view, bars, options, context)
+        folder = context.checkpoint_dir
+        state = folder / f"seed-{context.seed}.safetensors" if folder else None
+        made_of = {"options": options.model_dump(mode="json"), "seed": context.seed, "data": window.content_hash}
+        watch = Watch(context.progress, state, made_of, options.total_steps, options.max_seconds, options.save_seconds)
         watch.model = learner
         resumed = watch.resume()
         if not watch.finished:
@@ -200,22 +195,22 @@ class Agent(Model):
         return learner, watch, view
 
     @classmethod
-    def _start(cls, learner: Any, view: View, bars: Bars, options: Options, practice: TrainingContext) -> None:
-        """What the learner knows before its first step: the newest version's weights where `practice` gives one."""
+    def _start(cls, learner: Any, view: View, bars: Bars, options: Options, context: TrainingContext) -> None:
+        """Prepare the learner for its first step: load the weights of the version that the fit starts from, if any."""
         import torch
 
-        if practice.newest is None:
+        if context.warm_start_from is None:
             return
-        if not isinstance(practice.newest, cls):
+        if not isinstance(context.warm_start_from, cls):
             raise ValueError(
                 f"warm_start: the newest version is no {cls.__module__}; give the recipe a name of its own"
             )
-        if practice.newest.view.names != view.names:
+        if context.warm_start_from.view.names != view.names:
             raise ValueError(
                 "warm_start: the newest version has other observations; give the changed recipe a name of its own "
-                f"(those of one only: {', '.join(sorted({*practice.newest.view.names} ^ {*view.names}))})"
+                f"(those of one only: {', '.join(sorted({*context.warm_start_from.view.names} ^ {*view.names}))})"
             )
-        weights = {name: torch.from_numpy(np.array(value)) for name, value in practice.newest.state.items()}
+        weights = {name: torch.from_numpy(np.array(value)) for name, value in context.warm_start_from.state.items()}
         try:
             learner.policy.load_state_dict(weights)
         except RuntimeError as error:

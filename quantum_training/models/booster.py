@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pandas as pd
 
-from quantum_training.models.contract import Model, Progress
+from quantum_training.models.contract import Model, TrainingContext
 from quantum_training.models.sizing import Sizing
 
 if TYPE_CHECKING:
@@ -34,23 +33,23 @@ class Booster(Model):
         self.importance = {column: gain / total for column, gain in zip(columns, gains, strict=True)}
 
     @classmethod
-    def fit(cls, window: Window, params: Mapping[str, Any], sizing: Sizing, seed: int, progress: Progress) -> Self:
+    def fit(cls, context: TrainingContext) -> Self:
         """Find the number of rounds on the newest purged slice, then refit on the whole window with that number.
 
         `params` go to the library; `max_rounds` bounds the search. Runs on one thread. ValueError names a parameter
         that is unknown or not the recipe's to set.
         """
-        own = dict(params)
+        window, own = context.window, dict(context.params)
         max_rounds = int(own.pop("max_rounds", MAX_ROUNDS))
         if max_rounds < 1:
             raise ValueError(f"max_rounds is {max_rounds}; it must be at least 1")
-        rounds, loss = cls._search(window, own, seed, max_rounds)
-        progress(f"early stopping: {rounds} of {max_rounds} rounds, validation log loss {loss:.5f}")
-        core = cls._train(window.full_x, window.full_y, window.columns, own, seed, rounds)
+        rounds, loss = cls._search(window, own, context.seed, max_rounds)
+        context.progress(f"early stopping: {rounds} of {max_rounds} rounds, validation log loss {loss:.5f}")
+        core = cls._train(window.full_x, window.full_y, window.columns, own, context.seed, rounds)
         share = float(window.valid_y.mean())
         base = -np.log(share) * share - np.log(1 - share) * (1 - share) if 0 < share < 1 else 0.0
         report = {"rounds": float(rounds), "valid_logloss": float(loss), "valid_logloss_of_base_rate": float(base)}
-        model = cls(core, window.columns, sizing, report)
+        model = cls(core, window.columns, context.sizing, report)
         model.score = -float(loss)
         return model
 

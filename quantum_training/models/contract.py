@@ -1,4 +1,7 @@
-"""The contract that every model keeps, and how an algorithm's name becomes one. No algorithm lives here."""
+"""The interface of all models: what a fit is given, what an algorithm declares, what a trained model offers.
+
+Also the lookup of an algorithm by its name, and how artefacts are saved and loaded. No algorithm lives here.
+"""
 
 from __future__ import annotations
 
@@ -34,77 +37,97 @@ NOTHING: Mapping[str, Any] = MappingProxyType({})
 Params = TypeVar("Params", bound=BaseModel)
 
 
+def no_progress(message: str) -> None:
+    """A Progress that reports to nobody."""
+
+
 @dataclass(frozen=True, eq=False)
 class TrainingContext:
-    """What a model is given beside the window, where its class says `needs_context`.
+    """Everything that a fit is given. The fields from `market` on are set for algorithms whose traits ask for them."""
 
-    market: its candles reach back before the window and end at its as_of. state: folder in which a fit keeps what it
-    needs to go on after it was killed. newest: the version to start from. replay: what was held before, by the bar that
-    filled it, a column per source; transitions to learn from. features: of the market's bars, all columns. horizon: of
-    the recipe's label, in bars. members: the symbol's other recipes by name, each by its newest version. record: what
-    these recipes decided out of sample, by the bar that filled it, a column per member.
-    """
-
-    market: Market
-    state: Path | None = None
-    newest: Model | None = None
+    window: Window
+    """Labelled, purged rows; a features.pool.Pool for a pooled algorithm."""
+    params: Mapping[str, Any] = field(default_factory=dict)
+    """Parameters of the recipe; the algorithm checks them."""
+    sizing: Sizing = field(default_factory=Sizing)
+    """How a probability becomes a position."""
+    seed: int = 0
+    progress: Progress = no_progress
+    """Takes one line of text at a time, for the people who watch the run."""
+    market: Market | None = None
+    """Costs, account and candles; the candles reach back before the window and end at its as_of."""
+    checkpoint_dir: Path | None = None
+    """Folder for the checkpoints from which a killed fit continues; None: no checkpoints."""
+    warm_start_from: Model | None = None
+    """The version whose weights the fit starts from."""
     replay: pd.DataFrame | None = None
+    """Historical positions to learn from, by the bar that filled them, one column per source."""
     features: pd.DataFrame | None = None
+    """All feature columns of the market's bars."""
     horizon: int = 1
+    """Horizon of the recipe's label, in bars."""
     members: Mapping[str, Model] = field(default_factory=dict)
-    record: pd.DataFrame | None = None
+    """The newest version of each recipe that an ensemble combines, by recipe."""
+    member_positions: pd.DataFrame | None = None
+    """Out-of-sample positions of the members, by the bar that filled them, one column per member."""
+
+
+@dataclass(frozen=True)
+class AlgorithmTraits:
+    """What an algorithm needs from the platform and what it can do, the same for all of its fits."""
+
+    build_packages: tuple[str, ...] = ()
+    """Distributions that only a fit needs; `Model.packages` are those that loading needs."""
+    sources: tuple[str, ...] = ()
+    """Modules or packages, beside the class's own, whose code is part of a version's identity."""
+    needs_market: bool = False
+    """The context holds the market, its features and the label's horizon."""
+    is_ensemble: bool = False
+    """The context holds the members and their out-of-sample positions."""
+    is_pooled: bool = False
+    """The window is a features.pool.Pool; one fit serves every symbol, each through `Model.for_symbol`."""
+    capabilities: frozenset[str] = frozenset()
+    """Which of the recipe options `warm_start` and `replay` the algorithm supports."""
+    smoke_params: Mapping[str, Any] = field(default_factory=dict)
+    """Params that make a fit small enough for the leak sentinel, which runs thirty."""
 
 
 class Model(ABC):
-    """A trained model: target positions from features. Artefacts are plain data; nothing is unpickled.
+    """A trained model: target positions from features. Artefacts are plain data; nothing is unpickled."""
 
-    Attributes: `packages`, the distributions that loading it needs; `columns`, what it reads of a row, in order;
-    `report`, what the fit measured (JSON-able); `importance`, weight per feature (empty where the algorithm has none);
-    `score`, how good the fit was, higher is better, to rank seeds (None where the algorithm has no such number);
-    `curves`, points of the training to draw: a `step` and numbers; `notes`, what the fit has to say in words;
-    `heat_maps`, tables of numbers in [-1, 1] to draw, by name.
-    `memory`, rows before those of interest that `positions` must be given, consecutive bars with `open` and `close`,
-    because it depends on them; of a class the most that a model of it may need. `has_account`: it does because it
-    trades an account of its own, which is flat before the first row. `is_stochastic`: equally good fits decide
-    differently, so that the refresh gate looks at returns alone.
-
-    Of the algorithm: `build_packages`, distributions that only training needs; `sources`, modules or packages whose
-    code a version depends on beside its class; `needs_context`, `fit` is given a TrainingContext; `is_ensemble`, it
-    holds members and their record; `is_pooled`, the window is a features.pool.Pool and one fit serves all symbols, each
-    by `for_symbol(symbol)`; `capabilities`, which of `warm_start` and `replay` it has; `rehearsal`, params that make a
-    fit small enough for the leak sentinel's thirty.
-    """
-
+    traits: ClassVar[AlgorithmTraits] = AlgorithmTraits()
     packages: tuple[str, ...] = ()
+    """Distributions that loading the model needs."""
     memory: int = 0
+    """Rows before those of interest that `positions` depends on: consecutive bars with `open` and `close`. On the
+    class: the most that any of its models needs."""
     has_account: bool = False
+    """The model trades an account of its own, which is flat before the first row it is given."""
     is_stochastic: bool = False
-    build_packages: ClassVar[tuple[str, ...]] = ()
-    sources: ClassVar[tuple[str, ...]] = ()
-    needs_context: ClassVar[bool] = False
-    is_ensemble: ClassVar[bool] = False
-    is_pooled: ClassVar[bool] = False
-    capabilities: ClassVar[frozenset[str]] = frozenset()
-    rehearsal: ClassVar[Mapping[str, Any]] = NOTHING
+    """Equally good fits decide differently, so that the refresh gate compares returns alone."""
     columns: tuple[str, ...]
+    """Columns that the model reads from a row, in order."""
     report: dict[str, float]
+    """Numbers that the fit measured."""
     importance: dict[str, float]
+    """Weight per feature; empty if the algorithm has none."""
     score: float | None = None
+    """How good the fit was, to rank seeds; higher is better. None if the algorithm has no such number."""
     curves: Sequence[Mapping[str, float]] = ()
+    """Points of the training curves: a `step` and numbers."""
     notes: Mapping[str, str] = NOTHING
+    """Remarks of the fit in words, by subject."""
     heat_maps: Mapping[str, pd.DataFrame] = NOTHING
+    """Tables of numbers in [-1, 1] to draw, by title."""
 
     @classmethod
     @abstractmethod
-    def fit(cls, window: Window, params: Mapping[str, Any], sizing: Sizing, seed: int, progress: Progress) -> Self:
-        """Train on the window, deterministically in (window, params, seed). ValueError names an unknown parameter.
-
-        An algorithm that practises takes a last argument `practice`, and is deterministic in that, too.
-        """
+    def fit(cls, context: TrainingContext) -> Self:
+        """Train a model, deterministically in the context. ValueError names a parameter that is unknown or wrong."""
 
     @classmethod
-    def require(cls, window: Window, params: Mapping[str, Any], practice: TrainingContext | None) -> None:
-        """InsufficientData where that is too little to fit on. Asked before a training is announced."""
+    def check_inputs(cls, context: TrainingContext) -> None:
+        """InsufficientData if the context holds too little to fit on. Runs before a training is announced."""
         return None
 
     def for_symbol(self, symbol: str) -> Self:

@@ -19,8 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from quantum_training.features.windows import InsufficientData
 from quantum_training.models.contract import (
     MEMORY_BARS,
+    AlgorithmTraits,
     Model,
-    Progress,
     TrainingContext,
     load_model,
     parse_params,
@@ -59,7 +59,7 @@ class Record:
 
     @classmethod
     def of(cls, record: pd.DataFrame, market: Market, start: pd.Timestamp, min_bars: int) -> Record:
-        """Of a Practice's record, from `start` on, the members that decided on `min_bars` bars.
+        """From `TrainingContext.member_positions` since `start`, for the members that decided on `min_bars` bars.
 
         InsufficientData: fewer than two.
         """
@@ -103,21 +103,23 @@ class Ensemble(Model):
     It is self-contained: the artefact holds the members. On a bar on which one decides nothing, the others decide.
     """
 
-    needs_context = True
-    is_ensemble = True
-    memory = MEMORY_BARS
-    sources = tuple(
-        f"quantum_training.{name}"
-        for name in (
-            "trading.account",
-            "trading.compiled",
-            "trading.costs",
-            "trading.kernel",
-            "trading.metrics",
-            "trading.scoring",
-            "trading.simulator",
-        )
+    traits = AlgorithmTraits(
+        sources=tuple(
+            f"quantum_training.{name}"
+            for name in (
+                "trading.account",
+                "trading.compiled",
+                "trading.costs",
+                "trading.kernel",
+                "trading.metrics",
+                "trading.scoring",
+                "trading.simulator",
+            )
+        ),
+        needs_market=True,
+        is_ensemble=True,
     )
+    memory = MEMORY_BARS
     options_type: ClassVar[type[Options]] = Options
 
     def __init__(
@@ -139,28 +141,20 @@ class Ensemble(Model):
         self.is_stochastic = any(member.is_stochastic for member in members.values())
 
     @classmethod
-    def require(cls, window: Window, params: Mapping[str, Any], practice: TrainingContext | None) -> None:
+    def check_inputs(cls, context: TrainingContext) -> None:
         """InsufficientData: fewer than two members have a record of `min_bars` bars."""
-        cls._record(window, params, practice)
+        cls._record(context)
 
     @classmethod
-    def fit(
-        cls,
-        window: Window,
-        params: Mapping[str, Any],
-        sizing: Sizing,
-        seed: int,
-        progress: Progress,
-        practice: TrainingContext | None = None,
-    ) -> Self:
-        """Weigh the members by their record on the window's bars. InsufficientData as of `require`.
+    def fit(cls, context: TrainingContext) -> Self:
+        """Weigh the members by their record on the window's bars. InsufficientData as `check_inputs`.
 
         ValueError names a parameter that is wrong.
         """
-        record, options = cls._record(window, params, practice)
+        record, options = cls._record(context)
         names = [str(name) for name in record.position]
-        progress(f"{len(names)} members: {', '.join(names)}; {len(record.position)} bars out of sample")
-        weighed = cls._weigh(record, window, options)
+        context.progress(f"{len(names)} members: {', '.join(names)}; {len(record.position)} bars out of sample")
+        weighed = cls._weigh(record, context.window, options)
         returns, positions = (correlation(frame, options.min_bars) for frame in (record.net_return, record.position))
         alike = {"independent_by_returns": independent(returns), "independent_by_positions": independent(positions)}
         report = {
@@ -170,8 +164,7 @@ class Ensemble(Model):
             "bars_in_common": float(len(record.position.dropna())),
         }
         maps = {**weighed.heat_maps, "correlation_of_returns": returns, "correlation_of_positions": positions}
-        given = practice.members if practice else {}
-        short = [name for name in given if name not in names]
+        short = [name for name in context.members if name not in names]
         notes = {"members": ", ".join(names)}
         if worth := [
             f"{number:.1f} by {name.rpartition('_')[2]}" for name, number in alike.items() if number is not None
@@ -179,14 +172,19 @@ class Ensemble(Model):
             notes["worth"] = f"{' and '.join(worth)}, of {len(names)} members"
         if short:
             notes["too_short_a_record"] = f"{', '.join(short)}: fewer than {options.min_bars} bars out of sample"
-        return cls({name: given[name] for name in names}, weighed.rule, sizing, report, notes, maps)
+        return cls({name: context.members[name] for name in names}, weighed.rule, context.sizing, report, notes, maps)
 
     @classmethod
-    def _record(cls, window: Window, params: Mapping[str, Any], practice: TrainingContext | None) -> tuple[Record, Any]:
-        options = parse_params(cls.options_type, params)
-        if practice is None or practice.record is None:
-            raise ValueError("an ensemble combines other recipes: give `practice` with members and their record")
-        return Record.of(practice.record, practice.market, window.full_times[0], options.min_bars), options
+    def _record(cls, context: TrainingContext) -> tuple[Record, Any]:
+        options = parse_params(cls.options_type, context.params)
+        if context.market is None or context.member_positions is None:
+            raise ValueError(
+                "an ensemble combines other recipes: set `market`, `members` and `member_positions` of the training "
+                "context"
+            )
+        return Record.of(
+            context.member_positions, context.market, context.window.full_times[0], options.min_bars
+        ), options
 
     def positions(self, features: pd.DataFrame) -> pd.Series:
         held = pd.DataFrame({name: member.positions(features) for name, member in self.members.items()})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,7 +37,7 @@ class Model(Ensemble):
     """
 
     options_type = Options
-    sources = (*Ensemble.sources, "quantum_training.models.ensemble_vote")
+    traits = replace(Ensemble.traits, sources=(*Ensemble.traits.sources, "quantum_training.models.ensemble_vote"))
 
     @classmethod
     def _weigh(cls, record: Record, window: Window, options: Options) -> EnsembleWeights:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import numpy as np
@@ -39,11 +39,12 @@ class Model(Ensemble):
     """
 
     options_type = Options
-    build_packages = ("scikit-learn",)
+    traits = replace(Ensemble.traits, build_packages=("scikit-learn",))
 
     @classmethod
-    def _record(cls, window: Window, params: Mapping[str, Any], practice: TrainingContext | None) -> tuple[Record, Any]:
-        record, options = super()._record(window, params, practice)
+    def _record(cls, context: TrainingContext) -> tuple[Record, Any]:
+        window = context.window
+        record, options = super()._record(context)
         bars = record.position.reindex(window.full_times).notna().sum()
         record = record.only(bars.index[bars >= options.min_bars], options.min_bars)
         _rows(record, window)

@@ -1,51 +1,37 @@
-"""How a version is fitted: the algorithm by its name, with what it needs, once or with several seeds."""
+"""Fits an algorithm by its name, with one seed or with several. How an algorithm learns is its own module."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+import inspect
+from dataclasses import replace
 
-from quantum_training.models.contract import Model, Progress, TrainingContext, algorithm
-from quantum_training.models.sizing import Sizing
-
-if TYPE_CHECKING:
-    from quantum_training.features.windows import Window
+from quantum_training.models.contract import Model, TrainingContext, algorithm
 
 
-def fit(
-    name: str,
-    window: Window,
-    params: Mapping[str, Any],
-    sizing: Sizing,
-    seed: int,
-    progress: Progress,
-    practice: TrainingContext | None,
-) -> Model:
-    """One fit of the algorithm `name`; `practice` is for those that ask for more than the window."""
+def fit_model(name: str, context: TrainingContext) -> Model:
+    """One fit of the algorithm `name`. TypeError if its `fit` does not take a TrainingContext as its only argument."""
     cls = algorithm(name)
-    if cls.needs_context:
-        return cls.fit(window, params, sizing, seed, progress, practice)  # type: ignore[call-arg]
-    return cls.fit(window, params, sizing, seed, progress)
+    parameters = inspect.signature(cls.fit).parameters
+    if len(parameters) != 1:
+        raise TypeError(
+            f"{cls.__module__}: Model.fit({', '.join(parameters)}) has an outdated signature; write "
+            "`def fit(cls, context)` and read context.window, context.params, context.sizing, context.seed and "
+            "context.progress; class attributes such as sources and build_packages are now fields of "
+            "`traits = AlgorithmTraits(...)`, see quantum_training/models/contract.py"
+        )
+    return cls.fit(context)
 
 
-def fit_seeds(
-    name: str,
-    window: Window,
-    params: Mapping[str, Any],
-    sizing: Sizing,
-    seeds: range,
-    progress: Progress,
-    practice: TrainingContext | None,
-) -> tuple[Model, dict[int, float | None]]:
+def fit_seeds(name: str, context: TrainingContext, seeds: range) -> tuple[Model, dict[int, float | None]]:
     """One fit per seed. Returns the model of median score (of two in the middle the lower) and every seed's score.
 
-    Not the best one: that would be luck. ValueError where several seeds are asked of an algorithm without a score.
+    Not the best one: that would be luck. ValueError if the algorithm gives no score and there are several seeds.
     """
     models: dict[int, Model] = {}
     for seed in seeds:
         if len(seeds) > 1:
-            progress(f"seed {seed}, {len(models) + 1} of {len(seeds)}")
-        models[seed] = fit(name, window, params, sizing, seed, progress, practice)
+            context.progress(f"seed {seed}, {len(models) + 1} of {len(seeds)}")
+        models[seed] = fit_model(name, replace(context, seed=seed))
     scores = {seed: model.score for seed, model in models.items()}
     if len(models) == 1:
         return models[seeds[0]], scores

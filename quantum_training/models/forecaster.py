@@ -8,23 +8,19 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
 
 from quantum_training.features.windows import InsufficientData, Normaliser
-from quantum_training.models.contract import MEMORY_BARS, Progress, TrainingContext, parse_params
+from quantum_training.models.contract import MEMORY_BARS, AlgorithmTraits, TrainingContext, parse_params
 from quantum_training.models.contract import Model as Contract
-from quantum_training.models.forecaster_network import build, forecasts, learn
+from quantum_training.models.forecaster_network import Options, build, forecasts, learn
 from quantum_training.models.sizing import Sizing
 from quantum_training.trading.account import Account
 from quantum_training.trading.costs import Costs
-
-if TYPE_CHECKING:
-    from quantum_training.features.windows import Window
-from quantum_training.models.forecaster_network import Options
+from quantum_training.trading.episodes import Market
 
 CLOSE = "close"
 CUT = 8.0
@@ -45,16 +41,23 @@ class Model(Contract):
     """
 
     packages = ("neuralforecast", "torch", "safetensors")
-    build_packages = ("pytorch-lightning",)
-    sources = tuple(
-        f"quantum_training.{name}" for name in ("models.forecaster_network", "trading.account", "trading.costs")
+    traits = AlgorithmTraits(
+        build_packages=("pytorch-lightning",),
+        sources=tuple(
+            f"quantum_training.{name}" for name in ("models.forecaster_network", "trading.account", "trading.costs")
+        ),
+        needs_market=True,
+        smoke_params={
+            "input_bars": 16,
+            "hidden": 8,
+            "learning_rate": 3e-3,
+            "max_steps": 60,
+            "check_steps": 15,
+            "patience": 2,
+        },
     )
-    needs_context = True
     is_stochastic = True
     memory = MEMORY_BARS
-    rehearsal = MappingProxyType(
-        {"input_bars": 16, "hidden": 8, "learning_rate": 3e-3, "max_steps": 60, "check_steps": 15, "patience": 2}
-    )
 
     def __init__(
         self,
@@ -75,34 +78,26 @@ class Model(Contract):
         self.memory = options.input_bars + horizon - 1
 
     @classmethod
-    def require(cls, window: Window, params: Mapping[str, Any], practice: TrainingContext | None) -> None:
+    def check_inputs(cls, context: TrainingContext) -> None:
         """InsufficientData: too few bars since the last one that lacks a feature."""
-        _bars(window, practice, parse_params(Options, params))
+        _bars(context, parse_params(Options, context.params))
 
     @classmethod
-    def fit(
-        cls,
-        window: Window,
-        params: Mapping[str, Any],
-        sizing: Sizing,
-        seed: int,
-        progress: Progress,
-        practice: TrainingContext | None = None,
-    ) -> Self:
+    def fit(cls, context: TrainingContext) -> Self:
         """Find the number of steps on the newest purged slice, then train anew on the whole window with that number.
 
-        InsufficientData as of `require`. ValueError names a parameter that is unknown or out of bounds.
+        InsufficientData as `check_inputs`. ValueError names a parameter that is unknown or out of bounds.
         FloatingPointError: the training diverged.
         """
         import torch
 
-        options = parse_params(Options, params)
+        options, progress, seed = parse_params(Options, context.params), context.progress, context.seed
         torch.set_num_threads(options.threads)
         cuda = options.device != "cpu" and torch.cuda.is_available()
         if options.device == "cuda" and not cuda:
             raise ValueError("forecaster: device is cuda, but torch finds no GPU here; set it to auto")
-        raw, valid_bars, exogenous, practice = _bars(window, practice, options)
-        horizon, market = practice.horizon, practice.market
+        raw, valid_bars, exogenous, market = _bars(context, options)
+        horizon = context.horizon
         normaliser = Normaliser.fit(raw[:-valid_bars])
         z = _scaled(raw, normaliser)
         progress(f"{options.architecture} on the {'GPU' if cuda else 'CPU'}, {len(z)} bars, {valid_bars} to validate")
@@ -123,7 +118,7 @@ class Model(Contract):
         }
         network = learn(*fixed, 0, steps, seed, cuda, progress).network
         notes = {"architecture": options.architecture, "trained_on": "GPU" if cuda else "CPU"}
-        made_of = (exogenous, normaliser, market.costs, market.account, sizing, report, notes)
+        made_of = (exogenous, normaliser, market.costs, market.account, context.sizing, report, notes)
         model = cls(network, options, horizon, *made_of)
         model.score, model.curves = -best["valid_loss"], found.curves
         return model
@@ -191,21 +186,21 @@ class _Bars(NamedTuple):
     raw: np.ndarray
     valid_bars: int
     exogenous: tuple[str, ...]
-    practice: TrainingContext
+    market: Market
 
 
-def _bars(window: Window, practice: TrainingContext | None, options: Options) -> _Bars:
-    if practice is None or practice.features is None:
-        raise ValueError("forecaster learns from consecutive bars: give `practice` with their market and features")
-    candles, reach = practice.market.candles, options.input_bars + practice.horizon
+def _bars(context: TrainingContext, options: Options) -> _Bars:
+    if context.market is None or context.features is None:
+        raise ValueError("forecaster learns from consecutive bars: set `market` and `features` of the training context")
+    window, candles, reach = context.window, context.market.candles, options.input_bars + context.horizon
     if reach > MEMORY_BARS:
         raise ValueError(
-            f"forecaster: input_bars ({options.input_bars}) and the label's horizon ({practice.horizon}) may be "
+            f"forecaster: input_bars ({options.input_bars}) and the label's horizon ({context.horizon}) may be "
             f"{MEMORY_BARS} bars together; shorten one of them"
         )
     exogenous = window.columns if options.architecture in EXOGENOUS else ()
-    rows = practice.features.reindex(candles.index)[list(exogenous)].join(candles[[CLOSE]])
-    raw = _raw(rows, exogenous, practice.horizon)
+    rows = context.features.reindex(candles.index)[list(exogenous)].join(candles[[CLOSE]])
+    raw = _raw(rows, exogenous, context.horizon)
     first = max(int(candles.index.searchsorted(window.full_times[0])) - options.input_bars, 0)
     holes = np.flatnonzero(np.isnan(raw[first:]).any(axis=1))
     first += int(holes[-1]) + 1 if len(holes) else 0
@@ -213,7 +208,7 @@ def _bars(window: Window, practice: TrainingContext | None, options: Options) ->
     for what, have in (("training", len(raw) - first - valid_bars), ("validation", valid_bars)):
         if have <= reach:
             raise InsufficientData(f"{have} consecutive whole bars for {what}, need {reach + 1}", have, reach + 1)
-    return _Bars(raw[first:], valid_bars, exogenous, practice)
+    return _Bars(raw[first:], valid_bars, exogenous, context.market)
 
 
 def _raw(rows: pd.DataFrame, exogenous: tuple[str, ...], horizon: int) -> np.ndarray:

@@ -5,19 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Self
 
 import pandas as pd
 
 from quantum_training.features.pool import SYMBOL, Pool
 from quantum_training.features.windows import Normaliser
 from quantum_training.models import lightgbm
+from quantum_training.models.contract import AlgorithmTraits, TrainingContext
 from quantum_training.models.contract import Model as Contract
-from quantum_training.models.contract import Progress
-from quantum_training.models.sizing import Sizing
-
-if TYPE_CHECKING:
-    from quantum_training.features.windows import Window
 
 UNKNOWN = -1.0
 """What LightGBM takes as a missing category."""
@@ -31,8 +27,9 @@ class Model(Contract):
     """
 
     packages = ("lightgbm",)
-    sources = ("quantum_training.models.lightgbm", "quantum_training.models.booster")
-    is_pooled = True
+    traits = AlgorithmTraits(
+        is_pooled=True, sources=("quantum_training.models.lightgbm", "quantum_training.models.booster")
+    )
 
     def __init__(
         self, booster: lightgbm.Model, normalisers: Mapping[str, Normaliser], common: Normaliser, symbol: str = ""
@@ -45,11 +42,12 @@ class Model(Contract):
             self.notes["fallback"] = f"{symbol} has too little history of its own to be in the pool"
 
     @classmethod
-    def fit(cls, window: Window, params: Mapping[str, Any], sizing: Sizing, seed: int, progress: Progress) -> Self:
+    def fit(cls, context: TrainingContext) -> Self:
         """Fit as lightgbm does. ValueError where the window is no Pool, or for a parameter that is wrong."""
+        window = context.window
         if not isinstance(window, Pool):
             raise ValueError("pooled_lightgbm learns from several symbols: give a window of features.pool")
-        booster = lightgbm.Model.fit(window, params, sizing, seed, progress)
+        booster = lightgbm.Model.fit(context)
         return cls(booster, window.normalisers, window.normaliser)
 
     def for_symbol(self, symbol: str) -> Self:

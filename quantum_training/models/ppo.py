@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from pydantic import Field
@@ -31,12 +32,10 @@ class Model(Agent):
     """PPO over discrete or continuous actions."""
 
     options_type = PPOOptions
-    rehearsal = {  # noqa: RUF012 - never changed
-        "total_steps": 60_000,
-        "environments": 128,
-        "rollout_bars": 32,
-        "batch_size": 1024,
-    }
+    traits = replace(
+        Agent.traits,
+        smoke_params={"total_steps": 60_000, "environments": 128, "rollout_bars": 32, "batch_size": 1024},
+    )
 
     @classmethod
     def _learner(cls, env: Any, options: PPOOptions, seed: int) -> Any:

@@ -23,13 +23,13 @@ def code_hash(algorithm_name: str) -> str:
     cls = algorithm(algorithm_name)
     bases = [base for base in cls.__mro__ if issubclass(base, Model)]
     files = {Path(inspect.getfile(base)) for base in bases} | {Path(quantum_training.models.sizing.__file__)}
-    for name in (quantum_training.features.__name__, *cls.sources):
+    for name in (quantum_training.features.__name__, *cls.traits.sources):
         module = Path(str(import_module(name).__file__))
         files |= set(module.parent.glob("*.py")) if module.name == "__init__.py" else {module}
     digest = hashlib.sha256()
     for name, source in sorted((path.name, path.read_bytes()) for path in files):  # no folder: it differs by machine
         digest.update(name.encode() + b"\0" + source)
-    for package in (*cls.packages, *cls.build_packages):
+    for package in (*cls.packages, *cls.traits.build_packages):
         digest.update(f"{package}=={version(package)}".encode())
     return digest.hexdigest()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -43,15 +44,18 @@ class Model(Agent):
     """SAC over the target position."""
 
     options_type = SACOptions
-    capabilities = frozenset({"warm_start", "replay"})
-    rehearsal = {  # noqa: RUF012 - never changed
-        "total_steps": 6_000,
-        "environments": 16,
-        "network": (64,),
-        "batch_size": 128,
-        "learning_starts": 500,
-        "learning_rate": 0.003,
-    }
+    traits = replace(
+        Agent.traits,
+        capabilities=frozenset({"warm_start", "replay"}),
+        smoke_params={
+            "total_steps": 6_000,
+            "environments": 16,
+            "network": (64,),
+            "batch_size": 128,
+            "learning_starts": 500,
+            "learning_rate": 0.003,
+        },
+    )
 
     @classmethod
     def _learner(cls, env: Any, options: SACOptions, seed: int) -> Any:
@@ -75,13 +79,13 @@ class Model(Agent):
         )
 
     @classmethod
-    def _start(cls, learner: Any, view: View, bars: Bars, options: Any, practice: TrainingContext) -> None:
-        super()._start(learner, view, bars, options, practice)
-        if practice.replay is None:
+    def _start(cls, learner: Any, view: View, bars: Bars, options: Any, context: TrainingContext) -> None:
+        super()._start(learner, view, bars, options, context)
+        if context.replay is None:
             return
         size, scale = options.environments, learner.get_env().episodes.scale
         learner.learning_starts = 0
-        past = [transitions(bars, options.trading, practice.replay[source], scale) for source in practice.replay]
+        past = [transitions(bars, options.trading, context.replay[source], scale) for source in context.replay]
         seen, action, reward, then = (np.concatenate(parts) for parts in zip(*past, strict=True))
         action = learner.policy.scale_action(action[:, None].astype("float32"))
         nothing: list[dict[str, Any]] = [{}] * size

@@ -6,6 +6,7 @@ What is measured of such fits is model_sentinel.py.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +17,7 @@ from quantum_training.features.labels import Label, make_labels
 from quantum_training.features.pool import pool
 from quantum_training.features.windows import Window, build_window
 from quantum_training.models.contract import Model, TrainingContext, algorithm
-from quantum_training.models.fitting import fit
+from quantum_training.models.fitting import fit_model
 from quantum_training.models.sizing import Sizing
 from quantum_training.monitoring.feature_sentinel import random_candles
 from quantum_training.trading.costs import Costs
@@ -103,27 +104,33 @@ class Stage(NamedTuple):
 def fit_on_synthetic(trial: Trial, stage: Stage, seed: int) -> Model:
     """Fit the recipe on the stage, with what its algorithm asks for."""
     cls = algorithm(trial.algorithm)
-    params = {**trial.params, **cls.rehearsal}
     window = stage.window(trial, stage.as_of, ROWS)
     known = stage.features.loc[: stage.market.candles.index[-1]]
-    practice = TrainingContext(stage.market, features=known, horizon=stage.horizon)
-    if cls.is_pooled:
+    if cls.traits.is_pooled:
         other = Stage.of(trial, stage.drift, seed + OTHER_SEED, 1, stage.shuffled)
         window = pool({"one": window, "other": other.window(trial, other.as_of, ROWS)}, trial.validation_fraction)
-    if cls.is_ensemble:
-        window, practice = _council(trial, stage, known, seed)
-    model = fit(trial.algorithm, window, params, SCORE, trial.seed + seed, lambda message: None, practice)
-    return model.for_symbol("one") if cls.is_pooled else model
+    context = TrainingContext(window, market=stage.market, features=known, horizon=stage.horizon)
+    if cls.traits.is_ensemble:
+        context = _council(trial, stage, known, seed)
+    params = {**trial.params, **cls.traits.smoke_params}
+    model = fit_model(trial.algorithm, replace(context, params=params, sizing=SCORE, seed=trial.seed + seed))
+    return model.for_symbol("one") if cls.traits.is_pooled else model
 
 
-def _council(trial: Trial, stage: Stage, known: pd.DataFrame, seed: int) -> tuple[Window, TrainingContext]:
+def _council(trial: Trial, stage: Stage, known: pd.DataFrame, seed: int) -> TrainingContext:
     """Members that learnt from the older half of the rows, their record on the newer half, and that half's window."""
     half = stage.candles.index[stage.start - ROWS // 2]
     learnt = stage.window(trial, half, ROWS // 2)
-    members = {m: fit(m, learnt, {}, SCORE, trial.seed + seed, lambda message: None, None) for m in MEMBERS}
+    context = TrainingContext(learnt, sizing=SCORE, seed=trial.seed + seed)
+    members = {m: fit_model(m, context) for m in MEMBERS}
     record = pd.DataFrame({m: model.positions(known) for m, model in members.items()}).shift(1).loc[half:]
-    council = TrainingContext(stage.market, horizon=stage.horizon, members=members, record=record)
-    return stage.window(trial, stage.as_of, ROWS // 2), council
+    return TrainingContext(
+        stage.window(trial, stage.as_of, ROWS // 2),
+        market=stage.market,
+        horizon=stage.horizon,
+        members=members,
+        member_positions=record,
+    )
 
 
 def _shuffled(labels: pd.DataFrame, as_of: pd.Timestamp, seed: int) -> pd.DataFrame:

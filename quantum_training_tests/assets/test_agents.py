@@ -1,6 +1,7 @@
 """PPO and SAC through the weekly cycle: what they are given, what is stored, shown and checked."""
 
 import json
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -35,7 +36,8 @@ TINY = {
 def agents(small, monkeypatch):
     """Settings with ppo, two seeds of it, and sac, warm and with replay, made small; so is the leak sentinel."""
     for module in (ppo, sac):
-        monkeypatch.setattr(module.Model, "rehearsal", {"total_steps": 64})
+        traits = replace(module.Model.traits, smoke_params={"total_steps": 64})
+        monkeypatch.setattr(module.Model, "traits", traits)
     monkeypatch.setattr(model_sentinel, "FITS", 2)
     monkeypatch.setattr(model_sentinel, "WALK_BARS", 500)
     base = {"label": {"kind": "forward_return", "horizon": 1}, "window_bars": 200}
@@ -122,9 +124,9 @@ def test_a_replay_is_what_the_shadow_recorded_and_a_warm_start_is_part_of_the_id
     pd.testing.assert_series_equal(replayed.loc[recorded.index], recorded, check_names=False, check_freq=False)
     taught = lesson(world.store, world.settings, "AAA", "sac", as_of, earlier, load, {})
     assert taught.made_of["newest"] == earlier[-1].model_id
-    assert taught.practice.newest.state.keys() == load(earlier[-1].model_id).state.keys()
+    assert taught.practice.warm_start_from.state.keys() == load(earlier[-1].model_id).state.keys()
     first = lesson(world.store, world.settings, "AAA", "sac", as_of, (), load, {})
-    assert first.practice.newest is None
+    assert first.practice.warm_start_from is None
     assert SHADOW not in first.practice.replay
 
 

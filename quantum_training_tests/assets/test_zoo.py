@@ -209,15 +209,15 @@ def test_members_are_shown_by_what_the_shadow_recorded_and_never_by_what_they_ha
     only = [f"{name}_model" for name in ("xgboost", "lightgbm")]
     assert world.run("weekly_cycle", f"AAA|{FIRST}", f"AAA|{LAST}", asset_selection=keys(only)).success
     before = taught(world, LAST)
-    assert list(before.practice.record) == ["lightgbm", "xgboost"]
+    assert list(before.practice.member_positions) == ["lightgbm", "xgboost"]
     first = versions_of(world.store, "AAA", "xgboost")[0].as_of
-    assert before.practice.record.first_valid_index() == first, "nothing is out of sample before the first version"
+    assert before.practice.member_positions.first_valid_index() == first, "nothing before the first version"
     assert world.run("weekly_cycle", f"AAA|{FIRST}", f"AAA|{LAST}").success
     recorded = pd.concat(
         [by_strategy(world.store.read_frame("shadow_scores", "AAA", week), "target") for week in WEEKS[1:]]
     )
     for name in ("xgboost", "lightgbm"):
-        own = before.practice.record[name].dropna()
+        own = before.practice.member_positions[name].dropna()
         pd.testing.assert_series_equal(own, recorded[name], check_names=False, check_freq=False, check_exact=True)
     after = taught(world, LAST)
     assert after.made_of == before.made_of, "read from the store or decided again, it is the same"
@@ -308,7 +308,7 @@ def test_missing_members_are_named_and_the_others_go_on(project, council):
     registry.client().delete_model_version("AAA", str(number))
     lost = taught(world, LAST)
     assert lost.left_out["lightgbm"] == f"its version {newest} cannot be loaded"
-    assert lost.practice.record["xgboost"].equals(told.practice.record["xgboost"])
+    assert lost.practice.member_positions["xgboost"].equals(told.practice.member_positions["xgboost"])
     assert lost.made_of["members"].keys() == {"xgboost"}
 
 

@@ -16,7 +16,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 from quantum_training.features.indicators import FEATURES, compute_features
 from quantum_training.features.labels import ForwardReturn, make_labels
-from quantum_training.features.windows import Window, build_window
+from quantum_training.features.windows import build_window
 from quantum_training.market.schema import as_candles
 from quantum_training.models.contract import TrainingContext, algorithm
 from quantum_training.trading.costs import Costs
@@ -25,7 +25,7 @@ from quantum_training.trading.episodes import Market
 CANDLES = Path(os.environ.get("QT_CANDLES_DIR", Path(__file__).resolve().parents[3] / "shared" / "candles"))
 
 
-def btc() -> tuple[Window, TrainingContext]:
+def btc() -> TrainingContext:
     """A year of BTC 1h with the 20 features, as a weekly fit is given it."""
     frame = pd.read_feather(CANDLES / "crypto_1h" / "BTC_USDT-1h.feather").set_index("date")
     candles = as_candles(frame).iloc[-9_200:]
@@ -40,14 +40,15 @@ def btc() -> tuple[Window, TrainingContext]:
         validation_fraction=0.2,
         min_rows=100,
     )
-    return window, TrainingContext(Market(candles, Costs(fee_bps=1, slippage_bps=1)))
+    return TrainingContext(window, market=Market(candles, Costs(fee_bps=1, slippage_bps=1)), seed=1)
 
 
 def whole_loop(quick: bool) -> None:
     from gym_anytrading.envs import StocksEnv
 
-    window, practice = btc()
-    close = practice.market.candles["close"].reindex(window.full_times)
+    context = btc()
+    window = context.window
+    close = context.market.candles["close"].reindex(window.full_times)
 
     class AnyTrading(StocksEnv):
         def _process_data(self) -> tuple[np.ndarray, np.ndarray]:
@@ -66,7 +67,7 @@ def whole_loop(quick: bool) -> None:
         model = algorithm(kind)
         options = model.parse({"device": "cpu", **params})
         cpu, wall = time.process_time(), time.perf_counter()
-        learner, _, _ = model._train(window, options, 1, lambda _: None, practice)
+        learner, _, _ = model._train(context, options)
         spent = time.process_time() - cpu
         return learner.num_timesteps / spent, spent, time.perf_counter() - wall
 

@@ -143,11 +143,12 @@ class World:
     def __init__(self, seed: int, kind: str):
         self.model, self.options_type, _ = KINDS[kind]
         self.options = self.options_type()
-        self.window, self.practice = waves.practice(waves.waves(seed, TRAIN_BARS, STRENGTH[kind]))
-        close = self.practice.market.candles["close"].reindex(self.window.full_times).to_numpy("float64")
+        context = waves.training_context(waves.waves(seed, TRAIN_BARS, STRENGTH[kind]))
+        self.window, market = context.window, context.market
+        close = market.candles["close"].reindex(self.window.full_times).to_numpy("float64")
         self.view = View.fit(self.window.columns, self.window.full_x, close, self.options.lags)
         features = pd.DataFrame(self.window.full_x, self.window.full_times, list(self.window.columns))
-        self.bars = Bars.of(self.view, self.practice.market, features)
+        self.bars = Bars.of(self.view, market, features)
         self.test = waves.waves(1_000, TEST_BARS, STRENGTH[kind])
         self.rows = self.test.rows
         self.best = self.test.growth(self.test.best())

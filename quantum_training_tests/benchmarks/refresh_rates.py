@@ -32,7 +32,7 @@ from quantum_training.features.labels import make_labels
 from quantum_training.features.windows import build_window
 from quantum_training.market.schema import as_candles
 from quantum_training.market.timeframe import known_at
-from quantum_training.models.contract import algorithm
+from quantum_training.models.contract import TrainingContext, algorithm
 from quantum_training.selection.refresh import Refresh, RefreshPolicy, judge_refresh
 from quantum_training.settings.schema import Recipe
 from quantum_training.trading.account import Account
@@ -198,7 +198,7 @@ def refits(task: tuple[Market, str, int]) -> dict[str, str]:
         labels = make_labels(recent, recipe.label, market.costs.round_trip(recent["close"].to_numpy(), 1e5))
         options = {"max_rows": market.window_bars, "validation_fraction": 0.2, "min_rows": 100}
         window = build_window(features.loc[recent.index], labels, as_of=as_of, columns=FEATURES, **options)
-        model = algorithm(name).fit(window, recipe.params, recipe.sizing, recipe.seed, lambda _: None)
+        model = algorithm(name).fit(TrainingContext(window, recipe.params, sizing=recipe.sizing, seed=recipe.seed))
         start = as_of - POLICY.weeks * pd.Timedelta(days=7)
         bars = known.loc[start - pd.Timedelta(days=7) :]
 

@@ -20,7 +20,7 @@ from quantum_training.features.indicators import FEATURES, compute_features
 from quantum_training.features.labels import make_labels
 from quantum_training.features.windows import build_window
 from quantum_training.market.timeframe import known_at
-from quantum_training.models.contract import algorithm
+from quantum_training.models.contract import TrainingContext, algorithm
 from quantum_training.resources.registry.registry import ModelRegistry
 from quantum_training.settings.settings import Settings, load_settings
 
@@ -108,7 +108,7 @@ def bare_loop(home: Path, settings: Settings, weeks: int) -> tuple[float, float]
                 window = build_window(features.loc[known.index], labels, as_of=as_of, columns=FEATURES, **options)
                 before = time.perf_counter()
                 model = algorithm(recipe.algorithm).fit(
-                    window, recipe.params, recipe.sizing, recipe.seed, lambda _: None
+                    TrainingContext(window, recipe.params, sizing=recipe.sizing, seed=recipe.seed)
                 )
                 seconds = time.perf_counter() - before
                 fits += seconds

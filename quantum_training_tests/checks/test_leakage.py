@@ -25,7 +25,7 @@ class Peeking(Model):
     report, importance, columns = {}, {}, ("return_1",)
 
     @classmethod
-    def fit(cls, window, params, sizing, seed, progress):
+    def fit(cls, context):
         return cls()
 
     def positions(self, features):

@@ -13,10 +13,8 @@ from typing import Any
 
 import pytest
 
-from quantum_training.features.windows import Window
 from quantum_training.models.agent import Agent
 from quantum_training.models.contract import TrainingContext, algorithm
-from quantum_training.models.sizing import Sizing
 from quantum_training_tests.support import synthetic_edges
 
 ROOT = Path(__file__).parents[2]
@@ -53,9 +51,9 @@ def waves() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
-def lesson(waves: ModuleType) -> tuple[Window, TrainingContext]:
-    """Window and practice of a small market of waves."""
-    return waves.practice(waves.waves(**MARKET))
+def lesson(waves: ModuleType) -> TrainingContext:
+    """The training context of a small market of waves."""
+    return waves.training_context(waves.waves(**MARKET))
 
 
 @pytest.fixture(scope="session")
@@ -68,19 +66,18 @@ Train = Callable[..., Agent]
 
 
 @pytest.fixture(scope="session")
-def train(lesson: tuple[Window, TrainingContext]) -> Train:
-    """`train(kind, seed=7, window=None, practice={}, progress=..., **params)`: a fit of small params, some replaced."""
+def train(lesson: TrainingContext) -> Train:
+    """`train(kind, seed=7, context={}, progress=..., **params)`: a small fit; `context` and `params` replace fields."""
 
     def fit(
         kind: str,
         seed: int = 7,
-        window: Window | None = None,
-        practice: Mapping[str, Any] | None = None,
+        context: Mapping[str, Any] | None = None,
         progress: Callable[[str], None] = lambda text: None,
         **params: Any,
     ) -> Agent:
-        given = replace(lesson[1], **(practice or {}))
-        return algorithm(kind).fit(window or lesson[0], {**SMALL[kind], **params}, Sizing(), seed, progress, given)
+        fields = {"params": {**SMALL[kind], **params}, "seed": seed, "progress": progress, **(context or {})}
+        return algorithm(kind).fit(replace(lesson, **fields))
 
     return fit
 

@@ -13,7 +13,6 @@ import pytest
 from quantum_training.models.agent import PRICES
 from quantum_training.models.contract import MEMORY_BARS, algorithm, load_model, save_model
 from quantum_training.models.manifest import ArtefactError
-from quantum_training.models.sizing import Sizing
 from quantum_training.trading.account import Account
 from quantum_training.trading.costs import Costs
 from quantum_training.trading.episodes import Bars, Market
@@ -181,8 +180,8 @@ def test_a_parameter_that_is_unknown_or_out_of_bounds_is_named(train, only, para
 
 
 def test_a_fit_needs_a_market(kind, lesson):
-    with pytest.raises(ValueError, match="give `practice`, the market of the window"):
-        algorithm(kind).fit(lesson[0], {}, Sizing(), 7, print)
+    with pytest.raises(ValueError, match="learns by trading: set `market` of the training context"):
+        algorithm(kind).fit(replace(lesson, market=None))
 
 
 def variants(kind):
@@ -208,9 +207,9 @@ def variant(train, lesson):
         key = (kind, json.dumps(trading), account)
         if key not in done:
             costs = Costs(fee_bps=2, slippage_bps=3, per_share=0.01, minimum=2.5, borrow_bps=0.5)
-            market = Market(lesson[1].market.candles, costs, account)
+            market = Market(lesson.market.candles, costs, account)
             steps = {"total_steps": 1_024 if kind == "ppo" else 480}
-            done[key] = train(kind, practice={"market": market}, trading=trading, **steps)
+            done[key] = train(kind, context={"market": market}, trading=trading, **steps)
         return done[key]
 
     return get
@@ -350,8 +349,8 @@ def test_positions_remember_nothing_between_calls(kind, fitted, rows):
 
 
 def test_the_report_by_hand(kind, fitted, lesson, small_params):
-    model, (window, practice) = fitted(kind), lesson
-    candles = practice.market.candles.loc[window.full_times[0] : window.full_times[-1]]
+    model, window = fitted(kind), lesson.window
+    candles = lesson.market.candles.loc[window.full_times[0] : window.full_times[-1]]
     rows = pd.DataFrame(window.full_x, window.full_times, list(window.columns)).join(candles[[*PRICES]])
     goal = model.positions(rows)
     known = goal.dropna()
@@ -380,7 +379,7 @@ def test_a_warm_start_begins_with_the_newest_versions_weights(kind, train, fitte
     newest = fitted(kind)
     # no update happens: the budget ends before the first one could
     few = {"total_steps": 1, "learning_rate": 1e-12} if kind == "ppo" else {"total_steps": 16}
-    warm, cold = (train(kind, seed=8, practice=given, **few) for given in ({"newest": newest}, {}))
+    warm, cold = (train(kind, seed=8, context=given, **few) for given in ({"warm_start_from": newest}, {}))
     for name, weights in newest.state.items():
         np.testing.assert_allclose(warm.state[name], weights, rtol=0, atol=1e-9, err_msg=name)
     assert any(not np.allclose(cold.state[name], weights) for name, weights in newest.state.items())
@@ -391,16 +390,16 @@ def test_a_warm_start_from_something_else_is_refused(kind, train, fitted, lesson
     with pytest.raises(
         ValueError, match=rf"newest version is no quantum_training\.models\.{kind}; give the recipe a name"
     ):
-        train(kind, practice={"newest": other})
+        train(kind, context={"warm_start_from": other})
     with pytest.raises(ValueError, match="another network or other actions; give the changed recipe a name"):
-        train(kind, practice={"newest": fitted(kind)}, network=[16, 9])
+        train(kind, context={"warm_start_from": fitted(kind)}, network=[16, 9])
     with pytest.raises(ValueError, match=r"other observations; .*\(those of one only: log_return_2\)"):
-        train(kind, practice={"newest": fitted(kind)}, lags=3)
-    window = replace(lesson[0], columns=("phase", *lesson[0].columns[1:]))
+        train(kind, context={"warm_start_from": fitted(kind)}, lags=3)
+    window = replace(lesson.window, columns=("phase", *lesson.window.columns[1:]))
     with pytest.raises(ValueError, match=r"other observations; .*\(those of one only: phase, sine\)"):
-        train(kind, window=window, practice={"newest": fitted(kind)})
-    short = replace(lesson[1].market, account=SHORT)
-    assert train(kind, practice={"newest": fitted(kind), "market": short}, total_steps=1).report["steps"] > 0
+        train(kind, context={"window": window, "warm_start_from": fitted(kind)})
+    short = replace(lesson.market, account=SHORT)
+    assert train(kind, context={"warm_start_from": fitted(kind), "market": short}, total_steps=1).report["steps"] > 0
 
 
 def follow(bars, trading, goals, scale):
@@ -424,18 +423,18 @@ def follow(bars, trading, goals, scale):
 
 
 def test_a_replay_fills_the_buffer_with_what_the_given_targets_would_have_met(lesson, small_params):
-    window, practice = lesson
+    window, market = lesson.window, lesson.market
     rng = np.random.default_rng(4)
     replay = pd.DataFrame(rng.choice([0, 0.5, 1], (len(window.full_times), 2)), window.full_times, ["held", "shadow"])
     replay.iloc[10:20, 1] = np.nan
     params = {**small_params["sac"], "environments": 7, "buffer_size": 7_000}
     cls = algorithm("sac")
     options = cls.parse(params)
-    close = practice.market.candles["close"].reindex(window.full_times).to_numpy()
+    close = market.candles["close"].reindex(window.full_times).to_numpy()
     view = View.fit(window.columns, window.full_x, close, options.lags)
-    bars = Bars.of(view, practice.market, pd.DataFrame(window.full_x, window.full_times, list(window.columns)))
+    bars = Bars.of(view, market, pd.DataFrame(window.full_x, window.full_times, list(window.columns)))
     learner = cls._learner(BatchEnv([bars], options.trading, 7, scale=1 / view.unit), options, 1)
-    cls._start(learner, view, bars, options, replace(practice, replay=replay))
+    cls._start(learner, view, bars, options, replace(lesson, replay=replay))
     expected = [
         np.concatenate(parts)
         for parts in zip(
@@ -479,12 +478,13 @@ def test_learning_from_a_replay_starts_above_scratch_on_a_stationary_market(trai
     }
     for seed in (1, 2):
         market = waves.waves(seed, 1_500, 0.5)
-        window, practice = waves.practice(market)
+        context = waves.training_context(market)
+        window = context.window
         rng, times = np.random.default_rng(seed), market.candles.loc[window.full_times[0] :].index
         held = {name: np.repeat(rng.integers(0, 5, 300) / 4, 5)[: len(times)] for name in "abc"}
         unseen, reached = waves.waves(100 + seed, 1_500, 0.5), {}
         for name, replay in (("scratch", None), ("replay", pd.DataFrame(held, times))):
-            model = train("sac", seed, window, {"market": practice.market, "replay": replay}, **params)
+            model = train("sac", seed, {"window": window, "market": context.market, "replay": replay}, **params)
             reached[name] = np.log(model.live(unseen.rows).equity[-1]) / 1_500 / unseen.growth(unseen.best())
         assert reached["replay"] > reached["scratch"] + 0.2, reached
 

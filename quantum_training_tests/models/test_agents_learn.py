@@ -1,6 +1,7 @@
 """Agents learn what can be learnt and nothing else: waves of which the best policy is known, and random walks."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -8,7 +9,6 @@ import pytest
 
 from quantum_training.models.agent import Agent
 from quantum_training.models.contract import algorithm
-from quantum_training.models.sizing import Sizing
 from quantum_training.trading.simulator import simulate
 from quantum_training_tests.support import synthetic_edges as waves
 
@@ -34,11 +34,9 @@ def fits() -> Fits:
     def get(kind: str, strength: float) -> list[Agent]:
         if (kind, strength) not in done:
             done[kind, strength] = [
-                algorithm(kind).fit(
-                    window, {**BUDGETS[kind], "device": "cpu"}, Sizing(), seed, lambda _: None, practice
-                )
+                algorithm(kind).fit(replace(context, params={**BUDGETS[kind], "device": "cpu"}, seed=seed))
                 for seed in SEEDS
-                for window, practice in [waves.practice(waves.waves(seed, TRAIN_BARS, strength))]
+                for context in [waves.training_context(waves.waves(seed, TRAIN_BARS, strength))]
             ]
         return done[kind, strength]
 

@@ -10,15 +10,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from quantum_training.models.contract import algorithm, load_model, save_model
+from quantum_training.models.contract import TrainingContext, algorithm, load_model, save_model
 from quantum_training.models.sizing import Sizing
 
 FAMILIES = ("xgboost", "lightgbm")
 PARAMS = {"max_rounds": 40, "learning_rate": 0.2, "subsample": 0.7, "bagging_freq": 1, "max_depth": 3}
 CORES_USED = """
 import json, pathlib, sys
-from quantum_training.models.contract import algorithm, save_model
-from quantum_training.models.sizing import Sizing
+from quantum_training.models.contract import TrainingContext, algorithm, save_model
 import pandas as pd
 from quantum_training.features.windows import build_window
 
@@ -30,9 +29,9 @@ threads = lambda: int(next(l for l in open("/proc/self/status") if l.startswith(
 out = {}
 for family, params in json.loads(sys.argv[1]).items():
     cls = algorithm(family)
-    cls.fit(window, params, Sizing(), 7, lambda text: None).positions(features)  # the import may start threads
+    cls.fit(TrainingContext(window, params, seed=7)).positions(features)  # the import may start threads
     before = threads()
-    model = cls.fit(window, params, Sizing(), 7, lambda text: None)
+    model = cls.fit(TrainingContext(window, params, seed=7))
     model.positions(features)
     out[family] = [save_model(model, pathlib.Path("copy") / family, family), threads() - before]
 print(json.dumps(out))
@@ -52,7 +51,8 @@ def family(request):
 @pytest.fixture
 def fit(family):
     def run(window, seed=7, sizing=None, progress=lambda text: None, **params):
-        return algorithm(family).fit(window, params_of(family, **params), sizing or Sizing(), seed, progress)
+        given = {"sizing": sizing or Sizing(), "seed": seed, "progress": progress}
+        return algorithm(family).fit(TrainingContext(window, params_of(family, **params), **given))
 
     return run
 
@@ -196,7 +196,7 @@ def test_an_unknown_parameter_is_refused_by_name(fit, family, make_window, name)
 )
 def test_a_parameter_that_the_family_sets_itself_is_refused_by_name(only, name, make_window):
     with pytest.raises(ValueError, match=f"{only}.*{name}.*remove it"):
-        algorithm(only).fit(make_window(), {name: 2}, Sizing(), 7, lambda text: None)
+        algorithm(only).fit(TrainingContext(make_window(), {name: 2}, seed=7))
 
 
 def test_a_value_that_the_library_cannot_use_is_refused_with_its_name(fit, make_window):

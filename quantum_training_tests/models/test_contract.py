@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from quantum_training.models.contract import Model, algorithm, load_model, save_model
+from quantum_training.models.contract import Model, TrainingContext, algorithm, load_model, save_model
 
 OUTSIDE = """
 import json
@@ -21,8 +21,8 @@ class Model(Contract):
         self.weight, self.columns, self.report, self.importance = weight, ("a",), {}, {}
 
     @classmethod
-    def fit(cls, window, params, sizing, seed, progress):
-        return cls(params["weight"])
+    def fit(cls, context):
+        return cls(context.params["weight"])
 
     def positions(self, features):
         return (features["a"] * self.weight).clip(0, 1)
@@ -59,7 +59,7 @@ def test_a_name_is_a_family_of_the_package(name):
 
 def test_a_dotted_name_is_a_module_of_any_package(outside, make_features, tmp_path):
     cls = algorithm(outside)
-    model = cls.fit(None, {"weight": 0.25}, None, 7, print)
+    model = cls.fit(TrainingContext(None, {"weight": 0.25}))
     save_model(model, tmp_path / "model", outside)
     copy = load_model(tmp_path / "model")
     assert type(copy) is cls

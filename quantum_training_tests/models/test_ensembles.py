@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -43,7 +44,7 @@ class Column(Model):
         self.column, self.columns, self.report, self.importance, self.memory = column, (column,), {}, {}, memory
 
     @classmethod
-    def fit(cls, window, params, sizing, seed, progress):
+    def fit(cls, context):
         raise AssertionError("a member is not fitted again")
 
     def positions(self, features):
@@ -77,59 +78,65 @@ def window(candles, features):
 
 
 @pytest.fixture(scope="module")
-def practice(candles, features):
-    """Members that hold columns a and b, with the record that they would have, by the bar that filled it."""
+def context(window, candles, features):
+    """Members that follow columns a and b, with the out-of-sample positions that they would have."""
     members = {name: Column(name) for name in "ab"}
     record = pd.DataFrame({name: m.positions(features) for name, m in members.items()}).shift(1)
-    return TrainingContext(Market(candles, COSTS), members=members, record=record.iloc[150:])
+    market = Market(candles, COSTS)
+    return TrainingContext(window, market=market, members=members, member_positions=record.iloc[150:])
 
 
-def fit(kind, window, practice, sizing=None, progress=lambda text: None, **params):
+def fit(kind, context, sizing=None, **params):
     sizing = sizing or Sizing(break_even=0.2, full=0.8, step=0.05)
-    return algorithm(kind).fit(window, {**PARAMS[kind], **params}, sizing, 7, progress, practice)
+    return algorithm(kind).fit(replace(context, params={**PARAMS[kind], **params}, sizing=sizing, seed=7))
 
 
-def test_a_record_is_by_the_bar_of_the_decision_and_earns_on_the_next(practice, candles):
+def test_a_record_is_by_the_bar_of_the_decision_and_earns_on_the_next(context, candles):
     start = candles.index[160]
-    record = Record.of(practice.record, practice.market, start, 20)
+    record = Record.of(context.member_positions, context.market, start, 20)
     assert record.position.index.equals(candles.index[159:-1])
     assert record.net_return.index.equals(record.position.index)
-    target = practice.record.loc[start:]
+    target = context.member_positions.loc[start:]
     done = simulate(
-        candles.loc[start:], target, COSTS, Account(), practice.record.loc[start].to_numpy(), candles["close"].iloc[159]
+        candles.loc[start:],
+        target,
+        COSTS,
+        Account(),
+        context.member_positions.loc[start].to_numpy(),
+        candles["close"].iloc[159],
     )
     assert np.array_equal(record.position.to_numpy(), target.to_numpy())
     assert record.net_return.to_numpy()[1:] == pytest.approx(done.net_return[1:], abs=1e-4)
-    whole = practice.record.assign(a=1.0, b=0.0)
+    whole = context.member_positions.assign(a=1.0, b=0.0)
     held = Record.of(whole, Market(candles, Costs(fee_bps=0, slippage_bps=0)), start, 20).net_return["a"]
     moves = candles["close"].pct_change()
     assert held.iloc[-1] == pytest.approx(moves.iloc[-1]), "decided at the bar before the last, earned on the last"
     assert held.iloc[5] == pytest.approx(moves.loc[candles.index[165]])
 
 
-def test_bars_on_which_a_member_decided_nothing_are_no_record_of_it(practice, candles):
-    holed = practice.record.copy()
+def test_bars_on_which_a_member_decided_nothing_are_no_record_of_it(context, candles):
+    holed = context.member_positions.copy()
     holed.iloc[10:40, 0] = np.nan
-    record = Record.of(holed, practice.market, candles.index[160], 20)
+    record = Record.of(holed, context.market, candles.index[160], 20)
     assert record.position["a"].isna().sum() == record.net_return["a"].isna().sum() == 30
     assert record.net_return["b"].notna().all()
 
 
-def test_a_member_with_too_short_a_record_is_named_and_one_alone_is_too_few(window, practice):
-    members = {**practice.members, "young": Column("c")}
-    record = practice.record.assign(
-        young=practice.record["a"].where(practice.record.index > practice.record.index[-10])
+def test_a_member_with_too_short_a_record_is_named_and_one_alone_is_too_few(window, context):
+    members = {**context.members, "young": Column("c")}
+    record = context.member_positions.assign(
+        young=context.member_positions["a"].where(context.member_positions.index > context.member_positions.index[-10])
     )
-    model = fit("ensemble_vote", window, TrainingContext(practice.market, members=members, record=record))
+    model = fit("ensemble_vote", replace(context, members=members, member_positions=record))
     assert list(model.members) == ["a", "b"]
     assert model.notes["too_short_a_record"] == "young: fewer than 20 bars out of sample"
-    twin = TrainingContext(practice.market, members=members, record=record.assign(b=record["a"], young=record["a"]))
-    assert fit("ensemble_vote", window, twin).notes["worth"] == "1.0 by returns and 1.0 by positions, of 3 members"
-    few = TrainingContext(practice.market, members=members, record=record[["a", "young"]])
+    twin = replace(context, members=members, member_positions=record.assign(b=record["a"], young=record["a"]))
+    assert fit("ensemble_vote", twin).notes["worth"] == "1.0 by returns and 1.0 by positions, of 3 members"
+    few = replace(context, members=members, member_positions=record[["a", "young"]])
     with pytest.raises(InsufficientData, match="1 members that decided on 20 bars out of sample, need 2"):
-        algorithm("ensemble_vote").require(window, {}, few)
+        algorithm("ensemble_vote").check_inputs(few)
     with pytest.raises(InsufficientData):
-        algorithm("ensemble_vote").require(window, {}, TrainingContext(practice.market, record=pd.DataFrame()))
+        algorithm("ensemble_vote").check_inputs(replace(context, members={}, member_positions=pd.DataFrame()))
 
 
 def test_the_vote_weighs_by_shrunk_inverse_risk():
@@ -159,8 +166,8 @@ def test_a_weighted_position_lies_between_the_members_that_decide(held, raw):
             assert value * 4 == round(value * 4)
 
 
-def test_a_member_that_decides_nothing_leaves_its_weight_to_the_others(window, practice, features):
-    model = fit("ensemble_vote", window, practice, sizing=Sizing(step=0.01))
+def test_a_member_that_decides_nothing_leaves_its_weight_to_the_others(window, context, features):
+    model = fit("ensemble_vote", context, sizing=Sizing(step=0.01))
     rows = features.copy()
     rows.iloc[5, 0] = rows.iloc[6, [0, 1]] = np.nan
     out = model.positions(rows)
@@ -188,15 +195,14 @@ def test_the_effective_number_of_members_by_hand():
     assert independent(correlation(short, 20)) is None
 
 
-def test_a_regime_s_weights_follow_what_members_earned_in_it(window, practice, candles, features):
+def test_a_regime_s_weights_follow_what_members_earned_in_it(window, context, candles, features):
     """Member a is right where column c is high, member b where it is low; c tells the regimes' trend apart."""
     moves = candles["close"].pct_change().shift(-1)
     up, high = (moves > 0).astype(float), features["c"] > 0.5
     decided = pd.DataFrame({"a": up.where(high, 1 - up), "b": up.where(~high, 1 - up)})
-    told = TrainingContext(
-        Market(candles, Costs(fee_bps=0, slippage_bps=0)), members=practice.members, record=decided.shift(1)
-    )
-    model = fit("ensemble_regime", window, told, volatility="a", trend="c", prior_bars=1)
+    market = Market(candles, Costs(fee_bps=0, slippage_bps=0))
+    told = replace(context, market=market, member_positions=decided.shift(1))
+    model = fit("ensemble_regime", told, volatility="a", trend="c", prior_bars=1)
     table = model.heat_maps["weights_by_regime"]
     assert list(table.index) == list(REGIMES)
     for regime in REGIMES:
@@ -206,46 +212,46 @@ def test_a_regime_s_weights_follow_what_members_earned_in_it(window, practice, c
     assert model.positions(features.assign(a=0.9, b=0.0, c=0.9)).iloc[0] > 0.6, "a is believed"
     assert model.positions(features.assign(a=0.9, b=0.0, c=0.1)).iloc[0] < 0.3, "b is believed"
     with pytest.raises(ValueError, match="unknown feature nothing; choose from a, b, c"):
-        fit("ensemble_regime", window, practice, trend="nothing")
+        fit("ensemble_regime", context, trend="nothing")
 
 
-def test_the_stack_finds_which_member_is_right_and_ignores_the_other(window, practice, candles, features):
+def test_the_stack_finds_which_member_is_right_and_ignores_the_other(window, context, candles, features):
     right = pd.Series(window.full_y, window.full_times).reindex(candles.index).fillna(0.5)
     rng = np.random.default_rng(3)
     decided = pd.DataFrame({"a": right * 0.6 + 0.4 * rng.random(300), "b": rng.random(300)}, candles.index)
-    told = TrainingContext(practice.market, members=practice.members, record=decided.shift(1))
-    model = fit("ensemble_stack", window, told)
+    told = replace(context, member_positions=decided.shift(1))
+    model = fit("ensemble_stack", told)
     assert model.rule["slopes"]["a"] > 5 * abs(model.rule["slopes"]["b"])
     assert model.report["valid_logloss"] < model.report["valid_logloss_of_base_rate"]
 
 
-def test_the_stack_splits_its_record_in_time_and_purges_what_overlaps(window, practice, candles, monkeypatch):
+def test_the_stack_splits_its_record_in_time_and_purges_what_overlaps(window, context, candles, monkeypatch):
     """With everything that ends after the record's newest quarter begins changed, the choice of penalty stays."""
     from quantum_training.models import ensemble_stack
 
     seen = []
     real = ensemble_stack._fit
     monkeypatch.setattr(ensemble_stack, "_fit", lambda x, y, p: (seen.append(len(y)), real(x, y, p))[1])
-    model = fit("ensemble_stack", window, practice, penalties=(10.0,))
-    rows = int(practice.record.index.isin(window.full_times + pd.Timedelta("1h")).sum())
+    model = fit("ensemble_stack", context, penalties=(10.0,))
+    rows = int(context.member_positions.index.isin(window.full_times + pd.Timedelta("1h")).sum())
     valid = rows // 4
     assert seen == [rows - valid - 2, rows], "the labels of the last two bars before it end within it"
-    assert model.report["bars"] == len(practice.record)
+    assert model.report["bars"] == len(context.member_positions)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_artefact_holds_the_members_and_comes_back_equal(kind, window, practice, features, tmp_path, monkeypatch):
+def test_an_artefact_holds_the_members_and_comes_back_equal(kind, window, context, features, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "council.column", SimpleNamespace(Model=Column))
     monkeypatch.setattr(Column, "__module__", "council.column")
     members = {"a": Column("a", memory=7), "b": Column("b")}
-    told = TrainingContext(practice.market, members=members, record=practice.record)
+    told = replace(context, members=members, member_positions=context.member_positions)
     fine = Sizing(break_even=0.01, full=0.99, step=0.001)
-    model, again = (fit(kind, window, told, sizing=fine) for _ in range(2))
+    model, again = (fit(kind, told, sizing=fine) for _ in range(2))
     digest = save_model(model, tmp_path / "one", kind)
     assert digest == save_model(again, tmp_path / "two", kind)
     copy = load_model(tmp_path / "one")
     pd.testing.assert_series_equal(copy.positions(features), model.positions(features), check_exact=True)
-    for name in ("columns", "memory", "report", "remarks", "rule", "restless", "packages"):
+    for name in ("columns", "memory", "report", "notes", "rule", "is_stochastic", "packages"):
         assert getattr(copy, name) == getattr(model, name), name
     assert (copy.memory, copy.packages) == (7, ("lightgbm",))
     assert copy.heat_maps.keys() == model.heat_maps.keys()
@@ -257,8 +263,8 @@ def test_an_artefact_holds_the_members_and_comes_back_equal(kind, window, practi
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_nothing_after_the_record_changes_the_weights_and_no_later_row_a_position(kind, window, practice, features):
-    model = fit(kind, window, practice)
+def test_nothing_after_the_record_changes_the_weights_and_no_later_row_a_position(kind, window, context, features):
+    model = fit(kind, context)
     changed = features.copy()
     changed.iloc[200:] = 1 - changed.iloc[200:]
     known = model.positions(features).iloc[:200]
@@ -266,20 +272,20 @@ def test_nothing_after_the_record_changes_the_weights_and_no_later_row_a_positio
     assert model.positions(features.iloc[:200]).equals(known)
 
 
-def test_the_stack_counts_labelled_bars_only(window, practice):
+def test_the_stack_counts_labelled_bars_only(window, context):
     """The newest bars have no label yet; a record of them alone, or a member's, is too short."""
-    newest = practice.record.iloc[-22:]
-    told = TrainingContext(practice.market, members=practice.members, record=newest)
+    newest = context.member_positions.iloc[-22:]
+    told = replace(context, member_positions=newest)
     with pytest.raises(InsufficientData, match="0 members that decided on 21 bars"):
-        algorithm("ensemble_stack").require(window, {"min_bars": 21}, told)
-    members = {**practice.members, "young": Column("c")}
-    young = practice.record["a"].where(practice.record.index >= newest.index[0])
-    told = TrainingContext(practice.market, members=members, record=practice.record.assign(young=young))
-    model = fit("ensemble_stack", window, told, min_bars=21)
+        algorithm("ensemble_stack").check_inputs(replace(told, params={"min_bars": 21}))
+    members = {**context.members, "young": Column("c")}
+    young = context.member_positions["a"].where(context.member_positions.index >= newest.index[0])
+    told = replace(context, members=members, member_positions=context.member_positions.assign(young=young))
+    model = fit("ensemble_stack", told, min_bars=21)
     assert list(model.members) == ["a", "b"]
     assert "young" in model.notes["too_short_a_record"]
     with pytest.raises(ValueError, match=r"penalties\.0 = 0"):
-        fit("ensemble_stack", window, practice, penalties=(0,))
+        fit("ensemble_stack", context, penalties=(0,))
 
 
 def test_a_regime_with_few_bars_weighs_as_the_vote_does():
@@ -296,12 +302,12 @@ def test_code_of_the_vote_is_part_of_the_regimes_identity_and_the_library_of_the
     code_hash.cache_clear()
     monkeypatch.setattr(provenance, "version", lambda package: "9.9")
     assert code_hash("ensemble_stack") != before["ensemble_stack"]
-    assert "quantum_training.models.ensemble_vote" in algorithm("ensemble_regime").sources
+    assert "quantum_training.models.ensemble_vote" in algorithm("ensemble_regime").traits.sources
     code_hash.cache_clear()
 
 
 def test_an_ensemble_without_members_is_told_what_it_needs(window):
-    with pytest.raises(ValueError, match="give `practice` with members and their record"):
-        fit("ensemble_vote", window, None)
+    with pytest.raises(ValueError, match="set `market`, `members` and `member_positions`"):
+        fit("ensemble_vote", TrainingContext(window))
     with pytest.raises(ValueError, match="ensemble_vote: prior = 3: Extra inputs"):
-        fit("ensemble_vote", window, None, prior=3)
+        fit("ensemble_vote", TrainingContext(window), prior=3)

@@ -6,8 +6,7 @@ from types import ModuleType
 import pytest
 
 from quantum_training.models.contract import Model, TrainingContext
-from quantum_training.models.fitting import fit, fit_seeds
-from quantum_training.models.sizing import Sizing
+from quantum_training.models.fitting import fit_model, fit_seeds
 
 
 class Scored(Model):
@@ -15,14 +14,14 @@ class Scored(Model):
 
     packages = ()
 
-    def __init__(self, seed, score, given):
-        self.seed, self.score, self.given = seed, score, given
+    def __init__(self, seed, score):
+        self.seed, self.score = seed, score
         self.columns, self.report, self.importance = (), {}, {}
 
     @classmethod
-    def fit(cls, window, params, sizing, seed, progress, *given):
-        progress(f"fitting {seed}")
-        return cls(seed, params["scores"][seed], given)
+    def fit(cls, context):
+        context.progress(f"fitting {context.seed}")
+        return cls(context.seed, context.params["scores"][context.seed])
 
     def positions(self, features):
         raise NotImplementedError
@@ -35,13 +34,15 @@ class Scored(Model):
         raise NotImplementedError
 
 
-class Practising(Scored):
-    needs_context = True
+class Outdated(Scored):
+    @classmethod
+    def fit(cls, window, params, sizing, seed, progress):
+        raise AssertionError("it is not called")
 
 
 @pytest.fixture(autouse=True)
 def zoo(monkeypatch):
-    for name, cls in (("zoo_scored", Scored), ("zoo_practising", Practising)):
+    for name, cls in (("zoo_scored", Scored), ("zoo_outdated", Outdated)):
         module = ModuleType(name)
         module.Model = cls
         monkeypatch.setitem(sys.modules, f"seed_zoo.{name}", module)
@@ -49,7 +50,7 @@ def zoo(monkeypatch):
 
 def chosen(scores, name="seed_zoo.zoo_scored", progress=lambda text: None):
     seeds = range(min(scores), max(scores) + 1)
-    return fit_seeds(name, None, {"scores": scores}, Sizing(), seeds, progress, None)
+    return fit_seeds(name, TrainingContext(None, {"scores": scores}, progress=progress), seeds)
 
 
 @pytest.mark.parametrize(
@@ -84,8 +85,7 @@ def test_several_seeds_of_an_algorithm_without_a_score_are_refused_and_one_is_no
     assert (model.seed, told) == (1, {1: None})
 
 
-def test_a_practice_is_for_those_that_learn_by_trading():
-    practice = TrainingContext(None)
-    for name, given in (("zoo_scored", ()), ("zoo_practising", (practice,))):
-        model = fit(f"seed_zoo.{name}", None, {"scores": {1: 0.0}}, Sizing(), 1, lambda text: None, practice)
-        assert model.given == given
+def test_an_algorithm_with_an_outdated_fit_signature_is_named_with_the_remedy():
+    remedy = r"Model\.fit\(window, params, sizing, seed, progress\) has an outdated signature; write "
+    with pytest.raises(TypeError, match=f"test_fitting: {remedy}"):
+        fit_model("seed_zoo.zoo_outdated", TrainingContext(None))

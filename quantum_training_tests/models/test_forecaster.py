@@ -2,6 +2,7 @@
 
 import os
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -24,13 +25,13 @@ HORIZON = 3
 COSTS = Costs(fee_bps=10, slippage_bps=2)
 
 
-def lesson_of(candles, features, columns=FEATURES, rows=400):
-    """Window and practice of a market as of the end of its candles."""
+def context_of(candles, features, columns=FEATURES, rows=400):
+    """A training context as of the end of the candles."""
     labels = make_labels(candles, ForwardReturn(kind="forward_return", horizon=HORIZON), 0.002)
     as_of = candles.index[-1] + pd.Timedelta("1h")
     options = {"columns": columns, "max_rows": rows, "validation_fraction": 0.25, "min_rows": 50}
     window = build_window(features, labels, as_of=as_of, **options)
-    return window, TrainingContext(Market(candles, COSTS), features=features, horizon=HORIZON)
+    return TrainingContext(window, market=Market(candles, COSTS), features=features, horizon=HORIZON)
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +41,8 @@ def market(make_candles):
 
 
 @pytest.fixture(scope="module")
-def lesson(market):
-    return lesson_of(*market)
+def context(market):
+    return context_of(*market)
 
 
 @pytest.fixture(scope="module")
@@ -50,21 +51,20 @@ def rows(market):
     return features.join(candles[["open", "close"]])
 
 
-def fit(lesson, kind, seed=7, sizing=None, progress=lambda text: None, **params):
-    window, practice = lesson
+def fit(context, kind, seed=7, sizing=None, progress=lambda text: None, **params):
     sizing = sizing or Sizing(break_even=0.3, full=0.7, step=0.05)
     params = {**TINY, "architecture": kind, **params}
-    return algorithm("forecaster").fit(window, params, sizing, seed, progress, practice)
+    return algorithm("forecaster").fit(replace(context, params=params, sizing=sizing, seed=seed, progress=progress))
 
 
 @pytest.fixture(scope="module")
-def models(lesson):
-    return {kind: fit(lesson, kind) for kind in KINDS}
+def models(context):
+    return {kind: fit(context, kind) for kind in KINDS}
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_same_seed_gives_the_same_bytes_and_another_does_not(kind, lesson, models, tmp_path):
-    made = [models[kind], fit(lesson, kind), fit(lesson, kind, seed=8)]
+def test_the_same_seed_gives_the_same_bytes_and_another_does_not(kind, context, models, tmp_path):
+    made = [models[kind], fit(context, kind), fit(context, kind, seed=8)]
     first, again, other = (save_model(model, tmp_path / str(n), "forecaster") for n, model in enumerate(made))
     assert first == again
     assert first != other
@@ -93,7 +93,7 @@ def test_an_artefact_is_plain_data_and_comes_back_equal_in_every_bit(kind, model
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_forecast_is_the_librarys_own(kind, lesson):
+def test_a_forecast_is_the_librarys_own(kind, context):
     """Its `predict` goes another way: through data sets and windows of its own."""
     from neuralforecast.tsdataset import TimeSeriesDataModule, TimeSeriesDataset
     from pytorch_lightning import Trainer
@@ -124,7 +124,7 @@ def test_a_network_that_has_learnt_nothing_expects_nothing(kind):
     assert (forecasts(network, z, TINY["input_bars"])[TINY["input_bars"] :] == 0).all()
 
 
-def test_no_target_of_the_training_part_reaches_into_the_validation(lesson):
+def test_no_target_of_the_training_part_reaches_into_the_validation(context):
     """The slice may hold anything: what is learnt before it stays the same in every bit."""
     options = Options(architecture="lstm", **{**TINY, "check_steps": 4, "batch_windows": 200})
     z = np.random.default_rng(1).normal(size=(120, 2))
@@ -170,21 +170,20 @@ def test_a_fit_begins_after_the_last_hole_and_says_when_that_is_too_late(market)
     for hole, possible in ((100, True), (370, False)):
         holed = features.copy()
         holed.iloc[hole, 3] = np.nan
-        window, practice = lesson_of(candles, holed)
+        context = context_of(candles, holed)
         if possible:
-            assert fit((window, practice), "lstm").report["bars"] == len(features) - hole - 1
+            assert fit(context, "lstm").report["bars"] == len(features) - hole - 1
         else:
             with pytest.raises(InsufficientData, match="consecutive whole bars for training, need 20"):
-                algorithm("forecaster").require(window, {**TINY, "architecture": "lstm"}, practice)
-        assert fit((window, practice), "patchtst").report["bars"] > 300
+                algorithm("forecaster").check_inputs(replace(context, params={**TINY, "architecture": "lstm"}))
+        assert fit(context, "patchtst").report["bars"] > 300
 
 
-def test_the_target_is_the_log_return_over_the_horizon_and_its_error_that_of_the_validation_slice(lesson, monkeypatch):
-    window, practice = lesson
-    close = np.log(practice.market.candles["close"])
+def test_the_target_is_the_log_return_over_the_horizon_and_its_error_that_of_the_validation_slice(context, monkeypatch):
+    close = np.log(context.market.candles["close"])
     monkeypatch.setattr(forecaster, "forecasts", lambda network, z, bars: np.zeros(len(z)))
-    model = fit(lesson, "patchtst")
-    ahead = (close.shift(-HORIZON) - close).loc[window.valid_times[0] - pd.Timedelta("1h") :].dropna()
+    model = fit(context, "patchtst")
+    ahead = (close.shift(-HORIZON) - close).loc[context.window.valid_times[0] - pd.Timedelta("1h") :].dropna()
     error = (ahead - model.normaliser.mean[0]).to_numpy()
     assert np.abs(error / model.normaliser.scale[0]).max() < forecaster.CUT
     assert model.report["valid_error"] == pytest.approx(np.sqrt(np.mean(error**2)), rel=1e-9)
@@ -192,7 +191,7 @@ def test_the_target_is_the_log_return_over_the_horizon_and_its_error_that_of_the
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_errors_are_those_of_the_best_look_and_a_refit_of_as_many_steps_is_the_same_training(kind, lesson):
+def test_the_errors_are_those_of_the_best_look_and_a_refit_of_as_many_steps_is_the_same_training(kind, context):
     options = Options(architecture=kind, **{**TINY, "max_steps": 40, "learning_rate": 0.05, "patience": 3})
     z = np.random.default_rng(1).normal(size=(160, 1))
     found = learn(options, HORIZON, (), z, 60, 40, 7, False, lambda text: None)
@@ -217,12 +216,12 @@ def test_the_probability_is_that_of_a_return_above_the_cost(models, rows, monkey
     assert np.array_equal(model.positions(rows), model.sizing.positions(probability))
 
 
-def test_a_fit_tells_its_progress_and_leaves_nothing_behind(lesson, tmp_path, monkeypatch):
+def test_a_fit_tells_its_progress_and_leaves_nothing_behind(context, tmp_path, monkeypatch):
     import ray
 
     monkeypatch.chdir(tmp_path)
     said = []
-    model = fit(lesson, "nhits", progress=said.append)
+    model = fit(context, "nhits", progress=said.append)
     assert [line for line in said if line.startswith("nhits: step 2 of 4, validation loss")]
     assert any(line.startswith("early stopping: ") for line in said)
     assert [point["step"] for point in model.curves] == [2, 4]
@@ -244,17 +243,14 @@ def test_a_fit_tells_its_progress_and_leaves_nothing_behind(lesson, tmp_path, mo
         ({"device": "cuda"}, "torch finds no GPU here"),
     ],
 )
-def test_a_wrong_parameter_is_named(lesson, params, said):
+def test_a_wrong_parameter_is_named(context, params, said):
     import torch
 
     if params.get("device") and torch.cuda.is_available():
         pytest.skip("a GPU is here")
-    window, practice = lesson
-    practice = TrainingContext(
-        practice.market, features=practice.features, horizon=60 if "input_bars" in params else HORIZON
-    )
+    context = replace(context, horizon=60 if "input_bars" in params else HORIZON)
     with pytest.raises(ValueError, match=said):
-        fit((window, practice), **{"kind": "lstm", **params})
+        fit(context, **{"kind": "lstm", **params})
 
 
 @pytest.mark.parametrize(("scale", "valid_bars"), [(np.inf, 0), (np.inf, 25), (3e38, 25)])

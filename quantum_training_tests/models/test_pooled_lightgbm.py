@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from quantum_training.features.pool import pool
-from quantum_training.models.contract import algorithm, load_model, save_model
+from quantum_training.models.contract import TrainingContext, algorithm, load_model, save_model
 from quantum_training.models.sizing import Sizing
 
 PARAMS = {"max_rounds": 40, "learning_rate": 0.3, "min_data_in_leaf": 5}
@@ -24,7 +24,7 @@ def windows(make_window, make_features):
 
 @pytest.fixture(scope="module")
 def model(windows):
-    return algorithm("pooled_lightgbm").fit(pool(windows, 0.2), PARAMS, FINE, 7, lambda text: None)
+    return algorithm("pooled_lightgbm").fit(TrainingContext(pool(windows, 0.2), PARAMS, sizing=FINE, seed=7))
 
 
 def test_a_symbol_is_served_in_its_units_and_by_its_category(model, make_features):
@@ -48,7 +48,7 @@ def test_a_symbol_that_is_not_in_the_pool_is_served_and_it_is_said(model, make_f
 
 
 def test_the_fit_is_the_same_whoever_asks_for_it_and_comes_back_equal(model, windows, make_features, tmp_path):
-    again = algorithm("pooled_lightgbm").fit(pool(windows, 0.2), PARAMS, FINE, 7, lambda text: None)
+    again = algorithm("pooled_lightgbm").fit(TrainingContext(pool(windows, 0.2), PARAMS, sizing=FINE, seed=7))
     assert save_model(model.for_symbol("same"), tmp_path / "one", "pooled_lightgbm") == save_model(
         again.for_symbol("opposite").for_symbol("same"), tmp_path / "two", "pooled_lightgbm"
     )
@@ -59,12 +59,12 @@ def test_the_fit_is_the_same_whoever_asks_for_it_and_comes_back_equal(model, win
     pd.testing.assert_series_equal(copy.positions(features), known, check_exact=True)
     assert np.isnan(known.iloc[3])
     assert known.isna().sum() == 1
-    for name in ("columns", "report", "remarks", "score", "symbol"):
+    for name in ("columns", "report", "notes", "score", "symbol"):
         assert getattr(copy, name) == getattr(model.for_symbol("same"), name), name
 
 
 def test_it_learns_from_a_pool_only(windows):
     with pytest.raises(ValueError, match="learns from several symbols"):
-        algorithm("pooled_lightgbm").fit(windows["same"], PARAMS, FINE, 7, lambda text: None)
+        algorithm("pooled_lightgbm").fit(TrainingContext(windows["same"], PARAMS, sizing=FINE, seed=7))
     with pytest.raises(TypeError, match="serves the one symbol"):
-        algorithm("lightgbm").fit(windows["same"], PARAMS, FINE, 7, lambda text: None).for_symbol("other")
+        algorithm("lightgbm").fit(TrainingContext(windows["same"], PARAMS, sizing=FINE, seed=7)).for_symbol("other")

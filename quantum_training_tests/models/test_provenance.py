@@ -85,18 +85,18 @@ def test_the_order_of_the_parts_does_not_matter_and_each_part_does():
 
 DEPENDENT = """
 from quantum_training.models.booster import Booster
+from quantum_training.models.contract import AlgorithmTraits
 
 
 class Model(Booster):
     packages = ()
-    builders = {builders}
-    sources = {sources}
+    traits = AlgorithmTraits(build_packages={build_packages}, sources={sources})
 """
 
 
 @pytest.fixture
 def dependent(tmp_path, monkeypatch):
-    """`dependent(package, sources, builders, helper)`: `<package>.model`, beside it the package `<package>.helpers`."""
+    """`dependent(package, sources, build_packages, helper)`: `<package>.model` and the package `<package>.helpers`."""
     monkeypatch.syspath_prepend(str(tmp_path))
 
     def write(package, sources=(), build_packages=(), helper="x = 1"):
@@ -156,11 +156,11 @@ def imported(name):
 def test_an_agents_hash_covers_every_module_that_its_training_reaches(name):
     cls = algorithm(name)
     bases = {base.__module__ for base in cls.__mro__ if issubclass(base, Model)}
-    reached, new = set(), {cls.__module__, *cls.sources}
+    reached, new = set(), {cls.__module__, *cls.traits.sources}
     while new:
         reached |= new
         new = set().union(*map(imported, new)) - reached
     apart = {"quantum_training.models.sizing", "quantum_training.models.manifest"}  # hashed for all; changes no fit
-    assert reached - {*cls.sources, *bases, *apart} == set()
+    assert reached - {*cls.traits.sources, *bases, *apart} == set()
     assert {"quantum_training.trading.vec_env", "quantum_training.models.agent"} <= reached
     assert code_hash(name) != code_hash({"ppo": "sac", "sac": "ppo"}[name])

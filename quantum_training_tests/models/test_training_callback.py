@@ -99,10 +99,10 @@ def test_the_budget_of_time_counts_earlier_runs_of_the_training(kind, train, clo
     with monkeypatch.context() as stopping:
         stopping.setattr(training_watch.Watch, "_on_rollout_start", stop)
         with pytest.raises(KeyboardInterrupt):
-            train(kind, practice={"state": tmp_path}, **long)
+            train(kind, context={"checkpoint_dir": tmp_path}, **long)
     began = clock.now
     said = []
-    model = train(kind, practice={"state": tmp_path}, progress=said.append, **long)
+    model = train(kind, context={"checkpoint_dir": tmp_path}, progress=said.append, **long)
     assert said[0].startswith("resumed at step ")
     assert said[-1].startswith("out of time: max_seconds = 200 ends it at step ")
     assert 75 < clock.now - began < 90
@@ -122,7 +122,7 @@ def test_what_is_gone_on_with_tells_its_own_rate(train, clock, monkeypatch, tmp_
     with monkeypatch.context() as stopping:
         stopping.setattr(training_watch.Watch, "_on_rollout_start", stop)
         with pytest.raises(KeyboardInterrupt):
-            train("ppo", practice={"state": tmp_path}, save_seconds=1e-3, **SHORT["ppo"])
-    train("ppo", practice={"state": tmp_path}, progress=said.append, save_seconds=1e-3, **SHORT["ppo"])
+            train("ppo", context={"checkpoint_dir": tmp_path}, save_seconds=1e-3, **SHORT["ppo"])
+    train("ppo", context={"checkpoint_dir": tmp_path}, progress=said.append, save_seconds=1e-3, **SHORT["ppo"])
     lines = [LINE.fullmatch(text) for text in said[1:]]
     assert max(number(m["rate"]) for m in lines) <= 2 * 32 / 0.5

@@ -10,7 +10,7 @@ import pytest
 from quantum_training.features.indicators import FEATURES, WARMUP_BARS, compute_features
 from quantum_training.features.labels import ForwardReturn, TripleBarrier
 from quantum_training.features.windows import InsufficientData
-from quantum_training.models.contract import Model, algorithm
+from quantum_training.models.contract import Model, TrainingContext, algorithm
 from quantum_training.monitoring import model_sentinel
 from quantum_training.monitoring import synthetic_training as rehearsal
 from quantum_training.monitoring.feature_sentinel import random_candles
@@ -39,7 +39,7 @@ class Fixed(Model):
     report, importance, columns = {}, {}, FEATURES
 
     @classmethod
-    def fit(cls, window, params, sizing, seed, progress):
+    def fit(cls, context):
         return cls()
 
     def positions(self, features):
@@ -247,7 +247,7 @@ def test_the_rules_by_their_bounds(walk, shuffled, convicted):
 @pytest.mark.parametrize("trial", [XGBOOST, LIGHTGBM], ids=lambda t: t.algorithm)
 def test_positions_of_the_boosters_do_not_move(make_window, make_features, trial):
     window = make_window()
-    model = algorithm(trial.algorithm).fit(window, trial.params, rehearsal.SCORE, 7, lambda message: None)
+    model = algorithm(trial.algorithm).fit(TrainingContext(window, trial.params, sizing=rehearsal.SCORE, seed=7))
     features, other = make_features(300, seed=1), make_features(300, seed=1)
     other.iloc[200:] = make_features(100, seed=2).to_numpy()
     assert moved_position(model, features, other, features.index[199]) is None

@@ -13,8 +13,7 @@ import pandas as pd
 import pytest
 
 from quantum_training.features.windows import build_window
-from quantum_training.models.contract import algorithm
-from quantum_training.models.sizing import Sizing
+from quantum_training.models.contract import TrainingContext, algorithm
 from quantum_training.resources.database import DatabaseError
 from quantum_training.resources.ledger import Ledger
 from quantum_training.resources.registry.errors import RegistryOutage
@@ -96,7 +95,7 @@ def trained() -> tuple:
     labels = pd.DataFrame({"label": (features["a"] > 0).astype(float), "label_end": index}, index)
     options = {"columns": ("a", "b", "c"), "max_rows": 300, "validation_fraction": 0.2, "min_rows": 50}
     window = build_window(features, labels, as_of=index[-1], **options)
-    return algorithm("xgboost").fit(window, {"max_rounds": 10}, Sizing(), 7, lambda text: None), features
+    return algorithm("xgboost").fit(TrainingContext(window, {"max_rounds": 10}, seed=7)), features
 
 
 def register(registry: ModelRegistry, trained: tuple, model_id: str):

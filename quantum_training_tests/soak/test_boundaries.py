@@ -32,8 +32,8 @@ class Model(Contract):
         self.weight = weight
 
     @classmethod
-    def fit(cls, window, params, sizing, seed, progress):
-        return cls(params["weight"])
+    def fit(cls, context):
+        return cls(context.params["weight"])
 
     def positions(self, features):
         return features["a"] * self.weight

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 import traceback
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +113,7 @@ def hurry() -> None:
     from quantum_training.models import ppo
     from quantum_training.monitoring import model_sentinel
 
-    ppo.Model.rehearsal = {"total_steps": 64}
+    ppo.Model.traits = replace(ppo.Model.traits, smoke_params={"total_steps": 64})
     model_sentinel.FITS, model_sentinel.WALK_BARS = 2, 500
 
 

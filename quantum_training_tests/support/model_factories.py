@@ -15,17 +15,19 @@ from typing import Any
 import torch._dynamo  # noqa: F401 - the first step of an optimiser would import it in every training
 
 from quantum_training.models.contract import algorithm, save_model
-from quantum_training.models.sizing import Sizing
 from quantum_training_tests.support import synthetic_edges as waves
 
 
 def train(order: dict[str, Any]) -> None:
     """Fit as told and write the artefact, with the curves beside it."""
-    window, practice = waves.practice(waves.waves(**order["market"]))
-    practice = replace(practice, state=Path(order["state"]) if order["state"] else None)
-    model = algorithm(order["kind"]).fit(
-        window, order["params"], Sizing(), order["seed"], lambda text: print(text, file=sys.stderr), practice
+    context = replace(
+        waves.training_context(waves.waves(**order["market"])),
+        params=order["params"],
+        seed=order["seed"],
+        progress=lambda text: print(text, file=sys.stderr),
+        checkpoint_dir=Path(order["state"]) if order["state"] else None,
     )
+    model = algorithm(order["kind"]).fit(context)
     out = Path(order["out"])
     save_model(model, out, order["kind"])
     (out / "curves.json").write_text(json.dumps(model.curves))
@@ -33,8 +35,8 @@ def train(order: dict[str, Any]) -> None:
 
 def main() -> None:
     """Import and compile what every training needs, then train as told until there is no more to read."""
-    window, practice = waves.practice(waves.waves(0, 300))
-    algorithm("sac").fit(window, {"total_steps": 1, "network": [4]}, Sizing(), 1, lambda text: None, practice)
+    context = waves.training_context(waves.waves(0, 300))
+    algorithm("sac").fit(replace(context, params={"total_steps": 1, "network": [4]}, seed=1))
     print("ready", flush=True)
     for line in sys.stdin:
         child = os.fork()

@@ -4,13 +4,12 @@ For the learning test and the benchmark of agents, which both measure against `W
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from quantum_training.features.labels import ForwardReturn, make_labels
-from quantum_training.features.windows import Window, build_window
+from quantum_training.features.windows import build_window
 from quantum_training.models.contract import TrainingContext
 from quantum_training.trading.costs import Costs
 from quantum_training.trading.episodes import Market
@@ -76,8 +75,8 @@ def waves(seed: int, bars: int, strength: float = 0.2) -> Waves:
     return Waves(pd.DataFrame(body, index), pd.DataFrame(columns, index, list(COLUMNS)), drift)
 
 
-def practice(market: Waves, state: Path | None = None) -> tuple[Window, TrainingContext]:
-    """What a fit is given: all bars but the first hundred, which the last returns reach back to."""
+def training_context(market: Waves) -> TrainingContext:
+    """The context of a fit on all bars but the first hundred, which the last returns reach back to."""
     features = market.features.iloc[100:]
     labels = make_labels(market.candles, ForwardReturn(kind="forward_return", horizon=1), 0.0)
     window = build_window(
@@ -89,4 +88,4 @@ def practice(market: Waves, state: Path | None = None) -> tuple[Window, Training
         validation_fraction=0.2,
         min_rows=100,
     )
-    return window, TrainingContext(Market(market.candles, COSTS), state)
+    return TrainingContext(window, market=Market(market.candles, COSTS))

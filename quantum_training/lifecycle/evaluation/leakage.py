@@ -68,7 +68,7 @@ def version_report(store: Store, registry: ModelRegistry, settings: Settings, na
     as_of = pd.Timestamp(record["versions"][-1]["as_of"])
     cut = as_of - to_timedelta(symbol.timeframe)
     bars = FUTURE_BARS + recipe.label.span_bars
-    names = pool_of(settings, key.symbol, name) if algorithm(recipe.algorithm).is_pooled else [key.symbol]
+    names = pool_of(settings, key.symbol, name) if algorithm(recipe.algorithm).traits.is_pooled else [key.symbol]
     markets = {peer: settings.symbols[peer] for peer in names}
     futures = [PerturbedStore.after(store, markets, cut, bars, rising) for rising in (True, False)]
     load = lru_cache(maxsize=8)(partial(registry.load, key.symbol))

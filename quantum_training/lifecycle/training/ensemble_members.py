@@ -22,7 +22,7 @@ Seen = dict[tuple[str, str, str], pd.Series]
 def is_ensemble(name: str) -> bool:
     """Does the algorithm of this name combine other recipes? One that cannot be imported is found out in training."""
     with suppress(Exception):  # whatever a module of the user's fails with, the others' definitions load
-        return algorithm(name).is_ensemble
+        return algorithm(name).traits.is_ensemble
     return False
 
 

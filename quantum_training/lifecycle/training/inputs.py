@@ -39,13 +39,13 @@ SHADOW = "shadow"
 class TrainingInputs(NamedTuple):
     """What a version is fitted on.
 
-    practice: None for an algorithm that learns from the window alone. made_of: what that adds to a version's identity.
+    practice: what the fit is given. made_of: what it adds to a version's identity beside the window.
     rows: features of the symbol's own bars, to try the version on. left_out: members or symbols that could not be used,
     and why. gone: versions that it would have gone on from and that are not in MLflow any more.
     """
 
     window: Window
-    practice: TrainingContext | None
+    practice: TrainingContext
     made_of: dict[str, Any]
     rows: pd.DataFrame
     left_out: dict[str, str]
@@ -70,16 +70,16 @@ def lesson(
     """
     recipe, market = settings.recipes[name], settings.symbols[symbol]
     cls = algorithm(recipe.algorithm)
-    if unable := [a for a in ABILITIES if getattr(recipe, a) and a not in cls.capabilities]:
+    if unable := [a for a in ABILITIES if getattr(recipe, a) and a not in cls.traits.capabilities]:
         raise ValueError(f"recipes.{name}: {recipe.algorithm} knows no {', '.join(unable)}; remove it from the recipe")
-    if recipe.members and not cls.is_ensemble:
+    if recipe.members and not cls.traits.is_ensemble:
         raise ValueError(f"recipes.{name}: {recipe.algorithm} combines nothing; remove members from the recipe")
-    if cls.is_pooled:
+    if cls.traits.is_pooled:
         return pooled(store, settings, symbol, name, as_of)
     window = training_window(store, settings, symbol, recipe, as_of)
-    if not cls.needs_context:
+    if not cls.traits.needs_market:
         rows = pd.DataFrame(window.full_x, window.full_times, list(window.columns))
-        return TrainingInputs(window, None, {}, rows, {})
+        return TrainingInputs(window, TrainingContext(window), {}, rows, {})
     first = first_month_needed(market, window.full_times[0] - WEEK, max(cls.memory, MOST_LAGS) + 2)
     candles, features = (
         known_at(read_bars(store, asset, symbol, first, as_of), as_of, market.timeframe)
@@ -110,7 +110,7 @@ def lesson(
     if recipe.replay:
         replay = historical_positions(candles, features, window, earlier, known)
         made_of["replay"] = content_hash(replay)
-    if cls.is_ensemble:
+    if cls.traits.is_ensemble:
         ids = {}
         for member in members_of(settings, name):
             versions = [v for v in versions_of(store, symbol, member) if v.as_of <= as_of]
@@ -126,13 +126,14 @@ def lesson(
         record = pd.DataFrame({m: walk_forward(store, settings, symbol, m, *span) for m in members})
         made_of |= {"members": ids, "record": content_hash(record)}
     practice = TrainingContext(
-        Market(candles, market.costs, market.account),
-        newest=newest,
+        window,
+        market=Market(candles, market.costs, market.account),
+        warm_start_from=newest,
         replay=replay,
         features=features,
         horizon=recipe.label.horizon,
         members=members,
-        record=record,
+        member_positions=record,
     )
     rows = features.reindex(window.full_times).join(candles[["open", "close"]])
     return TrainingInputs(window, practice, made_of, rows, left_out, (*gone,))
@@ -189,7 +190,7 @@ def pooled(store: Store, settings: Settings, symbol: str, name: str, as_of: pd.T
     rows = own[list(recipe.features or FEATURES)].dropna()
     if rows.empty:
         raise InsufficientData(f"no whole row of features known at {as_of}, need 1", 0, 1)
-    return TrainingInputs(window, None, {}, rows, left_out)
+    return TrainingInputs(window, TrainingContext(window), {}, rows, left_out)
 
 
 def historical_positions(

@@ -23,6 +23,6 @@ def peers(settings: Settings, symbols: Iterable[str]) -> list[str]:
     for symbol in symbols:
         for name in settings.symbols[symbol].recipes:
             with suppress(Exception):
-                if algorithm(settings.recipes[name].algorithm).is_pooled:
+                if algorithm(settings.recipes[name].algorithm).traits.is_pooled:
                     found |= {*pool_of(settings, symbol, name)}
     return sorted(found)

@@ -39,6 +39,7 @@ SLOW = '''
 """XGBoost whose first fit since `marker` was removed waits to be killed."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from quantum_training.models.xgboost import Model as XGBoost
@@ -46,12 +47,13 @@ from quantum_training.models.xgboost import Model as XGBoost
 
 class Model(XGBoost):
     @classmethod
-    def fit(cls, window, params, sizing, seed, progress):
-        marker = Path(params["marker"])
+    def fit(cls, context):
+        params = dict(context.params)
+        marker = Path(params.pop("marker"))
         if not marker.exists():
             marker.touch()
             time.sleep(600)
-        return super().fit(window, {k: v for k, v in params.items() if k != "marker"}, sizing, seed, progress)
+        return super().fit(replace(context, params=params))
 '''
 
 

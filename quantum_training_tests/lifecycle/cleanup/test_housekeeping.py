@@ -14,8 +14,7 @@ from quantum_training.assets.housekeeping import ASSET, CleanupTargets, run_conf
 from quantum_training.lifecycle.cleanup.retention import needed_versions
 from quantum_training.lifecycle.evaluation import leakage
 from quantum_training.lifecycle.training.versions import entries_of
-from quantum_training.models.contract import algorithm
-from quantum_training.models.sizing import Sizing
+from quantum_training.models.contract import TrainingContext, algorithm
 from quantum_training.resources.cleanup.removal_count import RemovalCount
 from quantum_training.resources.events.bus import EventBus
 from quantum_training.resources.registry import removal as registry_removal
@@ -133,7 +132,7 @@ def test_later_weeks_and_old_ones_again_come_out_as_if_nothing_had_been_removed(
 def trained(project, small, make_window, make_features):
     """Four versions of one model, as four weeks would register them, the newest with an alias."""
     world = project(small)
-    model = algorithm("xgboost").fit(make_window(), {"max_rounds": 2}, Sizing(), 7, lambda text: None)
+    model = algorithm("xgboost").fit(TrainingContext(make_window(), {"max_rounds": 2}, seed=7))
     for week in WEEKS[:4]:
         tags = {"model_id": f"version-{week}", "recipe": "xgboost", "as_of": f"{week}T00:00:00+00:00"}
         started = pd.Timestamp.now("UTC")

@@ -30,8 +30,8 @@ class Momentum(Model):
         self.up = up
 
     @classmethod
-    def fit(cls, window, params, sizing, seed, progress):
-        return cls(window.as_of != pd.Timestamp(BROKEN, tz="UTC"))
+    def fit(cls, context):
+        return cls(context.window.as_of != pd.Timestamp(BROKEN, tz="UTC"))
 
     def positions(self, features):
         up = features["return_1"] > 0

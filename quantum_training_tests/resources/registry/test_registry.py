@@ -15,8 +15,7 @@ import pandas as pd
 import pytest
 
 from quantum_training.features.windows import build_window
-from quantum_training.models.contract import Model, algorithm
-from quantum_training.models.sizing import Sizing
+from quantum_training.models.contract import Model, TrainingContext, algorithm
 from quantum_training.resources.registry.errors import RegistryError, RegistryOutage
 from quantum_training.resources.registry.registry import ModelRegistry, RegisteredVersion
 
@@ -63,8 +62,8 @@ class Model(Contract):
         self.weight, self.columns, self.report, self.importance = weight, ("a",), {}, {}
 
     @classmethod
-    def fit(cls, window, params, sizing, seed, progress):
-        return cls(params["weight"])
+    def fit(cls, context):
+        return cls(context.params["weight"])
 
     def positions(self, features):
         return (features["a"] * self.weight).clip(0, 1)
@@ -108,7 +107,7 @@ def models(features: pd.DataFrame) -> dict[str, Model]:
         min_rows=50,
     )
     return {
-        name: algorithm(name).fit(window, {"max_rounds": 10, "max_depth": 3}, Sizing(), 7, lambda text: None)
+        name: algorithm(name).fit(TrainingContext(window, {"max_rounds": 10, "max_depth": 3}, seed=7))
         for name in ("xgboost", "lightgbm")
     }
 

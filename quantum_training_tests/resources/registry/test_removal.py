@@ -5,8 +5,7 @@ from contextlib import ExitStack
 import pandas as pd
 import pytest
 
-from quantum_training.models.contract import algorithm
-from quantum_training.models.sizing import Sizing
+from quantum_training.models.contract import TrainingContext, algorithm
 from quantum_training.resources.registry.errors import RegistryError
 from quantum_training.resources.registry.registry import ModelRegistry
 from quantum_training.resources.registry.removal import registered, remove
@@ -23,7 +22,7 @@ def server(tmp_path):
 @pytest.mark.soak
 def test_through_a_server_files_go_and_those_of_an_alias_stay(server, make_window, make_features):
     files, registry = server.served, ModelRegistry(tracking_uri=server.url)
-    model = algorithm("xgboost").fit(make_window(), {"max_rounds": 2}, Sizing(), 7, lambda text: None)
+    model = algorithm("xgboost").fit(TrainingContext(make_window(), {"max_rounds": 2}, seed=7))
     for name in ("old", "champion", "newest"):
         tags = {"model_id": name, "recipe": "xgboost", "as_of": "2020-01-06T00:00:00+00:00"}
         started = pd.Timestamp.now("UTC")

@@ -18,9 +18,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from quantum_training.features.windows import build_window
-from quantum_training.models.contract import algorithm
+from quantum_training.models.contract import TrainingContext, algorithm
 from quantum_training.models.manifest import ArtefactError
-from quantum_training.models.sizing import Sizing
 from quantum_training.resources.registry.errors import RegistryError
 from quantum_training.resources.registry.registry import ModelRegistry
 from quantum_training_tests.support.platforms import MlflowServer
@@ -64,7 +63,7 @@ def model(features):
     labels = pd.DataFrame({"label": (features["a"] > 0).astype(float), "label_end": features.index}, features.index)
     options = {"columns": ("a", "b", "c"), "max_rows": 300, "validation_fraction": 0.2, "min_rows": 50}
     window = build_window(features, labels, as_of=features.index[-1], **options)
-    return algorithm("xgboost").fit(window, {"max_rounds": 5, "max_depth": 2}, Sizing(), 7, lambda text: None)
+    return algorithm("xgboost").fit(TrainingContext(window, {"max_rounds": 5, "max_depth": 2}, seed=7))
 
 
 def register(registry, model, features):
