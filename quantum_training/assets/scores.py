@@ -12,7 +12,7 @@ import pandas as pd
 
 from quantum_training.assets.partition_runner import OWNERS, SINGLE_RUN, each_partition
 from quantum_training.lifecycle.evaluation.scoring import _decided_before, _stands, assert_registry_reachable
-from quantum_training.lifecycle.market_history import INPUTS, first_month_for_decisions, inputs_hash, memory, read_bars
+from quantum_training.lifecycle.market_history import INPUTS, Bars, MarketHistory
 from quantum_training.lifecycle.records import SHADOW_SCORES, model_asset
 from quantum_training.lifecycle.training.versions import versions_of
 from quantum_training.market.periods import WEEK, Key
@@ -64,9 +64,8 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
         def produce(key: Key) -> dict[str, Any]:
             symbol = settings.symbols[key.symbol]
             start = key.start - WEEK
-            first = first_month_for_decisions(settings, key.symbol, start)
-            candles = read_bars(store, "candles", key.symbol, first, key.start)
-            features = read_bars(store, "features", key.symbol, first, key.start)
+            history = MarketHistory(store, settings, key.symbol)
+            candles, features = history.bars(history.first_month_for_decisions(start), key.start)
             if candles.index[0] >= start:
                 raise ValueError(f"{key}: no bar before {start} is stored; the first week that can be scored is later")
             versions = {recipe: versions_of(store, key.symbol, recipe, key.period) for recipe in symbol.recipes}
@@ -76,7 +75,7 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
             }
             used = {m for decided in strategies.values() for m in decided.model_id.unique() if m}
             filled = pd.DatetimeIndex(candles.loc[start:].index)
-            inputs = {INPUTS: inputs_hash(features, candles, filled, memory(settings, key.symbol))}
+            inputs = {INPUTS: history.inputs_hash(Bars(candles, features), filled)}
             if silent := _decided_before(store, key, used & gone):
                 return _stands(store, key, inputs[INPUTS], {m: broken[m] for m in silent})
             if used and used <= broken.keys():

@@ -1,13 +1,21 @@
-"""Reading a symbol's stored candles, features and shadow scores, as far back as a caller needs them."""
+"""The stored history of one symbol: candles, features and shadow scores, as far back as a caller needs them.
+
+Only reads. JSON records are in records.py; how bars come into the store is in ingestion.py.
+"""
+
+from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import pandas as pd
 
 from quantum_training.features.indicators import WARMUP_BARS
-from quantum_training.lifecycle.records import SHADOW_SCORES
+from quantum_training.lifecycle.records import CANDLES, EVERY, FEATURES, SHADOW_SCORES
 from quantum_training.market.calendars import periods_per_year
 from quantum_training.market.periods import MONTH, WEEK, month_of
+from quantum_training.market.timeframe import known_at
 from quantum_training.models.contract import algorithm
 from quantum_training.resources.store.store import Store, StoreError, content_hash
 from quantum_training.settings.schema import Symbol
@@ -15,19 +23,135 @@ from quantum_training.settings.settings import Settings
 from quantum_training.trading.baselines import LOOKBACK_BARS
 from quantum_training.trading.scoring import deciding_bars
 
+NANOSECOND = pd.Timedelta("1ns")
+INPUTS = "inputs_hash"
+"""Attribute of a week of shadow scores: hash of the features that its bars were decided on."""
 
-def first_month_needed(symbol: Symbol, before: pd.Timestamp, bars: int) -> str:
-    """A month early enough that `bars` bars lie between its start and `before`, holidays included."""
-    years = bars / periods_per_year(symbol.calendar, symbol.timeframe)
+
+class Bars(NamedTuple):
+    """Candles and features of the same time span, by open time."""
+
+    candles: pd.DataFrame
+    features: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class MarketHistory:
+    """The stored bars and scores of `symbol`. Months are named by their first day, `YYYY-MM-01`."""
+
+    store: Store
+    settings: Settings
+    symbol: str
+
+    @property
+    def market(self) -> Symbol:
+        """The settings of the symbol."""
+        return self.settings.symbols[self.symbol]
+
+    @property
+    def lookback_bars(self) -> int:
+        """Bars before a week that the symbol's recipes depend on."""
+        return lookback_bars(self.settings, self.symbol)
+
+    def first_month(self, before: pd.Timestamp, bars: int) -> str:
+        """A month early enough that `bars` bars lie between its start and `before`, holidays included."""
+        return first_month_needed(self.market, before, bars)
+
+    def first_month_for_decisions(self, start: pd.Timestamp) -> str:
+        """A month early enough that every recipe and baseline can decide on the bars from `start` on."""
+        return self.first_month(start - WEEK, max(LOOKBACK_BARS, self.lookback_bars) + 2)
+
+    def candles(self, first: str, until: pd.Timestamp) -> pd.DataFrame:
+        """The candles from month `first` on that open before `until`. StoreError if any are missing."""
+        return read_bars(self.store, CANDLES, self.symbol, first, until)
+
+    def features(self, first: str, until: pd.Timestamp) -> pd.DataFrame:
+        """The features of the same bars. StoreError if any are missing."""
+        return read_bars(self.store, FEATURES, self.symbol, first, until)
+
+    def bars(self, first: str, until: pd.Timestamp) -> Bars:
+        """Candles and features from month `first` on that open before `until`. StoreError if any are missing."""
+        return Bars(self.candles(first, until), self.features(first, until))
+
+    def known_bars(self, first: str, as_of: pd.Timestamp) -> Bars:
+        """Candles and features from month `first` on that are closed at `as_of`. StoreError if any are missing."""
+        candles, features = (known_at(frame, as_of, self.market.timeframe) for frame in self.bars(first, as_of))
+        return Bars(candles, features)
+
+    def stored_rows(self, asset: str, start: pd.Timestamp, end: pd.Timestamp) -> pd.DataFrame:
+        """The rows of a monthly asset that are stored for the months from `start` to `end`; there may be none."""
+        months = [p for p in self.store.periods(asset, self.symbol) if month_of(start) <= p <= month_of(end)]
+        if not months:
+            return pd.DataFrame(index=pd.DatetimeIndex([], tz="UTC"))
+        return self.store.read_frames(asset, self.symbol, months[0], months[-1])
+
+    def features_available_until(self) -> pd.Timestamp | None:
+        """The time up to which features are stored; None if there are none."""
+        return features_available_until(self.store, self.symbol)
+
+    def scored_weeks(self, last: str = EVERY) -> list[str]:
+        """The weeks up to `last` that have shadow scores, oldest first."""
+        return [week for week in self.store.periods(SHADOW_SCORES, self.symbol) if week <= last]
+
+    def scores(self, week: str) -> pd.DataFrame:
+        """The shadow scores of a week: a frame of trading.scoring.score. StoreError if it was not scored."""
+        return self.store.read_frame(SHADOW_SCORES, self.symbol, week)
+
+    def scores_by_week(self, last: str = EVERY) -> dict[str, pd.DataFrame]:
+        """The shadow scores of every week up to `last`, oldest first."""
+        return {week: self.scores(week) for week in self.scored_weeks(last)}
+
+    def inputs_hash(self, bars: Bars, filled: pd.DatetimeIndex) -> str:
+        """Hash of what the bars `filled`, of one week, are decided on by the recipes of the symbol."""
+        return inputs_hash(bars, filled, self.lookback_bars)
+
+    def scored_inputs_hash(self, week: str) -> str | None:
+        """The hash of the features that a week was scored on; None if it was not scored, or by an early build."""
+        return self.store.attributes(SHADOW_SCORES, self.symbol, week).get(INPUTS)
+
+
+def lookback_bars(settings: Settings, symbol: str) -> int:
+    """Bars before a week that the symbol's recipes depend on.
+
+    An algorithm that cannot be imported counts as 0: its own training reports the error, the other recipes go on.
+    """
+    bars = 0
+    for name in {settings.recipes[recipe].algorithm for recipe in settings.symbols[symbol].recipes}:
+        with suppress(Exception):
+            bars = max(bars, algorithm(name).memory)
+    return bars
+
+
+def first_month_for_week(settings: Settings, symbol: str, week: str) -> str:
+    """The first month whose candles a week needs: for the longest training window, and the warm-up before it."""
+    market = settings.symbols[symbol]
+    recipes = [settings.recipes[name] for name in market.recipes]
+    rows = max((settings.training_batch_size or r.window_bars) + r.label.span_bars for r in recipes)
+    bars = max(rows, LOOKBACK_BARS, lookback_bars(settings, symbol)) + WARMUP_BARS
+    return first_month_needed(market, pd.Timestamp(week, tz="UTC") - MONTH, bars)
+
+
+def inputs_hash(bars: Bars, filled: pd.DatetimeIndex, lookback_bars: int) -> str:
+    """Hash of the features that the bars `filled` are decided on; with a lookback, also of the bars and prices before."""
+    decided = deciding_bars(bars.candles.index, filled)
+    if not lookback_bars:
+        return content_hash(bars.features.reindex(decided))
+    prices = bars.candles.loc[: decided[-1], ["open", "close"]].iloc[-lookback_bars - len(decided) :]
+    return content_hash(bars.features.reindex(prices.index).join(prices))
+
+
+def first_month_needed(market: Symbol, before: pd.Timestamp, bars: int) -> str:
+    """A month early enough that `bars` bars of a market lie between its start and `before`, holidays included."""
+    years = bars / periods_per_year(market.calendar, market.timeframe)
     return month_of(before - pd.Timedelta(days=365 * years * 1.05 + 7))
 
 
 def read_bars(store: Store, asset: str, symbol: str, first: str, until: pd.Timestamp) -> pd.DataFrame:
     """The rows of a monthly asset from month `first` on that open before `until`.
 
-    StoreError where the months up to `until` are not all stored, or the last one does not reach `until` yet.
+    StoreError if a month up to `until` is not stored, or if the last one does not reach `until` yet.
     """
-    last = month_of(until - pd.Timedelta("1ns"))
+    last = month_of(until - NANOSECOND)
     stored = [p for p in store.periods(asset, symbol) if first <= p <= last]
     covered = store.attributes(asset, symbol, last).get("covered_until", "nothing")
     expected = pd.date_range(stored[0], last, freq="MS").strftime("%Y-%m-%d") if stored else [last]
@@ -38,65 +162,12 @@ def read_bars(store: Store, asset: str, symbol: str, first: str, until: pd.Times
             + (f"the months {', '.join(missing)} are not stored" if missing else f"{last} reaches only {covered}")
             + "; run the job market_data for these months first"
         )
-    return store.read_frames(asset, symbol, first, last).loc[: until - pd.Timedelta("1ns")]
+    return store.read_frames(asset, symbol, first, last).loc[: until - NANOSECOND]
 
 
 def features_available_until(store: Store, symbol: str) -> pd.Timestamp | None:
-    """The time up to which the features of a symbol are stored; None where there are none."""
-    months = store.periods("features", symbol)
+    """The time up to which the features of a symbol are stored; None if there are none."""
+    months = store.periods(FEATURES, symbol)
     if not months:
         return None
-    return pd.Timestamp(store.attributes("features", symbol, months[-1])["covered_until"])
-
-
-def memory(settings: Settings, symbol: str) -> int:
-    """Bars before a week that the symbol's recipes depend on; none for an algorithm that cannot be imported.
-
-    Its own training says so; the other recipes go on.
-    """
-    bars = 0
-    for name in {settings.recipes[recipe].algorithm for recipe in settings.symbols[symbol].recipes}:
-        with suppress(Exception):
-            bars = max(bars, algorithm(name).memory)
-    return bars
-
-
-def first_month_for_decisions(settings: Settings, symbol: str, start: pd.Timestamp) -> str:
-    """The month from which on bars are read so that every recipe and baseline can decide from before `start` on."""
-    bars = max(LOOKBACK_BARS, memory(settings, symbol)) + 2
-    return first_month_needed(settings.symbols[symbol], start - WEEK, bars)
-
-
-def rows(store: Store, asset: str, symbol: str, start: pd.Timestamp, end: pd.Timestamp) -> pd.DataFrame:
-    """The stored rows of a monthly asset in the months from `start` to `end`, none where none is stored."""
-    stored = [p for p in store.periods(asset, symbol) if month_of(start) <= p <= month_of(end)]
-    if not stored:
-        return pd.DataFrame(index=pd.DatetimeIndex([], tz="UTC"))
-    return store.read_frames(asset, symbol, stored[0], stored[-1])
-
-
-INPUTS = "inputs_hash"
-"""Attribute of a week of shadow scores: hash of the features that its bars were decided on."""
-
-
-def inputs_hash(features: pd.DataFrame, candles: pd.DataFrame, filled: pd.DatetimeIndex, memory: int) -> str:
-    """Hash of the features that the bars `filled`, of one week, are decided on; with a memory of all that it holds."""
-    decided = deciding_bars(candles.index, filled)
-    if not memory:
-        return content_hash(features.reindex(decided))
-    lived = candles.loc[: decided[-1], ["open", "close"]].iloc[-memory - len(decided) :]
-    return content_hash(features.reindex(lived.index).join(lived))
-
-
-def read_scores(store: Store, symbol: str, last: str) -> dict[str, pd.DataFrame]:
-    """The shadow scores of a symbol by week up to `last`, oldest first: frames of trading.scoring.score."""
-    return {p: store.read_frame(SHADOW_SCORES, symbol, p) for p in store.periods(SHADOW_SCORES, symbol) if p <= last}
-
-
-def first_month(settings: Settings, symbol: str, week: str) -> str:
-    """The month from which candles are needed for the week: the recipes' longest reach and the warm-up."""
-    options = settings.symbols[symbol]
-    recipes = [settings.recipes[name] for name in options.recipes]
-    rows = max((settings.training_batch_size or r.window_bars) + r.label.span_bars for r in recipes)
-    bars = max(rows, LOOKBACK_BARS, memory(settings, symbol)) + WARMUP_BARS
-    return first_month_needed(options, pd.Timestamp(week, tz="UTC") - MONTH, bars)
+    return pd.Timestamp(store.attributes(FEATURES, symbol, months[-1])["covered_until"])

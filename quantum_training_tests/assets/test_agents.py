@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from quantum_training.checks.agents import is_agent
-from quantum_training.lifecycle.market_history import memory, read_bars
+from quantum_training.lifecycle.market_history import lookback_bars, read_bars
 from quantum_training.lifecycle.training.inputs import SHADOW, historical_positions, lesson, training_window
 from quantum_training.lifecycle.training.versions import entries_of, versions_of
 from quantum_training.models import ppo, sac
@@ -213,7 +213,7 @@ def test_an_algorithm_that_cannot_be_imported_silences_no_other(project, small, 
         }
     small["symbols"]["AAA"]["recipes"] = [*small["recipes"]]
     world = project(small)
-    assert memory(world.settings, "AAA") == 0
+    assert lookback_bars(world.settings, "AAA") == 0
     assert not any(is_agent(recipe.algorithm) for recipe in world.settings.recipes.values())
 
 

@@ -23,7 +23,7 @@ import yaml
 
 from quantum_training.automation.jobs.cycles import CycleConfig, weeks_of
 from quantum_training.definitions import build_defs
-from quantum_training.lifecycle.market_history import first_month
+from quantum_training.lifecycle.market_history import first_month_for_week
 from quantum_training.market.calendars import periods_per_year
 from quantum_training.partitions import RANGE_TAGS
 from quantum_training.resources.ledger import Ledger
@@ -106,7 +106,7 @@ def replay(home: Path, periods: tuple[str, ...], step: int) -> float:
     started = time.perf_counter()
     world = World.at(home)
     last_month = (pd.Timestamp(periods[-1]) - pd.Timedelta("1ns")).strftime("%Y-%m-01")
-    first = max(first_month(world.settings, SYMBOL, periods[0]), world.settings.start.strftime("%Y-%m-01"))
+    first = max(first_month_for_week(world.settings, SYMBOL, periods[0]), world.settings.start.strftime("%Y-%m-01"))
     world.run("market_data", first, last_month)
     for at in range(0, len(periods), step):
         part = periods[at : at + step]

@@ -18,7 +18,7 @@ from quantum_training.automation.failures.interruptions import stopped
 from quantum_training.automation.failures.storage_faults import RESTART_TAG, restart_after_storage_fault
 from quantum_training.automation.run_launcher import LAUNCHED_BY
 from quantum_training.lifecycle.decision.cycle_summary import champion_row, champion_table
-from quantum_training.lifecycle.market_history import first_month
+from quantum_training.lifecycle.market_history import first_month_for_week
 from quantum_training.lifecycle.records import DECAY_REPORT
 from quantum_training.lifecycle.training.pools import peers
 from quantum_training.market.periods import WEEK, week_of
@@ -210,7 +210,7 @@ def run_symbols(
             first, last = weeks_of(settings, symbol, config)
             context.log.info(f"{symbol}: {job} for the weeks {first} to {last}")
             if job == MARKET_DATA:
-                first = max(first_month(settings, symbol, first), settings.start.strftime("%Y-%m-01"))
+                first = max(first_month_for_week(settings, symbol, first), settings.start.strftime("%Y-%m-01"))
                 last = (pd.Timestamp(last) - pd.Timedelta("1ns")).strftime("%Y-%m-01")
             run_job(context, definitions().resolve_job_def(job), symbol, (first, last), _logging(settings))
         except Exception as error:

@@ -8,7 +8,7 @@ import pandas as pd
 from tenacity import retry, retry_if_exception_type, stop_after_attempt
 
 from quantum_training.lifecycle.evaluation.model_health import Load, drift_before, faults, version_at
-from quantum_training.lifecycle.market_history import read_scores
+from quantum_training.lifecycle.market_history import MarketHistory
 from quantum_training.lifecycle.training.versions import accepted, accepted_versions, entries_of
 from quantum_training.market.calendars import expected_open_times, periods_per_year
 from quantum_training.resources.events.payloads import Event, Promoted, Regressed, event
@@ -57,7 +57,7 @@ def weekly_decisions(
     terms = decision_policy(settings, symbol)._replace(
         faults=partial(faults, store, settings, symbol, versions, load), drift=partial(drift_before, store, symbol)
     )
-    scores = read_scores(store, symbol, last)
+    scores = MarketHistory(store, settings, symbol).scores_by_week(last)
     for decision in decide_weeks(scores, options.recipes, terms, _recorded(rows), _actions(rows)):
         model_id = version_at(decision.week, decision.champion, versions)
         if model_id != current:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from quantum_training.lifecycle.evaluation.model_health import drift_before
-from quantum_training.lifecycle.market_history import read_scores
+from quantum_training.lifecycle.market_history import MarketHistory
 from quantum_training.market.periods import WEEK
 from quantum_training.resources.ledger import Ledger
 from quantum_training.resources.store.store import Store
@@ -24,7 +24,7 @@ def stages_of(store: Store, ledger: Ledger, settings: Settings, symbol: str, las
     """The stage of every week up to `last` that has a champion record."""
     champions = store.read_records("champion", symbol, last)
     drift = {week: drift_before(store, symbol, week) for week in champions}
-    returns = daily_returns(champions, read_scores(store, symbol, last))
+    returns = daily_returns(champions, MarketHistory(store, settings, symbol).scores_by_week(last))
     orders = [order(row) for row in ledger.rows(symbol, ORDERS)]
     return {stage.week: stage for stage in fold(champions, drift, returns, settings.rollout, orders)}
 

@@ -7,7 +7,7 @@ import pandas as pd
 from quantum_training.lifecycle.decision.ab_tests import in_force
 from quantum_training.lifecycle.decision.rollout import by_day, daily_returns
 from quantum_training.lifecycle.evaluation.model_health import Load
-from quantum_training.lifecycle.market_history import first_month_for_decisions, rows
+from quantum_training.lifecycle.market_history import MarketHistory
 from quantum_training.lifecycle.records import ROLLOUT, SHADOW_SCORES
 from quantum_training.lifecycle.training.versions import versions_of
 from quantum_training.market.calendars import expected_open_times
@@ -49,8 +49,8 @@ def signal(store: Store, settings: Settings, symbol: str, now: pd.Timestamp, loa
 
     if policy.kill_switch:
         return flat("the kill switch is on")
-    since = history_start(settings, symbol, now)
-    bars = known_at(rows(store, "features", symbol, since, now), now, market.timeframe)
+    since = history_start(MarketHistory(store, settings, symbol), now)
+    bars = known_at(MarketHistory(store, settings, symbol).stored_rows("features", since, now), now, market.timeframe)
     if bars.empty:
         return flat(f"no complete bar since {since:%Y-%m-%d} is stored")
     bar, step = bars.index[-1], to_timedelta(market.timeframe)
@@ -79,7 +79,7 @@ def signal(store: Store, settings: Settings, symbol: str, now: pd.Timestamp, loa
     record["model_id"] = versions[chosen].model_id
     try:
         decider = load(versions[chosen].model_id)
-        candles = rows(store, "candles", symbol, since, bar).loc[:bar]
+        candles = MarketHistory(store, settings, symbol).stored_rows("candles", since, bar).loc[:bar]
         decided, filled = pd.DatetimeIndex([bar]), pd.DatetimeIndex([fill])
         target = float(positions_at(decider, candles, bars, decided, filled)[0])
     except Exception as error:  # whatever a model fails with, the other symbols' signals are made
@@ -129,15 +129,15 @@ def champion_returns(
     start = pd.Timestamp(stage["week"], tz="UTC")
     if last < start:
         return scored.loc[since:]
+    history = MarketHistory(store, settings, symbol)
     candles, features = (
-        rows(store, asset, symbol, history_start(settings, symbol, start), last).loc[:last]
-        for asset in ("candles", "features")
+        history.stored_rows(asset, history_start(history, start), last).loc[:last] for asset in ("candles", "features")
     )
     decided = decisions(candles, features, versions, start, load)
     frame = score(candles, start, {stage["champion"]: decided}, market.costs, market.account)
     return pd.concat([scored, by_day(frame["net_return"])]).loc[since:]
 
 
-def history_start(settings: Settings, symbol: str, time: pd.Timestamp) -> pd.Timestamp:
+def history_start(history: MarketHistory, time: pd.Timestamp) -> pd.Timestamp:
     """A time early enough that every recipe can decide on a bar at `time`."""
-    return min(time - REACH, pd.Timestamp(first_month_for_decisions(settings, symbol, time), tz="UTC"))
+    return min(time - REACH, pd.Timestamp(history.first_month_for_decisions(time), tz="UTC"))

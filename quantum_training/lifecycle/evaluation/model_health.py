@@ -10,7 +10,7 @@ import pandas as pd
 
 from quantum_training.features.indicators import FEATURES
 from quantum_training.lifecycle.evaluation.scoring import assert_registry_reachable
-from quantum_training.lifecycle.market_history import INPUTS, first_month_for_decisions, inputs_hash, memory, read_bars
+from quantum_training.lifecycle.market_history import Bars, MarketHistory
 from quantum_training.lifecycle.records import SHADOW_SCORES
 from quantum_training.market.periods import WEEK
 from quantum_training.models.contract import Model
@@ -48,13 +48,12 @@ def faults(
     if newest is None:
         return [f"{recipe} has no version as of {week}"]
     end = pd.Timestamp(week, tz="UTC")
-    first = first_month_for_decisions(settings, symbol, end - WEEK)
+    history = MarketHistory(store, settings, symbol)
     scores = store.read_frame(SHADOW_SCORES, symbol, week)
     own = scores[(scores["strategy"] == recipe) & (scores["model_id"] != "")]
-    candles, features = (read_bars(store, asset, symbol, first, end) for asset in ("candles", "features"))
+    candles, features = history.bars(history.first_month_for_decisions(end - WEEK), end)
     filled = pd.DatetimeIndex(scores.index.unique().sort_values())
-    scored_on = store.attributes(SHADOW_SCORES, symbol, week).get(INPUTS)
-    if scored_on not in (None, inputs_hash(features, candles, filled, memory(settings, symbol))):
+    if history.scored_inputs_hash(week) not in (None, history.inputs_hash(Bars(candles, features), filled)):
         raise ValueError(
             f"{symbol}: bars or features of the week before {week} were revised since it was scored; "
             f"materialise {SHADOW_SCORES} of {week} again"

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from quantum_training.lifecycle.decision.champion import current_champion, decision_policy
-from quantum_training.lifecycle.market_history import read_scores
+from quantum_training.lifecycle.market_history import MarketHistory
 from quantum_training.market.calendars import periods_per_year
 from quantum_training.market.periods import WEEK, Key
 from quantum_training.monitoring.decay import Calendar, Decay, Tenure, judge, nobody, start_tenure
@@ -27,7 +27,10 @@ def reports_of(
     """
     keys = list(keys)
     last = max(key.period for key in keys)
-    champions, scores = store.read_records("champion", symbol, last), read_scores(store, symbol, last)
+    champions, scores = (
+        store.read_records("champion", symbol, last),
+        MarketHistory(store, settings, symbol).scores_by_week(last),
+    )
     measurements = [event.payload for event in events.known(MetricsUpdated.type, symbol)]
     measured = [m for m in measurements if isinstance(m, MetricsUpdated)]
     policy, terms = settings.decay, decision_policy(settings, symbol)

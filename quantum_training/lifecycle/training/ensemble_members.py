@@ -5,7 +5,7 @@ from contextlib import suppress
 
 import pandas as pd
 
-from quantum_training.lifecycle.market_history import INPUTS, inputs_hash, memory
+from quantum_training.lifecycle.market_history import Bars, MarketHistory
 from quantum_training.lifecycle.records import SHADOW_SCORES
 from quantum_training.lifecycle.training.versions import versions_of
 from quantum_training.market.periods import WEEK, week_of
@@ -94,8 +94,7 @@ def _scored(
     if own.empty or own["model_id"].tolist() != [versions[n].model_id if n >= 0 else "" for n in chosen]:
         return None
     filled = pd.DatetimeIndex(scores.index.unique().sort_values())
-    if store.attributes(SHADOW_SCORES, symbol, week).get(INPUTS) != inputs_hash(
-        features, candles, filled, memory(settings, symbol)
-    ):
+    history = MarketHistory(store, settings, symbol)
+    if history.scored_inputs_hash(week) != history.inputs_hash(Bars(candles, features), filled):
         return None
     return own["target"].rename(None)

@@ -11,7 +11,7 @@ from dagster._core.errors import DagsterExecutionInterruptedError
 from quantum_training.assets import candles
 from quantum_training.automation.jobs.cycles import CARRIES_RUNS, FAILED_SYMBOLS, CycleConfig, weeks_of
 from quantum_training.lifecycle.evaluation import leakage
-from quantum_training.lifecycle.market_history import first_month
+from quantum_training.lifecycle.market_history import first_month_for_week
 
 ROOT = Path(__file__).parents[3]
 
@@ -148,7 +148,7 @@ def test_latest_week_is_the_sources_not_todays(project, small):
 def test_market_data_reach_back_far_enough_for_the_first_fit(project, small):
     settings = project(small).settings
     week = pd.Timestamp("2020-01-06", tz="UTC")
-    month = pd.Timestamp(first_month(settings, "AAA", "2020-01-06"), tz="UTC")
+    month = pd.Timestamp(first_month_for_week(settings, "AAA", "2020-01-06"), tz="UTC")
     assert (week - month) / pd.Timedelta("4h") >= 150 + 360
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from quantum_training.lifecycle.evaluation.model_health import faults
-from quantum_training.lifecycle.market_history import inputs_hash
+from quantum_training.lifecycle.market_history import Bars, inputs_hash
 from quantum_training.models.contract import Model
 from quantum_training.resources.registry.errors import RegistryError
 from quantum_training.resources.store.store import Store, StoreError
@@ -56,7 +56,7 @@ class World:
         own = {"strategy": "xgboost", "model_id": model_id, "target": decided if target is None else target}
         base = {"strategy": "buy_and_hold", "model_id": "", "target": 1.0}
         frame = self.features.to_frame("return_1")
-        inputs = {"inputs_hash": inputs_hash(frame, frame, FILLED, 0)}
+        inputs = {"inputs_hash": inputs_hash(Bars(frame, frame), FILLED, 0)}
         scores = pd.concat([pd.DataFrame(own, FILLED), pd.DataFrame(base, FILLED)])
         self.store.write_frame("shadow_scores", "AAA", WEEK, scores, inputs)
 
