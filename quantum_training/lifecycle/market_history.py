@@ -132,7 +132,7 @@ def first_month_for_week(settings: Settings, symbol: str, week: str) -> str:
 
 
 def inputs_hash(bars: Bars, filled: pd.DatetimeIndex, lookback_bars: int) -> str:
-    """Hash of the features that the bars `filled` are decided on; with a lookback, also of the bars and prices before."""
+    """Hash of the features that the bars `filled` are decided on, and of the lookback before them with its prices."""
     decided = deciding_bars(bars.candles.index, filled)
     if not lookback_bars:
         return content_hash(bars.features.reindex(decided))
