@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from quantum_training.assets import decay
+from quantum_training.lifecycle.surveillance import decay
 from quantum_training.market.periods import Key
 from quantum_training.monitoring.decay_policy import DecayPolicy
 from quantum_training.partitions import RANGE_TAGS
@@ -162,7 +162,7 @@ def test_office_is_the_present_champions_and_its_harm_is_told(world):
 def test_each_office_is_calibrated_once(world, monkeypatch):
     calls = []
     start_tenure = decay.start_tenure
-    monkeypatch.setattr(decay, "take_office", lambda *given: calls.append(given[:2]) or start_tenure(*given))
+    monkeypatch.setattr(decay, "start_tenure", lambda *given: calls.append(given[:2]) or start_tenure(*given))
     champions(world, dict.fromkeys(WEEKS[12:], "b"))
     reports(world, *WEEKS[7:])
     assert [recipe for recipe, _ in calls] == ["a", "b"]
