@@ -19,7 +19,7 @@ from quantum_training.lifecycle.evaluation.leakage import skill_record
 from quantum_training.partitions import RANGE_TAGS
 from quantum_training.resources.ledger import Ledger
 from quantum_training.resources.registry.registry import ModelRegistry
-from quantum_training_tests.resources.conftest import postgres_server
+from quantum_training_tests.support.databases import postgres_server
 from quantum_training_tests.support.processes import wait_for
 
 pytestmark = pytest.mark.soak

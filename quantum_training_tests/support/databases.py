@@ -1,4 +1,4 @@
-"""Databases and a Redis of their own for the tests of ledger and events: real servers, empty each time."""
+"""Fixtures of real servers, empty each time: Postgres databases and a Redis."""
 
 import os
 import shutil

@@ -1,0 +1,193 @@
+"""Fixtures of whole projects: settings, store, MLflow, ledger and Dagster instance of a test, in a home of its own."""
+
+import json
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from copy import deepcopy
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import dagster as dg
+import pytest
+import yaml
+
+from quantum_training.definitions import build_defs
+from quantum_training.partitions import RANGE_TAGS
+from quantum_training.resources.ledger import Ledger
+from quantum_training.resources.registry.registry import ModelRegistry
+from quantum_training.resources.store.store import Store
+from quantum_training.settings.settings import Settings, load_settings
+from quantum_training.sources import synthetic
+
+MARKET_DATA = ("candles", "features")
+
+
+@dataclass(frozen=True)
+class Project:
+    """The whole project over settings of a test: its own store, MLflow and Dagster instance."""
+
+    home: Path
+    settings: Settings
+    definitions: dg.Definitions
+    store: Store
+    registry: ModelRegistry
+    ledger: Ledger
+    instance: dg.DagsterInstance
+    prepared: Path
+    """Market data that projects of this test run had before, to copy."""
+
+    def run(self, job: str, first: str, last: str | None = None, **options: Any) -> dg.ExecuteInProcessResult:
+        """Run a partitioned job over one partition or a range, as `--tags` does."""
+        tags = dict(zip(RANGE_TAGS, (first, last), strict=True)) if last else {"dagster/partition": first}
+        tags |= options.pop("tags", {})
+        job_def = self.definitions.resolve_job_def(job)
+        return job_def.execute_in_process(instance=self.instance, tags=tags, raise_on_error=False, **options)
+
+    def market_data(self, symbol: str = "AAA", first: str = "2019-09-01", last: str = "2020-02-01") -> "Project":
+        """Candles and features of these months, or an assertion error.
+
+        A new project on a disk copies what another one of the same synthetic recording has stored: its Dagster knows of
+        no run.
+        """
+        root, market = Path(self.store.root), self.settings.symbols[symbol]
+        parts = [market.source, self.settings.quality]  # each by itself: a field of it knows less
+        made_of = [symbol, first, last, str(self.settings.start), market.timeframe, market.calendar]
+        made_of += [part.model_dump_json() for part in parts]
+        known = self.prepared / sha256(json.dumps(made_of).encode()).hexdigest()
+        recording = isinstance(market.source, synthetic.Source) and market.source.end is not None
+        new = (
+            recording
+            and "://" not in self.store.root
+            and not any((root / asset / symbol).exists() for asset in MARKET_DATA)
+        )
+        if new and known.exists():
+            for asset in MARKET_DATA:
+                shutil.copytree(known / asset / symbol, root / asset / symbol)
+            return self
+        assert self.run("market_data", f"{symbol}|{first}", f"{symbol}|{last}").success
+        if new:
+            for asset in MARKET_DATA:
+                shutil.copytree(root / asset / symbol, known / asset / symbol)
+        return self
+
+    def stored(self) -> dict[str, bytes]:
+        """Every byte of the store by file."""
+        root = Path(self.store.root)
+        return {str(f.relative_to(root)): f.read_bytes() for f in sorted(root.rglob("*")) if f.is_file()}
+
+
+@pytest.fixture(scope="session")
+def empty_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow database without runs, to copy: creating its tables takes a second and a half."""
+    database = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    ModelRegistry(tracking_uri=f"sqlite:///{database}").aliases("nobody")
+    return database
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the market data that `Project.market_data` has made."""
+    return tmp_path_factory.mktemp("prepared")
+
+
+@pytest.fixture
+def project(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, empty_mlflow: Path, prepared: Path
+) -> Iterator[Callable[..., Project]]:
+    """Build projects from settings given as a dict; each call gives one with a home of its own, gone after the test."""
+    with ExitStack() as stack:
+
+        def build(settings: dict[str, Any]) -> Project:
+            # a number would be given again once its folder is gone, and engines are cached by path
+            home = tmp_path_factory.mktemp(f"home-{uuid4()}", numbered=False)
+            stack.callback(shutil.rmtree, home, ignore_errors=True)
+            shutil.copy(empty_mlflow, home)
+            store = Store(root=str(home / "store"))
+            registry = ModelRegistry(tracking_uri=f"sqlite:///{home}/mlflow.db")
+            places = {
+                "database_url": f"sqlite:///{home}/quantum_training.db",
+                "training_state_root": str(home / "training_state"),
+            }
+            (home / "settings.yaml").write_text(yaml.safe_dump({**places, **settings}))
+            monkeypatch.setenv("QUANTUM_TRAINING_CONFIG", str(home / "settings.yaml"))
+            loaded = load_settings()
+            definitions = build_defs(loaded, {"store": store, "registry": registry})
+            instance = stack.enter_context(dg.DagsterInstance.ephemeral(tempdir=str(home)))
+            ledger = Ledger(url=loaded.database_url)
+            return Project(home, loaded, definitions, store, registry, ledger, instance, prepared)
+
+        yield build
+
+
+@pytest.fixture
+def cycled(
+    project: Callable[..., Project], tmp_path_factory: pytest.TempPathFactory, templates: dict[str, Path]
+) -> Callable[..., Project]:
+    """`cycled(settings, first, last, symbol="AAA")`: a project whose weekly cycle has run over these weeks.
+
+    The first one of a test run has really run; others are copies of what it left, and their Dagster knows of no run.
+    """
+
+    def build(settings: dict[str, Any], first: str, last: str, symbol: str = "AAA") -> Project:
+        world = project(settings)
+        known = json.dumps([settings, first, last, symbol], sort_keys=True)
+        if known in templates:
+            restore(templates[known], world.home)
+            return world
+        assert world.market_data(symbol).run("weekly_cycle", f"{symbol}|{first}", f"{symbol}|{last}").success
+        templates[known] = tmp_path_factory.mktemp("template") / world.home.name
+        shutil.copytree(world.home, templates[known], ignore=shutil.ignore_patterns("settings.yaml"))
+        return world
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def templates() -> dict[str, Path]:
+    """Copies of the homes of projects, each named as its original was, by what was run in them."""
+    return {}
+
+
+def restore(template: Path, home: Path) -> None:
+    """Copy a project's state to another home; MLflow's database holds the addresses of its artefacts."""
+    shutil.copytree(template, home, dirs_exist_ok=True)
+    old, new = str(home.with_name(template.name)), str(home)
+    with closing(sqlite3.connect(home / "mlflow.db")) as database, database:
+        tables = [row[0] for row in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        for table in tables:
+            for _, column, kind, *_ in database.execute(f"PRAGMA table_info('{table}')").fetchall():
+                if kind.startswith(("VARCHAR", "TEXT")):
+                    change = f'UPDATE \'{table}\' SET "{column}" = replace("{column}", ?, ?)'
+                    database.execute(f'{change} WHERE instr("{column}", ?)', (old, new, old))
+
+
+@pytest.fixture
+def small(small_settings: dict[str, Any]) -> dict[str, Any]:
+    """`small_settings`, to change."""
+    return deepcopy(small_settings)
+
+
+@pytest.fixture(scope="session")
+def small_settings() -> dict[str, Any]:
+    """Settings of a small 24/7 market of 4h bars that ends on 2020-03-01, with both boosters kept short."""
+    recipe = {"label": {"kind": "forward_return", "horizon": 2}, "window_bars": 150}
+    market = {
+        "source": {"kind": "synthetic", "seed": 3, "start": "2019-09-01", "end": "2020-03-01"},
+        "timeframe": "4h",
+        "recipes": ["xgboost", "lightgbm"],
+    }
+    return {
+        "start": "2019-09-01",
+        "symbols": {"AAA": market, "BBB": deepcopy(market)},
+        "recipes": {
+            "xgboost": {"algorithm": "xgboost", "params": {"max_rounds": 20, "max_depth": 3}, **recipe},
+            "lightgbm": {"algorithm": "lightgbm", "params": {"max_rounds": 20, "num_leaves": 5}, **recipe},
+        },
+        "promotion": {"rule": "improvement", "min_predictions": 20, "campaign_weeks": 4},
+        "backtest_weeks": 4,
+    }
