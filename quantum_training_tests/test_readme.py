@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -102,13 +103,16 @@ def test_this_module_runs_every_page_of_tasks_and_every_command_on_it():
 
 
 @pytest.mark.parametrize("page", [str(f.relative_to(ROOT)) for f in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"))])
-def test_links_and_make_targets_of_a_page_exist(page):
+def test_links_files_modules_and_make_targets_of_a_page_exist(page):
     text = (ROOT / page).read_text()
     links = re.findall(r"\]\((?!https?://)([^)#]+)[^)]*\)", text)
     missing = [link for link in links if not (ROOT / page).parent.joinpath(link).exists()]
-    targets = re.findall(r"`make ([\w-]+)`", text)
+    files = re.findall(r"quantum_training(?:_tests)?/[\w/]+\.\w+", text)
+    missing += [file for file in files if not (ROOT / file).exists()]
+    modules = re.findall(r"^from (quantum_training[\w.]*) import", text, re.M)
+    missing += [module for module in modules if not find_spec(module)]
     makefile = (ROOT / "Makefile").read_text()
-    missing += [target for target in targets if not re.search(rf"^{target}:", makefile, re.M)]
+    missing += [t for t in re.findall(r"`make ([\w-]+)`", text) if not re.search(rf"^{t}:", makefile, re.M)]
     assert missing == []
 
 
