@@ -148,7 +148,7 @@ def decay_trigger(store: Store, symbol: str) -> Trigger | None:
         return None
     since = pd.Timestamp(week, tz="UTC") + NANOSECOND
     reason = f"{report['recipe']} decayed in the week of {week}: {report['reason']}"
-    return Trigger(symbol, f"{symbol}|{week}|DECAYED", "PERFORMANCE_DECAY", run_priorities.DECAY_REPORT, reason, since)
+    return Trigger(symbol, f"{symbol}|{week}|DECAYED", "PERFORMANCE_DECAY", run_priorities.DECAY, reason, since)
 
 
 def interval_trigger(store: Store, settings: Settings, symbol: str, policy: RetrainingPolicy) -> Trigger | None:
