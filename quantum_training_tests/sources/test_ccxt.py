@@ -38,20 +38,24 @@ def test_months_are_read_in_pages_of_a_thousand(binance, ccxt_source, btc):
     bars = fetch(ccxt_source(), JUNE, SEPTEMBER)
     assert_same(bars, btc.loc[JUNE : SEPTEMBER - HOUR])
     candle_schema().validate(bars)
-    assert slots(binance.asked("klines")) == [(JUNE, 1000), (JUNE + 1000 * HOUR, 1000), (JUNE + 2000 * HOUR, 1000)]
+    assert slots(binance.requests_to("klines")) == [
+        (JUNE, 1000),
+        (JUNE + 1000 * HOUR, 1000),
+        (JUNE + 2000 * HOUR, 1000),
+    ]
 
 
-def test_resuming_asks_for_later_pages_only(binance, ccxt_source, btc):
+def test_resuming_requests_later_pages_only(binance, ccxt_source, btc):
     start = utc("2023-08-25 07:00")
     assert_same(fetch(ccxt_source(), start, SEPTEMBER), btc.loc[start : SEPTEMBER - HOUR])
-    assert slots(binance.asked("klines")) == [(start, 1000)]
+    assert slots(binance.requests_to("klines")) == [(start, 1000)]
 
 
 def test_the_market_list_is_loaded_once_for_all_months(binance, ccxt_source):
     source = ccxt_source()
     fetch(source, JUNE, JULY)
     fetch(source, JULY, SEPTEMBER)
-    assert len(binance.asked("exchangeInfo")) == 1
+    assert len(binance.requests_to("exchangeInfo")) == 1
 
 
 def test_the_unclosed_bar_is_left_out(binance, ccxt_source, btc):
@@ -62,7 +66,7 @@ def test_the_unclosed_bar_is_left_out(binance, ccxt_source, btc):
     assert fetch(ccxt_source(), now=utc("2023-06-20 11:00")).index[-1] == utc("2023-06-20 10:00")
 
 
-def test_a_range_without_a_closed_bar_asks_nobody(binance, ccxt_source):
+def test_a_range_without_a_closed_bar_sends_no_request(binance, ccxt_source):
     assert fetch(ccxt_source(), now=JUNE + HOUR / 2).empty
     assert binance.requests == []
 
@@ -83,13 +87,13 @@ def test_an_outage_longer_than_a_page_does_not_end_the_paging(binance, ccxt_sour
 
 def test_a_venue_that_answers_for_a_window_of_time_is_paged_over_an_outage(binance, ccxt_source, btc):
     binance.bars = btc.drop(btc.loc[utc("2023-06-10") : utc("2023-06-15 03:00")].index)
-    inner = binance.answer
+    answer = binance.answer
 
     def windowed(path, query):
         if "startTime" in query:
             last = int(query["startTime"]) + int(query["limit"]) * 3_600_000 - 1
             query = {**query, "endTime": str(min(last, int(query.get("endTime", last))))}
-        return inner(path, query)
+        return answer(path, query)
 
     binance.answer = windowed
     assert_same(fetch(ccxt_source(page_bars=24)), binance.bars.loc[JUNE : JULY - HOUR])
@@ -102,7 +106,7 @@ def test_history_from_before_the_listing_begins_with_the_listing(binance, ccxt_s
 
 
 @pytest.mark.parametrize(
-    ("options", "timeframe", "said"),
+    ("options", "timeframe", "message"),
     [
         ({"exchange": "binanz"}, "1h", "ccxt knows no such exchange. Set source.exchange to one as binance, binanceus"),
         (
@@ -114,11 +118,11 @@ def test_history_from_before_the_listing_begins_with_the_listing(binance, ccxt_s
         ({"exchange": "alpaca", "options": {}}, "5h", "it has no 5h candles"),
     ],
 )
-def test_what_the_exchange_has_not_is_said(binance, ccxt_source, options, timeframe, said):
+def test_a_market_or_timeframe_that_the_exchange_lacks_is_named(binance, ccxt_source, options, timeframe, message):
     with pytest.raises(SourceError) as error:
         fetch(ccxt_source(**options), timeframe=timeframe)
-    assert said in str(error.value)
-    assert binance.asked("klines") == []
+    assert message in str(error.value)
+    assert binance.requests_to("klines") == []
 
 
 @pytest.mark.parametrize(

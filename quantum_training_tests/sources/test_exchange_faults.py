@@ -1,6 +1,6 @@
-"""A backfill of hourly and daily candles from venues of which a share of all requests fails: the same bytes as without.
+"""Backfills from venues that fail in a share of all requests: the stored bytes are those of a venue without faults.
 
-The real clients, from the real asset down, against loopback. Waits are short; the number of tries is production's.
+The real asset and the real clients, against loopback. Waits are short; the number of attempts is production's.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import pandas as pd
 import pytest
 
 from quantum_training.sources.retry import Retries
+from quantum_training_tests.support.venue import PATIENT_SECONDS
 
 pytestmark = pytest.mark.candles
 FAULTS = {
@@ -33,15 +34,15 @@ FAULTS = {
     "an empty page": "empty",
 }
 SEEDS = int(os.environ.get("QT_FAULT_SEEDS", "5"))
-IMPATIENT = {"first_wait": 0.001}
+SHORT_WAITS = {"first_wait": 0.001}
 
 
 class Faulty:
-    """An endless series of lies: each request fails with probability `rate`, in a way drawn from FAULTS."""
+    """An endless series of faults: each request fails with probability `rate`, in a way chosen from FAULTS."""
 
     def __init__(self, rate: float, seed: int, empty: Any, kinds: tuple[str, ...] = tuple(FAULTS)):
         self.rate, self.empty, self.kinds = rate, empty, kinds
-        self.rng, self.met = np.random.default_rng(seed), Counter[str]()
+        self.rng, self.counts = np.random.default_rng(seed), Counter[str]()
 
     def __iter__(self) -> Iterator[Any]:
         return self
@@ -50,7 +51,7 @@ class Faulty:
         if self.rng.random() >= self.rate:
             return None
         kind = str(self.rng.choice(self.kinds))
-        self.met[kind] += 1
+        self.counts[kind] += 1
         return self.empty if FAULTS[kind] == "empty" else FAULTS[kind]
 
 
@@ -59,29 +60,37 @@ def settings(small, symbol, start, **market):
     return {**small, "start": start, "symbols": {symbol: {**small["symbols"]["AAA"], **market}}}
 
 
-def candles(project, told, symbol, first, last):
+def candles(project, config, symbol, first, last):
     """The bytes of the months' candles, fetched by a run of the asset as a backfill starts it."""
-    world = project(told)
-    result = world.run("market_data", f"{symbol}|{first}", f"{symbol}|{last}", asset_selection=[dg.AssetKey("candles")])
-    said = [e.step_failure_data.error.to_string()[:1000] for e in result.all_events if e.is_step_failure]
-    assert result.success, said
-    return world.stored()
+    platform = project(config)
+    result = platform.run(
+        "market_data", f"{symbol}|{first}", f"{symbol}|{last}", asset_selection=[dg.AssetKey("candles")]
+    )
+    errors = [e.step_failure_data.error.to_string()[:1000] for e in result.all_events if e.is_step_failure]
+    assert result.success, errors
+    return platform.stored()
 
 
-def crypto(small, binance, timeout=0.5):
+def crypto(small, binance):
     api = {"urls": {"api": {"public": f"{binance.url}/api/v3"}}, "rateLimit": 1}
     options = {**api, "options": {"fetchMarkets": {"types": ["spot"]}}}
-    source = {"kind": "ccxt", "market": "BTC/USDT", "options": options, "timeout": timeout, "retries": IMPATIENT}
+    source = {
+        "kind": "ccxt",
+        "market": "BTC/USDT",
+        "options": options,
+        "timeout": PATIENT_SECONDS,
+        "retries": SHORT_WAITS,
+    }
     return settings(small, "BTC", "2020-10-01", source=source, timeframe="1h")
 
 
 def empty_page(truth: Any) -> Any:
-    """No bars where bars were asked for; the list of markets is left as it is."""
+    """No bars if bars were requested; the list of markets is left as it is."""
     return [] if isinstance(truth, list) else truth
 
 
 def backfill(project, small, binance, first, last, faulty=None):
-    binance.lies = {} if faulty is None else {"/api/v3/": faulty}
+    binance.faults = {} if faulty is None else {"/api/v3/": faulty}
     return candles(project, crypto(small, binance), "BTC", first, last)
 
 
@@ -94,14 +103,14 @@ def by_month(source, first, months):
 
 @pytest.mark.long
 def test_twelve_months_with_three_of_ten_requests_failing_are_those_without_faults(binance, ccxt_source):
-    source = ccxt_source(retries=IMPATIENT, timeout=1)
+    source = ccxt_source(retries=SHORT_WAITS)
     expected = by_month(source, "2022-07-01", 12)
     faulty = Faulty(0.3, 1, empty_page, tuple(kind for kind in FAULTS if "Retry-After" not in kind))
-    binance.lies = {"/api/v3/": faulty}
+    binance.faults = {"/api/v3/": faulty}
     for _ in range(3):
         pd.testing.assert_frame_equal(by_month(source, "2022-07-01", 12), expected, check_exact=True)
     assert len(expected) == 365 * 24 - 1, "all but the bar of a real outage"
-    assert len(faulty.met) > 5
+    assert len(faulty.counts) > 5
 
 
 @pytest.mark.soak
@@ -109,32 +118,32 @@ def test_twelve_months_with_three_of_ten_requests_failing_are_those_without_faul
 def test_three_years_are_those_without_faults(project, small, binance, rate):
     months = ("2020-10-01", "2023-09-01")
     expected = backfill(project, small, binance, *months)
-    asked = len(binance.requests)
+    requests = len(binance.requests)
     assert len(expected) == 36
-    met: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for seed in range(SEEDS):
-        faulty, begun, before = Faulty(rate, seed, empty_page), time.monotonic(), len(binance.requests)
+        faulty, start, before = Faulty(rate, seed, empty_page), time.monotonic(), len(binance.requests)
         assert backfill(project, small, binance, *months, faulty) == expected, f"seed {seed}"
-        met += faulty.met
+        counts += faulty.counts
         print(
-            f"FAULTS {rate:.0%} seed {seed}: {len(binance.requests) - before} requests for {asked}, "
-            f"{sum(faulty.met.values())} failed, {time.monotonic() - begun:.1f} s"
+            f"FAULTS {rate:.0%} seed {seed}: {len(binance.requests) - before} requests for {requests}, "
+            f"{sum(faulty.counts.values())} failed, {time.monotonic() - start:.1f} s"
         )
-    print(f"FAULTS {rate:.0%} kinds {dict(met)}")
+    print(f"FAULTS {rate:.0%} kinds {dict(counts)}")
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("kind", [kind for kind in FAULTS if kind not in ("time-out", "429 with Retry-After")])
 def test_three_years_with_one_kind_of_fault_in_three_of_ten_requests(binance, ccxt_source, kind):
-    source, expected = ccxt_source(retries=IMPATIENT, timeout=2), None
+    source, expected = ccxt_source(retries=SHORT_WAITS), None
     for seed in (None, *range(SEEDS)):
         faulty = None if seed is None else Faulty(0.3, 100 + seed, empty_page, (kind,))
-        binance.lies = {} if faulty is None else {"/api/v3/": faulty}
+        binance.faults = {} if faulty is None else {"/api/v3/": faulty}
         bars = by_month(source, "2020-10-01", 36)
         expected = bars if expected is None else expected
         pd.testing.assert_frame_equal(bars, expected, check_exact=True)
         if faulty:
-            print(f"FAULTS 30% of kind {kind} seed {seed}: {sum(faulty.met.values())} failed")
+            print(f"FAULTS 30% of kind {kind} seed {seed}: {sum(faulty.counts.values())} failed")
 
 
 @pytest.mark.soak
@@ -146,16 +155,16 @@ def test_three_years_of_yahoo_are_those_without_faults(project, small, yahoo):
         nothing = {**chart, "indicators": {"quote": [{}], "adjclose": [{}]}}
         return {"chart": {"result": [nothing], "error": None}}
 
-    source = {"kind": "yfinance", "ticker": "AAPL", "timeout": 0.5, "retries": IMPATIENT}
-    told = settings(small, "AAPL", "2017-01-01", source=source, timeframe="1d", calendar="XNYS")
+    source = {"kind": "yfinance", "ticker": "AAPL", "timeout": PATIENT_SECONDS, "retries": SHORT_WAITS}
+    config = settings(small, "AAPL", "2017-01-01", source=source, timeframe="1d", calendar="XNYS")
     months = ("2017-01-01", "2019-12-01")
-    expected = candles(project, told, "AAPL", *months)
+    expected = candles(project, config, "AAPL", *months)
     assert len(expected) == 36
     for seed in range(SEEDS):
-        faulty, begun = Faulty(0.1, seed, empty_chart), time.monotonic()
-        yahoo.lies = {"/": faulty}
-        assert candles(project, told, "AAPL", *months) == expected, f"seed {seed}"
-        print(f"FAULTS yahoo 10% seed {seed}: {sum(faulty.met.values())} failed, {time.monotonic() - begun:.1f} s")
+        faulty, start = Faulty(0.1, seed, empty_chart), time.monotonic()
+        yahoo.faults = {"/": faulty}
+        assert candles(project, config, "AAPL", *months) == expected, f"seed {seed}"
+        print(f"FAULTS yahoo 10% seed {seed}: {sum(faulty.counts.values())} failed, {time.monotonic() - start:.1f} s")
 
 
 def test_a_page_that_fails_in_three_of_ten_requests_succeeds_in_production_practically_always():

@@ -1,4 +1,4 @@
-"""The `files` source: every form of file, stamp and zone, and what is said about files that are wrong."""
+"""The `files` source: every form of file, stamp and zone, and the messages about files that are wrong."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_what_is_fetched_may_be_changed_without_harm(tmp_path, bars):
 
 
 @pytest.mark.parametrize(
-    ("text", "options", "said"),
+    ("text", "options", "messages"),
     [
         (HEADER + "2021-01-01" + ROW, {}, ["no column open_time", "the file has t, open", "source.columns"]),
         (HEADER + "soon" + ROW, {"columns": {"open_time": "t"}}, ["column t", "soon", "datetime_format"]),
@@ -160,11 +160,11 @@ def test_what_is_fetched_may_be_changed_without_harm(tmp_path, bars):
         (HEADER + "2021-01-01" + ROW, {"columns": {"open_time": "t"}, "rows_where": {"tic": "A"}}, ["no column tic"]),
     ],
 )
-def test_a_wrong_file_is_refused_with_place_and_remedy(tmp_path, text, options, said):
+def test_a_wrong_file_is_refused_with_place_and_remedy(tmp_path, text, options, messages):
     path = csv(tmp_path, text)
     with pytest.raises(SourceError) as error:
         everything(source_from({"kind": "files", "path": path, **options}))
-    for part in ("S: source files", path, *said):
+    for part in ("S: source files", path, *messages):
         assert part in str(error.value)
 
 

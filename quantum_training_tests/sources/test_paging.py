@@ -21,18 +21,18 @@ class Server:
     bars: list[int]
     cap: int = 1000
     windowed: bool = False
-    knows_until: bool = True
+    honours_until: bool = True
     backwards: bool = False
-    lies: list[str] = field(default_factory=list)
-    asked: list[tuple[int, int, int | None]] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    requests: list[tuple[int, int, int | None]] = field(default_factory=list)
 
     def __call__(self, since: int, bars: int, until: int | None = None) -> list[list[int]]:
-        self.asked.append((since, bars, until))
-        if self.lies and self.lies.pop(0) == "empty":
+        self.requests.append((since, bars, until))
+        if self.faults and self.faults.pop(0) == "empty":
             return []
         count = min(bars, self.cap)
         stamps = [t for t in self.bars if t >= since]
-        if until is not None and self.knows_until:
+        if until is not None and self.honours_until:
             stamps = [t for t in stamps if t <= until]
         if self.windowed:
             stamps = [t for t in stamps if t < since + count * STEP]
@@ -62,54 +62,54 @@ histories = st.lists(st.tuples(st.integers(1, 40), st.integers(1, 60)), min_size
     doubts=st.integers(1, 4),
 )
 def test_the_whole_history_is_found_whatever_its_gaps(bars, limit, cap, windowed, backwards, start, length, doubts):
-    # A window of time that is shorter than the one asked for is what a venue's own limit tells the caller.
+    # A venue that answers for a window of time declares its own limit, so that pages are as long as it.
     cap = limit if windowed else cap
     server = Server([t for t in bars if t < NOW], cap, windowed, backwards=backwards)
     stop = min(start + length, NOW)
-    wanted = [t for t in server.bars if start <= t < stop]
-    assert [t for t in run(server, start, stop, limit, doubts) if t < stop] == wanted
-    assert len(server.asked) <= (2 * doubts + 1) * (length // STEP + 1)
+    expected = [t for t in server.bars if start <= t < stop]
+    assert [t for t in run(server, start, stop, limit, doubts) if t < stop] == expected
+    assert len(server.requests) <= (2 * doubts + 1) * (length // STEP + 1)
 
 
 @settings(max_examples=100, deadline=None)
-@given(lies=st.lists(st.sampled_from(["empty", "truth"]), max_size=12), limit=st.integers(2, 25))
-def test_lone_empty_answers_lose_nothing(lies, limit):
-    lies = [lie for pair in zip(lies, ["truth"] * len(lies), strict=True) for lie in pair]
-    assert run(Server(list(range(0, NOW, STEP)), lies=lies), limit=limit) == list(range(0, NOW, STEP))
+@given(faults=st.lists(st.sampled_from(["empty", "truth"]), max_size=12), limit=st.integers(2, 25))
+def test_lone_empty_answers_lose_nothing(faults, limit):
+    faults = [fault for pair in zip(faults, ["truth"] * len(faults), strict=True) for fault in pair]
+    assert run(Server(list(range(0, NOW, STEP)), faults=faults), limit=limit) == list(range(0, NOW, STEP))
 
 
 def test_two_false_empty_answers_in_a_row_lose_nothing_either():
-    server = Server(list(range(0, NOW, STEP)), lies=["truth", "empty", "empty"])
+    server = Server(list(range(0, NOW, STEP)), faults=["truth", "empty", "empty"])
     assert run(server, limit=100) == list(range(0, NOW, STEP))
 
 
-def test_false_empty_answers_are_doubted_as_often_as_told():
-    server = Server([*range(0, NOW, STEP)], lies=["truth", *["empty"] * 4, "truth", *["empty"] * 4])
+def test_an_empty_answer_is_confirmed_as_often_as_configured():
+    server = Server([*range(0, NOW, STEP)], faults=["truth", *["empty"] * 4, "truth", *["empty"] * 4])
     assert run(server, limit=100, doubts=5) == server.bars
-    assert len(server.asked) == 4 + 8
+    assert len(server.requests) == 4 + 8
 
 
-def test_a_gap_after_a_page_is_believed_after_as_many_empty_answers():
-    whole = Server([*range(0, NOW, STEP)], lies=["empty"] * 4)
-    late = Server([t for t in whole.bars if not 100 <= t // STEP < 110])
+def test_a_gap_after_a_page_is_accepted_after_as_many_empty_answers():
+    complete = Server([*range(0, NOW, STEP)], faults=["empty"] * 4)
+    late = Server([t for t in complete.bars if not 100 <= t // STEP < 110])
 
     def leaves_out(since, bars, until=None):
-        return (late if until is None else whole)(since, bars, until)
+        return (late if until is None else complete)(since, bars, until)
 
-    assert run(leaves_out, limit=100, doubts=5) == whole.bars
+    assert run(leaves_out, limit=100, doubts=5) == complete.bars
 
 
 @pytest.mark.parametrize("doubts", [1, 2, 10])
 def test_no_bars_at_all_end_after_so_many_requests_a_page(doubts):
     server = Server([])
     assert run(server, limit=100, doubts=doubts) == []
-    assert len(server.asked) == doubts * NOW // STEP // 100
+    assert len(server.requests) == doubts * NOW // STEP // 100
 
 
 def test_a_history_without_gaps_costs_one_request_a_page():
     server = Server(list(range(0, NOW, STEP)))
     assert run(server, start=100 * STEP, stop=350 * STEP, limit=100) == list(range(100 * STEP, NOW, STEP))
-    assert server.asked == [(first * STEP, 100, None) for first in (100, 200, 300)]
+    assert server.requests == [(first * STEP, 100, None) for first in (100, 200, 300)]
 
 
 @pytest.mark.parametrize("honours_limit", [True, False])
@@ -120,7 +120,7 @@ def test_a_server_that_ignores_since_is_refused(honours_limit):
 
     with pytest.raises(PagingError, match="asked for bars from 1970-01-01 00:00 on it gives only its newest"):
         run(newest, stop=100 * STEP)
-    # What it has it may give, as long as that begins with what was asked for.
+    # Its newest bars are accepted if they begin where the request does.
     assert run(newest, start=NOW - 10 * STEP) == list(range(NOW - 10 * STEP, NOW, STEP))
 
 
@@ -143,10 +143,10 @@ def test_a_server_that_keeps_the_newest_of_a_window_is_refused():
         run(late, limit=100)
 
 
-@pytest.mark.parametrize("knows_until", [True, False])
-def test_a_gap_at_the_edge_of_a_page_is_no_reason_to_refuse_history(knows_until):
+@pytest.mark.parametrize("honours_until", [True, False])
+def test_a_gap_at_the_edge_of_a_page_is_no_reason_to_refuse_history(honours_until):
     bars = [t for t in range(0, NOW, STEP) if not 50 <= t // STEP < 150]
-    assert run(Server(bars, knows_until=knows_until), limit=50) == bars
+    assert run(Server(bars, honours_until=honours_until), limit=50) == bars
 
 
 def test_a_server_that_always_gives_the_oldest_is_refused():

@@ -27,7 +27,7 @@ def fetch(source, start=MAY, end=JUNE, now=NOW, timeframe="1d"):
 
 
 def charts(venue):
-    return venue.asked("/v8/finance/chart")
+    return venue.requests_to("/v8/finance/chart")
 
 
 def assert_same(bars, expected):
@@ -46,7 +46,7 @@ def test_all_four_prices_are_adjusted(yahoo, yahoo_source, adjusted, raw):
     candle_schema().validate(bars)
 
 
-def test_or_none_of_them_is(yahoo, yahoo_source, raw):
+def test_without_adjustment_prices_are_adjusted_for_splits_only(yahoo, yahoo_source, raw):
     assert_same(fetch(yahoo_source(adjust=False)), month(raw))
 
 
@@ -77,7 +77,7 @@ def test_the_session_is_that_of_the_exchanges_place(yahoo, yahoo_source, aapl, r
     assert_same(fetch(yahoo_source(adjust=False)), month(raw))
 
 
-def test_resuming_asks_for_the_later_days_only(yahoo, yahoo_source, adjusted):
+def test_resuming_requests_the_later_days_only(yahoo, yahoo_source, adjusted):
     start = utc("2020-05-20")
     assert_same(fetch(yahoo_source(), start), month(adjusted).loc[start:])
     (request,) = charts(yahoo)
@@ -91,7 +91,7 @@ def test_the_running_session_is_left_out(yahoo, yahoo_source):
     assert fetch(yahoo_source(), now=utc("2020-05-21")).index[-1] == utc("2020-05-20")
 
 
-def test_a_range_without_a_closed_bar_asks_nobody(yahoo, yahoo_source):
+def test_a_range_without_a_closed_bar_sends_no_request(yahoo, yahoo_source):
     assert fetch(yahoo_source(), now=MAY).empty
     assert yahoo.requests == []
 
@@ -110,7 +110,7 @@ def test_the_newest_session_given_twice_counts_once_with_its_last_state(yahoo, y
 
     end = utc("2020-05-30")
     yahoo.charts["AAPL"] = ("America/New_York", yahoo.charts["AAPL"][1].loc[:end])
-    yahoo.lies = {"chart": iter([live])}
+    yahoo.faults = {"chart": iter([live])}
     bars = fetch(yahoo_source(adjust=False), end=end)
     assert len(bars) == 20
     assert bars["volume"].iloc[-1] == month(raw)["volume"].iloc[-1] + 1
@@ -126,7 +126,7 @@ def test_a_row_without_a_number_is_no_bar_and_an_absent_volume_is_not_zero(yahoo
         chart_of(truth)["indicators"]["quote"][0]["volume"][3] = None
         return truth
 
-    yahoo.lies = {"chart": iter([no_volume])}
+    yahoo.faults = {"chart": iter([no_volume])}
     assert fetch(yahoo_source())["volume"].isna().sum() == 1
 
 
@@ -138,7 +138,7 @@ def test_rows_out_of_order_are_put_in_order(yahoo, yahoo_source, raw):
             values.reverse()
         return truth
 
-    yahoo.lies = {"chart": iter([backwards])}
+    yahoo.faults = {"chart": iter([backwards])}
     assert_same(fetch(yahoo_source(adjust=False)), month(raw))
 
 
@@ -161,13 +161,13 @@ def test_a_closing_price_after_the_session_is_no_bar(yahoo, yahoo_source, btc):
         chart_of(truth)["meta"]["tradingPeriods"] = [[period]]
         return truth
 
-    yahoo.lies = {"chart": iter([with_close])}
+    yahoo.faults = {"chart": iter([with_close])}
     start, later = utc("2023-06-01 14:00"), utc("2023-06-02")
     bars = fetch(yahoo_source(ticker="BTC-USD", adjust=False), start, utc("2023-06-01 21:00"), later, "1h")
     assert bars.index[-1] == utc("2023-06-01 19:00")
 
 
-def test_minute_bars_are_asked_for_by_the_week(yahoo, yahoo_source):
+def test_minute_bars_are_requested_by_the_week(yahoo, yahoo_source):
     yahoo.charts["AAPL"] = ("America/New_York", yahoo.charts["AAPL"][1].iloc[:0].drop(columns="Adj Close"))
     assert fetch(yahoo_source(adjust=False), utc("2020-12-01"), utc("2020-12-20"), NOW, "1m").empty
     spans = [*dict.fromkeys((int(r.query["period1"]), int(r.query["period2"])) for r in charts(yahoo))]
@@ -177,12 +177,12 @@ def test_minute_bars_are_asked_for_by_the_week(yahoo, yahoo_source):
     assert all(before[1] == after[0] for before, after in pairwise(spans))
 
 
-def test_bars_of_another_length_than_asked_for_are_refused(yahoo, yahoo_source):
+def test_bars_of_another_length_than_requested_are_refused(yahoo, yahoo_source):
     def monthly(truth):
         chart_of(truth)["meta"]["dataGranularity"] = "1mo"
         return truth
 
-    yahoo.lies = {"chart": repeat(monthly)}
+    yahoo.faults = {"chart": repeat(monthly)}
     with pytest.raises(SourceError, match="asked for 1d bars Yahoo gives 1mo ones"):
         fetch(yahoo_source())
     assert len(charts(yahoo)) == 1
@@ -205,7 +205,7 @@ def test_wrong_options_are_refused_at_load(options):
         source_from({"kind": "yfinance", "ticker": "AAPL", **options})
 
 
-def test_history_is_said_to_be_revised_by_splits_and_dividends(yahoo_source):
+def test_splits_and_dividends_revise_history(yahoo_source):
     assert yahoo_source().revises_history
     assert yahoo_source(adjust=False).revises_history
     assert yahoo_source().available_until("APPLE", "1d", NOW) == NOW

@@ -1,8 +1,7 @@
-"""The `yfinance` source: the real yfinance client against a loopback Yahoo that fails and lies."""
+"""The `yfinance` source: the real yfinance client against a loopback Yahoo that fails and gives wrong answers."""
 
 from __future__ import annotations
 
-import time
 from itertools import repeat
 
 import pandas as pd
@@ -25,7 +24,7 @@ def fetch(source, start=MAY, end=JUNE, now=NOW, timeframe="1d"):
 
 
 def charts(venue):
-    return venue.asked("/v8/finance/chart")
+    return venue.requests_to("/v8/finance/chart")
 
 
 def assert_same(bars, expected):
@@ -50,7 +49,7 @@ def uneven(truth):
     return truth
 
 
-PASSING = {
+TRANSIENT = {
     "too many requests": {"status": 429, "body": {"finance": {"error": "Too Many Requests"}}},
     "internal error": {"status": 500},
     "unavailable": {"status": 503},
@@ -69,9 +68,9 @@ PASSING = {
 }
 
 
-@pytest.mark.parametrize("lie", PASSING.values(), ids=PASSING.keys())
-def test_what_passes_is_outlasted(yahoo, yahoo_source, adjusted, lie):
-    yahoo.lies = {"chart": iter([lie, lie, lie])}
+@pytest.mark.parametrize("fault", TRANSIENT.values(), ids=TRANSIENT.keys())
+def test_a_transient_fault_is_retried(yahoo, yahoo_source, adjusted, fault):
+    yahoo.faults = {"chart": iter([fault, fault, fault])}
     assert_same(fetch(yahoo_source()), month(adjusted))
     assert len(charts(yahoo)) == 4
 
@@ -84,17 +83,16 @@ def no_bars(truth):
 
 
 def test_false_empty_charts_lose_nothing_and_true_ones_end(yahoo, yahoo_source, adjusted):
-    yahoo.lies = {"chart": iter([no_bars] * 3)}
+    yahoo.faults = {"chart": iter([no_bars] * 3)}
     assert_same(fetch(yahoo_source()), month(adjusted))
-    yahoo.lies = {"chart": repeat(no_bars)}
+    yahoo.faults = {"chart": repeat(no_bars)}
     assert fetch(yahoo_source()).empty
     assert len(charts(yahoo)) == 4 + 4
 
 
-@pytest.mark.parametrize("lie", PASSING.values(), ids=PASSING.keys())
-def test_what_does_not_pass_ends_in_an_error_that_helps(yahoo, yahoo_source, lie):
-    yahoo.lies = {"chart": repeat(lie)}
-    began = time.monotonic()
+@pytest.mark.parametrize("fault", TRANSIENT.values(), ids=TRANSIENT.keys())
+def test_a_lasting_fault_ends_in_an_error_that_helps(yahoo, yahoo_source, fault):
+    yahoo.faults = {"chart": repeat(fault)}
     with pytest.raises(SourceError) as error:
         fetch(yahoo_source())
     text = str(error.value)
@@ -103,18 +101,22 @@ def test_what_does_not_pass_ends_in_an_error_that_helps(yahoo, yahoo_source, lie
     assert "Run the partition again later" in text
     assert len(text) < 700
     assert len(charts(yahoo)) == 4
-    assert time.monotonic() - began < 4
+
+
+def test_every_request_has_the_sources_timeout(yahoo, yahoo_source):
+    fetch(yahoo_source(timeout=77))
+    assert {request.timeout for request in yahoo.requests} == {77}
 
 
 def test_retry_after_is_honoured(yahoo, yahoo_source, adjusted):
-    yahoo.lies = {"chart": iter([{"status": 429, "headers": {"Retry-After": "1"}}])}
+    yahoo.faults = {"chart": iter([{"status": 429, "headers": {"Retry-After": "1"}}])}
     assert_same(fetch(yahoo_source()), month(adjusted))
     first, second = charts(yahoo)
     assert second.at - first.at >= 1
 
 
 def test_a_long_ban_is_not_waited_for(yahoo, yahoo_source):
-    yahoo.lies = {"chart": repeat({"status": 429, "headers": {"Retry-After": "7200"}})}
+    yahoo.faults = {"chart": repeat({"status": 429, "headers": {"Retry-After": "7200"}})}
     with pytest.raises(SourceError, match="the server asks to wait 7200 s"):
         fetch(yahoo_source())
     assert len(charts(yahoo)) == 1
@@ -125,39 +127,39 @@ TOO_OLD = {"chart": {"result": None, "error": {"description": "must be within th
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "said"),
+    ("status", "body", "message"),
     [
         (404, NOT_FOUND, "refused: No data found, delisted. Check source.ticker"),
         (422, TOO_OLD, "refused: must be within the last 730 days."),
         (403, {}, "refused: HTTPError: HTTP Error 403"),
     ],
 )
-def test_what_yahoo_refuses_is_said_in_its_words_and_not_asked_again(yahoo, yahoo_source, status, body, said):
-    yahoo.lies = {"chart": repeat({"status": status, "body": body})}
+def test_a_refusal_is_reported_in_yahoos_words_and_not_repeated(yahoo, yahoo_source, status, body, message):
+    yahoo.faults = {"chart": repeat({"status": status, "body": body})}
     with pytest.raises(SourceError) as error:
         fetch(yahoo_source())
-    assert said in str(error.value)
+    assert message in str(error.value)
     # yfinance itself tries a second time with another kind of cookie.
     assert len(charts(yahoo)) <= 2
 
 
 def test_a_crumb_that_is_refused_once_is_renewed(yahoo, yahoo_source, adjusted):
-    yahoo.lies = {"chart": iter([{"status": 401, "body": {"finance": {"error": {"description": "Invalid Crumb"}}}}])}
+    yahoo.faults = {"chart": iter([{"status": 401, "body": {"finance": {"error": {"description": "Invalid Crumb"}}}}])}
     assert_same(fetch(yahoo_source()), month(adjusted))
     assert charts(yahoo)[0].query["crumb"] == '"crumb"'
 
 
-@pytest.mark.parametrize("lie", [{"status": 429}, {"status": 500}, "hang", "cut"], ids=str)
-def test_without_a_crumb_the_chart_is_still_asked_for(yahoo, yahoo_source, adjusted, lie):
-    yahoo.lies = {"getcrumb": repeat(lie)}
+@pytest.mark.parametrize("fault", [{"status": 429}, {"status": 500}, "hang", "cut"], ids=str)
+def test_without_a_crumb_the_chart_is_still_requested(yahoo, yahoo_source, adjusted, fault):
+    yahoo.faults = {"getcrumb": repeat(fault)}
     assert_same(fetch(yahoo_source()), month(adjusted))
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2, 8, 10, 11])
-def test_any_mixture_of_lies_gives_the_right_bars_or_an_error(yahoo, yahoo_source, adjusted, mixed_lies, seed):
-    lies = mixed_lies(seed)
-    yahoo.lies = {"chart": iter(lies), "getcrumb": iter(mixed_lies(seed + 100))}
-    if None in lies[:4]:
+def test_any_mixture_of_faults_gives_the_right_bars_or_an_error(yahoo, yahoo_source, adjusted, mixed_faults, seed):
+    faults = mixed_faults(seed)
+    yahoo.faults = {"chart": iter(faults), "getcrumb": iter(mixed_faults(seed + 100))}
+    if None in faults[:4]:
         assert_same(fetch(yahoo_source()), month(adjusted))
     else:
         with pytest.raises(SourceError, match=r"\(try 4 of 4\)"):

@@ -1,0 +1,76 @@
+"""What Binance and Yahoo answer to their public API's requests for candles, made from real candles."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from quantum_training_tests.support.venue import Venue
+
+HOUR_MS = 3_600_000
+SPOT_MARKET = {
+    "symbol": "BTCUSDT",
+    "status": "TRADING",
+    "baseAsset": "BTC",
+    "quoteAsset": "USDT",
+    "baseAssetPrecision": 8,
+    "quotePrecision": 8,
+    "isSpotTradingAllowed": True,
+    "permissions": ["SPOT"],
+    "orderTypes": ["LIMIT", "MARKET"],
+    "filters": [],
+}
+
+
+class Binance(Venue):
+    """Binance's spot API: exchangeInfo, and the klines of BTCUSDT, 1h, from `bars`; the newest may be unclosed."""
+
+    def __init__(self, bars: pd.DataFrame) -> None:
+        super().__init__()
+        self.bars = bars
+
+    def answer(self, path: str, query: dict[str, str]) -> Any:
+        if path == "/api/v3/exchangeInfo":
+            return {"timezone": "UTC", "serverTime": 0, "rateLimits": [], "symbols": [SPOT_MARKET]}
+        if path != "/api/v3/klines" or query["symbol"] != "BTCUSDT" or query["interval"] != "1h":
+            return None
+        since = pd.Timestamp(int(query.get("startTime", 0)), unit="ms", tz="UTC")
+        until = pd.Timestamp(int(query.get("endTime", 4e12)), unit="ms", tz="UTC")
+        page = self.bars.loc[since:until].iloc[: min(int(query.get("limit", 500)), 1000)]
+        stamps = page.index.as_unit("ms").asi8
+        prices = [[f"{value:.8f}" for value in row] for row in page.to_numpy()]
+        return [
+            [int(at), *row, int(at) + HOUR_MS - 1, "0", 1, "0", "0", "0"]
+            for at, row in zip(stamps, prices, strict=True)
+        ]
+
+
+class Yahoo(Venue):
+    """Yahoo's hosts: cookie, crumb and the v8 chart. `charts`: time zone and bars (columns as Yahoo's) per ticker."""
+
+    def __init__(self, charts: dict[str, tuple[str, pd.DataFrame]]) -> None:
+        super().__init__()
+        self.charts = charts
+
+    def answer(self, path: str, query: dict[str, str]) -> Any:
+        if path.endswith("/v1/test/getcrumb"):
+            return "crumb"
+        if "/v8/finance/chart/" not in path:
+            return None
+        ticker = path.rpartition("/")[2]
+        zone, bars = self.charts[ticker]
+        first = pd.Timestamp(int(query.get("period1", 0)), unit="s", tz="UTC")
+        last = pd.Timestamp(int(query.get("period2", 4e9)), unit="s", tz="UTC")
+        page = bars[(bars.index >= first) & (bars.index < last)]
+        page = page.astype(object).where(page.notna(), None)
+        meta = {"symbol": ticker, "exchangeTimezoneName": zone, "dataGranularity": query["interval"]}
+        meta |= {"currency": "USD", "instrumentType": "EQUITY", "validRanges": ["max"]}
+        chart: dict[str, Any] = {"meta": meta, "indicators": {"quote": [{}]}}
+        if len(page):
+            chart["timestamp"] = page.index.as_unit("s").asi8.tolist()
+            columns = ("Open", "High", "Low", "Close", "Volume")
+            chart["indicators"]["quote"] = [{name.lower(): page[name].tolist() for name in columns}]
+        if "Adj Close" in page:
+            chart["indicators"]["adjclose"] = [{"adjclose": page["Adj Close"].tolist()} if len(page) else {}]
+        return {"chart": {"result": [chart], "error": None}}
