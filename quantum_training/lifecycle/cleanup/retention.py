@@ -1,5 +1,7 @@
-"""What the coming partitions of a symbol, and those that may be run again, need of its versions. Which that makes:
-selection/retention.py."""
+"""Which versions of a symbol must stay: those that coming weeks, or weeks that are run again, may need.
+
+This module collects the facts from store and ledger. The rule itself: selection/retention.py.
+"""
 
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
@@ -15,7 +17,7 @@ from quantum_training.market.periods import WEEK
 from quantum_training.resources.ledger import Ledger
 from quantum_training.resources.store.store import Store, StoreError
 from quantum_training.selection.ledger import Row
-from quantum_training.selection.retention import Known, Registered, last_champions, needed
+from quantum_training.selection.retention import Registered, VersionInfo, last_champions, needed
 from quantum_training.settings.settings import Settings
 
 
@@ -27,76 +29,88 @@ def needed_versions(
     aliases: Mapping[str, int],
     registered: Collection[Registered],
 ) -> dict[str, str]:
-    """The model_ids of a symbol that must stay, and why; also of recipes that the symbol has no more, where named.
+    """The model ids of a symbol that must stay, and why. The versions of former recipes of the symbol count, too.
 
-    That is what an alias, the ledger or one of the last champions names; what decided in the weeks of the campaign that
-    is open; what may decide in weeks not decided yet, in the newest decided one when it is run again, and in the
-    windows of ensembles and replays; the newest versions of every recipe; and those of a former recipe that the store
-    knows nothing of. StoreError where it knows nothing of a recipe of the symbol that has versions.
+    These stay: versions that an alias, the ledger or one of the last champions names; those that decided in the weeks
+    of the open campaign; those that may decide in undecided weeks, in the newest decided week if it runs again, and in
+    the windows of ensembles and replays; the newest versions of every recipe; and those of a former recipe of which
+    the store has no records. StoreError if the store has no records of a current recipe that has versions.
     """
-    held_of: dict[str, list[str]] = {}
-    for version in registered:
-        held_of.setdefault(version.recipe, []).append(version.model_id)
-    unknown = {recipe for recipe in held_of if recipe and not store.periods(model_asset(recipe), symbol, "json")}
-    if lost := sorted(unknown.intersection(settings.symbols[symbol].recipes)):
+    recipes = settings.symbols[symbol].recipes
+    without_records = _versions_without_records(store, symbol, registered)
+    if lost := sorted(without_records.keys() & {*recipes}):
         raise StoreError(
             f"no records of {model_asset(lost[0])} for {symbol} in {store.root}: is the store mounted? "
             f"nothing of {symbol} was removed"
         )
     rows = ledger.rows(symbol)
     champions = store.read_records("champion", symbol)
-    recipes = settings.symbols[symbol].recipes
-    known = {
-        recipe: [Known(pd.Timestamp(e["as_of"]), e["model_id"], accepted(e)) for e in entries_of(store, symbol, recipe)]
+    versions = {
+        recipe: [
+            VersionInfo(pd.Timestamp(entry["as_of"]), entry["model_id"], accepted(entry))
+            for entry in entries_of(store, symbol, recipe)
+        ]
         for recipe in recipes
     }
     numbers = {version.number: version.model_id for version in registered}
     newest = champions[max(champions)] if champions else {}
-    held = [newest.get(name) for name in ("model_id", "previous_model_id", "decided_model_id", "former_model_id")]
+    fields = ("model_id", "previous_model_id", "decided_model_id", "former_model_id")
+    decided_by = [str(newest[name]) for name in fields if newest.get(name)]
     named = {
-        **{model_id: "no_record" for recipe in unknown for model_id in held_of[recipe]},
+        **{model_id: "no_record" for model_ids in without_records.values() for model_id in model_ids},
         **dict.fromkeys(last_champions(champions), "champion"),
-        **dict.fromkeys([str(model_id) for model_id in held if model_id], "newest_decision"),
+        **dict.fromkeys(decided_by, "newest_decision"),
         **dict.fromkeys([m for row in rows if isinstance(m := row.payload.get("model_id"), str)], "ledger"),
         **{numbers[number]: "alias" for number in aliases.values() if number in numbers},
     }
-    undecided = undecided_since(store, symbol, rows, champions)
-    return needed(known, {} if undecided is None else _since(settings, symbol, newest, undecided), named)
+    undecided = first_undecided_bar(store, symbol, rows, champions)
+    return needed(versions, {} if undecided is None else _since(settings, symbol, newest, undecided), named)
 
 
-def undecided_since(
+def _versions_without_records(store: Store, symbol: str, registered: Iterable[Registered]) -> dict[str, list[str]]:
+    """The registered model ids of each recipe of which the store has no records."""
+    model_ids: dict[str, list[str]] = {}
+    for version in registered:
+        if version.recipe:
+            model_ids.setdefault(version.recipe, []).append(version.model_id)
+    return {r: ids for r, ids in model_ids.items() if not store.periods(model_asset(r), symbol, "json")}
+
+
+def first_undecided_bar(
     store: Store, symbol: str, rows: Iterable[Row], champions: Mapping[str, Any]
 ) -> pd.Timestamp | None:
-    """The open of the first bar that may be decided anew: of the newest week that is scored, judged and recorded.
+    """Open time of the first bar that may be decided again: the first one of the newest week with scores, a ledger row
+    and a champion record. That week counts as undecided, because a killed run does it again.
 
-    None where one of the three has never been done. That week itself counts: a run that was killed does it again.
+    None if there are no scores, no such rows or no champion records.
     """
-    judged = [str(row.payload["week"]) for row in rows if row.kind in RULE_KINDS]
-    done = [store.periods(SHADOW_SCORES, symbol), judged, list(champions)]
-    if not all(done):
+    ledger_weeks = [str(row.payload["week"]) for row in rows if row.kind in RULE_KINDS]
+    weeks_done = [store.periods(SHADOW_SCORES, symbol), ledger_weeks, list(champions)]
+    if not all(weeks_done):
         return None
-    return pd.Timestamp(min(max(weeks) for weeks in done), tz="UTC") - WEEK
+    return pd.Timestamp(min(max(weeks) for weeks in weeks_done), tz="UTC") - WEEK
 
 
 def _since(
     settings: Settings, symbol: str, newest: Mapping[str, Any], undecided: pd.Timestamp
 ) -> dict[str, pd.Timestamp]:
-    """From when on bars of each recipe may be decided again."""
+    """From which time on bars of each recipe may be decided again."""
     market = settings.symbols[symbol]
     since = dict.fromkeys(market.recipes, undecided)
 
-    def reach(recipes: Iterable[str | None], time: pd.Timestamp) -> None:
+    def extend_back_to(time: pd.Timestamp, recipes: Iterable[str | None]) -> None:
         for recipe in recipes:
             if recipe in since:
                 since[recipe] = min(since[recipe], time)
 
     if campaign := newest.get("campaign"):
         opened = pd.Timestamp(campaign["opened"], tz="UTC") - WEEK  # record W holds the bars of the week before W
-        reach([*campaign["challengers"], newest.get("champion"), newest.get("former")], opened)
+        extend_back_to(opened, [*campaign["challengers"], newest.get("champion"), newest.get("former")])
     for name in market.recipes:
         recipe = settings.recipes[name]
-        followed = [*members_of(settings, name), *([name] if recipe.replay else [])]
-        if followed:
+        inputs = [*members_of(settings, name), *([name] if recipe.replay else [])]
+        if inputs:
             bars = (settings.training_batch_size or recipe.window_bars) + recipe.label.span_bars
-            reach(followed, pd.Timestamp(first_month_needed(market, undecided, bars), tz="UTC") - WEEK)
+            first = pd.Timestamp(first_month_needed(market, undecided, bars), tz="UTC")
+            extend_back_to(first - WEEK, inputs)
     return since

@@ -5,11 +5,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from dagster import DagsterInstance
 
-from quantum_training.assets.storage_sizes import sizes
-from quantum_training.resources.cleanup import stale_files as leftovers
-from quantum_training.resources.cleanup.stale_files import folder_bytes, remove_states
+from quantum_training.resources.cleanup import stale_files
+from quantum_training.resources.cleanup.stale_files import folder_bytes, remove_checkpoints
+from quantum_training.resources.cleanup.storage_sizes import storage_sizes
 from quantum_training.resources.registry.registry import ModelRegistry
 from quantum_training.resources.store.store import Store
 
@@ -20,10 +19,10 @@ def vanishing(monkeypatch):
     real = Path.is_file
 
     def is_file(self):
-        found = real(self)
+        result = real(self)
         if self.name == ".b.tmp":
             self.unlink(missing_ok=True)
-        return found
+        return result
 
     monkeypatch.setattr(Path, "is_file", is_file)
 
@@ -34,16 +33,18 @@ def test_a_file_that_vanishes_while_it_is_counted_counts_nothing(tmp_path, vanis
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("xx")
     (tmp_path / "store" / "candles" / ".b.tmp").write_text("xxx")
-    with DagsterInstance.ephemeral() as instance:
-        registry = ModelRegistry(tracking_uri=f"sqlite:///{home}/mlflow.db?timeout=30")
-        found = sizes(Store(root=str(tmp_path / "store")), registry, instance)
-    assert found == {"store": 2, "mlflow_database": 2, "mlflow_artifacts": 2}
+    registry = ModelRegistry(tracking_uri=f"sqlite:///{home}/mlflow.db?timeout=30")
+    assert storage_sizes(Store(root=str(tmp_path / "store")), registry) == {
+        "store": 2,
+        "mlflow_database": 2,
+        "mlflow_artifacts": 2,
+    }
 
 
 def test_a_folder_that_vanishes_while_it_is_walked_stops_nothing(tmp_path, monkeypatch):
-    state = tmp_path / "0123456789abcdef"
-    (state / "seed").mkdir(parents=True)
-    (state / "seed" / "a").write_text("x")
+    checkpoint = tmp_path / "0123456789abcdef"
+    (checkpoint / "seed").mkdir(parents=True)
+    (checkpoint / "seed" / "a").write_text("x")
     real = os.scandir
 
     def scandir(path):
@@ -52,5 +53,5 @@ def test_a_folder_that_vanishes_while_it_is_walked_stops_nothing(tmp_path, monke
         return real(path)
 
     monkeypatch.setattr(os, "scandir", scandir)
-    assert folder_bytes(state) == 0
-    assert remove_states(tmp_path, pd.Timestamp.now("UTC") - leftovers.ABANDONED, dry_run=True).number == 0
+    assert folder_bytes(checkpoint) == 0
+    assert remove_checkpoints(tmp_path, pd.Timestamp.now("UTC") - stale_files.ABANDONED, dry_run=True).number == 0
