@@ -14,7 +14,7 @@ from quantum_training.lifecycle.records import DRIFT_REPORT
 from quantum_training.lifecycle.surveillance.drift import Day, compare, detected
 from quantum_training.market.periods import Key
 from quantum_training.monitoring.drift import DriftReport
-from quantum_training.monitoring.drift_heatmap import markdown_heatmap, page, weekly_p
+from quantum_training.monitoring.drift_heatmap import html_page, markdown_heatmap, weekly_p
 from quantum_training.monitoring.severity import Severity
 from quantum_training.partitions import Partitions, newest_key_per_symbol, overlap, run_keys
 from quantum_training.resources.events.bus import EventBus
@@ -81,7 +81,9 @@ def html_pages(store: Store, key: Key, day: Day, p: pd.DataFrame, record: Writte
     Evidently's page holds random names: it is written once for a record, so that a second run changes nothing.
     """
     title = f"Drift of {key.symbol}, the week before {key.period}"
-    own = store.write_text(DRIFT_REPORT, key.symbol, key.period, "html", page(title, day.report, p, day.reference.end))
+    own = store.write_text(
+        DRIFT_REPORT, key.symbol, key.period, "html", html_page(title, day.report, p, day.reference.end)
+    )
     shown: dict[str, Any] = {"report": dg.MetadataValue.path(own.path)}
     suffix = "evidently.html"
     if record.changed or key.period not in store.periods(DRIFT_REPORT, key.symbol, suffix):

@@ -5,7 +5,7 @@ import dagster as dg
 from quantum_training.assets.metadata.tables import reports_table
 from quantum_training.features.indicators import WARMUP_BARS
 from quantum_training.lifecycle.evaluation.leakage import feature_report
-from quantum_training.monitoring.feature_sentinel import FUTURE_BARS
+from quantum_training.monitoring.feature_leakage import FUTURE_BARS
 from quantum_training.partitions import Partitions, newest_key_per_symbol, run_keys
 from quantum_training.resources.store.store import Store
 from quantum_training.settings.settings import Settings

@@ -12,11 +12,11 @@ from quantum_training.lifecycle.evaluation.leakage import skill_record, version_
 from quantum_training.lifecycle.records import model_asset
 from quantum_training.lifecycle.training.refresh_gate import REFUSED, TRAINED
 from quantum_training.market.periods import Key
-from quantum_training.monitoring.model_sentinel import (
-    FIGURES,
-    SEEDS,
-    blind,
-    leaks,
+from quantum_training.monitoring.model_leakage import (
+    FIRST_SEEDS,
+    SUMMARY_FIELDS,
+    inconclusive_reason,
+    leak_findings,
 )
 from quantum_training.partitions import Partitions, newest_key_per_symbol, run_keys
 from quantum_training.resources.registry.registry import ModelRegistry
@@ -58,8 +58,12 @@ def leak_free(name: str, settings: Settings, partitions: Partitions) -> dg.Asset
         record = skill_record(store, name, recipe)
         experiments = record.get("experiments")
         if experiments:
-            failures += [f"recipe {name}: {leak}" for leak in leaks(experiments)]
-        unsure = blind(experiments) if experiments else f"not examined on synthetic markets: {record['insufficient']}"
+            failures += [f"recipe {name}: {leak}" for leak in leak_findings(experiments)]
+        unsure = (
+            inconclusive_reason(experiments)
+            if experiments
+            else f"not examined on synthetic markets: {record['insufficient']}"
+        )
         messages = failures or ([f"recipe {name}: {unsure}"] if unsure else [])
         return dg.AssetCheckResult(
             passed=not messages,
@@ -76,8 +80,8 @@ def leak_free(name: str, settings: Settings, partitions: Partitions) -> dg.Asset
 
 
 def _skill(experiments: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
-    table = pd.DataFrame([experiments[e] for e in SEEDS], list(SEEDS), list(FIGURES), dtype=object)
-    return {"skill": markdown(table), **{f"ic_{e}": experiments[e]["ic"] for e in SEEDS}}
+    table = pd.DataFrame([experiments[e] for e in FIRST_SEEDS], list(FIRST_SEEDS), list(SUMMARY_FIELDS), dtype=object)
+    return {"skill": markdown(table), **{f"ic_{e}": experiments[e]["ic"] for e in FIRST_SEEDS}}
 
 
 def _trained(store: Store, name: str, keys: list[Key]) -> list[Key]:

@@ -1,1 +1,1 @@
-"""What watches over models and data: leak sentinels and drift. Pure statistics; asset checks are checks.py."""
+"""Statistics that watch models and data: drift, decay and leakage. The asset checks are in checks/."""

@@ -1,6 +1,6 @@
 """One-sided CUSUM of daily returns against a baseline, with a limit for a given rate of false alarms.
 
-Numbers only: what a champion's record is and what is said of it lives in decay.py.
+Arithmetic on daily returns. What a champion's record is, and what the report says: decay.py.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ HALF_LIFE = 10
 """Days after which a return counts half in the volatility of the day."""
 
 
-class Watch(NamedTuple):
+class CalibratedCusum(NamedTuple):
     """A calibrated CUSUM. Returns are in units of the volatility known the day before, see `scaled`.
 
-    mean: daily return to be expected; deviation: of a day; slack: the reference value k, in deviations; limit: of the
-    sum. floor, variance: where the volatility stands at the end of the baseline. sharpe, sharpe_sd: the annualised
-    Sharpe ratio to be expected and how well it is known.
+    mean: expected daily return; deviation: standard deviation of a day; slack: the reference value k, in deviations;
+    limit: of the sum. floor, variance: state of the volatility at the end of the baseline. sharpe, sharpe_sd: mean and
+    standard deviation of the expected annualised Sharpe ratio.
     """
 
     mean: float
@@ -41,16 +41,17 @@ class Watch(NamedTuple):
         return cusum((self.mean - units) / self.deviation - self.slack)
 
 
-def calibrate(daily: np.ndarray, horizon: int, per_year: float, policy: DecayPolicy) -> Watch:
-    """The CUSUM of a champion with this record, which `horizon` days without decay cross with probability alpha.
+def calibrate(daily: np.ndarray, horizon: int, per_year: float, policy: DecayPolicy) -> CalibratedCusum:
+    """The CUSUM of a champion with this record, whose limit is crossed in `horizon` days without decay with probability
+    alpha.
 
-    daily: net returns of the record, (days,), that vary. per_year: days in a year. The slack is half of the way from
-    the expected mean to zero, the best for noticing that all of it is lost (Page 1954, Lorden 1971).
+    daily: net returns of the record, (days,), with some variance. per_year: days in a year. The slack is half of the
+    expected mean, which is best for detecting that all of it is lost (Page 1954, Lorden 1971).
 
-    What to expect is less than the record shows, because a champion is chosen for its record: the true Sharpe ratio is
-    taken as normal around 0 with the policy's `sharpe_spread`, and the record is the evidence (the posterior of a
-    normal mean). A posterior needs no correction for the choice. The limit is a quantile over paths of the stationary
-    bootstrap, each with a mean drawn from that posterior: a mean held for known would set too tight a limit.
+    The expected mean is less than the record shows, because a champion is chosen for its record. The true Sharpe ratio
+    has a normal prior around 0 with the policy's `sharpe_spread`; the record is the evidence, and the posterior of a
+    normal mean needs no correction for the choice. The limit is a quantile over paths of the stationary bootstrap. Each
+    path has a mean from that posterior, because a mean taken as certain would set too tight a limit.
     """
     floor = float(daily.std(ddof=1))
     units, variance = scaled(daily, floor, floor**2)
@@ -58,12 +59,12 @@ def calibrate(daily: np.ndarray, horizon: int, per_year: float, policy: DecayPol
     paths, means = resampled(units, horizon)
     spread = policy.sharpe_spread * deviation / math.sqrt(per_year)
     weight = spread**2 / (spread**2 + float(means.var()))
-    expected, unsure = weight * mean, spread * math.sqrt(1 - weight)
+    expected, uncertainty = weight * mean, spread * math.sqrt(1 - weight)
     slack = max(expected, 0.0) / 2 / deviation
-    shifts = expected - mean + unsure * np.random.default_rng(SEED).standard_normal(len(paths))
+    shifts = expected - mean + uncertainty * np.random.default_rng(SEED).standard_normal(len(paths))
     highest = cusum((expected - paths - shifts[:, None]) / deviation - slack).max(axis=1)
     annual = math.sqrt(per_year) / deviation
-    return Watch(
+    return CalibratedCusum(
         mean=expected,
         deviation=deviation,
         slack=slack,
@@ -71,7 +72,7 @@ def calibrate(daily: np.ndarray, horizon: int, per_year: float, policy: DecayPol
         floor=floor,
         variance=variance,
         sharpe=expected * annual,
-        sharpe_sd=unsure * annual,
+        sharpe_sd=uncertainty * annual,
     )
 
 
@@ -84,8 +85,8 @@ def cusum(steps: np.ndarray) -> np.ndarray:
 def scaled(daily: np.ndarray, floor: float, variance: float) -> tuple[np.ndarray, float]:
     """Returns in units of the volatility known before each day, (days,), and the variance after the last.
 
-    The variance is an exponential average of squared returns that starts at `variance`; a day's unit is its root, but
-    not below `floor`. So a market that gets wilder does not look like decay, and one that stood still not like luck.
+    The variance is an exponential average of squared returns that starts at `variance`. A day's unit is the root of it,
+    but at least `floor`. So a more volatile market does not look like decay, and a quiet one does not look like luck.
     """
     decay = 0.5 ** (1 / HALF_LIFE)
     units = np.empty(len(daily))

@@ -1,7 +1,6 @@
-"""The decay report: a champion's record in office beside its own record before it, and what outsiders measured live.
+"""The decay report: a champion's record in office against its own record before, and against what others measured live.
 
-The CUSUM is cusum.py; where records and events come from is assets/decay.py. A loss against the FORMER champion is
-selection/harm.py; what it found is shown here, not judged again.
+The CUSUM is in cusum.py. Losses against the FORMER champion are judged in selection/harm.py, not here.
 """
 
 from __future__ import annotations
@@ -13,35 +12,26 @@ from typing import Any, Literal, NamedTuple
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
-from quantum_training.monitoring.cusum import Watch, calibrate
+from quantum_training.monitoring.cusum import CalibratedCusum, calibrate
 from quantum_training.monitoring.decay_policy import NEEDED_DAYS, TOLERANCE, DecayPolicy
-from quantum_training.trading.metrics import Reason, sharpe
-from quantum_training.trading.uncertainty import MIN_BARS, standard_error
+from quantum_training.monitoring.sharpe_interval import SharpeOf, daily_returns, sharpe_of
+from quantum_training.trading.metrics import sharpe
+from quantum_training.trading.uncertainty import standard_error
 
 Status = Literal["NONE", "DECAYED", "INSUFFICIENT"]
 WEEK = pd.Timedelta(days=7)
 NANOSECOND = pd.Timedelta("1ns")
-SURE = 1.96  # standard errors on either side of a 95 % interval
 
 
-class SharpeOf(BaseModel):
-    """An annualised Sharpe ratio over so many bars on so many UTC days; `undefined` says why there is none.
+class LiveMeasurement(NamedTuple):
+    """What others measured of the champion: annualised `sharpe` over `bars`, and more that is only shown."""
 
-    low, high: 95 % interval by the standard error of Mertens (2002), from 20 bars on.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    bars: int
-    days: int
-    sharpe: float | None
-    low: float | None
-    high: float | None
-    undefined: Reason | None
+    measured_at: pd.Timestamp
+    metrics: Mapping[str, float | None]
 
 
 class Reported(BaseModel):
-    """The newest live Sharpe ratio that came in as an event. z against limit, both None where `untested` says why."""
+    """The newest live measurement and its test. z against limit; both None if it is untested, as `untested` says."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -53,12 +43,12 @@ class Reported(BaseModel):
 
 
 class Decay(BaseModel):
-    """What was found in a week; `have` of `need` where that is too little.
+    """The finding of a week; if there is too little data, there are `have` of `need`.
 
-    office: the week in which the recipe took office. statistic against limit: by the rule cusum the sum at the end of
-    the week, a decay where it was above the limit on a day of the week; by below_baseline the Sharpe ratio of the last
-    weeks, a decay where it is below. first_alarm: first day on which the limit was passed, of those `since`.
-    expected_sharpe: annualised, what the baseline lets one expect.
+    office: the week in which the recipe became champion. statistic against limit: with the rule cusum, the sum at the
+    end of the week, and a decay if it was above the limit on a day of the week; with the rule below_baseline, the
+    Sharpe ratio of the last weeks, and a decay if it is below. since: where the sum began. first_alarm: the first day
+    from then on with the sum above the limit. expected_sharpe: annualised, what the baseline lets one expect.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -89,13 +79,13 @@ class Calendar(NamedTuple):
 
 
 class Tenure(NamedTuple):
-    """A champion in office: everything that stays the same from week to week. `watch` is None without a baseline."""
+    """A champion's time in office: what stays the same from week to week. `cusum` is None without a baseline."""
 
     recipe: str
     since: pd.Timestamp
     calendar: Calendar
     baseline: SharpeOf
-    watch: Watch | None
+    cusum: CalibratedCusum | None
 
 
 class _Finding(NamedTuple):
@@ -107,145 +97,124 @@ class _Finding(NamedTuple):
 def start_tenure(recipe: str, since: pd.Timestamp, net: pd.Series, calendar: Calendar, policy: DecayPolicy) -> Tenure:
     """Calibrate on the champion's record before `since`. net: net returns by open time, from its first decision on."""
     record = net.loc[: since - NANOSECOND]
-    baseline, days = sharpe_of(record, calendar.bars), daily(record).to_numpy()
-    enough = len(days) >= NEEDED_DAYS and sharpe(days, 1.0)[0] is not None
-    return Tenure(
-        recipe,
-        since,
-        calendar,
-        baseline,
-        calibrate(days, calendar.horizon, calendar.days, policy) if enough else None,
-    )
+    daily = daily_returns(record).to_numpy()
+    has_baseline = len(daily) >= NEEDED_DAYS and sharpe(daily, 1.0)[0] is not None
+    cusum = calibrate(daily, calendar.horizon, calendar.days, policy) if has_baseline else None
+    return Tenure(recipe, since, calendar, sharpe_of(record, calendar.bars), cusum)
 
 
-def judge(
-    office: Tenure,
-    week: pd.Timestamp,
-    net: pd.Series,
-    policy: DecayPolicy,
-    measured: tuple[pd.Timestamp, Mapping[str, float | None]] | None = None,
+def assess_decay(
+    tenure: Tenure, week: pd.Timestamp, net: pd.Series, policy: DecayPolicy, measurement: LiveMeasurement | None = None
 ) -> Decay:
     """The report of the champion in office at the start of a week.
 
-    net: as for `start_tenure`, of which bars before `week` count. measured: time and metrics of the newest outside
-    measurement, annualised `sharpe` over `bars`. Either test alone makes a decay; each has its own `alpha`.
+    net: as for `start_tenure`; only bars before `week` count. measurement: the newest one by others. Either test alone
+    makes a decay; each has its own `alpha`.
     """
-    live = net.loc[office.since : week - NANOSECOND]
-    told: dict[str, Any] = {
-        "recipe": office.recipe,
-        "office": f"{office.since:%Y-%m-%d}",
+    live = net.loc[tenure.since : week - NANOSECOND]
+    fields: dict[str, Any] = {
+        "recipe": tenure.recipe,
+        "office": f"{tenure.since:%Y-%m-%d}",
         "rule": policy.rule,
-        "baseline": office.baseline,
-        "live": sharpe_of(live, office.calendar.bars),
+        "baseline": tenure.baseline,
+        "live": sharpe_of(live, tenure.calendar.bars),
+        "reported": None if measurement is None else _reported(tenure, measurement, policy),
     }
-    reported = None if measured is None else _reported(office, *measured, policy)
-    if office.watch is None:
-        return Decay(status="INSUFFICIENT", reported=reported, **told, **_no_baseline(office.baseline))
-    if office.since == week:
-        reason = f"{office.recipe} takes office this very week"
-        return Decay(status="INSUFFICIENT", reason=reason, reported=reported, **told)
-    found = (_cusum if policy.rule == "cusum" else _below)(office, office.watch, week, live, policy)
-    if reported and reported.z is not None and reported.limit is not None and reported.z > reported.limit:
-        said = f"live Sharpe {reported.metrics['sharpe']:.2f} reported up to {reported.measured_at[:10]}, "
-        said += f"{office.watch.sharpe:.2f} expected: z {reported.z:.2f} above {reported.limit:.2f}; {found.reason}"
-        found = found._replace(status="DECAYED", reason=said)
-    told |= found.numbers | {"expected_sharpe": office.watch.sharpe}
-    return Decay(status=found.status, reason=found.reason, reported=reported, **told)
+    if tenure.cusum is None:
+        return Decay(status="INSUFFICIENT", **fields, **_missing_baseline(tenure.baseline))
+    if tenure.since == week:
+        return Decay(status="INSUFFICIENT", reason=f"{tenure.recipe} takes office this very week", **fields)
+    if policy.rule == "cusum":
+        finding = _cusum_finding(tenure, tenure.cusum, week, live, policy)
+    else:
+        finding = _below_baseline_finding(tenure, week, live, policy)
+    finding = _with_reported(finding, fields["reported"], tenure.cusum)
+    fields |= finding.numbers | {"expected_sharpe": tenure.cusum.sharpe}
+    return Decay(status=finding.status, reason=finding.reason, **fields)
 
 
-def nobody(policy: DecayPolicy) -> Decay:
+def no_champion(policy: DecayPolicy) -> Decay:
     """The report of a week without a champion."""
     return Decay(status="INSUFFICIENT", reason="no champion", recipe=None, office=None, rule=policy.rule)
 
 
-def daily(net: pd.Series) -> pd.Series:
-    """Net returns per bar summed by UTC day, as the promotion rules sum them."""
-    return net.groupby(pd.DatetimeIndex(net.index).floor("D")).sum()
-
-
-def sharpe_of(net: pd.Series, periods: float) -> SharpeOf:
-    """The Sharpe ratio of net returns by open time; periods: bars in a year."""
-    from scipy.stats import kurtosis, skew
-
-    values = net.to_numpy()
-    ratio, undefined = sharpe(values, periods)
-    low = high = None
-    if ratio is not None and len(values) >= MIN_BARS:
-        a_bar = ratio / math.sqrt(periods)
-        shape = float(skew(values)), float(kurtosis(values, fisher=False))
-        error = SURE * math.sqrt(periods) * standard_error(a_bar, len(values), *shape)
-        low, high = ratio - error, ratio + error
-    days = pd.DatetimeIndex(net.index).floor("D").nunique()
-    return SharpeOf(bars=len(values), days=days, sharpe=ratio, low=low, high=high, undefined=undefined)
-
-
-def _no_baseline(baseline: SharpeOf) -> dict[str, Any]:
-    """Why a record is none."""
+def _missing_baseline(baseline: SharpeOf) -> dict[str, Any]:
+    """Why the record before office is no baseline."""
     if baseline.days >= NEEDED_DAYS:
         return {"reason": "the returns before it took office do not vary"}
     reason = f"{baseline.days} of {NEEDED_DAYS} days of record before it took office"
     return {"reason": reason, "have": baseline.days, "need": NEEDED_DAYS}
 
 
-def _cusum(office: Tenure, watch: Watch, week: pd.Timestamp, live: pd.Series, policy: DecayPolicy) -> _Finding:
-    """The sum since the champion took office, begun again after every `policy.weeks` weeks."""
+def _cusum_finding(
+    tenure: Tenure, cusum: CalibratedCusum, week: pd.Timestamp, live: pd.Series, policy: DecayPolicy
+) -> _Finding:
+    """The sum since the champion took office. It begins again after every `policy.weeks` weeks."""
     length = policy.weeks * WEEK
-    since = office.since + ((week - office.since - NANOSECOND) // length) * length
-    days = daily(live)
-    if days.loc[since:].empty:
+    since = tenure.since + ((week - tenure.since - NANOSECOND) // length) * length
+    daily = daily_returns(live)
+    if daily.loc[since:].empty:
         return _Finding("INSUFFICIENT", f"no bar of it was scored from {since:%Y-%m-%d} on", {})
-    first = int(days.index.searchsorted(since))
-    sums = pd.Series(watch.sums(days.to_numpy(), first), days.index[first:])
-    above = sums[sums > watch.limit]
+    first = int(daily.index.searchsorted(since))
+    sums = pd.Series(cusum.sums(daily.to_numpy(), first), daily.index[first:])
+    above = sums[sums > cusum.limit]
     numbers = {
         "statistic": float(sums.iloc[-1]),
-        "limit": watch.limit,
+        "limit": cusum.limit,
         "since": f"{since:%Y-%m-%d}",
         "first_alarm": f"{above.index[0]:%Y-%m-%d}" if len(above) else None,
     }
-    recent = above.loc[week - WEEK :]
-    if len(recent):
-        reason = f"CUSUM {recent.max():.1f} above {watch.limit:.1f}, first on {above.index[0]:%Y-%m-%d}"
+    above_this_week = above.loc[week - WEEK :]
+    if len(above_this_week):
+        reason = f"CUSUM {above_this_week.max():.1f} above {cusum.limit:.1f}, first on {above.index[0]:%Y-%m-%d}"
         return _Finding("DECAYED", reason, numbers)
     earlier = f", above it on {above.index[-1]:%Y-%m-%d} and better since" if len(above) else ""
-    return _Finding("NONE", f"CUSUM {sums.iloc[-1]:.1f} of {watch.limit:.1f}{earlier}", numbers)
+    return _Finding("NONE", f"CUSUM {sums.iloc[-1]:.1f} of {cusum.limit:.1f}{earlier}", numbers)
 
 
-def _below(office: Tenure, watch: Watch, week: pd.Timestamp, live: pd.Series, policy: DecayPolicy) -> _Finding:
-    """Is the Sharpe ratio of the last weeks more than a tenth below the baseline's?"""
-    served, before = (week - office.since) // WEEK, office.baseline.sharpe
-    if served < policy.window_weeks:
-        numbers = {"have": served, "need": policy.window_weeks}
-        return _Finding("INSUFFICIENT", f"{served} of {policy.window_weeks} weeks in office", numbers)
-    recent = sharpe_of(live.loc[week - policy.window_weeks * WEEK :], office.calendar.bars)
+def _below_baseline_finding(tenure: Tenure, week: pd.Timestamp, live: pd.Series, policy: DecayPolicy) -> _Finding:
+    """Whether the Sharpe ratio of the last weeks is more than a tenth below the baseline's."""
+    weeks, before = (week - tenure.since) // WEEK, tenure.baseline.sharpe
+    if weeks < policy.window_weeks:
+        numbers = {"have": weeks, "need": policy.window_weeks}
+        return _Finding("INSUFFICIENT", f"{weeks} of {policy.window_weeks} weeks in office", numbers)
+    recent = sharpe_of(live.loc[week - policy.window_weeks * WEEK :], tenure.calendar.bars)
     if recent.sharpe is None or before is None:
         return _Finding("INSUFFICIENT", f"no Sharpe ratio of {recent.bars} bars: {recent.undefined}", {})
     limit = before - TOLERANCE * abs(before)
-    said = f"Sharpe {recent.sharpe:.2f} of the last {policy.window_weeks} weeks ({recent.bars} bars)"
-    told = {"statistic": recent.sharpe, "limit": limit}
+    ratio = f"Sharpe {recent.sharpe:.2f} of the last {policy.window_weeks} weeks ({recent.bars} bars)"
+    numbers = {"statistic": recent.sharpe, "limit": limit}
     if recent.sharpe < limit:
-        return _Finding("DECAYED", f"{said}, more than 10 % below the baseline's {before:.2f}", told)
-    return _Finding("NONE", f"{said}, the baseline's is {before:.2f}", told)
+        return _Finding("DECAYED", f"{ratio}, more than 10 % below the baseline's {before:.2f}", numbers)
+    return _Finding("NONE", f"{ratio}, the baseline's is {before:.2f}", numbers)
 
 
-def _reported(
-    office: Tenure, measured_at: pd.Timestamp, metrics: Mapping[str, float | None], policy: DecayPolicy
-) -> Reported:
+def _with_reported(finding: _Finding, reported: Reported | None, cusum: CalibratedCusum) -> _Finding:
+    """The finding, as a decay if the live measurement alone shows one."""
+    if reported is None or reported.z is None or reported.limit is None or reported.z <= reported.limit:
+        return finding
+    reason = f"live Sharpe {reported.metrics['sharpe']:.2f} reported up to {reported.measured_at[:10]}, "
+    reason += f"{cusum.sharpe:.2f} expected: z {reported.z:.2f} above {reported.limit:.2f}; {finding.reason}"
+    return finding._replace(status="DECAYED", reason=reason)
+
+
+def _reported(tenure: Tenure, measurement: LiveMeasurement, policy: DecayPolicy) -> Reported:
     """Test a reported Sharpe ratio against the expected one, for normal returns.
 
     One-sided at alpha over the number of weeks, because there may be a measurement in every one of them (Bonferroni).
     """
     from scipy.stats import norm
 
-    told: dict[str, Any] = {"measured_at": measured_at.isoformat(), "metrics": dict(metrics)}
-    ratio, bars, watch = metrics.get("sharpe"), metrics.get("bars"), office.watch
+    metrics, cusum = measurement.metrics, tenure.cusum
+    fields: dict[str, Any] = {"measured_at": measurement.measured_at.isoformat(), "metrics": dict(metrics)}
+    ratio, bars = metrics.get("sharpe"), metrics.get("bars")
     if ratio is None:
-        return Reported(**told, untested="it holds no `sharpe`, the annualised Sharpe ratio")
+        return Reported(**fields, untested="it holds no `sharpe`, the annualised Sharpe ratio")
     if bars is None or bars < 2:
-        return Reported(**told, untested="it does not say over how many `bars`, at least 2, `sharpe` was measured")
-    if watch is None:
-        return Reported(**told, untested="there is no baseline")
-    periods = office.calendar.bars
+        return Reported(**fields, untested="it does not say over how many `bars`, at least 2, `sharpe` was measured")
+    if cusum is None:
+        return Reported(**fields, untested="there is no baseline")
+    periods = tenure.calendar.bars
     error = math.sqrt(periods) * standard_error(ratio / math.sqrt(periods), bars)
-    z = (watch.sharpe - ratio) / math.hypot(error, watch.sharpe_sd)
-    return Reported(**told, z=z, limit=float(norm.isf(policy.alpha / policy.weeks)))
+    z = (cusum.sharpe - ratio) / math.hypot(error, cusum.sharpe_sd)
+    return Reported(**fields, z=z, limit=float(norm.isf(policy.alpha / policy.weeks)))

@@ -1,6 +1,6 @@
-"""The drift report: which columns differ from their reference, corrected for their number, and how bad that is.
+"""The drift report: which columns differ from their reference, corrected for their number, and how severe that is.
 
-How one column is measured: calibration.py. The rules: severity.py. Where the data come from: assets/drift.py.
+How one column is measured: calibration.py. The rules: severity.py. Which data: lifecycle/surveillance/drift.py.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from quantum_training.monitoring.severity import (
 
 
 class DriftReport(BaseModel):
-    """What drifted, worst first. `insufficient`: nothing could be tested; it takes `need`, there are `have`."""
+    """What drifted, worst first. `insufficient`: nothing could be tested, because there are only `have` of `need`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -41,20 +41,22 @@ class DriftReport(BaseModel):
     recommendation: list[str]
 
 
-def judge(measured: Sequence[ColumnMeasurement], policy: DriftPolicy, paired_harm: bool = False) -> DriftReport:
-    """Test all columns as one family and grade what is found. `paired_harm`: the champion is shown to do harm."""
-    tested = [m for m in measured if m.p is not None]
+def assess_drift(
+    measurements: Sequence[ColumnMeasurement], policy: DriftPolicy, paired_harm: bool = False
+) -> DriftReport:
+    """Test all columns as one family and grade the result. `paired_harm`: the champion is shown to do harm."""
+    tested = [m for m in measurements if m.p is not None]
     q = {m.name: values for m, values in zip(tested, q_values(tested), strict=True)}
-    rows = [_row(m, q.get(m.name, (None, None)), policy) for m in measured]
-    rows.sort(key=_badness)
-    best = None if tested else max(measured, key=lambda m: (m.need is not None, m.weeks), default=None)
+    rows = [_row(m, q.get(m.name, (None, None)), policy) for m in measurements]
+    rows.sort(key=_sort_key)
+    longest = None if tested else max(measurements, key=lambda m: (m.need is not None, m.weeks), default=None)
     severity = _severity(rows, len(tested), policy, paired_harm)
     return DriftReport(
         severity=severity,
         outcome="measured" if tested else "insufficient",
-        reason=_reason(rows, len(tested), best, paired_harm),
-        have=best.have if best else None,
-        need=best.need if best else None,
+        reason=_reason(rows, len(tested), longest, paired_harm),
+        have=longest.have if longest else None,
+        need=longest.need if longest else None,
         tested=len(tested),
         rows=rows,
         recommendation=recommend(severity, rows),
@@ -62,19 +64,19 @@ def judge(measured: Sequence[ColumnMeasurement], policy: DriftPolicy, paired_har
 
 
 def q_values(tested: Sequence[ColumnMeasurement]) -> list[tuple[float | None, float | None]]:
-    """Of each column, p of the newest week and of the week before, corrected over the columns of that week.
+    """For each column, p of the newest week and of the week before, corrected over the columns of that week.
 
-    Benjamini and Hochberg (1995): calling all columns with q below a limit drifted, at most that share of them is
-    expected to be false. None where a week was not measured.
+    Benjamini and Hochberg (1995): if all columns with q below a limit are called drifted, the expected share of false
+    ones among them is at most that limit. None for a week that was not measured.
     """
     from scipy.stats import false_discovery_control
 
     out = np.full((len(tested), 2), np.nan)
     for week in (0, 1):
         p = np.array([m.p[week] for m in tested if m.p is not None])
-        known = ~np.isnan(p)
-        if known.any():
-            out[known, week] = false_discovery_control(p[known])
+        is_measured = ~np.isnan(p)
+        if is_measured.any():
+            out[is_measured, week] = false_discovery_control(p[is_measured])
     return [(_number(now), _number(before)) for now, before in out]
 
 
@@ -111,7 +113,7 @@ def _row(m: ColumnMeasurement, q: tuple[float | None, float | None], policy: Dri
     )
 
 
-def _badness(row: ColumnDrift) -> tuple[float, ...]:
+def _sort_key(row: ColumnDrift) -> tuple[float, ...]:
     excess = 0.0 if row.psi is None or row.usual_psi is None else row.psi - row.usual_psi
     return (
         -row.severity,
@@ -132,24 +134,24 @@ def _severity(rows: Sequence[ColumnDrift], tested: int, policy: DriftPolicy, pai
     return max(worst, calibrated(tested, len(drifted), before, len(extreme), paired_harm))
 
 
-def _reason(rows: Sequence[ColumnDrift], tested: int, best: ColumnMeasurement | None, paired_harm: bool) -> str:
+def _reason(rows: Sequence[ColumnDrift], tested: int, longest: ColumnMeasurement | None, paired_harm: bool) -> str:
     faults = [row for row in rows if row.fault]
     drifted = [row for row in rows if row.drifted]
     before = sum(row.drifted_before for row in rows)
     parts = []
     if faults:
-        parts.append(f"{len(faults)} of {len(rows)} columns have a data fault: {_named(faults)}")
+        parts.append(f"{len(faults)} of {len(rows)} columns have a data fault: {_listed(faults)}")
     if not tested and not faults:
-        parts.append(f"insufficient: {best.untested}" if best else "insufficient: no column to test")
+        parts.append(f"insufficient: {longest.untested}" if longest else "insufficient: no column to test")
     if tested:
-        said = f"{len(drifted)} of {tested} columns drifted, {before} the week before"
-        parts.append(said + (f": {_named(drifted)}" if drifted else ""))
+        counts = f"{len(drifted)} of {tested} columns drifted, {before} the week before"
+        parts.append(counts + (f": {_listed(drifted)}" if drifted else ""))
     if paired_harm:
         parts.append("the champion is shown to do harm on the same bars")
     return "; ".join(parts)
 
 
-def _named(rows: Sequence[ColumnDrift]) -> str:
+def _listed(rows: Sequence[ColumnDrift]) -> str:
     return ", ".join(described(row) for row in rows[:3]) + (f" and {len(rows) - 3} more" if rows[3:] else "")
 
 

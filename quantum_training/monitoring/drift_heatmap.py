@@ -1,6 +1,6 @@
-"""The weeks of all columns as pictures: a small one in Markdown, a whole one in one HTML page with the findings.
+"""Heat maps of drift by column and week: a small one in Markdown, a complete one in an HTML page with the findings.
 
-Not here: what the numbers mean (calibration.py) and where the page is kept (assets/drift.py).
+What the numbers mean: calibration.py.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from quantum_training.monitoring.calibration import RECENT_WEEKS, ColumnMeasurem
 from quantum_training.monitoring.drift import DriftReport
 
 SHADES = ((0.0001, "█"), (0.001, "▓"), (0.01, "▒"), (0.05, "░"))
-"""p below, and how a week is drawn then."""
+"""A limit of p, and the shade of a week with p below it."""
 
 USUAL, UNKNOWN = "·", " "
 LEGEND = "Weeks by their first day. " + ", ".join(f"{shade} p < {limit:g}" for limit, shade in reversed(SHADES))
@@ -28,14 +28,14 @@ section{background:#fff;border:1px solid #e2e6ec;border-radius:10px;padding:12px
 
 
 def weekly_p(
-    measured: Sequence[ColumnMeasurement], reference_end: pd.Timestamp, end: pd.Timestamp, week: pd.Timedelta
+    measurements: Sequence[ColumnMeasurement], reference_end: pd.Timestamp, end: pd.Timestamp, week: pd.Timedelta
 ) -> pd.DataFrame:
     """How probable the PSI of each week is without drift: index week start, oldest first; a column per tested column.
 
     Weeks of the reference are measured against its other weeks, the newest RECENT_WEEKS against all of it.
     """
     columns: dict[str, list[pd.Series]] = {}
-    for m in measured:
+    for m in measurements:
         for weeks, last in ((m.reference_p, reference_end), (m.p, end)):
             if weeks is not None:
                 starts = [last - (n + 1) * week for n in range(len(weeks))]
@@ -45,9 +45,9 @@ def weekly_p(
 
 def markdown_heatmap(p: pd.DataFrame, names: Sequence[str]) -> str:
     """The newest RECENT_WEEKS of `weekly_p` in shades, a row for each of `names` that is in it."""
-    shown = p.tail(RECENT_WEEKS)[[name for name in names if name in p]].T
-    shown.columns = [f"{week:%m-%d}" for week in shown.columns]
-    return f"{shown.map(_shade).to_markdown()}\n\n{LEGEND}" if shown.size else "no week was measured"
+    table = p.tail(RECENT_WEEKS)[[name for name in names if name in p]].T
+    table.columns = [f"{week:%m-%d}" for week in table.columns]
+    return f"{table.map(_shade).to_markdown()}\n\n{LEGEND}" if table.size else "no week was measured"
 
 
 def _shade(p: float) -> str:
@@ -56,8 +56,8 @@ def _shade(p: float) -> str:
     return next((shade for limit, shade in SHADES if p < limit), USUAL)
 
 
-def page(title: str, report: DriftReport, p: pd.DataFrame, reference_end: pd.Timestamp) -> str:
-    """One self-contained HTML page, about 4.7 MB of it plotly.js: severity, what to do, the heat map of all weeks.
+def html_page(title: str, report: DriftReport, p: pd.DataFrame, reference_end: pd.Timestamp) -> str:
+    """A self-contained HTML page, 4.7 MB of it plotly.js: severity, recommendation and the heat map of all weeks.
 
     Equal arguments give equal bytes.
     """

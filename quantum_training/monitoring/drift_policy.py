@@ -1,4 +1,4 @@
-"""What an operator can set about drift, and the figures that are fixed. The rules themselves live in severity.py."""
+"""Settings of the drift report, and its fixed figures. The rules are in drift.py and severity.py."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 NEEDED_WINDOWS = 26
-"""Windows of reference below which nothing is said: their spread is what tells drift from an ordinary week."""
+"""Windows of reference that a test needs: their spread tells drift from an ordinary week."""
 
 NEEDED_VALUES = 10
-"""A window below it has not one value per decile. Of 5 a week, 3 standard deviations on a quarter of 20 features are
-never noticed; of 10, 2 always are and 1 is in 5 % of cases; of 28, 1 is in 87 %; of 42, always (measured)."""
+"""Values per window that a test needs, one per decile. Shifts of a quarter of 20 features, measured: with 5 values a
+week, 3 standard deviations are never detected; with 10, 2 always and 1 in 5 % of cases; with 28, 1 in 87 %; with 42,
+always."""
 
 
 class DriftPolicy(BaseModel):
@@ -22,24 +23,27 @@ class DriftPolicy(BaseModel):
 
     rule: Literal["calibrated", "fixed"] = Field(
         "calibrated",
-        description="calibrated: a column drifts where its week is unusual among the reference's own weeks. fixed: "
+        description="calibrated: a column drifts if its week is unusual among the reference's own weeks. fixed: "
         "PSI above 0.1, 0.2, 0.25 is MINOR, MODERATE, SEVERE, whatever the column's own movement. Of 2,000 weeks of 20 "
         "hourly features without drift, calibrated called 3 % MINOR and 0.05 % MODERATE, fixed called 100 % MINOR or "
         "worse, 99 % MODERATE or worse, 96 % SEVERE (benchmarks/drift_rates.py).",
     )
     q: float = Field(
-        0.05, gt=0, le=0.2, description="Share of false ones among the columns called drifted (Benjamini-Hochberg)."
+        0.05,
+        gt=0,
+        le=0.2,
+        description="Expected share of false findings among the drifted columns (Benjamini-Hochberg).",
     )
     window_days: int = Field(
         7,
         ge=7,
         le=56,
         multiple_of=7,
-        description="Days that are compared: whole weeks, so that what repeats by hour or weekday is no drift. Daily "
-        "bars need 28, and a longer reference.",
+        description="Days that are compared: whole weeks, so that daily and weekly patterns are no drift. Daily bars "
+        "need 28, and a longer reference.",
     )
     reference_weeks: int = Field(
-        52, ge=26, le=520, description="Weeks of the reference: at least 26 windows, or nothing could be said."
+        52, ge=26, le=520, description="Weeks of the reference: at least 26 windows, which the test needs."
     )
     html: bool = Field(
         True,

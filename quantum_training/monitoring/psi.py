@@ -1,6 +1,6 @@
 """Population stability index (PSI) and Kolmogorov-Smirnov distance (KS) of one column, over many weeks at once.
 
-Arithmetic on finite values. What is unusual, drift.py says; what follows from it, severity.py.
+Arithmetic on finite values. What is unusual: calibration.py. How severe it is: severity.py.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ import numpy as np
 
 DECILES = np.linspace(0.1, 0.9, 9)
 CATEGORIES = 3
-"""Up to so many different values are categories."""
+"""A reference with at most so many different values is categorical."""
 
 SMOOTHING = 0.5
 """Added to every count, so that an empty bin has a logarithm."""
 
 
 class Bins(NamedTuple):
-    """Bins of a reference: up to each edge included, and one above the last.
+    """Bins of a reference. Each bin reaches up to its edge, which it includes; a last bin lies above all edges.
 
-    `categorical`: the edges are the only values known, each a bin, and the last bin is for any other.
+    `categorical`: each edge is one value with a bin of its own, and the last bin is for all other values.
     """
 
     edges: np.ndarray
@@ -40,12 +40,12 @@ class Bins(NamedTuple):
 
 
 def fit_bins(reference: np.ndarray) -> Bins:
-    """Deciles of the reference, equal ones once; its values themselves where there are fewer than 4 of them.
+    """Deciles of the reference, equal ones merged; its values themselves if there are fewer than 4 different ones.
 
-    ValueError where it is empty.
+    ValueError if it is empty.
     """
     if not len(reference):
-        raise ValueError("no reference value to make bins of")
+        raise ValueError("the reference has no values to make bins of")
     values = np.unique(reference)
     if len(values) <= CATEGORIES:
         return Bins(values, True)
@@ -87,7 +87,7 @@ def ks(values: np.ndarray, weeks: np.ndarray, number: int, reference: np.ndarray
     sizes = np.diff(np.append(starts, len(weeks)))
     rank = np.arange(len(weeks)) - np.repeat(starts, sizes)
     size = np.repeat(sizes, sizes)
-    # Between two values of the week its own distribution stands still, so the extremes lie at them or just before.
+    # Between two values of the week its own distribution is constant, so the extremes lie at them or just before.
     above = (rank + 1) / size - below_or_at[by_week]
     below = strictly_below[by_week] - rank / size
     out[weeks[starts]] = np.maximum.reduceat(np.maximum(above, below), starts)

@@ -1,4 +1,4 @@
-"""How bad a drift is and what to do about it: rules on columns that are already tested. Nothing is measured here."""
+"""How severe a drift is and what to do about it: rules on columns that are already tested."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer
 
-from quantum_training.monitoring.calibration import Fault, Kind
+from quantum_training.monitoring.column_faults import Fault, Kind
 
 
 class Severity(IntEnum):
@@ -26,7 +26,7 @@ SeverityName = Annotated[
     BeforeValidator(lambda value: Severity[value] if isinstance(value, str) else value),
     PlainSerializer(lambda severity: severity.name),
 ]
-"""A severity that a record keeps by its name."""
+"""A severity that a record stores by its name."""
 
 FAULTS: dict[Fault, Severity] = {
     "missing_column": Severity.CRITICAL,
@@ -39,7 +39,7 @@ FAULTS: dict[Fault, Severity] = {
 }
 
 FIXED = ((0.25, Severity.SEVERE), (0.2, Severity.MODERATE), (0.1, Severity.MINOR))
-"""PSI above, and what the rule `fixed` then says: the conventional limits of credit scoring."""
+"""Limits of PSI for the rule `fixed` and their severities: the conventional limits of credit scoring."""
 
 FEW, MODERATE_SHARE, SEVERE_SHARE = 2, 0.1, 0.25
 CRITICAL_SHARE, EXTREME_PSI = 0.5, 0.25
@@ -60,8 +60,8 @@ class ColumnDrift(BaseModel):
     """One column of a drift report; what is undefined is None, and `untested` says why.
 
     psi, ks: distance of the window from the reference; p, ks_p: how probable so much is without drift; q: p corrected
-    for the number of columns. usual_psi: mean PSI of a reference week. drifted: this week, and before: the week
-    before. first_bad_bar: from where on the bars speak for another distribution, or the data fault lasts.
+    for the number of columns. usual_psi: mean PSI of a reference week. drifted: in this week; drifted_before: in the
+    week before. first_bad_bar: the first bar of the new distribution or of the data fault.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -88,18 +88,18 @@ class ColumnDrift(BaseModel):
 
 
 def calibrated(tested: int, drifted: int, drifted_before: int, extreme: int, paired_harm: bool) -> Severity:
-    """The severity of so many columns, drifted this week and the week before.
+    """The severity if so many of the tested columns drifted this week and the week before.
 
-    MINOR: one drifted. MODERATE: two, or a tenth of those tested, in two weeks running. SEVERE: a quarter of them in
-    two weeks running, or MODERATE where the champion is shown to do harm on the same bars. CRITICAL: half of them
+    MINOR: one drifted. MODERATE: two, or a tenth of those tested, drifted in both weeks. SEVERE: a quarter of them
+    drifted in both weeks, or MODERATE while the champion is shown to do harm on the same bars. CRITICAL: half of them
     drifted this week, each with EXTREME_PSI above its usual PSI.
     """
-    running = min(drifted, drifted_before)
+    in_both_weeks = min(drifted, drifted_before)
     if drifted and extreme >= CRITICAL_SHARE * tested:
         return Severity.CRITICAL
-    if running and running >= SEVERE_SHARE * tested:
+    if in_both_weeks and in_both_weeks >= SEVERE_SHARE * tested:
         return Severity.SEVERE
-    if running and (running >= FEW or running >= MODERATE_SHARE * tested):
+    if in_both_weeks and (in_both_weeks >= FEW or in_both_weeks >= MODERATE_SHARE * tested):
         return Severity.SEVERE if paired_harm else Severity.MODERATE
     return Severity.MINOR if drifted else Severity.NONE
 
@@ -109,9 +109,9 @@ def fixed(psi: float) -> Severity:
     return next((severity for limit, severity in FIXED if psi > limit), Severity.NONE)
 
 
-def recommend(severity: Severity, worst: Sequence[ColumnDrift]) -> list[str]:
-    """Sentences, root cause first: the columns to look at, the first bad bar, what to do. `worst` is sorted so."""
-    bad = [row for row in worst if row.severity > Severity.NONE]
+def recommend(severity: Severity, rows: Sequence[ColumnDrift]) -> list[str]:
+    """Sentences, root cause first: the columns to look at, the first bad bar, what to do. `rows`: worst first."""
+    bad = [row for row in rows if row.severity > Severity.NONE]
     if not bad:
         return [ACTIONS[severity]]
     first = min((row for row in bad if row.first_bad_bar), key=lambda row: str(row.first_bad_bar), default=None)

@@ -14,7 +14,7 @@ from quantum_training.lifecycle.training.inputs import SHADOW, historical_positi
 from quantum_training.lifecycle.training.versions import entries_of, versions_of
 from quantum_training.models import ppo, sac
 from quantum_training.models.training_callback import Watch
-from quantum_training.monitoring import model_sentinel
+from quantum_training.monitoring import model_leakage
 from quantum_training.trading.scoring import by_strategy
 
 WEEKS = ["2020-01-20", "2020-01-27"]
@@ -38,8 +38,8 @@ def agents(small, monkeypatch):
     for module in (ppo, sac):
         traits = replace(module.Model.traits, smoke_params={"total_steps": 64})
         monkeypatch.setattr(module.Model, "traits", traits)
-    monkeypatch.setattr(model_sentinel, "FITS", 2)
-    monkeypatch.setattr(model_sentinel, "WALK_BARS", 500)
+    monkeypatch.setattr(model_leakage, "FITS", 2)
+    monkeypatch.setattr(model_leakage, "WALK_BARS", 500)
     base = {"label": {"kind": "forward_return", "horizon": 1}, "window_bars": 200}
     small["recipes"] = {
         "ppo": {**base, "algorithm": "ppo", "params": TINY["ppo"], "seeds": 3},
@@ -193,7 +193,7 @@ def test_an_agent_of_nan_stops_the_scores(project, agents, monkeypatch):
         return cls(state, model.view, model.options, model.costs, model.account, model.report)
 
     monkeypatch.setattr(ppo.Model, "fit", classmethod(poisoned))
-    monkeypatch.setattr(model_sentinel, "examine", lambda trial: {})
+    monkeypatch.setattr(model_leakage, "examine", lambda trial: {})
     result = world.run("weekly_cycle", f"AAA|{FIRST}")
     assert not result.success
     found = {e.check_name: e for e in result.get_asset_check_evaluations() if e.asset_key.path[-1] == "ppo_model"}

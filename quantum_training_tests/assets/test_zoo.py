@@ -38,7 +38,7 @@ ENSEMBLES = ("vote", "regime", "stack")
 
 @pytest.fixture
 def unexamined(monkeypatch):
-    """Without the synthetic markets of the leak sentinel, which test_model_sentinel.py has."""
+    """Without the synthetic markets of the leak sentinel, which test_model_leakage.py has."""
     monkeypatch.setattr(leakage, "measure_skill", lambda recipe, code: {"insufficient": "not asked for"})
 
 

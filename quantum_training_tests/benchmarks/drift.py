@@ -15,7 +15,7 @@ import pandas as pd
 from scipy.signal import lfilter
 
 from quantum_training.monitoring.calibration import measure
-from quantum_training.monitoring.drift import judge
+from quantum_training.monitoring.drift import assess_drift
 from quantum_training.monitoring.drift_policy import DriftPolicy
 
 HOURS, REFERENCE_WEEKS, ROUNDS, MEMORY = 168, 52, 3, 0.9
@@ -35,7 +35,7 @@ def ours(reference: pd.DataFrame, recent: pd.DataFrame) -> tuple[int, str]:
     """Columns called drifted, and the severity."""
     cut, policy = recent.index[0], DriftPolicy()
     measured = measure(reference, recent, cut, cut + 2 * policy.window, policy, "feature")
-    report = judge(measured, policy)
+    report = assess_drift(measured, policy)
     return sum(row.drifted for row in report.rows), report.severity.name
 
 

@@ -18,7 +18,7 @@ from scipy.signal import lfilter
 from scipy.stats import binomtest
 
 from quantum_training.monitoring.calibration import ColumnMeasurement, measure
-from quantum_training.monitoring.drift import DriftReport, judge
+from quantum_training.monitoring.drift import DriftReport, assess_drift
 from quantum_training.monitoring.drift_policy import DriftPolicy
 from quantum_training.monitoring.severity import Severity
 
@@ -76,7 +76,7 @@ def reports(world: np.ndarray, weeks: int) -> tuple[list[ColumnMeasurement], dic
     frame = pd.DataFrame(world, times, NAMES)
     end = CUT + weeks * WINDOW
     measured = measure(frame.loc[: CUT - WINDOW / HOURS], frame.loc[CUT:], CUT, end, DriftPolicy(), "feature")
-    return measured, {rule: judge(measured, policy) for rule, policy in POLICIES.items()}
+    return measured, {rule: assess_drift(measured, policy) for rule, policy in POLICIES.items()}
 
 
 def false_alarms(number: int, seed: int = 0) -> dict[str, tuple[int, int]]:

@@ -7,17 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from quantum_training.monitoring.calibration import (
-    change_point,
-    measure,
-    prediction_p,
-    psi_sampling_p,
-    weeks_before,
-)
-from quantum_training.monitoring.drift import judge
+from quantum_training.monitoring.calibration import measure, weeks_before
+from quantum_training.monitoring.drift import assess_drift
 from quantum_training.monitoring.drift_policy import DriftPolicy
 from quantum_training.monitoring.psi import psi, shares
 from quantum_training.monitoring.severity import FAULTS, Severity
+from quantum_training.monitoring.significance import change_point, prediction_p, psi_sampling_p
 
 WEEKS, BARS, WINDOW = 30, 42, pd.Timedelta(days=7)
 CUT = pd.Timestamp("2024-01-03 08:00", tz="UTC")
@@ -33,7 +28,7 @@ def frames():
     return frame[frame.index < CUT], frame[frame.index >= CUT].copy()
 
 
-def measured(reference, recent, kind="feature", **policy):
+def measure_all(reference, recent, kind="feature", **policy):
     return {m.name: m for m in measure(reference, recent, CUT, END, DriftPolicy(**policy), kind)}
 
 
@@ -52,7 +47,7 @@ def test_the_prediction_p_is_the_t_interval_for_one_more_observation():
 
 @pytest.mark.parametrize(("bars", "limit"), [(5, 0.012), (42, 0.035), (168, 0.016)])
 def test_independent_weeks_of_any_size_are_seldom_called_unusual(bars, limit):
-    """Chi-square is the limit of many bars: in between it errs, by what its docstring says."""
+    """Chi-square is the limit of many bars; its docstring says by how much it errs with fewer."""
     rng = np.random.default_rng(bars)
     counts = rng.multinomial(bars, np.full(10, 0.1), 40_000)
     p = psi_sampling_p(psi(shares(counts), np.full(10, 0.1)), 10, 10**9, counts.sum(axis=1))
@@ -61,15 +56,15 @@ def test_independent_weeks_of_any_size_are_seldom_called_unusual(bars, limit):
 
 
 def test_reference_weeks_are_measured_against_the_others_and_recent_ones_against_all(frames):
-    m = measured(*frames)["a"]
+    m = measure_all(*frames)["a"]
     assert (m.weeks, m.fault, m.untested, m.differenced) == (WEEKS, None, None, False)
     assert len(m.reference_psi) == WEEKS
     assert np.isfinite(m.psi[:2]).all()
     assert np.isnan(m.psi[2:]).all()
 
 
-def test_only_the_asked_number_of_weeks_is_reference(frames):
-    assert measured(*frames, reference_weeks=26)["a"].weeks == 26
+def test_the_policy_sets_the_number_of_reference_weeks(frames):
+    assert measure_all(*frames, reference_weeks=26)["a"].weeks == 26
 
 
 @pytest.mark.parametrize(
@@ -87,7 +82,7 @@ def test_only_the_asked_number_of_weeks_is_reference(frames):
 )
 def test_a_broken_column_is_a_fault_with_its_severity_and_the_others_are_measured(frames, fault, breakage):
     reference, recent = frames
-    report = judge(measure(reference, breakage(recent), CUT, END, DriftPolicy(), "feature"), DriftPolicy())
+    report = assess_drift(measure(reference, breakage(recent), CUT, END, DriftPolicy(), "feature"), DriftPolicy())
     (row,) = [row for row in report.rows if row.column == "b"]
     assert (row.fault, row.severity) == (fault, FAULTS[fault])
     assert report.rows[0] == row
@@ -101,31 +96,31 @@ def test_a_broken_column_is_a_fault_with_its_severity_and_the_others_are_measure
 def test_a_window_without_bars_or_with_few_is_a_fault_of_every_column(frames):
     reference, recent = frames
     for rows, fault in ((recent[recent.index < END - WINDOW], "no_bars"), (recent.iloc[: BARS + 20], "too_short")):
-        assert {m.fault for m in measured(reference, rows).values()} == {fault}
+        assert {m.fault for m in measure_all(reference, rows).values()} == {fault}
 
 
 def test_the_first_bad_bar_of_a_fault_is_where_it_begins(frames):
     reference, recent = frames
-    gone = recent.assign(
+    broken = recent.assign(
         b=recent["b"].where(np.arange(len(recent)) < 30), c=np.where(np.arange(len(recent)) < 40, recent["c"], 1.5)
     )
-    found = measured(reference, gone)
-    assert found["b"].changed == recent.index[30]
-    assert found["c"].changed == recent.index[40]
+    columns = measure_all(reference, broken)
+    assert columns["b"].changed == recent.index[30]
+    assert columns["c"].changed == recent.index[40]
 
 
-def test_a_feature_that_often_stands_still_is_not_broken_when_it_does_and_nor_is_a_flat_model(frames):
+def test_a_feature_that_is_often_constant_and_a_flat_model_are_no_faults(frames):
     reference, recent = frames
     calm = reference.assign(b=np.repeat(np.arange(len(reference) / 30), 30)[: len(reference)])
-    assert measured(calm, recent.assign(b=0.3))["b"].fault is None
-    assert measured(reference, recent.assign(b=0.3), kind="prediction")["b"].fault is None
+    assert measure_all(calm, recent.assign(b=0.3))["b"].fault is None
+    assert measure_all(reference, recent.assign(b=0.3), kind="prediction")["b"].fault is None
 
 
-def test_too_short_a_reference_measures_nothing_and_says_what_is_missing(frames):
+def test_too_short_a_reference_is_untested_with_a_reason(frames):
     reference, recent = frames
-    found = measured(reference[reference.index >= CUT - 25 * WINDOW], recent)["a"]
-    assert (found.p, found.fault, found.untested, found.weeks) == (None, None, "25 of 26 windows of reference", 25)
-    new = measured(reference, recent.assign(e=1.0))["e"]
+    column = measure_all(reference[reference.index >= CUT - 25 * WINDOW], recent)["a"]
+    assert (column.p, column.fault, column.untested, column.weeks) == (None, None, "25 of 26 windows of reference", 25)
+    new = measure_all(reference, recent.assign(e=1.0))["e"]
     assert (new.p, new.fault, new.untested) == (None, None, "the reference has no value of it")
 
 
@@ -147,31 +142,31 @@ def test_bars_of_a_day_need_a_window_of_several_weeks():
 def test_a_column_that_wanders_is_differenced_and_then_quiet(frames):
     reference, recent = frames
     both = pd.concat([reference, recent]).cumsum()
-    found = measured(both.loc[reference.index], both.loc[recent.index])
-    assert all(m.differenced for m in found.values())
-    assert all(m.p[0] > 0.001 for m in found.values())
+    columns = measure_all(both.loc[reference.index], both.loc[recent.index])
+    assert all(m.differenced for m in columns.values())
+    assert all(m.p[0] > 0.001 for m in columns.values())
 
 
 def test_a_week_that_repeats_itself_is_no_drift_though_a_bar_is_missing(frames):
     reference, recent = (f.assign(hour=f.index.hour, day=f.index.dayofweek) for f in frames)
     recent = recent.drop(recent.index[[50, 60, 70]])
-    found = measured(reference, recent)
-    assert found["hour"].p[0] > 0.5
-    assert found["day"].p[0] > 0.5
+    columns = measure_all(reference, recent)
+    assert columns["hour"].p[0] > 0.5
+    assert columns["day"].p[0] > 0.5
 
 
 def test_a_new_value_of_a_constant_is_drift(frames):
     reference, recent = (f.assign(flag=0.0) for f in frames)
-    assert measured(reference, recent)["flag"].p[0] > 0.1
-    assert measured(reference, recent.assign(flag=1.0))["flag"].p[0] < 1e-4
+    assert measure_all(reference, recent)["flag"].p[0] > 0.1
+    assert measure_all(reference, recent.assign(flag=1.0))["flag"].p[0] < 1e-4
 
 
 def test_the_change_point_is_near_the_true_one():
     times = pd.date_range(CUT, periods=500, freq="h")
     rng = np.random.default_rng(5)
     codes = np.r_[rng.choice(2, 300, p=[0.8, 0.2]), rng.choice(2, 200, p=[0.3, 0.7])]
-    found = change_point(times, np.log(np.array([0.3, 0.7]) / np.array([0.8, 0.2]))[codes])
-    assert abs(found - times[300]) <= pd.Timedelta("24h")
+    bar = change_point(times, np.log(np.array([0.3, 0.7]) / np.array([0.8, 0.2]))[codes])
+    assert abs(bar - times[300]) <= pd.Timedelta("24h")
 
 
 ANYTHING = st.one_of(
@@ -187,7 +182,7 @@ def test_no_values_raise_and_every_row_has_a_measure_or_a_reason(reference_cycle
     new = pd.date_range(CUT, END, freq="4h", inclusive="left")[len(pd.date_range(CUT, END, freq="4h")) - 1 - bars :]
     reference = pd.DataFrame({"a": np.resize(reference_cycle, len(old))}, old)
     recent = pd.DataFrame({"a": np.resize(recent_cycle, len(new))}, new)
-    (row,) = judge(measure(reference, recent, CUT, END, DriftPolicy(), "feature"), DriftPolicy()).rows
+    (row,) = assess_drift(measure(reference, recent, CUT, END, DriftPolicy(), "feature"), DriftPolicy()).rows
     assert (row.p is None) == (row.untested is not None)
     if row.p is not None:
         assert 0 <= row.p <= 1

@@ -47,27 +47,27 @@ def test_a_day_is_measured_by_the_volatility_before_it_and_never_by_less_than_th
     assert after == pytest.approx(variance[-1])
     later = np.r_[daily[:30], 9 * daily[30:]]
     np.testing.assert_allclose(scaled(later, 0.001, 0.01**2)[0][:31], np.r_[units[:30], 9 * units[30]])
-    still = scaled(np.r_[np.zeros(500), 0.01], 0.01, 0.01**2)[0]
-    assert still[-1] == pytest.approx(1), "a quiet year does not make an ordinary day a wonder"
+    quiet = scaled(np.r_[np.zeros(500), 0.01], 0.01, 0.01**2)[0]
+    assert quiet[-1] == pytest.approx(1), "a quiet year does not make an ordinary day look unusual"
 
 
-def test_the_limit_is_crossed_as_often_as_promised_where_the_record_is_long():
+def test_the_limit_is_crossed_as_often_as_promised_if_the_record_is_long():
     """Independent normal days, so that fresh paths of the same law are the oracle."""
-    watch = calibrate(normal(4000, 0.0005), 182, 365, POLICY)
+    calibrated = calibrate(normal(4000, 0.0005), 182, 365, POLICY)
     rng = np.random.default_rng(1)
-    means = 0.01 * rng.normal(watch.sharpe, watch.sharpe_sd, 1000) / np.sqrt(365)
+    means = 0.01 * rng.normal(calibrated.sharpe, calibrated.sharpe_sd, 1000) / np.sqrt(365)
     paths = rng.normal(means[:, None], 0.01, (1000, 182))
-    assert np.mean([watch.sums(path).max() > watch.limit for path in paths]) == pytest.approx(0.05, abs=0.02)
+    assert np.mean([calibrated.sums(path).max() > calibrated.limit for path in paths]) == pytest.approx(0.05, abs=0.02)
 
 
 def test_what_to_expect_is_the_posterior_mean_of_a_normal_sharpe_ratio():
     for days, spread in ((182, 2.0), (4000, 2.0), (182, 0.5)):
-        watch = calibrate(normal(days), 182, 365, POLICY.model_copy(update={"sharpe_spread": spread}))
+        calibrated = calibrate(normal(days), 182, 365, POLICY.model_copy(update={"sharpe_spread": spread}))
         shown, error = 0.1 * np.sqrt(365), np.sqrt(365 / days)
         weight = spread**2 / (spread**2 + error**2)
-        assert watch.sharpe == pytest.approx(weight * shown, rel=0.15)
-        assert watch.sharpe_sd == pytest.approx(spread * np.sqrt(1 - weight), rel=0.15)
-        assert watch.slack == pytest.approx(watch.sharpe / np.sqrt(365) / 2)
+        assert calibrated.sharpe == pytest.approx(weight * shown, rel=0.15)
+        assert calibrated.sharpe_sd == pytest.approx(spread * np.sqrt(1 - weight), rel=0.15)
+        assert calibrated.slack == pytest.approx(calibrated.sharpe / np.sqrt(365) / 2)
 
 
 def test_the_limit_rises_with_the_horizon_and_falls_with_alpha():
@@ -79,26 +79,26 @@ def test_the_limit_rises_with_the_horizon_and_falls_with_alpha():
     assert limit(alpha=0.2) < limit()
 
 
-def test_a_losing_record_is_held_to_its_losses():
-    watch = calibrate(normal(182, -0.001), 182, 365, POLICY)
-    assert watch.slack == 0
-    assert -0.1 < watch.mean < 0
-    assert watch.sums(normal(60, -0.02))[-1] > watch.limit
+def test_a_losing_record_expects_losses():
+    calibrated = calibrate(normal(182, -0.001), 182, 365, POLICY)
+    assert calibrated.slack == 0
+    assert -0.1 < calibrated.mean < 0
+    assert calibrated.sums(normal(60, -0.02))[-1] > calibrated.limit
 
 
 def test_the_sum_may_begin_again_while_the_volatility_goes_on():
-    watch, live = calibrate(normal(182), 182, 365, POLICY), np.r_[normal(50, -0.05), normal(30, 0, 2)]
-    whole, again = watch.sums(live), watch.sums(live, 50)
-    assert len(again) == 30
-    assert again[0] <= max(0.0, whole[50] - whole[49]) + 1e-9
-    assert watch.sums(live, 0).tolist() == whole.tolist()
+    calibrated, live = calibrate(normal(182), 182, 365, POLICY), np.r_[normal(50, -0.05), normal(30, 0, 2)]
+    complete, restarted = calibrated.sums(live), calibrated.sums(live, 50)
+    assert len(restarted) == 30
+    assert restarted[0] <= max(0.0, complete[50] - complete[49]) + 1e-9
+    assert calibrated.sums(live, 0).tolist() == complete.tolist()
 
 
 def test_the_rates_of_the_benchmark(rates):
     """25 champions: the interval of 5 % reaches to 4 of them; docs/learning_loop has 2,000 worlds."""
-    found = rates.champions((rates.CASES[0], 0, 25))
-    alarms = {key: sum(champion[key] is not None for champion in found) for key in found[0]}
-    assert len(found) == 25
+    champions = rates.champions((rates.CASES[0], 0, 25))
+    alarms = {key: sum(champion[key] is not None for champion in champions) for key in champions[0]}
+    assert len(champions) == 25
     assert alarms["no decay", "CUSUM"] <= 4
     assert alarms["no decay, volatility x 2", "CUSUM"] <= 5
     assert alarms["-.08", "CUSUM"] >= 23

@@ -1,4 +1,4 @@
-"""The decay report: what it says of a champion whose truth is known, and what it refuses to say."""
+"""The decay report of champions whose true returns are known, and the cases with too little data."""
 
 import json
 
@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 from scipy.stats import norm
 
-from quantum_training.monitoring.decay import Calendar, judge, nobody, sharpe_of, start_tenure
+from quantum_training.monitoring.decay import Calendar, LiveMeasurement, assess_decay, no_champion, start_tenure
 from quantum_training.monitoring.decay_policy import DecayPolicy
+from quantum_training.monitoring.sharpe_interval import sharpe_of
 
 POLICY = DecayPolicy()
 BEGAN = pd.Timestamp("2023-07-03", tz="UTC")
@@ -28,12 +29,13 @@ def net(*parts, seed=0):
     return pd.Series(values, pd.date_range(BEGAN, periods=len(values), freq="4h", name="open_time"))
 
 
-def office(record, since=OFFICE, policy=POLICY):
+def tenure(record, since=OFFICE, policy=POLICY):
     return start_tenure("a", since, record, CALENDAR, policy)
 
 
 def report(record, weeks, policy=POLICY, measured=None, since=OFFICE):
-    return judge(office(record, since, policy), since + weeks * WEEK, record, policy, measured)
+    measurement = None if measured is None else LiveMeasurement(*measured)
+    return assess_decay(tenure(record, since, policy), since + weeks * WEEK, record, policy, measurement)
 
 
 @pytest.fixture(scope="module")
@@ -43,31 +45,31 @@ def fallen():
 
 
 def test_a_champion_that_goes_on_as_before_has_not_decayed():
-    found = report(net((26, 0.1), (12, 0.1)), 12)
-    assert (found.status, found.office, found.recipe, found.first_alarm) == ("NONE", "2024-01-01", "a", None)
-    assert 0 <= found.statistic < found.limit
-    assert found.reason == f"CUSUM {found.statistic:.1f} of {found.limit:.1f}"
-    assert (found.baseline.bars, found.baseline.days, found.live.bars, found.live.days) == (1092, 182, 504, 84)
-    for shown in (found.baseline, found.live):
-        assert shown.sharpe == pytest.approx(0.1 * np.sqrt(2190))
-        assert shown.low < shown.sharpe < shown.high
-    assert 0 < found.expected_sharpe < found.baseline.sharpe
-    json.dumps(found.model_dump(mode="json"), allow_nan=False)
+    decay = report(net((26, 0.1), (12, 0.1)), 12)
+    assert (decay.status, decay.office, decay.recipe, decay.first_alarm) == ("NONE", "2024-01-01", "a", None)
+    assert 0 <= decay.statistic < decay.limit
+    assert decay.reason == f"CUSUM {decay.statistic:.1f} of {decay.limit:.1f}"
+    assert (decay.baseline.bars, decay.baseline.days, decay.live.bars, decay.live.days) == (1092, 182, 504, 84)
+    for interval in (decay.baseline, decay.live):
+        assert interval.sharpe == pytest.approx(0.1 * np.sqrt(2190))
+        assert interval.low < interval.sharpe < interval.high
+    assert 0 < decay.expected_sharpe < decay.baseline.sharpe
+    json.dumps(decay.model_dump(mode="json"), allow_nan=False)
 
 
-def test_decay_is_told_with_its_first_day_and_ends_where_the_champion_recovers(fallen):
+def test_decay_is_reported_with_its_first_day_and_ends_when_the_champion_recovers(fallen):
     assert report(fallen, 4).status == "NONE"
-    found = report(fallen, 12)
-    assert found.status == "DECAYED"
+    decay = report(fallen, 12)
+    assert decay.status == "DECAYED"
     began = OFFICE + 4 * WEEK
-    first = pd.Timestamp(found.first_alarm, tz="UTC")
+    first = pd.Timestamp(decay.first_alarm, tz="UTC")
     assert began < first < began + 8 * WEEK
-    assert found.statistic > found.limit
-    assert f"above {found.limit:.1f}, first on {found.first_alarm}" in found.reason
+    assert decay.statistic > decay.limit
+    assert f"above {decay.limit:.1f}, first on {decay.first_alarm}" in decay.reason
     weeks = int(np.ceil((first - OFFICE + pd.Timedelta(days=1)) / WEEK))
     assert [report(fallen, w).status for w in (weeks - 1, weeks)] == ["NONE", "DECAYED"]
     after = report(fallen, 24)
-    assert (after.status, after.first_alarm) == ("NONE", found.first_alarm)
+    assert (after.status, after.first_alarm) == ("NONE", decay.first_alarm)
     assert "and better since" in after.reason
 
 
@@ -81,13 +83,13 @@ def test_bars_from_the_week_on_change_nothing(fallen):
 def test_the_sum_begins_again_after_the_weeks_that_alpha_is_for(fallen):
     policy = DecayPolicy(weeks=12)
     assert report(fallen, 12, policy).status == "DECAYED"
-    found = report(fallen, 13, policy)
-    assert (found.status, found.first_alarm, found.since) == ("NONE", None, "2024-03-25")
-    assert found.statistic < report(fallen, 12, policy).statistic
+    decay = report(fallen, 13, policy)
+    assert (decay.status, decay.first_alarm, decay.since) == ("NONE", None, "2024-03-25")
+    assert decay.statistic < report(fallen, 12, policy).statistic
 
 
 @pytest.mark.parametrize(
-    ("record", "weeks", "since", "said", "have"),
+    ("record", "weeks", "since", "reason", "have"),
     [
         (net((26, 0.1), (4, 0.1)), 4, BEGAN + 3 * WEEK, "21 of 28 days of record before it took office", 21),
         (net((26, 0.1)), 4, BEGAN, "0 of 28 days of record before it took office", 0),
@@ -96,15 +98,15 @@ def test_the_sum_begins_again_after_the_weeks_that_alpha_is_for(fallen):
         (net((26, 0.1)), 3, OFFICE, "no bar of it was scored from 2024-01-01 on", None),
     ],
 )
-def test_what_cannot_be_told_says_why_and_what_it_takes(record, weeks, since, said, have):
-    found = report(record, weeks, since=since)
-    assert (found.status, found.reason, found.have) == ("INSUFFICIENT", said, have)
-    assert found.need == (None if have is None else 28)
-    assert (found.statistic, found.limit) == (None, None)
+def test_too_little_data_is_insufficient_with_a_reason(record, weeks, since, reason, have):
+    decay = report(record, weeks, since=since)
+    assert (decay.status, decay.reason, decay.have) == ("INSUFFICIENT", reason, have)
+    assert decay.need == (None if have is None else 28)
+    assert (decay.statistic, decay.limit) == (None, None)
 
 
 def test_a_week_without_a_champion_is_insufficient():
-    assert (nobody(POLICY).status, nobody(POLICY).reason) == ("INSUFFICIENT", "no champion")
+    assert (no_champion(POLICY).status, no_champion(POLICY).reason) == ("INSUFFICIENT", "no champion")
 
 
 @pytest.mark.parametrize(
@@ -113,34 +115,34 @@ def test_a_week_without_a_champion_is_insufficient():
 def test_the_plain_rule_is_a_tenth_below_the_baseline(before, live, status):
     policy = DecayPolicy(rule="below_baseline", window_weeks=3)
     record = net((26, before), (2, 0.5), (3, live))
-    found = report(record, 5, policy)
-    assert (found.status, found.rule) == (status, "below_baseline")
-    assert found.statistic == pytest.approx(live * np.sqrt(2190))
-    assert found.limit == pytest.approx((before - 0.1 * abs(before)) * np.sqrt(2190))
+    decay = report(record, 5, policy)
+    assert (decay.status, decay.rule) == (status, "below_baseline")
+    assert decay.statistic == pytest.approx(live * np.sqrt(2190))
+    assert decay.limit == pytest.approx((before - 0.1 * abs(before)) * np.sqrt(2190))
     early = report(record, 2, policy)
     assert (early.status, early.reason, early.have, early.need) == ("INSUFFICIENT", "2 of 3 weeks in office", 2, 3)
 
 
-def test_a_reported_sharpe_ratio_is_tested_against_what_was_to_be_expected():
+def test_a_reported_sharpe_ratio_is_tested_against_the_expected_one():
     record, at = net((26, 0.1), (6, 0.1)), OFFICE + 5.5 * WEEK
-    watch = office(record).watch
+    cusum = tenure(record).cusum
     bars = 1000
     limit = norm.isf(0.05 / 26)
-    error = np.hypot(watch.sharpe_sd, np.sqrt(2190 / (bars - 1)))  # of a ratio near 0
+    error = np.hypot(cusum.sharpe_sd, np.sqrt(2190 / (bars - 1)))  # of a ratio near 0
     for ratio, status in (
-        (watch.sharpe - limit * error * 0.9, "NONE"),
-        (watch.sharpe - limit * error * 1.1, "DECAYED"),
+        (cusum.sharpe - limit * error * 0.9, "NONE"),
+        (cusum.sharpe - limit * error * 1.1, "DECAYED"),
     ):
-        found = report(record, 6, measured=(at, {"sharpe": ratio, "bars": bars, "trades": None}))
-        assert found.status == status
-        assert found.reported.z == pytest.approx((watch.sharpe - ratio) / error, rel=0.02)
-        assert found.reported.limit == pytest.approx(limit)
-        assert ("reported up to 2024-02-08" in found.reason) == (status == "DECAYED")
-        assert "CUSUM" in found.reason
+        decay = report(record, 6, measured=(at, {"sharpe": ratio, "bars": bars, "trades": None}))
+        assert decay.status == status
+        assert decay.reported.z == pytest.approx((cusum.sharpe - ratio) / error, rel=0.02)
+        assert decay.reported.limit == pytest.approx(limit)
+        assert ("reported up to 2024-02-08" in decay.reason) == (status == "DECAYED")
+        assert "CUSUM" in decay.reason
 
 
 @pytest.mark.parametrize(
-    ("metrics", "said"),
+    ("metrics", "reason"),
     [
         ({"sharpe": -50.0}, "over how many `bars`"),
         ({"sharpe": -50.0, "bars": 1}, "over how many `bars`"),
@@ -149,21 +151,21 @@ def test_a_reported_sharpe_ratio_is_tested_against_what_was_to_be_expected():
         ({}, "no `sharpe`"),
     ],
 )
-def test_a_measurement_that_says_too_little_is_shown_and_not_tested(metrics, said):
-    found = report(net((26, 0.1), (6, 0.1)), 6, measured=(OFFICE, metrics))
-    assert (found.status, found.reported.z, found.reported.metrics) == ("NONE", None, metrics)
-    assert said in found.reported.untested
+def test_an_incomplete_measurement_is_recorded_but_not_tested(metrics, reason):
+    decay = report(net((26, 0.1), (6, 0.1)), 6, measured=(OFFICE, metrics))
+    assert (decay.status, decay.reported.z, decay.reported.metrics) == ("NONE", None, metrics)
+    assert reason in decay.reported.untested
 
 
-def test_without_a_baseline_a_measurement_is_shown_and_not_tested():
+def test_without_a_baseline_a_measurement_is_recorded_but_not_tested():
     record = net((26, 0.1))
-    found = report(record, 3, measured=(BEGAN, {"sharpe": -50.0, "bars": 99}), since=BEGAN)
-    assert (found.status, found.reported.untested) == ("INSUFFICIENT", "there is no baseline")
+    decay = report(record, 3, measured=(BEGAN, {"sharpe": -50.0, "bars": 99}), since=BEGAN)
+    assert (decay.status, decay.reported.untested) == ("INSUFFICIENT", "there is no baseline")
 
 
 def test_a_sharpe_ratio_of_few_or_flat_bars_has_no_interval():
-    few = sharpe_of(net((1, 0.1)).iloc[:19], 2190)
-    assert (few.low, few.high, few.days) == (None, None, 4)
-    assert few.sharpe is not None
+    short = sharpe_of(net((1, 0.1)).iloc[:19], 2190)
+    assert (short.low, short.high, short.days) == (None, None, 4)
+    assert short.sharpe is not None
     flat = sharpe_of(net((1, 0.1)) * 0, 2190)
     assert (flat.sharpe, flat.undefined, flat.bars) == (None, "no_variance", 42)

@@ -11,8 +11,8 @@ from pydantic import ValidationError
 from scipy.stats import binom
 
 from quantum_training.monitoring.calibration import ColumnMeasurement, measure
-from quantum_training.monitoring.drift import judge, q_values
-from quantum_training.monitoring.drift_heatmap import markdown_heatmap, page, weekly_p
+from quantum_training.monitoring.drift import assess_drift, q_values
+from quantum_training.monitoring.drift_heatmap import html_page, markdown_heatmap, weekly_p
 from quantum_training.monitoring.drift_policy import DriftPolicy
 from quantum_training.monitoring.severity import Severity
 
@@ -58,7 +58,7 @@ def test_q_is_benjamini_and_hochbergs_per_week_over_the_columns_that_were_measur
 
 
 def test_drift_is_named_worst_first_with_the_bar_it_began_at(shifted):
-    report = judge(shifted, DriftPolicy())
+    report = assess_drift(shifted, DriftPolicy())
     assert {row.column for row in report.rows[:3]} == {"a", "b", "c"}
     assert [row.drifted for row in report.rows] == [True] * 3 + [False] * 7
     assert report.severity == Severity.SEVERE
@@ -76,12 +76,14 @@ def test_drift_is_named_worst_first_with_the_bar_it_began_at(shifted):
 
 def test_one_week_of_drift_is_minor_until_the_next_confirms_it():
     def severity(before):
-        return judge([column(n, 1e-5, before) for n in "ab"] + [column(n, 0.5, 0.5) for n in "cdefghij"], DriftPolicy())
+        return assess_drift(
+            [column(n, 1e-5, before) for n in "ab"] + [column(n, 0.5, 0.5) for n in "cdefghij"], DriftPolicy()
+        )
 
     assert severity(0.5).severity == Severity.MINOR
     assert severity(1e-5).severity == Severity.MODERATE
     assert (
-        judge(
+        assess_drift(
             [column(n, 1e-5, 1e-5) for n in "ab"] + [column(n, 0.5, 0.5) for n in "cdefghij"], DriftPolicy(), True
         ).severity
         == Severity.SEVERE
@@ -96,12 +98,12 @@ def test_the_fixed_rule_calls_ordinary_weeks_of_a_slow_column_severe_and_the_cal
 
 
 def test_nothing_measured_is_insufficient_with_have_and_need():
-    report = judge(
+    report = assess_drift(
         [ColumnMeasurement("a", "feature", untested="12 of 26 windows of reference", have=12, need=26)], DriftPolicy()
     )
     assert (report.outcome, report.have, report.need, report.severity) == ("insufficient", 12, 26, Severity.NONE)
     assert report.reason == "insufficient: 12 of 26 windows of reference"
-    assert judge([], DriftPolicy()).outcome == "insufficient"
+    assert assess_drift([], DriftPolicy()).outcome == "insufficient"
 
 
 def test_the_heat_map_shows_the_newest_weeks_and_the_page_all_of_them(shifted):
@@ -109,12 +111,12 @@ def test_the_heat_map_shows_the_newest_weeks_and_the_page_all_of_them(shifted):
     p = weekly_p(shifted, CUT, end, WINDOW)
     assert list(p.index) == [CUT - (30 - n) * WINDOW for n in range(32)]
     assert (p.loc[CUT + WINDOW, ["a", "b", "c"]] < 0.001).all()
-    report = judge(shifted, DriftPolicy())
+    report = assess_drift(shifted, DriftPolicy())
     small = markdown_heatmap(p, [row.column for row in report.rows]).splitlines()
     assert "01-08" in small[0]
     assert "█" in small[2] or "▓" in small[2]
-    html = page("Drift of <X>", report, p, CUT)
-    assert html == page("Drift of <X>", report, p, CUT)
+    html = html_page("Drift of <X>", report, p, CUT)
+    assert html == html_page("Drift of <X>", report, p, CUT)
     assert "Drift of &lt;X&gt;: SEVERE" in html
     assert report.recommendation[2] in html
     assert 'id="heatmap"' in html
@@ -132,19 +134,19 @@ def test_a_wrong_policy_is_refused(wrong):
 @pytest.mark.long
 def test_error_rates_are_within_their_goals(rates):
     """A small run of the benchmark. Limits are what binomials of the goals' rates reach once in a thousand."""
-    found = rates.false_alarms(40, seed=11)
+    alarms = rates.false_alarms(40, seed=11)
 
     def allowed(rate, chances):
         return binom.isf(0.001, chances, rate)
 
-    hits, chances = found["a week MINOR or worse, calibrated"]
+    hits, chances = alarms["a week MINOR or worse, calibrated"]
     assert hits <= allowed(0.04, chances)
-    hits, chances = found["a feature's week with p < 1 %"]
+    hits, chances = alarms["a feature's week with p < 1 %"]
     assert hits <= allowed(0.015, chances)
-    assert found["a week MODERATE or worse, calibrated"][0] <= allowed(0.005, 40)
-    assert found["a week MODERATE or worse, fixed"][0] >= 35
-    seen = rates.detections(rates.shift, 8, 2, seed=12)
-    assert seen["MODERATE by week 2, calibrated"][0] >= 8 - allowed(0.1, 8)
+    assert alarms["a week MODERATE or worse, calibrated"][0] <= allowed(0.005, 40)
+    assert alarms["a week MODERATE or worse, fixed"][0] >= 35
+    detections = rates.detections(rates.shift, 8, 2, seed=12)
+    assert detections["MODERATE by week 2, calibrated"][0] >= 8 - allowed(0.1, 8)
     vol = rates.detections(rates.double_volatility, 8, 4, seed=13)
     assert vol["MODERATE by week 4, calibrated"][0] >= 8 - allowed(0.1, 8)
 

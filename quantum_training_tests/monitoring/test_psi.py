@@ -82,7 +82,7 @@ def test_fewer_than_four_values_are_categories_and_any_other_value_is_one_more()
 
 
 def test_an_empty_reference_has_no_bins():
-    with pytest.raises(ValueError, match="no reference value"):
+    with pytest.raises(ValueError, match="has no values to make bins of"):
         fit_bins(np.array([]))
 
 

@@ -111,10 +111,10 @@ def serve(orders: list[dict[str, Any]]) -> list[dict[str, float]]:
 def hurry() -> None:
     """Keep the leak sentinel short: it says what it says, whoever is killed."""
     from quantum_training.models import ppo
-    from quantum_training.monitoring import model_sentinel
+    from quantum_training.monitoring import model_leakage
 
     ppo.Model.traits = replace(ppo.Model.traits, smoke_params={"total_steps": 64})
-    model_sentinel.FITS, model_sentinel.WALK_BARS = 2, 500
+    model_leakage.FITS, model_leakage.WALK_BARS = 2, 500
 
 
 def main() -> None:

@@ -17,13 +17,13 @@ from quantum_training.market.periods import Key
 from quantum_training.market.timeframe import to_timedelta
 from quantum_training.models.contract import algorithm
 from quantum_training.models.provenance import code_hash, identity
-from quantum_training.monitoring.feature_sentinel import FUTURE_BARS, FeatureReport, examine_features
-from quantum_training.monitoring.model_sentinel import (
-    SOURCE_HASH,
-    Trial,
+from quantum_training.monitoring.feature_leakage import FUTURE_BARS, FeatureReport, examine_features
+from quantum_training.monitoring.leakage_source import source_hash
+from quantum_training.monitoring.model_leakage import (
     examine,
     moved_position,
 )
+from quantum_training.monitoring.synthetic_training import RecipeUnderTest
 from quantum_training.resources.registry.errors import VersionDeleted
 from quantum_training.resources.registry.registry import ModelRegistry
 from quantum_training.resources.store.store import Store
@@ -109,7 +109,7 @@ def version_report(store: Store, registry: ModelRegistry, settings: Settings, na
 def skill_record(store: Store, name: str, recipe: Recipe) -> dict[str, Any]:
     """The recipe's record of skill on synthetic markets: read, or measured and stored where code or recipe is new."""
     code = code_hash(recipe.algorithm)
-    made_of = identity(recipe=recipe.model_dump(mode="json", exclude=SKILL_FREE), code=code, sentinel=SOURCE_HASH)
+    made_of = identity(recipe=recipe.model_dump(mode="json", exclude=SKILL_FREE), code=code, sentinel=source_hash())
     record = store.read_record(SENTINEL_RECORD, name, f"recipe-{made_of}")
     if record is None:
         record = measure_skill(recipe.model_dump_json(exclude=SKILL_FREE), code)
@@ -121,7 +121,7 @@ def skill_record(store: Store, name: str, recipe: Recipe) -> dict[str, Any]:
 def measure_skill(recipe_json: str, code: str) -> dict[str, Any]:
     """Once per process, so that several stores cost no more than one. `code` is there to tell versions apart."""
     recipe = Recipe.model_validate_json(recipe_json)
-    trial = Trial(
+    recipe_under_test = RecipeUnderTest(
         recipe.algorithm,
         recipe.params,
         recipe.label,
@@ -130,6 +130,6 @@ def measure_skill(recipe_json: str, code: str) -> dict[str, Any]:
         recipe.seed,
     )
     try:
-        return {"code_hash": code, "experiments": examine(trial)}
+        return {"code_hash": code, "experiments": examine(recipe_under_test)}
     except InsufficientData as short:
         return {"code_hash": code, "insufficient": str(short)}

@@ -10,7 +10,7 @@ import pyarrow as pa
 from quantum_training.features.indicators import WARMUP_BARS, compute_features
 from quantum_training.lifecycle.market_history import first_month_needed, read_bars
 from quantum_training.market.timeframe import to_timedelta
-from quantum_training.monitoring.feature_sentinel import other_future
+from quantum_training.monitoring.random_markets import perturb_future
 from quantum_training.resources.store.store import Store, StoreError
 from quantum_training.settings.schema import Symbol
 
@@ -39,7 +39,7 @@ class PerturbedStore(Store):
         spacing = to_timedelta(symbol.timeframe)
         since = cut.normalize().replace(day=1)
         first = first_month_needed(symbol, since, WARMUP_BARS)
-        candles = other_future(read_bars(store, "candles", name, first, cut + spacing), cut, bars, spacing, rising)
+        candles = perturb_future(read_bars(store, "candles", name, first, cut + spacing), cut, bars, spacing, rising)
         covered = (candles.index[-1] + spacing).isoformat().encode()
         for asset, frame in (("candles", candles.loc[since:]), ("features", compute_features(candles, since))):
             for period, month in frame.groupby(pd.DatetimeIndex(frame.index).strftime("%Y-%m-01")):

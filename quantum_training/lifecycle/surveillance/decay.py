@@ -10,7 +10,15 @@ from quantum_training.lifecycle.decision.champion import current_champion, decis
 from quantum_training.lifecycle.market_history import MarketHistory
 from quantum_training.market.calendars import periods_per_year
 from quantum_training.market.periods import WEEK, Key
-from quantum_training.monitoring.decay import Calendar, Decay, Tenure, judge, nobody, start_tenure
+from quantum_training.monitoring.decay import (
+    Calendar,
+    Decay,
+    LiveMeasurement,
+    Tenure,
+    assess_decay,
+    no_champion,
+    start_tenure,
+)
 from quantum_training.resources.events.bus import EventBus
 from quantum_training.resources.events.payloads import MetricsUpdated
 from quantum_training.resources.store.store import Store
@@ -50,10 +58,10 @@ def reports_of(
             raise ValueError(f"{key} has no champion record; materialise champion of this week first")
         recipe, since = current_champion({week: record for week, record in champions.items() if week <= key.period})
         if recipe is None:
-            return nobody(policy)
+            return no_champion(policy)
         newest = newest_measured(measured, recipe, since, key.start + WEEK)
-        said = None if newest is None else (pd.Timestamp(newest.measured_at), newest.metrics)
-        return judge(office_of(recipe, since), key.start, record_of(recipe), policy, said)
+        measurement = None if newest is None else LiveMeasurement(pd.Timestamp(newest.measured_at), newest.metrics)
+        return assess_decay(office_of(recipe, since), key.start, record_of(recipe), policy, measurement)
 
     return {
         key.period: {

@@ -11,8 +11,9 @@ from quantum_training.lifecycle.decision.champion import current_champion
 from quantum_training.lifecycle.records import SHADOW_SCORES
 from quantum_training.lifecycle.training.versions import versions_of
 from quantum_training.market.periods import WEEK, Key, month_of, week_of
-from quantum_training.monitoring.calibration import RECENT_WEEKS, ColumnMeasurement, Kind, measure
-from quantum_training.monitoring.drift import DriftReport, judge
+from quantum_training.monitoring.calibration import RECENT_WEEKS, ColumnMeasurement, measure
+from quantum_training.monitoring.column_faults import Kind
+from quantum_training.monitoring.drift import DriftReport, assess_drift
 from quantum_training.monitoring.severity import Severity
 from quantum_training.resources.events.payloads import DriftDetected, Event, event
 from quantum_training.resources.store.store import Store, StoreError
@@ -62,7 +63,7 @@ def compare(store: Store, settings: Settings, key: Key) -> Day:
     measured = measure(old, new, reference.end, key.start, policy, "feature")
     scored, predictions = measure_predictions(store, settings, key, reference)
     measured += scored
-    report = judge(measured, policy, building(reference.harm, settings.rollout.harm_fraction))
+    report = assess_drift(measured, policy, building(reference.harm, settings.rollout.harm_fraction))
     window = new.loc[key.start - policy.window :]
     record = {
         **report.model_dump(mode="json"),

@@ -1,4 +1,4 @@
-"""The sentinel of features lets sound features pass and convicts each kind of unsound one."""
+"""The leakage test of features passes sound features and finds each kind of unsound one."""
 
 import numpy as np
 import pandas as pd
@@ -7,15 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantum_training.features.indicators import FEATURES, WARMUP_BARS, compute_features
-from quantum_training.market.schema import candle_schema
-from quantum_training.monitoring.feature_sentinel import (
-    FUTURE_BARS,
-    JUMP,
+from quantum_training.monitoring.feature_leakage import (
     TOLERANCE,
     examine_features,
     first_difference,
-    other_future,
-    random_candles,
 )
 
 HOUR = pd.Timedelta(hours=1)
@@ -56,7 +51,7 @@ def examine(compute, candles, stored=None, **options):
 
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 100), rows=st.integers(1, 400), older=st.integers(0, 400))
-def test_sound_features_pass_and_what_was_compared_is_said(make_candles, seed, rows, older):
+def test_sound_features_pass_and_the_report_says_what_was_compared(make_candles, seed, rows, older):
     candles = make_candles(WARMUP_BARS + older + rows, seed=seed)
     stored = compute_features(candles, candles.index[-rows])
     report = examine_features(compute_features, candles, stored, HOUR)
@@ -69,7 +64,7 @@ def test_sound_features_pass_and_what_was_compared_is_said(make_candles, seed, r
 
 
 @pytest.mark.parametrize("name", LOOK_AHEAD)
-def test_a_feature_that_looks_ahead_is_convicted_by_name(make_candles, name):
+def test_a_feature_that_looks_ahead_is_named(make_candles, name):
     candles = make_candles(WARMUP_BARS + 200 + MONTH)
     failures = [f for f in examine(with_column(LOOK_AHEAD[name]), candles).failures if "looks ahead" in f]
     assert len(failures) == 1
@@ -77,15 +72,15 @@ def test_a_feature_that_looks_ahead_is_convicted_by_name(make_candles, name):
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_a_look_ahead_with_two_values_is_convicted_wherever_the_market_goes_next(make_candles, seed):
-    """One leaking bar keeps its value where the other future happens to go the way that the real one went."""
+def test_a_look_ahead_with_two_values_is_found_wherever_the_market_goes_next(make_candles, seed):
+    """One leaking bar keeps its value if the other future happens to go the same way as the real one."""
     candles = make_candles(WARMUP_BARS + 200 + MONTH, seed=seed)
     peeks = with_column(lambda c: (c["close"].shift(-1) > c["close"]).astype(float))
     assert [f for f in examine(peeks, candles).failures if "looks ahead" in f]
 
 
 @pytest.mark.parametrize("name", LONG_MEMORY)
-def test_a_feature_that_remembers_more_than_the_warmup_is_convicted(make_candles, name):
+def test_a_feature_that_remembers_more_than_the_warmup_is_found(make_candles, name):
     candles = make_candles(WARMUP_BARS + 200 + MONTH)
     (failure,) = examine(with_column(LONG_MEMORY[name]), candles).failures
     assert "remembers more than the warm-up" in failure
@@ -93,7 +88,7 @@ def test_a_feature_that_remembers_more_than_the_warmup_is_convicted(make_candles
 
 
 @pytest.mark.parametrize(
-    ("stored", "said"),
+    ("stored", "message"),
     [
         (lambda f: f.assign(rsi_14=f["rsi_14"].shift(-1)), "rsi_14 of the bar"),
         (lambda f: f.assign(rsi_14=f["rsi_14"].mask(f.index == f.index[7])), "went from nan to"),
@@ -102,11 +97,11 @@ def test_a_feature_that_remembers_more_than_the_warmup_is_convicted(make_candles
         (lambda f: f[[*FEATURES[::-1]]], "the columns differ (their order)"),
     ],
 )
-def test_stored_bytes_that_the_code_does_not_give_are_convicted(make_candles, stored, said):
-    """As a code version that leaked leaves them behind, though the present one is sound."""
+def test_stored_bytes_that_the_code_does_not_compute_are_found(make_candles, stored, message):
+    """An earlier code version that leaked may have stored them, although the present one is sound."""
     candles = make_candles(WARMUP_BARS + MONTH)
     failures = examine(compute_features, candles, stored(compute_features(candles, candles.index[-MONTH]))).failures
-    assert [f for f in failures if said in f and "re-materialise features" in f]
+    assert [f for f in failures if message in f and "re-materialise features" in f]
 
 
 def test_a_month_without_bars_has_nothing_to_examine(make_candles):
@@ -133,41 +128,6 @@ def test_real_features_pass_wherever_they_are_cut(request, series):
         worst = max(worst, report.warmup_difference)
     print(f"{series}: {WARMUP_BARS} bars of history instead of all move a feature by {worst:.1e} at most")
     assert 0 < worst < TOLERANCE
-
-
-@settings(max_examples=20, deadline=None)
-@given(seed=st.integers(0, 1000), bars=st.integers(0, 50), drift=st.sampled_from([0.0, 0.5]))
-def test_random_candles_are_valid_continuous_and_repeatable(seed, bars, drift):
-    times = pd.date_range("2024-01-01", periods=bars, freq="h", tz="UTC")
-    candles = random_candles(times, 42.0, seed, drift)
-    candle_schema().validate(candles)
-    assert (candles["open"].iloc[1:].to_numpy() == candles["close"].iloc[:-1].to_numpy()).all()
-    assert candles["open"].iloc[:1].tolist() == [42.0][:bars]
-    pd.testing.assert_frame_equal(candles, random_candles(times, 42.0, seed, drift), check_exact=True)
-    if bars:
-        assert not candles.equals(random_candles(times, 42.0, seed + 1, drift))
-
-
-def test_random_walks_hold_no_trend_and_planted_markets_do():
-    times = pd.date_range("2000-01-01", periods=50_000, freq="h", tz="UTC")
-    for drift, expected in ((0.0, 0.0), (0.5, 0.2)):
-        step = np.log(random_candles(times, 100.0, 1, drift)["close"]).diff().dropna()
-        assert abs(step.autocorr(1) - expected) < 0.03, drift
-        assert abs(step.mean()) < 3 * step.std() / len(step) ** 0.5 * (1 if drift == 0 else 10)
-
-
-@pytest.mark.parametrize(("rising", "times"), [(True, JUMP), (False, 1 / JUMP)])
-def test_another_future_keeps_the_past_and_starts_elsewhere_right_after_the_cut(make_candles, rising, times):
-    candles = make_candles(100)
-    cut = candles.index[59] + pd.Timedelta(minutes=30)
-    other = other_future(candles, cut, FUTURE_BARS, HOUR, rising)
-    pd.testing.assert_frame_equal(other.iloc[:60], candles.iloc[:60], check_exact=True, check_freq=False)
-    assert len(other) == 60 + FUTURE_BARS
-    assert other.index[60] == cut + HOUR
-    assert other["open"].iloc[60] == other["close"].iloc[59] * times
-    candle_schema().validate(other)
-    with pytest.raises(ValueError, match="no bar up to 2023"):
-        other_future(candles, pd.Timestamp("2023-01-01", tz="UTC"), 5, HOUR, rising)
 
 
 def test_first_difference_measures_by_the_tolerance_and_sees_missing_values():

@@ -1,4 +1,4 @@
-"""The sentinel of recipes: fair ones pass, and each kind of unfair one is convicted on markets made for it."""
+"""The sentinel of recipes: fair ones pass, and each kind of unfair one is expected on markets made for it."""
 
 import sys
 from types import SimpleNamespace
@@ -11,26 +11,25 @@ from quantum_training.features.indicators import FEATURES, WARMUP_BARS, compute_
 from quantum_training.features.labels import ForwardReturn, TripleBarrier
 from quantum_training.features.windows import InsufficientData
 from quantum_training.models.contract import Model, TrainingContext, algorithm
-from quantum_training.monitoring import model_sentinel
-from quantum_training.monitoring import synthetic_training as rehearsal
-from quantum_training.monitoring.feature_sentinel import random_candles
-from quantum_training.monitoring.model_sentinel import (
-    FIGURES,
+from quantum_training.monitoring import model_leakage, synthetic_training
+from quantum_training.monitoring.model_leakage import (
     FITS,
     LIMIT,
-    Trial,
+    SUMMARY_FIELDS,
     _skill,
-    blind,
     examine,
-    leaks,
+    inconclusive_reason,
+    leak_findings,
     moved_position,
 )
+from quantum_training.monitoring.random_markets import random_candles
+from quantum_training.monitoring.synthetic_training import RecipeUnderTest, SyntheticMarket
 
 SHORT = ForwardReturn(kind="forward_return", horizon=2)
 DAY = ForwardReturn(kind="forward_return", horizon=24)
 BARRIERS = TripleBarrier(kind="triple_barrier", horizon=10, take_profit=1, stop_loss=1, volatility_bars=20)
-XGBOOST = Trial("xgboost", {"max_rounds": 20, "max_depth": 3}, SHORT, FEATURES, 0.2, 7)
-LIGHTGBM = Trial("lightgbm", {"max_rounds": 60, "num_leaves": 7}, BARRIERS, FEATURES, 0.2, 7)
+XGBOOST = RecipeUnderTest("xgboost", {"max_rounds": 20, "max_depth": 3}, SHORT, FEATURES, 0.2, 7)
+LIGHTGBM = RecipeUnderTest("lightgbm", {"max_rounds": 60, "num_leaves": 7}, BARRIERS, FEATURES, 0.2, 7)
 
 
 class Fixed(Model):
@@ -80,37 +79,37 @@ class Constant(Fixed):
 
 
 class Undecided(Fixed):
-    """Never says anything."""
+    """Returns no position at all."""
 
     def decide(self, features):
         return pd.Series(np.nan, features.index)
 
 
 @pytest.fixture(scope="module")
-def known():
-    """Stages that were made before."""
+def market_cache():
+    """Synthetic markets of earlier tests."""
     return {}
 
 
 @pytest.fixture(autouse=True)
-def stages_once(known, monkeypatch):
+def make_each_market_once(market_cache, monkeypatch):
     """Make each synthetic market once: most of the time of these tests would go into features of the same bars."""
-    made = rehearsal.Stage.of
+    make = SyntheticMarket.of
 
-    def once(trial, drift, seed, new_bars, shuffled):
-        key = (trial.label, drift, seed, new_bars, shuffled, rehearsal.compute_features)
-        return known.get(key) or known.setdefault(key, made(trial, drift, seed, new_bars, shuffled))
+    def once(recipe, drift, seed, new_bars, shuffled):
+        key = (recipe.label, drift, seed, new_bars, shuffled, synthetic_training.compute_features)
+        return market_cache.get(key) or market_cache.setdefault(key, make(recipe, drift, seed, new_bars, shuffled))
 
-    monkeypatch.setattr(rehearsal.Stage, "of", once)
+    monkeypatch.setattr(SyntheticMarket, "of", once)
 
 
 @pytest.fixture
-def trial_of(monkeypatch):
-    """A trial of one of the classes above, importable by a name as any algorithm is."""
+def recipe_of(monkeypatch):
+    """A recipe of one of the classes above, importable by a name as any algorithm is."""
 
     def make(cls, label=SHORT):
         monkeypatch.setitem(sys.modules, f"unfair.{cls.__name__}", SimpleNamespace(Model=cls))
-        return Trial(f"unfair.{cls.__name__}", {}, label, FEATURES, 0.2, 7)
+        return RecipeUnderTest(f"unfair.{cls.__name__}", {}, label, FEATURES, 0.2, 7)
 
     return make
 
@@ -126,16 +125,16 @@ def frames():
     return compute_features(candles, since), compute_features(changed, since), cut
 
 
-@pytest.mark.parametrize("trial", [XGBOOST, LIGHTGBM], ids=lambda t: t.algorithm)
-def test_a_fair_recipe_passes_with_skill_where_it_is_planted_and_nowhere_else(trial):
-    record = examine(trial)
-    print(trial.algorithm, {name: figures["ic"] for name, figures in record.items()})
-    assert leaks(record) == []
-    assert blind(record) is None
+@pytest.mark.parametrize("recipe", [XGBOOST, LIGHTGBM], ids=lambda t: t.algorithm)
+def test_a_fair_recipe_passes_and_has_skill_only_where_it_is_planted(recipe):
+    record = examine(recipe)
+    print(recipe.algorithm, {name: figures["ic"] for name, figures in record.items()})
+    assert leak_findings(record) == []
+    assert inconclusive_reason(record) is None
     assert record["planted"]["ic"] > 0.2
     assert record["unpredictable"]["standard_error"] < LIMIT / 5
     for figures in record.values():
-        assert tuple(figures) == FIGURES
+        assert tuple(figures) == SUMMARY_FIELDS
         assert figures["fits"] == FITS
         assert figures["low"] < figures["ic"] < figures["high"]
 
@@ -144,22 +143,24 @@ def test_a_fair_recipe_passes_with_skill_where_it_is_planted_and_nowhere_else(tr
 @pytest.mark.parametrize(
     "name", ["pooled_lightgbm", "ensemble_vote", "ensemble_regime", "ensemble_stack", "forecaster"]
 )
-def test_what_is_given_more_than_a_window_has_skill_where_it_is_planted_and_nowhere_else(name, monkeypatch):
+def test_algorithms_that_need_more_than_a_window_have_skill_only_where_it_is_planted(name, monkeypatch):
     """One fit each: a second market for the pool, members and their record for ensembles, bars for a network."""
-    monkeypatch.setattr(model_sentinel, "WALK_BARS", 5_000)
-    trial = Trial(name, {"architecture": "patchtst"} if name == "forecaster" else {}, SHORT, FEATURES, 0.2, 7)
-    assert _skill(trial, "planted", 20_000) > 0.2
-    assert abs(_skill(trial, "unpredictable", 10_000)) < LIMIT
-    assert _skill(trial, "shuffled", 30_000) < 0.2
+    monkeypatch.setattr(model_leakage, "WALK_BARS", 5_000)
+    recipe = RecipeUnderTest(
+        name, {"architecture": "patchtst"} if name == "forecaster" else {}, SHORT, FEATURES, 0.2, 7
+    )
+    assert _skill(recipe, "planted", 20_000) > 0.2
+    assert abs(_skill(recipe, "unpredictable", 10_000)) < LIMIT
+    assert _skill(recipe, "shuffled", 30_000) < 0.2
 
 
 @pytest.fixture
-def few(monkeypatch):
-    """Two markets per experiment, where figures are compared and none is judged."""
-    monkeypatch.setattr(model_sentinel, "FITS", 2)
+def two_fits(monkeypatch):
+    """Two markets per experiment, for tests that only compare figures."""
+    monkeypatch.setattr(model_leakage, "FITS", 2)
 
 
-def test_the_same_trial_gives_the_same_figures(few):
+def test_the_same_recipe_gives_the_same_figures(two_fits):
     assert examine(XGBOOST) == examine(XGBOOST)
 
 
@@ -171,58 +172,58 @@ def test_a_leaking_feature_predicts_random_walks(monkeypatch):
         out["return_1"] = np.log(candles["close"]).diff().shift(-1).loc[out.index]
         return out
 
-    monkeypatch.setattr(rehearsal, "compute_features", leaking)
+    monkeypatch.setattr(synthetic_training, "compute_features", leaking)
     record = examine(XGBOOST._replace(label=DAY))
     assert record["unpredictable"]["low"] > LIMIT
-    (found,) = leaks(record)
-    assert "it predicts random walks" in found
+    (finding,) = leak_findings(record)
+    assert "it predicts random walks" in finding
 
 
-def test_a_model_that_looks_at_later_rows_is_convicted_twice(trial_of):
-    record = examine(trial_of(Peeking))
-    found = leaks(record)
-    assert len(found) == 2
-    assert "predicts random walks: information coefficient 0." in found[0]
-    assert "survives shuffled labels" in found[1]
+def test_a_model_that_looks_at_later_rows_gives_two_findings(recipe_of):
+    record = examine(recipe_of(Peeking))
+    findings = leak_findings(record)
+    assert len(findings) == 2
+    assert "predicts random walks: information coefficient 0." in findings[0]
+    assert "survives shuffled labels" in findings[1]
 
 
-def test_skill_that_was_not_learnt_survives_shuffled_labels(trial_of):
-    record = examine(trial_of(Trend))
-    (found,) = leaks(record)
-    assert "survives shuffled labels" in found
+def test_skill_that_was_not_learnt_survives_shuffled_labels(recipe_of):
+    record = examine(recipe_of(Trend))
+    (finding,) = leak_findings(record)
+    assert "survives shuffled labels" in finding
     assert record["unpredictable"]["ic"] < LIMIT
 
 
-def test_a_constant_decision_is_no_skill_and_no_leak_but_blind(trial_of, few):
-    record = examine(trial_of(Constant))
+def test_a_constant_decision_is_no_leak_but_inconclusive(recipe_of, two_fits):
+    record = examine(recipe_of(Constant))
     assert {figures["ic"] for figures in record.values()} == {0.0}
-    assert leaks(record) == []
-    assert "learns nothing from a planted trend" in blind(record)
+    assert leak_findings(record) == []
+    assert "learns nothing from a planted trend" in inconclusive_reason(record)
 
 
-def test_a_recipe_whose_features_cannot_show_a_trend_is_blind_and_fair():
+def test_a_recipe_whose_features_cannot_show_a_trend_is_fair_but_inconclusive():
     record = examine(XGBOOST._replace(columns=("hour_sin", "weekday_cos")))
-    assert leaks(record) == []
-    assert "see its features and params" in blind(record)
+    assert leak_findings(record) == []
+    assert "see its features and params" in inconclusive_reason(record)
 
 
-def test_a_model_that_decides_nothing_is_an_error(trial_of):
+def test_a_model_that_decides_nothing_is_an_error(recipe_of):
     with pytest.raises(ValueError, match=r"unfair\.Undecided decides nothing"):
-        examine(trial_of(Undecided))
+        examine(recipe_of(Undecided))
 
 
-def test_too_little_to_fit_on_is_said():
+def test_too_little_to_fit_on_is_an_error():
     with pytest.raises(InsufficientData, match="no validation row"):
         examine(XGBOOST._replace(validation_fraction=1e-6))
 
 
-def test_a_long_horizon_is_tried_at_the_longest_that_is_affordable(few):
+def test_a_long_horizon_is_cut_to_the_longest_affordable_one(two_fits):
     long = ForwardReturn(kind="forward_return", horizon=1000)
     assert examine(XGBOOST._replace(label=long)) == examine(XGBOOST._replace(label=DAY))
 
 
 @pytest.mark.parametrize(
-    ("walk", "shuffled", "convicted"),
+    ("walk", "shuffled", "expected"),
     [
         (0.05, (-0.1, 0.1), []),
         (0.050001, (-0.1, 0.1), ["random walks"]),
@@ -233,21 +234,23 @@ def test_a_long_horizon_is_tried_at_the_longest_that_is_affordable(few):
         (0.9, (0.5, 0.6), ["random walks", "shuffled"]),
     ],
 )
-def test_the_rules_by_their_bounds(walk, shuffled, convicted):
+def test_the_rules_by_their_bounds(walk, shuffled, expected):
     low, high = shuffled
     record = {
         "unpredictable": {"ic": walk, "standard_error": 0.01, "low": 0.0, "high": 0.0},
         "shuffled": {"ic": (low + high) / 2, "standard_error": 0.01, "low": low, "high": high},
     }
-    found = leaks(record)
-    assert len(found) == len(convicted)
-    assert all(word in text for word, text in zip(convicted, found, strict=True))
+    findings = leak_findings(record)
+    assert len(findings) == len(expected)
+    assert all(word in text for word, text in zip(expected, findings, strict=True))
 
 
-@pytest.mark.parametrize("trial", [XGBOOST, LIGHTGBM], ids=lambda t: t.algorithm)
-def test_positions_of_the_boosters_do_not_move(make_window, make_features, trial):
+@pytest.mark.parametrize("recipe", [XGBOOST, LIGHTGBM], ids=lambda t: t.algorithm)
+def test_positions_of_boosters_do_not_depend_on_later_rows(make_window, make_features, recipe):
     window = make_window()
-    model = algorithm(trial.algorithm).fit(TrainingContext(window, trial.params, sizing=rehearsal.SCORE, seed=7))
+    model = algorithm(recipe.algorithm).fit(
+        TrainingContext(window, recipe.params, sizing=synthetic_training.SCORE, seed=7)
+    )
     features, other = make_features(300, seed=1), make_features(300, seed=1)
     other.iloc[200:] = make_features(100, seed=2).to_numpy()
     assert moved_position(model, features, other, features.index[199]) is None
@@ -262,7 +265,7 @@ def test_positions_that_depend_on_later_rows_are_named(frames, cls):
 
 
 def test_positions_that_depend_on_how_many_rows_follow_are_named(frames):
-    """Later values do not matter to it, but whether there are any does."""
+    """It does not read later values, but counts them."""
 
     class Counting(Fixed):
         def decide(self, features):
