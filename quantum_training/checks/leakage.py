@@ -1,6 +1,5 @@
-"""Asset checks: what is read from the store, judged and shown. The rules live in market.quality and monitoring."""
+"""Asset check `leak_free` on the model assets: no version and no recipe may know later bars. It blocks the scores."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
@@ -8,17 +7,10 @@ import pandas as pd
 
 from quantum_training.assets.metadata.tables import markdown, reports_table
 from quantum_training.assets.step_retries import retried
-from quantum_training.lifecycle.evaluation.leakage import skill_record, version_report
+from quantum_training.lifecycle.evaluation.leakage import LeakReport, leak_report
 from quantum_training.lifecycle.records import model_asset
-from quantum_training.lifecycle.training.refresh_gate import REFUSED, TRAINED
-from quantum_training.market.periods import Key
-from quantum_training.monitoring.model_leakage import (
-    FIRST_SEEDS,
-    SUMMARY_FIELDS,
-    inconclusive_reason,
-    leak_findings,
-)
-from quantum_training.partitions import Partitions, newest_key_per_symbol, run_keys
+from quantum_training.monitoring.model_leakage import FIRST_SEEDS, SUMMARY_FIELDS
+from quantum_training.partitions import Partitions, run_keys
 from quantum_training.resources.registry.registry import ModelRegistry
 from quantum_training.resources.store.store import Store
 from quantum_training.settings.settings import Settings
@@ -27,64 +19,47 @@ LEAK_CHECK = "leak_free"
 
 
 def leak_free(name: str, settings: Settings, partitions: Partitions) -> dg.AssetChecksDefinition:
-    """The blocking check on the model asset of recipe `name`: it must not know what comes later, nor seem to."""
-    recipe = settings.recipes[name]
+    """The blocking check on the model asset of recipe `name`."""
 
     @dg.asset_check(
         asset=model_asset(name),
         name=LEAK_CHECK,
         blocking=True,
         partitions_def=partitions.week,
-        description="Of each symbol's newest trained week of the run: under another future what it learns from keeps "
-        "its hash and the version its positions. Of the recipe, once per code: no skill on random walks, none from "
-        "shuffled labels. Blocks the scores, which would be worth nothing.",
+        description="For each symbol's newest trained week of the run: with other bars after it, the training inputs "
+        "keep their hash and the version keeps its positions. For the recipe, once per code: no skill on random walks "
+        "and none from shuffled labels. Blocks the scores, which would be worth nothing.",
     )
     def check(
         context: dg.AssetCheckExecutionContext,
         store: dg.ResourceParam[Store],
         registry: dg.ResourceParam[ModelRegistry],
     ) -> dg.AssetCheckResult:
-        asked = run_keys(partitions.week, context.run.tags)
         with retried(context):
-            keys = newest_key_per_symbol(_trained(store, name, asked))
-            reports = {key: version_report(store, registry, settings, name, key) for key in keys}
-        weeks = reports_table(reports, ["outcome", "as_of", "rows", "bars_changed"])
-        if not any(r.rows for r in reports.values()):
-            said = ", ".join(f"{key} {r.outcome}" for key, r in reports.items())
-            return dg.AssetCheckResult(
-                passed=True, description=f"nothing to examine: {said}", metadata={"weeks": weeks}
-            )
-        failures = [f"{name} {key}: {r.failure}" for key, r in reports.items() if r.failure]
-        record = skill_record(store, name, recipe)
-        experiments = record.get("experiments")
-        if experiments:
-            failures += [f"recipe {name}: {leak}" for leak in leak_findings(experiments)]
-        unsure = (
-            inconclusive_reason(experiments)
-            if experiments
-            else f"not examined on synthetic markets: {record['insufficient']}"
-        )
-        messages = failures or ([f"recipe {name}: {unsure}"] if unsure else [])
+            report = leak_report(store, registry, settings, name, run_keys(partitions.week, context.run.tags))
+        messages = report.failures or report.remarks
         return dg.AssetCheckResult(
             passed=not messages,
-            severity=dg.AssetCheckSeverity.ERROR if failures else dg.AssetCheckSeverity.WARN,
-            description=messages[0] if messages else None,
-            metadata={
-                "findings": dg.MetadataValue.md("\n".join(f"- {m}" for m in messages) or "none"),
-                "weeks": weeks,
-                **(_skill(experiments) if experiments else {}),
-            },
+            severity=dg.AssetCheckSeverity.ERROR if report.failures else dg.AssetCheckSeverity.WARN,
+            description=messages[0] if messages else _nothing_to_examine(report),
+            metadata=_metadata(report, messages),
         )
 
     return check
 
 
-def _skill(experiments: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
-    table = pd.DataFrame([experiments[e] for e in FIRST_SEEDS], list(FIRST_SEEDS), list(SUMMARY_FIELDS), dtype=object)
-    return {"skill": markdown(table), **{f"ic_{e}": experiments[e]["ic"] for e in FIRST_SEEDS}}
+def _nothing_to_examine(report: LeakReport) -> str | None:
+    outcomes = ", ".join(f"{key} {version.outcome}" for key, version in report.versions.items())
+    return None if report.is_examined else f"nothing to examine: {outcomes}"
 
 
-def _trained(store: Store, name: str, keys: list[Key]) -> list[Key]:
-    """Those of the weeks in which a version was trained; all where there is none."""
-    records = {key: store.read_record(model_asset(name), key.symbol, key.period) for key in keys}
-    return [key for key, record in records.items() if record and record["outcome"] in (TRAINED, REFUSED)] or keys
+def _metadata(report: LeakReport, messages: list[str]) -> dict[str, Any]:
+    weeks = {"weeks": reports_table(report.versions, ["outcome", "as_of", "rows", "bars_changed"])}
+    if not report.is_examined:
+        return weeks
+    findings = {"findings": dg.MetadataValue.md("\n".join(f"- {m}" for m in messages) or "none")}
+    if report.experiments is None:
+        return {**findings, **weeks}
+    rows = [report.experiments[e] for e in FIRST_SEEDS]
+    skill = markdown(pd.DataFrame(rows, list(FIRST_SEEDS), list(SUMMARY_FIELDS), dtype=object))
+    return {**findings, **weeks, "skill": skill, **{f"ic_{e}": report.experiments[e]["ic"] for e in FIRST_SEEDS}}

@@ -9,8 +9,15 @@ import pandas as pd
 import pytest
 
 from quantum_training.checks.agents import is_agent
-from quantum_training.lifecycle.market_history import lookback_bars, read_bars
-from quantum_training.lifecycle.training.inputs import SHADOW, historical_positions, lesson, training_window
+from quantum_training.lifecycle.market_history import Bars, lookback_bars, read_bars
+from quantum_training.lifecycle.training.inputs import (
+    SHADOW,
+    InputSources,
+    TrainingTarget,
+    build_training_inputs,
+    historical_positions,
+)
+from quantum_training.lifecycle.training.training_window import training_window
 from quantum_training.lifecycle.training.versions import entries_of, versions_of
 from quantum_training.models import ppo, sac
 from quantum_training.models.training_callback import Watch
@@ -94,6 +101,12 @@ def test_agents_are_recipes_like_any_other(project, agents):
     assert len(curve) > 2
 
 
+def sac_inputs(world, as_of, previous_versions):
+    load = partial(world.registry.load, "AAA")
+    sources = InputSources(world.store, world.settings, previous_versions, load, {})
+    return build_training_inputs(sources, TrainingTarget("AAA", "sac", as_of))
+
+
 def metadata(result, asset, week):
     (event,) = [e for e in result.asset_materializations_for_node(asset) if e.partition == f"AAA|{week}"]
     return event.metadata
@@ -109,25 +122,25 @@ def test_a_replay_is_what_the_shadow_recorded_and_a_warm_start_is_part_of_the_id
     world = project(agents).market_data()
     assert world.run("weekly_cycle", f"AAA|{FIRST}", f"AAA|{LAST}").success
     as_of = pd.Timestamp(LAST, tz="UTC")
-    earlier = [v for v in versions_of(world.store, "AAA", "sac") if v.as_of < as_of]
+    previous = [v for v in versions_of(world.store, "AAA", "sac") if v.as_of < as_of]
     window = training_window(world.store, world.settings, "AAA", world.settings.recipes["sac"], as_of)
     candles, features = (read_bars(world.store, a, "AAA", "2019-09-01", as_of) for a in ("candles", "features"))
 
     def load(model_id):
         return world.registry.load("AAA", model_id)
 
-    replayed = historical_positions(candles, features, window, earlier, load)[SHADOW].dropna()
+    replayed = historical_positions(Bars(candles, features), window, previous, load)[SHADOW].dropna()
     recorded = pd.concat(
         [by_strategy(world.store.read_frame("shadow_scores", "AAA", week), "target") for week in WEEKS[1:]]
     )["sac"].dropna()
     assert replayed.index[0] <= recorded.index[0]
     pd.testing.assert_series_equal(replayed.loc[recorded.index], recorded, check_names=False, check_freq=False)
-    taught = lesson(world.store, world.settings, "AAA", "sac", as_of, earlier, load, {})
-    assert taught.made_of["newest"] == earlier[-1].model_id
-    assert taught.practice.warm_start_from.state.keys() == load(earlier[-1].model_id).state.keys()
-    first = lesson(world.store, world.settings, "AAA", "sac", as_of, (), load, {})
-    assert first.practice.warm_start_from is None
-    assert SHADOW not in first.practice.replay
+    inputs = sac_inputs(world, as_of, previous)
+    assert inputs.identity_inputs["newest"] == previous[-1].model_id
+    assert inputs.context.warm_start_from.state.keys() == load(previous[-1].model_id).state.keys()
+    first = sac_inputs(world, as_of, ())
+    assert first.context.warm_start_from is None
+    assert SHADOW not in first.context.replay
 
 
 def test_an_ability_that_an_algorithm_has_not_is_refused_by_name(project, agents):
@@ -222,8 +235,7 @@ def test_a_version_that_cannot_be_loaded_stands_in_no_agents_way(project, agents
     assert world.run("weekly_cycle", f"AAA|{FIRST}", asset_selection=[key("sac_model")]).success
     as_of = pd.Timestamp(LAST, tz="UTC")
     (sound,) = versions_of(world.store, "AAA", "sac")
-    gone = sound._replace(model_id="gone")
-    load = partial(world.registry.load, "AAA")
-    taught = lesson(world.store, world.settings, "AAA", "sac", as_of, [sound, gone], load, {})
-    assert taught.made_of["newest"] == sound.model_id
-    assert SHADOW in taught.practice.replay
+    deleted = sound._replace(model_id="deleted")
+    inputs = sac_inputs(world, as_of, (sound, deleted))
+    assert inputs.identity_inputs["newest"] == sound.model_id
+    assert SHADOW in inputs.context.replay

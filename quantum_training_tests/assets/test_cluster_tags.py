@@ -8,9 +8,9 @@ from dagster_k8s.job import USER_DEFINED_K8S_CONFIG_KEY, get_user_defined_k8s_co
 from dagster_ray.configs import RayExecutionConfig
 
 from quantum_training.assets.cluster_tags import cluster_tags, most
-from quantum_training.assets.training import FIELDS_NOT_IN_IDENTITY
 from quantum_training.definitions import build_defs
-from quantum_training.lifecycle.evaluation.leakage import SKILL_FREE
+from quantum_training.lifecycle.evaluation.leakage import FIELDS_NOT_IN_SKILL
+from quantum_training.lifecycle.training.train_version import FIELDS_NOT_IN_IDENTITY
 from quantum_training.settings.schema import Resources
 from quantum_training.settings.settings import load_settings
 
@@ -76,8 +76,8 @@ def test_the_run_asks_for_its_trainings_only_where_it_makes_them_itself(settings
 def test_what_is_asked_of_a_cluster_changes_no_version_and_no_examination(settings):
     recipe = settings().recipes["lightgbm"]
     bare = recipe.model_copy(update={"resources": Resources()})
-    for free in (FIELDS_NOT_IN_IDENTITY, SKILL_FREE):
-        assert recipe.model_dump_json(exclude=free) == bare.model_dump_json(exclude=free)
+    for fields in (FIELDS_NOT_IN_IDENTITY, FIELDS_NOT_IN_SKILL):
+        assert recipe.model_dump_json(exclude=fields) == bare.model_dump_json(exclude=fields)
 
 
 @pytest.mark.parametrize(("field", "value"), [("cpu", 0), ("memory_gib", -1), ("gpu", -1), ("gpu", 0.5), ("disk", 1)])

@@ -15,6 +15,7 @@ from quantum_training.assets.step_retries import goes_on
 from quantum_training.checks import leakage as checks
 from quantum_training.checks.agents import agent_checks
 from quantum_training.features.windows import InsufficientData
+from quantum_training.lifecycle.evaluation import leakage
 from quantum_training.lifecycle.evaluation.leakage import VersionReport
 from quantum_training.models.checkpoint import TrainingStateError
 from quantum_training.partitions import build_partitions
@@ -197,7 +198,7 @@ def test_a_check_is_tried_again(project, small, monkeypatch, kind):
 
     monkeypatch.setattr(retries, "FIRST_WAIT_SECONDS", 0.01)
     monkeypatch.setattr(ModelRegistry, "load", load)
-    monkeypatch.setattr(checks, "version_report", report)
+    monkeypatch.setattr(leakage, "version_report", report)
 
     @dg.asset(name="xgboost_model", partitions_def=grid.week)
     def model():

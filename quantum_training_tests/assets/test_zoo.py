@@ -14,10 +14,15 @@ import pandas as pd
 import pytest
 
 from quantum_training.lifecycle.evaluation import leakage
-from quantum_training.lifecycle.market_history import read_bars
-from quantum_training.lifecycle.training.ensemble_members import members_of, walk_forward
-from quantum_training.lifecycle.training.inputs import lesson
-from quantum_training.lifecycle.training.pools import peers, pool_of
+from quantum_training.lifecycle.market_history import Bars, MarketHistory, read_bars
+from quantum_training.lifecycle.training import ensemble_members
+from quantum_training.lifecycle.training.ensemble_members import (
+    OutOfSampleSpan,
+    members_of,
+    out_of_sample_positions,
+)
+from quantum_training.lifecycle.training.inputs import InputSources, TrainingTarget, build_training_inputs
+from quantum_training.lifecycle.training.pools import pool_of, pool_peers
 from quantum_training.lifecycle.training.schedule import training_weeks
 from quantum_training.lifecycle.training.versions import entries_of, versions_of
 from quantum_training.models.manifest import ArtefactError, check, manifest
@@ -198,29 +203,29 @@ def council(small, unexamined):
     return small
 
 
-def taught(world, week, seen=None, name="vote"):
-    as_of = pd.Timestamp(week, tz="UTC")
+def training_inputs(world, week, recipe="vote"):
+    target = TrainingTarget("AAA", recipe, pd.Timestamp(week, tz="UTC"))
     load = partial(world.registry.load, "AAA")
-    return lesson(world.store, world.settings, "AAA", name, as_of, (), load, {} if seen is None else seen)
+    return build_training_inputs(InputSources(world.store, world.settings, (), load, {}), target)
 
 
 def test_members_are_shown_by_what_the_shadow_recorded_and_never_by_what_they_had_learnt_from(project, council):
     world = project(council).market_data()
     only = [f"{name}_model" for name in ("xgboost", "lightgbm")]
     assert world.run("weekly_cycle", f"AAA|{FIRST}", f"AAA|{LAST}", asset_selection=keys(only)).success
-    before = taught(world, LAST)
-    assert list(before.practice.member_positions) == ["lightgbm", "xgboost"]
+    before = training_inputs(world, LAST)
+    assert list(before.context.member_positions) == ["lightgbm", "xgboost"]
     first = versions_of(world.store, "AAA", "xgboost")[0].as_of
-    assert before.practice.member_positions.first_valid_index() == first, "nothing before the first version"
+    assert before.context.member_positions.first_valid_index() == first, "nothing before the first version"
     assert world.run("weekly_cycle", f"AAA|{FIRST}", f"AAA|{LAST}").success
     recorded = pd.concat(
         [by_strategy(world.store.read_frame("shadow_scores", "AAA", week), "target") for week in WEEKS[1:]]
     )
     for name in ("xgboost", "lightgbm"):
-        own = before.practice.member_positions[name].dropna()
+        own = before.context.member_positions[name].dropna()
         pd.testing.assert_series_equal(own, recorded[name], check_names=False, check_freq=False, check_exact=True)
-    after = taught(world, LAST)
-    assert after.made_of == before.made_of, "read from the store or decided again, it is the same"
+    after = training_inputs(world, LAST)
+    assert after.identity_inputs == before.identity_inputs, "read from the store or decided again, it is the same"
 
 
 def keys(names):
@@ -236,32 +241,35 @@ def test_a_week_is_read_from_the_scores_only_where_the_same_versions_decided_on_
     assert world.run("weekly_cycle", f"AAA|{FIRST}", f"AAA|{LAST}").success
     as_of = pd.Timestamp(LAST, tz="UTC")
     candles, features = (read_bars(world.store, a, "AAA", "2019-09-01", as_of) for a in ("candles", "features"))
-    asked = []
+    loaded = []
 
     def load(model_id):
-        asked.append(model_id)
+        loaded.append(model_id)
         return world.registry.load("AAA", model_id)
 
-    def record(features=features, seen=None):
-        asked.clear()
-        span = (pd.Timestamp(FIRST, tz="UTC"), as_of, candles, features, load, {} if seen is None else seen)
-        return walk_forward(world.store, world.settings, "AAA", "xgboost", *span)
+    def positions(features=features, cache=None):
+        loaded.clear()
+        start = pd.Timestamp(FIRST, tz="UTC")
+        cache = {} if cache is None else cache
+        history = MarketHistory(world.store, world.settings, "AAA")
+        span = OutOfSampleSpan(history, start, as_of, Bars(candles, features), load, cache)
+        return out_of_sample_positions(span, "xgboost")
 
-    stored = record()
-    assert asked == [], "all weeks are scored"
+    stored = positions()
+    assert loaded == [], "all weeks are scored"
     other = features.copy()
     other.loc[as_of - pd.Timedelta("2D") :, "rsi_14"] += 1e-3
-    record(other)
-    assert len(asked) == 2, "the revised week is decided again: by its version and, a bar before, by the older one"
-    seen = {}
-    assert record(seen=seen).equals(stored)
-    assert record(other, seen).equals(stored), "of a run, once"
+    positions(other)
+    assert len(loaded) == 2, "the revised week is decided again: by its version and, a bar before, by the previous one"
+    cache = {}
+    assert positions(cache=cache).equals(stored)
+    assert positions(other, cache).equals(stored), "a run decides a week once"
     entry = entries_of(world.store, "AAA", "xgboost")[0]
     changed = {**world.store.read_record("xgboost_model", "AAA", FIRST)}
     changed["versions"] = [{**entry, "model_id": versions_of(world.store, "AAA", "xgboost")[1].model_id}]
     world.store.write_record("xgboost_model", "AAA", FIRST, changed)
-    record()
-    assert asked, "another version is in force than the one that was scored"
+    positions()
+    assert loaded, "another version is in force than the one that was scored"
 
 
 def test_the_bars_after_as_of_change_nothing_that_an_ensemble_is_given(project, council):
@@ -275,14 +283,13 @@ def test_the_bars_after_as_of_change_nothing_that_an_ensemble_is_given(project, 
 
 
 def test_a_record_that_reaches_too_far_stops_the_scores(project, council, monkeypatch):
-    from quantum_training.lifecycle.training import inputs as practice
-
-    def too_far(store, settings, symbol, recipe, start, as_of, candles, features, load, seen):
+    def too_far(span, recipe):
+        store, symbol = span.history.store, span.history.symbol
         months = store.periods("candles", symbol)
         moves = store.read_frames("candles", symbol, months[0], months[-1])["close"].pct_change()
-        return (moves > 0).astype(float).loc[start : as_of + pd.Timedelta("8h")]
+        return (moves > 0).astype(float).loc[span.start : span.as_of + pd.Timedelta("8h")]
 
-    monkeypatch.setattr(practice, "walk_forward", too_far)
+    monkeypatch.setattr(ensemble_members, "out_of_sample_positions", too_far)
     world = project(council).market_data()
     result = world.run("weekly_cycle", f"AAA|{LAST}")
     assert not result.success
@@ -299,17 +306,17 @@ def test_missing_members_are_named_and_the_others_go_on(project, council):
     world = project(council).market_data()
     only = keys(["xgboost_model", "lightgbm_model"])
     assert world.run("weekly_cycle", f"AAA|{FIRST}", f"AAA|{LAST}", asset_selection=only).success
-    told = taught(world, LAST)
-    assert told.left_out == {"retired": "no recipe of AAA", "young": "it has no version yet"}
-    assert list(told.practice.members) == ["xgboost", "lightgbm"]
+    inputs = training_inputs(world, LAST)
+    assert inputs.excluded == {"retired": "no recipe of AAA", "young": "it has no version yet"}
+    assert list(inputs.context.members) == ["xgboost", "lightgbm"]
     newest = versions_of(world.store, "AAA", "lightgbm")[-1].model_id
     registry = world.registry
     number = registry.find("AAA", newest).number
     registry.client().delete_model_version("AAA", str(number))
-    lost = taught(world, LAST)
-    assert lost.left_out["lightgbm"] == f"its version {newest} cannot be loaded"
-    assert lost.practice.member_positions["xgboost"].equals(told.practice.member_positions["xgboost"])
-    assert lost.made_of["members"].keys() == {"xgboost"}
+    lost = training_inputs(world, LAST)
+    assert lost.excluded["lightgbm"] == f"its version {newest} cannot be loaded"
+    assert lost.context.member_positions["xgboost"].equals(inputs.context.member_positions["xgboost"])
+    assert lost.identity_inputs["members"].keys() == {"xgboost"}
 
 
 def test_who_is_a_member(project, council):
@@ -355,7 +362,7 @@ def test_a_pool_is_fitted_once_and_serves_each_symbol(project, pooled, monkeypat
         assert other.run("weekly_cycle", f"{symbol}|{LAST}").success
     ids = [versions_of(w.store, "AAA", "pooled")[-1].model_id for w in (world, other)]
     assert ids[0] == ids[1], "whoever comes first"
-    assert pool_of(world.settings, "AAA", "pooled") == peers(world.settings, ["BBB"]) == ["AAA", "BBB"]
+    assert pool_of(world.settings, "AAA", "pooled") == pool_peers(world.settings, ["BBB"]) == ["AAA", "BBB"]
 
 
 def test_a_symbol_with_too_little_history_falls_back_to_the_pool(project, pooled):
@@ -375,9 +382,9 @@ def test_a_symbol_with_too_little_history_falls_back_to_the_pool(project, pooled
 
 def test_a_symbol_whose_bars_are_missing_is_left_out_of_the_pool_by_name(project, pooled):
     world = project(pooled).market_data()
-    told = taught(world, LAST, name="pooled")
-    assert list(told.window.normalisers) == ["AAA"]
-    assert told.left_out["BBB"] == "no bars are stored"
+    inputs = training_inputs(world, LAST, "pooled")
+    assert list(inputs.window.normalisers) == ["AAA"]
+    assert inputs.excluded["BBB"] == "no bars are stored"
 
 
 @pytest.mark.parametrize(
@@ -450,6 +457,6 @@ def test_an_ensemble_may_read_less_than_its_members(project, council):
 
 def test_a_late_symbol_takes_part_in_the_pool_with_what_is_stored(project, pooled):
     world = project(pooled).market_data().market_data("BBB", last="2019-12-01")
-    told = taught(world, "2020-01-06", name="pooled")
-    assert list(told.window.normalisers) == ["AAA", "BBB"]
-    assert told.left_out["BBB"] == "its bars after 2020-01-01 00:00:00+00:00; run the job market_data"
+    inputs = training_inputs(world, "2020-01-06", "pooled")
+    assert list(inputs.window.normalisers) == ["AAA", "BBB"]
+    assert inputs.excluded["BBB"] == "its bars after 2020-01-01 00:00:00+00:00; run the job market_data"

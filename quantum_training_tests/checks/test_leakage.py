@@ -10,9 +10,9 @@ import pytest
 from quantum_training.assets import features as features_asset
 from quantum_training.features.indicators import compute_features
 from quantum_training.lifecycle.evaluation import leakage
-from quantum_training.lifecycle.evaluation.leakage import SENTINEL_RECORD, feature_report
-from quantum_training.lifecycle.training import inputs as practice
-from quantum_training.lifecycle.training.inputs import training_window
+from quantum_training.lifecycle.evaluation.leakage import SKILL_RECORDS, feature_report
+from quantum_training.lifecycle.training import inputs
+from quantum_training.lifecycle.training.training_window import training_window
 from quantum_training.models.contract import Model
 from quantum_training.partitions import parse_key
 
@@ -93,7 +93,7 @@ def test_honest_runs_pass_and_say_what_was_measured(project, small):
 def test_skill_is_measured_once_per_code_and_recipe(project, one, monkeypatch):
     world = project(one).market_data()
     assert world.run("weekly_cycle", WEEKS[0]).success
-    (period,) = world.store.periods(SENTINEL_RECORD, "xgboost", "json")
+    (period,) = world.store.periods(SKILL_RECORDS, "xgboost", "json")
     stored = world.stored()
 
     def never(recipe, code):
@@ -104,7 +104,7 @@ def test_skill_is_measured_once_per_code_and_recipe(project, one, monkeypatch):
     assert world.stored() == stored
     changed = project({**one, "recipes": {"xgboost": {**one["recipes"]["xgboost"], "seed": 8}}}).market_data()
     assert not changed.run("weekly_cycle", WEEKS[0]).success
-    assert changed.store.periods(SENTINEL_RECORD, "xgboost", "json") == []
+    assert changed.store.periods(SKILL_RECORDS, "xgboost", "json") == []
     assert period.startswith("recipe-")
 
 
@@ -145,7 +145,7 @@ def test_a_window_without_embargo_stops_the_scores(project, one, monkeypatch, la
         barriers = {"kind": label, "horizon": 5, "take_profit": 1, "stop_loss": 1, "volatility_bars": 20}
         one["recipes"]["xgboost"]["label"] = barriers
     world = project(one).market_data()
-    monkeypatch.setattr(practice, "training_window", without_embargo)
+    monkeypatch.setattr(inputs, "training_window", without_embargo)
     result = world.run("weekly_cycle", WEEKS[1])
     assert not result.success
     (found,) = evaluations(result, "leak_free")
@@ -200,7 +200,7 @@ def test_without_a_version_the_check_passes_and_says_why(project, small, change,
     assert result.success
     found = {e.asset_key.to_user_string(): e for e in evaluations(result, "leak_free")}["xgboost_model"]
     assert (found.passed, found.description) == (True, said)
-    assert world.store.periods(SENTINEL_RECORD, "xgboost", "json") == []
+    assert world.store.periods(SKILL_RECORDS, "xgboost", "json") == []
 
 
 def test_a_version_of_an_instant_between_two_bars_passes(project, one):

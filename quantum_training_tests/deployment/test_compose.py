@@ -20,7 +20,7 @@ import pytest
 import sqlalchemy as sa
 import yaml
 
-from quantum_training.lifecycle.evaluation.leakage import SENTINEL_RECORD
+from quantum_training.lifecycle.evaluation.leakage import SKILL_RECORDS
 from quantum_training_tests.support.platforms import ask, launch
 from quantum_training_tests.support.processes import free_port, start, stop, wait_for
 
@@ -167,7 +167,7 @@ def test_the_services_of_compose_run_a_weekly_cycle(project, small, tmp_path):
         stack.enter_context(postgres(deployment))
         deployment.healthy("postgres")
         store = tmp_path / "var/lib/quantum_training/store"
-        shutil.copytree(Path(reference.store.root) / SENTINEL_RECORD, store / SENTINEL_RECORD)  # it takes a while
+        shutil.copytree(Path(reference.store.root) / SKILL_RECORDS, store / SKILL_RECORDS)  # it takes a while
         for name in ("mlflow", "code", "webserver", "daemon"):
             deployment.start(name)
             deployment.healthy(name)

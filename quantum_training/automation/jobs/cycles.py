@@ -20,7 +20,7 @@ from quantum_training.automation.run_launcher import LAUNCHED_BY
 from quantum_training.lifecycle.decision.cycle_summary import champion_row, champion_table
 from quantum_training.lifecycle.market_history import first_month_for_week
 from quantum_training.lifecycle.records import DECAY_REPORT
-from quantum_training.lifecycle.training.pools import peers
+from quantum_training.lifecycle.training.pools import pool_peers
 from quantum_training.market.periods import WEEK, week_of
 from quantum_training.partitions import RANGE_TAGS
 from quantum_training.resources.registry.registry import ModelRegistry
@@ -217,7 +217,7 @@ def run_symbols(
             failed[symbol] = str(error)
             context.log.error(f"{symbol} failed: {error}")
 
-    for symbol in [*asked, *(peer for peer in peers(settings, asked) if peer not in asked)]:
+    for symbol in [*asked, *(peer for peer in pool_peers(settings, asked) if peer not in asked)]:
         run(MARKET_DATA, symbol)
     for symbol in asked:
         if symbol not in failed:

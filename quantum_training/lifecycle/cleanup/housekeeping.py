@@ -14,7 +14,7 @@ from functools import partial
 import pandas as pd
 
 from quantum_training.lifecycle.cleanup.retention import needed_versions
-from quantum_training.lifecycle.training.inputs import checkpoint_dir
+from quantum_training.lifecycle.training.train_version import checkpoint_dir
 from quantum_training.resources.cleanup.removal_count import RemovalCount
 from quantum_training.resources.cleanup.stale_files import (
     remove_checkpoints,

@@ -1,5 +1,8 @@
-"""Examining features, versions and recipes for look-ahead. The rules: monitoring."""
+"""Examines features, versions and recipes for look-ahead. The statistics and limits are in monitoring/."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, lru_cache, partial
 from typing import Any, NamedTuple
 
@@ -9,8 +12,13 @@ from quantum_training.features.indicators import FEATURES, WARMUP_BARS, compute_
 from quantum_training.features.windows import InsufficientData
 from quantum_training.lifecycle.evaluation.perturbed_store import PerturbedStore
 from quantum_training.lifecycle.market_history import first_month_needed, read_bars
-from quantum_training.lifecycle.records import model_asset
-from quantum_training.lifecycle.training.inputs import lesson
+from quantum_training.lifecycle.records import ModelRecord, ModelVersion, model_asset, read_record
+from quantum_training.lifecycle.training.inputs import (
+    InputSources,
+    TrainingInputs,
+    TrainingTarget,
+    build_training_inputs,
+)
 from quantum_training.lifecycle.training.pools import pool_of
 from quantum_training.lifecycle.training.refresh_gate import REFUSED, TRAINED
 from quantum_training.market.periods import Key
@@ -19,10 +27,7 @@ from quantum_training.models.contract import algorithm
 from quantum_training.models.provenance import code_hash, identity
 from quantum_training.monitoring.feature_leakage import FUTURE_BARS, FeatureReport, examine_features
 from quantum_training.monitoring.leakage_source import source_hash
-from quantum_training.monitoring.model_leakage import (
-    examine,
-    moved_position,
-)
+from quantum_training.monitoring.model_leakage import examine, inconclusive_reason, leak_findings, moved_position
 from quantum_training.monitoring.synthetic_training import RecipeUnderTest
 from quantum_training.resources.registry.errors import VersionDeleted
 from quantum_training.resources.registry.registry import ModelRegistry
@@ -30,18 +35,19 @@ from quantum_training.resources.store.store import Store
 from quantum_training.settings.schema import Recipe, Symbol
 from quantum_training.settings.settings import Settings
 
-SENTINEL_RECORD = "leak_sentinel"
+SKILL_RECORDS = "leak_sentinel"
+"""Name in the store of the records of recipes' skill on synthetic markets."""
 
+POSITION_BARS = 200
+"""Bars before the cut on which a version's positions are compared."""
 
-DECIDED_BARS = 200
-
-
-SKILL_FREE = {"window_bars", "sizing", "seeds", "warm_start", "replay", "every_weeks", "members", "resources"}
-"""Fields of a recipe that the sentinel sets itself: recipes that differ in them alone are measured once."""
+FIELDS_NOT_IN_SKILL = {"window_bars", "sizing", "seeds", "warm_start", "replay", "every_weeks", "members", "resources"}
+"""Fields of a recipe that the measurement of skill replaces or ignores: recipes that differ in these alone share one
+record."""
 
 
 def feature_report(store: Store, symbol: Symbol, key: Key) -> FeatureReport:
-    """Examine the stored features of a month against the stored candles up to the same instant."""
+    """Compare the stored features of a month with those computed from the stored candles, and with other later bars."""
     stored = store.read_frame("features", key.symbol, key.period)
     until = pd.Timestamp(store.attributes("features", key.symbol, key.period)["covered_until"])
     first = first_month_needed(symbol, key.start, WARMUP_BARS)
@@ -50,7 +56,7 @@ def feature_report(store: Store, symbol: Symbol, key: Key) -> FeatureReport:
 
 
 class VersionReport(NamedTuple):
-    """What another future did to a week's newest version. `rows` of its window, 0 where nothing was examined."""
+    """What changes in a week's newest version if later bars change. rows: of its window, 0 if nothing was examined."""
 
     outcome: str
     as_of: str | None = None
@@ -59,67 +65,142 @@ class VersionReport(NamedTuple):
     failure: str | None = None
 
 
+class LeakReport(NamedTuple):
+    """What a recipe's leak check found. versions: by the week that was examined, of each symbol the newest.
+
+    failures: look-ahead, in sentences. remarks: why the recipe could not be examined fully. experiments: its skill on
+    synthetic markets, None if it was not measured.
+    """
+
+    versions: dict[Key, VersionReport]
+    failures: list[str]
+    remarks: list[str]
+    experiments: Mapping[str, Mapping[str, float]] | None
+
+    @property
+    def is_examined(self) -> bool:
+        """Was there a version to examine?"""
+        return any(report.rows for report in self.versions.values())
+
+
+def leak_report(
+    store: Store, registry: ModelRegistry, settings: Settings, name: str, keys: Iterable[Key]
+) -> LeakReport:
+    """Examine the newest version of each symbol in these weeks, oldest first, and once per code the recipe's skill."""
+    newest = {key.symbol: key for key in trained_weeks(store, name, [*keys])}.values()
+    versions = {key: version_report(store, registry, settings, name, key) for key in newest}
+    failures = [f"{name} {key}: {report.failure}" for key, report in versions.items() if report.failure]
+    report = LeakReport(versions, failures, [], None)
+    if not report.is_examined:
+        return report
+    record = skill_record(store, name, settings.recipes[name])
+    experiments = record.get("experiments")
+    if experiments is None:
+        remark: str | None = f"not examined on synthetic markets: {record['insufficient']}"
+    else:
+        failures += [f"recipe {name}: {leak}" for leak in leak_findings(experiments)]
+        remark = inconclusive_reason(experiments)
+    return report._replace(remarks=[f"recipe {name}: {remark}"] if remark else [], experiments=experiments)
+
+
+def trained_weeks(store: Store, name: str, keys: list[Key]) -> list[Key]:
+    """Those of these weeks in which a version was trained; all of them if there is none."""
+    records = {key: read_record(store, ModelRecord, key.symbol, key.period, model_asset(name)) for key in keys}
+    trained = [key for key, record in records.items() if record and record.outcome in (TRAINED, REFUSED)]
+    return trained or keys
+
+
 def version_report(store: Store, registry: ModelRegistry, settings: Settings, name: str, key: Key) -> VersionReport:
-    """Give the newest version of a week two futures in turn: its training window and its positions must be the same."""
-    recipe, symbol = settings.recipes[name], settings.symbols[key.symbol]
-    record = store.read_record(model_asset(name), key.symbol, key.period) or {"outcome": "not materialised"}
-    if record["outcome"] not in (TRAINED, REFUSED):
-        return VersionReport(record["outcome"])
-    as_of = pd.Timestamp(record["versions"][-1]["as_of"])
-    cut = as_of - to_timedelta(symbol.timeframe)
-    bars = FUTURE_BARS + recipe.label.span_bars
-    names = pool_of(settings, key.symbol, name) if algorithm(recipe.algorithm).traits.is_pooled else [key.symbol]
-    markets = {peer: settings.symbols[peer] for peer in names}
-    futures = [PerturbedStore.after(store, markets, cut, bars, rising) for rising in (True, False)]
+    """Replace the bars after the newest version of a week in two ways: its inputs and positions must not change.
+
+    RegistryOutage if MLflow cannot be reached. StoreError if bars up to the version's as_of are not stored.
+    """
+    record = read_record(store, ModelRecord, key.symbol, key.period, model_asset(name))
+    if record is None or record.outcome not in (TRAINED, REFUSED):
+        return VersionReport((record and record.outcome) or "not materialised")
+    version, symbol = record.versions[-1], settings.symbols[key.symbol]
+    cut = version.time - to_timedelta(symbol.timeframe)
+    bars = FUTURE_BARS + settings.recipes[name].label.span_bars
+    perturbed = perturbed_stores(store, settings, name, key.symbol, cut, bars)
     load = lru_cache(maxsize=8)(partial(registry.load, key.symbol))
+    target = TrainingTarget(key.symbol, name, version.time)
     try:
-        taught = [lesson(future, settings, key.symbol, name, as_of, (), load, {}) for future in futures]
-    except InsufficientData as short:
-        return VersionReport(f"insufficient: {short}")
-    failure = None
-    one, other = (told.window for told in taught)
-    if one.content_hash != other.content_hash:
-        failure = (
-            f"the training window as of {as_of} changes with the bars after it ({len(one.full_y)} rows up to "
-            f"{one.full_times[-1]}, under another future {len(other.full_y)} up to {other.full_times[-1]}); keep only "
-            "rows and outcomes known at as_of"
+        pair = [build_training_inputs(InputSources(s, settings, (), load, {}), target) for s in perturbed]
+    except InsufficientData as error:
+        return VersionReport(f"insufficient: {error}")
+    failure = changed_inputs(*pair, version.time)
+    if failure is None:
+        try:
+            failure = changed_positions(registry, perturbed, symbol, key.symbol, version, cut)
+        except VersionDeleted:
+            return VersionReport("removed since")
+    return VersionReport("trained", str(version.time), len(pair[0].window.full_y), bars, failure)
+
+
+def perturbed_stores(
+    store: Store, settings: Settings, name: str, symbol: str, cut: pd.Timestamp, bars: int
+) -> list[PerturbedStore]:
+    """Two views of the store whose bars after the cut rise and fall, for all symbols that the recipe is fitted on."""
+    is_pooled = algorithm(settings.recipes[name].algorithm).traits.is_pooled
+    symbols = pool_of(settings, symbol, name) if is_pooled else [symbol]
+    markets = {s: settings.symbols[s] for s in symbols}
+    return [PerturbedStore.after(store, markets, cut, bars, rising) for rising in (True, False)]
+
+
+def changed_inputs(one: TrainingInputs, other: TrainingInputs, as_of: pd.Timestamp) -> str | None:
+    """How two sets of training inputs as of the same time differ, None if they are the same."""
+    if one.window.content_hash != other.window.content_hash:
+        return (
+            f"the training window as of {as_of} changes with the bars after it ({len(one.window.full_y)} rows up to "
+            f"{one.window.full_times[-1]}, with other later bars {len(other.window.full_y)} up to "
+            f"{other.window.full_times[-1]}); keep only rows and outcomes known at as_of"
         )
-    elif changed := [part for part, value in taught[0].made_of.items() if taught[1].made_of[part] != value]:
-        failure = (
+    if changed := [part for part, value in one.identity_inputs.items() if other.identity_inputs[part] != value]:
+        return (
             f"what it learns from beside the window ({', '.join(changed)}) changes with the bars after {as_of}; keep "
             "only what was known then"
         )
-    else:
-        try:
-            model = registry.load(key.symbol, record["versions"][-1]["model_id"])
-        except VersionDeleted:
-            return VersionReport("removed since")
-        first = first_month_needed(symbol, cut, DECIDED_BARS)
-        rows = [
-            future.read_frames("features", key.symbol, first, "9999").join(
-                future.read_frames("candles", key.symbol, first, "9999")[["open", "close"]]
-            )
-            for future in futures
-        ]
-        if moved := moved_position(model, rows[0], rows[1], cut):
-            failure = f"positions look ahead: {moved}; let each row's position depend on that row and earlier ones"
-    return VersionReport("trained", str(as_of), len(one.full_y), bars, failure)
+    return None
+
+
+def changed_positions(
+    registry: ModelRegistry,
+    perturbed: Sequence[Store],
+    market: Symbol,
+    symbol: str,
+    version: ModelVersion,
+    cut: pd.Timestamp,
+) -> str | None:
+    """Which position of the version up to the cut differs between the two stores, None if none does."""
+    model = registry.load(symbol, version.model_id)
+    first = first_month_needed(market, cut, POSITION_BARS)
+    one, other = (
+        store.read_frames("features", symbol, first, "9999").join(
+            store.read_frames("candles", symbol, first, "9999")[["open", "close"]]
+        )
+        for store in perturbed
+    )
+    if difference := moved_position(model, one, other, cut):
+        return f"positions look ahead: {difference}; let each row's position depend on that row and earlier ones"
+    return None
 
 
 def skill_record(store: Store, name: str, recipe: Recipe) -> dict[str, Any]:
-    """The recipe's record of skill on synthetic markets: read, or measured and stored where code or recipe is new."""
+    """The recipe's skill on synthetic markets: read from the store, or measured and stored if code or recipe is new."""
     code = code_hash(recipe.algorithm)
-    made_of = identity(recipe=recipe.model_dump(mode="json", exclude=SKILL_FREE), code=code, sentinel=source_hash())
-    record = store.read_record(SENTINEL_RECORD, name, f"recipe-{made_of}")
+    recipe_id = identity(
+        recipe=recipe.model_dump(mode="json", exclude=FIELDS_NOT_IN_SKILL), code=code, sentinel=source_hash()
+    )
+    record = store.read_record(SKILL_RECORDS, name, f"recipe-{recipe_id}")
     if record is None:
-        record = measure_skill(recipe.model_dump_json(exclude=SKILL_FREE), code)
-        store.write_record(SENTINEL_RECORD, name, f"recipe-{made_of}", record)
+        record = measure_skill(recipe.model_dump_json(exclude=FIELDS_NOT_IN_SKILL), code)
+        store.write_record(SKILL_RECORDS, name, f"recipe-{recipe_id}", record)
     return record
 
 
 @cache
 def measure_skill(recipe_json: str, code: str) -> dict[str, Any]:
-    """Once per process, so that several stores cost no more than one. `code` is there to tell versions apart."""
+    """Fit the recipe on synthetic markets, once per process for all stores. code: tells versions of the code apart."""
     recipe = Recipe.model_validate_json(recipe_json)
     recipe_under_test = RecipeUnderTest(
         recipe.algorithm,
@@ -131,5 +212,5 @@ def measure_skill(recipe_json: str, code: str) -> dict[str, Any]:
     )
     try:
         return {"code_hash": code, "experiments": examine(recipe_under_test)}
-    except InsufficientData as short:
-        return {"code_hash": code, "insufficient": str(short)}
+    except InsufficientData as error:
+        return {"code_hash": code, "insufficient": str(error)}

@@ -1,8 +1,12 @@
-"""A view of the store in which everything after an instant came out differently. For the leak checks; never written."""
+"""A read-only view of the store in which all bars after a cut are random, for the leak checks.
+
+What is derived from the bars before the cut must come out the same on two such views.
+"""
 
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import pandas as pd
 import pyarrow as pa
@@ -15,9 +19,17 @@ from quantum_training.resources.store.store import Store, StoreError
 from quantum_training.settings.schema import Symbol
 
 
+class Perturbation(NamedTuple):
+    """Which bars are replaced: all after `cut`, by `bars` random ones with a rising or falling trend."""
+
+    cut: pd.Timestamp
+    bars: int
+    rising: bool
+
+
 @dataclass(frozen=True)
 class PerturbedStore(Store):
-    """The stored candles and features, but with random bars after a cut for each symbol given. To read only."""
+    """The stored candles and features, with random bars after a cut for some symbols. Nothing may be written to it."""
 
     _tables: dict[tuple[str, str, str], pa.Table] = field(default_factory=dict, repr=False, compare=False)
 
@@ -25,21 +37,23 @@ class PerturbedStore(Store):
     def after(
         cls, store: Store, symbols: Mapping[str, Symbol], cut: pd.Timestamp, bars: int, rising: bool
     ) -> "PerturbedStore":
-        """Replace all that opens after `cut` by `bars` random bars, and the features from the month of the cut on.
+        """Replace all bars that open after `cut` by `bars` random ones, and the features from the month of the cut on.
 
-        symbols: of one timeframe. One whose bars up to the cut are not stored is left as it is.
+        symbols: of one timeframe. A symbol whose bars up to the cut are not stored is not changed. rising: the trend of
+        the random bars.
         """
-        future = cls(root=store.root)
+        perturbed = cls(root=store.root)
         for name, symbol in symbols.items():
             with suppress(StoreError):
-                future._change(store, symbol, name, cut, bars, rising)
-        return future
+                perturbed._perturb(store, name, symbol, Perturbation(cut, bars, rising))
+        return perturbed
 
-    def _change(self, store: Store, symbol: Symbol, name: str, cut: pd.Timestamp, bars: int, rising: bool) -> None:
+    def _perturb(self, store: Store, name: str, symbol: Symbol, change: Perturbation) -> None:
         spacing = to_timedelta(symbol.timeframe)
-        since = cut.normalize().replace(day=1)
+        since = change.cut.normalize().replace(day=1)
         first = first_month_needed(symbol, since, WARMUP_BARS)
-        candles = perturb_future(read_bars(store, "candles", name, first, cut + spacing), cut, bars, spacing, rising)
+        stored = read_bars(store, "candles", name, first, change.cut + spacing)
+        candles = perturb_future(stored, change.cut, change.bars, spacing, change.rising)
         covered = (candles.index[-1] + spacing).isoformat().encode()
         for asset, frame in (("candles", candles.loc[since:]), ("features", compute_features(candles, since))):
             for period, month in frame.groupby(pd.DatetimeIndex(frame.index).strftime("%Y-%m-01")):
@@ -50,13 +64,13 @@ class PerturbedStore(Store):
 
     def periods(self, asset: str, symbol: str, suffix: str = "parquet") -> list[str]:
         stored = super().periods(asset, symbol, suffix)
-        changed = sorted(period for known, name, period in self._tables if (known, name) == (asset, symbol))
-        return [p for p in stored if p < changed[0]] + changed if changed else stored
+        perturbed = sorted(p for a, s, p in self._tables if (a, s) == (asset, symbol))
+        return [p for p in stored if p < perturbed[0]] + perturbed if perturbed else stored
 
     def _table(self, asset: str, symbol: str, period: str) -> pa.Table:
-        changed = self._tables.get((asset, symbol, period))
-        return super()._table(asset, symbol, period) if changed is None else changed
+        table = self._tables.get((asset, symbol, period))
+        return super()._table(asset, symbol, period) if table is None else table
 
     def _beside(self, asset: str, symbol: str, period: str) -> dict[bytes, bytes]:
-        changed = self._tables.get((asset, symbol, period))
-        return super()._beside(asset, symbol, period) if changed is None else changed.schema.metadata
+        table = self._tables.get((asset, symbol, period))
+        return super()._beside(asset, symbol, period) if table is None else table.schema.metadata

@@ -1,4 +1,4 @@
-"""What a training tells the event bus: that it starts, and how it ends. The training itself is assets/models.py."""
+"""The events of a training on the event bus: that it started and how it ended. The training is in train_version.py."""
 
 from __future__ import annotations
 
@@ -7,22 +7,15 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import dagster as dg
 import pandas as pd
 
-from quantum_training.assets.step_retries import first_attempt
 from quantum_training.resources.events.bus import EventBus
 from quantum_training.resources.events.payloads import TrainingCompleted, TrainingStarted, event
 
 
-def job_id(instance: dg.DagsterInstance, run: dg.DagsterRun, partition: str, recipe: str) -> str:
-    """The id of a training. A run that Dagster starts to try another one again keeps it, so one start has one end."""
-    return f"{first_attempt(instance, run)}/{partition}/{recipe}"
-
-
 @dataclass(frozen=True)
 class TrainingJob:
-    """The training of a recipe for one partition in one Dagster run and the runs that try it again."""
+    """The training of a recipe for one symbol and week, in one run and the runs that retry it."""
 
     bus: EventBus
     symbol: str
@@ -30,39 +23,41 @@ class TrainingJob:
     job_id: str
 
     @contextmanager
-    def announced(
-        self, trigger: str, reason: str, goes_on: Callable[[BaseException], bool] = lambda error: False
+    def publish_started(
+        self, trigger: str, reason: str, may_be_retried: Callable[[BaseException], bool] = lambda error: False
     ) -> Iterator[None]:
-        """Publish that the training starts and, where the block raises, that it failed.
+        """Publish that the training starts and, if the block raises, that it failed.
 
-        goes_on: whether it may be tried again after this error; then nothing has failed yet. Where the process is
-        killed, and where nothing comes after all, automation/run_ends.py publishes the end.
+        may_be_retried: true for an error after which the training is tried again, so that it has not failed yet. If
+        the process is killed or the retry never comes, automation/failures/dead_runs.py publishes the end.
         """
         started = pd.Timestamp.now("UTC")
-        opening = TrainingStarted(
+        payload = TrainingStarted(
             job_id=self.job_id, model_type=self.recipe, trigger=trigger, reason=reason, started_at=started
         )
-        self.bus.publish([event(self.symbol, opening, self.job_id)])
+        self.bus.publish([event(self.symbol, payload, self.job_id)])
         try:
             yield
         except BaseException as error:  # an interrupted training is over too
-            if goes_on(error):
+            if may_be_retried(error):
                 raise
             try:
-                self._completed(self.job_id, None, {}, (pd.Timestamp.now("UTC") - started).total_seconds())
-            except Exception as second:
-                error.add_note(f"that the training failed could not be published: {second}")
+                self._publish_completed(self.job_id, None, {}, (pd.Timestamp.now("UTC") - started).total_seconds())
+            except Exception as publish_error:
+                error.add_note(f"that the training failed could not be published: {publish_error}")
             raise
 
-    def succeeded(self, model_id: str, metrics: Mapping[str, float], seconds: float | None) -> None:
+    def publish_succeeded(self, model_id: str, metrics: Mapping[str, float], seconds: float | None) -> None:
         """Publish that a version is registered, once per version and not per run.
 
-        So the run after one that was killed between registering and publishing makes up for it; it gives no seconds.
+        If a run is killed between registering and publishing, the next run publishes the event with `seconds` None.
         """
-        self._completed(model_id, model_id, metrics, seconds)
+        self._publish_completed(model_id, model_id, metrics, seconds)
 
-    def _completed(self, cause: str, model_id: str | None, metrics: Mapping[str, float], seconds: float | None) -> None:
-        ending = TrainingCompleted(
+    def _publish_completed(
+        self, cause: str, model_id: str | None, metrics: Mapping[str, float], seconds: float | None
+    ) -> None:
+        payload = TrainingCompleted(
             job_id=self.job_id,
             model_version=model_id,
             status="succeeded" if model_id else "failed",
@@ -70,4 +65,4 @@ class TrainingJob:
             duration_seconds=seconds,
             completed_at=pd.Timestamp.now("UTC"),
         )
-        self.bus.publish([event(self.symbol, ending, cause)])
+        self.bus.publish([event(self.symbol, payload, cause)])

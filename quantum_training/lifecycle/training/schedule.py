@@ -1,20 +1,14 @@
-"""In which weeks a recipe is trained."""
+"""In which weeks a recipe is trained: every `every_weeks` weeks, on the same Mondays for all symbols."""
 
 import pandas as pd
 
 from quantum_training.market.periods import WEEK
 
-RESTING = "resting"
-"""Outcome of a week in which a recipe that is not trained every week keeps its newest version."""
-
-
 FIRST_MONDAY = pd.Timestamp("1970-01-05", tz="UTC")
+"""The Monday from which weeks are counted."""
 
 
 def training_weeks(every_weeks: int, monday: pd.Timestamp) -> tuple[pd.Timestamp, pd.Timestamp]:
-    """The Mondays of training around a week: the last one up to `monday` and the next one after it.
-
-    Every n-th Monday is one, counted from 1970-01-05.
-    """
-    last = monday - ((monday - FIRST_MONDAY) // WEEK % every_weeks) * WEEK
-    return last, last + every_weeks * WEEK
+    """The last Monday of training up to `monday`, and the next one after it."""
+    last_due = monday - ((monday - FIRST_MONDAY) // WEEK % every_weeks) * WEEK
+    return last_due, last_due + every_weeks * WEEK

@@ -1,22 +1,28 @@
-"""The versions of a recipe as the records of its model asset tell of them. The asset itself: models.py."""
+"""The versions of a recipe that the weekly records of its model asset list, and which of them may trade."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pandas as pd
 
-from quantum_training.lifecycle.records import model_asset
+from quantum_training.lifecycle.records import EVERY, ModelRecord, ModelVersion, model_asset, read_records
 from quantum_training.resources.store.store import Store
 from quantum_training.trading.scoring import Version
 
 
-def versions_of(store: Store, symbol: str, recipe: str, last: str = "9999") -> list[Version]:
+def versions_of(store: Store, symbol: str, recipe: str, last: str = EVERY) -> list[Version]:
     """The accepted versions of a recipe up to week `last`, oldest as_of first; of equal as_of the newest fit last."""
-    return accepted_versions(entries_of(store, symbol, recipe, last))
+    return [v.version for v in recorded_versions(store, symbol, recipe, last) if v.accepted]
 
 
-def entries_of(store: Store, symbol: str, recipe: str, last: str = "9999") -> list[dict[str, Any]]:
-    """What the records say of each version of a recipe up to week `last`, refused ones included, in the same order."""
+def recorded_versions(store: Store, symbol: str, recipe: str, last: str = EVERY) -> list[ModelVersion]:
+    """All recorded versions of a recipe up to week `last`, those that the refresh gate refused included, in order."""
+    records = read_records(store, ModelRecord, symbol, last, model_asset(recipe)).values()
+    return sorted((version for record in records for version in record.versions), key=lambda v: v.time)
+
+
+def entries_of(store: Store, symbol: str, recipe: str, last: str = EVERY) -> list[dict[str, Any]]:
+    """The versions of `recorded_versions` as the dicts that are stored."""
     records = store.read_records(model_asset(recipe), symbol, last).values()
     return sorted((e for record in records for e in record["versions"]), key=lambda e: pd.Timestamp(e["as_of"]))
 
@@ -26,9 +32,6 @@ def accepted_versions(entries: Iterable[Mapping[str, Any]]) -> list[Version]:
     return [Version(pd.Timestamp(e["as_of"]), e["model_id"]) for e in entries if accepted(e)]
 
 
-LEGACY_ACCEPTED = {"accepted": True, "reason": "recorded before refreshes were judged"}
-
-
 def accepted(entry: Mapping[str, Any]) -> bool:
-    """May the version of this entry of a model's record trade? One recorded before refreshes were judged may."""
-    return bool(entry.get("refresh", LEGACY_ACCEPTED)["accepted"])
+    """May the version of this entry of a model's record trade? One recorded before the refresh gate existed may."""
+    return bool(entry["refresh"]["accepted"]) if entry.get("refresh") else True

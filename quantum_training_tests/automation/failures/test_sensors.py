@@ -15,12 +15,13 @@ from dagster._core.remote_origin import InProcessCodeLocationOrigin, RemoteJobOr
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
 from quantum_training.assets import candles
+from quantum_training.assets.step_retries import first_attempt
 from quantum_training.automation.execution.pool_limits import limit_training
 from quantum_training.automation.failures import sensors as alerts
 from quantum_training.automation.failures.dead_runs import RETRY_WAIT_SECONDS, fail_trainings, is_over
 from quantum_training.automation.failures.findings import of_check
 from quantum_training.automation.run_launcher import WatchfulRunLauncher
-from quantum_training.lifecycle.training.events import TrainingJob, job_id
+from quantum_training.lifecycle.training.events import TrainingJob
 from quantum_training.resources.alerts import book
 from quantum_training.resources.database import DatabaseError
 from quantum_training.resources.events.bus import EventBus
@@ -231,12 +232,12 @@ def test_a_training_whose_process_died_is_published_as_failed_once_it_is_not_tri
     world = build(retrying)
     first = world.run(remote_job_origin=LAUNCHED, tags={"dagster/max_retries": "1"})
     jobs = [TrainingJob(world.bus, "AAA", recipe, f"{first.run_id}/AAA|2020-01-06/{recipe}") for recipe in ("a", "b")]
-    with jobs[0].announced("SCHEDULED", "weekly"):
+    with jobs[0].publish_started("SCHEDULED", "weekly"):
         pass
-    jobs[0].succeeded("v1", {}, 1.0)
+    jobs[0].publish_succeeded("v1", {}, 1.0)
     other = TrainingJob(world.bus, "BBB", "a", "another-run/BBB|2020-01-06/a")
     for job in (jobs[1], other):
-        with job.announced("SCHEDULED", "weekly"):
+        with job.publish_started("SCHEDULED", "weekly"):
             pass
     before = world.events()
     retrying.report_run_failed(first)
@@ -244,7 +245,7 @@ def test_a_training_whose_process_died_is_published_as_failed_once_it_is_not_tri
     assert world.events() == before
     again = world.again(first)
     retrying.add_run_tags(again.run_id, {"dagster/max_retries": "1"})
-    with jobs[1].announced("SCHEDULED", "weekly"):
+    with jobs[1].publish_started("SCHEDULED", "weekly"):
         pass
     assert world.events() == before, "the run that tries it again goes on with the same training"
     retrying.report_run_failed(retrying.get_run_by_id(again.run_id))
@@ -252,7 +253,7 @@ def test_a_training_whose_process_died_is_published_as_failed_once_it_is_not_tri
     (ended,) = world.events()[len(before) :]
     assert (ended.symbol, ended.payload.job_id, ended.payload.status) == ("AAA", jobs[1].job_id, "failed")
     assert (ended.payload.model_version, ended.payload.duration_seconds) == (None, None)
-    jobs[1].succeeded("v2", {}, 1.0)
+    jobs[1].publish_succeeded("v2", {}, 1.0)
     assert [e.payload.status for e in world.events()[len(before) :]] == ["failed", "succeeded"]
 
 
@@ -263,7 +264,7 @@ def test_runs_in_the_process_of_a_run_that_died_end_with_it_and_one_alert_tells_
     done = world.run(status=dg.DagsterRunStatus.SUCCESS, tags={"clm/launched_by": parent.run_id})
     foreign = world.run(tags={"clm/launched_by": "another"})
     training = TrainingJob(world.bus, "AAA", "a", f"{inside.run_id}/AAA|2020-01-06/a")
-    with training.announced("MANUAL", "asked"):
+    with training.publish_started("MANUAL", "asked"):
         pass
     world.instance.report_run_failed(parent)
     assert "1 runs ended with the one that ran them" in world.tick().skip_message
@@ -296,10 +297,10 @@ def test_a_run_that_a_person_executes_again_has_trainings_of_its_own(build, retr
     ids = {"root_run_id": first.run_id, "parent_run_id": first.run_id}
     by_person = world.run(status=dg.DagsterRunStatus.FAILURE, remote_job_origin=LAUNCHED, **ids)
     again = world.again(by_person)
-    jobs = [job_id(retrying, run, "AAA|2020-01-06", "a") for run in (first, by_person, again)]
+    jobs = [f"{first_attempt(retrying, run)}/AAA|2020-01-06/a" for run in (first, by_person, again)]
     assert [job.partition("/")[0] for job in jobs] == [first.run_id, by_person.run_id, by_person.run_id]
     for job in jobs[:2]:
-        with TrainingJob(world.bus, "AAA", "a", job).announced("MANUAL", "asked"):
+        with TrainingJob(world.bus, "AAA", "a", job).publish_started("MANUAL", "asked"):
             pass
     (record,) = retrying.get_run_records(dg.RunsFilter(run_ids=[again.run_id]))
     assert fail_trainings(retrying, world.bus, [record]) == [jobs[1]]
@@ -308,7 +309,7 @@ def test_a_run_that_a_person_executes_again_has_trainings_of_its_own(build, retr
 def test_a_cancelled_run_is_nobodys_alert_but_its_training_is_over(build):
     world = build()
     run = world.run()
-    with TrainingJob(world.bus, "AAA", "a", f"{run.run_id}/AAA|2020-01-06/a").announced("MANUAL", "asked"):
+    with TrainingJob(world.bus, "AAA", "a", f"{run.run_id}/AAA|2020-01-06/a").publish_started("MANUAL", "asked"):
         pass
     world.instance.report_run_canceled(run)
     assert world.told() == []

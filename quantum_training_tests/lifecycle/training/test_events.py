@@ -6,7 +6,7 @@ import dagster as dg
 import pytest
 from dagster._core.errors import DagsterExecutionInterruptedError
 
-from quantum_training.assets import training
+from quantum_training.lifecycle.training import train_version
 from quantum_training.lifecycle.training.events import TrainingJob
 from quantum_training.resources.events.bus import EventBus
 from quantum_training.resources.events.payloads import Event
@@ -55,7 +55,7 @@ def test_a_training_tells_its_start_and_its_version_once_even_where_its_run_dies
     assert told(world) == [started, completed]
 
     with monkeypatch.context() as patch:
-        patch.setattr(TrainingJob, "succeeded", None)
+        patch.setattr(TrainingJob, "publish_succeeded", None)
         assert not train(world, SECOND).success
     assert [e.type for e in told(world)[2:]] == ["model.training_started"]
     assert train(world, SECOND).success
@@ -83,7 +83,7 @@ def test_a_training_that_was_stopped_has_failed_unless_dagster_may_start_it_agai
             monkeypatch.setattr(type(world.instance), "run_retries_enabled", True)
         raise DagsterExecutionInterruptedError
 
-    monkeypatch.setattr(training, "fit_seeds", stopped)
+    monkeypatch.setattr(train_version, "fit_seeds", stopped)
     assert not train(world, FIRST).success
     ended = [e.payload.status for e in told(world) if e.type == "model.training_completed"]
     assert ended == ([] if restarted else ["failed"])
@@ -92,7 +92,7 @@ def test_a_training_that_was_stopped_has_failed_unless_dagster_may_start_it_agai
 def test_an_undefined_metric_is_null_and_the_error_is_kept_where_the_bus_fails_too(tmp_path):
     bus = EventBus(database_url=f"sqlite:///{tmp_path}/a.db")
     job = TrainingJob(bus, "AAA", "xgboost", "job")
-    job.succeeded("v1", {"loss": float("nan"), "gain": float("inf"), "rounds": 3.0}, 1.0)
+    job.publish_succeeded("v1", {"loss": float("nan"), "gain": float("inf"), "rounds": 3.0}, 1.0)
     (delivery,) = bus.outbox().read("test", 10)
     assert json.loads(delivery.text)["payload"]["metrics"] == {"loss": None, "gain": None, "rounds": 3.0}
 
@@ -103,6 +103,6 @@ def test_an_undefined_metric_is_null_and_the_error_is_kept_where_the_bus_fails_t
                 raise RuntimeError("no database")
 
     broken = TrainingJob(Broken(), "AAA", "xgboost", "job")
-    with pytest.raises(ZeroDivisionError) as caught, broken.announced("MANUAL", "asked"):
+    with pytest.raises(ZeroDivisionError) as caught, broken.publish_started("MANUAL", "asked"):
         _ = 1 / 0
     assert caught.value.__notes__ == ["that the training failed could not be published: no database"]

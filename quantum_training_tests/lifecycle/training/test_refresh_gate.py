@@ -10,7 +10,8 @@ import pytest
 
 from quantum_training.checks.refresh import CHECK
 from quantum_training.lifecycle.evaluation import leakage
-from quantum_training.lifecycle.training.refresh_gate import judge
+from quantum_training.lifecycle.market_history import MarketHistory
+from quantum_training.lifecycle.training.refresh_gate import Candidate, compare_versions
 from quantum_training.lifecycle.training.versions import versions_of
 from quantum_training.models.contract import Model
 from quantum_training.selection.ledger import Entry
@@ -164,20 +165,23 @@ def test_a_retrain_inside_the_week_is_judged_and_one_that_is_refused_may_be_mend
     assert world.store.read_record("champion", "AAA", BROKEN) == record
     assert record["refused_refresh"].startswith("the refresh of 2020-01-20 was refused"), "Wednesday is not yet known"
 
-    class Gone(Momentum):
+    class Broken(Momentum):
         def positions(self, features):
             raise KeyError("return_1")
 
-    older, newer = (Version(pd.Timestamp(week, tz="UTC"), week) for week in WEEKS[:2])
-    judged = judge(world.store, world.settings, "AAA", older, newer, older.as_of, Momentum(True), lambda _: Gone(True))
-    assert (judged.accepted, judged.against) == (True, older.model_id)
-    assert "the version before it, 2020-01-06, decides no more: KeyError: 'return_1'" in judged.reason
+    incumbent, new = (Version(pd.Timestamp(week, tz="UTC"), week) for week in WEEKS[:2])
+
+    def compare(incumbent, candidate_model, incumbent_model):
+        candidate = Candidate(new, candidate_model, pd.Timestamp(WEEKS[0], tz="UTC"))
+        history = MarketHistory(world.store, world.settings, "AAA")
+        return compare_versions(history, incumbent, candidate, lambda _: incumbent_model)
+
+    refresh = compare(incumbent, Momentum(True), Broken(True))
+    assert (refresh.accepted, refresh.against) == (True, incumbent.model_id)
+    assert "the version before it, 2020-01-06, decides no more: KeyError: 'return_1'" in refresh.reason
     with pytest.raises(KeyError):
-        judge(world.store, world.settings, "AAA", older, newer, older.as_of, Gone(True), lambda _: Momentum(True))
-    first = judge(
-        world.store, world.settings, "AAA", None, newer, older.as_of, Momentum(True), lambda _: Momentum(True)
-    )
-    assert first.reason == "first version"
+        compare(incumbent, Broken(True), Momentum(True))
+    assert compare(None, Momentum(True), Momentum(True)).reason == "first version"
 
 
 def test_all_recorded_versions_but_the_refused_may_trade_also_those_of_before_the_gate(project, small):

@@ -1,0 +1,251 @@
+"""Trains one version of a recipe: fit it, or take over the fit of another symbol's pool, and register it in MLflow.
+
+Whether a week needs a version, and whether the version may trade, is decided in train_week.py.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from quantum_training.lifecycle.records import ModelVersion
+from quantum_training.lifecycle.services import Services
+from quantum_training.lifecycle.training.events import TrainingJob
+from quantum_training.lifecycle.training.inputs import TrainingInputs
+from quantum_training.lifecycle.training.request import TrainingRequest, TrainingRun
+from quantum_training.market.periods import Key
+from quantum_training.models.agent import Agent
+from quantum_training.models.contract import Model, algorithm
+from quantum_training.models.fitting import fit_seeds
+from quantum_training.models.provenance import code_hash, identity
+from quantum_training.resources.locks import alone
+from quantum_training.resources.registry.errors import RegistryError
+from quantum_training.resources.registry.registry import RegisteredVersion
+from quantum_training.settings.paths import under_dagster_home
+from quantum_training.settings.schema import Recipe
+from quantum_training.settings.settings import Settings
+
+SEED_STRIDE = 100_000
+"""Distance between the seeds of a recipe: more than an agent has parallel episodes, each with a seed of its own."""
+
+FIELDS_NOT_IN_IDENTITY = {"every_weeks", "resources"}
+"""Fields of a recipe that do not change what a fit gives."""
+
+
+@dataclass(frozen=True)
+class TrainingTask:
+    """One version to train: the recipe, the partition, the time up to which data may be used, and why."""
+
+    recipe: str
+    key: Key
+    as_of: pd.Timestamp
+    request: TrainingRequest
+    assert_lock_held: Callable[[], None]
+    """Of the lock under which one process at a time trains for the partition; called before a version is registered."""
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """A fitted model, the score of each seed, and the wall time of the fit."""
+
+    model: Model
+    seed_scores: Mapping[int, float | None] = field(default_factory=dict)
+    seconds: float | None = None
+    """None for a version that was registered before."""
+
+    @property
+    def seed_metrics(self) -> dict[str, float]:
+        """The scores of several seeds as MLflow's metrics; none for a single seed."""
+        scores = self.seed_scores if len(self.seed_scores) > 1 else {}
+        return {f"score_seed_{seed}": score for seed, score in scores.items() if score is not None}
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """A registered version, its entry for the week's record, and the fit it came from."""
+
+    version: ModelVersion
+    fit: FitResult
+    inputs: TrainingInputs
+    resumed: bool
+    """The fit continued from the checkpoint of a run that was killed."""
+    registered: RegisteredVersion
+    mlflow_url: str
+
+
+class VersionIdentity(NamedTuple):
+    """The hashes that a version is known by. shared_fit: the same for all symbols of a pool; None without a pool."""
+
+    model_id: str
+    shared_fit: str | None
+    code_hash: str
+
+
+def train_version(services: Services, task: TrainingTask, inputs: TrainingInputs, run: TrainingRun) -> TrainingResult:
+    """Fit and register a version, or find the one that the same data, code and recipe gave before.
+
+    InsufficientData if the algorithm finds too little to fit on. RegistryError if the stored copy decides otherwise.
+    """
+    recipe = with_episode_budget(services.settings.recipes[task.recipe], task.request.episodes)
+    return _VersionTraining(services, task, run, recipe, inputs, identify(task, recipe, inputs)).train()
+
+
+def with_episode_budget(recipe: Recipe, episodes: int) -> Recipe:
+    """The recipe with a budget of so many episodes; 0 keeps its own. ValueError if its algorithm is no agent."""
+    if not episodes:
+        return recipe
+    cls = algorithm(recipe.algorithm)
+    if not issubclass(cls, Agent):
+        raise ValueError(f"{recipe.algorithm} learns from labels, not from episodes; remove episodes_per_run")
+    steps = cls.parse(recipe.params).steps_of(episodes)
+    return recipe.model_copy(update={"params": {**recipe.params, "total_steps": steps}})
+
+
+def identify(task: TrainingTask, recipe: Recipe, inputs: TrainingInputs) -> VersionIdentity:
+    """The identity of the version that this task gives: equal recipe, as_of, data and code give equal hashes."""
+    code = code_hash(recipe.algorithm)
+    parts = {
+        "recipe": recipe.model_dump(mode="json", exclude=FIELDS_NOT_IN_IDENTITY),
+        "as_of": task.as_of,
+        "data": inputs.window.content_hash,
+        "code": code,
+        **inputs.identity_inputs,
+    }
+    is_pooled = algorithm(recipe.algorithm).traits.is_pooled
+    return VersionIdentity(
+        identity(name=task.recipe, symbol=task.key.symbol, **parts), identity(**parts) if is_pooled else None, code
+    )
+
+
+def checkpoint_dir(settings: Settings, model_id: str) -> Path:
+    """Where the training of this version keeps what it needs to continue after it was killed."""
+    return Path(settings.training_state_root or under_dagster_home("training_state")) / model_id
+
+
+@dataclass(frozen=True)
+class _VersionTraining:
+    """The steps of one training, which share all of this."""
+
+    services: Services
+    task: TrainingTask
+    run: TrainingRun
+    recipe: Recipe
+    inputs: TrainingInputs
+    ids: VersionIdentity
+
+    def train(self) -> TrainingResult:
+        symbol, registry = self.task.key.symbol, self.services.registry
+        job_id = self.run.job_id(self.task.key, self.task.recipe)
+        job = TrainingJob(self.services.events, symbol, self.task.recipe, job_id)
+        registered = registry.find(symbol, self.ids.model_id)
+        checkpoint = checkpoint_dir(self.services.settings, self.ids.model_id)
+        resumed = checkpoint.exists()
+        if registered:
+            fit = FitResult(registry.load(symbol, self.ids.model_id))
+        else:
+            fit, registered = self._fit_and_register(job, checkpoint)
+        shutil.rmtree(checkpoint, ignore_errors=True)
+        job.publish_succeeded(self.ids.model_id, fit.model.report, fit.seconds)
+        url = registry.run_url(symbol, registered)
+        return TrainingResult(self._entry(), fit, self.inputs, resumed, registered, url)
+
+    def _fit_and_register(self, job: TrainingJob, checkpoint: Path) -> tuple[FitResult, RegisteredVersion]:
+        context = replace(
+            self.inputs.context,
+            params=self.recipe.params,
+            sizing=self.recipe.sizing,
+            progress=self.run.progress,
+            checkpoint_dir=checkpoint,
+        )
+        algorithm(self.recipe.algorithm).check_inputs(context)
+        request = self.task.request
+        with job.publish_started(request.trigger, request.reason, self.run.may_be_retried), self._shared_fit_lock():
+            started = pd.Timestamp.now("UTC")
+            model = self._shared_model()
+            scores: dict[int, float | None] = {}
+            if model is None:
+                stop = self.recipe.seed + self.recipe.seeds * SEED_STRIDE
+                seeds = range(self.recipe.seed, stop, SEED_STRIDE)
+                model, scores = fit_seeds(self.recipe.algorithm, context, seeds)
+            if self.ids.shared_fit:
+                model = model.for_symbol(self.task.key.symbol)
+            fit = FitResult(model, scores, (pd.Timestamp.now("UTC") - started).total_seconds())
+            return fit, self._register(fit, started)
+
+    def _shared_fit_lock(self) -> AbstractContextManager[Any]:
+        """The lock under which one symbol fits the pool while the others wait; no lock without a pool."""
+        shared_fit = self.ids.shared_fit
+        return alone(self.services.settings.database_url, shared_fit) if shared_fit else nullcontext()
+
+    def _shared_model(self) -> Model | None:
+        """The model that another symbol of the pool has registered, if it can be loaded."""
+        registry, log = self.services.registry, self.run.log
+        shared = registry.find_shared(self.ids.shared_fit) if self.ids.shared_fit else None
+        if shared is None:
+            return None
+        try:
+            model = registry.load(*shared)
+        except RegistryError as error:
+            log.warning(f"{error}; fitted again")
+            return None
+        log.info(f"the fit of {shared[0]} serves this symbol, too")
+        return model
+
+    def _register(self, fit: FitResult, started: pd.Timestamp) -> RegisteredVersion:
+        return self.services.registry.register(
+            self.task.key.symbol,
+            fit.model,
+            self.recipe.algorithm,
+            self.inputs.example_rows,
+            tags={**self._tags(), **fit.model.notes},
+            params=self._params(),
+            metrics={**fit.model.report, **fit.seed_metrics, "fit_seconds": fit.seconds},
+            curves=fit.model.curves,
+            started=started,
+            still_alone=self.task.assert_lock_held,
+        )
+
+    def _tags(self) -> dict[str, str]:
+        """The tags of the version and its run in MLflow."""
+        return {
+            "model_id": self.ids.model_id,
+            "recipe": self.task.recipe,
+            "as_of": self.task.as_of.isoformat(),
+            "trigger": self.task.request.trigger,
+            "reason": self.task.request.reason,
+            "data_hash": self.inputs.window.content_hash,
+            "code_hash": self.ids.code_hash,
+            "dagster_run_id": self.run.run_id,
+            "dagster_partition": str(self.task.key),
+            **({"shared_fit": self.ids.shared_fit} if self.ids.shared_fit else {}),
+        }
+
+    def _params(self) -> dict[str, Any]:
+        """The parameters of the run in MLflow."""
+        window = self.inputs.window
+        return {
+            "algorithm": self.recipe.algorithm,
+            "label": self.recipe.label.model_dump_json(),
+            "sizing": self.recipe.sizing.model_dump_json(),
+            "features": ",".join(window.columns),
+            "seed": self.recipe.seed,
+            "seeds": self.recipe.seeds,
+            "rows": len(window.full_y),
+            "first_bar": window.full_times[0],
+            "last_bar": window.full_times[-1],
+            **self.recipe.params,
+        }
+
+    def _entry(self) -> ModelVersion:
+        return ModelVersion(
+            as_of=self.task.as_of.isoformat(),
+            model_id=self.ids.model_id,
+            data_hash=self.inputs.window.content_hash,
+            code_hash=self.ids.code_hash,
+        )

@@ -1,0 +1,153 @@
+"""Trains a recipe for one symbol and week: is a version due, is it accepted, and what the week's record says.
+
+The fit itself is in train_version.py, the comparison with the version before it in refresh_gate.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from quantum_training.features.windows import InsufficientData
+from quantum_training.lifecycle.market_history import MarketHistory
+from quantum_training.lifecycle.records import ModelRecord, model_asset, read_record, write_record
+from quantum_training.lifecycle.services import Services
+from quantum_training.lifecycle.training.inputs import InputSources, TrainingTarget, build_training_inputs
+from quantum_training.lifecycle.training.refresh_gate import Candidate, compare_versions, outcome_of, refresh_tag
+from quantum_training.lifecycle.training.request import TrainingRequest, TrainingRun
+from quantum_training.lifecycle.training.schedule import training_weeks
+from quantum_training.lifecycle.training.train_version import TrainingResult, TrainingTask, train_version
+from quantum_training.lifecycle.training.versions import versions_of
+from quantum_training.market.periods import Key
+from quantum_training.resources.locks import alone
+from quantum_training.selection.refresh import Refresh
+from quantum_training.trading.scoring import Version
+
+NOT_CONFIGURED = "not_configured"
+"""Outcome of a week of a symbol that does not use the recipe."""
+
+NOT_DUE = "resting"
+"""Outcome of a week in which a recipe that is not trained every week keeps its newest version."""
+
+KEPT = "stands"
+"""Outcome of a run that keeps the recorded version: a new fit would differ, because earlier versions were deleted."""
+
+INSUFFICIENT = "insufficient"
+"""Outcome of a week with too few bars to train on."""
+
+
+class WeeklyTraining(NamedTuple):
+    """What `train_week` did. details: what explains the outcome. The other fields are set if a version was trained."""
+
+    outcome: str
+    details: dict[str, Any]
+    result: TrainingResult | None = None
+    refresh: Refresh | None = None
+    record_path: str | None = None
+
+
+def train_week(
+    services: Services, recipe: str, key: Key, request: TrainingRequest | None = None, run: TrainingRun | None = None
+) -> WeeklyTraining:
+    """Train recipe `recipe` for the symbol and week of `key`, unless nothing is due, and record the outcome.
+
+    Running it again gives the same version and the same bytes. Processes that share the database take turns on a
+    partition. ValueError if the requested as_of lies outside the week or the recipe asks for what its algorithm cannot
+    do; StoreError if bars up to as_of are missing; RegistryOutage if MLflow cannot be reached.
+    """
+    with alone(services.settings.database_url, f"{model_asset(recipe)} {key}") as assert_lock_held:
+        week = _Week(services, recipe, key, request or TrainingRequest(), run or TrainingRun())
+        return week.train(assert_lock_held)
+
+
+def update_shadow_alias(services: Services, recipe: str, symbols: Iterable[str]) -> None:
+    """Point the alias `shadow-<recipe>` of each symbol at the recipe's newest accepted version."""
+    for symbol in symbols:
+        with alone(services.settings.database_url, f"aliases {symbol}"):
+            if versions := versions_of(services.store, symbol, recipe):
+                services.registry.set_aliases(symbol, {f"shadow-{recipe}": versions[-1].model_id})
+
+
+class _Week(NamedTuple):
+    """One partition of a recipe's model asset."""
+
+    services: Services
+    recipe: str
+    key: Key
+    request: TrainingRequest
+    run: TrainingRun
+
+    def train(self, assert_lock_held: Callable[[], None]) -> WeeklyTraining:
+        settings, store = self.services.settings, self.services.store
+        asset, symbol = model_asset(self.recipe), self.key.symbol
+        record = read_record(store, ModelRecord, symbol, self.key.period, asset) or ModelRecord()
+        if self.recipe not in settings.symbols[symbol].recipes:
+            self._write(record.model_copy(update={"outcome": NOT_CONFIGURED}))
+            return WeeklyTraining(NOT_CONFIGURED, {})
+        as_of = self.request.as_of_in(self.key)
+        previous = [v for v in versions_of(store, symbol, self.recipe, self.key.period) if v.as_of < as_of]
+        if not self.request.as_of and previous and (next_training := self._not_due(previous[-1])):
+            return self._rest(record, previous[-1], next_training)
+        sources = InputSources(self.services.store, settings, tuple(previous), self._load, self.run.decisions)
+        task = TrainingTask(self.recipe, self.key, as_of, self.request, assert_lock_held)
+        try:
+            inputs = build_training_inputs(sources, TrainingTarget(symbol, self.recipe, as_of))
+            if inputs.deleted_versions and any(v.time == as_of for v in record.versions):
+                return _keep(record, as_of, inputs.deleted_versions)
+            result = train_version(self.services, task, inputs, self.run)
+        except InsufficientData as error:
+            details = {"have": error.have, "need": error.need, "reason": str(error)}
+            self._write(record.model_copy(update={"outcome": INSUFFICIENT, **details}))
+            return WeeklyTraining(INSUFFICIENT, {**details, "as_of": as_of})
+        return self._judge(record, result, previous[-1] if previous else None)
+
+    def _load(self, model_id: str) -> Any:
+        return self.run.models.load(self.key.symbol, model_id, self.services.registry.load)
+
+    def _not_due(self, newest: Version) -> str | None:
+        """The Monday of the next training if the newest version is of this turn, else None: a training is due."""
+        every_weeks = self.services.settings.recipes[self.recipe].every_weeks
+        last_due, next_due = training_weeks(every_weeks, self.key.start)
+        return f"{next_due:%Y-%m-%d}" if newest.as_of >= last_due else None
+
+    def _rest(self, record: ModelRecord, newest: Version, next_training: str) -> WeeklyTraining:
+        """Keep the newest version. A week that has versions of its own keeps its record, too."""
+        details = {"newest": newest.model_id, "next_training": next_training}
+        if not record.versions:
+            self._write(ModelRecord(outcome=NOT_DUE, **details))
+        return WeeklyTraining(NOT_DUE, details)
+
+    def _judge(self, record: ModelRecord, result: TrainingResult, incumbent: Version | None) -> WeeklyTraining:
+        """Compare the new version with the incumbent, and record both outcome and version."""
+        settings, store, registry = self.services.settings, self.services.store, self.services.registry
+        symbol, version, model = self.key.symbol, result.version, result.fit.model
+        recorded = [v.refresh for v in record.versions if v.model_id == version.model_id]
+        candidate = Candidate(
+            version.version, model, result.inputs.window.full_times[0], recorded[0] if recorded else None
+        )
+        refresh = compare_versions(MarketHistory(store, settings, symbol), incumbent, candidate, self._load)
+        if refresh.accepted:
+            self.run.models.add(symbol, version.model_id, model)
+        registry.tag(symbol, version.model_id, "refresh", refresh_tag(refresh))
+        others = [v for v in record.versions if v.model_id != version.model_id]
+        entry = version.model_copy(update={"refresh": refresh})
+        versions = tuple(sorted([*others, entry], key=lambda v: v.as_of))
+        path = self._write(ModelRecord(outcome=outcome_of(versions[-1].accepted), versions=versions))
+        return WeeklyTraining(outcome_of(refresh.accepted), {}, result, refresh, path)
+
+    def _write(self, record: ModelRecord) -> str:
+        asset = model_asset(self.recipe)
+        return write_record(self.services.store, self.key.symbol, self.key.period, record, asset).path
+
+
+def _keep(record: ModelRecord, as_of: pd.Timestamp, deleted_versions: tuple[str, ...]) -> WeeklyTraining:
+    """Keep the recorded version: it was fitted with the help of versions that have been deleted since."""
+    model_id = [v.model_id for v in record.versions if v.time == as_of][-1]
+    reason = (
+        f"the version as of {as_of:%Y-%m-%d %H:%M} is kept: it was fitted with the help of {len(deleted_versions)} "
+        f"earlier versions that have been deleted from MLflow, such as {deleted_versions[0]}, and a new fit would "
+        "differ; to train it again, run the partitions of these versions first"
+    )
+    return WeeklyTraining(KEPT, {"model_id": model_id, "reason": reason})
