@@ -25,9 +25,10 @@ from quantum_training.assets.no_io_manager import NoIOManager
 from quantum_training.automation import schedules
 from quantum_training.automation.execution.executor import executor
 from quantum_training.automation.failures import sensors as alerts
-from quantum_training.automation.jobs import manual_actions as operators
-from quantum_training.automation.jobs.benchmark import benchmark_job
-from quantum_training.automation.jobs.cycles import asset_jobs, launcher_job
+from quantum_training.automation.jobs.asset_jobs import build_asset_jobs
+from quantum_training.automation.jobs.benchmark import build_benchmark_job
+from quantum_training.automation.jobs.full_cycle import build_full_cycle_job
+from quantum_training.automation.jobs.manual_actions import build_manual_jobs
 from quantum_training.automation.retraining import sensors
 from quantum_training.checks.agents import agent_checks, is_agent
 from quantum_training.checks.candles import candle_quality
@@ -50,7 +51,7 @@ def build_defs(settings: Settings, resources: Mapping[str, Any] | None = None) -
     partitions = build_partitions(
         list(settings.symbols), settings.start.isoformat(), settings.end.isoformat() if settings.end else None
     )
-    partitioned, by_people = asset_jobs(settings), operators.build(settings, lambda: definitions)
+    asset_jobs, manual_jobs = build_asset_jobs(settings), build_manual_jobs(settings, lambda: definitions)
     own = {
         "store": Store(root=settings.store_root),
         "registry": ModelRegistry(tracking_uri=settings.mlflow_tracking_uri, ui_url=settings.mlflow_ui_url),
@@ -81,14 +82,14 @@ def build_defs(settings: Settings, resources: Mapping[str, Any] | None = None) -
             decay_check(partitions),
         ],
         jobs=[
-            *partitioned,
-            launcher_job(settings, lambda: definitions),
-            benchmark_job(settings, lambda: definitions),
-            *by_people,
+            *asset_jobs,
+            build_full_cycle_job(settings, lambda: definitions),
+            build_benchmark_job(settings, lambda: definitions),
+            *manual_jobs,
         ],
         schedules=schedules.build(settings),
         sensors=[
-            *sensors.build(settings, partitions, [*partitioned, *by_people], load_settings),
+            *sensors.build(settings, partitions, [*asset_jobs, *manual_jobs], load_settings),
             *alerts.build(settings),
         ],
         executor=executor(settings),

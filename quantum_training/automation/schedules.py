@@ -8,7 +8,7 @@ import pandas as pd
 
 from quantum_training.assets.housekeeping import run_config
 from quantum_training.automation.execution.priorities import priority_tag
-from quantum_training.automation.jobs.cycles import DRIFT, HOUSEKEEPING, MARKET_DATA, SIGNALS, WEEKLY_CYCLE
+from quantum_training.automation.jobs.asset_jobs import DRIFT, HOUSEKEEPING, MARKET_DATA, SIGNALS, WEEKLY_CYCLE
 from quantum_training.lifecycle.surveillance.run_priorities import MARKET, WEEKLY
 from quantum_training.market.periods import Key, week_of
 from quantum_training.partitions import RANGE_TAGS

@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from quantum_training.automation.jobs.cycles import CycleConfig, weeks_of
+from quantum_training.automation.jobs.full_cycle import CycleConfig, weeks_of
 from quantum_training.definitions import build_defs
 from quantum_training.lifecycle.market_history import first_month_for_week
 from quantum_training.market.calendars import periods_per_year

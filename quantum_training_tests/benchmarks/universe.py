@@ -46,19 +46,19 @@ def resident() -> float:
 
 def cycle() -> dict:
     """Run the settings in force. CPU seconds of each symbol by job, and MB after each run."""
-    from quantum_training.automation.jobs import cycles as jobs
+    from quantum_training.automation.jobs import full_cycle
     from quantum_training.definitions import defs
 
     seconds, memory = defaultdict(list), defaultdict(list)
-    inner = jobs.run_job
+    inner = full_cycle.run_nested
 
-    def run_job(context, job, *arguments, **options):
+    def measured(context, job, run):
         started = time.process_time()
-        inner(context, job, *arguments, **options)
+        inner(context, job, run)
         seconds[job.name].append(time.process_time() - started)
         memory[job.name].append(resident())
 
-    jobs.run_job = run_job
+    full_cycle.run_nested = measured
     started = time.process_time()
     with dg.DagsterInstance.get() as instance:
         config = {"ops": {"run_cycle": {"config": {"week": WEEK}}}}

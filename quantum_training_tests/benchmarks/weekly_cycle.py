@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-from quantum_training.automation.jobs.cycles import CycleConfig, weeks_of
+from quantum_training.automation.jobs.full_cycle import CycleConfig, weeks_of
 from quantum_training.features.indicators import FEATURES, compute_features
 from quantum_training.features.labels import make_labels
 from quantum_training.features.windows import build_window

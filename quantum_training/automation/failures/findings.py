@@ -11,7 +11,7 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetC
 
 from quantum_training.automation.failures import remedies as next_steps
 from quantum_training.automation.failures.interruptions import stopped_run, stopped_step
-from quantum_training.automation.jobs.cycles import FAILED_SYMBOLS
+from quantum_training.automation.jobs.nested_runs import FAILED_SYMBOLS
 from quantum_training.automation.run_launcher import LAUNCHED_BY, LAUNCHER_OVER
 from quantum_training.checks.drift import CHECK as DRIFT_CHECK
 from quantum_training.lifecycle.records import DRIFT_REPORT

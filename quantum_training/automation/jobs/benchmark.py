@@ -1,4 +1,7 @@
-"""Job `benchmark`: every recipe on every symbol over a chosen range, in one table beside Buy & Hold."""
+"""Job `benchmark`: one table of every recipe and baseline on every symbol over a chosen range of weeks.
+
+It runs the cycle for the weeks that are missing. The table itself is lifecycle/evaluation/benchmark_table.py.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,14 +10,9 @@ import dagster as dg
 import pandas as pd
 from pydantic import Field
 
-from quantum_training.automation.jobs.cycles import (
-    CycleConfig,
-    each_symbol,
-    launcher_limits,
-    run_symbols,
-    symbols_failed,
-    weeks_of,
-)
+from quantum_training.automation.jobs.full_cycle import CycleConfig, run_symbols, weeks_of
+from quantum_training.automation.jobs.nested_runs import for_each_symbol, symbols_failure
+from quantum_training.automation.jobs.run_tags import nesting_tags
 from quantum_training.lifecycle.evaluation.backtest import evaluate_scores, target_positions
 from quantum_training.lifecycle.evaluation.benchmark_table import as_markdown, rows, write
 from quantum_training.lifecycle.records import SHADOW_SCORES
@@ -26,41 +24,43 @@ BENCHMARK = "benchmark"
 
 
 class BenchmarkConfig(CycleConfig):
-    """Which symbols and weeks, and where the table goes."""
+    """The symbols and weeks of a benchmark, and where its table goes."""
 
     output: str = Field(default="")
     """Folder below the working directory for benchmark.md, .csv and .html; default: DAGSTER_HOME/benchmark."""
 
 
-def benchmark_job(settings: Settings, definitions: Callable[[], dg.Definitions]) -> dg.JobDefinition:
-    """The job; unpartitioned. It runs the cycle where it has not run yet and then reads the whole range."""
+def build_benchmark_job(settings: Settings, definitions: Callable[[], dg.Definitions]) -> dg.JobDefinition:
+    """The job, unpartitioned: it runs the cycle over the weeks, then measures the whole range at once."""
 
     @dg.op(description="Run the cycle over the weeks, then measure every strategy over all of them at once.")
     def run_benchmark(context: dg.OpExecutionContext, config: BenchmarkConfig, store: dg.ResourceParam[Store]) -> None:
-        folder = folder_of(config.output)
-        failed = run_symbols(context, config, settings, definitions)
+        folder = make_output_folder(config.output)
+        failures = run_symbols(context, config, settings, definitions)
 
-        def measured(symbol: str) -> pd.DataFrame:
+        def measure(symbol: str) -> pd.DataFrame:
             first, last = weeks_of(settings, symbol, config)
             weeks = [w for w in store.periods(SHADOW_SCORES, symbol) if first <= w <= last]
-            found = evaluate_scores(store, settings, symbol, weeks, lambda s, w: target_positions(store, s, w))
-            return rows(settings, symbol, found)
+            evaluation = evaluate_scores(store, settings, symbol, weeks, lambda s, w: target_positions(store, s, w))
+            return rows(settings, symbol, evaluation)
 
-        tables = each_symbol(context, config.symbols or [*settings.symbols], failed, measured)
+        symbols = config.symbols or [*settings.symbols]
+        tables = for_each_symbol(context, symbols, failures, measure)
         tables += [
-            pd.DataFrame([{"symbol": symbol, "strategy": "failed", "verdict": why}]) for symbol, why in failed.items()
+            pd.DataFrame([{"symbol": symbol, "strategy": "failed", "verdict": reason}])
+            for symbol, reason in failures.items()
         ]
         table = pd.concat(tables, ignore_index=True)
         write(table, folder)
         context.log.info(f"benchmark\n{as_markdown(table)}")
         context.add_output_metadata({"table": dg.MetadataValue.md(as_markdown(table)), "folder": str(folder)})
-        if failed:
-            raise symbols_failed(failed, len(config.symbols or settings.symbols))
+        if failures:
+            raise symbols_failure(failures, len(symbols))
 
     @dg.job(
         name=BENCHMARK,
         description="All symbols x all recipes over a range of weeks: one honest table beside Buy & Hold.",
-        tags=launcher_limits(settings),
+        tags=nesting_tags(settings),
     )
     def benchmark() -> None:
         run_benchmark()
@@ -68,9 +68,12 @@ def benchmark_job(settings: Settings, definitions: Callable[[], dg.Definitions])
     return benchmark
 
 
-def folder_of(output: str) -> Path:
-    """Where the table goes, made before hours of cycles. Failure outside the working directory: who may start a run
-    must not write anywhere. OSError where it cannot be made."""
+def make_output_folder(output: str) -> Path:
+    """Make the folder of the table before the cycles begin, which may take hours.
+
+    Failure if it is outside the working directory: whoever may start a run must not be able to write anywhere. OSError
+    if it cannot be made.
+    """
     folder = Path(output or under_dagster_home(BENCHMARK))
     if output and ("\0" in output or not folder.resolve().is_relative_to(Path.cwd())):
         raise dg.Failure(

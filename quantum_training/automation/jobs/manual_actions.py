@@ -10,14 +10,9 @@ from pydantic import Field
 from quantum_training.assets.cluster_tags import cluster_tags, needs_of
 from quantum_training.assets.step_retries import first_attempt
 from quantum_training.automation.execution.priorities import priority_tag
-from quantum_training.automation.jobs.cycles import (
-    CARRIES_RUNS,
-    MARKET_DATA,
-    WEEKLY_CYCLE,
-    run_job,
-    run_limits,
-    time_limits,
-)
+from quantum_training.automation.jobs.asset_jobs import MARKET_DATA, WEEKLY_CYCLE
+from quantum_training.automation.jobs.nested_runs import NestedRun, run_nested
+from quantum_training.automation.jobs.run_tags import NESTS_RUNS, time_limit_tags, training_tags
 from quantum_training.lifecycle.decision.ab_tests import AB_TEST, in_force, plan
 from quantum_training.lifecycle.decision.ab_tests import KINDS as AB_KINDS
 from quantum_training.lifecycle.decision.champion import RULE_KINDS
@@ -88,7 +83,7 @@ class RetrainConfig(ActionConfig):
     """UTC time up to which data may be seen; default: the time up to which they are stored."""
 
 
-def build(settings: Settings, definitions: Callable[[], dg.Definitions]) -> list[dg.JobDefinition]:
+def build_manual_jobs(settings: Settings, definitions: Callable[[], dg.Definitions]) -> list[dg.JobDefinition]:
     """The nine jobs; unpartitioned, one symbol a run."""
     return [*(_action(kind, settings, definitions) for kind in DESCRIPTIONS), _retrain(settings, definitions)]
 
@@ -146,7 +141,8 @@ def _action(kind: str, settings: Settings, definitions: Callable[[], dg.Definiti
             told.append(event(config.symbol, promoted, entry.key))
         ledger.append([entry], told)
         job = definitions().resolve_job_def(WEEKLY_CYCLE)
-        run_job(context, job, config.symbol, (weeks[-1], weeks[-1]), {}, assets=["champion", DECAY_REPORT, ROLLOUT])
+        assets = ["champion", DECAY_REPORT, ROLLOUT]
+        run_nested(context, job, NestedRun(config.symbol, weeks[-1], weeks[-1], assets=assets))
         after = store.read_record("champion", config.symbol, weeks[-1]) or {}
         stage = store.read_record(ROLLOUT, config.symbol, weeks[-1]) or {}
         found = {
@@ -161,7 +157,7 @@ def _action(kind: str, settings: Settings, definitions: Callable[[], dg.Definiti
     act.__annotations__["config"] = config_type
     op = dg.op(name=f"{kind}_champion", description=DESCRIPTIONS[kind])(act)
 
-    @dg.job(name=kind, description=DESCRIPTIONS[kind], tags=time_limits(settings) | priority_tag(PEOPLE))
+    @dg.job(name=kind, description=DESCRIPTIONS[kind], tags=time_limit_tags(settings) | priority_tag(PEOPLE))
     def job() -> None:
         op()
 
@@ -216,17 +212,10 @@ def _retrain(settings: Settings, definitions: Callable[[], dg.Definitions]) -> d
         ledger.append([entry])
         assets = [model_asset(recipe) for recipe in recipes]
         job = definitions().resolve_job_def(WEEKLY_CYCLE)
-        run_job(
-            context,
-            job,
-            config.symbol,
-            (week, week),
-            {"ops": {a: {"config": training} for a in assets}},
-            assets=assets,
-            tags=training,
-        )
+        run_config = {"ops": {asset: {"config": training} for asset in assets}}
+        run_nested(context, job, NestedRun(config.symbol, week, week, run_config, assets, training))
 
-    @dg.job(name=RETRAIN, description=description, tags=run_limits(settings) | CARRIES_RUNS | priority_tag(MANUAL))
+    @dg.job(name=RETRAIN, description=description, tags=training_tags(settings) | NESTS_RUNS | priority_tag(MANUAL))
     def retrain() -> None:
         retrain_recipes()
 

@@ -9,7 +9,7 @@ import dagster as dg
 import pandas as pd
 
 from quantum_training.automation.execution.priorities import priority_tag
-from quantum_training.automation.jobs.cycles import DECAY
+from quantum_training.automation.jobs.asset_jobs import DECAY
 from quantum_training.automation.jobs.manual_actions import RETRAIN, RETRAIN_OP
 from quantum_training.lifecycle.records import DECAY_REPORT
 from quantum_training.lifecycle.surveillance.retraining_triggers import Trigger, newest_record

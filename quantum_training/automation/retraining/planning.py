@@ -12,7 +12,7 @@ import dagster as dg
 import pandas as pd
 
 from quantum_training.automation.execution.priorities import priority_tag
-from quantum_training.automation.jobs.cycles import WEEKLY_CYCLE
+from quantum_training.automation.jobs.asset_jobs import WEEKLY_CYCLE
 from quantum_training.lifecycle.records import model_asset
 from quantum_training.lifecycle.surveillance.retraining_triggers import (
     ALARMS,

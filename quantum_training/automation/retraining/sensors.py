@@ -12,7 +12,7 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
-from quantum_training.automation.jobs.cycles import DECAY, WEEKLY_CYCLE
+from quantum_training.automation.jobs.asset_jobs import DECAY, WEEKLY_CYCLE
 from quantum_training.automation.jobs.manual_actions import RETRAIN
 from quantum_training.automation.retraining.event_requests import CONSUMER, sort_events
 from quantum_training.automation.retraining.live_policy import LivePolicy

@@ -7,7 +7,7 @@ import pytest
 from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.execution.api import execute_run
 
-from quantum_training.automation.jobs import manual_actions as operators
+from quantum_training.automation.jobs import manual_actions
 from quantum_training.lifecycle.decision.champion import decide
 from quantum_training.resources.events.bus import EventBus
 from quantum_training.selection.ledger import Entry
@@ -162,11 +162,11 @@ def test_a_promotion_that_died_is_written_once_and_one_that_a_person_executes_ag
     config = {"ops": {"promote_champion": {"config": {**ANN, "recipe": "xgboost"}}}}
 
     def promote(dies, parent=None, tags=None):
-        def run_job(*_, **__):
+        def run_nested(*_):
             if dies:
                 raise RuntimeError("its process died")
 
-        monkeypatch.setattr(operators, "run_job", run_job)
+        monkeypatch.setattr(manual_actions, "run_nested", run_nested)
         of = {"root_run_id": known[0], "parent_run_id": parent} if parent else {}
         run = world.instance.create_run_for_job(job, run_config=config, tags={**job.tags, **(tags or {})}, **of)
         known.append(run.run_id)

@@ -9,7 +9,9 @@ import yaml
 from dagster._core.errors import DagsterExecutionInterruptedError
 
 from quantum_training.assets import candles
-from quantum_training.automation.jobs.cycles import CARRIES_RUNS, FAILED_SYMBOLS, CycleConfig, weeks_of
+from quantum_training.automation.jobs.full_cycle import CycleConfig, weeks_of
+from quantum_training.automation.jobs.nested_runs import FAILED_SYMBOLS
+from quantum_training.automation.jobs.run_tags import NESTS_RUNS
 from quantum_training.lifecycle.evaluation import leakage
 from quantum_training.lifecycle.market_history import first_month_for_week
 
@@ -170,7 +172,7 @@ def test_a_stop_ends_the_whole_launcher_not_only_the_run_in_it(project, small, m
 
 def test_the_queue_runs_one_job_at_a_time_that_trains_in_runs_which_no_pool_counts(project, small):
     world = project(small)
-    (name,) = CARRIES_RUNS
+    (name,) = NESTS_RUNS
     jobs = {job.name: job.tags for job in world.definitions.resolve_all_job_defs()}
     assert {job for job, tags in jobs.items() if name in tags} == {"benchmark", "clm_cycle", "retrain"}
     assert jobs["benchmark"]["dagster/max_runtime"] == jobs["clm_cycle"]["dagster/max_runtime"] == str(3600 * 4)

@@ -1,0 +1,123 @@
+"""Job `clm_cycle` (CLM: continuous learning of models): market data, then the weekly cycle, for each symbol.
+
+It is the one command for CI and demos. Schedules start the two jobs separately.
+"""
+
+from collections.abc import Callable
+
+import dagster as dg
+import pandas as pd
+from pydantic import Field
+
+from quantum_training.automation.jobs.asset_jobs import MARKET_DATA, WEEKLY_CYCLE, console_config
+from quantum_training.automation.jobs.nested_runs import NestedRun, for_each_symbol, run_nested, symbols_failure
+from quantum_training.automation.jobs.run_tags import nesting_tags
+from quantum_training.lifecycle.decision.cycle_summary import champion_row, champion_table
+from quantum_training.lifecycle.market_history import first_month_for_week
+from quantum_training.lifecycle.training.pools import pool_peers
+from quantum_training.market.periods import WEEK, week_of
+from quantum_training.resources.registry.registry import ModelRegistry
+from quantum_training.resources.store.store import Store
+from quantum_training.settings.settings import Settings
+
+FULL_CYCLE = "clm_cycle"
+
+
+class CycleConfig(dg.Config):
+    """The symbols and weeks of a cycle."""
+
+    symbols: list[str] = Field(default_factory=list)
+    """Symbols of the settings; empty means all."""
+    week: str = "latest"
+    """The last week, a Monday YYYY-MM-DD, or `latest`: the latest week for which the symbol's source has data."""
+    weeks: int = 1
+    """How many consecutive weeks up to that one, as one walk-forward."""
+
+
+def build_full_cycle_job(settings: Settings, definitions: Callable[[], dg.Definitions]) -> dg.JobDefinition:
+    """`clm_cycle`: unpartitioned. It nests one recorded run of each of the two jobs per symbol."""
+
+    @dg.op(description="Bring the market data up to the requested weeks, then run the weekly cycle, symbol by symbol.")
+    def run_cycle(
+        context: dg.OpExecutionContext,
+        config: CycleConfig,
+        store: dg.ResourceParam[Store],
+        registry: dg.ResourceParam[ModelRegistry],
+    ) -> None:
+        failures = run_symbols(context, config, settings, definitions)
+        symbols = config.symbols or [*settings.symbols]
+        rows = for_each_symbol(context, symbols, failures, lambda symbol: champion_row(store, registry, symbol))
+        if rows:
+            context.log.info("champions\n" + champion_table(rows))
+        if failures:
+            raise symbols_failure(failures, len(symbols))
+
+    @dg.job(
+        name=FULL_CYCLE,
+        description="The whole cycle of continuous learning of models (CLM), for CI: market data, then train, score, "
+        "decide, for all symbols.",
+        tags=nesting_tags(settings),
+    )
+    def clm_cycle() -> None:
+        run_cycle()
+
+    return clm_cycle
+
+
+def run_symbols(
+    context: dg.OpExecutionContext,
+    config: CycleConfig,
+    settings: Settings,
+    definitions: Callable[[], dg.Definitions],
+) -> dict[str, str]:
+    """Run `market_data`, then `weekly_cycle`, symbol by symbol. Returns the symbols that failed and why.
+
+    The market data come first for all symbols and for the peers of their pools, because a pool leaves out a symbol
+    whose bars are missing. Failure if the config names an unknown symbol or no week.
+    """
+    _check_config(context.job_name, config, settings)
+    symbols = config.symbols or [*settings.symbols]
+    failures: dict[str, str] = {}
+
+    def run(job: str, symbol: str) -> None:
+        try:
+            first, last = weeks_of(settings, symbol, config)
+            context.log.info(f"{symbol}: {job} for the weeks {first} to {last}")
+            if job == MARKET_DATA:
+                first, last = months_of(settings, symbol, first, last)
+            nested = NestedRun(symbol, first, last, console_config(settings))
+            run_nested(context, definitions().resolve_job_def(job), nested)
+        except Exception as error:
+            failures[symbol] = str(error)
+            context.log.error(f"{symbol} failed: {error}")
+
+    for symbol in [*symbols, *(peer for peer in pool_peers(settings, symbols) if peer not in symbols)]:
+        run(MARKET_DATA, symbol)
+    for symbol in symbols:
+        if symbol not in failures:
+            run(WEEKLY_CYCLE, symbol)
+    return {symbol: reason for symbol, reason in failures.items() if symbol in symbols}
+
+
+def weeks_of(settings: Settings, symbol: str, config: CycleConfig) -> tuple[str, str]:
+    """First and last week key of a cycle for one symbol."""
+    if config.week == "latest":
+        options = settings.symbols[symbol]
+        until = options.source.available_until(symbol, options.timeframe, pd.Timestamp.now("UTC"))
+        last = week_of(until)
+    else:
+        last = pd.Timestamp(config.week, tz="UTC")
+    return str((last - (config.weeks - 1) * WEEK).date()), str(last.date())
+
+
+def months_of(settings: Settings, symbol: str, first_week: str, last_week: str) -> tuple[str, str]:
+    """First and last month key of the market data that the cycle of these weeks needs."""
+    first = max(first_month_for_week(settings, symbol, first_week), settings.start.strftime("%Y-%m-01"))
+    return first, (pd.Timestamp(last_week) - pd.Timedelta("1ns")).strftime("%Y-%m-01")
+
+
+def _check_config(job: str, config: CycleConfig, settings: Settings) -> None:
+    unknown = sorted(set(config.symbols) - set(settings.symbols))
+    if unknown or config.weeks < 1:
+        problem = f"unknown symbols {', '.join(unknown)}" if unknown else f"weeks = {config.weeks} is below 1"
+        raise dg.Failure(f"{job}: {problem}; symbols are {', '.join(settings.symbols)}", allow_retries=False)
