@@ -22,14 +22,14 @@ from quantum_training.assets import (
     signals,
 )
 from quantum_training.assets.no_io_manager import NoIOManager
-from quantum_training.automation import schedules
 from quantum_training.automation.execution.executor import executor
-from quantum_training.automation.failures import sensors as alerts
+from quantum_training.automation.failures.sensors import build_failure_sensors
 from quantum_training.automation.jobs.asset_jobs import build_asset_jobs
 from quantum_training.automation.jobs.benchmark import build_benchmark_job
 from quantum_training.automation.jobs.full_cycle import build_full_cycle_job
 from quantum_training.automation.jobs.manual_actions import build_manual_jobs
-from quantum_training.automation.retraining import sensors
+from quantum_training.automation.retraining.sensors import build_retraining_sensors
+from quantum_training.automation.schedules import build_schedules
 from quantum_training.checks.agents import agent_checks, is_agent
 from quantum_training.checks.candles import candle_quality
 from quantum_training.checks.decay import decay_check
@@ -87,10 +87,10 @@ def build_defs(settings: Settings, resources: Mapping[str, Any] | None = None) -
             build_benchmark_job(settings, lambda: definitions),
             *manual_jobs,
         ],
-        schedules=schedules.build(settings),
+        schedules=build_schedules(settings),
         sensors=[
-            *sensors.build(settings, partitions, [*asset_jobs, *manual_jobs], load_settings),
-            *alerts.build(settings),
+            *build_retraining_sensors(settings, partitions, [*asset_jobs, *manual_jobs], load_settings),
+            *build_failure_sensors(settings),
         ],
         executor=executor(settings),
         loggers={"console": dg.colored_console_logger},

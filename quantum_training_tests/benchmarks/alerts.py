@@ -20,7 +20,7 @@ from dagster._core.events import DagsterEvent
 from dagster._core.events.log import EventLogEntry
 from dagster._core.instance import RUNLESS_JOB_NAME, RUNLESS_RUN_ID
 
-from quantum_training.automation.failures import sensors as alerts
+from quantum_training.automation.failures import sensors
 from quantum_training.resources.events.bus import EventBus
 from quantum_training.settings.settings import load_settings
 
@@ -67,7 +67,7 @@ def fail(instance: dg.DagsterInstance, symbols: list[str]) -> None:
 def main() -> None:
     symbols = [f"S{n:03}" for n in range(int(sys.argv[1]) if len(sys.argv) > 1 else 500)]
     checks = int(sys.argv[2]) if len(sys.argv) > 2 else 25
-    alerts.SETTLE_SECONDS = 0
+    sensors.SETTLE_SECONDS = 0
     with tempfile.TemporaryDirectory() as folder, dg.DagsterInstance.local_temp(folder) as instance:
         file = Path(folder) / "settings.yaml"
         file.write_text(yaml.safe_dump(settings_of(symbols, folder)))
@@ -76,9 +76,9 @@ def main() -> None:
         bus, cursors = EventBus(database_url=settings.database_url), dict[str, str | None]()
 
         def ticks(when: str) -> None:
-            for sensor in alerts.build(settings):
+            for sensor in sensors.build_failure_sensors(settings):
                 seconds, said = [], ""
-                while said not in ("nothing new", alerts.BEGINS):
+                while said not in ("nothing new", sensors.FIRST_TICK):
                     with dg.build_sensor_context(
                         instance, cursor=cursors.get(sensor.name), resources={"events": bus}
                     ) as context:
@@ -87,7 +87,7 @@ def main() -> None:
                         seconds.append(time.process_time() - started)
                     moved = data.cursor != cursors.get(sensor.name)
                     cursors[sensor.name] = data.cursor
-                    said = data.skip_message if not moved or data.skip_message == alerts.BEGINS else ""
+                    said = data.skip_message if not moved or data.skip_message == sensors.FIRST_TICK else ""
                 print(f"{when:6} {sensor.name:22} {len(seconds):3} ticks, the longest {max(seconds):6.3f} s")
 
         print(f"{len(symbols)} symbols x {checks} checks")

@@ -1,10 +1,10 @@
-"""What a run that died could not do itself: end the runs in its process, and tell that its trainings failed."""
+"""What a run whose process died could not do itself: fail its nested runs, publish that its trainings failed."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from datetime import timedelta
+from collections.abc import Iterable, Set
+from datetime import datetime, timedelta
 from typing import Any
 
 import dagster as dg
@@ -13,37 +13,37 @@ from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES, RunRecor
 from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, WILL_RETRY_TAG
 
 from quantum_training.assets.step_retries import first_attempt
-from quantum_training.automation.failures.findings import ENDED
+from quantum_training.automation.failures.findings import PARENT_ENDED
 from quantum_training.automation.run_launcher import LAUNCHED_BY
 from quantum_training.resources.events.bus import EventBus
-from quantum_training.resources.events.payloads import TrainingCompleted, TrainingStarted, event
+from quantum_training.resources.events.payloads import Event, TrainingCompleted, TrainingStarted, event
 
-GOING_ON = [*IN_PROGRESS_RUN_STATUSES, dg.DagsterRunStatus.CANCELING, dg.DagsterRunStatus.NOT_STARTED]
-CLOCKS_APART = timedelta(hours=1)
+UNFINISHED = [*IN_PROGRESS_RUN_STATUSES, dg.DagsterRunStatus.CANCELING, dg.DagsterRunStatus.NOT_STARTED]
+MAX_CLOCK_SKEW = timedelta(hours=1)
 """More than the clocks of two machines may differ by."""
 
 RETRY_WAIT_SECONDS = 600.0
-"""So long may Dagster take to launch the run that tries a failed one again."""
+"""How long Dagster may take to launch the run that tries a failed one again."""
 
 
 def fail_child_runs(instance: dg.DagsterInstance, ended: Iterable[str]) -> list[str]:
-    """Fail the runs that ended runs had in their own process and that still count as running; returns their ids.
+    """Fail the unfinished nested runs of runs that ended; returns their ids.
 
-    Nothing else would: Dagster watches the processes that it launched itself.
+    Dagster does not: it watches only the processes that it launched itself.
     """
     parents = [*ended]
     if not parents:
         return []
-    left = instance.get_runs(dg.RunsFilter(tags={LAUNCHED_BY: parents}, statuses=GOING_ON))
-    for run in left:
-        instance.report_run_failed(run, f"{ENDED} {run.tags[LAUNCHED_BY]}, which it was part of, has ended")
-    return [run.run_id for run in left]
+    children = instance.get_runs(dg.RunsFilter(tags={LAUNCHED_BY: parents}, statuses=UNFINISHED))
+    for run in children:
+        instance.report_run_failed(run, f"{PARENT_ENDED} {run.tags[LAUNCHED_BY]}, which it was part of, has ended")
+    return [run.run_id for run in children]
 
 
 def is_over(instance: dg.DagsterInstance, run: dg.DagsterRun, seconds_since: float) -> bool | None:
-    """Is this the end of what a run that failed or was cancelled was for?
+    """Whether a failed or cancelled run is final.
 
-    False where another run tries it again and will say how that ends; None where that is not known yet.
+    False if another run tries it again, which then reports how that ends; None while it is not known yet.
     """
     if run.status != dg.DagsterRunStatus.FAILURE or not instance.run_retries_enabled or not run.remote_job_origin:
         return True
@@ -55,35 +55,38 @@ def is_over(instance: dg.DagsterInstance, run: dg.DagsterRun, seconds_since: flo
 
 
 def fail_trainings(instance: dg.DagsterInstance, bus: EventBus, runs: Iterable[RunRecord]) -> list[str]:
-    """Publish that trainings of these runs failed which were told to start and not how they ended; returns their ids.
+    """Publish that the trainings failed which these runs started and never completed; returns their job ids.
 
-    The runs must be over. A training whose process was killed could not tell it.
+    The runs must be over. A training whose process was killed could not publish it.
     """
-    firsts = {first_attempt(instance, record.dagster_run) for record in runs}
-    if not firsts:
+    first_attempts = {first_attempt(instance, record.dagster_run) for record in runs}
+    if not first_attempts:
         return []
-    began = [record.create_timestamp for record in instance.get_run_records(dg.RunsFilter(run_ids=[*firsts]))]
-    if not began:
+    records = instance.get_run_records(dg.RunsFilter(run_ids=[*first_attempts]))
+    if not records:
         return []
-    open_jobs: dict[str, dict[str, Any]] = {}
-    for delivery in bus.told((TrainingStarted.type, TrainingCompleted.type), min(began) - CLOCKS_APART):
-        told = json.loads(delivery.text)
-        job = told["payload"]["job_id"]
-        if told["type"] == TrainingCompleted.type:
-            open_jobs.pop(job, None)
-        elif job.partition("/")[0] in firsts:
-            open_jobs[job] = told
-    now = pd.Timestamp.now("UTC")
-    failed = [
-        event(
-            told["symbol"],
-            TrainingCompleted(
-                job_id=job, model_version=None, status="failed", metrics={}, duration_seconds=None, completed_at=now
-            ),
-            job,
-        )
-        for job, told in open_jobs.items()
-    ]
-    if failed:
-        bus.publish(failed)
-    return [*open_jobs]
+    started = _open_trainings(bus, first_attempts, min(record.create_timestamp for record in records) - MAX_CLOCK_SKEW)
+    if started:
+        now = pd.Timestamp.now("UTC")
+        bus.publish([_failed(message["symbol"], job_id, now) for job_id, message in started.items()])
+    return [*started]
+
+
+def _open_trainings(bus: EventBus, run_ids: Set[str], since: datetime) -> dict[str, dict[str, Any]]:
+    """Published training_started messages by job id, of trainings of these runs that have no training_completed."""
+    started: dict[str, dict[str, Any]] = {}
+    for delivery in bus.told((TrainingStarted.type, TrainingCompleted.type), since):
+        message = json.loads(delivery.text)
+        job_id = message["payload"]["job_id"]
+        if message["type"] == TrainingCompleted.type:
+            started.pop(job_id, None)
+        elif job_id.partition("/")[0] in run_ids:
+            started[job_id] = message
+    return started
+
+
+def _failed(symbol: str, job_id: str, now: pd.Timestamp) -> Event:
+    payload = TrainingCompleted(
+        job_id=job_id, model_version=None, status="failed", metrics={}, duration_seconds=None, completed_at=now
+    )
+    return event(symbol, payload, job_id)

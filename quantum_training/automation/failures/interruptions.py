@@ -1,4 +1,4 @@
-"""Telling a step or run that was stopped from outside, by a person or a time limit, from one that failed."""
+"""Whether a step or run was stopped from outside, by a person or a time limit, or failed by itself."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ STOPS = (DagsterExecutionInterruptedError.__name__, KeyboardInterrupt.__name__)
 
 
 def stopped_step(event: dg.DagsterEvent) -> bool:
-    """Was the step of this event of a failed step stopped?"""
+    """Whether the step of this step failure event was stopped."""
     error = event.step_failure_data.error
     return error is not None and error.cls_name in STOPS
 
 
 def stopped_run(run: dg.DagsterRun) -> bool:
-    """Has Dagster recorded that this run was stopped?"""
+    """Whether Dagster has recorded that this run was stopped."""
     return run.tags.get(RUN_FAILURE_REASON_TAG) == RunFailureReason.UNEXPECTED_TERMINATION.value
 
 
 def stopped(result: ExecuteInProcessResult) -> bool:
-    """Was this run, which has not succeeded, stopped? Dagster keeps that to itself where it raises no errors."""
+    """Whether an in-process run without success was stopped. If it raises no errors, only its events show that."""
     ends = [e.job_failure_data for e in result.all_events if e.event_type == dg.DagsterEventType.RUN_FAILURE]
     if any(end.failure_reason == RunFailureReason.UNEXPECTED_TERMINATION for end in ends):
         return True

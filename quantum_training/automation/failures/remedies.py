@@ -1,4 +1,4 @@
-"""What to do about a failure: what the error itself says, else what its kind usually needs. Only words live here."""
+"""The next step after a failure, in words: the advice in the error's own message, else the usual one of its kind."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ VERBS = (
     *("start", "take", "train", "use", "wait"),
 )
 ADVICE = re.compile(rf"(?:;|\.) +(?=(?:{'|'.join(VERBS)})\b)", re.IGNORECASE)
-"""Where an error message of this project turns from what went wrong to what to do."""
+"""The place in an error message of this project at which the cause ends and the advice begins."""
 
-LOOK = "open the run, mend what its error says, then re-execute it from the failure"
+DEFAULT = "open the run, mend what its error says, then re-execute it from the failure"
 BY_ERROR = {
     "StoreError": "run the job market_data for the months before, then the partition again",
     "RegistryError": "bring the version back to MLflow, or re-materialise the partition that trained it",
@@ -70,23 +70,23 @@ BY_CHECK = {
     DRIFT_CHECK: "open the drift report: mend the data where it names a fault; else drift_sensor trains the recipes",
     DECAY_CHECK: "open the decay report; performance_decay_sensor trains the recipes, demote takes the champion back",
 }
-OF_CHECK = "open the check in the asset's page: its metadata say what was found"
+CHECK_DEFAULT = "open the check in the asset's page: its metadata say what was found"
 
 
 def split(message: str) -> tuple[str, str]:
-    """Cause and advice of an error message; the advice is empty where it gives none."""
-    found = ADVICE.search(message)
-    return (message[: found.start()], message[found.end() :]) if found else (message, "")
+    """Cause and advice of an error message; the advice is empty if the message gives none."""
+    match = ADVICE.search(message)
+    return (message[: match.start()], message[match.end() :]) if match else (message, "")
 
 
 def of_error(kind: str, message: str) -> tuple[str, str]:
-    """Cause and next step of an error of a kind (the name of its class)."""
+    """Cause and next step of an error. kind: the name of its class."""
     cause, advice = split(message)
     usual = next((step for text, step in BY_TEXT if text in message), None)
-    return cause, advice or usual or BY_ERROR.get(kind, LOOK)
+    return cause, advice or usual or BY_ERROR.get(kind, DEFAULT)
 
 
 def of_check(name: str, description: str) -> tuple[str, str]:
     """Cause and next step of a failed check."""
     cause, advice = split(description)
-    return cause, advice or BY_CHECK.get(name, OF_CHECK)
+    return cause, advice or BY_CHECK.get(name, CHECK_DEFAULT)

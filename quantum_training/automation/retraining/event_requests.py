@@ -1,8 +1,11 @@
-"""What an event from outside asks for: a training, another look at the decay, or nothing. Reading it is sensors.py."""
+"""What becomes of events from outside: a run, a trigger for retraining, a later look, or a dead letter.
+
+Reading and acknowledging the events is sensors.py.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import dagster as dg
@@ -21,86 +24,104 @@ from quantum_training.resources.store.store import Store
 from quantum_training.settings.settings import Settings
 
 CONSUMER = "event_inbox_sensor"
-BETWEEN_LOOKS = pd.Timedelta(hours=1)
-"""The decay of a symbol is looked at again this often, however many metrics arrive."""
+DECAY_TEST_INTERVAL = pd.Timedelta(hours=1)
+"""The decay of a symbol is tested again at most this often, however many metrics arrive."""
 
 
-class Sorted(NamedTuple):
-    """Events by what becomes of them. causes, waiting and met: by event id, as in retraining.Plan."""
+class EventOutcome(NamedTuple):
+    """What becomes of each event. handled: ids of events that need no further look. deferred: by id, why it waits."""
 
     requests: list[dg.RunRequest]
-    causes: list[Trigger]
-    met: list[str]
-    waiting: dict[str, str]
+    triggers: list[Trigger]
+    handled: list[str]
+    deferred: dict[str, str]
     refused: list[tuple[Event, str]]
 
 
-def sort_events(
+def classify_events(
     events: Iterable[Event],
     settings: Settings,
     store: Store,
     instance: dg.DagsterInstance,
     grid: dg.MultiPartitionsDefinition,
     now: pd.Timestamp,
-) -> Sorted:
-    """Sort events, oldest first."""
-    found = Sorted([], [], [], {}, [])
+) -> EventOutcome:
+    """The outcome of these events, which come oldest first."""
+    outcome = EventOutcome([], [], [], {}, [])
     metrics: dict[str, list[str]] = {}
     for event in events:
         key, payload, symbol = str(event.event_id), event.payload, event.symbol
-        if reason := _unknown(settings, symbol, payload):
-            found.refused.append((event, reason))
+        if reason := unknown_names(settings, symbol, payload):
+            outcome.refused.append((event, reason))
         elif isinstance(payload, RetrainRequest):
-            found.requests.append(_retrain(key, symbol, payload))
-            found.met.append(key)
+            outcome.requests.append(_retrain_request(key, symbol, payload))
+            outcome.handled.append(key)
         elif isinstance(payload, DriftSignal):
-            severity = Severity[payload.severity]
-            if severity >= Severity.SEVERE:
-                reason = f"{severity.name} drift seen outside: {payload.reason}"
-                since = pd.Timestamp(payload.observed_at)
-                found.causes.append(Trigger(symbol, key, "DRIFT_DETECTED", BY_SEVERITY[severity], reason, since))
+            if trigger := _drift_trigger(key, symbol, payload):
+                outcome.triggers.append(trigger)
             else:
-                found.met.append(key)
+                outcome.handled.append(key)
         elif isinstance(payload, MetricsUpdated):
             metrics.setdefault(symbol, []).append(key)
-    looked = _looked_at(instance, now) if metrics else set()
+    if metrics:
+        _classify_metrics(metrics, outcome, store, _recently_tested(instance, now), grid)
+    return outcome
+
+
+def _classify_metrics(
+    metrics: Mapping[str, list[str]],
+    outcome: EventOutcome,
+    store: Store,
+    recently_tested: set[str],
+    grid: dg.MultiPartitionsDefinition,
+) -> None:
+    """Add the outcome of the metrics to `outcome`: one decay test per symbol. metrics: event ids by symbol."""
     for symbol, keys in metrics.items():
         week, _ = newest_record(store, DECAY_REPORT, symbol)
-        if week and symbol in looked:
-            found.waiting[keys[-1]] = f"the decay of {symbol} was looked at within {BETWEEN_LOOKS}"
+        if week and symbol in recently_tested:
+            outcome.deferred[keys[-1]] = f"the decay of {symbol} was tested within {DECAY_TEST_INTERVAL}"
             continue
-        found.met.extend(keys)
+        outcome.handled.extend(keys)
         if week:
-            found.requests.append(_look(keys[-1], symbol, week, grid))
-    return found
+            outcome.requests.append(_decay_request(keys[-1], symbol, week, grid))
 
 
-def _unknown(settings: Settings, symbol: str, payload: object) -> str | None:
+def unknown_names(settings: Settings, symbol: str, payload: object) -> str | None:
+    """Why an event cannot be followed: it names a symbol or recipe that the settings do not have. None if it can."""
     if symbol not in settings.symbols:
         return f"unknown symbol {symbol}; symbols are {', '.join(settings.symbols)}"
-    named = payload.recipes if isinstance(payload, RetrainRequest) else ()
-    named = (payload.model_type,) if isinstance(payload, MetricsUpdated) else named
+    names = payload.recipes if isinstance(payload, RetrainRequest) else ()
+    names = (payload.model_type,) if isinstance(payload, MetricsUpdated) else names
     allowed = settings.symbols[symbol].recipes
-    if unknown := sorted({*named} - {*allowed}):
+    if unknown := sorted({*names} - {*allowed}):
         return f"{symbol}: unknown recipes {', '.join(unknown)}; its recipes are {', '.join(allowed)}"
     return None
 
 
-def _retrain(key: str, symbol: str, asked: RetrainRequest) -> dg.RunRequest:
-    config = {"symbol": symbol, "actor": asked.requested_by, "reason": asked.reason, "recipes": [*asked.recipes]}
-    tags = {"symbol": symbol, "trigger": "MANUAL", "reason": f"{asked.requested_by}: {asked.reason}"}
+def _drift_trigger(key: str, symbol: str, signal: DriftSignal) -> Trigger | None:
+    """The trigger of a drift signal from outside; None below SEVERE."""
+    severity = Severity[signal.severity]
+    if severity < Severity.SEVERE:
+        return None
+    reason, since = f"{severity.name} drift seen outside: {signal.reason}", pd.Timestamp(signal.observed_at)
+    return Trigger(symbol, key, "DRIFT_DETECTED", BY_SEVERITY[severity], reason, since)
+
+
+def _retrain_request(key: str, symbol: str, request: RetrainRequest) -> dg.RunRequest:
+    actor, reason = request.requested_by, request.reason
+    config = {"symbol": symbol, "actor": actor, "reason": reason, "recipes": [*request.recipes]}
+    tags = {"symbol": symbol, "trigger": "MANUAL", "reason": f"{actor}: {reason}"}
     return dg.RunRequest(run_key=key, job_name=RETRAIN, run_config={"ops": {RETRAIN_OP: {"config": config}}}, tags=tags)
 
 
-def _look(key: str, symbol: str, week: str, grid: dg.MultiPartitionsDefinition) -> dg.RunRequest:
+def _decay_request(key: str, symbol: str, week: str, grid: dg.MultiPartitionsDefinition) -> dg.RunRequest:
     period = parse_key(grid, f"{symbol}|{week}").period
     partition = dg.MultiPartitionKey({"symbol": symbol, "week": period})
-    return dg.RunRequest(
-        run_key=key, job_name=DECAY, partition_key=partition, tags={"symbol": symbol, **priority_tag(MARKET)}
-    )
+    tags = {"symbol": symbol, **priority_tag(MARKET)}
+    return dg.RunRequest(run_key=key, job_name=DECAY, partition_key=partition, tags=tags)
 
 
-def _looked_at(instance: dg.DagsterInstance, now: pd.Timestamp) -> set[str]:
-    """The symbols whose decay was looked at just now."""
-    recent = dg.RunsFilter(job_name=DECAY, created_after=(now - BETWEEN_LOOKS).to_pydatetime())
-    return {run.tags["symbol"] for run in instance.get_runs(recent) if "symbol" in run.tags}
+def _recently_tested(instance: dg.DagsterInstance, now: pd.Timestamp) -> set[str]:
+    """The symbols whose decay was tested within DECAY_TEST_INTERVAL."""
+    runs = dg.RunsFilter(job_name=DECAY, created_after=(now - DECAY_TEST_INTERVAL).to_pydatetime())
+    return {run.tags["symbol"] for run in instance.get_runs(runs) if "symbol" in run.tags}

@@ -1,4 +1,7 @@
-"""The retraining policy as the settings file says now, without a restart. What follows from it is retraining.py."""
+"""The retraining policy of the settings file as it is now, without a restart of the code server.
+
+Which trainings the policy allows is lifecycle/surveillance/retraining_triggers.py.
+"""
 
 from __future__ import annotations
 
@@ -13,36 +16,38 @@ from quantum_training.settings.settings import Settings, config_path
 
 
 class LivePolicy:
-    """Reads the settings again whenever their file was replaced or edited."""
+    """Reads the settings again when their file was replaced or edited."""
 
     def __init__(self, settings: Settings, load: Callable[[], Settings]) -> None:
         self._settings, self._load = settings, load
         self._policy, self._warning = policy_of(settings), ""
-        self._seen: tuple[int, int, int] | None = None
+        self._file_state: tuple[int, int, int] | None = None
 
     def read(self) -> tuple[RetrainingPolicy, str]:
-        """The policy in force, and what is wrong with the file, if anything: then the last good policy stays."""
-        seen = None
+        """The policy in force, and what is wrong with the file, empty if nothing is. A wrong file changes no policy."""
+        file_state = None
         with suppress(OSError):
-            now = os.stat(config_path())
-            seen = (now.st_ino, now.st_mtime_ns, now.st_size)
-        if seen is None or seen != self._seen:
+            status = os.stat(config_path())
+            file_state = (status.st_ino, status.st_mtime_ns, status.st_size)
+        if file_state is None or file_state != self._file_state:
             self._policy, self._warning = self._read_again()
-            self._seen = seen
+            self._file_state = file_state
         return self._policy, self._warning
 
     def _read_again(self) -> tuple[RetrainingPolicy, str]:
         try:
-            fresh = self._load()
+            settings = self._load()
         except SettingsError as error:
             return self._policy, f"the last good retraining policy stays in force, because {error}"
-        if fresh.symbols.keys() != self._settings.symbols.keys() or fresh.recipes != self._settings.recipes:
-            return policy_of(fresh), "symbols or recipes of the settings changed: restart the code server to take them"
-        return policy_of(fresh), ""
+        if settings.symbols.keys() != self._settings.symbols.keys() or settings.recipes != self._settings.recipes:
+            return policy_of(
+                settings
+            ), "symbols or recipes of the settings changed: restart the code server to take them"
+        return policy_of(settings), ""
 
 
 def policy_of(settings: Settings) -> RetrainingPolicy:
-    """The policy of these settings; agents without an entry of their own are trained as RL_TRAINING_* says."""
+    """The policy of these settings. RL_TRAINING_* applies to agents that have no entry in `retraining.recipes`."""
     agents = {
         name: RecipeTraining(
             enabled=settings.rl_training_enabled,

@@ -30,7 +30,7 @@ from quantum_training.settings.settings import Settings
 FAILED = (dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 
 
-class Plan(NamedTuple):
+class RunPlan(NamedTuple):
     """What to run. handled: keys of triggers that need no further look. deferred: by key, why it has to wait."""
 
     requests: list[dg.RunRequest]
@@ -53,13 +53,13 @@ def read_budget(instance: dg.DagsterInstance, policy: RetrainingPolicy, now: pd.
     return budget
 
 
-def plan(
+def plan_runs(
     triggers: Iterable[Trigger],
     budget: RetrainingBudget,
     settings: Settings,
     grid: dg.MultiPartitionsDefinition,
     store: Store,
-) -> Plan:
+) -> RunPlan:
     """The run requests of the trainings that start now."""
 
     def week_error(symbol: str, as_of: pd.Timestamp) -> str | None:
@@ -70,10 +70,10 @@ def plan(
         return None
 
     trainings, handled, deferred = plan_retraining(triggers, budget, settings, store, week_error)
-    return Plan([request(training, grid, budget.policy) for training in trainings], handled, deferred)
+    return RunPlan([run_request(training, grid, budget.policy) for training in trainings], handled, deferred)
 
 
-def request(training: Retraining, grid: dg.MultiPartitionsDefinition, policy: RetrainingPolicy) -> dg.RunRequest:
+def run_request(training: Retraining, grid: dg.MultiPartitionsDefinition, policy: RetrainingPolicy) -> dg.RunRequest:
     """A run that trains the recipes inside the week of `as_of`."""
     trigger, as_of = training.trigger, training.as_of
     key = parse_key(grid, f"{trigger.symbol}|{week_of(as_of):%Y-%m-%d}")

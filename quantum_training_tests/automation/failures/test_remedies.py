@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from quantum_training.automation.failures.remedies import BY_CHECK, BY_ERROR, LOOK, OF_CHECK, of_check, of_error
+from quantum_training.automation.failures.remedies import BY_CHECK, BY_ERROR, CHECK_DEFAULT, DEFAULT, of_check, of_error
 from quantum_training.models.checkpoint import TrainingStateError
 from quantum_training.resources.database import DatabaseError
 from quantum_training.resources.registry.errors import RegistryError
@@ -58,7 +58,7 @@ def test_an_error_of_the_project_says_itself_what_to_do(tmp_path, monkeypatch, e
         ),
         ("RegistryError", "it is gone", "it is gone", BY_ERROR["RegistryError"]),
         ("InsufficientData", "3 of 100 rows", "3 of 100 rows", BY_ERROR["InsufficientData"]),
-        ("KeyError", "'close'", "'close'", LOOK),
+        ("KeyError", "'close'", "'close'", DEFAULT),
         (
             "",
             "Exceeded maximum runtime of 3600 seconds.",
@@ -97,4 +97,4 @@ def test_a_check_without_advice_of_its_own_has_that_of_its_name(name):
 def test_a_checks_own_advice_comes_first_and_a_new_check_has_some():
     own = "features AAA|2020-01-01: the code gives other bytes; re-materialise features"
     assert of_check("causal", own)[1] == "re-materialise features"
-    assert of_check("new", "odd") == ("odd", OF_CHECK)
+    assert of_check("new", "odd") == ("odd", CHECK_DEFAULT)

@@ -17,9 +17,9 @@ from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from quantum_training.assets import candles
 from quantum_training.assets.step_retries import first_attempt
 from quantum_training.automation.execution.pool_limits import limit_training
-from quantum_training.automation.failures import sensors as alerts
+from quantum_training.automation.failures import sensors
 from quantum_training.automation.failures.dead_runs import RETRY_WAIT_SECONDS, fail_trainings, is_over
-from quantum_training.automation.failures.findings import of_check
+from quantum_training.automation.failures.findings import check_finding
 from quantum_training.automation.run_launcher import WatchfulRunLauncher
 from quantum_training.lifecycle.training.events import TrainingJob
 from quantum_training.resources.alerts import book
@@ -40,12 +40,12 @@ class World:
     def __init__(self, settings, instance, project=None):
         self.project, self.instance, self.url = project, instance, settings.database_url
         self.bus = EventBus(database_url=self.url)
-        self.sensors = {sensor.name: sensor for sensor in alerts.build(settings)}
+        self.sensors = {sensor.name: sensor for sensor in sensors.build_failure_sensors(settings)}
         self.cursors = {}
         for name in self.sensors:
-            assert self.tick(name).skip_message == alerts.BEGINS
+            assert self.tick(name).skip_message == sensors.FIRST_TICK
 
-    def tick(self, name=alerts.RUNS_SENSOR):
+    def tick(self, name=sensors.RUNS_SENSOR):
         with dg.build_sensor_context(
             instance=self.instance, cursor=self.cursors.get(name), resources={"events": self.bus}
         ) as context:
@@ -85,8 +85,8 @@ class World:
 
 @pytest.fixture(autouse=True)
 def no_waits(monkeypatch):
-    monkeypatch.setattr(alerts, "SETTLE_SECONDS", 0)
-    monkeypatch.setattr(alerts, "deliver", lambda *_: 0)
+    monkeypatch.setattr(sensors, "SETTLE_SECONDS", 0)
+    monkeypatch.setattr(sensors, "deliver", lambda *_: 0)
     monkeypatch.setattr(book, "GIVE_UP_SECONDS", 2 * LATER)
     monkeypatch.setattr(book, "KEPT_SECONDS", 2 * LATER)
 
@@ -212,7 +212,7 @@ def test_a_run_that_is_tried_again_is_told_when_the_last_try_has_failed(build, r
     assert alert.run_id == run.run_id
     assert alert.cause.endswith("was terminated by signal 9 (SIGKILL).")
     assert alert.next_step.startswith("look for the kernel's out-of-memory killer")
-    assert json.loads(world.cursors[alerts.RUNS_SENSOR])["waiting"] == {}
+    assert json.loads(world.cursors[sensors.RUNS_SENSOR])["waiting"] == {}
 
 
 def test_a_retry_that_never_comes_is_not_waited_for_for_ever(build, retrying):
@@ -376,16 +376,16 @@ def test_a_check_of_a_run_over_several_symbols_is_told_for_the_one_that_it_descr
     )
     ends = {"start": "AAA|2020-01-06", "end": "BBB|2020-01-06"}
     tags = {f"dagster/asset_partition_range_{end}": key for end, key in ends.items()}
-    assert of_check(evaluation, "run", tags).symbol == symbol
+    assert check_finding(evaluation, "run", tags).symbol == symbol
 
 
 def test_events_that_are_just_being_written_wait_for_the_next_tick(build, monkeypatch):
     world = build()
-    monkeypatch.setattr(alerts, "SETTLE_SECONDS", 60)
+    monkeypatch.setattr(sensors, "SETTLE_SECONDS", 60)
     world.instance.report_run_failed(world.run())
     report(world, "quality", False, dg.AssetCheckSeverity.ERROR, description="AAA|2020-01-01: a gap")
     assert world.told() == []
-    monkeypatch.setattr(alerts, "SETTLE_SECONDS", 0)
+    monkeypatch.setattr(sensors, "SETTLE_SECONDS", 0)
     assert len(world.told()) == 2
 
 
@@ -393,8 +393,8 @@ def test_a_clock_that_was_set_back_holds_nothing_up(build, monkeypatch):
     world = build()
     world.instance.report_run_failed(world.run())
     hour_ago = time.time() - 3600
-    monkeypatch.setattr(alerts, "SETTLE_SECONDS", 5)
-    monkeypatch.setattr(alerts, "time", SimpleNamespace(time=lambda: hour_ago))
+    monkeypatch.setattr(sensors, "SETTLE_SECONDS", 5)
+    monkeypatch.setattr(sensors, "time", SimpleNamespace(time=lambda: hour_ago))
     assert len(world.told()) == 1
 
 

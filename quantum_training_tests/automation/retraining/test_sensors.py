@@ -343,7 +343,7 @@ def test_metrics_have_the_decay_looked_at_once_an_hour(world):
     at.receive(metrics, "4")
     waits = at.tick("event_inbox_sensor")
     assert waits.run_requests == []
-    assert "looked at within" in waits.skip_message
+    assert "was tested within" in waits.skip_message
 
 
 def test_every_sensor_that_trains_is_off_until_switched_on(world):
