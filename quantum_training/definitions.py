@@ -1,4 +1,4 @@
-"""Everything that Dagster serves, as one readable list.
+"""Everything that Dagster serves, as one list: assets, checks, jobs, schedules, sensors, resources.
 
 `build_defs` takes other settings or resources, for tests and tools.
 """
@@ -22,7 +22,7 @@ from quantum_training.assets import (
     signals,
 )
 from quantum_training.assets.no_io_manager import NoIOManager
-from quantum_training.automation.execution.executor import executor
+from quantum_training.automation.execution.executor import build_executor
 from quantum_training.automation.failures.sensors import build_failure_sensors
 from quantum_training.automation.jobs.asset_jobs import build_asset_jobs
 from quantum_training.automation.jobs.benchmark import build_benchmark_job
@@ -47,12 +47,12 @@ from quantum_training.settings.settings import Settings, load_settings
 
 
 def build_defs(settings: Settings, resources: Mapping[str, Any] | None = None) -> dg.Definitions:
-    """The definitions for these settings; `resources` replaces `store`, `registry`, `ledger` or `events`."""
+    """The definitions for these settings. resources: replace `store`, `registry`, `ledger` or `events` by name."""
     partitions = build_partitions(
         list(settings.symbols), settings.start.isoformat(), settings.end.isoformat() if settings.end else None
     )
     asset_jobs, manual_jobs = build_asset_jobs(settings), build_manual_jobs(settings, lambda: definitions)
-    own = {
+    default_resources = {
         "store": Store(root=settings.store_root),
         "registry": ModelRegistry(tracking_uri=settings.mlflow_tracking_uri, ui_url=settings.mlflow_ui_url),
         "ledger": Ledger(url=settings.database_url),
@@ -92,18 +92,18 @@ def build_defs(settings: Settings, resources: Mapping[str, Any] | None = None) -
             *build_retraining_sensors(settings, partitions, [*asset_jobs, *manual_jobs], load_settings),
             *build_failure_sensors(settings),
         ],
-        executor=executor(settings),
+        executor=build_executor(settings),
         loggers={"console": dg.colored_console_logger},
         resources={
             "io_manager": dg.IOManagerDefinition(lambda _: NoIOManager(), config_schema={}),
-            **{name: _fixed(resource) for name, resource in {**own, **(resources or {})}.items()},
+            **{name: _fixed(resource) for name, resource in {**default_resources, **(resources or {})}.items()},
         },
     )
     return definitions
 
 
 def _fixed(resource: Any) -> dg.ResourceDefinition:
-    """A resource that the config of a run cannot point elsewhere and whose URL, with its password, no page shows."""
+    """A resource that no run config can redirect. Its URL, which may hold a password, appears on no page."""
     return dg.ResourceDefinition(lambda _: resource, config_schema={}, description=type(resource).__doc__)
 
 

@@ -1,9 +1,9 @@
-"""Dagster's run launcher on code servers, which also tells run_monitoring whose process is gone. Named in dagster.yaml.
+"""A run launcher on code servers that also reports runs whose process is dead to run_monitoring. Set in dagster.yaml.
 
-A code server reports the death of its runs, but not its own with them, as when its container dies: Dagster's launcher
-leaves these runs STARTED, in their pool's place, until TRAINING_JOB_TIMEOUT.
-It is for code servers of one process, `dagster api grpc`. The proxy that `dagster code-server start` puts before
-several answers for the newest of them alone: each reload would be taken for the death of all runs.
+A code server reports the death of its runs, but not its own, for example with its container. Dagster's launcher then
+leaves its runs STARTED, in their pool's slots, until TRAINING_JOB_TIMEOUT.
+This launcher is for code servers of one process, `dagster api grpc`. The proxy that `dagster code-server start` puts
+before several servers answers only for the newest one, so each reload would look like the death of all runs.
 """
 
 import dagster as dg
@@ -14,16 +14,16 @@ from dagster._core.storage.tags import GRPC_INFO_TAG
 from dagster._serdes import deserialize_value
 
 LAUNCHED_BY = "clm/launched_by"
-"""Tag of a run that another run carries out in its own process: the id of that one."""
+"""Tag of a nested run: the id of the run that carries it out in its own process."""
 
 LAUNCHER_OVER = "which carried it out, is over"
-"""What is said of such a run whose launcher is over."""
+"""Part of the failure message of a nested run whose surrounding run has ended."""
 
 ANSWER_SECONDS = 60
 
 
 class WatchfulRunLauncher(DefaultRunLauncher):
-    """A run is alive where its code server knows it. One that does not answer is waited for: retries need it, too."""
+    """A run is alive if its code server knows it. A server that does not answer gets time: retries need it, too."""
 
     @property
     def supports_check_run_worker_health(self) -> bool:
@@ -37,7 +37,7 @@ class WatchfulRunLauncher(DefaultRunLauncher):
             parent = self._instance.get_run_by_id(launcher)
             if parent is None or parent.is_finished:
                 return CheckRunHealthResult(WorkerStatus.FAILED, f"run {launcher}, {LAUNCHER_OVER}")
-        if GRPC_INFO_TAG not in run.tags:  # it runs in somebody's own process
+        if GRPC_INFO_TAG not in run.tags:  # it runs in the process that launched it
             return CheckRunHealthResult(WorkerStatus.RUNNING)
         client = self._get_grpc_client_for_termination(run.run_id)
         if client is None:  # it has finished in between

@@ -20,7 +20,7 @@ RunRequests = list[dg.RunRequest] | dg.SkipReason
 
 
 def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
-    """`weekly_cycle_schedule`, `market_data_schedule`, `drift_schedule`, `signals_schedule`, `housekeeping_schedule`."""
+    """The schedules of `weekly_cycle`, `market_data`, `drift`, `trading_signals` and `housekeeping`."""
     return [
         _schedule(
             "weekly_cycle_schedule",

@@ -1,4 +1,4 @@
-"""Who goes first where runs wait in the queue: the larger number. A run without the tag has 0."""
+"""The tag by which Dagster's queue orders runs. The numbers are in lifecycle/surveillance/run_priorities.py."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from dagster._core.storage.tags import PRIORITY_TAG
 
 
 def priority_tag(priority: int) -> dict[str, str]:
-    """The tag of a run of this priority."""
+    """The tag of a run with this priority: the larger number starts first, a run without the tag has 0."""
     return {PRIORITY_TAG: str(priority)}

@@ -1,5 +1,6 @@
-"""Steps of a run as jobs of a Ray cluster. Only the executor `ray` imports this; runs as Ray jobs need no code here,
-but dagster-ray's RayRunLauncher in dagster.yaml.
+"""The executor `ray`: each step of a run is a job of a Ray cluster.
+
+Whole runs as Ray jobs need no code here, only dagster-ray's RayRunLauncher in dagster.yaml.
 """
 
 import json
@@ -22,20 +23,22 @@ try:
 except ImportError as error:
     raise SettingsError(f"executor = 'ray' needs its packages ({error}): pip install 'quantum_training[ray]'") from None
 
-ONE_CORE = 1.0
+DEFAULT_CPUS = 1.0
 
 
-class Steps(RayStepHandler):
-    """A step that says nothing of its needs takes one core; Ray would run it on the head node, however busy that is."""
+class StepJobs(RayStepHandler):
+    """Submits steps as Ray jobs. A step without resource tags takes one core: with none, Ray would start it on the head
+    node, however busy that is.
+    """
 
     def launch_step(self, step_handler_context: StepHandlerContext) -> Iterator[dg.DagsterEvent]:
-        told = step_handler_context.step_tags[self._get_step_key(step_handler_context)]
-        self.num_cpus = json.loads(told.get("dagster-ray/config", "{}")).get("num_cpus", ONE_CORE)
+        tags = step_handler_context.step_tags[self._get_step_key(step_handler_context)]
+        self.num_cpus = json.loads(tags.get("dagster-ray/config", "{}")).get("num_cpus", DEFAULT_CPUS)
         yield from super().launch_step(step_handler_context)
 
 
-class SurvivingExecutor(StepDelegatingExecutor):
-    """Starts a step again whose job died, as with its node. An error that the step itself raised is final."""
+class RestartingExecutor(StepDelegatingExecutor):
+    """Restarts a step whose job died, for example with its node. An error that the step itself raised is final."""
 
     def __init__(self, attempts: int, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -44,24 +47,25 @@ class SurvivingExecutor(StepDelegatingExecutor):
     def log_failure_or_retry_event_after_error(
         self, step_context: Any, err_info: Any, known_state: Any
     ) -> dg.DagsterEvent:
-        died = err_info.cls_name is None  # the executor's own finding; what a step raised has a class
-        done = known_state.get_retry_state().get_attempt_count(step_context.step.key)
-        if died and done < self._attempts:
+        died = err_info.cls_name is None  # reported by the executor; an error that a step raised has a class
+        restarts = known_state.get_retry_state().get_attempt_count(step_context.step.key)
+        if died and restarts < self._attempts:
             return dg.DagsterEvent.step_retry_event(step_context, StepRetryData(error=err_info, seconds_to_wait=0))
         return super().log_failure_or_retry_event_after_error(step_context, err_info, known_state)
 
 
 def ray_executor(settings: Settings) -> dg.ExecutorDefinition:
-    """Each step as a job of the cluster that RAY_ADDRESS names, or the run launcher where runs are Ray jobs, too.
+    """Each step as a job of the cluster at RAY_ADDRESS; of the run launcher's cluster, if runs are Ray jobs, too.
 
-    A step gets the variables that the settings are read from. What else it needs, as passwords, the nodes must have.
+    A step gets the environment variables that the settings are read from. The nodes must have everything else that it
+    needs, such as passwords.
     """
 
     @dg.executor(name="ray", requirements=multiple_process_executor_requirements())
     def ray(context: dg.InitExecutorContext) -> dg.Executor:
         launcher = context.instance.run_launcher
-        steps = Steps(
-            client=launcher.client if isinstance(launcher, RayRunLauncher) else client(),
+        step_jobs = StepJobs(
+            client=launcher.client if isinstance(launcher, RayRunLauncher) else job_client(),
             env_vars=environment(),
             runtime_env=None,
             num_cpus=None,
@@ -69,15 +73,15 @@ def ray_executor(settings: Settings) -> dg.ExecutorDefinition:
             memory=None,
             resources=None,
         )
-        return SurvivingExecutor(
-            settings.training_retry_attempts, steps, retries=RetryMode.ENABLED, should_verify_step=True
+        return RestartingExecutor(
+            settings.training_retry_attempts, step_jobs, retries=RetryMode.ENABLED, should_verify_step=True
         )
 
     return ray
 
 
-def client() -> Any:
-    """A client of the job server at RAY_ADDRESS. ConnectionError where none answers."""
+def job_client() -> Any:
+    """A client of the job server at RAY_ADDRESS. ConnectionError if none answers."""
     from ray.job_submission import JobSubmissionClient
 
     address = os.environ.get("RAY_ADDRESS")
@@ -85,6 +89,6 @@ def client() -> Any:
         return JobSubmissionClient(address)
     except (ConnectionError, RuntimeError) as error:
         raise ConnectionError(
-            f"no Ray job server at RAY_ADDRESS = {address or 'nothing'}: {error}; start the cluster, or let "
-            "RAY_ADDRESS be the address of its job server, as http://127.0.0.1:8265"
+            f"no Ray job server at RAY_ADDRESS = {address or 'nothing'}: {error}; start the cluster, or set "
+            "RAY_ADDRESS to the address of its job server, for example http://127.0.0.1:8265"
         ) from error

@@ -1,37 +1,41 @@
-"""The table that a cycle ends with."""
+"""The summary of a cycle: one row per symbol with its champion, the verdict and the evidence of the newest week."""
+
+from __future__ import annotations
 
 from typing import Any
 
 import pandas as pd
 
+from quantum_training.lifecycle.records import BacktestRecord, WeeklyDecision, read_record, read_records
 from quantum_training.resources.registry.registry import ModelRegistry
 from quantum_training.resources.store.store import Store
 from quantum_training.trading.summary import interval
 
 
 def champion_row(store: Store, registry: ModelRegistry, symbol: str) -> dict[str, Any]:
-    """The newest decision of a symbol: who trades, its Sharpe ratio, Buy & Hold's, the verdict and the evidence of each
-    challenger.
+    """The newest decision of a symbol: who trades, the Sharpe ratios of the champion and of Buy & Hold, the verdict,
+    the evidence of each challenger.
     """
-    record = list(store.read_records("champion", symbol).values())[-1]
-    metrics = (store.read_record("backtest", symbol, record["week"]) or {"metrics": {}})["metrics"]
-    found = registry.find(symbol, record["model_id"]) if record["model_id"] else None
+    decision = list(read_records(store, WeeklyDecision, symbol).values())[-1]
+    backtest = read_record(store, BacktestRecord, symbol, decision.week)
+    metrics = backtest.metrics if backtest else {}
+    version = registry.find(symbol, decision.model_id) if decision.model_id else None
     return {
         "symbol": symbol,
-        "week": record["week"],
-        "champion": record["champion"] or "none",
-        "Sharpe [95 %]": _sharpe(metrics.get(record["champion"])),
+        "week": decision.week,
+        "champion": decision.champion or "none",
+        "Sharpe [95 %]": _sharpe(metrics.get(decision.champion or "")),
         "Buy & Hold": _sharpe(metrics.get("buy_and_hold")),
-        "verdict": record["verdict"],
-        "evidence": "; ".join(f"{r}: {j['reason']}" for r, j in record["judgements"].items()),
-        "MLflow version": found.number if found else "-",
+        "verdict": decision.verdict,
+        "evidence": "; ".join(f"{recipe}: {judgement.reason}" for recipe, judgement in decision.judgements.items()),
+        "MLflow version": version.number if version else "-",
     }
 
 
 def champion_table(rows: list[dict[str, Any]]) -> str:
-    """Rows of champion_row as a text table."""
-    return pd.DataFrame(rows).to_markdown(index=False)
+    """Rows of `champion_row` as a text table."""
+    return str(pd.DataFrame(rows).to_markdown(index=False))
 
 
-def _sharpe(metrics: dict | None) -> str:
+def _sharpe(metrics: dict[str, Any] | None) -> str:
     return f"{interval(metrics, 'sharpe')} n={metrics['bars']}" if metrics else "-"

@@ -1,4 +1,4 @@
-"""The setting that says where steps are executed. On a real cluster: test_ray.py."""
+"""The setting that chooses the executor. Steps on a real cluster: test_ray_steps.py."""
 
 import os
 import subprocess
@@ -7,7 +7,7 @@ import sys
 import dagster as dg
 import pytest
 
-from quantum_training.automation.execution.executor import executor
+from quantum_training.automation.execution.executor import build_executor
 from quantum_training.settings.paths import SettingsError
 from quantum_training.settings.settings import environment, load_settings
 
@@ -23,50 +23,50 @@ def settings(monkeypatch, tmp_path):
 
 
 def test_the_setting_switches_the_executor_of_every_job(settings):
-    assert executor(settings("in_process")) is dg.in_process_executor
-    assert executor(settings("ray")).name == "ray"
+    assert build_executor(settings("in_process")) is dg.in_process_executor
+    assert build_executor(settings("ray")).name == "ray"
     with pytest.raises(SettingsError, match=r"executor = 'celery': .*'in_process' or 'ray'"):
         settings("celery")
 
 
 @pytest.mark.parametrize(("name", "loaded"), [("in_process", "set()"), ("ray", "{'dagster_ray'}")])
-def test_the_definitions_load_ray_itself_in_no_case(name, loaded):
+def test_the_definitions_never_import_ray_itself(name, loaded):
     code = (
         "import sys; import quantum_training.definitions as d;"
         f"assert d.defs.executor.name == {name!r};"
         "print({'ray', 'dagster_ray'} & sys.modules.keys())"
     )
-    told = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", code],
         env={**os.environ, "QUANTUM_TRAINING_EXECUTOR": name, "DAGSTER_HOME": "/nowhere"},
         capture_output=True,
         text=True,
         timeout=120,
     )
-    assert told.stdout.strip() == loaded, told.stderr
+    assert process.stdout.strip() == loaded, process.stderr
 
 
-def test_without_the_extra_the_error_says_what_to_install(settings, monkeypatch):
+def test_a_missing_ray_package_is_an_error_that_names_the_extra(settings, monkeypatch):
     monkeypatch.setitem(sys.modules, "dagster_ray", None)
     monkeypatch.setitem(sys.modules, "dagster_ray.core.executor", None)
     monkeypatch.delitem(sys.modules, "quantum_training.automation.execution.ray_steps", raising=False)
     with pytest.raises(SettingsError, match=r"pip install 'quantum_training\[ray\]'"):
-        executor(settings("ray"))
+        build_executor(settings("ray"))
 
 
-def test_a_step_is_given_the_variables_of_the_settings_and_no_others(monkeypatch):
+def test_a_step_gets_the_environment_variables_of_the_settings_and_no_others(monkeypatch):
     secret = ("AWS_SECRET_ACCESS_KEY", "PGPASSWORD")
     for name in ("QUANTUM_TRAINING_CONFIG", "TRAINING_BATCH_SIZE", "DAGSTER_HOME", *secret):
         monkeypatch.setenv(name, "1")
-    told = environment()
-    assert {"QUANTUM_TRAINING_CONFIG", "TRAINING_BATCH_SIZE", "DAGSTER_HOME"} <= set(told)
-    assert not {*secret, "PATH"} & set(told)
+    variables = environment()
+    assert {"QUANTUM_TRAINING_CONFIG", "TRAINING_BATCH_SIZE", "DAGSTER_HOME"} <= set(variables)
+    assert not {*secret, "PATH"} & set(variables)
 
 
-def test_no_cluster_is_said_with_its_address(monkeypatch):
-    from quantum_training.automation.execution.ray_steps import client
+def test_an_unreachable_cluster_is_an_error_with_its_address(monkeypatch):
+    from quantum_training.automation.execution.ray_steps import job_client
 
     monkeypatch.setenv("RAY_ADDRESS", "http://127.0.0.1:9")
-    said = r"no Ray job server at RAY_ADDRESS = http://127.0.0.1:9: .*start the cluster"
-    with pytest.raises(ConnectionError, match=said):
-        client()
+    message = r"no Ray job server at RAY_ADDRESS = http://127.0.0.1:9: .*start the cluster"
+    with pytest.raises(ConnectionError, match=message):
+        job_client()

@@ -14,7 +14,6 @@ from dagster._core.launcher import CheckRunHealthResult, WorkerStatus
 from dagster._core.remote_origin import InProcessCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
-from quantum_training.assets import candles
 from quantum_training.assets.step_retries import first_attempt
 from quantum_training.automation.execution.pool_limits import limit_training
 from quantum_training.automation.failures import sensors
@@ -22,6 +21,7 @@ from quantum_training.automation.failures.dead_runs import RETRY_WAIT_SECONDS, f
 from quantum_training.automation.failures.findings import check_finding
 from quantum_training.automation.run_launcher import WatchfulRunLauncher
 from quantum_training.lifecycle.training.events import TrainingJob
+from quantum_training.lifecycle import ingestion
 from quantum_training.resources.alerts import book
 from quantum_training.resources.database import DatabaseError
 from quantum_training.resources.events.bus import EventBus
@@ -177,7 +177,7 @@ def test_a_launcher_that_was_stopped_is_one_alert_and_not_a_failure_of_the_run_i
     def stopped(*_):
         raise DagsterExecutionInterruptedError
 
-    monkeypatch.setattr(candles, "fetch_month", stopped)
+    monkeypatch.setattr(ingestion, "fetch_month", stopped)
     world.project.definitions.resolve_job_def("clm_cycle").execute_in_process(
         instance=world.instance,
         run_config={"ops": {"run_cycle": {"config": {"week": "2020-01-06"}}}},

@@ -8,10 +8,10 @@ import pytest
 import yaml
 from dagster._core.errors import DagsterExecutionInterruptedError
 
-from quantum_training.assets import candles
 from quantum_training.automation.jobs.full_cycle import CycleConfig, weeks_of
 from quantum_training.automation.jobs.nested_runs import FAILED_SYMBOLS
 from quantum_training.automation.jobs.run_tags import NESTS_RUNS
+from quantum_training.lifecycle import ingestion
 from quantum_training.lifecycle.evaluation import leakage
 from quantum_training.lifecycle.market_history import first_month_for_week
 
@@ -160,7 +160,7 @@ def test_a_stop_ends_the_whole_launcher_not_only_the_run_in_it(project, small, m
     def stopped(*_):
         raise DagsterExecutionInterruptedError
 
-    monkeypatch.setattr(candles, "fetch_month", stopped)
+    monkeypatch.setattr(ingestion, "fetch_month", stopped)
     result = launch(world, week="2020-01-06")
     assert not result.success
     (inside,) = runs(world, "market_data")

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from quantum_training.automation.retraining import sensors
 from quantum_training.definitions import build_defs
 from quantum_training.market.periods import month_of
 from quantum_training.resources.events.bus import EventBus
@@ -15,7 +16,9 @@ from quantum_training.resources.events.payloads import DriftSignal, MetricsUpdat
 from quantum_training.resources.store.store import Store
 from quantum_training.settings.settings import load_settings
 
-NOW = pd.Timestamp.now("UTC")
+NOW = pd.Timestamp("2024-01-10 15:30", tz="UTC")
+"""The sensors' time in these tests: a Wednesday."""
+
 UNTIL = NOW.floor("h")
 TODAY = f"{NOW:%Y-%m-%d}"
 MONDAY = (NOW - pd.Timedelta(days=NOW.weekday())).normalize()
@@ -90,7 +93,7 @@ class World:
 
     def ran(self, tags, job="weekly_cycle", status=dg.DagsterRunStatus.SUCCESS):
         run = dg.DagsterRun(job_name=job, tags=dict(tags), status=status)
-        self.instance.run_storage.add_run(run)
+        self.instance.run_storage.add_historical_run(run, NOW.to_pydatetime())
 
     def receive(self, payload, cause="1", symbol="AAA"):
         told = event(symbol, payload, cause)
@@ -110,6 +113,12 @@ def definitions(settings, tmp_path_factory):
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("QUANTUM_TRAINING_CONFIG", str(file))
         return build_defs(load_settings())
+
+
+@pytest.fixture(autouse=True)
+def fixed_time(monkeypatch):
+    """Every tick is at NOW, so that the tests do not depend on the hour or the day at which they run."""
+    monkeypatch.setattr(sensors, "utc_now", lambda: NOW)
 
 
 @pytest.fixture
@@ -175,7 +184,7 @@ def test_calm_starts_nothing_and_neither_do_broken_data(world, severity, fault, 
 
 def test_after_a_training_the_symbol_cools_down_unless_that_training_failed(world):
     yesterday = f"{NOW - pd.Timedelta(days=1):%Y-%m-%d}"
-    later = f"{NOW + pd.Timedelta(days=2):%Y-%m-%d}"  # tomorrow may be today by now
+    later = f"{NOW + pd.Timedelta(days=2):%Y-%m-%d}"
     at = world.known().drift("SEVERE", day=yesterday)
     assert keys(at.tick("drift_sensor")) == [f"AAA|{yesterday}|SEVERE"]
     waits = at.drift("SEVERE", day=later).tick("drift_sensor")
@@ -347,10 +356,10 @@ def test_metrics_have_the_decay_looked_at_once_an_hour(world):
 
 
 def test_every_sensor_that_trains_is_off_until_switched_on(world):
-    sensors = {sensor.name: sensor.default_status for sensor in world.definitions.get_repository_def().sensor_defs}
+    statuses = {sensor.name: sensor.default_status for sensor in world.definitions.get_repository_def().sensor_defs}
     alerts = {"run_failure_sensor", "check_failure_sensor"}
-    assert {name for name, status in sensors.items() if status == dg.DefaultSensorStatus.STOPPED} == {*SENSORS}
-    assert sensors.keys() - {*SENSORS} == alerts
+    assert {name for name, status in statuses.items() if status == dg.DefaultSensorStatus.STOPPED} == {*SENSORS}
+    assert statuses.keys() - {*SENSORS} == alerts
 
 
 def test_a_run_that_somebody_launched_with_odd_tags_stops_no_sensor(world):
