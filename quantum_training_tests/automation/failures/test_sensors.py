@@ -20,8 +20,8 @@ from quantum_training.automation.failures import sensors
 from quantum_training.automation.failures.dead_runs import RETRY_WAIT_SECONDS, fail_trainings, is_over
 from quantum_training.automation.failures.findings import check_finding
 from quantum_training.automation.run_launcher import WatchfulRunLauncher
-from quantum_training.lifecycle.training.events import TrainingJob
 from quantum_training.lifecycle import ingestion
+from quantum_training.lifecycle.training.events import TrainingJob
 from quantum_training.resources.alerts import book
 from quantum_training.resources.database import DatabaseError
 from quantum_training.resources.events.bus import EventBus
