@@ -27,9 +27,8 @@ def main() -> int:
         print(f"{package['name']} {package['version']}: {vulnerability['id']}, mended in {fixed_in}")
     if skipped:
         print(f"\n*** NOT AUDITED: {', '.join(skipped)}. ***\n")
-    print(
-        f"pip-audit: {len(packages) - len(skipped)} packages of constraints.txt audited, {len(findings)} vulnerabilities"
-    )
+    audited = len(packages) - len(skipped)
+    print(f"pip-audit: {audited} packages of constraints.txt audited, {len(findings)} vulnerabilities")
     return bool(findings)
 
 

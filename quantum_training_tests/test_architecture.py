@@ -45,14 +45,8 @@ LIFECYCLE = [  # a week's path through the layer `lifecycle`
 ]
 WITH_DAGSTER = LAYERS[LAYERS.index("partitions") :]
 TO_BE_MENDED = {  # shrinks to nothing while the layers are being drawn
-    ("quantum_training.assets.candles", "quantum_training.checks.candles"),
-    ("quantum_training.lifecycle.training.ensemble_members", "quantum_training.lifecycle.evaluation.scoring"),
     ("quantum_training.lifecycle.training.events", "dagster"),
     ("quantum_training.lifecycle.training.events", "quantum_training.assets.step_retries"),
-    ("quantum_training.resources.events.bus", "dagster"),
-    ("quantum_training.resources.ledger", "dagster"),
-    ("quantum_training.resources.registry.registry", "dagster"),
-    ("quantum_training.resources.store.store", "dagster"),
     ("quantum_training.settings.schema", "dagster._utils.schedules"),
 }
 HEAVY = {"evidently", "lightgbm", "mlflow", "neuralforecast", "stable_baselines3", "torch", "xgboost"}
