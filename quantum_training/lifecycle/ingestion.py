@@ -11,7 +11,7 @@ import pandas as pd
 
 from quantum_training.features.indicators import WARMUP_BARS, compute_features
 from quantum_training.lifecycle.market_history import first_month_needed, read_bars
-from quantum_training.market.periods import MONTH, Key, month_of
+from quantum_training.market.periods import MONTH, Key, MarketPeriod, month_of
 from quantum_training.market.quality import Defect, assess
 from quantum_training.market.revision import complete, revised
 from quantum_training.market.schema import SCHEMA_VERSION, empty_candles
@@ -93,16 +93,8 @@ def judge_month(
 ) -> list[Defect]:
     """The defects of a month's bars up to `until`, given the bars before the month."""
     symbol = settings.symbols[key.symbol]
-    return assess(
-        bars,
-        symbol=key.symbol,
-        timeframe=symbol.timeframe,
-        calendar=symbol.calendar,
-        start=key.start,
-        end=until,
-        previous=previous if len(previous) else None,
-        limits=settings.quality,
-    )
+    period = MarketPeriod(key.symbol, symbol.timeframe, symbol.calendar, key.start, until)
+    return assess(bars, period, previous if len(previous) else None, settings.quality)
 
 
 def bars_before(store: Store, key: Key) -> pd.DataFrame:

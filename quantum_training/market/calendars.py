@@ -1,4 +1,4 @@
-"""When a market trades: the bars that a calendar expects, and bars per year. Judging real bars is quality.py's part.
+"""When a market trades: the bars that a calendar expects, and bars per year. quality.py judges real bars.
 
 '24/7' is plain arithmetic; every other code is a calendar of exchange_calendars, which is imported only then.
 """
@@ -42,8 +42,8 @@ class _Sessions(NamedTuple):
     session: np.ndarray  # position in `labels` of each span
     opens: np.ndarray  # of each span, int64 UTC nanoseconds, increasing
     closes: np.ndarray
-    known_from: pd.Timestamp
-    known_until: pd.Timestamp
+    first: pd.Timestamp
+    last: pd.Timestamp
 
 
 def expected_open_times(calendar: str, timeframe: str, start: pd.Timestamp, end: pd.Timestamp) -> pd.DatetimeIndex:
@@ -51,7 +51,7 @@ def expected_open_times(calendar: str, timeframe: str, start: pd.Timestamp, end:
 
     24/7: the regular grid aligned to the UTC day. Exchange, daily: the session's date at 00:00 UTC. Exchange, intraday:
     from the session's open in steps of the timeframe until before its close, and anew from the end of a lunch break.
-    ValueError where the calendar does not know the years asked for.
+    ValueError if the calendar does not have these years.
     """
     start, end = start.tz_convert("UTC").as_unit("ns"), end.tz_convert("UTC").as_unit("ns")
     step = to_timedelta(timeframe)
@@ -89,10 +89,10 @@ def _bar_starts(sessions: _Sessions, step: pd.Timedelta, start: pd.Timestamp, en
 def _sessions_covering(calendar: str, start: pd.Timestamp, end: pd.Timestamp) -> _Sessions:
     last_year = max(end.year, pd.Timestamp.now("UTC").year) + 1
     sessions = _sessions(calendar, min(start.year, _FIRST_YEAR), last_year)
-    if start < sessions.known_from or end > sessions.known_until:
+    if start < sessions.first or end > sessions.last:
         raise ValueError(
             f"calendar {calendar}: sessions of {start:%Y-%m-%d} to {end:%Y-%m-%d} asked for, but exchange_calendars "
-            f"has {sessions.known_from:%Y-%m-%d} to {sessions.known_until:%Y-%m-%d} only; change the settings' start "
+            f"has {sessions.first:%Y-%m-%d} to {sessions.last:%Y-%m-%d} only; change the settings' start "
             "or the symbol's calendar, or install a newer exchange_calendars"
         )
     return sessions
@@ -100,12 +100,12 @@ def _sessions_covering(calendar: str, start: pd.Timestamp, end: pd.Timestamp) ->
 
 @lru_cache(maxsize=64)
 def _sessions(calendar: str, first_year: int, last_year: int) -> _Sessions:
-    """Sessions of these years, cut to what the library knows of the calendar."""
+    """Sessions of these years, as far as the library has them."""
     from exchange_calendars import get_calendar
 
-    known = get_calendar(calendar)  # years outside of its bounds cannot be asked for
+    bounds = get_calendar(calendar)  # it refuses years outside of its bounds
     first, last = pd.Timestamp(first_year, 1, 1), pd.Timestamp(last_year, 12, 31)
-    first, last = max(first, known.bound_min() or first), min(last, known.bound_max() or last)
+    first, last = max(first, bounds.bound_min() or first), min(last, bounds.bound_max() or last)
     schedule = get_calendar(calendar, start=first, end=last).schedule
     opens, closes, breaks, resumes = (
         schedule[c].to_numpy("datetime64[ns]").view("int64") for c in ("open", "close", "break_start", "break_end")
@@ -120,6 +120,6 @@ def _sessions(calendar: str, first_year: int, last_year: int) -> _Sessions:
         session=session[order],
         opens=starts[order],
         closes=ends[order],
-        known_from=first.tz_localize("UTC"),
-        known_until=last.tz_localize("UTC") + _DAY,
+        first=first.tz_localize("UTC"),
+        last=last.tz_localize("UTC") + _DAY,
     )

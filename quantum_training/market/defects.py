@@ -1,4 +1,4 @@
-"""What the quality gate tolerates and how it says what it found. The rules themselves live in rules.py."""
+"""The limits of the quality gate, and the defects that it finds. The rules themselves live in rules.py."""
 
 from __future__ import annotations
 

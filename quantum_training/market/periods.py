@@ -1,4 +1,4 @@
-"""Weeks and months in UTC, and the key of a symbol's period. The Dagster partitions of them: partitions.py."""
+"""Weeks and months in UTC, and the key of a symbol's period. Their Dagster partitions live in partitions.py."""
 
 from __future__ import annotations
 
@@ -7,13 +7,6 @@ from typing import NamedTuple
 import pandas as pd
 
 MONTH = pd.DateOffset(months=1)
-
-
-def month_of(time: pd.Timestamp) -> str:
-    """The period of the month that holds `time`."""
-    return time.strftime("%Y-%m-01")
-
-
 WEEK = pd.Timedelta(days=7)
 
 
@@ -30,6 +23,21 @@ class Key(NamedTuple):
     def period(self) -> str:
         """The time part of the key, `YYYY-MM-DD`; the partition's file name in the store."""
         return self.start.strftime("%Y-%m-%d")
+
+
+class MarketPeriod(NamedTuple):
+    """A symbol's bars that open in [start, end), and the market that they come from."""
+
+    symbol: str
+    timeframe: str
+    calendar: str
+    start: pd.Timestamp
+    end: pd.Timestamp
+
+
+def month_of(time: pd.Timestamp) -> str:
+    """The first day, `YYYY-MM-01`, of the month that holds a UTC time."""
+    return time.strftime("%Y-%m-01")
 
 
 def week_of(time: pd.Timestamp) -> pd.Timestamp:

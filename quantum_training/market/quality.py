@@ -10,13 +10,14 @@ import pandas as pd
 
 from quantum_training.market.calendars import expected_open_times
 from quantum_training.market.defects import Defect, QualityLimits, describe
+from quantum_training.market.periods import MarketPeriod
 from quantum_training.market.rules import BARS_LISTED, RULES, Window, stamp
 from quantum_training.market.schema import COLUMNS, PRICES, candle_schema, empty_candles, passes
 from quantum_training.market.timeframe import close_times
 
 __all__ = ["Defect", "QualityLimits", "assess", "describe"]
 
-_CONTEXT_BARS = 200  # of the bars before the window: more than any rule looks back
+_CONTEXT_BARS = 200  # of the bars before the period: more than any rule looks back
 _REMEDIES = {
     "missing_value": "A value is missing. Reload the window; gaps are never filled",
     "finite": "A value is infinite. Reload the window",
@@ -30,40 +31,29 @@ _REMEDIES = {
 
 
 def assess(
-    candles: pd.DataFrame,
-    *,
-    symbol: str,
-    timeframe: str,
-    calendar: str,
-    start: pd.Timestamp,
-    end: pd.Timestamp,
-    previous: pd.DataFrame | None,
-    limits: QualityLimits,
+    candles: pd.DataFrame, period: MarketPeriod, previous: pd.DataFrame | None, limits: QualityLimits
 ) -> list[Defect]:
-    """Judge the bars of the window [start, end) of one partition; every bar that closes by `end` should be there.
+    """Judge the bars of one period; every bar that closes by its `end` should be there.
 
-    `previous` holds bars just before the window that were accepted already (200 are enough; None: there are none); the
-    jump, stale and volume rules look over the border with them. A window in which no bar of the calendar closes may be
+    `previous` holds bars just before the period that were accepted already (200 are enough; None: there are none). The
+    jump, stale and volume rules look over the border with them. A period in which no bar of the calendar closes may be
     empty. Never raises for what is in `candles`: whatever is wrong there is a Defect.
     """
+    symbol, timeframe, calendar, start, end = period
     try:
         expected = expected_open_times(calendar, timeframe, start, end)
     except ValueError as error:
         return [Defect("calendar", "error", (), f"{symbol} {timeframe} calendar: {error}.")]
     due = expected[close_times(expected, timeframe) <= end]
     if not len(candles.index):
-        return [_empty(symbol, timeframe, start, end, len(due))] if len(due) else []
+        return [_empty(period, len(due))] if len(due) else []
     defects = _schema_defects(candles, f"{symbol} {timeframe}")
     if any(d.rule == "schema" for d in defects):
         return defects
     before = empty_candles() if previous is None else previous[previous.index < start].tail(_CONTEXT_BARS)
     bars = _computable(candles)
     window = Window(
-        symbol=symbol,
-        timeframe=timeframe,
-        calendar=calendar,
-        start=start,
-        end=end,
+        period=period,
         limits=limits,
         expected=expected,
         due=due,
@@ -74,16 +64,17 @@ def assess(
     return defects + [defect for rule in RULES for defect in rule(window)]
 
 
-def _empty(symbol: str, timeframe: str, start: pd.Timestamp, end: pd.Timestamp, expected: int) -> Defect:
+def _empty(period: MarketPeriod, expected: int) -> Defect:
     message = (
-        f"{symbol} {timeframe} empty: no bar from {stamp(start)} to {stamp(end)}, where the calendar has {expected}. "
+        f"{period.symbol} {period.timeframe} empty: no bar from {stamp(period.start)} to {stamp(period.end)}, where "
+        f"the calendar has {expected}. "
         "Check that the source has this symbol and period, and the symbol's calendar."
     )
     return Defect("empty", "error", (), message)
 
 
 def _computable(candles: pd.DataFrame) -> pd.DataFrame:
-    """The rows that arithmetic can use, oldest first, each once: so one broken bar does not hide another's defect."""
+    """The rows with usable numbers, oldest first, each once: one broken bar does not hide the defect of another."""
     values = candles.to_numpy()
     sound = np.isfinite(values).all(axis=1) & (values[:, : len(PRICES)] > 0).all(axis=1) & candles.index.notna()
     if sound.all() and candles.index.is_monotonic_increasing and candles.index.is_unique:

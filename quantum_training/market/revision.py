@@ -1,4 +1,4 @@
-"""Completing stored candles with newly fetched ones, and saying where the source has changed its mind."""
+"""Completing stored candles with newly fetched ones, and finding where the source has revised its history."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ TOLERANCE = 1e-4
 
 
 def complete(stored: pd.DataFrame, fetched: pd.DataFrame) -> pd.DataFrame:
-    """Stored bars followed by the fetched ones; where both hold a bar, the stored one stays."""
+    """Stored bars followed by the later ones of those fetched; a bar that is in both stays as it is stored."""
     newer = fetched[fetched.index > stored.index[-1]] if len(stored) else fetched
     return as_candles(pd.concat([stored, newer])) if len(stored) else newer
 
 
-def revised(symbol: str, known: pd.DataFrame, fetched: pd.DataFrame) -> list[Defect]:
-    """A defect where the newest known bar is fetched again with a price that differs by more than 0.01 %.
+def revised(symbol: str, stored: pd.DataFrame, fetched: pd.DataFrame) -> list[Defect]:
+    """A defect if the newest stored bar is fetched again with a price that differs by more than 0.01 %.
 
-    That happens when a source adjusts its history for a dividend or split: old and new bars then do not fit together.
+    It happens when a source adjusts its history for a dividend or split: old and new bars then do not fit together.
     """
-    if known.empty or known.index[-1] not in fetched.index:
+    if stored.empty or stored.index[-1] not in fetched.index:
         return []
-    bar = known.index[-1]
-    old, new = known.loc[bar, list(PRICES)], fetched.loc[[bar], list(PRICES)].iloc[0]
+    bar = stored.index[-1]
+    old, new = stored.loc[bar, list(PRICES)], fetched.loc[[bar], list(PRICES)].iloc[0]
     if ((new / old - 1).abs() <= TOLERANCE).all():
         return []
     price = (new / old - 1).abs().idxmax()

@@ -1,6 +1,6 @@
 """The rules of the quality gate that look at time and at neighbouring bars. One rule, one function of a Window.
 
-What a single bar must be is said by schema.py; which rules run, and on what, by quality.py.
+The rules for a single bar live in schema.py; which rules run, and on which bars, is decided in quality.py.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import pandas as pd
 
 from quantum_training.market.calendars import periods_per_year
 from quantum_training.market.defects import Defect, QualityLimits, Severity
+from quantum_training.market.periods import MarketPeriod
 from quantum_training.market.schema import PRICES
 from quantum_training.market.timeframe import to_timedelta
 
@@ -31,31 +32,27 @@ class Moves(NamedTuple):
     into: pd.DatetimeIndex  # the bars
     gap: np.ndarray  # from the close before to the open
     move: np.ndarray  # from the close before to the close
-    sigma: np.ndarray  # usual size of such a move, NaN where too few bars are known
+    sigma: np.ndarray  # usual size of such a move, NaN if fewer than 20 bars are before it
 
 
 @dataclass(frozen=True)
 class Window:
-    """The bars under judgement and what they are judged against."""
+    """The bars that are judged, and what they are compared with."""
 
-    symbol: str
-    timeframe: str
-    calendar: str
-    start: pd.Timestamp
-    end: pd.Timestamp
+    period: MarketPeriod
     limits: QualityLimits
-    expected: pd.DatetimeIndex  # bar starts that the calendar expects in [start, end)
+    expected: pd.DatetimeIndex  # bar starts that the calendar expects in the period
     due: pd.DatetimeIndex  # those whose bars have closed by `end`
-    stamps: pd.DatetimeIndex  # bar starts as they came
-    history: pd.DataFrame  # bars that can be computed with, in order, those before the window first
-    first: int  # position in `history` of the window's first bar
+    stamps: pd.DatetimeIndex  # bar starts as the source gives them
+    history: pd.DataFrame  # bars with usable numbers, in order, those before the period first
+    first: int  # position in `history` of the period's first bar
 
     @cached_property
     def moves(self) -> Moves:
         """Sigma: 1.4826 x median |log return| of the 60 bars before, scaled by the root of the time between bars."""
         times = pd.DatetimeIndex(self.history.index)
         opens, closes = np.log(self.history["open"].to_numpy()), np.log(self.history["close"].to_numpy())
-        root = np.sqrt(np.diff(times.asi8) / to_timedelta(self.timeframe).value)
+        root = np.sqrt(np.diff(times.asi8) / to_timedelta(self.period.timeframe).value)
         move = np.diff(closes)
         usual = pd.Series(np.abs(move) / root).rolling(_SIGMA_BARS, min_periods=_MIN_SIGMA_BARS).median().shift()
         return Moves(times[1:], opens[1:] - closes[:-1], move, 1.4826 * usual.to_numpy() * root)
@@ -65,7 +62,7 @@ class Window:
     ) -> Defect:
         """A defect whose message names symbol, rule, first bars, number of bars, finding and remedy."""
         place = f"{len(bars)} bar(s), first {', '.join(map(stamp, bars[:3]))}: " if len(bars) else ""
-        message = f"{self.symbol} {self.timeframe} {rule}: {place}{finding}. {remedy}."
+        message = f"{self.period.symbol} {self.period.timeframe} {rule}: {place}{finding}. {remedy}."
         return Defect(rule, severity, tuple(bars[:BARS_LISTED]), message)
 
 
@@ -78,31 +75,31 @@ def stamp(bar: pd.Timestamp) -> str:
 
 
 def outside_window(w: Window) -> Iterator[Defect]:
-    """Every bar starts in [start, end)."""
-    bars = w.stamps[(w.stamps < w.start) | (w.stamps >= w.end)]
+    """Every bar opens in the period."""
+    bars = w.stamps[(w.stamps < w.period.start) | (w.stamps >= w.period.end)]
     if len(bars):
-        finding = f"outside of {stamp(w.start)} to {stamp(w.end)}"
+        finding = f"outside of {stamp(w.period.start)} to {stamp(w.period.end)}"
         yield w.defect("outside_window", bars, finding, "Let the source give the asked window only")
 
 
 def off_calendar(w: Window) -> Iterator[Defect]:
-    """Every bar in the window starts where the calendar has one."""
-    bars = w.stamps[(w.stamps >= w.start) & (w.stamps < w.end) & ~w.stamps.isin(w.expected)]
+    """Every bar in the period opens when the calendar has one."""
+    bars = w.stamps[(w.stamps >= w.period.start) & (w.stamps < w.period.end) & ~w.stamps.isin(w.expected)]
     if len(bars):
         near = w.expected[max(0, w.expected.searchsorted(bars[0]) - 1) :][:2]
         yield w.defect(
             "off_calendar",
             bars,
-            f"no bar of calendar {w.calendar} starts there (nearest: {', '.join(map(stamp, near)) or 'none'})",
+            f"no bar of calendar {w.period.calendar} starts there (nearest: {', '.join(map(stamp, near)) or 'none'})",
             "Check timeframe and calendar of the symbol, the source's time zone, and that it stamps the bar's start",
         )
 
 
 def missing_bars(w: Window) -> Iterator[Defect]:
-    """Bars that the calendar expects are there, but for a budget of real outages.
+    """The bars that the calendar expects are there, except for a budget of real outages.
 
-    The budget is a share of 30 days also for a shorter window: the month in progress must not be refused for an outage
-    that the whole month may have. Before the first bar ever, a market may not have been listed: a warning.
+    The budget is a share of 30 days also for a shorter period: the month in progress must not be refused for an outage
+    that a complete month may have. Before its first bar ever a market may not have been listed: a warning.
     """
     missing = ~w.due.isin(w.stamps)
     if w.first == 0:
@@ -119,12 +116,12 @@ def missing_bars(w: Window) -> Iterator[Defect]:
     count = int(missing.sum())
     if not count:
         return
-    month, in_a_row = periods_per_year(w.calendar, w.timeframe) * 30 / 365, w.limits.max_missing_hours
+    month, in_a_row = periods_per_year(w.period.calendar, w.period.timeframe) * 30 / 365, w.limits.max_missing_hours
     budget = int(w.limits.max_missing_share * max(month, len(w.due)))
     at = np.flatnonzero(missing)
     runs = np.split(at, np.flatnonzero(np.diff(at) > 1) + 1)
     longest = max(map(len, runs))
-    hours = longest * to_timedelta(w.timeframe) / pd.Timedelta(hours=1)
+    hours = longest * to_timedelta(w.period.timeframe) / pd.Timedelta(hours=1)
     over = count > budget or hours > in_a_row
     yield w.defect(
         "missing_bars",
@@ -162,7 +159,7 @@ def _split_like(moves: Moves, limits: QualityLimits) -> np.ndarray:
 
 
 def _judged(w: Window) -> np.ndarray:
-    """Which moves lead into a bar of the window; the others were judged with the window before."""
+    """Which moves lead into a bar of the period; the others were judged with the period before."""
     return np.arange(1, len(w.history)) >= w.first
 
 
@@ -188,7 +185,7 @@ def splits(w: Window) -> Iterator[Defect]:
 
 
 def large_jumps(w: Window) -> Iterator[Defect]:
-    """Large moves that are no splits are reported: markets have them, broken feeds too."""
+    """Large moves that are no splits are reported: both markets and broken feeds have them."""
     moves = w.moves
     size = np.maximum(np.abs(moves.gap), np.abs(moves.move))
     large = (moves.sigma > 0) & (size >= w.limits.jump_sigmas * moves.sigma) & _judged(w)
@@ -202,8 +199,8 @@ def large_jumps(w: Window) -> Iterator[Defect]:
 def volume_unit_switch(w: Window) -> Iterator[Defect]:
     """Volume keeps its unit: its level does not change by a large factor and stay there.
 
-    Levels differ where all of 4 bars lie beyond all of the 4 bars before by the factor, or where the medians of 10 and
-    10 bars are apart by it. Bars without volume are left out.
+    Levels differ if each of 4 bars is beyond each of the 4 bars before by the factor, or if the medians of 10 and 10
+    bars are apart by it. Bars without volume are left out.
     """
     volume = w.history["volume"].to_numpy()
     times, traded = _index(w.history)[volume > 0], np.log(volume[volume > 0])
@@ -213,11 +210,11 @@ def volume_unit_switch(w: Window) -> Iterator[Defect]:
         sides = np.lib.stride_tricks.sliding_window_view(traded, n)
         low, high = np.quantile(sides, [1 - share, share], axis=1)
         change = np.maximum(low[n:] - high[:-n], low[:-n] - high[n:])  # [i]: bars i+n .. i+2n-1 against i .. i+n-1
-        change[times[2 * n - 1 :] < w.start] = 0  # judged with the window before
+        change[times[2 * n - 1 :] < w.period.start] = 0  # judged with the period before
         peak = int(np.argmax(change))
         if change[peak] < np.log(w.limits.volume_switch_factor):
             continue
-        near = np.arange(peak + n - n // 2, peak + n + n // 2)  # medians tell the bar only roughly
+        near = np.arange(peak + n - n // 2, peak + n + n // 2)  # medians locate the bar only roughly
         at = int(near[np.argmax(np.abs(traded[near] - traded[near - 1]))])
         before, after = (np.exp(np.median(traded[slice(*side)])) for side in ((at - n // 2, at), (at, at + n // 2)))
         yield w.defect(

@@ -21,7 +21,7 @@ ROUNDING = 1e-9  # scaling all four prices by one adjustment factor can put a cl
 def candle_schema() -> pa.DataFrameSchema:
     """Index `open_time` (UTC, strictly increasing, bar START); open high low close volume as finite float64.
 
-    Each check of values has a name; rules.py says what to do about it.
+    Each check of values has a name, for which quality.py has a remedy.
     """
     import pandera.pandas as pa
 
@@ -49,7 +49,7 @@ def candle_schema() -> pa.DataFrameSchema:
 def passes(frame: pd.DataFrame) -> bool:
     """Whether `candle_schema` finds nothing wrong with a frame of at least one row.
 
-    It tells no defects and takes a tenth of the time: nearly every month that is judged is sound.
+    It names no defects and takes a tenth of the time: nearly every month that is judged is sound.
     """
     index, columns = frame.index, frame.columns
     if index.nlevels > 1 or index.dtype != pd.DatetimeTZDtype("ns", "UTC") or index.name != "open_time":
@@ -70,14 +70,14 @@ def passes(frame: pd.DataFrame) -> bool:
 
 
 def _in_range(price: Any, low: Any, high: Any) -> Any:
-    """low <= price <= high up to rounding, of columns; a missing value is another check's finding."""
+    """low <= price <= high up to rounding, of columns; a missing value is found by another check."""
     return ~((price < low * (1 - ROUNDING)) | (price > high * (1 + ROUNDING)))
 
 
 def as_candles(frame: pd.DataFrame) -> pd.DataFrame:
     """Bring a frame with the five columns and a datetime index into the canonical dtypes and column order.
 
-    Nothing is repaired: order, duplicates and values stay as they came; quality.py judges them.
+    Nothing is repaired: order, duplicates and values stay as they are; quality.py judges them.
     """
     index = pd.DatetimeIndex(frame.index)
     index = index.tz_localize("UTC") if index.tz is None else index.tz_convert("UTC")

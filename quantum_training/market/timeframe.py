@@ -1,4 +1,4 @@
-"""Timeframes: the spacing of bars, as `1h` or `1d`. What a market's calendar says lives in calendars.py."""
+"""Timeframes: the spacing of bars, as `1h` or `1d`. Calendars live in calendars.py."""
 
 from __future__ import annotations
 

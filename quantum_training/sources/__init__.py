@@ -22,7 +22,7 @@ def kinds() -> list[str]:
 
 
 def source_from(options: Any) -> CandleSource:
-    """Build the source that `{kind: ..., <option>: ...}` describes. ValueError names an unknown kind or option."""
+    """The source that `{kind: ..., <option>: ...}` describes. ValueError names an unknown kind or option."""
     if isinstance(options, CandleSource):
         return options
     if not isinstance(options, dict) or options.get("kind") not in kinds():

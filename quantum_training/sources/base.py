@@ -28,10 +28,9 @@ class CandleSource(BaseModel, ABC):
     ) -> pd.DataFrame:
         """Closed bars with start <= open_time < end, in the dtypes of market.schema.as_candles, oldest first.
 
-        A bar that is not closed at `now` is left out. What the source says is given as it is: duplicates and values
-        are judged by the quality gate, not repaired here. Rows that came over the network in pages are sorted; those
-        of a file keep its order, which the gate judges too. An empty answer is the caller's to judge.
-        Raises SourceError when the source cannot be read.
+        A bar that is not closed at `now` is left out. Duplicates and values are not repaired here: the quality gate
+        judges them. Rows that came over the network in pages are sorted; those of a file keep its order, which the
+        gate judges too. An empty answer is for the caller to judge. Raises SourceError if the source cannot be read.
         """
 
     @abstractmethod
@@ -40,12 +39,12 @@ class CandleSource(BaseModel, ABC):
 
     @property
     def venue(self) -> str:
-        """Whose server is asked, as binance or yahoo, for limits on how many ask it at a time; "" for what is local."""
+        """The server that requests go to, as binance or yahoo: runs are limited per venue. "" for a local source."""
         return ""
 
     @property
     def revises_history(self) -> bool:
-        """True where older prices change later (adjustment for splits and dividends): stored months are compared."""
+        """Whether older prices change later (adjusted for splits and dividends): stored months are then compared."""
         return False
 
 

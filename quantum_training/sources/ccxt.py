@@ -1,6 +1,6 @@
-"""Source `ccxt`: candles of any crypto exchange that the ccxt library knows, fetched in pages of the public API.
+"""Source `ccxt`: candles of any crypto exchange that the ccxt library supports, in pages of the public API.
 
-An exchange's quirks belong into its options, not here: what is written down holds for all of them.
+What is written here holds for all exchanges. The quirks of one belong in its options.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pydantic import Field
 from quantum_training.market.schema import COLUMNS, as_candles, empty_candles
 from quantum_training.market.timeframe import to_timedelta
 from quantum_training.sources.base import CandleSource, SourceError, closed_between
-from quantum_training.sources.paging import PagingError, Rows, fetch_pages
+from quantum_training.sources.paging import Pager, PagingError, Rows
 from quantum_training.sources.retry import (
     LATER,
     TRANSIENT_STATUS,
@@ -54,7 +54,7 @@ class Source(CandleSource):
     def fetch(
         self, symbol: str, timeframe: str, start: pd.Timestamp, end: pd.Timestamp, now: pd.Timestamp
     ) -> pd.DataFrame:
-        """See CandleSource. SourceError after the last try, or where the exchange's paging leaves bars out."""
+        """See CandleSource. SourceError after the last attempt, or if the exchange's pages leave bars out."""
         import ccxt
 
         step = to_timedelta(timeframe) // MILLISECOND
@@ -67,13 +67,14 @@ class Source(CandleSource):
             client = self._client(symbol, timeframe)
             limit = min(self.page_bars, client.feature_value(self.market, "fetchOHLCV", "limit") or self.page_bars)
 
-            def ask(since: int, bars: int, until: int | None = None) -> Rows:
+            def request(since: int, bars: int, until: int | None = None) -> Rows:
                 params = {} if until is None else {"until": until}
                 return self._answer(
                     lambda: _rows(client, client.fetch_ohlcv(self.market, timeframe, since, bars, params))
                 )
 
-            rows = fetch_pages(ask, first, last, step, limit, _milliseconds(now), self.retries.attempts)
+            pager = Pager(request, step, limit, _milliseconds(now), self.retries.attempts)
+            rows = pager.fetch(first, last)
         except GaveUpError as error:
             raise self._error(symbol, f"no answer: {error}", LATER) from error
         except PagingError as error:
@@ -114,23 +115,23 @@ class Source(CandleSource):
         return client
 
     def _answer(self, request: Callable[[], T]) -> T:
-        """What the request gives, tried again as source.retries says."""
+        """The result of the request, repeated as source.retries says."""
         import ccxt
 
         def guarded() -> T:
             try:
                 return request()
             except (TypeError, KeyError, IndexError, AttributeError, ValueError) as error:
-                # ccxt hands on what is no JSON, or not of the expected shape, until something in it breaks.
+                # ccxt passes on what is no JSON, or has another shape, until something in it breaks.
                 raise GarbageError(f"an answer that cannot be read ({describe(error)})") from error
 
-        def passing(error: BaseException) -> bool:
+        def is_transient(error: BaseException) -> bool:
             status = http_status(error)
             if status is not None:
                 return status in TRANSIENT_STATUS
             return isinstance(error, GarbageError | ccxt.OperationFailed)
 
-        return self.retries.call(guarded, passing)
+        return self.retries.call(guarded, is_transient)
 
     def _error(self, symbol: str, problem: str, remedy: str) -> SourceError:
         return SourceError(symbol, f"ccxt {self.exchange} {self.market}", problem, remedy)
@@ -141,9 +142,9 @@ def _connect(exchange: str, options: str, timeout: float) -> Any:
     """One client per exchange and process, as months are fetched one by one and its list of markets is large."""
     import ccxt
 
-    known: Any = getattr(ccxt, exchange)
+    exchange_class: Any = getattr(ccxt, exchange)
 
-    class Unfiltered(known):
+    class Unfiltered(exchange_class):
         """ccxt drops rows that it cannot place in time, so that a broken answer would look like an empty one."""
 
         def filter_by_since_limit(self, array: Any, *limits: Any, **options: Any) -> Any:
@@ -153,14 +154,13 @@ def _connect(exchange: str, options: str, timeout: float) -> Any:
 
 
 def _rows(client: Any, answer: Any) -> Rows:
-    """The answer as rows [Unix ms, o, h, l, c, v]; values may be None. GarbageError, ValueError if it is not."""
-    said = str(client.last_http_response)
+    """The answer as rows [Unix ms, o, h, l, c, v]; values may be None. GarbageError or ValueError if it has none."""
+    text = str(client.last_http_response)
     for row in answer:
         if not isinstance(row[0], int) or all(value is None for value in row[1:6]):
-            raise GarbageError(f"an answer that is no list of candles: {' '.join(said.split())[:80]}")
+            raise GarbageError(f"an answer that is no list of candles: {' '.join(text.split())[:80]}")
     if not answer:
-        # No rows are an answer, no JSON is none.
-        json.loads(said)
+        json.loads(text)  # an empty list is an answer, a text that is no JSON is none
     return answer
 
 

@@ -1,12 +1,13 @@
-"""Source `files`: one CSV, Parquet or Feather file on this machine. What columns and stamps mean is said by options.
+"""Source `files`: one CSV, Parquet or Feather file on this machine. Options say what its columns and stamps mean.
 
-Values are taken as they stand; whether they are sound candles is judged by the quality gate.
+Values are taken as they are; the quality gate judges whether they are sound candles.
 """
 
 from __future__ import annotations
 
 import zlib
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Annotated, Literal
 from zipfile import BadZipFile
@@ -62,11 +63,11 @@ class Source(CandleSource):
     def fetch(
         self, symbol: str, timeframe: str, start: pd.Timestamp, end: pd.Timestamp, now: pd.Timestamp
     ) -> pd.DataFrame:
-        """See CandleSource. SourceError where file, column or stamp cannot be read; it says what is there instead."""
+        """See CandleSource. SourceError names the file, column or stamp that cannot be read, and what is there."""
         return closed_between(self._bars(symbol, timeframe), timeframe, start, end, now)
 
     def available_until(self, symbol: str, timeframe: str, now: pd.Timestamp) -> pd.Timestamp:
-        """The end of the file's newest bar, or `now` where that is earlier."""
+        """The end of the file's newest bar, or `now` if that is earlier."""
         return min(now, self._bars(symbol, timeframe).index.max() + to_timedelta(timeframe))
 
     def _bars(self, symbol: str, timeframe: str) -> pd.DataFrame:
@@ -85,46 +86,64 @@ class Source(CandleSource):
 
 @lru_cache(maxsize=16)
 def _read(options: str, symbol: str, path: str, modified: int, size: int) -> pd.DataFrame:
-    """The whole file as candles by its own stamps. Cached by path and age, as it is asked for month by month."""
+    """The whole file as candles by its own stamps. Cached by path and age, as it is read month by month."""
     source = Source.model_validate_json(options)
-
-    def wrong(problem: str, remedy: str) -> SourceError:
-        return SourceError(symbol, f"files {path}", problem, remedy)
-
+    error_of = partial(SourceError, symbol, f"files {path}")
     try:
         frame = _table(source, path)
     except (OSError, EOFError, ValueError, zlib.error, BadZipFile) as error:
-        raise wrong(f"cannot be read: {describe(error)}", "Check the file and source.skip_rows") from error
+        raise error_of(f"cannot be read: {describe(error)}", "Check the file and source.skip_rows") from error
     frame.columns = frame.columns.map(str)
     names = {ours: source.columns.get(ours, ours) for ours in ("open_time", *COLUMNS)}  # type: ignore[call-overload]
     missing = [name for name in (*names.values(), *source.rows_where) if name not in frame.columns]
     if missing:
         problem = f"no column {', '.join(missing)}; the file has {', '.join(frame.columns)}"
-        raise wrong(problem, "Name the file's columns in source.columns (and skip_rows above the header)")
-
-    for name, value in source.rows_where.items():
-        wanted = value.replace("{symbol}", symbol) if isinstance(value, str) else value
-        if not (chosen := frame[name] == wanted).any():
-            values = ", ".join(map(str, frame[name].unique()[:10]))
-            raise wrong(f"no row with {name} = {wanted}; it has {values}", "Mend source.rows_where")
-        frame = frame[chosen]
+        raise error_of(problem, "Name the file's columns in source.columns (and skip_rows above the header)")
+    frame = _rows_of_symbol(source, symbol, frame, error_of)
     if frame.empty:
-        raise wrong("the file has no rows", "Give a file with candles")
+        raise error_of("the file has no rows", "Give a file with candles")
 
     try:
         index = _stamps(source, frame[names["open_time"]])
     except (TypeError, ValueError) as error:
         remedy = "Mend the file, source.datetime_format or source.timezone"
-        raise wrong(f"column {names['open_time']} holds stamps that cannot be read: {error}", remedy) from error
+        raise error_of(f"column {names['open_time']} holds stamps that cannot be read: {error}", remedy) from error
+    bars = _candles(source, frame, index, names, error_of)
+    return bars.iloc[::-1] if source.descending else bars
+
+
+def _rows_of_symbol(
+    source: Source, symbol: str, frame: pd.DataFrame, error_of: Callable[[str, str], SourceError]
+) -> pd.DataFrame:
+    """The rows that `rows_where` selects."""
+    for name, value in source.rows_where.items():
+        expected = value.replace("{symbol}", symbol) if isinstance(value, str) else value
+        if not (matches := frame[name] == expected).any():
+            values = ", ".join(map(str, frame[name].unique()[:10]))
+            raise error_of(f"no row with {name} = {expected}; it has {values}", "Mend source.rows_where")
+        frame = frame[matches]
+    return frame
+
+
+def _candles(
+    source: Source,
+    frame: pd.DataFrame,
+    index: pd.DatetimeIndex,
+    names: dict[str, str],
+    error_of: Callable[[str, str], SourceError],
+) -> pd.DataFrame:
+    """The rows as candles. names: the file's name of each of our columns."""
     candles = {}
     for ours in COLUMNS:
         try:
             candles[ours] = pd.to_numeric(frame[names[ours]]).to_numpy("float64", na_value=float("nan"))
         except (TypeError, ValueError) as error:
-            raise wrong(f"column {names[ours]} holds no numbers: {error}", "Mend the file or source.columns") from error
+            raise error_of(
+                f"column {names[ours]} holds no numbers: {error}", "Mend the file or source.columns"
+            ) from error
     bars = as_candles(pd.DataFrame(candles, index=index))
     bars[list(PRICES)] /= source.price_divisor
-    return bars.iloc[::-1] if source.descending else bars
+    return bars
 
 
 def _table(source: Source, path: str) -> pd.DataFrame:

@@ -1,6 +1,6 @@
-"""The one retry policy of the network sources: bounded tries, exponential back-off, Retry-After honoured.
+"""The one retry policy of the network sources: bounded attempts, exponential back-off, Retry-After honoured.
 
-Which errors are worth another try is said by each source; what to tell the user after the last one, too.
+Each source decides which errors are worth another attempt, and what its error message says after the last one.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ TRANSIENT_STATUS = frozenset({408, 418, 429, *range(500, 600)})
 
 
 class GarbageError(Exception):
-    """A server answered with success and something that is no answer."""
+    """A server reported success and sent something that cannot be read."""
 
 
 class GaveUpError(Exception):
-    """Every try failed in a way that may pass. The text says how often was tried and how the last try ended."""
+    """Every attempt failed with a transient error. The message has the number of attempts and the last error."""
 
 
 class Retries(BaseModel):
-    """How stubbornly a network source asks."""
+    """How often a network source repeats a request that failed, and how long it waits in between."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -36,14 +36,17 @@ class Retries(BaseModel):
         10,
         ge=1,
         le=20,
-        description="Tries in all, the first one included. Ten outlast four minutes of silence, and of a venue that "
-        "fails in three of ten requests they bring 37 pages, three years by the hour, in 9998 of 10000 cases.",
+        description="Attempts in all, the first one included. Ten outlast a silence of four minutes. From a venue that "
+        "fails in three of ten requests, they read 37 pages (three years of hourly bars) in 9998 of 10000 cases.",
     )
     first_wait: float = Field(
-        1.0, gt=0, le=60, description="Seconds before the second try; doubles with each further one."
+        1.0, gt=0, le=60, description="Seconds before the second attempt; doubles with each further one."
     )
     max_wait: float = Field(
-        60.0, gt=0, le=3600, description="Longest wait in seconds; who asks for more is not waited for."
+        60.0,
+        gt=0,
+        le=3600,
+        description="Longest wait in seconds. If a server asks for a longer one, there are no further attempts.",
     )
 
     def call(
@@ -52,16 +55,17 @@ class Retries(BaseModel):
         retriable: Callable[[BaseException], bool],
         sleep: Callable[[float], None] = time.sleep,
     ) -> T:
-        """`function()`, tried again while it raises something retriable: GaveUpError in the end; else its own error.
+        """The result of `function()`, called again while it raises a retriable error. Other errors are raised at once.
 
-        Before the next try it waits as long as the server's Retry-After says, else first_wait * 2**n seconds. A
-        Retry-After above max_wait ends the tries at once: to ask earlier is what gets an address banned.
+        Before the next attempt it waits as long as the server's Retry-After says, else first_wait * 2**n seconds.
+        Raises GaveUpError after the last attempt, and at once if Retry-After is above max_wait: an earlier request
+        would get the address banned.
         """
         backoff = wait_exponential(multiplier=self.first_wait, max=self.max_wait)
 
         def wait(state: RetryCallState) -> float:
-            asked = retry_after(_error(state))
-            return backoff(state) if asked is None else asked
+            requested_wait = retry_after(_error(state))
+            return backoff(state) if requested_wait is None else requested_wait
 
         def stop(state: RetryCallState) -> bool:
             return stop_after_attempt(self.attempts)(state) or (retry_after(_error(state)) or 0) > self.max_wait
@@ -70,10 +74,10 @@ class Retries(BaseModel):
             return Retrying(stop=stop, wait=wait, retry=retry_if_exception(retriable), sleep=sleep)(function)
         except RetryError as error:
             last = error.last_attempt.exception()
-            asked = retry_after(last)
-            pause = f"; the server asks to wait {asked:.0f} s" if asked else ""
-            tries = error.last_attempt.attempt_number
-            raise GaveUpError(f"{describe(last)} (try {tries} of {self.attempts}{pause})") from last
+            requested_wait = retry_after(last)
+            pause = f"; the server asks to wait {requested_wait:.0f} s" if requested_wait else ""
+            attempt = error.last_attempt.attempt_number
+            raise GaveUpError(f"{describe(last)} (try {attempt} of {self.attempts}{pause})") from last
 
 
 def describe(error: BaseException | None) -> str:
@@ -82,7 +86,7 @@ def describe(error: BaseException | None) -> str:
 
 
 def http_status(error: BaseException | None) -> int | None:
-    """The HTTP error status (4xx, 5xx) behind an error, or None where no whole answer came."""
+    """The HTTP error status (4xx, 5xx) behind an error, or None if no complete answer came."""
     return next((int(r.status_code) for r in _responses(error) if r.status_code >= 400), None)
 
 
@@ -104,7 +108,7 @@ def _error(state: RetryCallState) -> BaseException | None:
 
 
 def _responses(error: BaseException | None) -> Iterator[Any]:
-    """The HTTP answers that an error and the errors beneath it carry; clients wrap the transport's own errors."""
+    """The HTTP answers that an error and its causes carry: clients wrap the errors of the transport."""
     while error is not None:
         response = getattr(error, "response", None)
         if response is not None and hasattr(response, "headers"):

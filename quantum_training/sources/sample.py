@@ -28,7 +28,7 @@ class Source(CandleSource):
         return closed_between(self._bars(symbol, timeframe), timeframe, start, end, now)
 
     def available_until(self, symbol: str, timeframe: str, now: pd.Timestamp) -> pd.Timestamp:
-        """The end of the last session, or `now` where that is earlier."""
+        """The end of the last session, or `now` if that is earlier."""
         return min(now, self._bars(symbol, timeframe).index[-1] + DAY)
 
     def _bars(self, symbol: str, timeframe: str) -> pd.DataFrame:

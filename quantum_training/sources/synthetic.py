@@ -57,7 +57,7 @@ class Source(CandleSource):
         return closed_between(_simulate(self, symbol, timeframe, last), timeframe, start, end, now)
 
     def available_until(self, symbol: str, timeframe: str, now: pd.Timestamp) -> pd.Timestamp:
-        """`now`, or the option `end` where that is earlier."""
+        """`now`, or the option `end` if that is earlier."""
         return now if self.end is None else min(now, pd.Timestamp(self.end, tz="UTC"))
 
 

@@ -56,8 +56,8 @@ class Source(CandleSource):
     ) -> pd.DataFrame:
         """See CandleSource. Rows in which Yahoo has no number at all stand for no bar and are left out.
 
-        SourceError after the last try, for a timeframe that Yahoo has not, or where adjusted prices are asked for and
-        Yahoo gives none.
+        SourceError after the last attempt, for a timeframe that Yahoo does not have, and if adjusted prices are
+        requested that Yahoo does not have.
         """
         step = to_timedelta(timeframe)
         if step not in INTERVALS:
@@ -68,11 +68,11 @@ class Source(CandleSource):
         # Yahoo gives at most eight days of 1m bars a request.
         span = 7 * DAY if step == to_timedelta("1m") else max(last - start, step)
         while start < last:
-            upto = min(start + span, last)
-            charts = (self._chart(symbol, step, start, upto) for _ in range(self.retries.attempts))
-            chart = next((bars for bars in charts if len(bars)), empty_candles())  # Yahoo gives false empty ones
-            parts.append(closed_between(chart, timeframe, start, upto, now))
-            start = upto
+            stop = min(start + span, last)
+            charts = (self._chart(symbol, step, start, stop) for _ in range(self.retries.attempts))
+            chart = next((bars for bars in charts if len(bars)), empty_candles())  # an empty chart may be false
+            parts.append(closed_between(chart, timeframe, start, stop, now))
+            start = stop
         return pd.concat(parts) if parts else empty_candles()
 
     def available_until(self, symbol: str, timeframe: str, now: pd.Timestamp) -> pd.Timestamp:
@@ -93,7 +93,9 @@ class Source(CandleSource):
             "events": "div,splits",
         }
         try:
-            return self.retries.call(lambda: _ask(self.ticker, params, self.timeout, step, self.adjust), _passing)
+            return self.retries.call(
+                lambda: _request(self.ticker, params, self.timeout, step, self.adjust), _is_transient
+            )
         except GaveUpError as error:
             raise self._error(symbol, f"no answer: {error}", LATER) from error
         except _UnfitError as error:
@@ -107,29 +109,29 @@ class Source(CandleSource):
 
 
 class _UnfitError(Exception):
-    """Problem and remedy where Yahoo has the chart, but not in the form asked for: asking again does not help."""
+    """Problem and remedy if Yahoo has the chart in another form than requested: another attempt does not help."""
 
 
 @lru_cache(maxsize=4)
 def _session(timeout: float) -> Any:
-    """yfinance's own kind of session, with our time-out; it raises 429 and 5xx with the answer and its Retry-After.
+    """yfinance's own kind of session, with our time-out. It raises 429 and 5xx with the answer and its Retry-After.
 
-    Left to itself yfinance asks a second time at once and drops that header.
+    yfinance itself would send a second request at once and drop that header.
     """
     from curl_cffi.requests import Session
 
-    class Patient(Session):
+    class StrictSession(Session):
         def request(self, *request: Any, **options: Any) -> Any:
             answer = super().request(*request, **{**options, "timeout": timeout})
             if answer.status_code in TRANSIENT_STATUS:
                 answer.raise_for_status()
             return answer
 
-    return Patient(impersonate="chrome")
+    return StrictSession(impersonate="chrome")
 
 
-def _ask(ticker: str, params: dict[str, Any], timeout: float, step: pd.Timedelta, adjust: bool) -> pd.DataFrame:
-    """The chart as candles: one request, with whatever cookies and crumb yfinance finds needful."""
+def _request(ticker: str, params: dict[str, Any], timeout: float, step: pd.Timedelta, adjust: bool) -> pd.DataFrame:
+    """The chart as candles: one request, with the cookies and crumb that yfinance adds."""
     from yfinance.const import _BASE_URL_
     from yfinance.data import YfData
 
@@ -141,8 +143,8 @@ def _ask(ticker: str, params: dict[str, Any], timeout: float, step: pd.Timedelta
         raise GarbageError(f"an answer that is no chart ({describe(error)})") from error
 
 
-def _passing(error: BaseException) -> bool:
-    """Whether the error may pass: a transient status, no whole answer (curl's errors are OSErrors), or garbage."""
+def _is_transient(error: BaseException) -> bool:
+    """Whether another attempt may succeed: a transient status, no complete answer (curl's OSErrors), or garbage."""
     from yfinance.exceptions import YFRateLimitError
 
     status = http_status(error)
@@ -150,7 +152,7 @@ def _passing(error: BaseException) -> bool:
 
 
 def _reason(error: Exception) -> str:
-    """What Yahoo says itself about a refused request, where it does."""
+    """Yahoo's own words about a refused request, or else the error's."""
     try:
         return error.response.json()["chart"]["error"]["description"]  # type: ignore[attr-defined]
     except (AttributeError, KeyError, TypeError, ValueError):
@@ -158,7 +160,7 @@ def _reason(error: Exception) -> str:
 
 
 def _candles(chart: dict[str, Any], step: pd.Timedelta, adjust: bool) -> pd.DataFrame:
-    """Candles of one chart, whatever its range. KeyError and its like where it is malformed."""
+    """Candles of one chart, whatever its range. KeyError and its like if it is malformed."""
     meta, indicators = chart["meta"], chart["indicators"]
     interval, zone = meta["dataGranularity"], meta["exchangeTimezoneName"]
     if interval not in (INTERVALS[step], "60m" if INTERVALS[step] == "1h" else None):
@@ -174,8 +176,8 @@ def _candles(chart: dict[str, Any], step: pd.Timedelta, adjust: bool) -> pd.Data
             raise _UnfitError(f"Yahoo has no {interval} prices adjusted for dividends", "Set source.adjust: false")
         ratio = np.array(indicators["adjclose"][0]["adjclose"], dtype="float64") / bars["close"]
         bars[list(PRICES)] = bars[list(PRICES)].mul(ratio, axis=0)
-    nothing = bars[list(PRICES)].isna().all(axis=1) & ~(bars["volume"] > 0)
-    bars = bars[~nothing].sort_index(kind="stable")
+    is_empty = bars[list(PRICES)].isna().all(axis=1) & ~(bars["volume"] > 0)
+    bars = bars[~is_empty].sort_index(kind="stable")
     local = pd.DatetimeIndex(bars.index).tz_convert(zone)
     if step == DAY:
         # Two hours, because Yahoo stamps some sessions 22:00 or 23:00 of the evening before (a wrong summer time).

@@ -1,13 +1,13 @@
-"""Readers of the real candles, and the gate with its usual arguments."""
+"""Real and synthetic candles, and the quality gate with its usual arguments."""
 
 from collections.abc import Callable, Iterator
-from functools import partial
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from quantum_training.market.calendars import expected_open_times
+from quantum_training.market.periods import MarketPeriod
 from quantum_training.market.quality import Defect, QualityLimits, assess
 from quantum_training.market.schema import as_candles
 from quantum_training.market.timeframe import to_timedelta
@@ -26,16 +26,8 @@ def judge_frame(
     previous: pd.DataFrame | None = None,
     **limits: float,
 ) -> list[Defect]:
-    return assess(
-        candles,
-        symbol="TEST",
-        timeframe=timeframe,
-        calendar=calendar,
-        start=utc(start),
-        end=utc(end),
-        previous=previous,
-        limits=QualityLimits.model_validate(limits),
-    )
+    period = MarketPeriod("TEST", timeframe, calendar, utc(start), utc(end))
+    return assess(candles, period, previous, QualityLimits.model_validate(limits))
 
 
 def judge_months(
@@ -47,19 +39,9 @@ def judge_months(
     for start in pd.date_range(first.normalize().replace(day=1), candles.index[-1], freq="MS"):
         end = min(start + pd.offsets.MonthBegin(1), until)
         cut = [int(candles.index.searchsorted(t)) for t in (start, end)]
-        yield (
-            start,
-            assess(
-                candles.iloc[slice(*cut)],
-                symbol="TEST",
-                timeframe=timeframe,
-                calendar=calendar,
-                start=start,
-                end=end,
-                previous=candles.iloc[max(0, cut[0] - 200) : cut[0]],
-                limits=QualityLimits(),
-            ),
-        )
+        previous = candles.iloc[max(0, cut[0] - 200) : cut[0]]
+        period = MarketPeriod("TEST", timeframe, calendar, start, end)
+        yield start, assess(candles.iloc[slice(*cut)], period, previous, QualityLimits())
 
 
 def random_walk(calendar: str, timeframe: str, start: str, end: str, seed: int = 1) -> pd.DataFrame:
@@ -114,39 +96,3 @@ def equity(candles_dir):
         )
 
     return read
-
-
-@pytest.fixture(scope="session")
-def tickers(candles_dir):
-    def read(name: str) -> dict[str, pd.DataFrame]:
-        frame = _lower(
-            pd.read_csv(candles_dir / "dow30" / f"{name}.csv.gz", parse_dates=["date" if "trade" in name else "Date"])
-        )
-        return {ticker: as_candles(rows.set_index("date")) for ticker, rows in frame.groupby("tic")}
-
-    return read
-
-
-@pytest.fixture(scope="session")
-def bitstamp(candles_dir) -> pd.DataFrame:
-    """Rows newest first, as in the file."""
-    return as_candles(
-        pd.read_csv(candles_dir / "dirty" / "BTC_USD-Hourly.csv.gz", parse_dates=["date"], index_col="date")
-    )
-
-
-@pytest.fixture(scope="session")
-def lean(candles_dir) -> pd.DataFrame:
-    """LEAN's own New York wall-clock stamps, without a time zone; prices in dollars, not adjusted."""
-    names = ["time", "open", "high", "low", "close", "volume"]
-    frame = pd.read_csv(
-        candles_dir / "dirty" / "lean_aapl_1h_unadjusted.zip", header=None, names=names, dtype={"time": str}
-    )
-    frame.index = pd.to_datetime(frame.pop("time"), format="%Y%m%d %H:%M")
-    return frame / [10_000, 10_000, 10_000, 10_000, 1]
-
-
-@pytest.fixture(scope="session")
-def coinbase(candles_dir):
-    """Reader of the file with any of pandas' options."""
-    return partial(pd.read_csv, candles_dir / "dirty" / "Coinbase_BTCUSD_1h.csv.gz")

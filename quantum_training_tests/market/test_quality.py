@@ -109,13 +109,13 @@ def test_a_broken_real_month_is_refused_for_its_defect_only(name, crypto, judge)
     previous, month = clean[: utc("2022-03-01") - pd.Timedelta("1h")], clean["2022-03-01":]
     assert errors(judge(month, "2022-03-01", "2022-04-01", previous=previous)) == {}
     bar = utc("2022-03-16 17:00")
-    found = errors(judge(change(month.copy(), bar), "2022-03-01", "2022-04-01", previous=previous))
-    assert rule in found
-    assert found[rule].bars
-    assert bar in found[rule].bars or not names_bar
-    assert found[rule].message.startswith(f"TEST 1h {rule}: ")
-    assert f"{found[rule].bars[0]:%Y-%m-%d %H:%M}" in found[rule].message
-    assert set(found) - {rule} <= {"open_in_range", "close_in_range"}
+    errors_by_rule = errors(judge(change(month.copy(), bar), "2022-03-01", "2022-04-01", previous=previous))
+    assert rule in errors_by_rule
+    assert errors_by_rule[rule].bars
+    assert bar in errors_by_rule[rule].bars or not names_bar
+    assert errors_by_rule[rule].message.startswith(f"TEST 1h {rule}: ")
+    assert f"{errors_by_rule[rule].bars[0]:%Y-%m-%d %H:%M}" in errors_by_rule[rule].message
+    assert set(errors_by_rule) - {rule} <= {"open_in_range", "close_in_range"}
 
 
 @settings(max_examples=60, deadline=None)
@@ -125,9 +125,9 @@ def test_any_break_of_any_bar_is_found_and_named(name, seed, position, judge, wa
     month = walk("24/7", "1h", "2023-02-01", "2023-03-01", seed=seed)
     assert errors(judge(month, "2023-02-01", "2023-03-01")) == {}
     bar = month.index[position]
-    found = errors(judge(change(month.copy(), bar), "2023-02-01", "2023-03-01"))
-    assert rule in found
-    assert bar in found[rule].bars or not names_bar
+    errors_by_rule = errors(judge(change(month.copy(), bar), "2023-02-01", "2023-03-01"))
+    assert rule in errors_by_rule
+    assert bar in errors_by_rule[rule].bars or not names_bar
 
 
 def test_empty_candles_are_an_error_unless_the_calendar_expects_none(judge):
@@ -198,9 +198,9 @@ def test_a_holiday_bar_and_a_wrong_time_zone_are_off_the_calendar(judge, walk):
     assert {utc("2023-02-04"), utc("2023-02-20")} <= set(holiday.bars)  # a Saturday, Presidents' Day
     local = walk("XNYS", "1h", "2023-02-01", "2023-03-01")
     local.index = local.index.tz_convert("America/New_York").tz_localize(None).tz_localize("UTC")
-    found = errors(judge(local, "2023-02-01", "2023-03-01", "1h", "XNYS"))
-    assert "time zone" in found["off_calendar"].message
-    assert "nearest: 2023-02-01 14:30" in found["off_calendar"].message
+    errors_by_rule = errors(judge(local, "2023-02-01", "2023-03-01", "1h", "XNYS"))
+    assert "time zone" in errors_by_rule["off_calendar"].message
+    assert "nearest: 2023-02-01 14:30" in errors_by_rule["off_calendar"].message
 
 
 @pytest.mark.parametrize(
@@ -217,8 +217,8 @@ def test_defects_are_seen_over_the_border_of_partitions(change, rule, bars_befor
     at = bars.index.get_loc(utc("2023-02-01")) - (bars_before if rule != "split_like_jump" else 0)
     broken = change(bars.copy(), bars.index[at])
     previous, month = broken[: utc("2023-01-31 23:00")], broken["2023-02-01":]
-    found = errors(judge(month, "2023-02-01", "2023-03-01", previous=previous))
-    assert bars.index[at] in found[rule].bars
+    errors_by_rule = errors(judge(month, "2023-02-01", "2023-03-01", previous=previous))
+    assert bars.index[at] in errors_by_rule[rule].bars
     assert rule not in errors(judge(previous, "2023-01-01", "2023-02-01"))
 
 
@@ -228,15 +228,15 @@ def test_a_switch_to_lots_is_found_in_noisy_volume(seed, judge, walk):
     month = walk("24/7", "1h", "2023-02-01", "2023-03-01", seed=seed)
     month["volume"] **= 2
     bar = month.index[333]
-    found = errors(judge(put_from("volume", 0.005)(month, bar), "2023-02-01", "2023-03-01"))
-    assert abs(found["volume_unit_switch"].bars[0] - bar) <= pd.Timedelta("5h")
+    errors_by_rule = errors(judge(put_from("volume", 0.005)(month, bar), "2023-02-01", "2023-03-01"))
+    assert abs(errors_by_rule["volume_unit_switch"].bars[0] - bar) <= pd.Timedelta("5h")
 
 
 def test_a_switch_of_four_bars_is_found(judge, walk):
     month = walk("24/7", "1h", "2023-02-01", "2023-03-01")
     month.loc[month.index[300:304], "volume"] *= 20_000
-    found = errors(judge(month, "2023-02-01", "2023-03-01"))
-    assert found["volume_unit_switch"].bars[0] in (month.index[300], month.index[304])
+    errors_by_rule = errors(judge(month, "2023-02-01", "2023-03-01"))
+    assert errors_by_rule["volume_unit_switch"].bars[0] in (month.index[300], month.index[304])
 
 
 def test_defects_of_the_bars_before_are_not_reported_again(judge, walk):
@@ -288,5 +288,5 @@ def test_rounding_of_adjusted_prices_is_tolerated(judge, equity):
 def test_one_broken_bar_does_not_hide_another_defect(judge, walk):
     month = walk("24/7", "1h", "2023-02-01", "2023-03-01")
     broken = put("close", np.nan)(put_from("volume", 9_000)(month, month.index[300]), month.index[100])
-    found = errors(judge(broken[::-1], "2023-02-01", "2023-03-01"))
-    assert set(found) == {"missing_value", "volume_unit_switch", "strictly_increasing"}
+    errors_by_rule = errors(judge(broken[::-1], "2023-02-01", "2023-03-01"))
+    assert set(errors_by_rule) == {"missing_value", "volume_unit_switch", "strictly_increasing"}

@@ -1,10 +1,11 @@
 """The gate on recordings of real markets: clean ones pass month by month, each dirty one is refused for its defect.
 
-What the recordings are is said in SOURCES.md beside them.
+SOURCES.md beside the recordings says what they are.
 """
 
 import io
 import time
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,42 @@ def utc(text: str) -> pd.Timestamp:
     return pd.Timestamp(text, tz="UTC")
 
 
-def found(months, severity="error"):
+@pytest.fixture(scope="session")
+def tickers(candles_dir):
+    def read(name: str) -> dict[str, pd.DataFrame]:
+        stamps = "date" if "trade" in name else "Date"
+        frame = pd.read_csv(candles_dir / "dow30" / f"{name}.csv.gz", parse_dates=[stamps]).rename(columns=str.lower)
+        return {ticker: as_candles(rows.set_index("date")) for ticker, rows in frame.groupby("tic")}
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def bitstamp(candles_dir) -> pd.DataFrame:
+    """Rows newest first, as in the file."""
+    return as_candles(
+        pd.read_csv(candles_dir / "dirty" / "BTC_USD-Hourly.csv.gz", parse_dates=["date"], index_col="date")
+    )
+
+
+@pytest.fixture(scope="session")
+def lean(candles_dir) -> pd.DataFrame:
+    """LEAN's own New York wall-clock stamps, without a time zone; prices in dollars, not adjusted."""
+    names = ["time", "open", "high", "low", "close", "volume"]
+    frame = pd.read_csv(
+        candles_dir / "dirty" / "lean_aapl_1h_unadjusted.zip", header=None, names=names, dtype={"time": str}
+    )
+    frame.index = pd.to_datetime(frame.pop("time"), format="%Y%m%d %H:%M")
+    return frame / [10_000, 10_000, 10_000, 10_000, 1]
+
+
+@pytest.fixture(scope="session")
+def coinbase(candles_dir):
+    """Reader of the file with any of pandas' options."""
+    return partial(pd.read_csv, candles_dir / "dirty" / "Coinbase_BTCUSD_1h.csv.gz")
+
+
+def rules_broken(months, severity="error"):
     """(month, rule, first bar) of each defect of a severity."""
     return [
         (f"{month:%Y-%m}", d.rule, f"{d.bars[0]:%Y-%m-%d %H:%M}" if d.bars else "")
@@ -33,7 +69,7 @@ def found(months, severity="error"):
 def test_hourly_crypto_passes_and_its_ten_outages_are_listed(symbol, crypto, months):
     judged = list(months(crypto(symbol), "1h", "24/7"))
     assert len(judged) == 61
-    assert found(judged) == []
+    assert rules_broken(judged) == []
     gaps = [bar for _, defects in judged for d in defects if d.rule == "missing_bars" for bar in d.bars]
     assert len(gaps) == 20
     assert 1 + sum(np.diff(pd.DatetimeIndex(gaps)) > pd.Timedelta("1h")) == 10
@@ -43,15 +79,15 @@ def test_hourly_crypto_passes_and_its_ten_outages_are_listed(symbol, crypto, mon
 def test_daily_stocks_pass_since_2009(symbol, equity, months):
     judged = list(months(equity(symbol), "1d", "XNYS", "2009-01-01"))
     assert len(judged) > 100
-    assert found(judged) == []
+    assert rules_broken(judged) == []
 
 
 @pytest.mark.long
 def test_the_missing_day_of_1981_is_refused_and_the_crash_of_2000_is_no_split(equity, months):
     """Yahoo has no values for 1981-08-10; on 2000-09-29 AAPL opened 47 % lower, close to a 2:1 split but real."""
     judged = list(months(equity("AAPL")[:"2000-12-31"], "1d", "XNYS"))
-    assert found(judged) == [("1981-08", "missing_value", "1981-08-10 00:00")]
-    assert ("2000-09", "large_jump", "2000-09-29 00:00") in found(judged, "warning")
+    assert rules_broken(judged) == [("1981-08", "missing_value", "1981-08-10 00:00")]
+    assert ("2000-09", "large_jump", "2000-09-29 00:00") in rules_broken(judged, "warning")
 
 
 def test_the_dow_passes_through_the_crash_of_2020(tickers, months):
@@ -60,7 +96,7 @@ def test_the_dow_passes_through_the_crash_of_2020(tickers, months):
     for ticker, candles in recordings.items():
         judged = list(months(candles, "1d", "XNYS", "2019-10-01"))
         assert len(judged) == 15
-        assert found(judged) == [], ticker
+        assert rules_broken(judged) == [], ticker
 
 
 @pytest.mark.parametrize("name", ["sp500", "nasdaq"])
@@ -80,9 +116,9 @@ def test_bitstamp_rows_newest_first_are_refused(bitstamp, judge):
     assert "743 bar(s)" in refused["strictly_increasing"].message
 
 
-def test_bitstamp_switches_of_the_volume_columns_are_found(bitstamp, months):
+def test_bitstamp_switches_of_the_volume_columns_are_rules_broken(bitstamp, months):
     """All there are: before 2020-10-12 09:00 volume is in dollars, but for 1,000 hours of 2019."""
-    assert found(months(bitstamp[::-1], "1h", "24/7")) == [
+    assert rules_broken(months(bitstamp[::-1], "1h", "24/7")) == [
         ("2019-03", "volume_unit_switch", "2019-03-03 01:00"),
         ("2019-04", "volume_unit_switch", "2019-04-13 17:00"),
         ("2020-10", "volume_unit_switch", "2020-10-12 09:00"),
@@ -91,7 +127,7 @@ def test_bitstamp_switches_of_the_volume_columns_are_found(bitstamp, months):
 
 def test_lean_prices_are_refused_for_their_splits(lean, months):
     daily = lean.resample("1D").agg({"open": "first", "high": "max", "low": "min", "close": "last", "volume": "sum"})
-    assert found(months(as_candles(daily.dropna()), "1d", "XNYS")) == [
+    assert rules_broken(months(as_candles(daily.dropna()), "1d", "XNYS")) == [
         ("2000-06", "split_like_jump", "2000-06-21 00:00"),  # 2:1
         ("2005-02", "split_like_jump", "2005-02-28 00:00"),  # 2:1
         ("2014-06", "split_like_jump", "2014-06-09 00:00"),  # 7:1
@@ -102,11 +138,11 @@ def test_lean_prices_are_refused_for_their_splits(lean, months):
 def test_lean_stamps_read_as_utc_are_refused(lean, months):
     """New York stamps, rounded down to the hour. Read rightly, half days still have bars after the close."""
     read_as_utc = as_candles(lean["2014":"2014"])
-    rules = {rule for _, rule, _ in found(months(read_as_utc, "1h", "XNYS"))}
+    rules = {rule for _, rule, _ in rules_broken(months(read_as_utc, "1h", "XNYS"))}
     assert rules == {"off_calendar", "missing_bars", "split_like_jump"}
     opens = lean["2014":"2014"].set_axis(lean["2014":"2014"].index + pd.Timedelta("30min"))
     rightly = as_candles(opens.tz_localize("America/New_York"))
-    assert found(months(rightly, "1h", "XNYS")) == [("2014-06", "split_like_jump", "2014-06-09 13:30")]
+    assert rules_broken(months(rightly, "1h", "XNYS")) == [("2014-06", "split_like_jump", "2014-06-09 13:30")]
 
 
 def test_coinbase_misread_is_refused(coinbase, judge):
@@ -129,7 +165,7 @@ def test_coinbase_rows_in_wrong_order_and_a_filled_outage_are_refused(coinbase, 
     """Oldest first, five hours of 2017-11-12 stand twice, shifted; 15 hours of 2018-08-10 repeat one price."""
     frame = coinbase(header=1).drop(columns="volume").rename(columns={"volume_btc": "volume"}).iloc[::-1]
     candles = as_candles(frame.set_index(pd.to_datetime(frame["date"], format="%Y-%m-%d %I-%p")))
-    assert found(months(candles, "1h", "24/7")) == [
+    assert rules_broken(months(candles, "1h", "24/7")) == [
         ("2017-11", "strictly_increasing", "2017-11-11 23:00"),
         ("2018-08", "stale", "2018-08-10 01:00"),
     ]
@@ -138,14 +174,14 @@ def test_coinbase_rows_in_wrong_order_and_a_filled_outage_are_refused(coinbase, 
 @pytest.mark.long
 def test_finrl_mixed_adjustment_is_refused(tickers, months):
     """Its close is adjusted and the other prices are not. Tickers that pay no dividend (BA, CRM, DIS) are not hurt."""
-    rows, unhurt = 0, []
+    rows, sound = 0, []
     for ticker, candles in tickers("trade_data").items():
         defects = [d for _, ds in months(candles, "1d", "XNYS") for d in ds if d.severity == "error"]
         assert {d.rule for d in defects} <= {"close_in_range"}
         rows += sum(len(d.bars) for d in defects)
-        unhurt += [] if defects else [ticker]
+        sound += [] if defects else [ticker]
     assert rows == 8_345
-    assert unhurt == ["BA", "CRM", "DIS"]
+    assert sound == ["BA", "CRM", "DIS"]
 
 
 def test_a_csv_with_a_thousands_comma_is_refused_as_text(judge):
@@ -159,9 +195,9 @@ def test_a_csv_with_a_thousands_comma_is_refused_as_text(judge):
 def test_a_month_of_hours_is_judged_in_far_less_than_it_takes_to_fetch(crypto, judge):
     candles = crypto("BTC")
     previous, month = candles["2022-02-01":"2022-02-28"], candles["2022-03-01":"2022-03-31"]
-    spent = []
+    seconds = []
     for _ in range(20):
-        begun = time.process_time()
+        start = time.process_time()
         assert [d.severity for d in judge(month, "2022-03-01", "2022-04-01", previous=previous)] in ([], ["warning"])
-        spent.append(time.process_time() - begun)
-    assert min(spent) < 0.1
+        seconds.append(time.process_time() - start)
+    assert min(seconds) < 0.1

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantum_training.sources.paging import PagingError, fetch_pages
+from quantum_training.sources.paging import Pager, PagingError
 
 STEP = 60_000
 NOW = 400 * STEP
@@ -39,8 +39,8 @@ class Server:
         return [[t] for t in stamps[:count]][:: -1 if self.backwards else 1]
 
 
-def run(ask, start=0, stop=NOW, limit=10, doubts=2):
-    return [row[0] for row in fetch_pages(ask, start, stop, STEP, limit, NOW, doubts)]
+def run(request, start=0, stop=NOW, limit=10, attempts=2):
+    return [row[0] for row in Pager(request, STEP, limit, NOW, attempts).fetch(start, stop)]
 
 
 histories = st.lists(st.tuples(st.integers(1, 40), st.integers(1, 60)), min_size=1, max_size=6).map(
@@ -59,16 +59,16 @@ histories = st.lists(st.tuples(st.integers(1, 40), st.integers(1, 60)), min_size
     backwards=st.booleans(),
     start=st.integers(0, 100).map(lambda k: k * STEP),
     length=st.integers(1, 300).map(lambda k: k * STEP),
-    doubts=st.integers(1, 4),
+    attempts=st.integers(1, 4),
 )
-def test_the_whole_history_is_found_whatever_its_gaps(bars, limit, cap, windowed, backwards, start, length, doubts):
+def test_the_whole_history_is_found_whatever_its_gaps(bars, limit, cap, windowed, backwards, start, length, attempts):
     # A venue that answers for a window of time declares its own limit, so that pages are as long as it.
     cap = limit if windowed else cap
     server = Server([t for t in bars if t < NOW], cap, windowed, backwards=backwards)
     stop = min(start + length, NOW)
     expected = [t for t in server.bars if start <= t < stop]
-    assert [t for t in run(server, start, stop, limit, doubts) if t < stop] == expected
-    assert len(server.requests) <= (2 * doubts + 1) * (length // STEP + 1)
+    assert [t for t in run(server, start, stop, limit, attempts) if t < stop] == expected
+    assert len(server.requests) <= (2 * attempts + 1) * (length // STEP + 1)
 
 
 @settings(max_examples=100, deadline=None)
@@ -85,7 +85,7 @@ def test_two_false_empty_answers_in_a_row_lose_nothing_either():
 
 def test_an_empty_answer_is_confirmed_as_often_as_configured():
     server = Server([*range(0, NOW, STEP)], faults=["truth", *["empty"] * 4, "truth", *["empty"] * 4])
-    assert run(server, limit=100, doubts=5) == server.bars
+    assert run(server, limit=100, attempts=5) == server.bars
     assert len(server.requests) == 4 + 8
 
 
@@ -96,14 +96,14 @@ def test_a_gap_after_a_page_is_accepted_after_as_many_empty_answers():
     def leaves_out(since, bars, until=None):
         return (late if until is None else complete)(since, bars, until)
 
-    assert run(leaves_out, limit=100, doubts=5) == complete.bars
+    assert run(leaves_out, limit=100, attempts=5) == complete.bars
 
 
-@pytest.mark.parametrize("doubts", [1, 2, 10])
-def test_no_bars_at_all_end_after_so_many_requests_a_page(doubts):
+@pytest.mark.parametrize("attempts", [1, 2, 10])
+def test_no_bars_at_all_end_after_so_many_requests_a_page(attempts):
     server = Server([])
-    assert run(server, limit=100, doubts=doubts) == []
-    assert len(server.requests) == doubts * NOW // STEP // 100
+    assert run(server, limit=100, attempts=attempts) == []
+    assert len(server.requests) == attempts * NOW // STEP // 100
 
 
 def test_a_history_without_gaps_costs_one_request_a_page():
