@@ -77,7 +77,7 @@ class World:
         return again
 
     def events(self):
-        return [Event.model_validate_json(d.text) for d in self.bus.outbox().read("test", 1000)]
+        return [Event.model_validate_json(d.text) for d in self.bus.outbox.queue().read("test", 1000)]
 
     def status(self, run):
         return self.instance.get_run_by_id(run.run_id).status

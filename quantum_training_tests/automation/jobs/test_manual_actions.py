@@ -74,7 +74,7 @@ def test_a_person_promotes_pins_and_demotes_and_all_of_it_is_on_record(world):
         ("unpin", "ann"),
     ]
     world.ledger.verify("AAA")
-    told = EventBus(database_url=world.settings.database_url).outbox().read("test", 100)
+    told = EventBus(database_url=world.settings.database_url).outbox.queue().read("test", 100)
     assert sum('"model.promoted"' in d.text for d in told) == 1
 
 
@@ -174,7 +174,7 @@ def test_a_promotion_that_died_is_written_once_and_one_that_a_person_executes_ag
         return run.run_id
 
     def told():
-        found = EventBus(database_url=world.settings.database_url).outbox().read("test", 100)
+        found = EventBus(database_url=world.settings.database_url).outbox.queue().read("test", 100)
         return len(world.ledger.rows("AAA", {"promote"})), sum('"model.promoted"' in d.text for d in found)
 
     retry = {"dagster/retry_number": "1"}

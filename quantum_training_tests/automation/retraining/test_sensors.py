@@ -97,7 +97,7 @@ class World:
 
     def receive(self, payload, cause="1", symbol="AAA"):
         told = event(symbol, payload, cause)
-        self.bus.receive([told.model_dump_json()])
+        self.bus.inbox.receive([told.model_dump_json()])
         return str(told.event_id)
 
 
@@ -296,9 +296,9 @@ def test_a_request_by_a_person_runs_once_and_is_acknowledged_after_its_launch(wo
         "recipes": ["xgboost"],
     }
     assert {"trigger": "MANUAL", "reason": "ann: new fees", "symbol": "AAA"}.items() <= request.tags.items()
-    assert len(at.bus.read("event_inbox_sensor")) == 1, "acknowledged only when the launch is on record"
+    assert len(at.bus.inbox.read("event_inbox_sensor")) == 1, "acknowledged only when the launch is on record"
     assert keys(at.tick("event_inbox_sensor")) == []
-    assert at.bus.read("event_inbox_sensor") == []
+    assert at.bus.inbox.read("event_inbox_sensor") == []
     at.receive(asked)
     assert keys(at.tick("event_inbox_sensor")) == [], "the same event again"
 
@@ -311,7 +311,7 @@ def test_what_nobody_can_follow_is_a_dead_letter_and_the_rest_runs(world):
     at.receive(MetricsUpdated(model_type="ridge", metrics={}, measured_at=NOW))
     good = at.receive(asked, "3")
     assert keys(at.tick("event_inbox_sensor")) == [good]
-    assert [letter.reason.partition(";")[0] for letter in at.bus.dead_letters()] == [
+    assert [letter.reason.partition(";")[0] for letter in at.bus.inbox.dead_letters()] == [
         "unknown symbol ZZZ",
         "AAA: unknown recipes ridge",
         "AAA: unknown recipes ridge",
@@ -324,7 +324,7 @@ def test_a_drift_signal_trains_when_severe_and_waits_for_the_cool_down(world):
     at.receive(signal, "1")
     assert keys(at.tick("event_inbox_sensor")) == []
     at.tick("event_inbox_sensor")
-    assert at.bus.read("event_inbox_sensor") == []
+    assert at.bus.inbox.read("event_inbox_sensor") == []
     severe = at.receive(signal.model_copy(update={"severity": "SEVERE"}), "2")
     (request,) = at.tick("event_inbox_sensor").run_requests
     assert (request.run_key, request.tags["trigger"]) == (severe, "DRIFT_DETECTED")
@@ -336,7 +336,7 @@ def test_a_drift_signal_trains_when_severe_and_waits_for_the_cool_down(world):
     waits = at.tick("event_inbox_sensor")
     assert waits.run_requests == []
     assert "cool-down" in waits.skip_message
-    assert len(at.bus.read("event_inbox_sensor")) == 1
+    assert len(at.bus.inbox.read("event_inbox_sensor")) == 1
 
 
 def test_metrics_have_the_decay_looked_at_once_an_hour(world):
