@@ -108,10 +108,26 @@ def test_a_wrong_value_is_refused_with_field_value_and_what_is_allowed(load, def
 
 @pytest.mark.parametrize(
     "cron",
-    """5 * * * *; */15 9-17 * * mon-fri; 0 0 L * *; 0 0 * * fri#2; 0 0 29 2 *; 0 0 30,31 2 *; 0 0 30 2 *; 0 0 31 feb *;
-    0 0 15W * *; 60 * * * *; 0 0 * * 8; */0 * * * *; 1, * * * *; 0 0 0 * * *; * * * *; @daily; every monday;""".split(
-        ";"
-    ),
+    [
+        "5 * * * *",
+        " */15 9-17 * * mon-fri",
+        " 0 0 L * *",
+        " 0 0 * * fri#2",
+        " 0 0 29 2 *",
+        " 0 0 30,31 2 *",
+        " 0 0 30 2 *",
+        " 0 0 31 feb *",
+        "\n    0 0 15W * *",
+        " 60 * * * *",
+        " 0 0 * * 8",
+        " */0 * * * *",
+        " 1, * * * *",
+        " 0 0 0 * * *",
+        " * * * *",
+        " @daily",
+        " every monday",
+        "",
+    ],
 )
 def test_a_cron_expression_is_accepted_if_and_only_if_dagster_accepts_it(cron):
     try:

@@ -1,4 +1,4 @@
-"""Events that leave: kept in the database first, then relayed to Redis if that is set. How a queue stores them: table.py.
+"""Events that leave: stored in the database first, then relayed to Redis if that is set. Queues: table.py.
 
 An event and the ledger row that it reports are stored in one transaction, and an outage of Redis loses nothing.
 """
