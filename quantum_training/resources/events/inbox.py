@@ -1,4 +1,4 @@
-"""Events that arrive: taken from Redis if that is set, validated, kept in the database; the unreadable are dead letters.
+"""Events that arrive: taken from Redis if that is set, validated, stored. What is unreadable becomes a dead letter.
 
 How a queue stores them: table.py. What follows from an event is decided by its consumer.
 """
