@@ -88,14 +88,16 @@ def test_the_weekly_tick_requests_the_week_in_progress_of_every_symbol(defaults,
         ("2024-01-02 00:30", ["2023-12-01", "2024-01-01"]),
     ],
 )
-def test_market_data_tick_asks_for_yesterdays_month_and_early_in_a_month_for_the_one_before(defaults, time, months):
+def test_the_market_data_tick_requests_yesterdays_month_and_early_in_a_month_also_the_one_before(
+    defaults, time, months
+):
     definitions, grids = defaults
     data = tick(definitions, "market_data_schedule", time)
     assert requested_keys(grids.month, data) == [[f"{s}|{m}" for m in months] for s in ("SP500", "NASDAQ")]
     assert [r.tags["symbol"] for r in data.run_requests] == ["SP500", "NASDAQ"]
 
 
-def test_market_data_runs_say_which_server_they_ask_so_that_the_queue_can_limit_them():
+def test_market_data_runs_are_tagged_with_the_exchange_for_the_queue():
     sources = {
         "BTC-USDT": {"kind": "ccxt", "exchange": "kraken", "market": "BTC/USDT"},
         "AAPL": {"kind": "yfinance", "ticker": "AAPL"},
@@ -108,7 +110,7 @@ def test_market_data_runs_say_which_server_they_ask_so_that_the_queue_can_limit_
 
 
 @pytest.mark.parametrize("time", ["2024-03-20 01:00", "2024-03-20 00:00", "2024-03-20 23:59"])
-def test_drift_tick_asks_every_symbol_for_the_day_in_progress(defaults, time):
+def test_the_drift_tick_requests_the_day_in_progress_of_every_symbol(defaults, time):
     definitions, grids = defaults
     data = tick(definitions, "drift_schedule", time)
     assert requested_keys(grids.day, data) == [["SP500|2024-03-20"], ["NASDAQ|2024-03-20"]]
@@ -116,7 +118,7 @@ def test_drift_tick_asks_every_symbol_for_the_day_in_progress(defaults, time):
 
 @settings(max_examples=40, deadline=None)
 @given(st.datetimes(pd.Timestamp("1999-01-11").to_pydatetime(), pd.Timestamp("2026-06-30").to_pydatetime()))
-def test_no_hour_asks_for_a_partition_that_is_not_there(defaults, time):
+def test_no_tick_requests_a_partition_that_does_not_exist(defaults, time):
     definitions, grids = defaults
     time = pd.Timestamp(time).floor("min")
     schedules = ("weekly_cycle_schedule", "market_data_schedule", "drift_schedule")

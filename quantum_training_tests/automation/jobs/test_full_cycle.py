@@ -1,4 +1,4 @@
-"""Job `clm_cycle`: one nested run per symbol and job, up to the latest week of the data; failing symbols stop no other."""
+"""Job `clm_cycle`: one nested run per symbol and job, the latest week of the data; a failing symbol stops no other."""
 
 from pathlib import Path
 
