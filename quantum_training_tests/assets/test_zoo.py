@@ -23,7 +23,6 @@ from quantum_training.lifecycle.training.ensemble_members import (
 )
 from quantum_training.lifecycle.training.inputs import InputSources, TrainingTarget, build_training_inputs
 from quantum_training.lifecycle.training.pools import pool_of, pool_peers
-from quantum_training.lifecycle.training.schedule import training_weeks
 from quantum_training.lifecycle.training.versions import entries_of, versions_of
 from quantum_training.models.manifest import ArtefactError, check, manifest
 from quantum_training.trading.scoring import by_strategy
@@ -380,29 +379,6 @@ def test_a_symbol_with_too_little_history_falls_back_to_the_pool(project, pooled
     assert scores.loc[scores["strategy"] == "pooled", "target"].notna().all()
 
 
-def test_a_symbol_whose_bars_are_missing_is_left_out_of_the_pool_by_name(project, pooled):
-    world = project(pooled).market_data()
-    inputs = training_inputs(world, LAST, "pooled")
-    assert list(inputs.window.normalisers) == ["AAA"]
-    assert inputs.excluded["BBB"] == "no bars are stored"
-
-
-@pytest.mark.parametrize(
-    ("every", "monday", "last", "following"),
-    [
-        (1, "2020-01-06", "2020-01-06", "2020-01-13"),
-        (2, "2019-12-30", "2019-12-30", "2020-01-13"),
-        (2, "2020-01-06", "2019-12-30", "2020-01-13"),
-        (4, "1970-01-05", "1970-01-05", "1970-02-02"),
-        (4, "1970-01-12", "1970-01-05", "1970-02-02"),
-        (4, "1970-01-26", "1970-01-05", "1970-02-02"),
-    ],
-)
-def test_the_weeks_of_a_cadence_are_those_of_the_calendar(every, monday, last, following):
-    found = training_weeks(every, pd.Timestamp(monday, tz="UTC"))
-    assert found == (pd.Timestamp(last, tz="UTC"), pd.Timestamp(following, tz="UTC"))
-
-
 def test_a_recipe_rests_between_its_weeks_and_is_trained_inside_them_when_asked(project, small, unexamined):
     small["recipes"]["lightgbm"]["every_weeks"] = 2
     small["symbols"]["AAA"]["recipes"] = ["lightgbm"]
@@ -453,10 +429,3 @@ def test_an_ensemble_may_read_less_than_its_members(project, council):
     world = project(council).market_data()
     assert world.run("weekly_cycle", f"AAA|{FIRST}", f"AAA|{LAST}").success
     assert versions_of(world.store, "AAA", "vote")
-
-
-def test_a_late_symbol_takes_part_in_the_pool_with_what_is_stored(project, pooled):
-    world = project(pooled).market_data().market_data("BBB", last="2019-12-01")
-    inputs = training_inputs(world, "2020-01-06", "pooled")
-    assert list(inputs.window.normalisers) == ["AAA", "BBB"]
-    assert inputs.excluded["BBB"] == "its bars after 2020-01-01 00:00:00+00:00; run the job market_data"

@@ -182,12 +182,3 @@ def test_a_retrain_inside_the_week_is_judged_and_one_that_is_refused_may_be_mend
     with pytest.raises(KeyError):
         compare(incumbent, Broken(True), Momentum(True))
     assert compare(None, Momentum(True), Momentum(True)).reason == "first version"
-
-
-def test_all_recorded_versions_but_the_refused_may_trade_also_those_of_before_the_gate(project, small):
-    store = project(small).store
-    told = [{}, {"refresh": {"accepted": False, "reason": "broken"}}, {"refresh": {"accepted": True, "reason": "sane"}}]
-    for week, refresh in zip(WEEKS, told, strict=False):
-        version = {"as_of": f"{week}T00:00:00+00:00", "model_id": week, **refresh}
-        store.write_record("xgboost_model", "AAA", week, {"outcome": "trained", "versions": [version]})
-    assert [v.model_id for v in versions_of(store, "AAA", "xgboost")] == [WEEKS[0], WEEKS[2]]

@@ -10,7 +10,6 @@ from quantum_training.lifecycle.training.request import TrainingRequest, Trainin
 from quantum_training.lifecycle.training.train_week import train_week, update_shadow_alias
 from quantum_training.lifecycle.training.versions import versions_of
 from quantum_training.market.periods import Key
-from quantum_training.resources.events.bus import EventBus
 
 
 def week(date, symbol="AAA"):
@@ -18,16 +17,14 @@ def week(date, symbol="AAA"):
 
 
 @pytest.fixture
-def build(project, small):
+def build(market, small):
     """`build(**recipe)`: services over a small market with one booster; `recipe` changes its recipe."""
 
     def services(**recipe):
         small["recipes"]["lightgbm"] |= recipe
         small["symbols"]["AAA"]["recipes"] = ["lightgbm"]
         small["symbols"]["BBB"]["recipes"] = ["xgboost"]
-        world = project(small).market_data()
-        bus = EventBus(database_url=world.settings.database_url)
-        return Services(world.settings, world.store, world.registry, bus)
+        return market(small)
 
     return services
 

@@ -1,0 +1,53 @@
+"""Pooled recipes: who shares a fit, and what becomes of a symbol with few, late or no bars."""
+
+import pandas as pd
+import pytest
+
+from quantum_training.features.windows import InsufficientData
+from quantum_training.lifecycle.market_history import MarketHistory
+from quantum_training.lifecycle.training.pools import pool_of, pool_peers, pooled_window
+from quantum_training.resources.store.store import StoreError
+
+MONTHS = ("2019-09-01", "2019-10-01", "2019-11-01", "2019-12-01", "2020-01-01")
+AS_OF = pd.Timestamp("2020-01-06", tz="UTC")
+
+
+@pytest.fixture
+def pooled(small):
+    """Settings with a pooled recipe on both symbols."""
+    label = {"kind": "forward_return", "horizon": 2}
+    small["recipes"]["pooled"] = {"algorithm": "pooled_lightgbm", "label": label, "window_bars": 150}
+    for symbol, seed in (("AAA", 3), ("BBB", 4)):
+        small["symbols"][symbol]["recipes"] = ["pooled"]
+        small["symbols"][symbol]["source"] |= {"seed": seed}
+    return small
+
+
+def window_of(services, as_of=AS_OF):
+    return pooled_window(MarketHistory(services.store, services.settings, "AAA"), "pooled", as_of)
+
+
+def test_symbols_of_one_timeframe_share_a_pool(market, pooled):
+    settings = market(pooled, AAA=()).settings
+    assert pool_of(settings, "AAA", "pooled") == pool_peers(settings, ["BBB"]) == ["AAA", "BBB"]
+    assert pool_of(settings, "AAA", "xgboost") == []
+
+
+def test_a_late_symbol_takes_part_with_what_is_stored(market, pooled):
+    window, excluded = window_of(market(pooled, BBB=MONTHS[:4]))
+    assert list(window.normalisers) == ["AAA", "BBB"]
+    assert excluded == {"BBB": "its bars after 2020-01-01 00:00:00+00:00; run the job market_data"}
+
+
+def test_a_symbol_without_bars_or_with_too_few_is_excluded_with_the_reason(market, pooled):
+    services = market(pooled)
+    window, excluded = window_of(services)
+    assert (list(window.normalisers), excluded) == (["AAA"], {"BBB": "no bars are stored"})
+
+
+def test_without_bars_of_its_own_symbol_or_of_any_there_is_no_window(market, pooled):
+    services = market({**pooled, "min_training_data_points": 5000}, BBB=MONTHS)
+    with pytest.raises(InsufficientData, match="no symbol of the pool has enough bars"):
+        window_of(services)
+    with pytest.raises(StoreError, match="AAA: candles is needed until 2021"):
+        window_of(services, pd.Timestamp("2021-01-04", tz="UTC"))
