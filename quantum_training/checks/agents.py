@@ -17,7 +17,7 @@ from quantum_training.lifecycle.records import ModelRecord, model_asset, read_re
 from quantum_training.market.periods import Key
 from quantum_training.models.agent import ACTION, Agent
 from quantum_training.models.contract import algorithm
-from quantum_training.models.policy_diagnostics import collapses
+from quantum_training.models.policy_diagnostics import collapse_findings
 from quantum_training.partitions import Partitions, run_keys
 from quantum_training.resources.registry.errors import VersionDeleted
 from quantum_training.resources.registry.registry import ModelRegistry
@@ -70,7 +70,7 @@ def agent_checks(name: str, partitions: Partitions) -> dg.AssetChecksDefinition:
                     newest_agents[key.symbol] = agent
                     broken_weights[str(key)] = non_finite_weights(agent)
         yield _result(asset, FINITE, broken_weights, dg.AssetCheckSeverity.ERROR, {})
-        collapsed = {symbol: collapses(agent.report) for symbol, agent in newest_agents.items()}
+        collapsed = {symbol: collapse_findings(agent.report) for symbol, agent in newest_agents.items()}
         yield _result(asset, BEHAVIOUR, collapsed, dg.AssetCheckSeverity.WARN, _behaviour_metadata(newest_agents))
 
     return check

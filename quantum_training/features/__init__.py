@@ -1,1 +1,1 @@
-"""Causal features, labels with the time they are known, and purged training windows. No I/O, no dagster."""
+"""Causal features, labels with the time at which they become known, and purged training windows. No I/O, no dagster."""

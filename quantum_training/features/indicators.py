@@ -1,6 +1,6 @@
 """Causal, scale-free features of candles: one row per bar, a function of that bar and the WARMUP_BARS before it.
 
-Labels live in labels.py, training windows in windows.py. Nothing here is fitted to data.
+Labels are labels.py, training windows windows.py. Nothing here is fitted to data.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 WARMUP_BARS = 360
 """Bars before `since` that the features of a partition are computed from.
 
-Wilder's average of period 14 (RSI, ATR) forgets slowest: an error in its start shrinks by 13/14 a bar. 360 bars less
-the 14 of the start leave 7e-12 of it, so features agree with a whole-history calculation to 1e-9 even where the start
+Wilder's average of period 14 (RSI, ATR) decays slowest: an error in its start shrinks by 13/14 a bar. 360 bars less
+the 14 of the start leave 7e-12 of it, so features agree with a whole-history calculation to 1e-9 even if the start
 was 50 times as volatile as the present (measured on BTC, ETH and SOL hourly and AAPL daily: 2e-11 at worst). MACD's
 slow average shrinks by 25/27 a bar; the longest trailing window, log volume against its trailing mean, needs 2 x 60.
 """
@@ -49,16 +49,16 @@ FEATURES: tuple[str, ...] = (
 def compute_features(candles: pd.DataFrame, since: pd.Timestamp) -> pd.DataFrame:
     """Features of the bars that open at or after `since`: float64, index open_time, columns FEATURES.
 
-    `candles` is a candle frame that reaches back WARMUP_BARS bars or more; older bars are cut off, so a bar's row is
-    the same in every bit however much history came along, and whether the month is complete or not. Rows with fewer
-    than WARMUP_BARS bars before them are NaN throughout: too short a history is said, not guessed.
+    `candles` is a candle frame that reaches back WARMUP_BARS bars or more. Older bars are cut off, so a bar's row is
+    bit-identical for any longer history, and for complete and incomplete months. Rows with fewer than WARMUP_BARS bars
+    before them are NaN in every column.
 
     The row of bar t uses bars <= t only, so it is known when t closes. All prices enter as logarithms against the first
     bar of the history: multiplying every price, or every volume, by a constant changes nothing.
 
     - return_n: log return over n bars.
     - rsi_14: Wilder's RSI of log prices as 2 RSI / 100 - 1, in [-1, 1] (which is Chande's momentum under Wilder's
-      average); 0 where nothing moved.
+      average); 0 if nothing moved.
     - macd_histogram: MACD(12, 26, 9) histogram of log prices in units of atr_14.
     - atr_14: Wilder's average true range of log prices, close to ATR / close.
     - bollinger_20: distance of the close from its 20-bar mean in units of two standard deviations.
@@ -72,18 +72,20 @@ def compute_features(candles: pd.DataFrame, since: pd.Timestamp) -> pd.DataFrame
     - hour and weekday of open_time (UTC) as points on the circle.
 
     The volatility levels (atr_14, volatility_n) revert, but slowly: lag-1 autocorrelation .99 and above on BTC 1h; a
-    statistic that assumes independent bars should difference them. All others that are measured stay near or below .98.
+    statistic that assumes independent bars should difference them. All other features stay near or below .98.
 
-    Never inf. A ratio of nothing to nothing is 0 (a bar without range has no body; a market that stood still has no
-    trend, and a volatility_ratio of 0); movement against a scale of zero is NaN. ValueError: a missing value, which
+    Never inf. 0 / 0 gives 0 (a bar without range has no body; a market that stood still has no
+    trend, and a volatility_ratio of 0); a movement over a scale of zero is NaN. ValueError: a missing value, which
     the averages would carry into every later bar.
     """
     first = int(candles.index.searchsorted(since))
     start = max(first - WARMUP_BARS, 0)
     history = candles.iloc[start:]
-    missing = history.isna().any(axis=1)
-    if missing.any():
-        raise ValueError(f"candles: a value is missing at {missing.idxmax()}; pass bars that the quality gate accepted")
+    is_missing = history.isna().any(axis=1)
+    if is_missing.any():
+        raise ValueError(
+            f"candles: a value is missing at {is_missing.idxmax()}; pass bars that the quality gate accepted"
+        )
     if first == len(candles):
         return pd.DataFrame(columns=list(FEATURES), index=candles.index[first:], dtype="float64")
     times = pd.DatetimeIndex(history.index)
@@ -120,9 +122,9 @@ def _movement(candles: pd.DataFrame) -> dict[str, np.ndarray]:
 
 
 def _volume(volume: pd.Series) -> dict[str, np.ndarray]:
-    usual = volume.rolling(LONG, min_periods=1).mean()
-    # A market that reports no volume at all trades as much as usual.
-    relative = (volume / usual).clip(lower=_VOLUME_FLOOR).mask(usual <= 0, 1.0)
+    mean = volume.rolling(LONG, min_periods=1).mean()
+    # A market without reported volume counts as trading its mean volume.
+    relative = (volume / mean).clip(lower=_VOLUME_FLOOR).mask(mean <= 0, 1.0)
     log = pd.Series(np.log(relative.to_numpy()))
     window = log.rolling(LONG)
     return {f"volume_z_{LONG}": _ratio((log - window.mean()).to_numpy(), window.std(ddof=0).to_numpy())}
@@ -150,7 +152,7 @@ def _calendar(times: pd.DatetimeIndex) -> dict[str, np.ndarray]:
 
 
 def _ratio(value: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    """value / scale; 0 where both are 0, NaN where only the scale is."""
+    """value / scale; 0 if both are 0, NaN if only the scale is."""
     out = np.full(len(value), np.nan)
     np.divide(value, scale, out=out, where=scale != 0)
     out[(value == 0) & (scale == 0)] = 0.0

@@ -1,6 +1,6 @@
-"""What a model learns to predict: whether a long position pays off after costs, and when that is known.
+"""Labels, the target of training: whether a long position pays off after costs, and when that becomes known.
 
-Features live in indicators.py; what a fit may see of the labels is decided in windows.py.
+Features are indicators.py; windows.py selects the labels that a fit may see.
 """
 
 from __future__ import annotations
@@ -52,17 +52,17 @@ Label = Annotated[ForwardReturn | TripleBarrier, Field(discriminator="kind")]
 def make_labels(candles: pd.DataFrame, label: Label, round_trip_cost: float | np.ndarray) -> pd.DataFrame:
     """Labels of every bar of a candle frame: columns `label` (float64) and `label_end` (datetime64[ns, UTC]).
 
-    `label` is 1.0 where exit price / entry price - 1 > round_trip_cost (a fraction, for all bars or one per bar), 0.0
-    where it is not, and NaN where the outcome lies beyond these candles; `label_end` is the instant at which it became
-    known, else NaT.
+    `label` is 1.0 if exit price / entry price - 1 > round_trip_cost (a fraction, for all bars or one per bar), else
+    0.0, and NaN if the outcome lies beyond these candles. `label_end` is the instant at which it became known, else
+    NaT.
 
     A decision at the close of bar t is filled at the open of t+1, and every exit is filled at an open too, as in the
     simulator. So both labels follow the path of opens: forward_return leaves at the open of t+1+horizon;
     triple_barrier leaves at the first open at which a barrier is passed, or at the open of t+1+horizon. Moves inside
-    a bar are not seen, because no fill of this platform could use them, and so no bar can touch both barriers. The
+    a bar do not count, because no fill of the simulator could use them, and so no bar can touch both barriers. The
     label is known the moment its exit bar opens: `label_end` is that bar's open_time.
 
-    Volatility is the root mean square of the one-bar log returns of the closes up to t. Where it is zero or not yet
+    Volatility is the root mean square of the one-bar log returns of the closes up to t. If it is zero or not yet
     known there are no barriers, and the label is NaN.
     """
     opens = candles["open"].to_numpy()
@@ -90,7 +90,7 @@ def triple_barrier(
 
     Entry i is at close[i]. The outcome is 1 at the first j in (i, i + horizon] with
     close[j] / close[i] - 1 >= take_profit * volatility[i], -1 with <= -stop_loss * volatility[i], and 0 at
-    j = i + horizon where neither is met. 0 with index -1: the path ends before an outcome, or the volatility is not
+    j = i + horizon if neither is met. 0 with index -1: the path ends before an outcome, or the volatility is not
     a positive number. Arrays are 1-d of one length n; both results are int64 of length n.
     Source: M. Lopez de Prado, Advances in Financial Machine Learning (2018), section 3.4.
     """
@@ -100,7 +100,7 @@ def triple_barrier(
     usable = volatility > 0
     upper = np.where(usable, take_profit * volatility, np.inf)
     lower = np.where(usable, -stop_loss * volatility, -np.inf)
-    # From the farthest step to the nearest, so that what stands in the end is the first touch.
+    # From the farthest step to the nearest, so that the first touch is written last.
     for step in range(min(horizon, n - 1), 0, -1):
         move = close[step:] / close[:-step] - 1
         up, down = move >= upper[:-step], move <= lower[:-step]
@@ -112,7 +112,7 @@ def triple_barrier(
 
 
 def _fixed_exits(n: int, horizon: int) -> np.ndarray:
-    """Index i + horizon for each of n entries, -1 where it runs off the end."""
+    """Index i + horizon for each of n entries; -1 beyond the end."""
     exits = np.arange(horizon, n + horizon)
     exits[exits >= n] = -1
     return exits

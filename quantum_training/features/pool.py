@@ -1,4 +1,4 @@
-"""The windows of several symbols as one. What a single symbol's fit may see is windows.py."""
+"""A pooled training window: the windows of several symbols as one. The window of a single symbol is windows.py."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ SYMBOL = "symbol"
 class Pool(Window):
     """A window over all symbols: rows in time order, features as z-scores of their symbol, and a last column SYMBOL.
 
-    That column is the symbol's place in `normalisers`, which were fitted on each symbol's training rows; `normaliser`,
-    fitted on all of them, is for a symbol that is not among them.
+    That column is the symbol's place in `normalisers`, which are fitted on each symbol's training rows; `normaliser`,
+    fitted on all of them, is for symbols outside the pool.
     """
 
     normalisers: Mapping[str, Normaliser]
@@ -28,9 +28,9 @@ class Pool(Window):
 def pool(windows: Mapping[str, Window], validation_fraction: float) -> Pool:
     """Join windows of the same columns.
 
-    The newest `validation_fraction` of all rows validates, from one instant on for all symbols; those train whose label
-    was known by then. A symbol without a training row is left out. InsufficientData where no symbol has one, or the
-    training rows are of one class.
+    The newest `validation_fraction` of all rows validates, from one instant on for all symbols. The rows whose label
+    was known by then train. A symbol without a training row is left out. InsufficientData if no symbol has one, or if
+    the training rows have a single class.
     """
     times = {name: window.full_times.to_numpy("datetime64[ns]") for name, window in windows.items()}
     together = np.sort(np.concatenate(list(times.values())))

@@ -1,6 +1,6 @@
-"""What a fit may see as of an instant: purged training rows, validation in time order, a normaliser, a hash.
+"""Training windows: the purged rows that a fit may see as of an instant, split in time, with a normaliser and a hash.
 
-How features and labels are computed lives in indicators.py and labels.py; what is fitted lives in models.
+Features are computed in indicators.py, labels in labels.py; the models that are fitted are the package models.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import pandas as pd
 
 
 class InsufficientData(ValueError):  # noqa: N818 - an expected outcome that is recorded, not a fault
-    """Too little to train on: `have` of the `need` that the message names."""
+    """Too little to train on: there are `have` of the `need` that the message names."""
 
     def __init__(self, message: str, have: int, need: int):
         super().__init__(message)
@@ -25,8 +25,8 @@ class InsufficientData(ValueError):  # noqa: N818 - an expected outcome that is 
 class Normaliser:
     """Per-column z-score (x - mean) / scale; arrays of shape (columns,).
 
-    `scale` is the standard deviation (ddof 0) of the fitted rows, or 1 for a column that did not vary: it comes out
-    as 0, and a later value that differs keeps its distance in its own unit. NaN passes through `transform`.
+    `scale` is the standard deviation (ddof 0) of the fitted rows, or 1 for a constant column: its z-score is 0, and a
+    later value that differs is measured in its own unit. `transform` keeps NaN.
     """
 
     mean: np.ndarray
@@ -36,7 +36,7 @@ class Normaliser:
     def fit(cls, x: np.ndarray) -> Self:
         """Measure rows x (rows, columns) without NaN."""
         mean, scale = x.mean(axis=0), x.std(axis=0)
-        # The mean of equal floats can be off by a rounding error, which must not become the unit.
+        # The mean of equal floats can have a rounding error, which must not become the scale.
         constant = x.max(axis=0) == x.min(axis=0)
         return cls(np.where(constant, x[0], mean), np.where(constant, 1.0, scale))
 
@@ -61,7 +61,7 @@ class Window:
     `train` and `valid` are for early stopping and model choice, `full` for the refit: it holds all rows, also those
     purged between train and valid. `full_ends` (datetime64[ns], UTC) is when each row's label became known.
     `normaliser` is fitted on `train_x` alone. `content_hash` is the SHA-256 of the full rows, labels, times and column
-    names: equal hashes mean that a fit saw the same data.
+    names: fits with equal hashes see the same data.
     """
 
     as_of: pd.Timestamp
@@ -92,17 +92,17 @@ def build_window(
 ) -> Window:
     """The newest `max_rows` complete rows whose outcome is known at `as_of`, split in time order.
 
-    `features` and `labels` (see `make_labels`) are joined on their bars. A row is kept where every feature and the
-    label are known and label_end <= as_of. The newest `validation_fraction` of the rows (rounded down) validates;
-    of the older ones those train whose label_end is not after the first validation bar's open_time.
+    `features` and `labels` (see `make_labels`) are joined on their bars. A row is kept if every feature and the
+    label are known and label_end <= as_of. The newest `validation_fraction` of the rows (rounded down) validates. Of
+    the older rows, those train whose label_end is not after the first validation bar's open_time.
 
-    InsufficientData: fewer than `min_rows` rows, a part without rows, or one class only in the training part.
-    ValueError: a column that `features` has not, or bars that are not in strictly increasing order.
+    InsufficientData: fewer than `min_rows` rows, a part without rows, or a single class in the training part.
+    ValueError: a column that `features` lacks, or bars that are not in strictly increasing order.
     """
-    missing = [column for column in columns if column not in features.columns]
-    if missing:
-        known = ", ".join(map(str, features.columns))
-        raise ValueError(f"unknown feature {', '.join(missing)}; choose the recipe's features from {known}")
+    unknown = [column for column in columns if column not in features.columns]
+    if unknown:
+        available = ", ".join(map(str, features.columns))
+        raise ValueError(f"unknown feature {', '.join(unknown)}; choose the recipe's features from {available}")
     for name, frame in (("features", features), ("labels", labels)):
         if not (frame.index.is_monotonic_increasing and frame.index.is_unique):
             raise ValueError(f"{name}: bars are not strictly increasing; sort them and remove repeats")
@@ -147,9 +147,9 @@ def _complete_rows(
     """x, y, label ends and open times (datetime64[ns], UTC) of the bars that are complete and known at `as_of`."""
     bars = features.index.intersection(labels.index)
     x = features.reindex(bars)[list(columns)].to_numpy(dtype=np.float64)
-    matched = labels.reindex(bars)
-    y, ends = matched["label"].to_numpy(dtype=np.float64), matched["label_end"].to_numpy(dtype="datetime64[ns]")
-    # NaT compares False, so an outcome that never became known goes too.
+    outcomes = labels.reindex(bars)
+    y, ends = outcomes["label"].to_numpy(dtype=np.float64), outcomes["label_end"].to_numpy(dtype="datetime64[ns]")
+    # NaT compares False, so an outcome that never became known is dropped, too.
     keep = ~np.isnan(x).any(axis=1) & ~np.isnan(y) & (ends <= as_of.tz_convert("UTC").to_datetime64())
     return np.ascontiguousarray(x[keep]), y[keep], ends[keep], bars.to_numpy(dtype="datetime64[ns]")[keep]
 

@@ -118,7 +118,7 @@ def lookback_bars(settings: Settings, symbol: str) -> int:
     bars = 0
     for name in {settings.recipes[recipe].algorithm for recipe in settings.symbols[symbol].recipes}:
         with suppress(Exception):
-            bars = max(bars, algorithm(name).memory)
+            bars = max(bars, algorithm(name).lookback_bars)
     return bars
 
 

@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 Progress = Callable[[str], None]
 
 
-MEMORY_BARS = 240
-"""Most bars before a week that any model's positions in it depend on."""
+MAX_LOOKBACK_BARS = 240
+"""The positions of a week depend on at most this many bars before it."""
 
 INDEX = "algorithm.json"
-"""File of an artefact that says what the others are."""
+"""File of an artefact that names its algorithm and hashes its other files."""
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 Params = TypeVar("Params", bound=BaseModel)
@@ -98,9 +98,9 @@ class Model(ABC):
     traits: ClassVar[AlgorithmTraits] = AlgorithmTraits()
     packages: tuple[str, ...] = ()
     """Distributions that loading the model needs."""
-    memory: int = 0
-    """Rows before those of interest that `positions` depends on: consecutive bars with `open` and `close`. On the
-    class: the most that any of its models needs."""
+    lookback_bars: int = 0
+    """Bars before a row that its position depends on; if any, `positions` needs consecutive bars with `open` and
+    `close`. On the class: the most that any of its models needs."""
     has_account: bool = False
     """The model trades an account of its own, which is flat before the first row it is given."""
     is_stochastic: bool = False
@@ -131,14 +131,14 @@ class Model(ABC):
         return None
 
     def for_symbol(self, symbol: str) -> Self:
-        """This model, to decide for a symbol of its pool."""
+        """The same model, deciding for this symbol of its pool."""
         raise TypeError(f"{type(self).__module__} serves the one symbol that it was fitted on")
 
     @abstractmethod
     def positions(self, features: pd.DataFrame) -> pd.Series:
-        """Target position decided at each row's close, indexed like `features`; NaN where a feature is.
+        """Target position decided at each row's close, indexed like `features`; NaN if a feature is.
 
-        In [0, 1], or [-1, 1] where the account may short.
+        In [0, 1], or in [-1, 1] if the account may short.
         """
 
     @abstractmethod
@@ -152,23 +152,28 @@ class Model(ABC):
 
 
 def algorithm(name: str) -> type[Model]:
-    """The class Model of a module: `xgboost` lives in quantum_training.models, `my_package.ridge` anywhere."""
-    return import_module(name if "." in name else f"quantum_training.models.{name}").Model
+    """The class Model of a module: `xgboost` of quantum_training.models, `my_package.ridge` of any package."""
+    module = import_module(name if "." in name else f"quantum_training.models.{name}")
+    cls: type[Model] = module.Model
+    return cls
 
 
-def parse_params(options: type[Params], params: Mapping[str, Any]) -> Params:
-    """The params of a recipe, checked. ValueError names each that is wrong, its value and what is allowed."""
+def parse_params(options: type[Params], params: Mapping[str, Any], name: str = "") -> Params:
+    """The validated params of a recipe. ValueError names each wrong one, its value and what is allowed.
+
+    name: the algorithm's, if it is not that of the module that defines `options`.
+    """
     try:
         return options.model_validate(params)
     except ValidationError as error:
-        wrong = [f"{'.'.join(map(str, e['loc'])) or 'params'} = {e['input']!r}: {e['msg']}" for e in error.errors()]
-        raise ValueError(f"{options.__module__.rpartition('.')[2]}: " + "; ".join(wrong)) from None
+        errors = [f"{'.'.join(map(str, e['loc'])) or 'params'} = {e['input']!r}: {e['msg']}" for e in error.errors()]
+        raise ValueError(f"{name or options.__module__.rpartition('.')[2]}: " + "; ".join(errors)) from None
 
 
 def save_model(model: Model, folder: Path, name: str) -> str:
-    """Save with the algorithm's name, so that `load_model` finds its class, and the hashes of all files.
+    """Save a model with its algorithm's name, which `load_model` needs, and the hashes of its files.
 
-    Returns the artefact's SHA-256: that of algorithm.json, which holds the others.
+    Returns the SHA-256 of algorithm.json, which holds the other hashes.
     """
     folder.mkdir(parents=True)
     model.save(folder)
@@ -177,7 +182,7 @@ def save_model(model: Model, folder: Path, name: str) -> str:
 
 
 def load_model(folder: Path) -> Model:
-    """The model in a folder that `save_model` wrote. ArtefactError where the folder holds anything else."""
-    told = json.loads((folder / INDEX).read_text())
-    check(folder, told["files"], besides=[INDEX])
-    return algorithm(told["algorithm"]).load(folder)
+    """The model that `save_model` wrote. ArtefactError if the folder holds anything else."""
+    index = json.loads((folder / INDEX).read_text())
+    check(folder, index["files"], ignored=[INDEX])
+    return algorithm(index["algorithm"]).load(folder)

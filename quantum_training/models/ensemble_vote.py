@@ -1,4 +1,4 @@
-"""Recipe family `ensemble_vote`: the members' positions, weighed by the inverse of the risk that each has shown."""
+"""Recipe family `ensemble_vote`: the members' positions, weighted by the inverse of each member's measured risk."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from quantum_training.models.ensemble import Ensemble, EnsembleWeights, Record, weighted
+from quantum_training.models.ensemble import Ensemble, EnsembleWeights, weighted_mean
 from quantum_training.models.ensemble import Options as EnsembleOptions
+from quantum_training.models.ensemble_record import MemberRecord
 from quantum_training.trading.metrics import NOISE
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Options(EnsembleOptions):
-    """As of any ensemble, and how fast evidence counts."""
+    """Those of any ensemble, and how fast evidence counts."""
 
     prior_bars: int = Field(
         250, ge=1, description="Bars of the members' mean variance that each member's own is mixed with."
@@ -30,26 +31,26 @@ class Model(Ensemble):
     options_type = Options
 
     @classmethod
-    def _weigh(cls, record: Record, window: Window, options: Options) -> EnsembleWeights:
+    def _weigh(cls, record: MemberRecord, window: Window, options: Options) -> EnsembleWeights:
         weights = inverse_risk(record.net_return, options.prior_bars)
         return EnsembleWeights({"weights": weights.to_dict()}, {f"weight_{name}": w for name, w in weights.items()}, {})
 
-    def _combine(self, held: pd.DataFrame, features: pd.DataFrame) -> np.ndarray:
-        weights = np.array([self.rule["weights"][name] for name in held])
-        return weighted(held.to_numpy(), weights, self.sizing.step)
+    def _combine(self, positions: pd.DataFrame, features: pd.DataFrame) -> np.ndarray:
+        weights = np.array([self.rule["weights"][name] for name in positions])
+        return weighted_mean(positions.to_numpy(), weights, self.sizing.step)
 
 
 def inverse_risk(net_return: pd.DataFrame, prior_bars: int) -> pd.Series:
     """Weights that sum to 1, each in proportion to one over the member's shrunk standard deviation.
 
     The variance of n bars is shrunk to the members' mean variance v as (n s^2 + prior v) / (n + prior). A member that
-    took no risk has none that could be measured: it counts with the mean. Equal weights where that holds for all.
+    took no risk gets the mean variance. If no member took any, the weights are equal.
     """
     variance, bars = net_return.var(ddof=0), net_return.count()
-    known = variance > NOISE**2
-    if not known.any():
+    has_risk = variance > NOISE**2
+    if not has_risk.any():
         return pd.Series(1 / len(variance), variance.index)
-    mean = variance[known].mean()
-    shrunk = (bars * variance.where(known, mean) + prior_bars * mean) / (bars + prior_bars)
+    mean = variance[has_risk].mean()
+    shrunk = (bars * variance.where(has_risk, mean) + prior_bars * mean) / (bars + prior_bars)
     weights = 1 / np.sqrt(shrunk)
     return weights / weights.sum()

@@ -1,4 +1,4 @@
-"""Recipe family `lightgbm`: the native booster, stored as text. What boosters share lives in booster.py."""
+"""Recipe family `lightgbm`: the native booster, stored as text. What boosters share is booster.py."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from quantum_training.features.pool import SYMBOL
-from quantum_training.models.booster import PATIENCE, Booster
+from quantum_training.models.booster import EARLY_STOPPING_ROUNDS, Booster
 
 if TYPE_CHECKING:
     from quantum_training.features.windows import Window
@@ -22,7 +22,7 @@ _FIXED = {
     "deterministic": True,
     "force_row_wise": True,
 }
-_OURS = {*_FIXED, "seed", "force_col_wise", "num_iterations", "early_stopping_round"}
+_RESERVED = {*_FIXED, "seed", "force_col_wise", "num_iterations", "early_stopping_round"}
 
 
 def _params(params: dict[str, Any], seed: int) -> dict[str, Any]:
@@ -30,15 +30,17 @@ def _params(params: dict[str, Any], seed: int) -> dict[str, Any]:
 
 
 def _check(params: dict[str, Any]) -> None:
-    """ValueError for a parameter that LightGBM, which only warns, does not know, or that is not the recipe's to set."""
+    """ValueError for a parameter that LightGBM does not know (it only warns) or that a recipe may not set."""
     from lightgbm.basic import _ConfigAliases  # the library's own table of names; there is no public way to it
 
     table = _ConfigAliases._get_all_param_aliases()
     names = {alias: name for name, aliases in table.items() for alias in (name, *aliases)}
     if unknown := [name for name in params if name not in names]:
         raise ValueError(f"lightgbm has no parameter {', '.join(unknown)}; correct the recipe's params")
-    if ours := [name for name in params if names[name] in _OURS]:
-        raise ValueError(f"lightgbm: {', '.join(ours)} is set by the recipe family; remove it from the recipe's params")
+    if reserved := [name for name in params if names[name] in _RESERVED]:
+        raise ValueError(
+            f"lightgbm: {', '.join(reserved)} is set by the recipe family; remove it from the recipe's params"
+        )
 
 
 def _dataset(x: np.ndarray, y: np.ndarray, columns: tuple[str, ...], params: dict[str, Any]) -> Any:
@@ -58,21 +60,20 @@ class Model(Booster):
         import lightgbm
 
         _check(params)
-        own = _params(params, seed)
-        train = _dataset(window.train_x, window.train_y, window.columns, own)
-        valid = lightgbm.Dataset(window.valid_x, window.valid_y, reference=train, params=own)
-        stop = lightgbm.early_stopping(PATIENCE, verbose=False)
-        found = lightgbm.train(own, train, max_rounds, [valid], ["valid"], callbacks=[stop])
-        return found.best_iteration, float(found.best_score["valid"]["binary_logloss"])
+        library_params = _params(params, seed)
+        train = _dataset(window.train_x, window.train_y, window.columns, library_params)
+        valid = lightgbm.Dataset(window.valid_x, window.valid_y, reference=train, params=library_params)
+        stop = lightgbm.early_stopping(EARLY_STOPPING_ROUNDS, verbose=False)
+        booster = lightgbm.train(library_params, train, max_rounds, [valid], ["valid"], callbacks=[stop])
+        return booster.best_iteration, float(booster.best_score["valid"]["binary_logloss"])
 
     @classmethod
-    def _train(
-        cls, x: np.ndarray, y: np.ndarray, columns: tuple[str, ...], params: dict[str, Any], seed: int, rounds: int
-    ) -> Any:
+    def _train(cls, window: Window, params: dict[str, Any], seed: int, rounds: int) -> Any:
         import lightgbm
 
-        own = _params(params, seed)
-        return lightgbm.train(own, _dataset(x, y, columns, own), rounds)
+        library_params = _params(params, seed)
+        rows = _dataset(window.full_x, window.full_y, window.columns, library_params)
+        return lightgbm.train(library_params, rows, rounds)
 
     def _probability(self, x: np.ndarray) -> np.ndarray:
         return np.asarray(self.core.predict(x, num_threads=1), "float64")

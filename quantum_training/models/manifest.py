@@ -1,6 +1,6 @@
-"""What an artefact is made of: the SHA-256 of each file, and the check that none was changed, added or removed.
+"""The manifest of an artefact: the SHA-256 of each file, and the check that no file was changed, added or removed.
 
-Who keeps a manifest, and where, is not said here: contract.py inside the artefact, the registry outside of it.
+contract.py stores a manifest inside the artefact, the registry another one outside.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ NO_FILE = "no plain file"
 
 
 class ArtefactError(ValueError):
-    """An artefact is not what was stored. The message names each file that differs and how."""
+    """An artefact differs from what was stored. The message names each file and how it differs."""
 
 
 def manifest(folder: Path) -> dict[str, str]:
@@ -23,21 +23,21 @@ def manifest(folder: Path) -> dict[str, str]:
 
 
 def file_hash(path: Path) -> str:
-    """SHA-256 in hex of a file; NO_FILE for a link or a device, which `check` never takes for what was stored."""
-    plain = path.is_file() and not path.is_symlink()
-    return hashlib.sha256(path.read_bytes()).hexdigest() if plain else NO_FILE
+    """SHA-256 in hex of a file; NO_FILE for a link or a device, which `check` always refuses."""
+    is_plain = path.is_file() and not path.is_symlink()
+    return hashlib.sha256(path.read_bytes()).hexdigest() if is_plain else NO_FILE
 
 
-def check(folder: Path, expected: Mapping[str, str], besides: Collection[str] = ()) -> None:
-    """ArtefactError where the folder holds other files than `expected` has it; those in `besides` may differ."""
-    found = manifest(folder)
-    wrong = []
-    for name in sorted({*found, *expected} - {*besides}):
+def check(folder: Path, expected: Mapping[str, str], ignored: Collection[str] = ()) -> None:
+    """ArtefactError if the folder does not hold exactly the `expected` files; those in `ignored` may differ."""
+    actual = manifest(folder)
+    differences = []
+    for name in sorted({*actual, *expected} - {*ignored}):
         if name not in expected:
-            wrong.append(f"{name} was added")
-        elif name not in found:
-            wrong.append(f"{name} is missing")
-        elif found[name] != expected[name] or found[name] == NO_FILE:
-            wrong.append(f"{name} was changed")
-    if wrong:
-        raise ArtefactError("it is not what was stored: " + ", ".join(wrong))
+            differences.append(f"{name} was added")
+        elif name not in actual:
+            differences.append(f"{name} is missing")
+        elif actual[name] != expected[name] or actual[name] == NO_FILE:
+            differences.append(f"{name} was changed")
+    if differences:
+        raise ArtefactError("it is not what was stored: " + ", ".join(differences))

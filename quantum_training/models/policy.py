@@ -1,6 +1,6 @@
-"""The policy of a trained agent as plain arrays, and what it does over bars. Loads and runs without torch.
+"""The policy of a trained agent as plain arrays, and its trajectory over bars. Loads and runs without torch.
 
-Training it is agent.py's. The steps of the account are those of training (trading.episode_kernel).
+agent.py trains it. The account moves as in training (trading.episode_kernel).
 """
 
 from __future__ import annotations
@@ -11,29 +11,29 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from quantum_training.trading.account import Account
-from quantum_training.trading.costs import Costs
-from quantum_training.trading.episodes import Trading, market_rules
+from quantum_training.trading.episodes import Market, Trading, market_rules
 from quantum_training.trading.observation import View
 
 Activation = Literal["tanh", "relu"]
 
 
-class Lived(NamedTuple):
-    """What a policy did over consecutive bars: goal, (bars,), decided at each close, NaN where it could not observe;
-    heads, (bars, outputs), the network's last layer; equity, (bars,), at each close, 1 before the first."""
+class Trajectory(NamedTuple):
+    """What a policy did over consecutive bars."""
 
     goal: np.ndarray
+    """Target position decided at each close, (bars,); NaN if a number of the observation is missing."""
     heads: np.ndarray
+    """Outputs of the network's last layer, (bars, outputs)."""
     equity: np.ndarray
+    """Equity at each close as a multiple of the capital, (bars,)."""
 
 
 @dataclass(frozen=True, eq=False)
 class Policy:
     """A feed-forward network that decides deterministically: the likeliest action, or the mean of the continuous one.
 
-    weights: name -> float32 array, `w0` (in, out), `b0` (out,), `w1`, ... squash: the last layer passes through tanh
-    and is stretched over the range of targets.
+    weights: float32 arrays by name, `w0` (in, out), `b0` (out,), `w1`, ... squash: tanh of the last layer is scaled to
+    the range of targets.
     """
 
     weights: Mapping[str, np.ndarray]
@@ -41,46 +41,42 @@ class Policy:
     squash: bool
 
     def __post_init__(self) -> None:
-        """ValueError where the layers do not follow on each other: the compiled code would read beyond them."""
-        for layer, (wide, count) in enumerate(zip(self.sizes, self.sizes[1:], strict=False)):
+        """ValueError if the shapes of the layers do not fit together: the compiled code would read beyond them."""
+        for layer, (inputs, outputs) in enumerate(zip(self.sizes, self.sizes[1:], strict=False)):
             w, b = self.weights[f"w{layer}"], self.weights[f"b{layer}"]
-            if (w.shape, b.shape) != ((wide, count), (count,)) or not w.dtype == b.dtype == np.float32:
+            if (w.shape, b.shape) != ((inputs, outputs), (outputs,)) or not w.dtype == b.dtype == np.float32:
                 raise ValueError(
                     f"layer {layer} of the policy has weights {w.dtype}{list(w.shape)} and bias "
-                    f"{b.dtype}{list(b.shape)}; it needs float32 of [{wide}, {count}] and [{count}]"
+                    f"{b.dtype}{list(b.shape)}; it needs float32 of [{inputs}, {outputs}] and [{outputs}]"
                 )
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """Numbers in, and out of each layer."""
+        """Number of inputs, then the number of outputs of each layer."""
         return (
             self.weights["w0"].shape[0],
             *(self.weights[f"b{layer}"].size for layer in range(len(self.weights) // 2)),
         )
 
-    def live(
-        self,
-        view: View,
-        trading: Trading,
-        costs: Costs,
-        account: Account,
-        x: np.ndarray,
-        opens: np.ndarray,
-        close: np.ndarray,
-    ) -> Lived:
-        """Trade consecutive bars with an account of its own, flat before the first. x: (bars, features)."""
-        from quantum_training.models.policy_kernel import live
+    def trade(self, view: View, trading: Trading, market: Market, x: np.ndarray) -> Trajectory:
+        """Trade the market's bars with an account that is flat before the first.
+
+        market: consecutive candles with `open` and `close`, their costs and the account. x: features, (bars, columns).
+        """
+        from quantum_training.models.policy_kernel import trade_bars
         from quantum_training.trading.episode_kernel import ACCOUNT
 
         parts = [self.weights[f"{part}{layer}"].ravel() for layer in range(len(self.sizes) - 1) for part in "wb"]
+        opens, close = (market.candles[name].to_numpy("float64") for name in ("open", "close"))
+        account = market.account
         goal, equity = np.full(len(close), np.nan), np.full(len(close), account.capital)
         heads = np.full((len(close), self.sizes[-1]), np.nan, "float32")
-        live(
+        trade_bars(
             np.zeros(1, ACCOUNT),
             view.rows(x, close),
             np.ascontiguousarray(opens),
             np.ascontiguousarray(close),
-            market_rules([view.unit], [costs], account, trading, 1.0)[0],
+            market_rules([view.unit], [market.costs], account, trading, 1.0)[0],
             account.capital,
             np.array(self.sizes),
             np.concatenate(parts),
@@ -90,4 +86,4 @@ class Policy:
             heads,
             equity,
         )
-        return Lived(goal, heads, equity / account.capital)
+        return Trajectory(goal, heads, equity / account.capital)

@@ -1,4 +1,4 @@
-"""A small network and the account that it trades, compiled. Sums run in one order, so a bit is the same everywhere.
+"""A small network and the account that it trades, compiled. Sums have a fixed order, so results are bit-identical.
 
 Imports numba, so it is imported where it is used.
 """
@@ -17,35 +17,35 @@ def forward(x, sizes, weights, tanh, a, b):
 
     weights: for each layer its matrix (in, out) and its bias, flat.
     """
-    source, at = x, 0
+    source, offset = x, 0
     for layer in range(len(sizes) - 1):
-        wide, count = sizes[layer], sizes[layer + 1]
+        inputs, outputs = sizes[layer], sizes[layer + 1]
         out = a if layer % 2 == 0 else b
-        bias = at + wide * count
-        for j in range(count):
+        bias = offset + inputs * outputs
+        for j in range(outputs):
             out[j] = weights[bias + j]
-        for i in range(wide):
+        for i in range(inputs):
             value = source[i]
-            for j in range(count):
-                out[j] += value * weights[at + i * count + j]
+            for j in range(outputs):
+                out[j] += value * weights[offset + i * outputs + j]
         if layer < len(sizes) - 2:
-            for j in range(count):
+            for j in range(outputs):
                 out[j] = np.tanh(out[j]) if tanh else max(out[j], np.float32(0))
-        source, at = out, bias + count
+        source, offset = out, bias + outputs
     return source
 
 
 @compiled
-def live(accounts, block, opens, closes, market, capital, sizes, weights, tanh, squash, goals, heads, equity):
+def trade_bars(accounts, block, opens, closes, market, capital, sizes, weights, tanh, squash, goals, heads, equity):
     """Decide at every close and settle at the next bar. Writes goals, heads and equity, (bars,) or (bars, outputs).
 
-    accounts: one row of ACCOUNT. It must be the caller's: numba would free an array of its own after its last use,
-    while the row is still in use. Where a number of the row is missing nothing is decided, which is flat, as
-    trading.scoring counts it.
+    accounts: one row of ACCOUNT, allocated by the caller: numba would free an array of its own after its last use,
+    while the row is still in use. If a number of the observation is missing, the position is flat, as trading.scoring
+    counts it.
     """
     account = accounts[0]
     open_account(account, capital, 0, len(closes))
-    seen = np.zeros(block.shape[1] + WIDTH, np.float32)
+    observation = np.zeros(block.shape[1] + WIDTH, np.float32)
     widest = 0
     for size in sizes:
         widest = max(widest, size)
@@ -55,14 +55,14 @@ def live(accounts, block, opens, closes, market, capital, sizes, weights, tanh, 
         if t > 0:
             advance(account, goal, opens[t], closes[t], market)
         equity[t] = account.equity
-        observe(account, closes[t], market.unit, block[t], seen)
-        whole = True
-        for value in seen:
-            whole = whole and not np.isnan(value)
-        if not whole:
+        observe(account, closes[t], market.unit, block[t], observation)
+        complete = True
+        for value in observation:
+            complete = complete and not np.isnan(value)
+        if not complete:
             goal = 0.0
             continue
-        head = forward(seen, sizes, weights, tanh, a, b)
+        head = forward(observation, sizes, weights, tanh, a, b)
         for j in range(heads.shape[1]):
             heads[t, j] = head[j]
         if market.discrete != 0:

@@ -1,8 +1,7 @@
-"""Recipe family `pooled_lightgbm`: one LightGBM on all symbols that use the recipe, which serves each of them."""
+"""Recipe family `pooled_lightgbm`: one LightGBM that is fitted on all symbols of the recipe and serves each of them."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
@@ -12,23 +11,29 @@ import pandas as pd
 from quantum_training.features.pool import SYMBOL, Pool
 from quantum_training.features.windows import Normaliser
 from quantum_training.models import lightgbm
+from quantum_training.models.artefact_files import read_json, write_json
 from quantum_training.models.contract import AlgorithmTraits, TrainingContext
 from quantum_training.models.contract import Model as Contract
 
 UNKNOWN = -1.0
-"""What LightGBM takes as a missing category."""
+"""LightGBM reads a negative number as a missing category."""
 
 
 class Model(Contract):
     """A booster on features that are z-scores of their symbol, with the symbol as a category. `params` as of lightgbm.
 
-    A symbol that is not in the pool, for too little history of its own, is served all the same: its category is missing
-    and its features are scaled as all symbols' together. `notes` says so.
+    A symbol whose history is too short for the pool is served with a missing category, and its features are scaled with
+    the statistics of all symbols together; `notes` then has an entry `fallback`.
     """
 
     packages = ("lightgbm",)
     traits = AlgorithmTraits(
-        is_pooled=True, sources=("quantum_training.models.lightgbm", "quantum_training.models.booster")
+        is_pooled=True,
+        sources=(
+            "quantum_training.models.lightgbm",
+            "quantum_training.models.booster",
+            "quantum_training.models.artefact_files",
+        ),
     )
 
     def __init__(
@@ -43,7 +48,7 @@ class Model(Contract):
 
     @classmethod
     def fit(cls, context: TrainingContext) -> Self:
-        """Fit as lightgbm does. ValueError where the window is no Pool, or for a parameter that is wrong."""
+        """Fit as lightgbm does. ValueError if the window is no Pool or a parameter is wrong."""
         window = context.window
         if not isinstance(window, Pool):
             raise ValueError("pooled_lightgbm learns from several symbols: give a window of features.pool")
@@ -55,26 +60,26 @@ class Model(Contract):
         return type(self)(self.booster, self.normalisers, self.common, symbol)
 
     def positions(self, features: pd.DataFrame) -> pd.Series:
-        known = list(self.normalisers)
+        symbols = list(self.normalisers)
         scaled = self.normalisers.get(self.symbol, self.common).transform(features[list(self.columns)].to_numpy())
-        number = float(known.index(self.symbol)) if self.symbol in known else UNKNOWN
-        rows = pd.DataFrame(scaled, features.index, list(self.columns)).assign(**{SYMBOL: number})
+        category = float(symbols.index(self.symbol)) if self.symbol in symbols else UNKNOWN
+        rows = pd.DataFrame(scaled, features.index, list(self.columns)).assign(**{SYMBOL: category})
         return self.booster.positions(rows)
 
     def save(self, folder: Path) -> None:
         self.booster.save(folder)
-        told = {
+        content = {
             "symbol": self.symbol,
             "score": self.score,
             "common": self.common.to_dict(),
             "normalisers": [[name, normaliser.to_dict()] for name, normaliser in self.normalisers.items()],
         }
-        (folder / "pool.json").write_text(json.dumps(told, sort_keys=True))
+        write_json(folder / "pool.json", content)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        told = json.loads((folder / "pool.json").read_text())
-        normalisers = {name: Normaliser.from_dict(values) for name, values in told["normalisers"]}
+        content = read_json(folder / "pool.json")
+        normalisers = {name: Normaliser.from_dict(values) for name, values in content["normalisers"]}
         booster = lightgbm.Model.load(folder)
-        booster.score = told["score"]
-        return cls(booster, normalisers, Normaliser.from_dict(told["common"]), told["symbol"])
+        booster.score = content["score"]
+        return cls(booster, normalisers, Normaliser.from_dict(content["common"]), content["symbol"])

@@ -7,13 +7,14 @@ from typing import Any
 
 from pydantic import Field
 
-from quantum_training.models.agent import Agent, Network, Options, layers
+from quantum_training.models.agent import Agent, policy_layers
+from quantum_training.models.agent_options import AgentOptions, Network
 from quantum_training.models.policy import Policy
 from quantum_training.trading.episodes import Trading
 
 
-class PPOOptions(Options):
-    """Defaults are those that reach quality soonest, not those of the most steps a second: docs/agents."""
+class PPOOptions(AgentOptions):
+    """The defaults reach quality soonest, which are not those of the most steps per second; see docs/agents."""
 
     trading: Trading = Trading(actions="discrete")
     total_steps: int = Field(245_760, ge=1, description="Budget of a fit in bars traded.")
@@ -24,7 +25,9 @@ class PPOOptions(Options):
     learning_rate: float = Field(3e-3, gt=0, le=1, description="Of Adam.")
     network: Network = (64, 64)
     gae_lambda: float = Field(0.95, ge=0, le=1, description="Of the generalised advantage estimate.")
-    clip_range: float = Field(0.2, gt=0, le=1, description="Largest change of an action's probability that pays.")
+    clip_range: float = Field(
+        0.2, gt=0, le=1, description="Largest change of an action's probability that the loss rewards."
+    )
     entropy_bonus: float = Field(0.0, ge=0, le=1, description="Weight of the policy's entropy in the loss.")
 
 
@@ -59,4 +62,4 @@ class Model(Agent):
 
     def _policy(self) -> Policy:
         hidden = [f"mlp_extractor.policy_net.{2 * i}" for i in range(len(self.options.network))]
-        return Policy(layers(self.state, [*hidden, "action_net"]), "tanh", squash=False)
+        return Policy(policy_layers(self.state, [*hidden, "action_net"]), "tanh", squash=False)

@@ -1,4 +1,7 @@
-"""What a version was made from: the hash of the code behind a fit, and the identity of a version."""
+"""Model ids: the hash of the code behind a fit, and the identity of a version from all that it is fitted on.
+
+Which parts an identity has is lifecycle/training.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +21,11 @@ from quantum_training.models.contract import Model, algorithm
 
 @cache
 def code_hash(algorithm_name: str) -> str:
-    """SHA-256 over the sources of the features package, the sizing rule, the algorithm's class with its bases and the
-    sources that it names, and over the versions of the packages that it is built and loaded with."""
+    """SHA-256 over source files and the versions of packages.
+
+    The files are the features package, the sizing rule, the algorithm's class with its bases, and `traits.sources`. The
+    packages are those that fitting and loading need.
+    """
     cls = algorithm(algorithm_name)
     bases = [base for base in cls.__mro__ if issubclass(base, Model)]
     files = {Path(inspect.getfile(base)) for base in bases} | {Path(quantum_training.models.sizing.__file__)}
@@ -35,5 +41,5 @@ def code_hash(algorithm_name: str) -> str:
 
 
 def identity(**parts: Any) -> str:
-    """A version's id: 16 hex digits that are the same wherever the same data, code, recipe and as_of meet."""
+    """A version's id, 16 hex digits: the same for the same parts, on every machine."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]

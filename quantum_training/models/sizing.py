@@ -1,4 +1,4 @@
-"""From probability to position. The only sizing rule; every classifier uses it."""
+"""The sizing rule: how a classifier's probability becomes a position. Every classifier uses it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 class Sizing(BaseModel):
     """Long-only rule: flat up to `break_even`, fully invested from `full` on, linear between, rounded to `step`.
 
-    The steps keep small changes of the probability from being paid for as trades.
+    The steps prevent trades, and their costs, on small changes of the probability.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -19,7 +19,7 @@ class Sizing(BaseModel):
     step: float = Field(0.25, gt=0, le=1, description="Positions are multiples of this; it divides 1.")
 
     @model_validator(mode="after")
-    def _ordered(self) -> Sizing:
+    def _check(self) -> Sizing:
         if self.full <= self.break_even:
             raise ValueError(f"full ({self.full}) must be above break_even ({self.break_even})")
         if abs(round(1 / self.step) * self.step - 1) > 1e-6:

@@ -1,4 +1,4 @@
-"""Recipe family `xgboost`: the native booster, stored as UBJSON. What boosters share lives in booster.py."""
+"""Recipe family `xgboost`: the native booster, stored as UBJSON. What boosters share is booster.py."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from quantum_training.models.booster import PATIENCE, Booster
+from quantum_training.models.booster import EARLY_STOPPING_ROUNDS, Booster
 
 if TYPE_CHECKING:
     from quantum_training.features.windows import Window
 
 
 _FIXED = {"objective": "binary:logistic", "eval_metric": "logloss", "tree_method": "hist", "nthread": 1}
-_OURS = {*_FIXED, "n_jobs", "seed", "random_state", "verbosity", "validate_parameters"}
+_RESERVED = {*_FIXED, "n_jobs", "seed", "random_state", "verbosity", "validate_parameters"}
 
 
 def _params(params: dict[str, Any], seed: int) -> dict[str, Any]:
@@ -32,34 +32,38 @@ class Model(Booster):
     def _search(cls, window: Window, params: dict[str, Any], seed: int, max_rounds: int) -> tuple[int, float]:
         import xgboost
 
-        if ours := _OURS & params.keys():
+        if reserved := _RESERVED & params.keys():
             raise ValueError(
-                f"xgboost: {', '.join(sorted(ours))} is set by the recipe family; remove it from the recipe's params"
+                f"xgboost: {', '.join(sorted(reserved))} is set by the recipe family; remove it from the recipe's "
+                "params"
             )
         names = list(window.columns)
         train = xgboost.DMatrix(window.train_x, window.train_y, feature_names=names, nthread=1)
         valid = xgboost.DMatrix(window.valid_x, window.valid_y, feature_names=names, nthread=1)
-        own = {**_params(params, seed), "verbosity": 1, "validate_parameters": True}
-        with warnings.catch_warnings(record=True) as caught:  # an unknown parameter is only warned of
+        library_params = {**_params(params, seed), "verbosity": 1, "validate_parameters": True}
+        with warnings.catch_warnings(record=True) as warned:  # an unknown parameter is only warned of
             warnings.simplefilter("always")
-            found = xgboost.train(
-                own, train, max_rounds, evals=[(valid, "valid")], early_stopping_rounds=PATIENCE, verbose_eval=False
+            booster = xgboost.train(
+                library_params,
+                train,
+                max_rounds,
+                evals=[(valid, "valid")],
+                early_stopping_rounds=EARLY_STOPPING_ROUNDS,
+                verbose_eval=False,
             )
-        for message in (str(w.message) for w in caught):
+        for message in (str(w.message) for w in warned):
             if "are not used" in message:
                 unknown = ", ".join(re.findall(r'"(.+?)"', message))
                 raise ValueError(f"xgboost has no use for parameter {unknown}; correct the recipe's params")
-        return found.best_iteration + 1, float(found.best_score)
+        return booster.best_iteration + 1, float(booster.best_score)
 
     @classmethod
-    def _train(
-        cls, x: np.ndarray, y: np.ndarray, columns: tuple[str, ...], params: dict[str, Any], seed: int, rounds: int
-    ) -> Any:
+    def _train(cls, window: Window, params: dict[str, Any], seed: int, rounds: int) -> Any:
         import xgboost
 
-        return xgboost.train(
-            _params(params, seed), xgboost.DMatrix(x, y, feature_names=list(columns), nthread=1), rounds
-        )
+        names = list(window.columns)
+        rows = xgboost.DMatrix(window.full_x, window.full_y, feature_names=names, nthread=1)
+        return xgboost.train(_params(params, seed), rows, rounds)
 
     def _probability(self, x: np.ndarray) -> np.ndarray:
         self.core.set_param({"nthread": 1})

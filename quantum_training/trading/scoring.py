@@ -17,7 +17,7 @@ class Decider(Protocol):
     """What decides positions: models.contract.Model."""
 
     @property
-    def memory(self) -> int: ...
+    def lookback_bars(self) -> int: ...
 
     @property
     def has_account(self) -> bool: ...
@@ -74,31 +74,31 @@ def decisions(
 def positions_at(
     model: Decider, candles: pd.DataFrame, features: pd.DataFrame, decided: pd.DatetimeIndex, filled: pd.DatetimeIndex
 ) -> np.ndarray:
-    """The model's positions at the closes of `decided`, for the bars `filled` after them; the one way to ask a model.
+    """The model's positions at the closes of `decided`, for the bars `filled` after them. All callers use it.
 
-    A model with a memory is given the bars before, too. One that has an account of its own depends on how that stands.
-    So that a bar's position is the same whenever and with whatever history it is asked for, that account is opened flat
-    `memory` bars before the first decision for the UTC week (from Monday) of the filled bar, and lived through.
-    candles: up to the last of `decided`. NaN where a feature is, and where fewer than `memory` bars are given before.
+    A model with `lookback_bars` also receives the bars before. The positions of a model with an account depend on that
+    account. So that a bar's position does not depend on how much history is passed, the account opens flat
+    `lookback_bars` bars before the first decision for the UTC week (from Monday) of the filled bar.
+    candles: up to the last of `decided`. NaN if a feature is, or if fewer than `lookback_bars` bars lie before.
     """
-    if not model.memory:
+    if not model.lookback_bars:
         return model.positions(features.reindex(decided)).to_numpy()
 
-    def lived(first: Any, rows: np.ndarray) -> np.ndarray:
+    def positions_from(first: Any, rows: np.ndarray) -> np.ndarray:
         bars = candles.iloc[first : candles.index.searchsorted(decided[rows[-1]]) + 1]
-        seen = features.reindex(bars.index).join(bars[["open", "close"]])
-        return model.positions(seen).reindex(decided[rows]).to_numpy()
+        inputs = features.reindex(bars.index).join(bars[["open", "close"]])
+        return model.positions(inputs).reindex(decided[rows]).to_numpy()
 
     if not model.has_account:
-        first = candles.index.searchsorted(decided[0]) - model.memory
-        return lived(max(first, 0), np.arange(len(decided)))
+        first = candles.index.searchsorted(decided[0]) - model.lookback_bars
+        return positions_from(max(first, 0), np.arange(len(decided)))
     out = np.full(len(decided), np.nan)
     monday = (filled - pd.to_timedelta(filled.dayofweek, "D")).normalize()
     for week in monday.unique():
         rows = np.flatnonzero(monday == week)
-        first = candles.index.searchsorted(week) - 1 - model.memory
+        first = candles.index.searchsorted(week) - 1 - model.lookback_bars
         if first >= 0:
-            out[rows] = lived(first, rows)
+            out[rows] = positions_from(first, rows)
     return out
 
 

@@ -20,7 +20,7 @@ from quantum_training.lifecycle.training.inputs import (
 from quantum_training.lifecycle.training.training_window import training_window
 from quantum_training.lifecycle.training.versions import entries_of, versions_of
 from quantum_training.models import ppo, sac
-from quantum_training.models.training_callback import Watch
+from quantum_training.models.training_callback import TrainingCallback
 from quantum_training.monitoring import model_leakage
 from quantum_training.trading.scoring import by_strategy
 
@@ -174,7 +174,7 @@ def test_a_training_that_was_killed_goes_on_where_it_was(project, agents, monkey
     calm, broken = project(agents).market_data(), project(agents).market_data()
     only = [key("ppo_model")]
     assert calm.run("weekly_cycle", f"AAA|{FIRST}", asset_selection=only).success
-    step, steps = Watch._on_step, []
+    step, steps = TrainingCallback._on_step, []
 
     def die(self):
         steps.append(self.num_timesteps)
@@ -183,7 +183,7 @@ def test_a_training_that_was_killed_goes_on_where_it_was(project, agents, monkey
         return step(self)
 
     with monkeypatch.context() as dying:
-        dying.setattr(Watch, "_on_step", die)
+        dying.setattr(TrainingCallback, "_on_step", die)
         assert not broken.run("weekly_cycle", f"AAA|{FIRST}", asset_selection=only).success
     (state,) = (broken.home / "training_state").rglob("*.safetensors")
     result = broken.run("weekly_cycle", f"AAA|{FIRST}", asset_selection=only)

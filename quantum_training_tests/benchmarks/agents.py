@@ -3,7 +3,7 @@
     python quantum_training_tests/benchmarks/agents.py [--quick] [ppo] [sac] [loop] [profile]
 
 One process, one thread, in CPU seconds, so that a busy machine changes little. Quality is the net log growth of the
-deterministic policy on bars that it has not seen, as a share of the best possible (waves.py), measured while the clock
+deterministic policy on new bars, as a share of the best possible (synthetic_edges.py), measured while the clock
 stands still; it counts as reached at the first of two measurements in a row. Rows of sbx (JAX) appear where sbx-rl is
 installed. BTC comes from QT_CANDLES_DIR, else ../shared/candles beside the repository.
 --quick: one seed, few repeats. Without a name, all parts.
@@ -31,7 +31,8 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from quantum_training.models import ppo, sac
-from quantum_training.models.agent import Agent, Options
+from quantum_training.models.agent import Agent
+from quantum_training.models.agent_options import AgentOptions
 from quantum_training.trading.account import Account
 from quantum_training.trading.episodes import Bars
 from quantum_training.trading.observation import View
@@ -40,7 +41,7 @@ from quantum_training.trading.vec_env import BatchEnv
 HERE = Path(__file__).resolve().parent
 TRAIN_BARS, TEST_BARS = 8_760, 4_380
 STRENGTH = {"ppo": 0.2, "sac": 0.5}
-"""Of the waves. SAC's are stronger, because it learns weaker ones only in part."""
+"""Strength of the markets. SAC's are stronger, because it learns weaker ones only in part."""
 
 ENOUGH = 0.8
 QUICK = "--quick" in sys.argv
@@ -57,7 +58,7 @@ def sibling(name: str, path: Path) -> ModuleType:
     return module
 
 
-waves = sibling("waves", HERE.parent / "support" / "synthetic_edges.py")
+edges = sibling("edges", HERE.parent / "support" / "synthetic_edges.py")
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
 KINDS = {"ppo": (ppo.Model, ppo.PPOOptions, PPO), "sac": (sac.Model, sac.SACOptions, SAC)}
 
@@ -143,20 +144,20 @@ class World:
     def __init__(self, seed: int, kind: str):
         self.model, self.options_type, _ = KINDS[kind]
         self.options = self.options_type()
-        context = waves.training_context(waves.waves(seed, TRAIN_BARS, STRENGTH[kind]))
+        context = edges.training_context(edges.sine_market(seed, TRAIN_BARS, STRENGTH[kind]))
         self.window, market = context.window, context.market
         close = market.candles["close"].reindex(self.window.full_times).to_numpy("float64")
         self.view = View.fit(self.window.columns, self.window.full_x, close, self.options.lags)
         features = pd.DataFrame(self.window.full_x, self.window.full_times, list(self.window.columns))
         self.bars = Bars.of(self.view, market, features)
-        self.test = waves.waves(1_000, TEST_BARS, STRENGTH[kind])
+        self.test = edges.sine_market(1_000, TEST_BARS, STRENGTH[kind])
         self.rows = self.test.rows
-        self.best = self.test.growth(self.test.best())
+        self.best = self.test.growth(self.test.best_positions())
 
     def plain(self, count: int) -> DummyVecEnv:
         return DummyVecEnv([lambda i=i: PlainEnv(self.bars, self.options.trading, i) for i in range(count)])
 
-    def batch(self, options: Options) -> BatchEnv:
+    def batch(self, options: AgentOptions) -> BatchEnv:
         return BatchEnv([self.bars], options.trading, options.environments, scale=1 / self.view.unit)
 
     def quality(self, network: tuple[int, ...]) -> Callable[[Any], float]:
@@ -164,8 +165,8 @@ class World:
 
         def measure(learner: Any) -> float:
             state = network_of(learner, self.model)
-            policy = self.model(state, self.view, options, waves.COSTS, Account(), {})
-            return float(np.log(max(policy.live(self.rows).equity[-1], 1e-9)) / len(self.rows) / self.best)
+            policy = self.model(state, self.view, options, edges.COSTS, Account(), {})
+            return float(np.log(max(policy.trade(self.rows).equity[-1], 1e-9)) / len(self.rows) / self.best)
 
         return measure
 

@@ -1,4 +1,4 @@
-"""Small agents, the market of waves, and a process that trains agents in processes of their own."""
+"""Small agents, the context that they are fitted from, and a server that trains them in processes of their own."""
 
 import json
 import os
@@ -8,14 +8,13 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
 from quantum_training.models.agent import Agent
 from quantum_training.models.contract import TrainingContext, algorithm
-from quantum_training_tests.support import synthetic_edges
+from quantum_training_tests.support.synthetic_edges import sine_market, training_context
 
 ROOT = Path(__file__).parents[2]
 SMALL: dict[str, dict[str, Any]] = {
@@ -45,15 +44,9 @@ MARKET = {"seed": 1, "bars": 500, "strength": 0.5}
 
 
 @pytest.fixture(scope="session")
-def waves() -> ModuleType:
-    """A market whose best policy is known."""
-    return synthetic_edges
-
-
-@pytest.fixture(scope="session")
-def lesson(waves: ModuleType) -> TrainingContext:
-    """The training context of a small market of waves."""
-    return waves.training_context(waves.waves(**MARKET))
+def context() -> TrainingContext:
+    """The training context of a small market whose best policy is known."""
+    return training_context(sine_market(**MARKET))
 
 
 @pytest.fixture(scope="session")
@@ -66,47 +59,47 @@ Train = Callable[..., Agent]
 
 
 @pytest.fixture(scope="session")
-def train(lesson: TrainingContext) -> Train:
-    """`train(kind, seed=7, context={}, progress=..., **params)`: a small fit; `context` and `params` replace fields."""
+def train(context: TrainingContext) -> Train:
+    """`train(kind, seed=7, given={}, progress=..., **params)`: a small fit. `given` replaces fields of the context."""
 
     def fit(
         kind: str,
         seed: int = 7,
-        context: Mapping[str, Any] | None = None,
+        given: Mapping[str, Any] | None = None,
         progress: Callable[[str], None] = lambda text: None,
         **params: Any,
     ) -> Agent:
-        fields = {"params": {**SMALL[kind], **params}, "seed": seed, "progress": progress, **(context or {})}
-        return algorithm(kind).fit(replace(lesson, **fields))
+        fields = {"params": {**SMALL[kind], **params}, "seed": seed, "progress": progress, **(given or {})}
+        return algorithm(kind).fit(replace(context, **fields))
 
     return fit
 
 
 @dataclass(frozen=True)
-class Nursery:
-    """A process that has imported everything, and forks one for each training it is told of."""
+class TrainingServer:
+    """A process that has imported everything and forks one process per training; see support/model_factories.py."""
 
     process: subprocess.Popen
 
-    def begin(self, kind: str, out: Path, state: Path | None = None, seed: int = 7, **params: Any) -> int:
-        """Train in a new process, which is told by its number. It ends in `out`, a folder as `save_model` writes it."""
-        order = {"kind": kind, "params": {**SMALL[kind], **params}, "seed": seed, "out": str(out), "market": MARKET}
-        self._tell(json.dumps({**order, "state": state and str(state)}))
+    def begin(self, kind: str, out: Path, checkpoint_dir: Path | None = None, **params: Any) -> int:
+        """Start a training whose artefact goes to the folder `out`. Returns the number of its process."""
+        order = {"kind": kind, "params": {**SMALL[kind], **params}, "seed": 7, "out": str(out), "market": MARKET}
+        self._send(json.dumps({**order, "checkpoint_dir": checkpoint_dir and str(checkpoint_dir)}))
         return int(self.process.stdout.readline())
 
     def wait(self) -> int:
-        """How the training ended: 0, or less the number of the signal that killed it."""
-        self._tell("wait")
+        """The exit code of the training: 0, or minus the signal that killed it."""
+        self._send("wait")
         return os.waitstatus_to_exitcode(int(self.process.stdout.readline()))
 
-    def _tell(self, line: str) -> None:
+    def _send(self, line: str) -> None:
         self.process.stdin.write(line + "\n")
         self.process.stdin.flush()
 
 
 @pytest.fixture(scope="session")
-def nursery() -> Iterator[Nursery]:
-    """One Nursery for all tests; importing torch for every training would take more time than training."""
+def training_server() -> Iterator[TrainingServer]:
+    """One TrainingServer for all tests: to import torch for every training would take longer than to train."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(
         [sys.executable, "-m", "quantum_training_tests.support.model_factories"],
@@ -118,7 +111,7 @@ def nursery() -> Iterator[Nursery]:
     )
     try:
         assert process.stdout.readline() == "ready\n"
-        yield Nursery(process)
+        yield TrainingServer(process)
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()

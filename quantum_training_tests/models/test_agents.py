@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from quantum_training.models.agent import PRICES
-from quantum_training.models.contract import MEMORY_BARS, algorithm, load_model, save_model
+from quantum_training.models.contract import MAX_LOOKBACK_BARS, algorithm, load_model, save_model
 from quantum_training.models.manifest import ArtefactError
 from quantum_training.trading.account import Account
 from quantum_training.trading.costs import Costs
@@ -19,6 +19,7 @@ from quantum_training.trading.episodes import Bars, Market
 from quantum_training.trading.observation import View
 from quantum_training.trading.simulator import simulate
 from quantum_training.trading.vec_env import BatchEnv
+from quantum_training_tests.support.synthetic_edges import sine_market, training_context
 
 KINDS = ("ppo", "sac")
 SHORT = Account(allow_short=True, max_leverage=2)
@@ -67,9 +68,9 @@ def fitted(train):
 
 
 @pytest.fixture(scope="module")
-def rows(waves):
+def rows():
     """Bars of a market that no agent has trained on, as `positions` wants them."""
-    return waves.waves(9, 260, 0.5).rows
+    return sine_market(9, 260, 0.5).rows
 
 
 def saved(model, kind, folder):
@@ -179,9 +180,9 @@ def test_a_parameter_that_is_unknown_or_out_of_bounds_is_named(train, only, para
         train(only, **params)
 
 
-def test_a_fit_needs_a_market(kind, lesson):
+def test_a_fit_needs_a_market(kind, context):
     with pytest.raises(ValueError, match="learns by trading: set `market` of the training context"):
-        algorithm(kind).fit(replace(lesson, market=None))
+        algorithm(kind).fit(replace(context, market=None))
 
 
 def variants(kind):
@@ -199,7 +200,7 @@ VARIANTS = [(kind, trading, account) for kind in KINDS for trading, account in v
 
 
 @pytest.fixture(scope="module")
-def variant(train, lesson):
+def variant(train, context):
     """`variant(kind, trading, account)`: an agent of few steps, trained once."""
     done = {}
 
@@ -207,9 +208,9 @@ def variant(train, lesson):
         key = (kind, json.dumps(trading), account)
         if key not in done:
             costs = Costs(fee_bps=2, slippage_bps=3, per_share=0.01, minimum=2.5, borrow_bps=0.5)
-            market = Market(lesson.market.candles, costs, account)
+            market = Market(context.market.candles, costs, account)
             steps = {"total_steps": 1_024 if kind == "ppo" else 480}
-            done[key] = train(kind, context={"market": market}, trading=trading, **steps)
+            done[key] = train(kind, given={"market": market}, trading=trading, **steps)
         return done[key]
 
     return get
@@ -258,8 +259,8 @@ def test_positions_are_what_stable_baselines3_itself_decides_in_the_environment_
 
     model = variant(kind_, trading, account)
     learner, bars, env = learner_of(model, kind_, rows)
-    lived = model.live(rows)
-    lags, goals = model.view.lags, lived.goal
+    trajectory = model.trade(rows)
+    lags, goals = model.view.lags, trajectory.goal
     np.testing.assert_array_equal(np.isnan(goals), np.arange(len(goals)) < lags)
 
     episodes = env.episodes
@@ -272,7 +273,7 @@ def test_positions_are_what_stable_baselines3_itself_decides_in_the_environment_
     observation, ties = seen, 0
     for t in range(len(bars.close) - 1):
         action, _ = learner.predict(observation, deterministic=True)
-        head = lived.heads[lags + t]
+        head = trajectory.heads[lags + t]
         if model.options.trading.actions == "discrete":
             first, second = np.sort(head)[::-1][:2]
             same = int(action[0]) == int(np.argmax(head))
@@ -300,11 +301,11 @@ def test_its_own_account_is_the_simulators(variant, rows, kind_, trading, accoun
     holed = rows.copy()
     holed.iloc[[50, 51, 120], 0] = np.nan
     for given in (rows, holed):
-        lived = model.live(given)
+        trajectory = model.trade(given)
         candles = given[[*PRICES]].assign(high=given[[*PRICES]].max(axis=1), low=given[[*PRICES]].min(axis=1))
-        target = pd.Series(lived.goal, given.index).shift().fillna(0.0)
+        target = pd.Series(trajectory.goal, given.index).shift().fillna(0.0)
         found = simulate(candles, target, model.costs, model.account).equity[:, 0] / model.account.capital
-        np.testing.assert_array_equal(lived.equity, found)
+        np.testing.assert_array_equal(trajectory.equity, found)
 
 
 def test_a_missing_feature_gives_no_position_there_and_the_others_go_on(kind, fitted, rows):
@@ -345,12 +346,12 @@ def test_positions_remember_nothing_between_calls(kind, fitted, rows):
     first = model.positions(rows)
     model.positions(rows.iloc[100:] * 1.1)
     pd.testing.assert_series_equal(model.positions(rows), first, check_exact=True)
-    assert model.memory == MEMORY_BARS
+    assert model.lookback_bars == MAX_LOOKBACK_BARS
 
 
-def test_the_report_by_hand(kind, fitted, lesson, small_params):
-    model, window = fitted(kind), lesson.window
-    candles = lesson.market.candles.loc[window.full_times[0] : window.full_times[-1]]
+def test_the_report_by_hand(kind, fitted, context, small_params):
+    model, window = fitted(kind), context.window
+    candles = context.market.candles.loc[window.full_times[0] : window.full_times[-1]]
     rows = pd.DataFrame(window.full_x, window.full_times, list(window.columns)).join(candles[[*PRICES]])
     goal = model.positions(rows)
     known = goal.dropna()
@@ -379,27 +380,27 @@ def test_a_warm_start_begins_with_the_newest_versions_weights(kind, train, fitte
     newest = fitted(kind)
     # no update happens: the budget ends before the first one could
     few = {"total_steps": 1, "learning_rate": 1e-12} if kind == "ppo" else {"total_steps": 16}
-    warm, cold = (train(kind, seed=8, context=given, **few) for given in ({"warm_start_from": newest}, {}))
+    warm, cold = (train(kind, seed=8, given=given, **few) for given in ({"warm_start_from": newest}, {}))
     for name, weights in newest.state.items():
         np.testing.assert_allclose(warm.state[name], weights, rtol=0, atol=1e-9, err_msg=name)
     assert any(not np.allclose(cold.state[name], weights) for name, weights in newest.state.items())
 
 
-def test_a_warm_start_from_something_else_is_refused(kind, train, fitted, lesson):
+def test_a_warm_start_from_something_else_is_refused(kind, train, fitted, context):
     other = fitted({"ppo": "sac", "sac": "ppo"}[kind])
     with pytest.raises(
         ValueError, match=rf"newest version is no quantum_training\.models\.{kind}; give the recipe a name"
     ):
-        train(kind, context={"warm_start_from": other})
+        train(kind, given={"warm_start_from": other})
     with pytest.raises(ValueError, match="another network or other actions; give the changed recipe a name"):
-        train(kind, context={"warm_start_from": fitted(kind)}, network=[16, 9])
+        train(kind, given={"warm_start_from": fitted(kind)}, network=[16, 9])
     with pytest.raises(ValueError, match=r"other observations; .*\(those of one only: log_return_2\)"):
-        train(kind, context={"warm_start_from": fitted(kind)}, lags=3)
-    window = replace(lesson.window, columns=("phase", *lesson.window.columns[1:]))
+        train(kind, given={"warm_start_from": fitted(kind)}, lags=3)
+    window = replace(context.window, columns=("phase", *context.window.columns[1:]))
     with pytest.raises(ValueError, match=r"other observations; .*\(those of one only: phase, sine\)"):
-        train(kind, context={"window": window, "warm_start_from": fitted(kind)})
-    short = replace(lesson.market, account=SHORT)
-    assert train(kind, context={"warm_start_from": fitted(kind), "market": short}, total_steps=1).report["steps"] > 0
+        train(kind, given={"window": window, "warm_start_from": fitted(kind)})
+    short = replace(context.market, account=SHORT)
+    assert train(kind, given={"warm_start_from": fitted(kind), "market": short}, total_steps=1).report["steps"] > 0
 
 
 def follow(bars, trading, goals, scale):
@@ -422,8 +423,8 @@ def follow(bars, trading, goals, scale):
     return [np.array(part) for part in zip(*told, strict=True)]
 
 
-def test_a_replay_fills_the_buffer_with_what_the_given_targets_would_have_met(lesson, small_params):
-    window, market = lesson.window, lesson.market
+def test_a_replay_fills_the_buffer_with_what_the_given_targets_would_have_met(context, small_params):
+    window, market = context.window, context.market
     rng = np.random.default_rng(4)
     replay = pd.DataFrame(rng.choice([0, 0.5, 1], (len(window.full_times), 2)), window.full_times, ["held", "shadow"])
     replay.iloc[10:20, 1] = np.nan
@@ -434,7 +435,7 @@ def test_a_replay_fills_the_buffer_with_what_the_given_targets_would_have_met(le
     view = View.fit(window.columns, window.full_x, close, options.lags)
     bars = Bars.of(view, market, pd.DataFrame(window.full_x, window.full_times, list(window.columns)))
     learner = cls._learner(BatchEnv([bars], options.trading, 7, scale=1 / view.unit), options, 1)
-    cls._start(learner, view, bars, options, replace(lesson, replay=replay))
+    cls._initialise(learner, view, bars, options, replace(context, replay=replay))
     expected = [
         np.concatenate(parts)
         for parts in zip(
@@ -462,8 +463,8 @@ def test_a_replay_fills_the_buffer_with_what_the_given_targets_would_have_met(le
 
 
 @pytest.mark.long
-def test_learning_from_a_replay_starts_above_scratch_on_a_stationary_market(train, waves):
-    """What was held says nothing of what is good: the targets are random, a new one every five bars."""
+def test_learning_from_a_replay_starts_above_scratch_on_a_stationary_market(train):
+    """The replayed positions carry no information: they are random, with a new one every five bars."""
     params = {
         "trading": {"actions": "continuous", "episode_bars": 60},
         "total_steps": 256,
@@ -477,15 +478,15 @@ def test_learning_from_a_replay_starts_above_scratch_on_a_stationary_market(trai
         "network": [32],
     }
     for seed in (1, 2):
-        market = waves.waves(seed, 1_500, 0.5)
-        context = waves.training_context(market)
+        market = sine_market(seed, 1_500, 0.5)
+        context = training_context(market)
         window = context.window
         rng, times = np.random.default_rng(seed), market.candles.loc[window.full_times[0] :].index
         held = {name: np.repeat(rng.integers(0, 5, 300) / 4, 5)[: len(times)] for name in "abc"}
-        unseen, reached = waves.waves(100 + seed, 1_500, 0.5), {}
+        unseen, reached = sine_market(100 + seed, 1_500, 0.5), {}
         for name, replay in (("scratch", None), ("replay", pd.DataFrame(held, times))):
             model = train("sac", seed, {"window": window, "market": context.market, "replay": replay}, **params)
-            reached[name] = np.log(model.live(unseen.rows).equity[-1]) / 1_500 / unseen.growth(unseen.best())
+            reached[name] = np.log(model.trade(unseen.rows).equity[-1]) / 1_500 / unseen.growth(unseen.best_positions())
         assert reached["replay"] > reached["scratch"] + 0.2, reached
 
 

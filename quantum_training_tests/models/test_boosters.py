@@ -142,7 +142,8 @@ def logloss(model, family, window, rounds):
     """Log loss on the validation slice of a model that saw the training slice only, after that many rounds."""
     params = params_of(family)
     del params["max_rounds"]
-    core = type(model)._train(window.train_x, window.train_y, window.columns, params, 7, int(rounds))
+    train_rows = replace(window, full_x=window.train_x, full_y=window.train_y)
+    core = type(model)._train(train_rows, params, 7, int(rounds))
     chance = type(model)(core, model.columns, model.sizing, {})._probability(window.valid_x)
     return -np.mean(np.where(window.valid_y == 1, np.log(chance), np.log(1 - chance)))
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from dagster._core.errors import DagsterExecutionInterruptedError
 
-from quantum_training.models import training_callback as training_watch
 from quantum_training.models.checkpoint import TrainingStateError
+from quantum_training.models.training_callback import TrainingCallback
 
 KILLS = 10
 LONGER = {"ppo": {"total_steps": 15_360}, "sac": {"total_steps": 2_400}}
@@ -24,29 +24,29 @@ def files(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
-def undisturbed(nursery, kind, folder, **params):
+def undisturbed(training_server, kind, folder, **params):
     """(files, seconds) of a training that nothing disturbs, without the process's start."""
     began = time.monotonic()
-    nursery.begin(kind, folder / "whole", folder / "whole-state", **params)
-    assert nursery.wait() == 0
+    training_server.begin(kind, folder / "whole", folder / "whole-state", **params)
+    assert training_server.wait() == 0
     return files(folder / "whole"), time.monotonic() - began
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("kind", LONGER)
-def test_a_training_that_is_killed_at_any_moment_ends_as_if_it_had_not_been(nursery, kind, tmp_path):
+def test_a_training_that_is_killed_at_any_moment_ends_as_if_it_had_not_been(training_server, kind, tmp_path):
     """Each process is killed after a random while, most often in the middle of an update or of writing its state."""
     params = {**LONGER[kind], "save_seconds": 1e-3}
-    whole, seconds = undisturbed(nursery, kind, tmp_path, **params)
+    whole, seconds = undisturbed(training_server, kind, tmp_path, **params)
     rng, kills, ends = np.random.default_rng(5), 0, 0
     state = tmp_path / "state"
     while kills < KILLS or not ends:
         out = tmp_path / f"out-{ends}"
-        process = nursery.begin(kind, out, state / str(ends), **params)
+        process = training_server.begin(kind, out, state / str(ends), **params)
         if kills < KILLS:
             time.sleep(rng.uniform(0, 0.4) * seconds)
             os.kill(process, signal.SIGKILL)
-        status = nursery.wait()
+        status = training_server.wait()
         if status == 0:
             assert files(out) == whole
             ends += 1
@@ -66,7 +66,7 @@ def interrupt(monkeypatch):
     """`interrupt(after, error)`: the learner's step number `after` raises it, in the next fit only."""
 
     def arm(after, error=StoppedError):
-        steps, inner = [0], training_watch.Watch._on_step
+        steps, inner = [0], TrainingCallback._on_step
 
         def step(self):
             steps[0] += 1
@@ -74,7 +74,7 @@ def interrupt(monkeypatch):
                 raise error
             return inner(self)
 
-        monkeypatch.setattr(training_watch.Watch, "_on_step", step)
+        monkeypatch.setattr(TrainingCallback, "_on_step", step)
 
     return arm
 
@@ -110,9 +110,9 @@ def test_a_training_that_is_stopped_leaves_at_once_and_keeps_its_last_state(
     said = []
     interrupt(70, error)
     with pytest.raises(error):
-        train(kind, context={"checkpoint_dir": tmp_path}, save_seconds=1e-3)
+        train(kind, given={"checkpoint_dir": tmp_path}, save_seconds=1e-3)
     assert [path.name for path in tmp_path.iterdir()] == ["seed-7.safetensors"]
-    again = train(kind, context={"checkpoint_dir": tmp_path}, save_seconds=1e-3, progress=said.append)
+    again = train(kind, given={"checkpoint_dir": tmp_path}, save_seconds=1e-3, progress=said.append)
     assert said[0].startswith("resumed at step ")
     assert not said[0].startswith("resumed at step 0 ")
     equal(again, whole(kind))
@@ -121,14 +121,14 @@ def test_a_training_that_is_stopped_leaves_at_once_and_keeps_its_last_state(
 def test_without_a_state_yet_it_begins_anew_and_with_the_first_it_is_the_same(kind, train, whole, interrupt, tmp_path):
     interrupt(3)
     with pytest.raises(StoppedError):
-        train(kind, context={"checkpoint_dir": tmp_path}, save_seconds=1_000.0)
+        train(kind, given={"checkpoint_dir": tmp_path}, save_seconds=1_000.0)
     assert (tmp_path / "seed-7.safetensors").exists(), "the first state is kept before the first step"
-    again = train(kind, context={"checkpoint_dir": tmp_path}, save_seconds=1_000.0)
+    again = train(kind, given={"checkpoint_dir": tmp_path}, save_seconds=1_000.0)
     assert again.report == whole(kind).report
 
 
 def test_a_training_that_has_ended_trains_nothing_again(kind, train, whole, monkeypatch, tmp_path):
-    first = train(kind, context={"checkpoint_dir": tmp_path}, save_seconds=1e-3)
+    first = train(kind, given={"checkpoint_dir": tmp_path}, save_seconds=1e-3)
     equal(first, whole(kind))
 
     def learn(*args, **kwargs):
@@ -136,11 +136,11 @@ def test_a_training_that_has_ended_trains_nothing_again(kind, train, whole, monk
 
     for base in ("PPO", "SAC"):
         monkeypatch.setattr(f"stable_baselines3.{base}.learn", learn)
-    equal(train(kind, context={"checkpoint_dir": tmp_path}, save_seconds=1e-3), first)
+    equal(train(kind, given={"checkpoint_dir": tmp_path}, save_seconds=1e-3), first)
 
 
 def test_one_that_time_has_ended_trains_nothing_again(kind, train, tmp_path):
-    long = {"total_steps": 10_000_000, "max_seconds": 0.2, "context": {"checkpoint_dir": tmp_path}}
+    long = {"total_steps": 10_000_000, "max_seconds": 0.2, "given": {"checkpoint_dir": tmp_path}}
     first = train(kind, **long)
     assert first.report["out_of_time"] == 1
     equal(train(kind, **long), first)
@@ -148,7 +148,7 @@ def test_one_that_time_has_ended_trains_nothing_again(kind, train, tmp_path):
 
 def test_each_seed_has_a_state_of_its_own(train, tmp_path):
     for seed in (1, 2):
-        train("ppo", seed=seed, context={"checkpoint_dir": tmp_path}, total_steps=512)
+        train("ppo", seed=seed, given={"checkpoint_dir": tmp_path}, total_steps=512)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["seed-1.safetensors", "seed-2.safetensors"]
 
 
@@ -159,7 +159,7 @@ def halfway(train, interrupt, tmp_path):
     def get(kind):
         interrupt(70)
         with pytest.raises(StoppedError):
-            train(kind, context={"checkpoint_dir": tmp_path}, save_seconds=1e-3)
+            train(kind, given={"checkpoint_dir": tmp_path}, save_seconds=1e-3)
         return tmp_path / "seed-7.safetensors"
 
     return get
@@ -182,10 +182,10 @@ def test_a_damaged_state_is_refused_with_what_to_do(train, halfway, damage):
     path = halfway("ppo")
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(TrainingStateError, match=rf"{path} is no state of this training: .*; delete it to train from"):
-        train("ppo", context={"checkpoint_dir": path.parent}, save_seconds=1e-3)
+        train("ppo", given={"checkpoint_dir": path.parent}, save_seconds=1e-3)
 
 
-def test_a_state_of_other_settings_or_data_is_refused(kind, train, halfway, lesson):
+def test_a_state_of_other_settings_or_data_is_refused(kind, train, halfway, context):
     path = halfway(kind)
     kept = path.read_bytes()
     for other in (
@@ -195,11 +195,11 @@ def test_a_state_of_other_settings_or_data_is_refused(kind, train, halfway, less
         {"total_steps": 20_000},
         {"trading": {"actions": "continuous", "episode_bars": 61}},
     ):
-        with pytest.raises(TrainingStateError, match="it was kept with other options; delete it"):
-            train(kind, context={"checkpoint_dir": path.parent}, **{"save_seconds": 1e-3, **other})
-    window = replace(lesson.window, content_hash="other")
-    with pytest.raises(TrainingStateError, match="it was kept with other data; delete it"):
-        train(kind, context={"window": window, "checkpoint_dir": path.parent}, save_seconds=1e-3)
+        with pytest.raises(TrainingStateError, match="it was written with other options; delete it"):
+            train(kind, given={"checkpoint_dir": path.parent}, **{"save_seconds": 1e-3, **other})
+    window = replace(context.window, content_hash="other")
+    with pytest.raises(TrainingStateError, match="it was written with other data; delete it"):
+        train(kind, given={"window": window, "checkpoint_dir": path.parent}, save_seconds=1e-3)
     assert path.read_bytes() == kept
 
 
@@ -228,9 +228,9 @@ def test_a_state_that_cannot_be_written_leaves_the_former_one(train, whole, half
             if fault == "disk":
                 full_disk()
             with pytest.raises(TrainingStateError, match=rf"cannot be written to {path}: .*; make room there and run"):
-                train("sac", context={"checkpoint_dir": path.parent}, save_seconds=1e-3)
+                train("sac", given={"checkpoint_dir": path.parent}, save_seconds=1e-3)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limit)
     assert [p.name for p in path.parent.iterdir()] == [path.name]
     assert path.read_bytes() == former
-    equal(train("sac", context={"checkpoint_dir": path.parent}, save_seconds=1e-3), whole("sac"))
+    equal(train("sac", given={"checkpoint_dir": path.parent}, save_seconds=1e-3), whole("sac"))

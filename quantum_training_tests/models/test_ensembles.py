@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from quantum_training.features.labels import ForwardReturn, make_labels
 from quantum_training.features.windows import InsufficientData, build_window
 from quantum_training.models.contract import Model, TrainingContext, algorithm, load_model, save_model
-from quantum_training.models.ensemble import Record, correlation, independent, weighted
-from quantum_training.models.ensemble_regime import MOST, REGIMES, _tilted
+from quantum_training.models.ensemble import weighted_mean
+from quantum_training.models.ensemble_record import MemberRecord, correlation, effective_count
+from quantum_training.models.ensemble_regime import MAX_T, REGIMES, _tilted
 from quantum_training.models.ensemble_vote import inverse_risk
 from quantum_training.models.manifest import ArtefactError
 from quantum_training.models.provenance import code_hash
@@ -40,8 +41,14 @@ class Column(Model):
 
     packages = ("lightgbm",)
 
-    def __init__(self, column, memory=0):
-        self.column, self.columns, self.report, self.importance, self.memory = column, (column,), {}, {}, memory
+    def __init__(self, column, lookback_bars=0):
+        self.column, self.columns, self.report, self.importance, self.lookback_bars = (
+            column,
+            (column,),
+            {},
+            {},
+            lookback_bars,
+        )
 
     @classmethod
     def fit(cls, context):
@@ -51,7 +58,7 @@ class Column(Model):
         return features[self.column].clip(0, 1).rename("position")
 
     def save(self, folder):
-        (folder / "column.json").write_text(json.dumps([self.column, self.memory]))
+        (folder / "column.json").write_text(json.dumps([self.column, self.lookback_bars]))
 
     @classmethod
     def load(cls, folder):
@@ -93,7 +100,7 @@ def fit(kind, context, sizing=None, **params):
 
 def test_a_record_is_by_the_bar_of_the_decision_and_earns_on_the_next(context, candles):
     start = candles.index[160]
-    record = Record.of(context.member_positions, context.market, start, 20)
+    record = MemberRecord.of(context.member_positions, context.market, start, 20)
     assert record.position.index.equals(candles.index[159:-1])
     assert record.net_return.index.equals(record.position.index)
     target = context.member_positions.loc[start:]
@@ -108,7 +115,7 @@ def test_a_record_is_by_the_bar_of_the_decision_and_earns_on_the_next(context, c
     assert np.array_equal(record.position.to_numpy(), target.to_numpy())
     assert record.net_return.to_numpy()[1:] == pytest.approx(done.net_return[1:], abs=1e-4)
     whole = context.member_positions.assign(a=1.0, b=0.0)
-    held = Record.of(whole, Market(candles, Costs(fee_bps=0, slippage_bps=0)), start, 20).net_return["a"]
+    held = MemberRecord.of(whole, Market(candles, Costs(fee_bps=0, slippage_bps=0)), start, 20).net_return["a"]
     moves = candles["close"].pct_change()
     assert held.iloc[-1] == pytest.approx(moves.iloc[-1]), "decided at the bar before the last, earned on the last"
     assert held.iloc[5] == pytest.approx(moves.loc[candles.index[165]])
@@ -117,7 +124,7 @@ def test_a_record_is_by_the_bar_of_the_decision_and_earns_on_the_next(context, c
 def test_bars_on_which_a_member_decided_nothing_are_no_record_of_it(context, candles):
     holed = context.member_positions.copy()
     holed.iloc[10:40, 0] = np.nan
-    record = Record.of(holed, context.market, candles.index[160], 20)
+    record = MemberRecord.of(holed, context.market, candles.index[160], 20)
     assert record.position["a"].isna().sum() == record.net_return["a"].isna().sum() == 30
     assert record.net_return["b"].notna().all()
 
@@ -157,7 +164,7 @@ def test_the_vote_weighs_by_shrunk_inverse_risk():
 )
 def test_a_weighted_position_lies_between_the_members_that_decide(held, raw):
     positions, weights = np.array(held), np.array(raw) / sum(raw)
-    out = weighted(positions, weights, 0.25)
+    out = weighted_mean(positions, weights, 0.25)
     for row, value in zip(positions, out, strict=True):
         decides = row[~np.isnan(row)]
         assert np.isnan(value) == (not len(decides))
@@ -179,20 +186,20 @@ def test_a_member_that_decides_nothing_leaves_its_weight_to_the_others(window, c
 
 def test_the_effective_number_of_members_by_hand():
     names = list("abc")
-    assert independent(pd.DataFrame(np.eye(3), names, names)) == pytest.approx(3)
-    assert independent(pd.DataFrame(np.ones((3, 3)), names, names)) == pytest.approx(1)
+    assert effective_count(pd.DataFrame(np.eye(3), names, names)) == pytest.approx(3)
+    assert effective_count(pd.DataFrame(np.ones((3, 3)), names, names)) == pytest.approx(1)
     shares = np.array([0.75, 0.25])  # of the eigenvalues 1 + .5 and 1 - .5
     two = pd.DataFrame([[1, 0.5], [0.5, 1]], list("ab"), list("ab"))
-    assert independent(two) == pytest.approx(np.exp(-(shares * np.log(shares)).sum()))
+    assert effective_count(two) == pytest.approx(np.exp(-(shares * np.log(shares)).sum()))
     rng = np.random.default_rng(0)
     same = pd.DataFrame({"a": (x := rng.normal(size=500)), "b": x * 2, "c": x + 1e-6 * rng.normal(size=500)})
-    assert independent(correlation(same, 20)) == pytest.approx(1, abs=1e-3), "one model in disguise"
+    assert effective_count(correlation(same, 20)) == pytest.approx(1, abs=1e-3), "one model in disguise"
     flat = same.assign(c=0.0)
     assert correlation(flat, 20)["c"].isna().all()
-    assert independent(correlation(flat, 20)) == pytest.approx(1, abs=1e-3)
+    assert effective_count(correlation(flat, 20)) == pytest.approx(1, abs=1e-3)
     short = same.assign(c=same["c"].where(same.index < 10))
     assert correlation(short, 20).isna().all(axis=None), "ten bars in common are too few"
-    assert independent(correlation(short, 20)) is None
+    assert effective_count(correlation(short, 20)) is None
 
 
 def test_a_regime_s_weights_follow_what_members_earned_in_it(window, context, candles, features):
@@ -243,7 +250,7 @@ def test_the_stack_splits_its_record_in_time_and_purges_what_overlaps(window, co
 def test_an_artefact_holds_the_members_and_comes_back_equal(kind, window, context, features, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "council.column", SimpleNamespace(Model=Column))
     monkeypatch.setattr(Column, "__module__", "council.column")
-    members = {"a": Column("a", memory=7), "b": Column("b")}
+    members = {"a": Column("a", lookback_bars=7), "b": Column("b")}
     told = replace(context, members=members, member_positions=context.member_positions)
     fine = Sizing(break_even=0.01, full=0.99, step=0.001)
     model, again = (fit(kind, told, sizing=fine) for _ in range(2))
@@ -251,9 +258,9 @@ def test_an_artefact_holds_the_members_and_comes_back_equal(kind, window, contex
     assert digest == save_model(again, tmp_path / "two", kind)
     copy = load_model(tmp_path / "one")
     pd.testing.assert_series_equal(copy.positions(features), model.positions(features), check_exact=True)
-    for name in ("columns", "memory", "report", "notes", "rule", "is_stochastic", "packages"):
+    for name in ("columns", "lookback_bars", "report", "notes", "rule", "is_stochastic", "packages"):
         assert getattr(copy, name) == getattr(model, name), name
-    assert (copy.memory, copy.packages) == (7, ("lightgbm",))
+    assert (copy.lookback_bars, copy.packages) == (7, ("lightgbm",))
     assert copy.heat_maps.keys() == model.heat_maps.keys()
     for name, table in model.heat_maps.items():
         pd.testing.assert_frame_equal(copy.heat_maps[name], table, check_exact=True, check_index_type=False)
@@ -291,7 +298,7 @@ def test_the_stack_counts_labelled_bars_only(window, context):
 def test_a_regime_with_few_bars_weighs_as_the_vote_does():
     vote = pd.Series({"a": 0.5, "b": 0.5})
     lucky = pd.DataFrame({"a": [0.01, 0.011], "b": [-0.01, -0.011]})
-    assert _tilted(vote, lucky, 250)["a"] == pytest.approx(1 / (1 + np.exp(-2 * MOST * 2 / 252)))
+    assert _tilted(vote, lucky, 250)["a"] == pytest.approx(1 / (1 + np.exp(-2 * MAX_T * 2 / 252)))
     assert _tilted(vote, lucky.iloc[:0], 250).tolist() == [0.5, 0.5]
 
 

@@ -13,7 +13,14 @@ from quantum_training.features.labels import ForwardReturn, make_labels
 from quantum_training.features.windows import InsufficientData, build_window
 from quantum_training.models import forecaster
 from quantum_training.models.contract import TrainingContext, algorithm, load_model, save_model
-from quantum_training.models.forecaster_network import Options, build, forecasts, learn
+from quantum_training.models.forecaster_network import (
+    NetworkSpec,
+    Options,
+    TrainingRun,
+    build_network,
+    forecasts,
+    train_network,
+)
 from quantum_training.models.sizing import Sizing
 from quantum_training.trading.account import Account
 from quantum_training.trading.costs import Costs
@@ -23,6 +30,9 @@ KINDS = ("lstm", "nhits", "patchtst")
 TINY = {"input_bars": 16, "hidden": 8, "batch_windows": 16, "max_steps": 4, "check_steps": 2}
 HORIZON = 3
 COSTS = Costs(fee_bps=10, slippage_bps=2)
+
+
+RUN = TrainingRun(seed=7, cuda=False, progress=lambda text: None)
 
 
 def context_of(candles, features, columns=FEATURES, rows=400):
@@ -88,7 +98,7 @@ def test_an_artefact_is_plain_data_and_comes_back_equal_in_every_bit(kind, model
     copy = load_model(tmp_path / "model")
     pd.testing.assert_series_equal(copy.positions(rows), model.positions(rows), check_exact=True)
     assert copy.positions(rows).std() > 0
-    for name in ("columns", "memory", "report", "remarks", "score", "options"):
+    for name in ("columns", "lookback_bars", "report", "notes", "score", "spec"):
         assert getattr(copy, name) == getattr(model, name)
 
 
@@ -99,9 +109,9 @@ def test_a_forecast_is_the_librarys_own(kind, context):
     from pytorch_lightning import Trainer
 
     options = Options(architecture=kind, **TINY)
-    exogenous = ("a", "b") if kind in forecaster.EXOGENOUS else ()
+    exogenous = ("a", "b") if kind in forecaster.EXOGENOUS_ARCHITECTURES else ()
     z = np.random.default_rng(1).normal(size=(80, 1 + len(exogenous)))
-    network = learn(options, HORIZON, exogenous, z, 0, 4, 7, False, lambda text: None).network
+    network = train_network(NetworkSpec(options, HORIZON, exogenous), RUN, z, 0, 4).network
     frame = pd.DataFrame(z.astype("float32"), columns=["y", *exogenous])
     frame.insert(0, "unique_id", 0)
     frame.insert(1, "ds", np.arange(len(z)))
@@ -117,8 +127,8 @@ def test_a_forecast_is_the_librarys_own(kind, context):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_network_that_has_learnt_nothing_expects_nothing(kind):
     """N-HiTS of the library would begin with the last return: a bet on momentum that no data have taught it."""
-    exogenous = ("a",) if kind in forecaster.EXOGENOUS else ()
-    network = build(Options(architecture=kind, **TINY), HORIZON, exogenous)
+    exogenous = ("a",) if kind in forecaster.EXOGENOUS_ARCHITECTURES else ()
+    network = build_network(NetworkSpec(Options(architecture=kind, **TINY), HORIZON, exogenous))
     network.load_state_dict({name: value * 0 for name, value in network.state_dict().items()})
     z = np.random.default_rng(1).normal(size=(60, 1 + len(exogenous)))
     assert (forecasts(network, z, TINY["input_bars"])[TINY["input_bars"] :] == 0).all()
@@ -132,7 +142,7 @@ def test_no_target_of_the_training_part_reaches_into_the_validation(context):
     other[-40:] = 5.0
 
     def weights(z):
-        network = learn(options, HORIZON, ("a",), z, 40, 4, 7, False, lambda text: None).network
+        network = train_network(NetworkSpec(options, HORIZON, ("a",)), RUN, z, 40, 4).network
         return {name: value.numpy().copy() for name, value in network.state_dict().items()}
 
     known, same = weights(z), weights(other)
@@ -150,7 +160,7 @@ def test_positions_know_nothing_later_and_do_not_depend_on_how_many_are_asked_fo
     known = model.positions(rows)
     assert model.positions(changed).loc[:cut].equals(known.loc[:cut])
     assert model.positions(rows.loc[:cut]).equals(known.loc[:cut])
-    one = model.positions(rows.iloc[300 - model.memory : 301])
+    one = model.positions(rows.iloc[300 - model.lookback_bars : 301])
     assert one.iloc[-1] == known[cut]
     assert np.isnan(one.iloc[:-1]).all(), "memory is what a position needs, and no row more"
     assert not model.positions(changed).equals(known)
@@ -185,7 +195,7 @@ def test_the_target_is_the_log_return_over_the_horizon_and_its_error_that_of_the
     model = fit(context, "patchtst")
     ahead = (close.shift(-HORIZON) - close).loc[context.window.valid_times[0] - pd.Timedelta("1h") :].dropna()
     error = (ahead - model.normaliser.mean[0]).to_numpy()
-    assert np.abs(error / model.normaliser.scale[0]).max() < forecaster.CUT
+    assert np.abs(error / model.normaliser.scale[0]).max() < forecaster.Z_CLIP
     assert model.report["valid_error"] == pytest.approx(np.sqrt(np.mean(error**2)), rel=1e-9)
     assert model.report["valid_error"] > 0
 
@@ -194,13 +204,13 @@ def test_the_target_is_the_log_return_over_the_horizon_and_its_error_that_of_the
 def test_the_errors_are_those_of_the_best_look_and_a_refit_of_as_many_steps_is_the_same_training(kind, context):
     options = Options(architecture=kind, **{**TINY, "max_steps": 40, "learning_rate": 0.05, "patience": 3})
     z = np.random.default_rng(1).normal(size=(160, 1))
-    found = learn(options, HORIZON, (), z, 60, 40, 7, False, lambda text: None)
+    found = train_network(NetworkSpec(options, HORIZON, ()), RUN, z, 60, 40)
     best = min(found.curves, key=lambda point: point["valid_loss"])
     assert best != found.curves[-1], "else the test shows nothing"
     start = len(z) - 60 - 1
     error = np.abs(z[start + HORIZON :, 0] - forecasts(found.network, z, options.input_bars)[start:-HORIZON])
     assert np.mean(np.where(error < 1, error**2 / 2, error - 0.5)) == pytest.approx(best["valid_loss"], rel=1e-4)
-    again = learn(options, HORIZON, (), z[:-60], 0, int(best["step"]), 7, False, lambda text: None).network
+    again = train_network(NetworkSpec(options, HORIZON, ()), RUN, z[:-60], 0, int(best["step"])).network
     theirs = found.network.float().state_dict()
     assert all((theirs[name] == value).all() for name, value in again.state_dict().items())
 
@@ -213,7 +223,7 @@ def test_the_probability_is_that_of_a_return_above_the_cost(models, rows, monkey
     expected = np.linspace(-3, 3, len(rows)) * model.normaliser.scale[0] + model.normaliser.mean[0]
     hurdle = np.log(1 + COSTS.round_trip(rows["close"].to_numpy(), Account().capital))
     probability = norm.cdf((expected - hurdle) / model.report["valid_error"])
-    assert np.array_equal(model.positions(rows), model.sizing.positions(probability))
+    assert np.array_equal(model.positions(rows), model.rule.sizing.positions(probability))
 
 
 def test_a_fit_tells_its_progress_and_leaves_nothing_behind(context, tmp_path, monkeypatch):
@@ -257,4 +267,4 @@ def test_a_wrong_parameter_is_named(context, params, said):
 def test_a_training_that_diverges_is_an_error(scale, valid_bars):
     z = np.random.default_rng(1).normal(size=(80, 1)) * scale
     with pytest.raises(FloatingPointError, match="lower the recipe's learning_rate"):
-        learn(Options(architecture="nhits", **TINY), HORIZON, (), z, valid_bars, 4, 7, False, lambda text: None)
+        train_network(NetworkSpec(Options(architecture="nhits", **TINY), HORIZON, ()), RUN, z, valid_bars, 4)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from quantum_training.models.policy import Lived
-from quantum_training.models.policy_diagnostics import behaviour, collapses
+from quantum_training.models.policy import Trajectory
+from quantum_training.models.policy_diagnostics import collapse_findings, policy_metrics
 from quantum_training.trading.episodes import Trading
 
 DISCRETE, CONTINUOUS = Trading(actions="discrete"), Trading(actions="continuous")
@@ -21,17 +21,17 @@ WELL = {
 }
 
 
-def lived(goal, equity=None, heads=None):
+def trajectory(goal, equity=None, heads=None):
     goal = np.asarray(goal, "float64")
     heads = np.zeros((len(goal), 3), "float32") if heads is None else np.asarray(heads, "float32")
-    return Lived(goal, heads, np.ones(len(goal)) if equity is None else np.asarray(equity))
+    return Trajectory(goal, heads, np.ones(len(goal)) if equity is None else np.asarray(equity))
 
 
 def test_numbers_by_hand():
     goal = [np.nan, np.nan, 0, 1, 1, -1, 0, 0, 1, 1]
     curves = [{"step": i, "mean_reward": float(i)} for i in range(20)] + [{"step": 21}]
-    found = behaviour(lived(goal, np.linspace(1, 1.5, 10)), CLOSE[:10], DISCRETE, curves)
-    assert found == {
+    metrics = policy_metrics(trajectory(goal, np.linspace(1, 1.5, 10)), CLOSE[:10], DISCRETE, curves)
+    assert metrics == {
         "growth_per_bar": pytest.approx(np.log(1.5) / 10),
         "buy_and_hold_per_bar": pytest.approx(0.009 / 10),
         "flat_share": 3 / 8,
@@ -42,20 +42,20 @@ def test_numbers_by_hand():
         "mean_reward_first": 0.5,
         "mean_reward_last": 18.5,
     }
-    assert "mean_reward_first" not in behaviour(lived(goal), CLOSE[:10], DISCRETE, [{"step": 1}])
+    assert "mean_reward_first" not in policy_metrics(trajectory(goal), CLOSE[:10], DISCRETE, [{"step": 1}])
 
 
 def test_a_ruined_account_has_a_growth():
-    found = behaviour(lived(np.ones(20), np.r_[np.ones(10), np.zeros(10)]), CLOSE, DISCRETE, [])
-    assert found["growth_per_bar"] == pytest.approx(np.log(1e-9) / 20)
+    metrics = policy_metrics(trajectory(np.ones(20), np.r_[np.ones(10), np.zeros(10)]), CLOSE, DISCRETE, [])
+    assert metrics["growth_per_bar"] == pytest.approx(np.log(1e-9) / 20)
 
 
 def test_entropy_of_discrete_actions_is_of_their_probabilities():
     sure = np.tile([0.0, 50.0, 0.0], (20, 1))
-    assert behaviour(lived(np.ones(20), heads=sure), CLOSE, DISCRETE, [])["action_entropy"] < 1e-10
+    assert policy_metrics(trajectory(np.ones(20), heads=sure), CLOSE, DISCRETE, [])["action_entropy"] < 1e-10
     half = np.tile([0.0, 0.0, -500.0], (20, 1))
-    found = behaviour(lived(np.ones(20), heads=half), CLOSE, DISCRETE, [])["action_entropy"]
-    assert found == pytest.approx(np.log(2) / np.log(3))
+    metrics = policy_metrics(trajectory(np.ones(20), heads=half), CLOSE, DISCRETE, [])["action_entropy"]
+    assert metrics == pytest.approx(np.log(2) / np.log(3))
 
 
 @pytest.mark.parametrize(
@@ -71,15 +71,17 @@ def test_entropy_of_discrete_actions_is_of_their_probabilities():
     ],
 )
 def test_entropy_of_continuous_actions_is_of_the_positions_held(goal, share):
-    found = behaviour(lived(goal, heads=np.zeros((20, 1))), CLOSE, CONTINUOUS, [])
-    assert found["action_entropy"] == pytest.approx(share, abs=1e-12)
+    metrics = policy_metrics(trajectory(goal, heads=np.zeros((20, 1))), CLOSE, CONTINUOUS, [])
+    assert metrics["action_entropy"] == pytest.approx(share, abs=1e-12)
 
 
 def test_nothing_is_said_of_a_policy_that_looks_well():
-    assert collapses(WELL) == []
-    assert collapses({**WELL, "mean_reward_last": 0.5, "growth_per_bar": -1e-4}) == [], "it does not even earn rewards"
+    assert collapse_findings(WELL) == []
+    assert collapse_findings({**WELL, "mean_reward_last": 0.5, "growth_per_bar": -1e-4}) == [], (
+        "it does not even earn rewards"
+    )
     without = {name: value for name, value in WELL.items() if not name.startswith("mean_reward")}
-    assert collapses({**without, "growth_per_bar": -1e-4}) == []
+    assert collapse_findings({**without, "growth_per_bar": -1e-4}) == []
 
 
 @pytest.mark.parametrize(
@@ -94,4 +96,4 @@ def test_nothing_is_said_of_a_policy_that_looks_well():
     ],
 )
 def test_each_collapse_is_told_with_its_number(changed, said):
-    assert collapses({**WELL, **changed}) == [said]
+    assert collapse_findings({**WELL, **changed}) == [said]

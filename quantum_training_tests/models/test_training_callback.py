@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from quantum_training.models import training_callback as training_watch
+from quantum_training.models import training_callback
 from quantum_training.models.training_callback import LOG_SECONDS, POINTS
 
 LINE = re.compile(
@@ -42,7 +42,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr(training_watch, "time", SimpleNamespace(monotonic=clock.monotonic))
+    monkeypatch.setattr(training_callback, "time", SimpleNamespace(monotonic=clock.monotonic))
     return clock
 
 
@@ -89,7 +89,7 @@ def test_curves_have_about_a_hundred_points_and_are_the_same_again(kind, train):
 def test_the_budget_of_time_counts_earlier_runs_of_the_training(kind, train, clock, monkeypatch, tmp_path):
     """Stopped in the middle of its time and gone on with, a training has only the rest of it."""
     long = {**SHORT[kind], "total_steps": 10_000_000, "max_seconds": 200.0, "save_seconds": 1.0}
-    inner = training_watch.Watch._on_rollout_start
+    inner = training_callback.TrainingCallback._on_rollout_start
 
     def stop(self):
         inner(self)
@@ -97,12 +97,12 @@ def test_the_budget_of_time_counts_earlier_runs_of_the_training(kind, train, clo
             raise KeyboardInterrupt
 
     with monkeypatch.context() as stopping:
-        stopping.setattr(training_watch.Watch, "_on_rollout_start", stop)
+        stopping.setattr(training_callback.TrainingCallback, "_on_rollout_start", stop)
         with pytest.raises(KeyboardInterrupt):
-            train(kind, context={"checkpoint_dir": tmp_path}, **long)
+            train(kind, given={"checkpoint_dir": tmp_path}, **long)
     began = clock.now
     said = []
-    model = train(kind, context={"checkpoint_dir": tmp_path}, progress=said.append, **long)
+    model = train(kind, given={"checkpoint_dir": tmp_path}, progress=said.append, **long)
     assert said[0].startswith("resumed at step ")
     assert said[-1].startswith("out of time: max_seconds = 200 ends it at step ")
     assert 75 < clock.now - began < 90
@@ -112,7 +112,7 @@ def test_the_budget_of_time_counts_earlier_runs_of_the_training(kind, train, clo
 def test_what_is_gone_on_with_tells_its_own_rate(train, clock, monkeypatch, tmp_path):
     """Steps of an earlier process are no speed of this one."""
     said = []
-    inner = training_watch.Watch._on_rollout_start
+    inner = training_callback.TrainingCallback._on_rollout_start
 
     def stop(self):
         inner(self)
@@ -120,9 +120,9 @@ def test_what_is_gone_on_with_tells_its_own_rate(train, clock, monkeypatch, tmp_
             raise KeyboardInterrupt
 
     with monkeypatch.context() as stopping:
-        stopping.setattr(training_watch.Watch, "_on_rollout_start", stop)
+        stopping.setattr(training_callback.TrainingCallback, "_on_rollout_start", stop)
         with pytest.raises(KeyboardInterrupt):
-            train("ppo", context={"checkpoint_dir": tmp_path}, save_seconds=1e-3, **SHORT["ppo"])
-    train("ppo", context={"checkpoint_dir": tmp_path}, progress=said.append, save_seconds=1e-3, **SHORT["ppo"])
+            train("ppo", given={"checkpoint_dir": tmp_path}, save_seconds=1e-3, **SHORT["ppo"])
+    train("ppo", given={"checkpoint_dir": tmp_path}, progress=said.append, save_seconds=1e-3, **SHORT["ppo"])
     lines = [LINE.fullmatch(text) for text in said[1:]]
     assert max(number(m["rate"]) for m in lines) <= 2 * 32 / 0.5

@@ -1,7 +1,7 @@
-"""Trains agents, each in a forked process of its own that a test may kill. Orders come by line, as conftest.py writes
-them; for each the process's number is told, and its wait status once it has ended.
+"""A server process that trains agents, each in a forked process of its own, which a test may kill.
 
-Nothing is learnt in this process itself: torch's autograd does not outlive a fork.
+Orders come by line on stdin, as models/conftest.py writes them. The server answers each with the process's number and,
+once the process has ended, with its wait status. It trains nothing itself: torch's autograd does not survive a fork.
 """
 
 import json
@@ -15,17 +15,17 @@ from typing import Any
 import torch._dynamo  # noqa: F401 - the first step of an optimiser would import it in every training
 
 from quantum_training.models.contract import algorithm, save_model
-from quantum_training_tests.support import synthetic_edges as waves
+from quantum_training_tests.support.synthetic_edges import sine_market, training_context
 
 
 def train(order: dict[str, Any]) -> None:
-    """Fit as told and write the artefact, with the curves beside it."""
+    """Fit as ordered and write the artefact, with the curves beside it."""
     context = replace(
-        waves.training_context(waves.waves(**order["market"])),
+        training_context(sine_market(**order["market"])),
         params=order["params"],
         seed=order["seed"],
         progress=lambda text: print(text, file=sys.stderr),
-        checkpoint_dir=Path(order["state"]) if order["state"] else None,
+        checkpoint_dir=Path(order["checkpoint_dir"]) if order["checkpoint_dir"] else None,
     )
     model = algorithm(order["kind"]).fit(context)
     out = Path(order["out"])
@@ -34,8 +34,8 @@ def train(order: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """Import and compile what every training needs, then train as told until there is no more to read."""
-    context = waves.training_context(waves.waves(0, 300))
+    """Import and compile what every training needs, then train one order per line until stdin ends."""
+    context = training_context(sine_market(0, 300))
     algorithm("sac").fit(replace(context, params={"total_steps": 1, "network": [4]}, seed=1))
     print("ready", flush=True)
     for line in sys.stdin:
@@ -50,7 +50,7 @@ def main() -> None:
             finally:
                 os._exit(status)
         print(child, flush=True)
-        sys.stdin.readline()  # until then an ended child keeps its number, so that nobody else can be killed by it
+        sys.stdin.readline()  # until this line an ended child keeps its number, so no other process is killed by it
         print(os.waitpid(child, 0)[1], flush=True)
 
 

@@ -1,6 +1,6 @@
-"""A market whose best policy is known: a sine wave that traders see the phase of, under a random walk that nobody can.
+"""A synthetic market with a known best policy: a random walk plus a sine wave whose phase is among the features.
 
-For the learning test and the benchmark of agents, which both measure against `Waves.best`.
+For the learning tests and the benchmark of agents, which both measure against `SineMarket.best_positions`.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ COLUMNS = ("sine", "cosine", *(f"nuisance_{i}" for i in range(NUISANCE)))
 
 
 @dataclass(frozen=True)
-class Waves:
+class SineMarket:
     """candles, features (COLUMNS) and the expected log return of each bar, by open_time."""
 
     candles: pd.DataFrame
@@ -32,16 +32,16 @@ class Waves:
 
     @property
     def rows(self) -> pd.DataFrame:
-        """What a model is asked with."""
+        """The rows that `Model.positions` takes."""
         return self.features.join(self.candles[["open", "close"]])
 
-    def growth(self, held: np.ndarray) -> float:
-        """Net log growth per bar of targets decided at the closes, by the simulator. held: (bars,), NaN before."""
-        target = pd.Series(held, self.candles.index).shift().fillna(0.0)
+    def growth(self, positions: np.ndarray) -> float:
+        """Net log growth per bar of positions decided at the closes, (bars,), by the simulator. NaN is flat."""
+        target = pd.Series(positions, self.candles.index).shift().fillna(0.0)
         return float(np.log(simulate(self.candles, target, COSTS).equity[-1, 0] / 100_000) / len(target))
 
-    def best(self) -> np.ndarray:
-        """Flat or long at each close so that the expected net log growth is the largest: exact dynamic programming.
+    def best_positions(self) -> np.ndarray:
+        """Flat or long at each close with the largest expected net log growth: exact dynamic programming.
 
         A full position's log growth is the sum of log returns less a constant for each fill, so only the drift counts.
         """
@@ -53,16 +53,16 @@ class Waves:
             enter, stay = self.drift[t + 1] + long - buy, self.drift[t + 1] + long
             choice[t] = enter > flat, stay > flat - sell
             flat, long = max(flat, enter), max(flat - sell, stay)
-        held, position = np.zeros(len(self.drift)), 0
+        positions, position = np.zeros(len(self.drift)), 0
         for t in range(len(self.drift)):
             position = int(choice[t, position])
-            held[t] = position
-        return held
+            positions[t] = position
+        return positions
 
 
-def waves(seed: int, bars: int, strength: float = 0.2) -> Waves:
-    """Hourly bars. strength: of the wave's steepest expected log return, in standard deviations of the noise; with 0
-    the features say nothing and the market is a random walk."""
+def sine_market(seed: int, bars: int, strength: float = 0.2) -> SineMarket:
+    """Hourly bars. strength: largest expected log return of the wave, in standard deviations of the noise; 0 gives a
+    random walk on which the features carry no information."""
     rng = np.random.default_rng(seed)
     phase = 2 * np.pi * (np.arange(bars) + rng.integers(PERIOD)) / PERIOD
     drift = strength * NOISE * np.cos(phase)
@@ -72,10 +72,10 @@ def waves(seed: int, bars: int, strength: float = 0.2) -> Waves:
     high, low = np.maximum(open_, close), np.minimum(open_, close)
     body = {"open": open_, "high": high, "low": low, "close": close, "volume": np.ones(bars)}
     columns = np.column_stack([np.sin(phase), np.cos(phase), rng.normal(size=(bars, NUISANCE))])
-    return Waves(pd.DataFrame(body, index), pd.DataFrame(columns, index, list(COLUMNS)), drift)
+    return SineMarket(pd.DataFrame(body, index), pd.DataFrame(columns, index, list(COLUMNS)), drift)
 
 
-def training_context(market: Waves) -> TrainingContext:
+def training_context(market: SineMarket) -> TrainingContext:
     """The context of a fit on all bars but the first hundred, which the last returns reach back to."""
     features = market.features.iloc[100:]
     labels = make_labels(market.candles, ForwardReturn(kind="forward_return", horizon=1), 0.0)

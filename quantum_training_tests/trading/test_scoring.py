@@ -134,7 +134,7 @@ def test_a_week_without_bars_is_an_empty_score(walk):
 class Remembers:
     """Decides by every row that it is given, so that a row more or less, or another one, shows."""
 
-    memory, has_account = 30, True
+    lookback_bars, has_account = 30, True
 
     def positions(self, features):
         assert list(features.columns) == ["x", "open", "close"]
@@ -201,7 +201,7 @@ def test_a_memory_sees_no_bar_after_the_close_it_decides_at(remembered):
 def test_a_week_with_fewer_bars_before_it_than_the_memory_is_not_decided(remembered):
     candles, features, whole = remembered
     monday = candles.index.get_loc(WEEKS[0])
-    enough = monday - 1 - Remembers.memory
+    enough = monday - 1 - Remembers.lookback_bars
     for cut, silent in ((enough, False), (enough + 1, True)):
         found = asked(candles.iloc[cut:], features.iloc[cut:], WEEKS[0]).loc[WEEKS[0] :]
         first = found.index < WEEKS[1]

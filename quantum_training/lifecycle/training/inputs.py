@@ -160,7 +160,7 @@ def _market_inputs(sources: InputSources, target: TrainingTarget, window: Window
     """The inputs of an agent, a sequence model or an ensemble: the window with the market around it."""
     recipe, history = sources.settings.recipes[target.recipe], sources.history(target)
     cls, loader, market = algorithm(recipe.algorithm), _VersionLoader(sources.load), history.market
-    first = history.first_month(window.full_times[0] - WEEK, max(cls.memory, MAX_LAGS) + 2)
+    first = history.first_month(window.full_times[0] - WEEK, max(cls.lookback_bars, MAX_LAGS) + 2)
     bars = history.known_bars(first, target.as_of)
     identity_inputs: dict[str, Any] = {
         "market": content_hash(bars.candles[["open", "close"]]),

@@ -50,7 +50,7 @@ def compare_versions(
     market, policy, model = history.market, history.settings.refresh, candidate.model
     as_of = candidate.version.as_of
     start = as_of - policy.weeks * WEEK
-    candles, features = history.known_bars(history.first_month(start - WEEK, model.memory + 2), as_of)
+    candles, features = history.known_bars(history.first_month(start - WEEK, model.lookback_bars + 2), as_of)
     start = max(start, candles.index[1])
 
     def positions(version: Version, load: Callable[[str], Model]) -> pd.Series:

@@ -105,7 +105,7 @@ def checked_model(source: str, files: Mapping[str, str]) -> Model:
 
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(mlflow.artifacts.download_artifacts(source, dst_path=folder))
-        check(copy, files, besides=[META])
+        check(copy, files, ignored=[META])
         return load_model(copy / MODEL)
 
 

@@ -37,7 +37,7 @@ STAGE = {
 class Constant:
     """Decides the same on every bar whose features are there."""
 
-    memory = 0
+    lookback_bars = 0
 
     def __init__(self, target):
         self.target = target

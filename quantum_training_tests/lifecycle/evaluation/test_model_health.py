@@ -22,7 +22,7 @@ FILLED = pd.date_range(END - pd.Timedelta(days=7), periods=42, freq="4h", name="
 class Echo:
     """Its feature is its position."""
 
-    memory = 0
+    lookback_bars = 0
 
     def __init__(self, wrong=0.0):
         self.wrong = wrong
