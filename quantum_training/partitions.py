@@ -1,4 +1,4 @@
-"""Partitions: symbol x month, x week, x day, and the run's keys, validated. Nothing else.
+"""Dagster's partitions: symbol x month, symbol x week, symbol x day, and the validated partition keys of a run.
 
 Time dimensions sort after `symbol`, so a key always reads `SYMBOL|YYYY-MM-DD`. Weeks start on Monday 00:00 UTC.
 """

@@ -59,7 +59,7 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
                 )
                 for symbol in {k.symbol for k in keys}
             }
-            events.pass_on()
+            events.outbox.relay_quietly()
 
         def produce(key: Key) -> dict[str, Any]:
             record = records[key.symbol].get(key.period)

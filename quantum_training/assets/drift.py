@@ -54,7 +54,7 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
             p = weekly_p(day.measured, day.reference.end, key.start, settings.drift.window)
             report = day.report
             if key in newest and report.severity >= Severity.MODERATE:
-                events.publish([detected(key, report, settings.symbols[key.symbol].recipes)])
+                events.outbox.publish([detected(key, report, settings.symbols[key.symbol].recipes)])
             pages = html_pages(store, key, day, p, written) if settings.drift.html and key in newest else {}
             return {
                 "severity": report.severity.name,

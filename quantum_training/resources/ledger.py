@@ -35,7 +35,7 @@ class Ledger:
         database is out of reach; run it again then, it is safe.
         """
         from quantum_training.resources import database
-        from quantum_training.resources.events.table import put
+        from quantum_training.resources.events.table import insert
 
         entries, events = list(entries), list(events)
         if expected_head is not None and len({entry.symbol for entry in entries}) > 1:
@@ -49,7 +49,7 @@ class Ledger:
                     row = _write(connection, entry, expected)
                     expected = None  # from here on the head is our own
                 rows.append(row)
-            put(connection, database.outbox, events)
+            insert(connection, database.outbox, events)
             return rows
 
         return database.transaction(self.url, work)

@@ -131,7 +131,7 @@ def test_a_champion_whose_artefact_is_lost_is_rolled_back_and_the_week_goes_on(c
     stored, head = world.stored(), world.ledger.head("AAA")
     assert world.run("weekly_cycle", "AAA|2020-02-03").success
     assert (world.stored(), world.ledger.head("AAA")) == (stored, head)
-    told = EventBus(database_url=world.settings.database_url).outbox().read("test", 100)
+    told = EventBus(database_url=world.settings.database_url).outbox.queue().read("test", 100)
     assert sum('"model.regressed"' in d.text for d in told) == 1
 
 

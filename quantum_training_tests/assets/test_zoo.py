@@ -76,7 +76,7 @@ from unittest import mock
 import cloudpickle, joblib, mlflow, torch
 import numpy as np
 import pandas as pd
-from quantum_training.resources.registry import ModelRegistry
+from quantum_training.resources.registry.registry import ModelRegistry
 
 registry, rows, differ = ModelRegistry(tracking_uri=sys.argv[1]), pd.read_parquet("rows.parquet"), []
 

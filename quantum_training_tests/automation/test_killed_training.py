@@ -71,7 +71,7 @@ def test_a_killed_retraining_is_one_alert_and_leaves_nothing_open(platform, sett
         cursors = lambda: [s for s in sensors() if getattr(s.instigator_data, "cursor", None)]  # noqa: E731
         wait_for("first tick of both sensors", lambda: len(cursors()) >= 2, 120, platform.said)
         bus = EventBus(database_url=f"sqlite:///{home}/quantum_training.db")
-        events = lambda: [Event.model_validate_json(d.text) for d in bus.outbox().read("test", 100)]  # noqa: E731
+        events = lambda: [Event.model_validate_json(d.text) for d in bus.outbox.queue().read("test", 100)]  # noqa: E731
 
         config = {"ops": {"retrain_recipes": {"config": RETRAIN}}}
         run_id = launch(platform.url, LOCATION, "retrain", config, {})

@@ -229,7 +229,7 @@ def test_a_shift_is_noticed_and_trained_on_once_though_the_training_is_killed(
         (new,) = [v for v in stored if v.tags["model_id"] == version["model_id"]]
         assert why.items() <= new.tags.items()
 
-        told = [Event.model_validate_json(d.text) for d in EventBus().outbox().read("test", 100)]
+        told = [Event.model_validate_json(d.text) for d in EventBus().outbox.queue().read("test", 100)]
         told = [event for event in told if event.type != "model.promoted"]
         assert [event.type for event in told][2:] == [
             "data.drift_detected",

@@ -43,7 +43,7 @@ def tick(definitions, name, time):
         return schedule.evaluate_tick(context)
 
 
-def asked(grid, data):
+def requested_keys(grid, data):
     """The partitions of each requested run, as the assets of that run will read them."""
     return [[str(k) for k in run_keys(grid, request.tags)] for request in data.run_requests]
 
@@ -65,10 +65,10 @@ def defaults():
         ("2023-01-01 02:00", "2022-12-26"),
     ],
 )
-def test_weekly_tick_asks_every_symbol_for_the_week_in_progress(defaults, time, week):
+def test_the_weekly_tick_requests_the_week_in_progress_of_every_symbol(defaults, time, week):
     definitions, grids = defaults
     data = tick(definitions, "weekly_cycle_schedule", time)
-    assert asked(grids.week, data) == [[f"SP500|{week}"], [f"NASDAQ|{week}"]]
+    assert requested_keys(grids.week, data) == [[f"SP500|{week}"], [f"NASDAQ|{week}"]]
     first = data.run_requests[0]
     assert first.tags["symbol"] == "SP500"
     assert first.tags["dagster/partition/symbol"] == "SP500"
@@ -88,14 +88,16 @@ def test_weekly_tick_asks_every_symbol_for_the_week_in_progress(defaults, time, 
         ("2024-01-02 00:30", ["2023-12-01", "2024-01-01"]),
     ],
 )
-def test_market_data_tick_asks_for_yesterdays_month_and_early_in_a_month_for_the_one_before(defaults, time, months):
+def test_the_market_data_tick_requests_yesterdays_month_and_early_in_a_month_also_the_one_before(
+    defaults, time, months
+):
     definitions, grids = defaults
     data = tick(definitions, "market_data_schedule", time)
-    assert asked(grids.month, data) == [[f"{s}|{m}" for m in months] for s in ("SP500", "NASDAQ")]
+    assert requested_keys(grids.month, data) == [[f"{s}|{m}" for m in months] for s in ("SP500", "NASDAQ")]
     assert [r.tags["symbol"] for r in data.run_requests] == ["SP500", "NASDAQ"]
 
 
-def test_market_data_runs_say_which_server_they_ask_so_that_the_queue_can_limit_them():
+def test_market_data_runs_are_tagged_with_the_exchange_for_the_queue():
     sources = {
         "BTC-USDT": {"kind": "ccxt", "exchange": "kraken", "market": "BTC/USDT"},
         "AAPL": {"kind": "yfinance", "ticker": "AAPL"},
@@ -108,20 +110,20 @@ def test_market_data_runs_say_which_server_they_ask_so_that_the_queue_can_limit_
 
 
 @pytest.mark.parametrize("time", ["2024-03-20 01:00", "2024-03-20 00:00", "2024-03-20 23:59"])
-def test_drift_tick_asks_every_symbol_for_the_day_in_progress(defaults, time):
+def test_the_drift_tick_requests_the_day_in_progress_of_every_symbol(defaults, time):
     definitions, grids = defaults
     data = tick(definitions, "drift_schedule", time)
-    assert asked(grids.day, data) == [["SP500|2024-03-20"], ["NASDAQ|2024-03-20"]]
+    assert requested_keys(grids.day, data) == [["SP500|2024-03-20"], ["NASDAQ|2024-03-20"]]
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.datetimes(pd.Timestamp("1999-01-11").to_pydatetime(), pd.Timestamp("2026-06-30").to_pydatetime()))
-def test_no_hour_asks_for_a_partition_that_is_not_there(defaults, time):
+def test_no_tick_requests_a_partition_that_does_not_exist(defaults, time):
     definitions, grids = defaults
     time = pd.Timestamp(time).floor("min")
     schedules = ("weekly_cycle_schedule", "market_data_schedule", "drift_schedule")
     for name, grid in zip(schedules, (grids.week, grids.month, grids.day), strict=True):
-        keys = list(chain(*asked(grid, tick(definitions, name, time))))
+        keys = list(chain(*requested_keys(grid, tick(definitions, name, time))))
         assert keys
         assert all(grid.has_partition_key(key) for key in keys)
         assert all(pd.Timestamp(key.split("|")[1]) <= time for key in keys)
@@ -135,7 +137,7 @@ def test_no_hour_asks_for_a_partition_that_is_not_there(defaults, time):
         ("drift_schedule", "2024-01-09 01:00", "2024-01-10 01:00"),
     ],
 )
-def test_a_period_before_the_settings_start_is_skipped_not_asked_for(name, too_early, early_enough):
+def test_a_period_before_the_start_is_skipped(name, too_early, early_enough):
     definitions = build_defs(DEFAULTS.model_copy(update={"start": pd.Timestamp("2024-01-10").date()}))
     skipped = tick(definitions, name, too_early)
     assert not skipped.run_requests
@@ -143,7 +145,7 @@ def test_a_period_before_the_settings_start_is_skipped_not_asked_for(name, too_e
     assert len(tick(definitions, name, early_enough).run_requests) == 2
 
 
-def test_signals_tick_asks_for_every_symbol_each_time_anew(defaults):
+def test_each_signals_tick_requests_every_symbol(defaults):
     ticks = [tick(defaults[0], "signals_schedule", time) for time in ("2024-01-08 02:05", "2024-01-08 03:05")]
     for data in ticks:
         assert [r.partition_key for r in data.run_requests] == ["SP500", "NASDAQ"]
@@ -151,13 +153,13 @@ def test_signals_tick_asks_for_every_symbol_each_time_anew(defaults):
     assert len({r.run_key for data in ticks for r in data.run_requests}) == 4
 
 
-def test_two_ticks_ask_for_two_runs_and_one_tick_evaluated_twice_for_one(defaults):
+def test_one_tick_evaluated_twice_requests_one_run(defaults):
     times = ("2024-01-08 02:00", "2024-01-08 02:00", "2024-01-09 02:00")
     keys = [tick(defaults[0], "weekly_cycle_schedule", time).run_requests[0].run_key for time in times]
     assert keys[0] == keys[1] != keys[2]
 
 
-def test_crons_come_from_the_operators_variables_and_schedules_are_off(monkeypatch):
+def test_cron_variables_apply_and_schedules_are_off_by_default(monkeypatch):
     monkeypatch.setenv("TRAINING_CRON_SCHEDULE", "15 6 * * 2")
     monkeypatch.setenv("QUANTUM_TRAINING_MARKET_DATA_CRON_SCHEDULE", "5 * * * *")
     monkeypatch.setenv("QUANTUM_TRAINING_DRIFT_CRON_SCHEDULE", "45 3 * * *")
@@ -200,7 +202,7 @@ def live(project, small):
         "2017-01-02",  # the same at a year's start
     ],
 )
-def test_a_weekly_run_at_0200_has_all_it_needs_after_market_data_at_0030(live, week):
+def test_market_data_at_0030_suffice_for_the_weekly_cycle_at_0200(live, week):
     world, at = live
     monday = pd.Timestamp(week)
     early = monday - pd.Timedelta("4D")
@@ -223,7 +225,7 @@ def test_a_weekly_run_at_0200_has_all_it_needs_after_market_data_at_0030(live, w
     assert list(scored.index.unique()) == list(expected)
 
 
-def test_a_month_end_that_failed_is_made_up_for_by_the_next_tick(live):
+def test_the_next_tick_completes_a_month_whose_last_run_failed(live):
     world, at = live
     assert at("2018-05-30 00:30", "market_data_schedule").success
     assert world.store.attributes("candles", "AAA", "2018-05-01")["covered_until"] == "2018-05-30T00:30:00+00:00"
@@ -236,7 +238,7 @@ def test_a_month_end_that_failed_is_made_up_for_by_the_next_tick(live):
 @pytest.mark.parametrize(
     "name", ["weekly_cycle_schedule", "market_data_schedule", "drift_schedule", "signals_schedule"]
 )
-def test_after_the_end_of_a_recording_a_tick_asks_for_nothing_and_says_so(name):
+def test_after_the_end_of_a_recording_a_tick_is_skipped_with_its_reason(name):
     data = tick(build_defs(load_settings()), name, "2024-01-08 02:00")
     assert not data.run_requests
     assert "1999-01-01 to 2018-12-31" in data.skip_message

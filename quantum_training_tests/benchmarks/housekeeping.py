@@ -149,9 +149,9 @@ class Year:
                 reason="weekly refresh",
                 started_at=week.to_pydatetime(),
             )
-            self.bus.publish([event("AAA", started, model_id)])
-        read = self.bus.outbox().read("reader", 100)
-        self.bus.outbox().acknowledge("reader", [delivery.id for delivery in read])
+            self.bus.outbox.publish([event("AAA", started, model_id)])
+        read = self.bus.outbox.queue().read("reader", 100)
+        self.bus.outbox.queue().acknowledge("reader", [delivery.id for delivery in read])
         report = Path(self.store.write_text("backtest", "AAA", period, "html", self.html).path)
         os.utime(report, (week.timestamp(), week.timestamp()))
         self.store.write_frame("shadow_scores", "AAA", period, self.frame)

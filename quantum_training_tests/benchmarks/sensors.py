@@ -77,7 +77,7 @@ def storm(store: Store, bus: EventBus, symbols: list[str]) -> None:
         store.write_record("drift_report", symbol, day, report)
         store.write_record("decay_report", symbol, week, {"status": "DECAYED", "reason": "storm", "recipe": "xgboost"})
         signal = DriftSignal(severity="SEVERE", reason="storm", observed_at=NOW + pd.Timedelta(days=1))
-        bus.receive([event(symbol, signal, "storm").model_dump_json()])
+        bus.inbox.receive([event(symbol, signal, "storm").model_dump_json()])
 
 
 def main(count: int = 500, years: int = 5) -> None:

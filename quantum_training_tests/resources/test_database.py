@@ -198,9 +198,9 @@ def test_text_that_looks_like_sql_is_kept_as_text(url, text):
     assert {name: getattr(row, name) for name in told} == told
     assert row.payload == {text: text}
     ledger.verify(text)
-    bus.receive([text])
-    assert [letter.raw for letter in bus.dead_letters()] == [text]
-    assert bus.read(text) == []
+    bus.inbox.receive([text])
+    assert [letter.raw for letter in bus.inbox.dead_letters()] == [text]
+    assert bus.inbox.read(text) == []
 
 
 def test_a_statement_on_postgres_is_bounded_in_time(postgres_url, monkeypatch):

@@ -2,8 +2,11 @@
 
 import pytest
 import yaml
+from dagster._utils.schedules import is_valid_cron_string
+from pydantic import TypeAdapter, ValidationError
 
 from quantum_training.settings.paths import SettingsError, under_dagster_home
+from quantum_training.settings.schema import Cron
 from quantum_training.settings.settings import Settings, config_path, load_settings
 
 OPERATOR_VARIABLES = {
@@ -101,6 +104,38 @@ def test_a_wrong_value_is_refused_with_field_value_and_what_is_allowed(load, def
     with pytest.raises(SettingsError) as error:
         load(default)
     assert said in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "cron",
+    [
+        "5 * * * *",
+        " */15 9-17 * * mon-fri",
+        " 0 0 L * *",
+        " 0 0 * * fri#2",
+        " 0 0 29 2 *",
+        " 0 0 30,31 2 *",
+        " 0 0 30 2 *",
+        " 0 0 31 feb *",
+        "\n    0 0 15W * *",
+        " 60 * * * *",
+        " 0 0 * * 8",
+        " */0 * * * *",
+        " 1, * * * *",
+        " 0 0 0 * * *",
+        " * * * *",
+        " @daily",
+        " every monday",
+        "",
+    ],
+)
+def test_a_cron_expression_is_accepted_if_and_only_if_dagster_accepts_it(cron):
+    try:
+        TypeAdapter(Cron).validate_python(cron)
+        accepted = True
+    except ValidationError:
+        accepted = False
+    assert accepted == (len(cron.split()) == 5 and is_valid_cron_string(cron))
 
 
 def test_a_wrong_variable_is_refused(monkeypatch):

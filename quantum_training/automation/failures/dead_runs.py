@@ -68,14 +68,14 @@ def fail_trainings(instance: dg.DagsterInstance, bus: EventBus, runs: Iterable[R
     started = _open_trainings(bus, first_attempts, min(record.create_timestamp for record in records) - MAX_CLOCK_SKEW)
     if started:
         now = pd.Timestamp.now("UTC")
-        bus.publish([_failed(message["symbol"], job_id, now) for job_id, message in started.items()])
+        bus.outbox.publish([_failed(message["symbol"], job_id, now) for job_id, message in started.items()])
     return [*started]
 
 
 def _open_trainings(bus: EventBus, run_ids: Set[str], since: datetime) -> dict[str, dict[str, Any]]:
     """Published training_started messages by job id, of trainings of these runs that have no training_completed."""
     started: dict[str, dict[str, Any]] = {}
-    for delivery in bus.told((TrainingStarted.type, TrainingCompleted.type), since):
+    for delivery in bus.outbox.events_since((TrainingStarted.type, TrainingCompleted.type), since):
         message = json.loads(delivery.text)
         job_id = message["payload"]["job_id"]
         if message["type"] == TrainingCompleted.type:

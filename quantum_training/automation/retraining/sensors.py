@@ -145,19 +145,19 @@ def _inbox_sensor(settings: Settings, partitions: Partitions, jobs: list[Any], l
         context: dg.SensorEvaluationContext, store: dg.ResourceParam[Store], events: dg.ResourceParam[EventBus]
     ) -> Result:
         tick, now = Tick(context, *live.read()), utc_now()
-        events.pass_on()
+        events.outbox.relay_quietly()
         if not tick.policy.enabled:
             return tick.skip({})
         launched = {*json.loads(context.cursor or "[]")}
-        unread = events.read(CONSUMER, limit=500)
-        events.acknowledge(CONSUMER, [event for event in unread if str(event.event_id) in launched])
+        unread = events.inbox.read(CONSUMER, limit=500)
+        events.inbox.acknowledge(CONSUMER, [event for event in unread if str(event.event_id) in launched])
         new_events = [event for event in unread if str(event.event_id) not in launched]
         if not new_events:
             return tick.skip({})
         outcome = classify_events(new_events, settings, store, context.instance, partitions.week, now)
         for event, reason in outcome.refused:
             context.log.warning(f"{event.type} {event.event_id} is a dead letter: {reason}")
-            events.refuse(CONSUMER, event, reason)
+            events.inbox.refuse(CONSUMER, event, reason)
         budget = read_budget(context.instance, tick.policy, now)
         plan = plan_runs(outcome.triggers, budget, settings, partitions.week, store)
         handled = sorted({*outcome.handled, *plan.handled})

@@ -39,7 +39,7 @@ def reports_of(
         store.read_records("champion", symbol, last),
         MarketHistory(store, settings, symbol).scores_by_week(last),
     )
-    measurements = [event.payload for event in events.known(MetricsUpdated.type, symbol)]
+    measurements = [event.payload for event in events.inbox.find(MetricsUpdated.type, symbol)]
     measured = [m for m in measurements if isinstance(m, MetricsUpdated)]
     policy, terms = settings.decay, decision_policy(settings, symbol)
 

@@ -35,7 +35,7 @@ class TrainingJob:
         payload = TrainingStarted(
             job_id=self.job_id, model_type=self.recipe, trigger=trigger, reason=reason, started_at=started
         )
-        self.bus.publish([event(self.symbol, payload, self.job_id)])
+        self.bus.outbox.publish([event(self.symbol, payload, self.job_id)])
         try:
             yield
         except BaseException as error:  # an interrupted training is over too
@@ -65,4 +65,4 @@ class TrainingJob:
             duration_seconds=seconds,
             completed_at=pd.Timestamp.now("UTC"),
         )
-        self.bus.publish([event(self.symbol, payload, cause)])
+        self.bus.outbox.publish([event(self.symbol, payload, cause)])

@@ -16,6 +16,9 @@ TIMEOUT_SECONDS = 5
 RETRIES = 3
 READER = "reader"
 FIELD = b"event"
+OUTBOX_STREAM, INBOX_STREAM = "quantum_training:outbox", "quantum_training:inbox"
+RELAY, BATCH = "relay", 500
+"""The consumer that moves events between the tables and the streams, and the entries that it moves at a time."""
 
 
 class RedisError(RuntimeError):

@@ -44,7 +44,7 @@ class TableQueue:
 
     def publish(self, events: Iterable[Event]) -> None:
         events = list(events)
-        transaction(self.url, lambda connection: put(connection, self.table, events))
+        transaction(self.url, lambda connection: insert(connection, self.table, events))
 
     def read(self, consumer: str, limit: int) -> list[Delivery]:
         def work(connection: sa.Connection) -> list[Delivery]:
@@ -82,12 +82,12 @@ class TableQueue:
 
         return transaction(self.url, work)
 
-    def set_aside(self, consumer: str, letters: Mapping[str, DeadLetter]) -> None:
+    def move_to_dead_letters(self, consumer: str, letters: Mapping[str, DeadLetter]) -> None:
         """Keep what could not be read, by its id, as dead letters and go on without it."""
 
         def work(connection: sa.Connection) -> None:
             self._done(connection, consumer, letters)
-            bury(connection, letters.values())
+            add_dead_letters(connection, letters.values())
 
         if letters:
             transaction(self.url, work)
@@ -159,7 +159,7 @@ class TableQueue:
         return table.c.queue == self.table.name, table.c.consumer == consumer
 
 
-def put(connection: sa.Connection, table: sa.Table, events: Iterable[Event]) -> None:
+def insert(connection: sa.Connection, table: sa.Table, events: Iterable[Event]) -> None:
     """Put events into a table in the caller's transaction; those already there stay as they are."""
     rows = [
         {"event_id": str(e.event_id), "type": e.type, "symbol": e.symbol, "body": e.model_dump_json()} for e in events
@@ -167,7 +167,7 @@ def put(connection: sa.Connection, table: sa.Table, events: Iterable[Event]) -> 
     insert_missing(connection, table, rows)
 
 
-def bury(connection: sa.Connection, letters: Iterable[DeadLetter]) -> None:
+def add_dead_letters(connection: sa.Connection, letters: Iterable[DeadLetter]) -> None:
     """Keep dead letters, each raw text once and cut to 100,000 characters."""
     rows = [
         {
@@ -180,7 +180,7 @@ def bury(connection: sa.Connection, letters: Iterable[DeadLetter]) -> None:
     insert_missing(connection, dead_letters, rows)
 
 
-def buried(url: str) -> list[DeadLetter]:
+def dead_letters_of(url: str) -> list[DeadLetter]:
     """All dead letters, oldest first."""
     query = sa.select(dead_letters.c.reason, dead_letters.c.raw).order_by(dead_letters.c.number)
     return transaction(url, lambda connection: [DeadLetter(*row) for row in connection.execute(query)])

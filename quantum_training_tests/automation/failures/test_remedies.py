@@ -1,4 +1,4 @@
-"""What an alert advises: the error's own words where it has some, else what its kind needs."""
+"""The next step of an alert: the advice in the error's message, else the default of its kind."""
 
 import pandas as pd
 import pytest
@@ -18,7 +18,7 @@ from quantum_training.sources.files import Source as Files
 NOW = pd.Timestamp("2024-01-01", tz="UTC")
 
 
-def own_words(tmp_path, monkeypatch):
+def failures_with_advice(tmp_path, monkeypatch):
     """Errors as the project raises them, and the advice that each gives."""
     monkeypatch.setenv("QUANTUM_TRAINING_CONFIG", str(tmp_path / "none.yaml"))
     yield load_settings, "set QUANTUM_TRAINING_CONFIG to one or unset it"
@@ -29,9 +29,9 @@ def own_words(tmp_path, monkeypatch):
     yield lambda: registry.load("AAA", "v1"), "re-materialise the model's partition to train it again"
 
 
-def test_an_error_of_the_project_says_itself_what_to_do(tmp_path, monkeypatch, empty_mlflow):
+def test_the_advice_in_an_error_message_is_the_next_step(tmp_path, monkeypatch, empty_mlflow):
     (tmp_path / "mlflow.db").write_bytes(empty_mlflow.read_bytes())
-    for fail, advice in own_words(tmp_path, monkeypatch):
+    for fail, advice in failures_with_advice(tmp_path, monkeypatch):
         with pytest.raises(Exception) as caught:  # noqa: PT011 - each has a type of its own
             fail()
         cause, step = of_error(type(caught.value).__name__, str(caught.value))
@@ -76,25 +76,25 @@ def test_an_error_of_the_project_says_itself_what_to_do(tmp_path, monkeypatch, e
     ],
 )
 def test_every_kind_of_failure_has_a_next_step(kind, message, cause, step):
-    found = of_error(kind, message)
-    assert found[0].startswith(cause)
-    assert found[1].startswith(step)
+    cause_and_step = of_error(kind, message)
+    assert cause_and_step[0].startswith(cause)
+    assert cause_and_step[1].startswith(step)
 
 
-def test_the_kinds_are_those_of_the_project():
+def test_every_error_type_of_the_project_has_a_default_step():
     kinds = (DatabaseError, StoreError, RegistryError, SourceError, SettingsError, LedgerError, TrainingStateError)
     assert {kind.__name__ for kind in kinds} <= {*BY_ERROR}
 
 
 @pytest.mark.parametrize("name", BY_CHECK)
-def test_a_check_without_advice_of_its_own_has_that_of_its_name(name):
+def test_a_check_without_advice_has_the_step_of_its_name(name):
     assert of_check(name, "AAA|2020-01-01 SEVERE: two columns") == (
         "AAA|2020-01-01 SEVERE: two columns",
         BY_CHECK[name],
     )
 
 
-def test_a_checks_own_advice_comes_first_and_a_new_check_has_some():
-    own = "features AAA|2020-01-01: the code gives other bytes; re-materialise features"
-    assert of_check("causal", own)[1] == "re-materialise features"
+def test_advice_in_a_check_comes_first_and_a_new_check_has_a_default():
+    advice = "features AAA|2020-01-01: the code gives other bytes; re-materialise features"
+    assert of_check("causal", advice)[1] == "re-materialise features"
     assert of_check("new", "odd") == ("odd", CHECK_DEFAULT)

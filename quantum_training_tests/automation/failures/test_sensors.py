@@ -1,4 +1,4 @@
-"""The sensors of failures tick by tick: what is told, once, by whom, and what is made up for after a run that died."""
+"""The sensors of failures tick by tick: one alert per failure, and what is completed for a run whose process died."""
 
 import json
 import time
@@ -35,7 +35,7 @@ RUNNING = dg.DagsterRunStatus.STARTED
 
 
 class World:
-    """An instance and the sensors over it, with the cursors that they left. project: where a test runs its jobs."""
+    """An instance, the sensors over it and their cursors. project: where a test runs its jobs."""
 
     def __init__(self, settings, instance, project=None):
         self.project, self.instance, self.url = project, instance, settings.database_url
@@ -53,13 +53,13 @@ class World:
         self.cursors[name] = data.cursor
         return data
 
-    def told(self):
-        """What was found since this was asked last, both sensors ticked."""
-        said = [self.tick(name).skip_message for name in self.sensors]
-        owed = book.claim(self.url, LATER)
-        book.sent(self.url, [one.alert.alert_id for one in owed], "webhook")
-        assert (said == ["nothing new"] * 2) <= (not owed)
-        return [one.alert for one in owed]
+    def new_alerts(self):
+        """The alerts since the last call, after a tick of both sensors."""
+        messages = [self.tick(name).skip_message for name in self.sensors]
+        due = book.claim(self.url, LATER)
+        book.sent(self.url, [one.alert.alert_id for one in due], "webhook")
+        assert (messages == ["nothing new"] * 2) <= (not due)
+        return [one.alert for one in due]
 
     def run(self, status=RUNNING, job="weekly_cycle", **fields):
         tags = {"dagster/partition": "AAA|2020-01-06", **fields.pop("tags", {})}
@@ -68,7 +68,7 @@ class World:
         return run
 
     def again(self, run):
-        """The run that tries another one again, as Dagster's daemon launches it."""
+        """The run that retries another one, as Dagster's daemon launches it."""
         root = run.root_run_id or run.run_id
         ids = {"root_run_id": root, "parent_run_id": run.run_id}
         tags = {"dagster/retry_number": "1", **{f"dagster/{name}": id_ for name, id_ in ids.items()}}
@@ -77,7 +77,7 @@ class World:
         return again
 
     def events(self):
-        return [Event.model_validate_json(d.text) for d in self.bus.outbox().read("test", 1000)]
+        return [Event.model_validate_json(d.text) for d in self.bus.outbox.queue().read("test", 1000)]
 
     def status(self, run):
         return self.instance.get_run_by_id(run.run_id).status
@@ -93,7 +93,7 @@ def no_waits(monkeypatch):
 
 @pytest.fixture
 def build(small, tmp_path, monkeypatch):
-    """`build(instance=None, **settings)`: a world whose alerts are owed to a webhook."""
+    """`build(instance=None, **settings)`: a world with alerts to a webhook."""
     with ExitStack() as stack:
 
         def build(instance=None, **changes):
@@ -106,50 +106,50 @@ def build(small, tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def whole(project, small):
-    """`whole(source)`: the same over a project of which AAA has that file as its source."""
+def failing_project(project, small):
+    """`failing_project(path)`: a world over a project in which that file is the source of AAA."""
 
-    def whole(path):
+    def failing_project(path):
         source = {"kind": "files", "path": str(path)}
         symbols = {**small["symbols"], "AAA": {**small["symbols"]["AAA"], "source": source}}
         world = project({**small, "symbols": symbols, "alerts": {"webhook": True}})
         return World(world.settings, world.instance, world)
 
-    return whole
+    return failing_project
 
 
 @pytest.fixture(scope="module")
 def retrying():
-    """An instance that tries runs again whose process died, as the project's dagster.yaml says."""
+    """An instance that retries runs whose process died, as with the project's dagster.yaml."""
     retries = {"enabled": True, "max_retries": 2, "retry_on_asset_or_op_failure": False}
     with dg.instance_for_test(overrides={"run_retries": retries}) as instance:
         yield instance
 
 
-def test_one_broken_symbol_is_told_once_with_cause_and_next_step_and_then_counted(whole, tmp_path):
-    world = whole(tmp_path / "gone.csv")
+def test_a_failing_symbol_is_one_alert_with_cause_and_next_step_and_a_count(failing_project, tmp_path):
+    world = failing_project(tmp_path / "missing.csv")
     for month in ("2019-09-01", "2019-10-01", "2019-11-01"):
         assert not world.project.run("market_data", f"AAA|{month}").success
     assert world.project.run("market_data", "BBB|2019-09-01").success
-    (alert,) = world.told()
+    (alert,) = world.new_alerts()
     assert (alert.kind, alert.severity, alert.symbol, alert.count) == ("run_failure", "ERROR", "AAA", 3)
     assert alert.place == "candles AAA|2019-09-01"
     assert alert.cause.startswith("SourceError: AAA: source files ")
-    assert "gone.csv" in alert.cause
+    assert "missing.csv" in alert.cause
     assert alert.next_step == "Mend source.path or put the file there"
     assert alert.url == f"http://127.0.0.1:3000/runs/{alert.run_id}"
     assert not world.project.run("market_data", "AAA|2019-12-01").success
-    assert world.told() == []
+    assert world.new_alerts() == []
 
 
-def test_refused_bars_are_told_by_their_check_alone(whole, tmp_path):
+def test_refused_bars_are_an_alert_of_their_check_only(failing_project, tmp_path):
     bars = tmp_path / "bars.csv"
     rows = [f"2019-09-{d:02}T{h:02}:00:00Z,100,101,99,100,5" for d in range(1, 31) for h in range(0, 24, 4)]
     rows[50] = rows[50].replace(",101,99,", ",90,99,")
     bars.write_text("\n".join(["open_time,open,high,low,close,volume", *rows]))
-    world = whole(bars)
+    world = failing_project(bars)
     assert not world.project.run("market_data", "AAA|2019-09-01").success
-    (alert,) = world.told()
+    (alert,) = world.new_alerts()
     assert (alert.kind, alert.symbol, alert.place) == (
         "check_failure",
         "AAA",
@@ -159,20 +159,20 @@ def test_refused_bars_are_told_by_their_check_alone(whole, tmp_path):
     assert alert.next_step == "Check the source's column mapping and its adjustment."
 
 
-def test_a_launcher_and_the_run_in_it_that_failed_are_one_alert(whole, tmp_path):
-    world = whole(tmp_path / "gone.csv")
+def test_a_failed_nested_run_and_its_surrounding_run_are_one_alert(failing_project, tmp_path):
+    world = failing_project(tmp_path / "missing.csv")
     job = world.project.definitions.resolve_job_def("clm_cycle")
     config = {"symbols": ["AAA"], "week": "2020-01-06"}
     job.execute_in_process(
         instance=world.instance, run_config={"ops": {"run_cycle": {"config": config}}}, raise_on_error=False
     )
     assert [run.status.value for run in world.instance.get_runs()] == ["FAILURE", "FAILURE"]
-    (alert,) = world.told()
+    (alert,) = world.new_alerts()
     assert (alert.symbol, alert.next_step) == ("AAA", "Mend source.path or put the file there")
 
 
-def test_a_launcher_that_was_stopped_is_one_alert_and_not_a_failure_of_the_run_in_it(whole, tmp_path, monkeypatch):
-    world = whole(tmp_path / "gone.csv")
+def test_a_stopped_surrounding_run_is_one_alert_and_its_nested_run_none(failing_project, tmp_path, monkeypatch):
+    world = failing_project(tmp_path / "missing.csv")
 
     def stopped(*_):
         raise DagsterExecutionInterruptedError
@@ -184,51 +184,51 @@ def test_a_launcher_that_was_stopped_is_one_alert_and_not_a_failure_of_the_run_i
         raise_on_error=False,
     )
     assert [run.status.value for run in world.instance.get_runs()] == ["FAILURE", "FAILURE"]
-    (alert,) = world.told()
+    (alert,) = world.new_alerts()
     assert alert.place.startswith("job clm_cycle")
 
 
-def test_a_symbol_that_failed_before_it_had_a_run_is_told_by_the_launcher(whole, tmp_path):
-    world = whole(tmp_path / "gone.csv")
+def test_a_symbol_that_failed_before_its_nested_run_is_an_alert_of_the_surrounding_run(failing_project, tmp_path):
+    world = failing_project(tmp_path / "missing.csv")
     job = world.project.definitions.resolve_job_def("clm_cycle")
     config = {"symbols": ["AAA"], "week": "2020-01-07"}
     job.execute_in_process(
         instance=world.instance, run_config={"ops": {"run_cycle": {"config": config}}}, raise_on_error=False
     )
-    assert {alert.symbol for alert in world.told()} == {"AAA"}
+    assert {alert.symbol for alert in world.new_alerts()} == {"AAA"}
 
 
-def test_a_run_that_is_tried_again_is_told_when_the_last_try_has_failed(build, retrying):
+def test_a_retried_run_is_an_alert_after_its_last_attempt(build, retrying):
     world = build(retrying)
-    run, told = world.run(remote_job_origin=LAUNCHED), []
+    run, alerts = world.run(remote_job_origin=LAUNCHED), []
     for number in range(3):
         run = world.again(run) if number else run
-        said = f"Run execution process for {run.run_id} was terminated by signal 9 (SIGKILL)."
-        retrying.report_engine_event(said, run)
+        message = f"Run execution process for {run.run_id} was terminated by signal 9 (SIGKILL)."
+        retrying.report_engine_event(message, run)
         retrying.report_run_failed(run)
-        told.append(world.told())
-    assert told[:2] == [[], []]
-    (alert,) = told[2]
+        alerts.append(world.new_alerts())
+    assert alerts[:2] == [[], []]
+    (alert,) = alerts[2]
     assert alert.run_id == run.run_id
     assert alert.cause.endswith("was terminated by signal 9 (SIGKILL).")
     assert alert.next_step.startswith("look for the kernel's out-of-memory killer")
     assert json.loads(world.cursors[sensors.RUNS_SENSOR])["waiting"] == {}
 
 
-def test_a_retry_that_never_comes_is_not_waited_for_for_ever(build, retrying):
+def test_the_wait_for_a_retry_is_bounded(build, retrying):
     world = build(retrying)
     run = world.run(remote_job_origin=LAUNCHED)
     retrying.report_run_failed(run, "Exceeded maximum runtime of 3600 seconds.")
     run = retrying.get_run_by_id(run.run_id)
     assert is_over(retrying, run, 1) is None
     assert is_over(retrying, run, RETRY_WAIT_SECONDS + 1) is True
-    assert world.told() == []
+    assert world.new_alerts() == []
     retrying.add_run_tags(run.run_id, {"dagster/will_retry": "false"})
-    (alert,) = world.told()
+    (alert,) = world.new_alerts()
     assert alert.next_step.startswith("raise TRAINING_JOB_TIMEOUT")
 
 
-def test_a_training_whose_process_died_is_published_as_failed_once_it_is_not_tried_again(build, retrying):
+def test_a_dead_training_is_published_as_failed_after_its_last_attempt(build, retrying):
     world = build(retrying)
     first = world.run(remote_job_origin=LAUNCHED, tags={"dagster/max_retries": "1"})
     jobs = [TrainingJob(world.bus, "AAA", recipe, f"{first.run_id}/AAA|2020-01-06/{recipe}") for recipe in ("a", "b")]
@@ -257,7 +257,7 @@ def test_a_training_whose_process_died_is_published_as_failed_once_it_is_not_tri
     assert [e.payload.status for e in world.events()[len(before) :]] == ["failed", "succeeded"]
 
 
-def test_runs_in_the_process_of_a_run_that_died_end_with_it_and_one_alert_tells_it(build):
+def test_nested_runs_of_a_dead_run_fail_with_it_as_one_alert(build):
     world = build()
     parent = world.run(job="retrain", tags={"symbol": "AAA"})
     inside = world.run(tags={"clm/launched_by": parent.run_id})
@@ -269,13 +269,13 @@ def test_runs_in_the_process_of_a_run_that_died_end_with_it_and_one_alert_tells_
     world.instance.report_run_failed(parent)
     assert "1 runs ended with the one that ran them" in world.tick().skip_message
     assert [world.status(r).value for r in (inside, done, foreign)] == ["FAILURE", "SUCCESS", "STARTED"]
-    (alert,) = world.told()
+    (alert,) = world.new_alerts()
     assert (alert.run_id, alert.symbol, alert.place) == (parent.run_id, "AAA", "job retrain AAA|2020-01-06")
     assert [e.payload.status for e in world.events() if e.type == "model.training_completed"] == ["failed"]
-    assert world.told() == []
+    assert world.new_alerts() == []
 
 
-def test_a_run_that_monitoring_ended_after_its_launcher_is_not_told_again(build, monkeypatch):
+def test_a_nested_run_that_monitoring_failed_is_no_second_alert(build, monkeypatch):
     world = build()
     parent = world.run(job="retrain", tags={"symbol": "AAA"})
     inside = world.run(tags={"clm/launched_by": parent.run_id})
@@ -285,13 +285,13 @@ def test_a_run_that_monitoring_ended_after_its_launcher_is_not_told_again(build,
     health = launcher.check_run_worker_health(inside)
     assert health.status == WorkerStatus.FAILED
     assert isinstance(health, CheckRunHealthResult)
-    said = f"Detected run worker status {health}. Marking run {inside.run_id} as failed."  # as run_monitoring does
-    world.instance.report_run_failed(inside, said)
-    (alert,) = world.told()
+    message = f"Detected run worker status {health}. Marking run {inside.run_id} as failed."  # as run_monitoring does
+    world.instance.report_run_failed(inside, message)
+    (alert,) = world.new_alerts()
     assert alert.run_id == parent.run_id
 
 
-def test_a_run_that_a_person_executes_again_has_trainings_of_its_own(build, retrying):
+def test_a_manual_reexecution_has_its_own_trainings(build, retrying):
     world = build(retrying)
     first = world.run(status=dg.DagsterRunStatus.FAILURE, remote_job_origin=LAUNCHED)
     ids = {"root_run_id": first.run_id, "parent_run_id": first.run_id}
@@ -306,17 +306,17 @@ def test_a_run_that_a_person_executes_again_has_trainings_of_its_own(build, retr
     assert fail_trainings(retrying, world.bus, [record]) == [jobs[1]]
 
 
-def test_a_cancelled_run_is_nobodys_alert_but_its_training_is_over(build):
+def test_a_cancelled_run_is_no_alert_but_its_training_is_published_as_failed(build):
     world = build()
     run = world.run()
     with TrainingJob(world.bus, "AAA", "a", f"{run.run_id}/AAA|2020-01-06/a").publish_started("MANUAL", "asked"):
         pass
     world.instance.report_run_canceled(run)
-    assert world.told() == []
+    assert world.new_alerts() == []
     assert world.events()[-1].payload.status == "failed"
 
 
-def test_a_tick_that_cannot_write_down_what_it_found_comes_again(build, monkeypatch):
+def test_a_tick_that_cannot_record_its_findings_is_repeated(build, monkeypatch):
     world = build()
     world.instance.report_run_failed(world.run())
     with monkeypatch.context() as patch:
@@ -327,7 +327,7 @@ def test_a_tick_that_cannot_write_down_what_it_found_comes_again(build, monkeypa
         patch.setattr(book, "record", down)
         with pytest.raises(DatabaseError):
             world.tick()
-    assert len(world.told()) == 1
+    assert len(world.new_alerts()) == 1
 
 
 def report(world, check, passed, severity, **fields):
@@ -343,9 +343,9 @@ def report(world, check, passed, severity, **fields):
 
 
 @pytest.mark.parametrize(
-    ("warnings", "told"), [(False, ["leak_free", "no_drift"]), (True, ["leak_free", "no_decay", "no_drift"])]
+    ("warnings", "checks"), [(False, ["leak_free", "no_drift"]), (True, ["leak_free", "no_decay", "no_drift"])]
 )
-def test_a_failed_check_is_told_though_its_run_went_on(build, warnings, told):
+def test_a_failed_check_is_an_alert_although_its_run_succeeded(build, warnings, checks):
     world = build(alerts={"webhook": True, "warnings": warnings})
     error, warn = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
     report(world, "quality", True, error)
@@ -356,56 +356,56 @@ def test_a_failed_check_is_told_though_its_run_went_on(build, warnings, told):
     drifted = {"asset": "drift_report", "partition": "BBB|2020-01-06"}
     report(world, "no_drift", False, error, description="BBB|2020-01-06 SEVERE: 2 columns", **drifted)
     report(world, "rsi", False, error, description="BBB|2020-01-06 SEVERE: drift", **drifted)
-    found = world.told()
-    assert sorted(alert.place.split()[1] for alert in found) == told
-    assert {alert.symbol for alert in found if "no_drift" in alert.place} == {"BBB"}
-    assert {alert.symbol for alert in found if "no_drift" not in alert.place} == {"AAA"}
-    assert all(alert.next_step and alert.url is None for alert in found)
-    assert world.told() == []
+    alerts = world.new_alerts()
+    assert sorted(alert.place.split()[1] for alert in alerts) == checks
+    assert {alert.symbol for alert in alerts if "no_drift" in alert.place} == {"BBB"}
+    assert {alert.symbol for alert in alerts if "no_drift" not in alert.place} == {"AAA"}
+    assert all(alert.next_step and alert.url is None for alert in alerts)
+    assert world.new_alerts() == []
 
 
-@pytest.mark.parametrize(("said", "symbol"), [("xgboost BBB|2020-01-06: it looks ahead", "BBB"), ("it looks", None)])
-def test_a_check_of_a_run_over_several_symbols_is_told_for_the_one_that_it_describes(said, symbol):
+@pytest.mark.parametrize(("message", "symbol"), [("xgboost BBB|2020-01-06: it looks ahead", "BBB"), ("it looks", None)])
+def test_the_alert_of_a_check_over_several_symbols_names_the_one_in_its_description(message, symbol):
     evaluation = AssetCheckEvaluation(
         asset_key=dg.AssetKey("xgboost_model"),
         check_name="leak_free",
         passed=False,
         metadata={},
         severity=dg.AssetCheckSeverity.ERROR,
-        description=said,
+        description=message,
     )
     ends = {"start": "AAA|2020-01-06", "end": "BBB|2020-01-06"}
     tags = {f"dagster/asset_partition_range_{end}": key for end, key in ends.items()}
     assert check_finding(evaluation, "run", tags).symbol == symbol
 
 
-def test_events_that_are_just_being_written_wait_for_the_next_tick(build, monkeypatch):
+def test_events_younger_than_the_settling_time_wait_for_the_next_tick(build, monkeypatch):
     world = build()
     monkeypatch.setattr(sensors, "SETTLE_SECONDS", 60)
     world.instance.report_run_failed(world.run())
     report(world, "quality", False, dg.AssetCheckSeverity.ERROR, description="AAA|2020-01-01: a gap")
-    assert world.told() == []
+    assert world.new_alerts() == []
     monkeypatch.setattr(sensors, "SETTLE_SECONDS", 0)
-    assert len(world.told()) == 2
+    assert len(world.new_alerts()) == 2
 
 
-def test_a_clock_that_was_set_back_holds_nothing_up(build, monkeypatch):
+def test_a_clock_that_was_set_back_does_not_block_the_sensor(build, monkeypatch):
     world = build()
     world.instance.report_run_failed(world.run())
     hour_ago = time.time() - 3600
     monkeypatch.setattr(sensors, "SETTLE_SECONDS", 5)
     monkeypatch.setattr(sensors, "time", SimpleNamespace(time=lambda: hour_ago))
-    assert len(world.told()) == 1
+    assert len(world.new_alerts()) == 1
 
 
-def test_the_operators_limit_becomes_that_of_the_pool(build, retrying, monkeypatch):
+def test_max_concurrent_training_jobs_becomes_the_limit_of_the_pool(build, retrying, monkeypatch):
     monkeypatch.setenv("MAX_CONCURRENT_TRAINING_JOBS", "7")
     build(retrying)
     assert {pool.name: pool.limit for pool in retrying.event_log_storage.get_pool_limits()} == {"training": 7}
     assert not limit_training(retrying, 7)
 
 
-def test_both_sensors_run_without_being_switched_on(build):
+def test_both_sensors_are_on_by_default(build):
     sensors = build().sensors
     assert {*sensors} == {"run_failure_sensor", "check_failure_sensor"}
     assert {sensor.default_status for sensor in sensors.values()} == {dg.DefaultSensorStatus.RUNNING}

@@ -1,4 +1,4 @@
-"""Job `benchmark`: one table of every recipe and baseline on every symbol, and a failing symbol shown as failing."""
+"""Job `benchmark`: one table of every recipe and baseline on every symbol; a failing symbol is a row that says so."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ WEEKS = ["2020-02-03", "2020-02-10", "2020-02-17", "2020-02-24"]
 
 
 @pytest.fixture(autouse=True)
-def below(tmp_path, monkeypatch):
+def working_directory(tmp_path, monkeypatch):
     """The table goes below the working directory."""
     monkeypatch.chdir(tmp_path)
 
@@ -38,19 +38,19 @@ def test_every_strategy_of_every_symbol_is_a_row_beside_buy_and_hold(project, sm
     assert table["buy_and_hold_sharpe"].notna().all()
     assert table["seed"].dropna().eq(7).all()
     assert table["costs"].eq("fee 1 bp, slippage 1 bp").all()
-    own = table[(table["symbol"] == "AAA") & (table["strategy"] == "xgboost")].iloc[0]
-    assert own["sharpe_low"] < own["sharpe"] < own["sharpe_high"]
+    row = table[(table["symbol"] == "AAA") & (table["strategy"] == "xgboost")].iloc[0]
+    assert row["sharpe_low"] < row["sharpe"] < row["sharpe_high"]
 
     scores = pd.concat(world.store.read_frame("shadow_scores", "AAA", week) for week in WEEKS[1:])
     target = scores.loc[scores["strategy"] == "xgboost", "target"]
     candles = world.store.read_frames("candles", "AAA", "2020-01-01", "2020-02-01").loc[target.index]
     options = world.settings.symbols["AAA"]
     account = simulate(candles, target, options.costs, options.account)
-    assert own["total_return"] == pytest.approx(account.equity[-1, 0] / 1e5 - 1, rel=1e-9)
+    assert row["total_return"] == pytest.approx(account.equity[-1, 0] / 1e5 - 1, rel=1e-9)
 
     for name in ("benchmark.md", "benchmark.html"):
         text = (tmp_path / "out" / name).read_text()
-        assert f"{own['sharpe']:.2f} [{own['sharpe_low']:.2f}, {own['sharpe_high']:.2f}]" in text
+        assert f"{row['sharpe']:.2f} [{row['sharpe_low']:.2f}, {row['sharpe_high']:.2f}]" in text
         assert "nan" not in text.lower()
     assert "| AAA" in capfd.readouterr().err
 
@@ -58,16 +58,16 @@ def test_every_strategy_of_every_symbol_is_a_row_beside_buy_and_hold(project, sm
 @pytest.mark.long
 def test_a_second_run_gives_the_same_files(project, small, tmp_path):
     world = project(small)
-    found = []
+    outputs = []
     for _ in range(2):
         assert launch(world, weeks=2, symbols=["AAA"], output="out").success
-        found.append({f.name: f.read_bytes() for f in (tmp_path / "out").iterdir()})
-    assert found[0] == found[1]
-    assert len(found[0]) == 3
+        outputs.append({f.name: f.read_bytes() for f in (tmp_path / "out").iterdir()})
+    assert outputs[0] == outputs[1]
+    assert len(outputs[0]) == 3
 
 
 @pytest.mark.long
-def test_a_symbol_whose_record_is_torn_stands_in_the_table_beside_the_others(project, small, tmp_path, monkeypatch):
+def test_a_symbol_with_a_torn_record_is_a_failed_row_of_the_table(project, small, tmp_path, monkeypatch):
     monkeypatch.setattr(leakage, "measure_skill", lambda recipe, code: {"insufficient": "not asked for"})
     world = project(small)
     torn = Path(world.store.root) / "shadow_scores" / "AAA" / "2020-02-20.parquet"
@@ -81,7 +81,7 @@ def test_a_symbol_whose_record_is_torn_stands_in_the_table_beside_the_others(pro
     assert len(table[table["symbol"] == "BBB"]) == 5
 
 
-def test_a_broken_symbol_stands_in_the_table_as_failed(project, small, tmp_path):
+def test_a_failing_symbol_is_a_failed_row_of_the_table(project, small, tmp_path):
     small["symbols"]["AAA"]["source"] = {"kind": "files", "path": str(tmp_path / "gone.csv")}
     world = project(small)
     assert not launch(world, week="2020-02-24", output="out").success
@@ -96,17 +96,17 @@ def test_a_broken_symbol_stands_in_the_table_as_failed(project, small, tmp_path)
 
 
 @pytest.mark.parametrize("output", ["/etc", "../elsewhere", "out/../..", "link/out", "a\0b"])
-def test_a_table_is_not_written_outside_of_the_working_directory(project, small, tmp_path, output):
+def test_an_output_outside_the_working_directory_is_refused(project, small, tmp_path, output):
     (tmp_path / "link").symlink_to("/dev/shm")
     world = project(small)
     done = launch(world, weeks=1, output=output)
     assert not done.success
-    said = done.failure_data_for_node("run_benchmark").user_failure_data.description
-    assert "is not below the working directory" in said
+    message = done.failure_data_for_node("run_benchmark").user_failure_data.description
+    assert "is not below the working directory" in message
     assert not list(world.instance.get_runs(dg.RunsFilter(job_name="market_data"))), "refused before hours of work"
 
 
-def test_a_place_that_cannot_be_written_is_told_before_hours_of_work(project, small, tmp_path, monkeypatch):
+def test_an_output_that_cannot_be_written_fails_before_any_cycle(project, small, tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "file"))
     world = project(small)

@@ -1,4 +1,4 @@
-"""The launcher `clm_cycle`: one recorded run per symbol, the latest week that the data allow, one bad symbol alone."""
+"""Job `clm_cycle`: one nested run per symbol and job, the latest week of the data; a failing symbol stops no other."""
 
 from pathlib import Path
 
@@ -36,15 +36,15 @@ def test_all_symbols_at_the_latest_week_the_data_allow(project, small, capfd):
     for symbol in ("AAA", "BBB"):
         assert list(world.store.read_records("champion", symbol)) == ["2020-02-17", "2020-02-24"]
     for job in ("market_data", "weekly_cycle"):
-        found = runs(world, job)
-        assert sorted(r.tags["symbol"] for r in found) == ["AAA", "BBB"]
-        assert all(r.tags["clm/launched_by"] == runs(world, "clm_cycle")[0].run_id for r in found)
-    said = capfd.readouterr().err
-    assert "| symbol" in said
-    assert "xgboost_model 2/2 BBB|2020-02-24" in said
+        job_runs = runs(world, job)
+        assert sorted(r.tags["symbol"] for r in job_runs) == ["AAA", "BBB"]
+        assert all(r.tags["clm/launched_by"] == runs(world, "clm_cycle")[0].run_id for r in job_runs)
+    log = capfd.readouterr().err
+    assert "| symbol" in log
+    assert "xgboost_model 2/2 BBB|2020-02-24" in log
 
 
-def test_a_broken_symbol_is_named_and_the_others_complete(project, small, tmp_path):
+def test_a_failing_symbol_is_named_and_the_others_complete(project, small, tmp_path):
     small["symbols"]["AAA"]["source"] = {"kind": "files", "path": str(tmp_path / "gone.csv")}
     world = project(small)
     result = launch(world, week="2020-02-24")
@@ -56,9 +56,7 @@ def test_a_broken_symbol_is_named_and_the_others_complete(project, small, tmp_pa
 
 
 @pytest.mark.long
-def test_symbols_broken_in_every_way_are_named_in_one_place_and_the_others_complete(
-    project, small, tmp_path, monkeypatch, make_candles
-):
+def test_every_kind_of_failing_symbol_is_named_in_one_failure(project, small, tmp_path, monkeypatch, make_candles):
     monkeypatch.setattr(leakage, "measure_skill", lambda recipe, code: {"insufficient": "not asked for"})
     sound = {**small["symbols"]["AAA"], "recipes": ["xgboost"]}
     honest = make_candles(1200, freq="4h").set_index(pd.date_range("2019-09-01", periods=1200, freq="4h", tz="UTC"))
@@ -68,15 +66,15 @@ def test_symbols_broken_in_every_way_are_named_in_one_place_and_the_others_compl
     lies.loc["2020-01-15":, ["open", "high", "low", "close"]] *= 40
     for name, frame in {"wrong": wrong, "lies": lies}.items():
         frame.to_parquet(tmp_path / f"{name}.parquet")
-    gone = {"kind": "ccxt", "market": "BTC/USDT", "retries": {"attempts": 1}, "timeout": 1}
-    gone["options"] = {"urls": {"api": {"public": "http://127.0.0.1:9"}}}
+    unreachable = {"kind": "ccxt", "market": "BTC/USDT", "retries": {"attempts": 1}, "timeout": 1}
+    unreachable["options"] = {"urls": {"api": {"public": "http://127.0.0.1:9"}}}
     recipe = small["recipes"]["xgboost"]
     small["recipes"]["misspelt"] = {**recipe, "params": {"max_depht": 3}}
     small["recipes"]["unwritten"] = {**recipe, "algorithm": "my_models.unwritten"}
     small["symbols"] = {
         "BROKEN": {**sound, "source": {"kind": "files", "path": str(tmp_path / "wrong.parquet")}},
         "LYING": {**sound, "source": {"kind": "files", "path": str(tmp_path / "lies.parquet")}},
-        "SILENT": {**sound, "source": gone},
+        "SILENT": {**sound, "source": unreachable},
         "MISSPELT": {**sound, "recipes": ["misspelt"]},
         "UNWRITTEN": {**sound, "recipes": ["unwritten"]},
         "TORN": sound,
@@ -89,9 +87,9 @@ def test_symbols_broken_in_every_way_are_named_in_one_place_and_the_others_compl
     result = launch(world, week="2020-02-03")
     assert not result.success
     (event,) = [e for e in result.all_events if e.is_step_failure]
-    told = event.step_failure_data.user_failure_data
-    reasons = told.metadata[FAILED_SYMBOLS].data
-    said = {
+    failure = event.step_failure_data.user_failure_data
+    reasons = failure.metadata[FAILED_SYMBOLS].data
+    messages = {
         "BROKEN": "high",
         "LYING": "LYING 4h",
         "SILENT": "SILENT: source ccxt binance BTC/USDT: no answer",
@@ -99,15 +97,15 @@ def test_symbols_broken_in_every_way_are_named_in_one_place_and_the_others_compl
         "UNWRITTEN": "my_models",
         "TORN": "JSONDecodeError",
     }
-    assert set(reasons) == {*said}
-    for symbol, part in said.items():
+    assert set(reasons) == {*messages}
+    for symbol, part in messages.items():
         assert part in reasons[symbol], (symbol, reasons[symbol])
-    assert told.description.startswith("6 of 7 symbols failed:\n")
-    assert all(f"\n{symbol}: " in told.description for symbol in said)
+    assert failure.description.startswith("6 of 7 symbols failed:\n")
+    assert all(f"\n{symbol}: " in failure.description for symbol in messages)
     assert list(world.store.read_records("champion", "SOUND")) == ["2020-02-03"]
 
 
-def test_the_market_data_of_a_pool_come_first_whoever_is_asked_for(project, small, monkeypatch):
+def test_the_market_data_of_pool_peers_come_first(project, small, monkeypatch):
     monkeypatch.setattr(leakage, "measure_skill", lambda recipe, code: {"insufficient": "not asked for"})
     small["recipes"] = {"pooled": {**small["recipes"]["lightgbm"], "algorithm": "pooled_lightgbm"}}
     for symbol in small["symbols"].values():
@@ -120,7 +118,7 @@ def test_the_market_data_of_a_pool_come_first_whoever_is_asked_for(project, smal
     assert not world.store.periods("pooled_model", "BBB", "json")
 
 
-def test_log_level_is_the_operators(project, small, monkeypatch, capfd):
+def test_log_level_reaches_the_nested_runs(project, small, monkeypatch, capfd):
     monkeypatch.setenv("LOG_LEVEL", "ERROR")
     world = project(small)
     assert launch(world, symbols=["AAA"]).success
@@ -128,20 +126,20 @@ def test_log_level_is_the_operators(project, small, monkeypatch, capfd):
 
 
 @pytest.mark.parametrize(
-    ("config", "said"),
+    ("config", "message"),
     [
         ({"symbols": ["ZZZ"]}, "unknown symbols ZZZ"),
         ({"weeks": 0}, "below 1"),
         ({"week": "2020-02-25", "symbols": ["AAA"]}, "a Monday"),
     ],
 )
-def test_a_wrong_request_is_refused(project, small, config, said):
+def test_a_wrong_config_is_refused(project, small, config, message):
     result = launch(project(small), **config)
     assert not result.success
-    assert said in str([e.step_failure_data.error for e in result.all_events if e.is_step_failure])
+    assert message in str([e.step_failure_data.error for e in result.all_events if e.is_step_failure])
 
 
-def test_latest_week_is_the_sources_not_todays(project, small):
+def test_the_latest_week_is_that_of_the_source(project, small):
     settings = project(small).settings
     assert weeks_of(settings, "AAA", CycleConfig(weeks=3)) == ("2020-02-10", "2020-02-24")
     assert weeks_of(settings, "AAA", CycleConfig(week="2020-01-06")) == ("2020-01-06", "2020-01-06")
@@ -154,7 +152,7 @@ def test_market_data_reach_back_far_enough_for_the_first_fit(project, small):
     assert (week - month) / pd.Timedelta("4h") >= 150 + 360
 
 
-def test_a_stop_ends_the_whole_launcher_not_only_the_run_in_it(project, small, monkeypatch):
+def test_stopping_a_nested_run_stops_the_surrounding_run(project, small, monkeypatch):
     world = project(small)
 
     def stopped(*_):
@@ -170,7 +168,7 @@ def test_a_stop_ends_the_whole_launcher_not_only_the_run_in_it(project, small, m
     assert runs(world, "clm_cycle")[0].tags["dagster/failure_reason"] == "UNEXPECTED_TERMINATION"
 
 
-def test_the_queue_runs_one_job_at_a_time_that_trains_in_runs_which_no_pool_counts(project, small):
+def test_the_queue_runs_one_nesting_job_at_a_time(project, small):
     world = project(small)
     (name,) = NESTS_RUNS
     jobs = {job.name: job.tags for job in world.definitions.resolve_all_job_defs()}

@@ -1,4 +1,4 @@
-"""What people do by hand, through the jobs they launch: it takes effect, it is recorded, and it can be read."""
+"""The jobs of manual actions: each takes effect, is recorded in the ledger and appears in the week's records."""
 
 from functools import partial
 
@@ -44,7 +44,7 @@ def world(cycled, small):
 
 
 @pytest.mark.long
-def test_a_person_promotes_pins_and_demotes_and_all_of_it_is_on_record(world):
+def test_manual_promotion_pin_and_demotion_take_effect_and_are_in_the_ledger(world):
     assert champion(world)["champion"] is None
     assert launch(world, "promote", recipe="lightgbm") == (True, "")
     record = champion(world)
@@ -55,7 +55,7 @@ def test_a_person_promotes_pins_and_demotes_and_all_of_it_is_on_record(world):
     assert launch(world, "rollout_ceiling", share=0.05) == (True, "")
     stage = world.store.read_record("rollout", "AAA", WEEKS[-1])
     assert (stage["champion"], stage["share"], stage["ceiling"]) == ("lightgbm", 0.0, 0.05)
-    an_ab_test_is_registered_once_and_ended(world)
+    check_that_an_ab_test_is_registered_once_and_ended(world)
     assert launch(world, "rollout_reset") == (True, "")
     assert world.store.read_record("rollout", "AAA", WEEKS[-1])["ceiling"] == 0.1
     assert launch(world, "pin")[0]
@@ -74,28 +74,28 @@ def test_a_person_promotes_pins_and_demotes_and_all_of_it_is_on_record(world):
         ("unpin", "ann"),
     ]
     world.ledger.verify("AAA")
-    told = EventBus(database_url=world.settings.database_url).outbox().read("test", 100)
-    assert sum('"model.promoted"' in d.text for d in told) == 1
+    publications = EventBus(database_url=world.settings.database_url).outbox.queue().read("test", 100)
+    assert sum('"model.promoted"' in d.text for d in publications) == 1
 
 
-def an_ab_test_is_registered_once_and_ended(world):
+def check_that_an_ab_test_is_registered_once_and_ended(world):
     """lightgbm is champion, with a ceiling of 5 %."""
     layout = {"recipe": "xgboost", "share": 0.05, "weeks": 8}
-    for wrong, said in (
+    for wrong, message in (
         ({"recipe": "lightgbm"}, "the champion is lightgbm; a test needs one and another recipe"),
         ({"share": 0.06}, "share 0.06 is above the ceiling of 0.05; order it by rollout_ceiling"),
         ({"weeks": 5}, "17 pairs of blocks with bars in both, 20 needed; take more weeks or shorter blocks"),
     ):
         done, error = launch(world, "ab_test", **{**layout, **wrong})
         assert not done
-        assert said in error
+        assert message in error
     assert "no A/B test runs" in launch(world, "ab_stop")[1]
     assert launch(world, "ab_test", **layout) == (True, "")
     assert "a test runs already" in launch(world, "ab_test", **layout)[1]
     (row,) = world.ledger.rows("AAA", {"ab_test"})
-    found = world.store.read_record("rollout", "AAA", WEEKS[-1])["ab"]
-    assert (found["ended"], found["report"]["verdict"]) == (None, "no pair of blocks is over")
-    test = found["test"]
+    ab_state = world.store.read_record("rollout", "AAA", WEEKS[-1])["ab"]
+    assert (ab_state["ended"], ab_state["report"]["verdict"]) == (None, "no pair of blocks is over")
+    test = ab_state["test"]
     assert (test["champion"], test["challenger"], test["blocks"], test["pairs"]) == ("lightgbm", "xgboost", 56, 28)
     assert test["challenger_first"] == (int(row.hash, 16) % 2 == 1)
     assert pd.Timestamp(test["start"]) == pd.Timestamp(row.effective).ceil("D")
@@ -105,7 +105,7 @@ def an_ab_test_is_registered_once_and_ended(world):
     assert not launch(world, "ab_stop")[0]
 
 
-def test_running_the_week_again_keeps_what_a_person_did(world):
+def test_rerunning_the_week_keeps_manual_actions(world):
     assert launch(world, "promote", recipe="xgboost")[0]
     head, record = world.ledger.head("AAA"), champion(world)
     assert world.run("weekly_cycle", f"AAA|{WEEKS[0]}", f"AAA|{WEEKS[-1]}").success
@@ -115,7 +115,7 @@ def test_running_the_week_again_keeps_what_a_person_did(world):
     assert [again[w]["champion"] for w in WEEKS[:-1]] == [None] * 3
 
 
-def test_a_retrain_is_a_later_version_of_the_same_week_with_its_reason(world):
+def test_a_retraining_adds_a_later_version_with_its_reason(world):
     as_of = "2020-01-29T12:00:00"
     assert launch(world, "retrain", recipes=["xgboost"], as_of=as_of) == (True, "")
     versions = world.store.read_record("xgboost_model", "AAA", WEEKS[-1])["versions"]
@@ -124,14 +124,14 @@ def test_a_retrain_is_a_later_version_of_the_same_week_with_its_reason(world):
         pd.Timestamp(as_of, tz="UTC"),
     ]
     assert len(world.store.read_record("lightgbm_model", "AAA", WEEKS[-1])["versions"]) == 1
-    found = world.registry.find("AAA", versions[-1]["model_id"])
-    tags = world.registry.client().get_run(found.run_id).data.tags
+    version = world.registry.find("AAA", versions[-1]["model_id"])
+    tags = world.registry.client().get_run(version.run_id).data.tags
     assert (tags["trigger"], tags["reason"]) == ("MANUAL", "ann: I know better")
     assert [r.payload["recipes"] for r in world.ledger.rows("AAA", {"retrain"})] == [["xgboost"]]
 
 
 @pytest.mark.parametrize(
-    ("job", "config", "said"),
+    ("job", "config", "message"),
     [
         ("promote", {"symbol": "ZZZ", "recipe": "xgboost"}, "unknown symbol ZZZ; symbols are AAA, BBB"),
         ("promote", {"recipe": "oracle"}, "unknown recipes oracle; its recipes are xgboost, lightgbm"),
@@ -141,18 +141,16 @@ def test_a_retrain_is_a_later_version_of_the_same_week_with_its_reason(world):
         ("retrain", {"recipes": ["oracle"]}, "unknown recipes oracle"),
     ],
 )
-def test_what_cannot_be_done_is_refused_and_leaves_no_row(project, small, job, config, said):
+def test_an_impossible_action_is_refused_without_a_ledger_row(project, small, job, config, message):
     world = project(small)
     done, error = launch(world, job, **config)
     assert not done
-    assert said in error
+    assert message in error
     assert world.ledger.rows("AAA") == []
 
 
-def test_a_promotion_that_died_is_written_once_and_one_that_a_person_executes_again_is_another(
-    project, small, monkeypatch
-):
-    world, week, known = project(small), WEEKS[0], []
+def test_a_retried_promotion_is_recorded_once_and_a_manual_reexecution_again(project, small, monkeypatch):
+    world, week, run_ids = project(small), WEEKS[0], []
     version = {"as_of": f"{week}T00:00:00+00:00", "model_id": "m1"}
     world.store.write_record("xgboost_model", "AAA", week, {"versions": [version]})
     look = {"week": week, "verdict": "CONTINUE", "champion": None, "model_id": None}
@@ -167,22 +165,22 @@ def test_a_promotion_that_died_is_written_once_and_one_that_a_person_executes_ag
                 raise RuntimeError("its process died")
 
         monkeypatch.setattr(manual_actions, "run_nested", run_nested)
-        of = {"root_run_id": known[0], "parent_run_id": parent} if parent else {}
+        of = {"root_run_id": run_ids[0], "parent_run_id": parent} if parent else {}
         run = world.instance.create_run_for_job(job, run_config=config, tags={**job.tags, **(tags or {})}, **of)
-        known.append(run.run_id)
+        run_ids.append(run.run_id)
         assert execute_run(InMemoryJob(job), run, world.instance).success is not dies
         return run.run_id
 
-    def told():
-        found = EventBus(database_url=world.settings.database_url).outbox().read("test", 100)
-        return len(world.ledger.rows("AAA", {"promote"})), sum('"model.promoted"' in d.text for d in found)
+    def publications():
+        deliveries = EventBus(database_url=world.settings.database_url).outbox.queue().read("test", 100)
+        return len(world.ledger.rows("AAA", {"promote"})), sum('"model.promoted"' in d.text for d in deliveries)
 
     retry = {"dagster/retry_number": "1"}
     second = promote(dies=True, parent=promote(dies=True), tags=retry)
     third = promote(dies=False, parent=second, tags=retry)
-    assert told() == (1, 1)
+    assert publications() == (1, 1)
     fourth = promote(dies=True, parent=third)
-    assert told() == (2, 2), "a person has executed it again"
+    assert publications() == (2, 2), "a person has executed it again"
     promote(dies=False, parent=fourth, tags=retry)
-    assert told() == (2, 2)
-    assert {r.key for r in world.ledger.rows("AAA", {"promote"})} == {f"promote/{known[0]}", f"promote/{fourth}"}
+    assert publications() == (2, 2)
+    assert {r.key for r in world.ledger.rows("AAA", {"promote"})} == {f"promote/{run_ids[0]}", f"promote/{fourth}"}

@@ -1,4 +1,4 @@
-"""The policy that a tick reads: the settings' own, and RL_TRAINING_* for agents that have no entry of their own."""
+"""The policy that a tick reads: from the settings, and from RL_TRAINING_* for agents without an entry."""
 
 import pytest
 import yaml
@@ -34,7 +34,7 @@ def settings_file(small, tmp_path, monkeypatch):
         ({"RL_TRAINING_EPISODES_PER_RUN": "50"}, RecipeTraining(episodes_per_run=50)),
     ],
 )
-def test_operators_variables_hold_for_agents_without_an_entry(settings_file, monkeypatch, variables, expected):
+def test_rl_training_variables_apply_to_agents_without_an_entry(settings_file, monkeypatch, variables, expected):
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     policy, warning = LivePolicy(load_settings(), load_settings).read()
@@ -44,20 +44,20 @@ def test_operators_variables_hold_for_agents_without_an_entry(settings_file, mon
     assert policy.training("xgboost") == RecipeTraining()
 
 
-def test_an_edit_is_read_and_a_broken_file_leaves_the_last_good_policy(settings_file, monkeypatch):
+def test_an_edit_applies_and_an_invalid_file_keeps_the_last_policy(settings_file, monkeypatch):
     monkeypatch.setenv("RL_TRAINING_EPISODES_PER_RUN", "50")
     live = LivePolicy(load_settings(), load_settings)
     settings_file(retraining={"daily_budget": 3})
     policy, _ = live.read()
     assert (policy.daily_budget, policy.training("sac").episodes_per_run) == (3, 50)
     settings_file(retraining={"daily_budget": "many"})
-    kept, warning = live.read()
-    assert kept == policy
+    policy_in_force, warning = live.read()
+    assert policy_in_force == policy
     assert "daily_budget" in warning
 
 
 @pytest.mark.parametrize(("name", "value"), [("RL_TRAINING_INTERVAL_MINUTES", "0"), ("RL_TRAINING_ENABLED", "maybe")])
-def test_a_wrong_variable_is_refused_at_load(settings_file, monkeypatch, name, value):
+def test_an_invalid_variable_is_refused_when_settings_load(settings_file, monkeypatch, name, value):
     monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError, match=name.lower()):
         load_settings()

@@ -1,4 +1,4 @@
-"""The sensors tick by tick over stored records: what starts, when it waits, and that nothing starts twice."""
+"""The retraining sensors tick by tick over stored records: what starts, what is deferred, and nothing starts twice."""
 
 import json
 import sys
@@ -27,20 +27,20 @@ LONG_AGO = (NOW - pd.Timedelta(days=30)).isoformat()
 
 SYMBOLS = ("AAA", "BBB", "CCC", "DDD")
 SENSORS = ("drift_sensor", "performance_decay_sensor", "market_data_sensor", "event_inbox_sensor")
-touched = []
+touched_paths = []
 
 
-def note(event, arguments):
-    """Keep what of the file system is opened or listed, and every connection to a SQLite file."""
+def record_access(event, arguments):
+    """Record which files and folders are opened or listed, and every connection to a SQLite file."""
     if event in ("open", "os.listdir", "os.scandir", "sqlite3.connect"):
-        touched.append(str(arguments[0]))
+        touched_paths.append(str(arguments[0]))
 
 
-sys.addaudithook(note)  # for good: Python takes none away
+sys.addaudithook(record_access)  # Python cannot remove it
 
 
 class World:
-    """Stored records that a test writes itself, for four live symbols and two recipes, and the runs that were asked."""
+    """Stored records that a test writes itself, for four symbols and two recipes, and the runs that were requested."""
 
     def __init__(self, home, instance, definitions, settings):
         self.home, self.instance, self.definitions, self.settings = home, instance, definitions, settings
@@ -53,7 +53,7 @@ class World:
     def file(self):
         return self.home / "settings.yaml"
 
-    def known(self, symbol="AAA", until=UNTIL, as_of=LONG_AGO):
+    def store_versions(self, symbol="AAA", until=UNTIL, as_of=LONG_AGO):
         frame = pd.DataFrame({"a": [1.0]}, pd.DatetimeIndex([until - pd.Timedelta(hours=4)]))
         self.store.write_frame("features", symbol, month_of(NOW), frame, {"covered_until": until.isoformat()})
         for recipe in self.settings["recipes"]:
@@ -76,7 +76,7 @@ class World:
         return self
 
     def tick(self, name, launch=True, keep=True):
-        """One tick with the cursor that the last one left; what it asks for is in the runs afterwards."""
+        """One tick with the cursor of the last one. The runs that it requests are added to the instance."""
         sensor = self.definitions.resolve_sensor_def(name)
         with dg.build_sensor_context(
             instance=self.instance,
@@ -96,9 +96,9 @@ class World:
         self.instance.run_storage.add_historical_run(run, NOW.to_pydatetime())
 
     def receive(self, payload, cause="1", symbol="AAA"):
-        told = event(symbol, payload, cause)
-        self.bus.receive([told.model_dump_json()])
-        return str(told.event_id)
+        message = event(symbol, payload, cause)
+        self.bus.inbox.receive([message.model_dump_json()])
+        return str(message.event_id)
 
 
 @pytest.fixture(scope="module")
@@ -132,8 +132,8 @@ def keys(data):
     return [request.run_key for request in data.run_requests]
 
 
-def test_severe_drift_trains_every_recipe_of_the_symbol_now_and_once(world):
-    at = world.known("AAA").known("BBB").drift("SEVERE", "AAA").drift("MINOR", "BBB")
+def test_severe_drift_trains_every_recipe_of_the_symbol_once(world):
+    at = world.store_versions("AAA").store_versions("BBB").drift("SEVERE", "AAA").drift("MINOR", "BBB")
     (request,) = at.tick("drift_sensor").run_requests
     assert request.run_key == f"AAA|{TODAY}|SEVERE"
     assert request.tags["dagster/partition"] == f"AAA|{(UNTIL - pd.Timedelta(days=UNTIL.weekday())):%Y-%m-%d}"
@@ -154,22 +154,22 @@ def test_severe_drift_trains_every_recipe_of_the_symbol_now_and_once(world):
     assert keys(at.tick("drift_sensor")) == [], "without its cursor it knows by the run that was started"
 
 
-def test_a_tick_that_was_lost_asks_again_under_the_same_key(world):
-    at = world.known().drift("SEVERE")
+def test_a_lost_tick_is_requested_again_with_the_same_key(world):
+    at = world.store_versions().drift("SEVERE")
     lost = at.tick("drift_sensor", launch=False, keep=False)
     assert keys(lost) == keys(at.tick("drift_sensor")) == [f"AAA|{TODAY}|SEVERE"]
 
 
-def test_what_a_version_has_seen_already_starts_nothing(world):
-    at = world.known(as_of=f"{TODAY}T00:00:00+00:00").drift("SEVERE")
+def test_drift_that_a_version_was_trained_on_starts_nothing(world):
+    at = world.store_versions(as_of=f"{TODAY}T00:00:00+00:00").drift("SEVERE")
     assert keys(at.tick("drift_sensor")) == []
     assert json.loads(at.cursors["drift_sensor"]) == {"AAA": f"AAA|{TODAY}|SEVERE"}
 
 
 @pytest.mark.parametrize(("days", "starts"), [(3, False), (5, True)])
-def test_moderate_drift_only_brings_the_refresh_forward(world, days, starts):
+def test_moderate_drift_trains_only_after_some_days(world, days, starts):
     as_of = (pd.Timestamp(TODAY, tz="UTC") - pd.Timedelta(days=days)).isoformat()
-    at = world.policy(moderate_after_days=4).known(as_of=as_of).drift("MODERATE")
+    at = world.policy(moderate_after_days=4).store_versions(as_of=as_of).drift("MODERATE")
     assert bool(keys(at.tick("drift_sensor"))) == starts
 
 
@@ -177,15 +177,15 @@ def test_moderate_drift_only_brings_the_refresh_forward(world, days, starts):
     ("severity", "fault", "starts"),
     [("NONE", None, False), ("MINOR", None, False), ("CRITICAL", None, True), ("CRITICAL", "constant", False)],
 )
-def test_calm_starts_nothing_and_neither_do_broken_data(world, severity, fault, starts):
-    at = world.known().drift(severity, fault=fault)
+def test_minor_drift_and_data_faults_start_nothing(world, severity, fault, starts):
+    at = world.store_versions().drift(severity, fault=fault)
     assert bool(keys(at.tick("drift_sensor"))) == starts
 
 
-def test_after_a_training_the_symbol_cools_down_unless_that_training_failed(world):
+def test_the_cool_down_follows_a_training_unless_it_failed(world):
     yesterday = f"{NOW - pd.Timedelta(days=1):%Y-%m-%d}"
     later = f"{NOW + pd.Timedelta(days=2):%Y-%m-%d}"
-    at = world.known().drift("SEVERE", day=yesterday)
+    at = world.store_versions().drift("SEVERE", day=yesterday)
     assert keys(at.tick("drift_sensor")) == [f"AAA|{yesterday}|SEVERE"]
     waits = at.drift("SEVERE", day=later).tick("drift_sensor")
     assert waits.run_requests == []
@@ -198,10 +198,10 @@ def test_after_a_training_the_symbol_cools_down_unless_that_training_failed(worl
     assert keys(at.tick("drift_sensor")) == [f"AAA|{later}|SEVERE"]
 
 
-def test_the_budget_goes_to_the_worst_first(world):
+def test_the_daily_budget_goes_to_the_most_severe_drift(world):
     at = world.policy(daily_budget=2)
     for symbol, severity in zip(SYMBOLS, ("SEVERE", "SEVERE", "CRITICAL", "CRITICAL"), strict=True):
-        at.known(symbol).drift(severity, symbol)
+        at.store_versions(symbol).drift(severity, symbol)
     assert [request.tags["symbol"] for request in at.tick("drift_sensor").run_requests] == ["CCC", "DDD"]
     rest = at.tick("drift_sensor")
     assert rest.run_requests == []
@@ -210,8 +210,8 @@ def test_the_budget_goes_to_the_worst_first(world):
     assert len(keys(at.policy(daily_budget=4).tick("drift_sensor"))) == 2
 
 
-def test_a_decayed_champion_has_the_recipes_trained_though_the_weekly_refresh_was_made(world):
-    at = world.known(as_of=MONDAY.isoformat(), until=max(UNTIL, MONDAY + pd.Timedelta(hours=1))).decay("NONE")
+def test_a_decayed_champion_trains_the_recipes_after_the_weekly_refresh(world):
+    at = world.store_versions(as_of=MONDAY.isoformat(), until=max(UNTIL, MONDAY + pd.Timedelta(hours=1))).decay("NONE")
     assert keys(at.tick("performance_decay_sensor")) == []
     assert keys(at.policy(decay=False).decay("DECAYED").tick("performance_decay_sensor")) == []
     (request,) = at.policy().tick("performance_decay_sensor").run_requests
@@ -231,10 +231,10 @@ def test_a_decayed_champion_has_the_recipes_trained_though_the_weekly_refresh_wa
         ({}, 100, False),
     ],
 )
-def test_new_bars_train_the_recipes_that_ask_for_it(world, training, bars, starts):
+def test_new_bars_train_the_recipes_with_an_interval(world, training, bars, starts):
     until = NOW.floor("4h")
     as_of = (until - bars * pd.Timedelta(hours=4)).isoformat()
-    at = world.policy(recipes={"lightgbm": training}).known(until=until, as_of=as_of)
+    at = world.policy(recipes={"lightgbm": training}).store_versions(until=until, as_of=as_of)
     data = at.tick("market_data_sensor")
     assert bool(keys(data)) == starts
     for request in data.run_requests:
@@ -244,24 +244,24 @@ def test_new_bars_train_the_recipes_that_ask_for_it(world, training, bars, start
         assert keys(at.tick("market_data_sensor")) == []
 
 
-def test_without_newer_bars_a_training_waits_and_says_what_to_run(world):
+def test_without_new_bars_a_training_is_deferred_with_advice(world):
     at = world.drift("SEVERE")
     assert "run the job market_data" in at.tick("drift_sensor").skip_message
     early = pd.Timestamp("2019-09-02", tz="UTC")
-    at.known(until=early, as_of=early.isoformat())
+    at.store_versions(until=early, as_of=early.isoformat())
     assert "no bar is stored after 2019-09-02" in at.tick("drift_sensor").skip_message
-    assert keys(at.known().tick("drift_sensor")) == [f"AAA|{TODAY}|SEVERE"]
+    assert keys(at.store_versions().tick("drift_sensor")) == [f"AAA|{TODAY}|SEVERE"]
 
 
 def test_a_week_outside_the_settings_waits_and_stops_nobody_else(world):
-    at = world.known("BBB").drift("SEVERE", "AAA").drift("SEVERE", "BBB")
-    at.known("AAA", until=pd.Timestamp("2019-01-05", tz="UTC"), as_of="2018-12-01T00:00:00+00:00")
+    at = world.store_versions("BBB").drift("SEVERE", "AAA").drift("SEVERE", "BBB")
+    at.store_versions("AAA", until=pd.Timestamp("2019-01-05", tz="UTC"), as_of="2018-12-01T00:00:00+00:00")
     data = at.tick("drift_sensor")
     assert keys(data) == [f"BBB|{TODAY}|SEVERE"]
 
 
 def test_the_policy_is_read_at_every_tick_and_a_broken_file_keeps_the_last_good_one(world):
-    at = world.policy(enabled=False).known().drift("SEVERE")
+    at = world.policy(enabled=False).store_versions().drift("SEVERE")
     assert at.tick("drift_sensor").skip_message == "retraining.enabled is false"
     file = at.file
     good = file.read_text()
@@ -280,10 +280,10 @@ def test_the_policy_is_read_at_every_tick_and_a_broken_file_keeps_the_last_good_
     assert "restart the code server" in at.tick("drift_sensor").skip_message
 
 
-def test_a_request_by_a_person_runs_once_and_is_acknowledged_after_its_launch(world):
-    at = world.known()
-    asked = RetrainRequest(recipes=("xgboost",), requested_by="ann", reason="new fees", requested_at=NOW)
-    id_ = at.receive(asked)
+def test_a_manual_request_runs_once_and_is_acknowledged_after_its_launch(world):
+    at = world.store_versions()
+    retrain_request = RetrainRequest(recipes=("xgboost",), requested_by="ann", reason="new fees", requested_at=NOW)
+    id_ = at.receive(retrain_request)
     assert at.policy(enabled=False).tick("event_inbox_sensor").skip_message == "retraining.enabled is false"
     lost = at.policy().tick("event_inbox_sensor", launch=False, keep=False)
     (request,) = at.tick("event_inbox_sensor").run_requests
@@ -296,35 +296,35 @@ def test_a_request_by_a_person_runs_once_and_is_acknowledged_after_its_launch(wo
         "recipes": ["xgboost"],
     }
     assert {"trigger": "MANUAL", "reason": "ann: new fees", "symbol": "AAA"}.items() <= request.tags.items()
-    assert len(at.bus.read("event_inbox_sensor")) == 1, "acknowledged only when the launch is on record"
+    assert len(at.bus.inbox.read("event_inbox_sensor")) == 1, "acknowledged only when the launch is on record"
     assert keys(at.tick("event_inbox_sensor")) == []
-    assert at.bus.read("event_inbox_sensor") == []
-    at.receive(asked)
+    assert at.bus.inbox.read("event_inbox_sensor") == []
+    at.receive(retrain_request)
     assert keys(at.tick("event_inbox_sensor")) == [], "the same event again"
 
 
-def test_what_nobody_can_follow_is_a_dead_letter_and_the_rest_runs(world):
-    at = world.known()
-    asked = RetrainRequest(requested_by="ann", reason="new fees", requested_at=NOW)
-    at.receive(asked, symbol="ZZZ")
-    at.receive(asked.model_copy(update={"recipes": ("ridge",)}), "2")
+def test_an_event_with_unknown_names_is_a_dead_letter_and_the_others_run(world):
+    at = world.store_versions()
+    retrain_request = RetrainRequest(requested_by="ann", reason="new fees", requested_at=NOW)
+    at.receive(retrain_request, symbol="ZZZ")
+    at.receive(retrain_request.model_copy(update={"recipes": ("ridge",)}), "2")
     at.receive(MetricsUpdated(model_type="ridge", metrics={}, measured_at=NOW))
-    good = at.receive(asked, "3")
+    good = at.receive(retrain_request, "3")
     assert keys(at.tick("event_inbox_sensor")) == [good]
-    assert [letter.reason.partition(";")[0] for letter in at.bus.dead_letters()] == [
+    assert [letter.reason.partition(";")[0] for letter in at.bus.inbox.dead_letters()] == [
         "unknown symbol ZZZ",
         "AAA: unknown recipes ridge",
         "AAA: unknown recipes ridge",
     ]
 
 
-def test_a_drift_signal_trains_when_severe_and_waits_for_the_cool_down(world):
-    at = world.known()
+def test_a_severe_drift_signal_trains_and_the_next_one_waits_for_the_cool_down(world):
+    at = world.store_versions()
     signal = DriftSignal(severity="MODERATE", reason="spreads", observed_at=NOW)
     at.receive(signal, "1")
     assert keys(at.tick("event_inbox_sensor")) == []
     at.tick("event_inbox_sensor")
-    assert at.bus.read("event_inbox_sensor") == []
+    assert at.bus.inbox.read("event_inbox_sensor") == []
     severe = at.receive(signal.model_copy(update={"severity": "SEVERE"}), "2")
     (request,) = at.tick("event_inbox_sensor").run_requests
     assert (request.run_key, request.tags["trigger"]) == (severe, "DRIFT_DETECTED")
@@ -336,11 +336,11 @@ def test_a_drift_signal_trains_when_severe_and_waits_for_the_cool_down(world):
     waits = at.tick("event_inbox_sensor")
     assert waits.run_requests == []
     assert "cool-down" in waits.skip_message
-    assert len(at.bus.read("event_inbox_sensor")) == 1
+    assert len(at.bus.inbox.read("event_inbox_sensor")) == 1
 
 
-def test_metrics_have_the_decay_looked_at_once_an_hour(world):
-    at = world.known()
+def test_metrics_test_the_decay_at_most_once_an_hour(world):
+    at = world.store_versions()
     metrics = MetricsUpdated(model_type="xgboost", metrics={"sharpe": 0.1}, measured_at=NOW)
     at.receive(metrics, "1")
     assert keys(at.tick("event_inbox_sensor")) == [], "no champion was ever judged"
@@ -355,23 +355,21 @@ def test_metrics_have_the_decay_looked_at_once_an_hour(world):
     assert "was tested within" in waits.skip_message
 
 
-def test_every_sensor_that_trains_is_off_until_switched_on(world):
+def test_retraining_sensors_are_off_by_default(world):
     statuses = {sensor.name: sensor.default_status for sensor in world.definitions.get_repository_def().sensor_defs}
     alerts = {"run_failure_sensor", "check_failure_sensor"}
     assert {name for name, status in statuses.items() if status == dg.DefaultSensorStatus.STOPPED} == {*SENSORS}
     assert statuses.keys() - {*SENSORS} == alerts
 
 
-def test_a_run_that_somebody_launched_with_odd_tags_stops_no_sensor(world):
-    world.known().drift("SEVERE")
+def test_a_run_with_odd_tags_stops_no_sensor(world):
+    world.store_versions().drift("SEVERE")
     world.ran({"trigger": "DRIFT_DETECTED", "dagster/partition": "zzz"})
     assert len(world.tick("drift_sensor").run_requests) == 1
 
 
 @pytest.mark.parametrize("name", SENSORS)
-def test_a_tick_touches_as_many_files_however_long_the_history_and_a_few_per_symbol(
-    name, definitions, settings, tmp_path, monkeypatch
-):
+def test_a_tick_reads_a_few_files_per_symbol_whatever_the_history(name, definitions, settings, tmp_path, monkeypatch):
     def count(symbols, weeks):
         """Files of the store and databases that a tick touches which trains all these symbols."""
         home = tmp_path / f"{symbols}-{weeks}"
@@ -381,7 +379,7 @@ def test_a_tick_touches_as_many_files_however_long_the_history_and_a_few_per_sym
             at = World(home, instance, definitions, settings)
             at.policy(daily_budget=100, recipes={"xgboost": {"every_bars": 1}})
             for symbol in SYMBOLS[:symbols]:
-                at.known(symbol).drift("SEVERE", symbol).decay("DECAYED", symbol)
+                at.store_versions(symbol).drift("SEVERE", symbol).decay("DECAYED", symbol)
                 at.receive(DriftSignal(severity="SEVERE", reason="seen outside", observed_at=NOW), symbol, symbol)
                 for ago in range(1, weeks):
                     at.drift("NONE", symbol, f"{NOW - pd.Timedelta(days=7 * ago):%Y-%m-%d}")
@@ -390,9 +388,9 @@ def test_a_tick_touches_as_many_files_however_long_the_history_and_a_few_per_sym
                     for recipe in settings["recipes"]:
                         versions = [{"as_of": LONG_AGO, "model_id": f"{recipe}@{week}"}]
                         at.store.write_record(f"{recipe}_model", symbol, week, {"versions": versions})
-            touched.clear()
+            touched_paths.clear()
             assert len(at.tick(name, launch=False).run_requests) == symbols
-            return sum(str(home) in path for path in touched)
+            return sum(str(home) in path for path in touched_paths)
 
     short = {symbols: count(symbols, 2) for symbols in (1, 2, 4)}
     assert short[4] == count(4, 40), "a longer history is no more work"

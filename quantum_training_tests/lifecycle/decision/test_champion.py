@@ -74,7 +74,7 @@ def run(world, last=WEEKS[-1], load=loads):
 
 def events(world):
     bus = EventBus(database_url=world.settings.database_url)
-    return [json.loads(d.text) for d in bus.outbox().read("test", 100)]
+    return [json.loads(d.text) for d in bus.outbox.queue().read("test", 100)]
 
 
 def test_each_week_is_one_row_and_what_took_effect_is_told_once(world):

@@ -63,7 +63,7 @@ def measure(world, at, metrics, recipe="a", symbol="AAA"):
     """An outside measurement arrives."""
     said = MetricsUpdated(model_type=recipe, metrics=metrics, measured_at=pd.Timestamp(at, tz="UTC"))
     bus = EventBus(database_url=world.settings.database_url)
-    bus.receive([event(symbol, said, f"{at} {recipe} {metrics}").model_dump_json()])
+    bus.inbox.receive([event(symbol, said, f"{at} {recipe} {metrics}").model_dump_json()])
     return bus
 
 
@@ -137,7 +137,7 @@ def test_a_measurement_inside_the_week_counts(world):
     assert found["status"] == "DECAYED"
     assert found["reason"].startswith("live Sharpe -30.00 reported up to 2019-12-12")
     assert found["reported"]["z"] > found["reported"]["limit"]
-    assert len(bus.read("somebody")) == 6, "the report took events from their readers"
+    assert len(bus.inbox.read("somebody")) == 6, "the report took events from their readers"
 
 
 def test_of_two_measurements_of_the_same_instant_the_last_to_come_in_counts():

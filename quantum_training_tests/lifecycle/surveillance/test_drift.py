@@ -173,7 +173,7 @@ def test_drift_of_many_features_is_found_named_and_fails_the_check_without_block
     assert "MINOR: drift, the week before too, PSI" in found["return_1"].description
     assert found["return_1"].metadata["first_bad_bar"].value == pd.Timestamp(first_bad(record, "return_1")).timestamp()
     report(world)
-    (told,) = EventBus(database_url=world.settings.database_url).outbox().read("test", 9)
+    (told,) = EventBus(database_url=world.settings.database_url).outbox.queue().read("test", 9)
     said = json.loads(told.text)
     assert (said["type"], said["payload"]["severity"]) == ("data.drift_detected", "MODERATE")
     assert said["payload"]["affected_models"] == ["xgboost", "lightgbm"]

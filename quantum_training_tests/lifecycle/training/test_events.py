@@ -1,6 +1,7 @@
 """What a training tells the event bus, through Dagster: its start, its end, each once, also where it fails or dies."""
 
 import json
+from types import SimpleNamespace
 
 import dagster as dg
 import pytest
@@ -9,6 +10,7 @@ from dagster._core.errors import DagsterExecutionInterruptedError
 from quantum_training.lifecycle.training import train_version
 from quantum_training.lifecycle.training.events import TrainingJob
 from quantum_training.resources.events.bus import EventBus
+from quantum_training.resources.events.outbox import EventOutbox
 from quantum_training.resources.events.payloads import Event
 
 FIRST, SECOND = "AAA|2020-01-06", "AAA|2020-01-13"
@@ -29,7 +31,7 @@ def one(project, small):
 
 def told(world):
     bus = EventBus(database_url=world.settings.database_url)
-    return [Event.model_validate_json(d.text) for d in bus.outbox().read("test", 100)]
+    return [Event.model_validate_json(d.text) for d in bus.outbox.queue().read("test", 100)]
 
 
 def train(world, week):
@@ -93,16 +95,16 @@ def test_an_undefined_metric_is_null_and_the_error_is_kept_where_the_bus_fails_t
     bus = EventBus(database_url=f"sqlite:///{tmp_path}/a.db")
     job = TrainingJob(bus, "AAA", "xgboost", "job")
     job.publish_succeeded("v1", {"loss": float("nan"), "gain": float("inf"), "rounds": 3.0}, 1.0)
-    (delivery,) = bus.outbox().read("test", 10)
+    (delivery,) = bus.outbox.queue().read("test", 10)
     assert json.loads(delivery.text)["payload"]["metrics"] == {"loss": None, "gain": None, "rounds": 3.0}
 
-    class Broken(EventBus):
+    class BrokenOutbox(EventOutbox):
         def publish(self, events):
             events = list(events)
             if events[0].type == "model.training_completed":
                 raise RuntimeError("no database")
 
-    broken = TrainingJob(Broken(), "AAA", "xgboost", "job")
+    broken = TrainingJob(SimpleNamespace(outbox=BrokenOutbox()), "AAA", "xgboost", "job")
     with pytest.raises(ZeroDivisionError) as caught, broken.publish_started("MANUAL", "asked"):
         _ = 1 / 0
     assert caught.value.__notes__ == ["that the training failed could not be published: no database"]

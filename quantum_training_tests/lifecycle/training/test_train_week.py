@@ -34,7 +34,7 @@ def record(services, date):
 
 
 def event_types(services):
-    return [json.loads(d.text)["type"] for d in services.events.outbox().read("test", 100)]
+    return [json.loads(d.text)["type"] for d in services.events.outbox.queue().read("test", 100)]
 
 
 def test_a_week_is_trained_once_and_running_it_again_changes_nothing(build):

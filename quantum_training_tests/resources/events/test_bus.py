@@ -33,7 +33,7 @@ def regressed(cause):
 
 
 def receive(bus, *events):
-    bus.receive(e.model_dump_json() for e in events)
+    bus.inbox.receive(e.model_dump_json() for e in events)
 
 
 @pytest.fixture
@@ -42,56 +42,56 @@ def bus(url):
 
 
 def test_publishing_twice_stores_one_event(bus):
-    bus.publish([regressed(1), regressed(1), regressed(2)])
-    bus.publish([regressed(2), regressed(3)])
-    stored = bus.outbox().read("reader", 10)
+    bus.outbox.publish([regressed(1), regressed(1), regressed(2)])
+    bus.outbox.publish([regressed(2), regressed(3)])
+    stored = bus.outbox.queue().read("reader", 10)
     assert [Event.model_validate_json(d.text) for d in stored] == [regressed(n) for n in (1, 2, 3)]
 
 
 def test_only_our_own_types_are_published(bus):
     with pytest.raises(ValueError, match=r"manual\.retrain_request: not sent by this project"):
-        bus.publish([regressed(1), asked(1)])
-    assert bus.outbox().read("reader", 10) == []
+        bus.outbox.publish([regressed(1), asked(1)])
+    assert bus.outbox.queue().read("reader", 10) == []
 
 
 def test_an_event_stored_with_a_ledger_row_is_in_the_outbox(bus, url):
     entry = Entry(symbol="AAA", key="1", kind="rollback", effective=NOW, actor="rule", reason="harm")
     Ledger(url=url).append([entry], [regressed(1)])
-    bus.publish([regressed(1)])
-    assert len(bus.outbox().read("reader", 10)) == 1
+    bus.outbox.publish([regressed(1)])
+    assert len(bus.outbox.queue().read("reader", 10)) == 1
 
 
 def test_each_consumer_gets_every_event_until_it_acknowledges_it(bus):
     receive(bus, *(asked(n) for n in range(5)))
-    assert bus.read("one", 2) == bus.read("one", 2) == [asked(0), asked(1)]
-    bus.acknowledge("one", [asked(1), asked(3)])
-    assert bus.read("one") == [asked(0), asked(2), asked(4)]
-    assert len(bus.read("two")) == 5
-    bus.acknowledge("one", bus.read("one"))
-    bus.acknowledge("one", [asked(0)])
-    assert bus.read("one") == []
+    assert bus.inbox.read("one", 2) == bus.inbox.read("one", 2) == [asked(0), asked(1)]
+    bus.inbox.acknowledge("one", [asked(1), asked(3)])
+    assert bus.inbox.read("one") == [asked(0), asked(2), asked(4)]
+    assert len(bus.inbox.read("two")) == 5
+    bus.inbox.acknowledge("one", bus.inbox.read("one"))
+    bus.inbox.acknowledge("one", [asked(0)])
+    assert bus.inbox.read("one") == []
     kept = transaction(bus.database_url, lambda c: c.execute(acknowledged.select()).all())
     assert kept == [], "what lies before the cursor is not kept"
 
 
 def test_a_replayed_event_is_dropped_even_where_it_says_something_else(bus):
     receive(bus, asked(1))
-    bus.acknowledge("one", bus.read("one"))
+    bus.inbox.acknowledge("one", bus.inbox.read("one"))
     receive(bus, asked(1), asked(1, reason="said otherwise"), asked(2))
-    assert bus.read("one") == [asked(2)]
-    assert bus.read("two") == [asked(1), asked(2)]
+    assert bus.inbox.read("one") == [asked(2)]
+    assert bus.inbox.read("two") == [asked(1), asked(2)]
 
 
 def test_what_is_known_of_a_symbol_is_read_without_being_anybodys(bus):
     said = MetricsUpdated(model_type="a", metrics={"sharpe": None}, measured_at=NOW)
     events = [event(symbol, said, str(n)) for n, symbol in enumerate(("AAA", "BBB", "AAA"))]
     receive(bus, events[2], asked(1), events[1], events[0])
-    bus.acknowledge("one", bus.read("one", 1))
+    bus.inbox.acknowledge("one", bus.inbox.read("one", 1))
     for _ in range(2):
-        assert bus.known(MetricsUpdated.type, "AAA") == [events[2], events[0]]
-    assert bus.known(MetricsUpdated.type, "CCC") == []
-    assert bus.read("one") == [asked(1), events[1], events[0]]
-    assert len(bus.read("two")) == 4
+        assert bus.inbox.find(MetricsUpdated.type, "AAA") == [events[2], events[0]]
+    assert bus.inbox.find(MetricsUpdated.type, "CCC") == []
+    assert bus.inbox.read("one") == [asked(1), events[1], events[0]]
+    assert len(bus.inbox.read("two")) == 4
 
 
 JUNK = [
@@ -106,9 +106,9 @@ JUNK = [
 
 
 def test_what_cannot_be_read_becomes_a_dead_letter_with_its_reason_and_the_rest_goes_on(bus):
-    bus.receive([*JUNK, asked(1).model_dump_json(), *JUNK])
-    letters = bus.dead_letters()
-    assert bus.read("one") == [asked(1)]
+    bus.inbox.receive([*JUNK, asked(1).model_dump_json(), *JUNK])
+    letters = bus.inbox.dead_letters()
+    assert bus.inbox.read("one") == [asked(1)]
     assert len(letters) == len(JUNK)
     reasons = [letter.reason for letter in letters]
     expected = [
@@ -133,43 +133,43 @@ def bodies(bus, table):
 
 def test_what_all_have_acknowledged_is_emptied_and_still_known_as_a_repeat(bus):
     receive(bus, *(asked(n) for n in range(4)))
-    bus.acknowledge("one", bus.read("one"))
-    bus.acknowledge("two", bus.read("two", 2))
+    bus.inbox.acknowledge("one", bus.inbox.read("one"))
+    bus.inbox.acknowledge("two", bus.inbox.read("two", 2))
     assert bus.prune(datetime.now(UTC)) == 2
     assert bus.prune(datetime.now(UTC)) == 0
     kept = bodies(bus, inbox)
     assert [kept[str(asked(n).event_id)] == "" for n in range(4)] == [True, True, False, False]
     receive(bus, *(asked(n) for n in range(4)))
     assert bodies(bus, inbox) == kept
-    assert bus.read("one") == []
-    assert bus.read("two") == bus.read("a new one") == [asked(2), asked(3)]
+    assert bus.inbox.read("one") == []
+    assert bus.inbox.read("two") == bus.inbox.read("a new one") == [asked(2), asked(3)]
     receive(bus, asked(4))
-    bus.acknowledge("a new one", bus.read("a new one"))
-    assert bus.read("one") == [asked(4)]
+    bus.inbox.acknowledge("a new one", bus.inbox.read("a new one"))
+    assert bus.inbox.read("one") == [asked(4)]
     assert bus.prune(datetime.now(UTC)) == 0, "two has not read them"
-    bus.acknowledge("two", bus.read("two"))
-    bus.acknowledge("one", bus.read("one"))
+    bus.inbox.acknowledge("two", bus.inbox.read("two"))
+    bus.inbox.acknowledge("one", bus.inbox.read("one"))
     assert bus.prune(datetime.now(UTC)) == 3
 
 
 def test_a_pruned_event_of_a_week_that_runs_again_is_not_published_again(bus, url):
-    bus.publish([regressed(1)])
-    reader = bus.outbox()
+    bus.outbox.publish([regressed(1)])
+    reader = bus.outbox.queue()
     reader.acknowledge("reader", [d.id for d in reader.read("reader", 9)])
     assert bus.prune(datetime.now(UTC)) == 1
     entry = Entry(symbol="AAA", key="1", kind="rollback", effective=NOW, actor="rule", reason="harm")
     Ledger(url=url).append([entry], [regressed(1)])
-    bus.publish([regressed(1), regressed(2)])
+    bus.outbox.publish([regressed(1), regressed(2)])
     assert [d.id for d in reader.read("reader", 9)] == [str(regressed(2).event_id)]
     assert [d.id for d in reader.read("another", 9)] == [str(regressed(2).event_id)]
 
 
 def test_what_was_pruned_is_known_no_more(bus):
     receive(bus, asked(1))
-    bus.acknowledge("one", bus.read("one"))
-    assert bus.known(asked(1).type, asked(1).symbol) == [asked(1)]
+    bus.inbox.acknowledge("one", bus.inbox.read("one"))
+    assert bus.inbox.find(asked(1).type, asked(1).symbol) == [asked(1)]
     assert bus.prune(datetime.now(UTC)) == 1
-    assert bus.known(asked(1).type, asked(1).symbol) == []
+    assert bus.inbox.find(asked(1).type, asked(1).symbol) == []
 
 
 def test_of_measurements_the_last_of_each_week_outlives_the_pruning(bus):
@@ -184,23 +184,23 @@ def test_of_measurements_the_last_of_each_week_outlives_the_pruning(bus):
         measured("lightgbm", 0, 4),
     )
     receive(bus, measured("xgboost", 6, 5), first, tied, second, other, measured("xgboost", 7, 6))
-    bus.acknowledge("one", bus.read("one"))
+    bus.inbox.acknowledge("one", bus.inbox.read("one"))
     assert bus.prune(datetime.now(UTC)) == 3
     kept = [measured("xgboost", 6, 5), second, other]
-    assert bus.known(MetricsUpdated.type, "AAA") == kept
+    assert bus.inbox.find(MetricsUpdated.type, "AAA") == kept
     assert bus.prune(datetime.now(UTC)) == 0
     later = measured("xgboost", 6, 7)
     receive(bus, later)
-    bus.acknowledge("one", bus.read("one"))
+    bus.inbox.acknowledge("one", bus.inbox.read("one"))
     assert bus.prune(datetime.now(UTC)) == 1
-    assert bus.known(MetricsUpdated.type, "AAA") == [second, other, later]
+    assert bus.inbox.find(MetricsUpdated.type, "AAA") == [second, other, later]
 
 
 def test_what_nobody_acknowledged_or_is_young_is_kept_whole(bus):
-    bus.publish([regressed(1)])
+    bus.outbox.publish([regressed(1)])
     receive(bus, asked(1))
     assert bus.prune(datetime.now(UTC)) == 0
-    bus.acknowledge("one", bus.read("one"))
+    bus.inbox.acknowledge("one", bus.inbox.read("one"))
     hour, east = timedelta(hours=1), timezone(timedelta(hours=9))
     assert bus.prune(datetime.now(east) - hour) == 0
     assert "" not in bodies(bus, inbox).values()
@@ -213,8 +213,8 @@ def test_what_nobody_acknowledged_or_is_young_is_kept_whole(bus):
 @hypothesis_settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(texts=st.lists(st.text() | st.recursive(st.none() | st.floats() | st.text(), st.lists).map(json.dumps)))
 def test_no_text_stops_the_reader(postgres_bus, texts):
-    postgres_bus.receive([*texts, asked("good").model_dump_json()])
-    assert postgres_bus.read("one") == [asked("good")]
+    postgres_bus.inbox.receive([*texts, asked("good").model_dump_json()])
+    assert postgres_bus.inbox.read("one") == [asked("good")]
 
 
 @hypothesis_settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -227,11 +227,11 @@ def test_whatever_is_acknowledged_in_whatever_order_the_rest_is_read_in_order(tm
         sent += len(new)
         receive(bus, *new)
         waiting += new
-        assert bus.read("one") == waiting
+        assert bus.inbox.read("one") == waiting
         done = data.draw(st.lists(st.sampled_from(waiting), unique_by=lambda e: e.event_id)) if waiting else []
-        bus.acknowledge("one", done)
+        bus.inbox.acknowledge("one", done)
         waiting = [e for e in waiting if e not in done]
-    assert bus.read("one") == waiting
+    assert bus.inbox.read("one") == waiting
 
 
 @pytest.fixture
@@ -240,17 +240,17 @@ def postgres_bus(postgres_url):
 
 
 def test_old_dead_letters_are_deleted_and_a_dry_run_counts_them(bus):
-    bus.receive(JUNK)
+    bus.inbox.receive(JUNK)
     now = datetime.now(UTC)
     assert bus.prune(now - timedelta(hours=1)) == 0
-    assert bus.prune(now + timedelta(hours=1), dry_run=True) == len(bus.dead_letters()) == len(JUNK)
+    assert bus.prune(now + timedelta(hours=1), dry_run=True) == len(bus.inbox.dead_letters()) == len(JUNK)
     assert bus.prune(now + timedelta(hours=1)) == len(JUNK)
-    assert bus.dead_letters() == []
+    assert bus.inbox.dead_letters() == []
 
 
 def test_a_dead_letter_is_of_bounded_length(bus):
-    bus.receive(["x" * (2 * RAW_LIMIT)])
-    assert len(bus.dead_letters()[0].raw) == RAW_LIMIT
+    bus.inbox.receive(["x" * (2 * RAW_LIMIT)])
+    assert len(bus.inbox.dead_letters()[0].raw) == RAW_LIMIT
 
 
 def test_rows_that_others_put_into_the_inbox_table_are_set_aside_where_they_are_wrong(bus, url):
@@ -260,9 +260,9 @@ def test_rows_that_others_put_into_the_inbox_table_are_set_aside_where_they_are_
     rows = [foreign(str(n), "junk" + str(n)) for n in range(5)] + [foreign("other-id", asked(1).model_dump_json())]
     transaction(url, lambda c: c.execute(inbox.insert(), rows))
     receive(bus, asked(2))
-    assert bus.read("one", 2) == [asked(2)]
-    assert bus.read("two", 100) == [asked(2)]
-    letters = bus.dead_letters()
+    assert bus.inbox.read("one", 2) == [asked(2)]
+    assert bus.inbox.read("two", 100) == [asked(2)]
+    letters = bus.inbox.dead_letters()
     assert len(letters) == 6
     assert "is not the one it is stored under, other-id" in letters[-1].reason
     assert transaction(url, lambda c: len(c.execute(dead_letters.select()).all())) == 6
@@ -274,7 +274,7 @@ def test_processes_that_publish_the_same_events_at_once_store_each_once(bus):
     def publish(name):
         gate.wait()
         for n in range(10):
-            bus.publish([regressed(f"shared-{n}"), regressed(f"{name}-{n}")])
+            bus.outbox.publish([regressed(f"shared-{n}"), regressed(f"{name}-{n}")])
 
     processes = [FORK.Process(target=publish, args=(n,)) for n in range(4)]
     for process in processes:
@@ -282,7 +282,7 @@ def test_processes_that_publish_the_same_events_at_once_store_each_once(bus):
     for process in processes:
         process.join(60)
     assert [p.exitcode for p in processes] == [0] * 4
-    ids = [d.id for d in bus.outbox().read("reader", 1000)]
+    ids = [d.id for d in bus.outbox.queue().read("reader", 1000)]
     assert len(ids) == len(set(ids)) == 50
 
 
@@ -290,7 +290,7 @@ def test_a_row_that_becomes_visible_late_is_not_stepped_over(postgres_bus, postg
     """On Postgres a lower number can be committed after a higher one; a cursor would lose it."""
     import sqlalchemy as sa
 
-    postgres_bus.read("one")
+    postgres_bus.inbox.read("one")
     slow = sa.create_engine(postgres_url, poolclass=sa.NullPool)
     with slow.begin() as connection:
         body = asked("slow")
@@ -300,5 +300,5 @@ def test_a_row_that_becomes_visible_late_is_not_stepped_over(postgres_bus, postg
             )
         )
         receive(postgres_bus, asked("fast"))
-        postgres_bus.acknowledge("one", postgres_bus.read("one"))
-    assert postgres_bus.read("one") == [asked("slow")]
+        postgres_bus.inbox.acknowledge("one", postgres_bus.inbox.read("one"))
+    assert postgres_bus.inbox.read("one") == [asked("slow")]

@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 import pytest
 
 from quantum_training.resources.events import redis_stream
-from quantum_training.resources.events.bus import STREAM, EventBus
+from quantum_training.resources.events.bus import EventBus
 from quantum_training.resources.events.payloads import Event, Regressed, RetrainRequest, event
-from quantum_training.resources.events.redis_stream import RedisError, RedisQueue
+from quantum_training.resources.events.redis_stream import INBOX_STREAM, OUTBOX_STREAM, RedisError, RedisQueue
 
 FORK = multiprocessing.get_context("fork")
 NOW = datetime(2024, 1, 8, tzinfo=UTC)
@@ -82,12 +82,12 @@ def test_what_a_reader_held_when_it_was_killed_is_given_to_the_next(redis_server
 
 
 def test_our_events_reach_the_stream_once_and_in_order(bus, client):
-    bus.publish([regressed(1), regressed(2)])
-    bus.publish([regressed(2), regressed(3)])
-    assert bus.relay() == 0
-    entries = [fields[b"event"] for _, fields in client.xrange(STREAM + "outbox")]
+    bus.outbox.publish([regressed(1), regressed(2)])
+    bus.outbox.publish([regressed(2), regressed(3)])
+    assert bus.outbox.relay() == 0
+    entries = [fields[b"event"] for _, fields in client.xrange(OUTBOX_STREAM)]
     assert [Event.model_validate_json(e) for e in entries] == [regressed(n) for n in (1, 2, 3)]
-    assert events_of(bus.outbox().read("reader", 10)) == [regressed(n) for n in (1, 2, 3)]
+    assert events_of(bus.outbox.queue().read("reader", 10)) == [regressed(n) for n in (1, 2, 3)]
 
 
 def test_a_relay_that_dies_before_it_noted_it_sends_the_same_event_ids_again(bus, client, monkeypatch):
@@ -99,55 +99,55 @@ def test_a_relay_that_dies_before_it_noted_it_sends_the_same_event_ids_again(bus
     with monkeypatch.context() as patch:
         patch.setattr(table, "acknowledge", die)
         with pytest.raises(KeyboardInterrupt):
-            bus.publish([regressed(1)])
-    assert bus.relay() == 1
-    sent = [json.loads(fields[b"event"])["event_id"] for _, fields in client.xrange(STREAM + "outbox")]
+            bus.outbox.publish([regressed(1)])
+    assert bus.outbox.relay() == 1
+    sent = [json.loads(fields[b"event"])["event_id"] for _, fields in client.xrange(OUTBOX_STREAM)]
     assert sent == [str(regressed(1).event_id)] * 2
 
 
 def test_events_from_the_stream_are_read_once_and_junk_is_set_aside(bus, client):
     good = asked(1).model_dump_json()
     for fields in ({"event": "junk\x00"}, {"event": good}, {"other": b"\xff"}, {"event": good}):
-        client.xadd(STREAM + "inbox", fields)
-    assert bus.read("one") == [asked(1)]
-    assert [letter.raw for letter in bus.dead_letters()] == ["junk\\x00", '{"other": "\\\\xff"}']
-    assert client.xpending(STREAM + "inbox", "relay")["pending"] == 0
-    bus.acknowledge("one", [asked(1)])
-    client.xadd(STREAM + "inbox", {"event": good})
-    assert bus.read("one") == []
+        client.xadd(INBOX_STREAM, fields)
+    assert bus.inbox.read("one") == [asked(1)]
+    assert [letter.raw for letter in bus.inbox.dead_letters()] == ["junk\\x00", '{"other": "\\\\xff"}']
+    assert client.xpending(INBOX_STREAM, "relay")["pending"] == 0
+    bus.inbox.acknowledge("one", [asked(1)])
+    client.xadd(INBOX_STREAM, {"event": good})
+    assert bus.inbox.read("one") == []
 
 
 def test_an_outage_keeps_events_for_later_and_is_named_without_the_password(bus, redis_server, monkeypatch, caplog):
     redis_server.kill()
     with caplog.at_level(logging.WARNING):
-        bus.publish([regressed(1)])
+        bus.outbox.publish([regressed(1)])
     assert f"redis://:***@127.0.0.1:{redis_server.port}" in caplog.text
-    for attempt in (bus.relay, lambda: bus.read("one")):
+    for attempt in (bus.outbox.relay, lambda: bus.inbox.read("one")):
         with pytest.raises(RedisError, match="Start Redis or mend event_bus_url") as caught:
             attempt()
         assert "secret" not in str(caught.value)
     redis_server.start()
-    assert bus.relay() == 1
-    assert events_of(bus.outbox().read("reader", 10)) == [regressed(1)]
+    assert bus.outbox.relay() == 1
+    assert events_of(bus.outbox.queue().read("reader", 10)) == [regressed(1)]
 
 
 def test_what_is_known_takes_in_what_waits_and_outlives_an_outage(bus, redis_server, client, caplog):
-    client.xadd(STREAM + "inbox", {"event": asked(1).model_dump_json()})
-    assert bus.known(RetrainRequest.type, "AAA") == [asked(1)]
+    client.xadd(INBOX_STREAM, {"event": asked(1).model_dump_json()})
+    assert bus.inbox.find(RetrainRequest.type, "AAA") == [asked(1)]
     redis_server.kill()
     with caplog.at_level(logging.WARNING):
-        assert bus.known(RetrainRequest.type, "AAA") == [asked(1)]
+        assert bus.inbox.find(RetrainRequest.type, "AAA") == [asked(1)]
     assert "events may wait in Redis" in caplog.text
     assert "secret" not in caplog.text
 
 
 def test_what_redis_was_given_outlives_a_crash_of_redis(bus, redis_server):
-    bus.publish([regressed(1)])
-    taken = bus.outbox().read("reader", 10)
+    bus.outbox.publish([regressed(1)])
+    taken = bus.outbox.queue().read("reader", 10)
     redis_server.kill()
     redis_server.start()
-    bus.publish([regressed(2)])
-    queue = RedisQueue(redis_server.url, STREAM + "outbox", reclaim_seconds=0)
+    bus.outbox.publish([regressed(2)])
+    queue = RedisQueue(redis_server.url, OUTBOX_STREAM, reclaim_seconds=0)
     assert [d.id for d in queue.read("reader", 10)][:1] == [d.id for d in taken]
     assert events_of(queue.read("reader", 10)) == [regressed(1), regressed(2)]
 
@@ -157,7 +157,7 @@ def test_a_redis_that_hangs_is_given_up_in_bounded_time(bus, redis_server, monke
     os.kill(redis_server.process.pid, signal.SIGSTOP)
     start = time.monotonic()
     with pytest.raises(RedisError, match="Start Redis"):
-        bus.read("one")
+        bus.inbox.read("one")
     assert time.monotonic() - start < 8
     os.kill(redis_server.process.pid, signal.SIGCONT)
 

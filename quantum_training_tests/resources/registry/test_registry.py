@@ -38,7 +38,7 @@ import mlflow.pyfunc
 import mlflow.store.model_registry.sqlalchemy_store
 import mlflow.store.tracking.sqlalchemy_store
 from quantum_training.models.contract import load_model
-from quantum_training.resources.registry import ModelRegistry
+from quantum_training.resources.registry.registry import ModelRegistry
 
 number, meeting = sys.argv[1], Path(sys.argv[2])
 model, features = load_model(meeting / "model"), pd.read_parquet(meeting / "features.parquet")

@@ -21,7 +21,7 @@ PLACE = ("scores", "AAA", "2024-01-01")
 KILLED_WHILE_WRITING = """
 import os, random, signal, sys, time
 from pathlib import Path
-from quantum_training.resources.store import Store
+from quantum_training.resources.store.store import Store
 
 store = Store(root=sys.argv[1])
 random.seed(1)
