@@ -1,17 +1,20 @@
 """Asset `signals`: what a trader reads, the champion's target position now times its share of capital.
 
-Nothing is decided here: who trades is champion.py's, how much is rollout.py's. What is in doubt is flat, with a reason.
+How a signal is made lives in lifecycle.decision.signals.
 """
 
-from functools import cache, partial
+from collections.abc import Callable
+from functools import cache
 
 import dagster as dg
 import pandas as pd
 
+from quantum_training.assets.metadata.decision import signal_metadata
 from quantum_training.assets.partition_runner import OWNERS, SINGLE_RUN
 from quantum_training.assets.step_retries import retried, will_retry
 from quantum_training.lifecycle.decision.signals import signal
-from quantum_training.lifecycle.records import LATEST, ROLLOUT, SIGNALS
+from quantum_training.lifecycle.market_history import MarketHistory
+from quantum_training.lifecycle.records import FEATURES, LATEST, ROLLOUT, SIGNALS, write_record
 from quantum_training.models.contract import Model
 from quantum_training.partitions import Partitions
 from quantum_training.resources.registry.registry import ModelRegistry
@@ -28,7 +31,7 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
         name=SIGNALS,
         partitions_def=partitions.symbol,
         backfill_policy=SINGLE_RUN,
-        deps=[dg.AssetDep(asset, partition_mapping=of_symbol) for asset in ("features", ROLLOUT)],
+        deps=[dg.AssetDep(asset, partition_mapping=of_symbol) for asset in (FEATURES, ROLLOUT)],
         group_name="trading",
         kinds={"mlflow"},
         owners=OWNERS,
@@ -43,27 +46,34 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult:
         if not context.partition_keys:
             raise ValueError("the run names no symbol; a range must go from the earlier to the later of the settings")
-        missed: list[Exception] = []
-
-        def load(symbol: str, model_id: str) -> Model:
-            try:
-                return registry.load(symbol, model_id)
-            except Exception as error:
-                if will_retry(context, error):
-                    missed.append(error)
-                raise
-
+        outages: list[Exception] = []
         with retried(context):
             for symbol in context.partition_keys:
-                now, before = pd.Timestamp.now("UTC"), len(missed)
-                record = signal(store, settings, symbol, now, cache(partial(load, symbol)))
-                if len(missed) > before:  # the last signal stands until the step is tried again
+                before, load = len(outages), _loader(context, registry, symbol, outages)
+                record = signal(MarketHistory(store, settings, symbol), pd.Timestamp.now("UTC"), load)
+                if len(outages) > before:  # the last signal remains until the step is retried
                     continue
-                written = store.write_record(SIGNALS, symbol, LATEST, record)
-                shown = {name: value for name, value in record.items() if value is not None and name != "symbol"}
-                context.add_asset_metadata({**shown, "path": dg.MetadataValue.path(written.path)}, partition_key=symbol)
-            if missed:
-                raise missed[0]
+                written = write_record(store, symbol, LATEST, record)
+                context.add_asset_metadata(signal_metadata(record, written), partition_key=symbol)
+            if outages:
+                raise outages[0]
         return dg.MaterializeResult()
 
     return signals
+
+
+def _loader(
+    context: dg.AssetExecutionContext, registry: ModelRegistry, symbol: str, outages: list[Exception]
+) -> Callable[[str], Model]:
+    """Load each version once; an error that a retry may overcome is added to `outages`."""
+
+    @cache
+    def load(model_id: str) -> Model:
+        try:
+            return registry.load(symbol, model_id)
+        except Exception as error:
+            if will_retry(context, error):
+                outages.append(error)
+            raise
+
+    return load

@@ -23,7 +23,7 @@ from quantum_training.selection.decision import (
     HealthFindings,
     LedgerDecision,
 )
-from quantum_training.selection.harm import Harm, drawdown_limit, watch
+from quantum_training.selection.harm import Harm, drawdown_limit, monitor_harm
 from quantum_training.selection.history import WEEK, History
 from quantum_training.selection.rule import Judgement, Verdict
 
@@ -173,7 +173,7 @@ def _harm(history: History, at: int, state: _State, terms: DecisionPolicy) -> Ha
     tested = (pd.Timestamp(history.weeks[at]) - pd.Timestamp(history.weeks[since])) // WEEK < policy.weeks
     looks = fractions(history, since, at, days, lambda _, blocks: blocks >= policy.min_blocks) if tested else ()
     pair = history.pair(state.watch.former, state.champion, history.bars(max(since, at - policy.weeks + 1), at))
-    return watch(policy, pair, looks, state.watch.limit, state.watch.former)
+    return monitor_harm(policy, pair, looks, state.watch.limit, state.watch.former)
 
 
 def _verdict(

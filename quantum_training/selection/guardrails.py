@@ -1,4 +1,4 @@
-"""What a challenger whose evidence crossed the boundary must pass besides. Pure numbers of the scored record."""
+"""The guardrails: what a challenger must also pass once its evidence has crossed the boundary. Pure numbers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BROKEN = "CRITICAL"
 
 
 class Guardrails(NamedTuple):
-    """What was measured, and a sentence for each guardrail that does not hold."""
+    """What was measured, and a sentence for each guardrail that failed."""
 
     numbers: dict[str, float | str | None]
     failures: list[str]

@@ -1,9 +1,9 @@
-"""When a champion is taken back: it does worse than the one before it, or falls deeper than its record explains."""
+"""When a new champion is rolled back: it does worse than the former one, or falls deeper than its record explains.
+
+What follows from it is decided in champion.py.
+"""
 
 from __future__ import annotations
-
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -18,7 +18,7 @@ RESAMPLES = 1000
 
 
 class RollbackPolicy(BaseModel):
-    """How a new champion is watched. The former one goes on in the shadow, so harm is tested in pairs."""
+    """How a new champion is monitored. The former one is still scored in the shadow, so harm is tested in pairs."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -33,10 +33,10 @@ class RollbackPolicy(BaseModel):
 
 
 class Harm(BaseModel):
-    """What the watch found in a week; `reason` says what was crossed, None where nothing was.
+    """What the monitoring found in a week; `reason` says which limit was crossed, None if none was.
 
-    z is positive where the champion does worse than the former. drawdown: since the promotion, as a positive fraction;
-    its limit is None where the record before the promotion was too short to explain any.
+    z is positive if the champion does worse than the former one. drawdown: since the promotion, as a positive fraction;
+    its limit is None if the record before the promotion was too short to compute one.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -50,21 +50,21 @@ class Harm(BaseModel):
     reason: str | None
 
 
-def watch(
+def monitor_harm(
     policy: RollbackPolicy, pair: PairedReturns, fractions: tuple[float, ...], limit: float | None, former: str | None
 ) -> Harm:
     """Judge a champion by the bars since its promotion.
 
-    pair: the FORMER champion as challenger, the present one as incumbent. fractions: of the planned blocks at each look
-    so far, empty before the first and after `policy.weeks`.
+    pair: the FORMER champion as challenger, the present one as incumbent. fractions: share of the planned blocks at
+    each interim analysis so far; empty before the first one and after `policy.weeks`. limit: of the drawdown.
     """
     tested = paired_test(pair)
     bound = boundaries(policy.alpha, fractions)[-1] if fractions else np.inf
-    fall = abs(max_drawdown(pair.incumbent))
+    drawdown = abs(max_drawdown(pair.incumbent))
     against = former or "staying flat"
     reason = None
-    if limit is not None and fall > limit:
-        reason = f"drawdown {fall:.1%} since its promotion, beyond the {limit:.1%} that its record explains"
+    if limit is not None and drawdown > limit:
+        reason = f"drawdown {drawdown:.1%} since its promotion, beyond the {limit:.1%} that its record explains"
     elif tested.z is not None and tested.z >= bound:
         reason = f"worse than {against}: z {tested.z:.2f} of {bound:.2f}, {fractions[-1]:.0%} of the evidence"
     return Harm(
@@ -72,24 +72,23 @@ def watch(
         blocks=tested.blocks,
         z=tested.z,
         boundary=float(bound) if np.isfinite(bound) else None,
-        drawdown=fall,
+        drawdown=drawdown,
         drawdown_limit=limit,
         reason=reason,
     )
 
 
-def building(harm: Mapping[str, Any] | None, share: float) -> bool:
-    """Is the z of a recorded Harm at least this share of its boundary?"""
-    z, boundary = (harm.get("z"), harm.get("boundary")) if harm else (None, None)
-    return z is not None and boundary is not None and z >= share * boundary
+def harm_is_building(harm: Harm | None, share: float) -> bool:
+    """Is the z of a week's harm at least this share of its boundary?"""
+    return harm is not None and harm.z is not None and harm.boundary is not None and harm.z >= share * harm.boundary
 
 
 def drawdown_limit(daily: np.ndarray, horizon: int, quantile: float) -> float | None:
     """The drawdown that `horizon` days of such returns exceed with probability 1 - `quantile`, as a positive fraction.
 
-    daily: net returns of the record, (days,). By the stationary bootstrap with the optimal block length, seeded. The
-    mean return is not known better than the record tells it, so each path has the mean of another resample of the
-    record; a lucky record would set too tight a limit else. None with fewer than 20 days or without variance.
+    daily: net returns of the record, (days,). By the stationary bootstrap with the optimal block length, seeded. A
+    record tells the mean return only roughly, so each path gets the mean of another resample of the record; otherwise a
+    lucky record would set too tight a limit. None with fewer than 20 days or without variance.
     """
     if len(daily) < MIN_BARS or daily.std() <= NOISE:
         return None

@@ -1,24 +1,26 @@
 """The share of capital that the champion may use, week by week: a pure fold over the decisions and its returns.
 
-What can be set is rollout_policy.py. It trades nothing and reads nothing: assets/rollout.py does.
+What can be set and ordered is rollout_policy.py; what the fold reads is gathered in lifecycle/decision/rollout.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
+from quantum_training.selection.decision import Decision
 from quantum_training.selection.guardrails import BROKEN
-from quantum_training.selection.harm import building
+from quantum_training.selection.harm import Harm, harm_is_building
 from quantum_training.selection.history import WEEK
 from quantum_training.selection.rollout_policy import Order, RolloutPolicy
 from quantum_training.trading.metrics import max_drawdown
 
 NANOSECOND = pd.Timedelta("1ns")
 BLOCKING = ("SEVERE", BROKEN)
+"""Severities of drift in which no stage is entered."""
 Change = Literal["step", "hold", "back", "stop"]
 
 
@@ -51,7 +53,7 @@ class Stage(BaseModel):
 
 
 class Guard(NamedTuple):
-    """Worst daily loss and deepest fall as positive fractions, None without a day; what they crossed."""
+    """Worst daily loss and deepest drawdown as positive fractions, None without a day; `tripped`: the limit reached."""
 
     worst_day: float | None
     drawdown: float | None
@@ -59,7 +61,7 @@ class Guard(NamedTuple):
 
 
 class _State(NamedTuple):
-    """Of the champion in office. guarded: from when losses count; stopped: what took it to 0 %; halted: this week."""
+    """Of the champion in office. guarded: from when losses count; stopped: why it is at 0 %; halted: in this week."""
 
     champion: str | None
     since: str
@@ -70,164 +72,196 @@ class _State(NamedTuple):
     halted: bool = False
 
 
+class _Step(NamedTuple):
+    """The state after a week or an order, and what changed by it."""
+
+    state: _State
+    change: Change | None
+    reason: str
+
+
+class _Week(NamedTuple):
+    """What the fold knows of a week. gap: the week before was never decided."""
+
+    monday: pd.Timestamp
+    harm: Harm | None
+    faults: list[str]
+    drift: str | None
+    tripped: str | None
+    gap: bool
+
+
 def fold(
-    champions: Mapping[str, Mapping[str, Any]],
+    decisions: Mapping[str, Decision],
     drift: Mapping[str, str | None],
     returns: pd.Series,
     policy: RolloutPolicy,
     orders: Sequence[Order] = (),
 ) -> Iterator[Stage]:
-    """One stage per decided week, oldest first. A week depends on nothing that came after it, its own orders excepted.
+    """One stage per decided week, oldest first. A week depends on nothing that came after it, except its own orders.
 
-    champions: records of selection.champion by week (`YYYY-MM-DD`), of which champion, harm and faults are read. drift:
-    worst severity known at the week; None or absent where it was not measured. returns: net return per UTC day of
-    whoever was champion on it, at full size; days before the week count at the week. orders: an order takes effect in
-    its week, after the week's own step, so that it holds at once where the week is run again.
+    decisions: by week (`YYYY-MM-DD`), of which champion, harm and faults are read. drift: worst severity known at the
+    week; None or absent if it was not measured. returns: net return per UTC day of the champion of that day, at full
+    size; days before the week count at the week. orders: an order takes effect in its week, after the week's own step,
+    so that running the week again applies it at once.
     """
     if returns.isna().any():
         raise ValueError(f"the champion's return of {returns.index[returns.isna()][0]} is no number; score it again")
     state: _State | None = None
     share = 0.0
     expected: pd.Timestamp | None = None
-    for week in sorted(champions):
-        at = pd.Timestamp(week, tz="UTC")
-        record = champions[week]
-        if state is None or record["champion"] != state.champion:
-            state, change, reason = _enter(state, week, record["champion"], share, policy)
+    for week in sorted(decisions):
+        monday, decision = pd.Timestamp(week, tz="UTC"), decisions[week]
+        if state is None or decision.champion != state.champion:
+            step = _enter(state, week, decision.champion, share, policy)
         elif state.champion is None:
-            change, reason = None, "no champion"
+            step = _Step(state, None, "no champion")
         else:
-            gap = at != expected
-            state, change, reason = _week(state, at, record, drift.get(week), returns, policy, gap)
+            tripped = guard(returns.loc[state.guarded : monday - NANOSECOND], policy).tripped
+            faults = decision.faults.get(state.champion, [])
+            known = _Week(monday, decision.harm, faults, drift.get(week), tripped, gap=monday != expected)
+            step = _advance(state, known, policy)
+        first = f"{expected or monday:%Y-%m-%d}"
         for order in orders:
-            if state.champion == order.recipe and f"{expected or at:%Y-%m-%d}" <= order.week <= week:
-                state, change, reason = _obey(state, at, order, policy, change, reason)
-        share, expected = 0.0 if state.halted else policy.stages[state.stage], at + WEEK
-        found = guard(returns.loc[state.guarded : at - NANOSECOND], policy)
-        yield Stage(
-            week=week,
-            champion=state.champion,
-            share=share,
-            stage=state.stage,
-            since=state.since,
-            days=(at - pd.Timestamp(state.since, tz="UTC")).days,
-            change=change,
-            reason=reason,
-            next_step=_next_step(state, policy, at),
-            ceiling=state.ceiling,
-            stopped=state.stopped,
-            guarded_from=state.guarded.isoformat(),
-            worst_day=found.worst_day if state.champion else None,
-            drawdown=found.drawdown if state.champion else None,
-        )
+            if step.state.champion == order.recipe and first <= order.week <= week:
+                step = _apply_order(step, monday, order, policy)
+        state = step.state
+        share, expected = 0.0 if state.halted else policy.stages[state.stage], monday + WEEK
+        losses = guard(returns.loc[state.guarded : monday - NANOSECOND], policy)
+        yield _stage(step, week, share, losses, policy)
+
+
+def _stage(step: _Step, week: str, share: float, losses: Guard, policy: RolloutPolicy) -> Stage:
+    """The record of a week."""
+    state, monday = step.state, pd.Timestamp(week, tz="UTC")
+    return Stage(
+        week=week,
+        champion=state.champion,
+        share=share,
+        stage=state.stage,
+        since=state.since,
+        days=(monday - pd.Timestamp(state.since, tz="UTC")).days,
+        change=step.change,
+        reason=step.reason,
+        next_step=_next_step(state, policy, monday),
+        ceiling=state.ceiling,
+        stopped=state.stopped,
+        guarded_from=state.guarded.isoformat(),
+        worst_day=losses.worst_day if state.champion else None,
+        drawdown=losses.drawdown if state.champion else None,
+    )
 
 
 def guard(returns: pd.Series, policy: RolloutPolicy) -> Guard:
-    """Hold daily net returns, oldest first, against the two limits. A limit that is reached is crossed."""
+    """Compare daily net returns, oldest first, with the two loss limits. A limit that is reached is tripped."""
     if returns.empty:
         return Guard(None, None, None)
-    worst, fall = max(0.0, -float(returns.min())), abs(max_drawdown(returns.to_numpy()))
+    worst, drawdown = max(0.0, -float(returns.min())), abs(max_drawdown(returns.to_numpy()))
     tripped = None
     if worst >= policy.max_daily_loss:
         tripped = f"lost {worst:.1%} on {returns.idxmin():%Y-%m-%d}, the limit is {policy.max_daily_loss:.1%}"
-    elif fall >= policy.max_drawdown:
-        tripped = f"fell {fall:.1%} below its peak, the limit is {policy.max_drawdown:.1%}"
-    return Guard(worst, fall, tripped)
+    elif drawdown >= policy.max_drawdown:
+        tripped = f"fell {drawdown:.1%} below its peak, the limit is {policy.max_drawdown:.1%}"
+    return Guard(worst, drawdown, tripped)
 
 
 def position(target: float, share: float, policy: RolloutPolicy) -> float:
-    """The target's share of the capital, cut to max_position_size on either side."""
+    """The target position times the share of capital, cut to max_position_size on either side."""
     return max(-policy.max_position_size, min(policy.max_position_size, target * share))
 
 
-def _enter(
-    state: _State | None, week: str, champion: str | None, share: float, policy: RolloutPolicy
-) -> tuple[_State, Change | None, str]:
-    """The first week of a champion, or of none."""
+def _enter(state: _State | None, week: str, champion: str | None, share: float, policy: RolloutPolicy) -> _Step:
+    """The first week of a champion, or without one. share: of the week before."""
     left = f"{state.champion} left office; " if state and state.champion else ""
     begins = f"{champion} begins in the shadow" if champion else "no champion"
     entered = _State(champion, week, pd.Timestamp(week, tz="UTC"), policy.ceiling)
-    return entered, "back" if share > 0 else None, left + begins
+    return _Step(entered, "back" if share > 0 else None, left + begins)
 
 
-def _week(
-    state: _State,
-    at: pd.Timestamp,
-    record: Mapping[str, Any],
-    drift: str | None,
-    returns: pd.Series,
-    policy: RolloutPolicy,
-    gap: bool,
-) -> tuple[_State, Change, str]:
+def _advance(state: _State, week: _Week, policy: RolloutPolicy) -> _Step:
     """A week of a champion that stays in office."""
-    week = str(at.date())
+    name = str(week.monday.date())
     if state.halted:
-        state = state._replace(halted=False, since=week)
-    tripped = guard(returns.loc[state.guarded : at - NANOSECOND], policy).tripped
-    if tripped and not state.stopped:
-        state = state._replace(stage=0, since=week, stopped=tripped)
+        state = state._replace(halted=False, since=name)
+    if week.tripped and not state.stopped:
+        state = state._replace(stage=0, since=name, stopped=week.tripped)
     if state.stopped:
-        return state, "stop", f"the risk guard stopped {state.champion}: {state.stopped}"
+        return _Step(state, "stop", f"the risk guard stopped {state.champion}: {state.stopped}")
     if policy.kill_switch:
-        return state, "stop", "the kill switch is on"
-    harm = record["harm"] or {}
-    broken = record.get("faults", {}).get(state.champion)
-    if broken or harm.get("reason"):
-        shown = f"operational fault: {'; '.join(broken)}" if broken else f"harm is shown: {harm['reason']}"
+        return _Step(state, "stop", "the kill switch is on")
+    if problem := _shown_problem(week):
         if state.stage == 0:
-            return state, "hold", f"stays at 0 %: {shown}"
-        return state._replace(stage=0, since=week), "back", shown
-    if drift == BROKEN and state.stage > 0:
-        return state._replace(halted=True), "stop", f"halted at 0 %: the data of the week are broken, drift {drift}"
-    blocked, told = _blocked(state, at, harm, drift, policy, gap)
+            return _Step(state, "hold", f"stays at 0 %: {problem}")
+        return _Step(state._replace(stage=0, since=name), "back", problem)
+    if week.drift == BROKEN and state.stage > 0:
+        reason = f"halted at 0 %: the data of the week are broken, drift {week.drift}"
+        return _Step(state._replace(halted=True), "stop", reason)
+    return _climb(state, week, policy)
+
+
+def _shown_problem(week: _Week) -> str | None:
+    """Why the champion goes back to 0 %: it does not work, or harm is shown."""
+    if week.faults:
+        return f"operational fault: {'; '.join(week.faults)}"
+    return f"harm is shown: {week.harm.reason}" if week.harm and week.harm.reason else None
+
+
+def _climb(state: _State, week: _Week, policy: RolloutPolicy) -> _Step:
+    """One stage up, unless something speaks against it."""
     now = percent(policy.stages[state.stage])
-    if blocked:
-        return state, "hold", f"stays at {now}: {'; '.join(blocked)}"
-    stepped = state._replace(stage=state.stage + 1, since=week)
-    return stepped, "step", f"{now} to {percent(policy.stages[stepped.stage])}: {'; '.join(told)}"
+    if limit := _highest_stage(state, policy):
+        return _Step(state, "hold", f"stays at {now}: {limit}")
+    checks = _checks(state, week, policy)
+    if blocking := [message for blocks, message in checks if blocks]:
+        return _Step(state, "hold", f"stays at {now}: {'; '.join(blocking)}")
+    stepped = state._replace(stage=state.stage + 1, since=str(week.monday.date()))
+    reasons = "; ".join(message for _, message in checks)
+    return _Step(stepped, "step", f"{now} to {percent(policy.stages[stepped.stage])}: {reasons}")
 
 
-def _blocked(
-    state: _State, at: pd.Timestamp, harm: Mapping[str, Any], drift: str | None, policy: RolloutPolicy, gap: bool
-) -> tuple[list[str], list[str]]:
-    """What speaks against the next step, and all that was looked at."""
-    days = (at - pd.Timestamp(state.since, tz="UTC")).days
+def _highest_stage(state: _State, policy: RolloutPolicy) -> str | None:
+    """Why there is no higher stage for the champion; None if there is one."""
     if state.stage + 1 == len(policy.stages):
-        return ["the last stage"], []
-    if policy.stages[state.stage + 1] > state.ceiling:
-        return [f"{percent(policy.stages[state.stage + 1])} is above the ceiling of {percent(state.ceiling)}"], []
-    known = harm.get("z") is not None and harm.get("boundary") is not None
-    tested = f"harm z {harm['z']:.2f} of {harm['boundary']:.2f}" if known else "harm is not tested in this week"
-    needed = policy.min_days[state.stage]
-    checks = [
+        return "the last stage"
+    following = policy.stages[state.stage + 1]
+    return (
+        f"{percent(following)} is above the ceiling of {percent(state.ceiling)}" if following > state.ceiling else None
+    )
+
+
+def _checks(state: _State, week: _Week, policy: RolloutPolicy) -> list[tuple[bool, str]]:
+    """Everything that is checked before the next stage: does it block, and a message."""
+    days, needed = (week.monday - pd.Timestamp(state.since, tz="UTC")).days, policy.min_days[state.stage]
+    harm, drift = week.harm, week.drift
+    tested = harm is not None and harm.z is not None and harm.boundary is not None
+    unmeasured_blocks = drift is None and policy.without_drift_report == "hold"
+    return [
         (days < needed, f"{days} of {needed} days"),
+        (drift in BLOCKING or unmeasured_blocks, f"drift {drift}" if drift else "drift was not measured"),
         (
-            drift in BLOCKING or (drift is None and policy.without_drift_report == "hold"),
-            f"drift {drift}" if drift else "drift was not measured",
+            harm_is_building(harm, policy.harm_fraction),
+            f"harm z {harm.z:.2f} of {harm.boundary:.2f}" if harm and tested else "harm is not tested in this week",
         ),
-        (building(harm, policy.harm_fraction), tested),
-        *([(True, "the week before was never decided")] if gap else []),
+        *([(True, "the week before was never decided")] if week.gap else []),
     ]
-    return [said for blocks, said in checks if blocks], [said for _, said in checks]
 
 
-def _obey(
-    state: _State, at: pd.Timestamp, order: Order, policy: RolloutPolicy, change: Change | None, reason: str
-) -> tuple[_State, Change | None, str]:
-    ceiling, week = order.share, str(at.date())
+def _apply_order(step: _Step, monday: pd.Timestamp, order: Order, policy: RolloutPolicy) -> _Step:
+    """The step of a week after an operator's order."""
+    state, ceiling, week = step.state, order.share, str(monday.date())
     if ceiling is None:
-        seen = pd.Timestamp(order.effective).ceil("D")  # losses until then were known, and do not stop it again
-        guarded = min(max(seen, at), at + WEEK)
-        return _State(state.champion, week, guarded, policy.ceiling), "back", str(order)
+        # the operator knew the losses up to the order, so they do not stop the champion again
+        guarded = min(max(pd.Timestamp(order.effective).ceil("D"), monday), monday + WEEK)
+        return _Step(_State(state.champion, week, guarded, policy.ceiling), "back", str(order))
     state = state._replace(ceiling=ceiling)
     allowed = sum(share <= ceiling for share in policy.stages) - 1
     if state.stage > allowed:
-        return state._replace(stage=allowed, since=week), "back", str(order)
-    return state, change, f"{reason}; {order}"
+        return _Step(state._replace(stage=allowed, since=week), "back", str(order))
+    return _Step(state, step.change, f"{step.reason}; {order}")
 
 
-def _next_step(state: _State, policy: RolloutPolicy, at: pd.Timestamp) -> str:
-    """What has to happen for a larger share."""
+def _next_step(state: _State, policy: RolloutPolicy, monday: pd.Timestamp) -> str:
+    """What has to happen before the share grows."""
     if state.champion is None:
         return "a champion"
     if policy.kill_switch:
@@ -242,7 +276,7 @@ def _next_step(state: _State, policy: RolloutPolicy, at: pd.Timestamp) -> str:
     if share > state.ceiling:
         return f"{percent(share)} by an operator's order of that ceiling"
     served = pd.Timestamp(state.since, tz="UTC") + pd.Timedelta(days=policy.min_days[state.stage])
-    day = max(served, at + WEEK)
+    day = max(served, monday + WEEK)
     return f"{percent(share)} from {day:%Y-%m-%d} on, with drift below SEVERE and no harm building"
 
 

@@ -21,7 +21,7 @@ from scipy.signal import lfilter
 from scipy.stats import binomtest
 
 from quantum_training.selection.guardrails import guardrails
-from quantum_training.selection.harm import RollbackPolicy, drawdown_limit, watch
+from quantum_training.selection.harm import RollbackPolicy, drawdown_limit, monitor_harm
 from quantum_training.selection.rule import EvidenceRule, ImprovementRule, InterimAnalysis, PairedReturns
 
 WEEKS, WEEK_BARS, PERIODS = 26, 168, 8760
@@ -144,7 +144,7 @@ def rollbacks(task: tuple[Case, str, int, int, bool]) -> list[int | None]:
         for week in range(case.weeks):
             rows = slice(0, (week + 1) * WEEK_BARS)
             looks = FRACTIONS[2 : week + 1]
-            if watch(POLICY, PairedReturns(former[rows], live[rows], DAY[rows]), looks, limit, "former").reason:
+            if monitor_harm(POLICY, PairedReturns(former[rows], live[rows], DAY[rows]), looks, limit, "former").reason:
                 found[-1] = week + 1
                 break
     return found

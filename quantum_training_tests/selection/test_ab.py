@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 from scipy.stats import binomtest
 
-from quantum_training.selection.ab import ABTest, registered, report, whole_pairs
+from quantum_training.selection.ab import ABTest, complete_pairs, registered_test, report
 from quantum_training.selection.ledger import Entry, chain
 
 START = pd.Timestamp("2024-01-01", tz="UTC")
@@ -62,9 +62,9 @@ def test_who_begins_is_the_parity_of_the_rows_hash():
         return chain(None, Entry(symbol="AAA", payload=payload, **entry))
 
     rows = [row(str(i)) for i in range(20)]
-    assert [registered(r).challenger_first for r in rows] == [int(r.hash[-1], 16) % 2 == 1 for r in rows]
-    assert {registered(r).challenger_first for r in rows} == {True, False}
-    assert registered(rows[0]) == plan(first=registered(rows[0]).challenger_first)
+    assert [registered_test(r).challenger_first for r in rows] == [int(r.hash[-1], 16) % 2 == 1 for r in rows]
+    assert {registered_test(r).challenger_first for r in rows} == {True, False}
+    assert registered_test(rows[0]) == plan(first=registered_test(rows[0]).challenger_first)
 
 
 def test_too_few_pairs_are_refused():
@@ -74,8 +74,8 @@ def test_too_few_pairs_are_refused():
 
 def test_only_pairs_with_bars_in_both_blocks_count():
     weekdays = pd.bdate_range("2024-01-01", "2024-01-14", tz="UTC")  # days 5, 6, 12, 13 are weekends
-    assert list(whole_pairs(START, DAY, 14, weekdays)) == [0, 1, 4, 5]
-    assert list(whole_pairs(START, DAY, 4, weekdays)) == [0, 1]
+    assert list(complete_pairs(START, DAY, 14, weekdays)) == [0, 1, 4, 5]
+    assert list(complete_pairs(START, DAY, 4, weekdays)) == [0, 1]
     test = plan(blocks=70, pairs=25)
     net = returns(test, 0.0, 0.0)
     weekly = report(test, net[net.index.dayofweek < 5], mondays(test))

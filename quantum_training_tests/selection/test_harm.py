@@ -5,8 +5,9 @@ import pytest
 from scipy import stats
 
 from quantum_training.selection.boundary import boundaries
-from quantum_training.selection.harm import RollbackPolicy, building, drawdown_limit, watch
+from quantum_training.selection.harm import RollbackPolicy, drawdown_limit, harm_is_building, monitor_harm
 from quantum_training.selection.rule import PairedReturns
+from quantum_training_tests.support import records
 
 POLICY = RollbackPolicy()
 
@@ -22,7 +23,7 @@ def pair(z, days=60):
 @pytest.mark.parametrize(("beyond", "crossed"), [(0.01, True), (-0.01, False), (-5.0, False)])
 def test_harm_is_told_where_the_former_is_better_beyond_the_boundary(beyond, crossed):
     bound = boundaries(POLICY.alpha, (0.3, 0.5))[-1]
-    found = watch(POLICY, pair(bound + beyond), (0.3, 0.5), 0.5, "old")
+    found = monitor_harm(POLICY, pair(bound + beyond), (0.3, 0.5), 0.5, "old")
     assert (found.reason is not None) == crossed
     assert found.boundary == pytest.approx(bound)
     assert found.z == pytest.approx(bound + beyond)
@@ -32,10 +33,10 @@ def test_harm_is_told_where_the_former_is_better_beyond_the_boundary(beyond, cro
 
 
 def test_before_the_first_look_and_after_the_last_only_the_drawdown_counts():
-    assert watch(POLICY, pair(9.0), (), 0.5, None).reason is None
-    assert watch(POLICY, pair(9.0), (), 0.5, None).against == "staying flat"
+    assert monitor_harm(POLICY, pair(9.0), (), 0.5, None).reason is None
+    assert monitor_harm(POLICY, pair(9.0), (), 0.5, None).against == "staying flat"
     falls = PairedReturns(np.zeros(5), np.full(5, -0.02), np.arange(5))
-    found = watch(POLICY, falls, (), 0.05, "old")
+    found = monitor_harm(POLICY, falls, (), 0.05, "old")
     assert found.drawdown == pytest.approx(1 - 0.98**5)
     assert "drawdown 9.6% since its promotion, beyond the 5.0%" in found.reason
 
@@ -44,15 +45,14 @@ def test_before_the_first_look_and_after_the_last_only_the_drawdown_counts():
     ("harm", "expected"),
     [
         (None, False),
-        ({}, False),
-        ({"z": None, "boundary": 2.0}, False),
-        ({"z": 9.0, "boundary": None}, False),
-        ({"z": 0.99, "boundary": 2.0}, False),
-        ({"z": 1.0, "boundary": 2.0}, True),
+        (records.harm(z=None), False),
+        (records.harm(z=9.0, boundary=None), False),
+        (records.harm(z=0.99), False),
+        (records.harm(z=1.0), True),
     ],
 )
 def test_harm_is_building_from_a_share_of_its_boundary_on(harm, expected):
-    assert building(harm, 0.5) == expected
+    assert harm_is_building(harm, 0.5) == expected
 
 
 def test_the_limit_holds_the_promised_share_of_the_drawdowns():
@@ -72,7 +72,7 @@ def test_the_limit_holds_the_promised_share_of_the_drawdowns():
 def test_a_record_too_short_or_without_variance_sets_no_limit(daily):
     assert drawdown_limit(np.array(daily), 100, 0.99) is None
     falls = PairedReturns(np.zeros(5), np.full(5, -0.5), np.arange(5))
-    assert watch(POLICY, falls, (), None, "old").reason is None
+    assert monitor_harm(POLICY, falls, (), None, "old").reason is None
 
 
 def test_a_record_shorter_than_the_horizon_is_resampled_to_it():

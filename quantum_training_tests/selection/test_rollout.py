@@ -11,10 +11,11 @@ from pydantic import ValidationError
 
 from quantum_training.selection.rollout import BLOCKING, fold, guard, position
 from quantum_training.selection.rollout_policy import Order, RolloutPolicy
+from quantum_training_tests.support import records
 
 POLICY = RolloutPolicy()
 NO_RETURNS = pd.Series(dtype="float64", index=pd.DatetimeIndex([], tz="UTC"))
-HARM = {"z": 0.1, "boundary": 2.0, "reason": None}
+HARM = records.harm(z=0.1)
 
 
 def weeks(count, first="2024-01-01"):
@@ -22,15 +23,19 @@ def weeks(count, first="2024-01-01"):
 
 
 def decided(champions, harm=None):
-    """Champion records of consecutive weeks; `harm`: by number of the week."""
+    """Decisions of consecutive weeks; `harm`: by number of the week."""
     return {
-        week: {"champion": champion, "harm": (harm or {}).get(i)}
+        week: records.decision(week, champion, harm=(harm or {}).get(i))
         for i, (week, champion) in enumerate(zip(weeks(len(champions)), champions, strict=True))
     }
 
 
-def calm(records):
-    return dict.fromkeys(records, "NONE")
+def change(decisions, week, **fields):
+    decisions[week] = decisions[week].model_copy(update=fields)
+
+
+def calm(decisions):
+    return dict.fromkeys(decisions, "NONE")
 
 
 def daily(count, losses=None):
@@ -41,8 +46,8 @@ def daily(count, losses=None):
     return series
 
 
-def run(records, drift=None, returns=NO_RETURNS, policy=POLICY, orders=()):
-    return list(fold(records, calm(records) if drift is None else drift, returns, policy, orders))
+def run(decisions, drift=None, returns=NO_RETURNS, policy=POLICY, orders=()):
+    return list(fold(decisions, calm(decisions) if drift is None else drift, returns, policy, orders))
 
 
 def shares(stages):
@@ -99,28 +104,28 @@ def test_a_change_in_the_shadow_takes_nothing_back():
 
 
 def test_a_refresh_of_the_same_recipe_changes_nothing():
-    records = decided(["a"] * 5)
-    versions = {week: {**record, "model_id": week} for week, record in records.items()}
-    assert run(versions) == run(records)
+    decisions = decided(["a"] * 5)
+    versions = {week: decision.model_copy(update={"model_id": week}) for week, decision in decisions.items()}
+    assert run(versions) == run(decisions)
 
 
 @pytest.mark.parametrize(("severity", "steps"), [("MINOR", 1), ("MODERATE", 1), ("SEVERE", 0), ("CRITICAL", 0)])
 def test_severe_drift_holds_the_step_and_milder_does_not(severity, steps):
-    records = decided(["a", "a"])
-    stage = run(records, {**calm(records), "2024-01-08": severity})[1]
+    decisions = decided(["a", "a"])
+    stage = run(decisions, {**calm(decisions), "2024-01-08": severity})[1]
     assert stage.stage == steps
     assert f"drift {severity}" in stage.reason
 
 
 def test_severe_drift_takes_nothing_back_and_the_step_comes_when_it_is_over():
-    records = decided(["a"] * 4)
-    assert shares(run(records, {**calm(records), "2024-01-15": "SEVERE"})) == [0.0, 0.01, 0.01, 0.05]
+    decisions = decided(["a"] * 4)
+    assert shares(run(decisions, {**calm(decisions), "2024-01-15": "SEVERE"})) == [0.0, 0.01, 0.01, 0.05]
 
 
 def test_broken_data_halt_the_champion_and_its_stage_begins_anew_after_them():
-    records = decided(["a"] * 6)
-    drift = {**calm(records), "2024-01-15": "CRITICAL", "2024-01-22": "CRITICAL"}
-    stages = run(records, drift)
+    decisions = decided(["a"] * 6)
+    drift = {**calm(decisions), "2024-01-15": "CRITICAL", "2024-01-22": "CRITICAL"}
+    stages = run(decisions, drift)
     assert shares(stages) == [0.0, 0.01, 0.0, 0.0, 0.01, 0.05]
     assert [s.change for s in stages] == [None, "step", "stop", "stop", "hold", "step"]
     assert stages[2].reason == "halted at 0 %: the data of the week are broken, drift CRITICAL"
@@ -129,13 +134,13 @@ def test_broken_data_halt_the_champion_and_its_stage_begins_anew_after_them():
 
 
 def test_a_champion_that_is_pinned_and_does_not_work_is_back_at_0():
-    records = decided(["a"] * 4)
-    records["2024-01-15"]["faults"] = {"a": ["a cannot be loaded"], "b": []}
-    stages = run(records)
+    decisions = decided(["a"] * 4)
+    change(decisions, "2024-01-15", faults={"a": ["a cannot be loaded"], "b": []})
+    stages = run(decisions)
     assert shares(stages) == [0.0, 0.01, 0.0, 0.01]
     assert (stages[2].change, stages[2].reason) == ("back", "operational fault: a cannot be loaded")
-    records["2024-01-15"]["faults"] = {"a": [], "b": ["b cannot be loaded"]}
-    assert shares(run(records)) == [0.0, 0.01, 0.05, 0.05], "another's fault is not its own"
+    change(decisions, "2024-01-15", faults={"a": [], "b": ["b cannot be loaded"]})
+    assert shares(run(decisions)) == [0.0, 0.01, 0.05, 0.05], "another's fault is not its own"
 
 
 @pytest.mark.parametrize(("choice", "share"), [("hold", 0.0), ("step", 0.01)])
@@ -148,18 +153,18 @@ def test_a_week_that_was_not_tested_for_drift_says_so_and_steps_only_where_that_
 
 @pytest.mark.parametrize(("z", "share"), [(0.99, 0.01), (1.0, 0.0), (3.0, 0.0), (None, 0.01)])
 def test_harm_that_is_building_holds_the_step(z, share):
-    stage = run(decided(["a", "a"], {1: {**HARM, "z": z}}))[1]
+    stage = run(decided(["a", "a"], {1: records.harm(z=z)}))[1]
     assert stage.share == share
     assert ("harm is not tested" if z is None else f"harm z {z:.2f} of 2.00") in stage.reason
 
 
 def test_the_fraction_of_the_boundary_is_set():
-    records = decided(["a", "a"], {1: {**HARM, "z": 1.5}})
-    assert shares(run(records, policy=RolloutPolicy(harm_fraction=0.8))) == [0.0, 0.01]
+    decisions = decided(["a", "a"], {1: records.harm(z=1.5)})
+    assert shares(run(decisions, policy=RolloutPolicy(harm_fraction=0.8))) == [0.0, 0.01]
 
 
 def test_harm_that_is_shown_takes_a_pinned_champion_back_to_0():
-    shown = {**HARM, "reason": "worse than b: z 2.10 of 2.00"}
+    shown = records.harm(z=2.1, reason="worse than b: z 2.10 of 2.00")
     stages = run(decided(["a"] * 5, {2: shown, 3: shown}))
     assert shares(stages) == [0.0, 0.01, 0.0, 0.0, 0.01]
     assert [s.change for s in stages[2:4]] == ["back", "hold"]
@@ -205,12 +210,12 @@ def test_another_champion_ends_the_stop():
 
 
 def test_a_reset_begins_at_0_and_forgives_what_was_seen_and_nothing_after():
-    records, returns = decided(["a"] * 8), daily(60, {8: 0.2, 9: 0.3, 15: 0.2})
-    stages = run(records, returns=returns, orders=[order("2024-01-17T10:00")])
+    decisions, returns = decided(["a"] * 8), daily(60, {8: 0.2, 9: 0.3, 15: 0.2})
+    stages = run(decisions, returns=returns, orders=[order("2024-01-17T10:00")])
     assert [s.change for s in stages[:5]] == [None, "step", "back", "step", "step"]
     assert shares(stages)[:5] == [0.0, 0.01, 0.0, 0.01, 0.05]
     assert stages[2].reason == "reset ordered by ann: seen and accepted"
-    again = run(records, returns=daily(60, {8: 0.2, 18: 0.2}), orders=[order("2024-01-17T10:00")])
+    again = run(decisions, returns=daily(60, {8: 0.2, 18: 0.2}), orders=[order("2024-01-17T10:00")])
     assert shares(again)[2:5] == [0.0, 0.0, 0.0]
     assert "2024-01-19" in again[3].stopped
 
@@ -224,11 +229,11 @@ def test_a_reset_of_a_recording_forgives_its_week_and_does_not_end_the_guard():
 
 def test_stages_above_the_ceiling_take_an_order_and_still_come_one_at_a_time():
     policy = RolloutPolicy(stages=(0, 0.05, 0.1, 0.2, 0.4), min_days=(7, 7, 7, 7))
-    records = decided(["a"] * 9)
-    assert max(shares(run(records, policy=policy))) == 0.1
-    assert run(records, policy=policy)[-1].reason == "stays at 10 %: 20 % is above the ceiling of 10 %"
-    assert run(records, policy=policy)[-1].next_step == "20 % by an operator's order of that ceiling"
-    stages = run(records, policy=policy, orders=[order("2024-01-24T10:00", "ceiling", 0.4)])
+    decisions = decided(["a"] * 9)
+    assert max(shares(run(decisions, policy=policy))) == 0.1
+    assert run(decisions, policy=policy)[-1].reason == "stays at 10 %: 20 % is above the ceiling of 10 %"
+    assert run(decisions, policy=policy)[-1].next_step == "20 % by an operator's order of that ceiling"
+    stages = run(decisions, policy=policy, orders=[order("2024-01-24T10:00", "ceiling", 0.4)])
     assert shares(stages) == [0.0, 0.05, 0.1, 0.1, 0.2, 0.4, 0.4, 0.4, 0.4]
     assert "ceiling 40 % ordered by ann" in stages[3].reason
 
@@ -241,9 +246,9 @@ def test_a_lower_ceiling_takes_back_at_once_and_ends_with_the_champion():
 
 
 def test_an_order_for_another_champion_and_one_before_the_office_do_nothing():
-    records = decided(["a"] * 4)
+    decisions = decided(["a"] * 4)
     orders = [order("2024-01-17", recipe="b"), order("2023-12-27"), order("2024-02-20")]
-    assert run(records, orders=orders) == run(records)
+    assert run(decisions, orders=orders) == run(decisions)
 
 
 def test_the_kill_switch_holds_everything_at_0():
@@ -255,9 +260,9 @@ def test_the_kill_switch_holds_everything_at_0():
 
 
 def test_a_week_that_was_never_decided_is_said_and_holds_the_next_step():
-    records = decided(["a"] * 4)
-    del records["2024-01-08"]
-    stages = run(records)
+    decisions = decided(["a"] * 4)
+    del decisions["2024-01-08"]
+    stages = run(decisions)
     assert shares(stages) == [0.0, 0.0, 0.01]
     assert stages[1].reason == "stays at 0 %: the week before was never decided"
 
@@ -307,22 +312,21 @@ def test_a_wrong_order_is_refused(kind, share):
         order("2024-01-01", kind, share)
 
 
-HARMS = st.none() | st.fixed_dictionaries(
-    {
-        "z": st.none() | st.floats(-3, 3),
-        "boundary": st.none() | st.floats(1, 5),
-        "reason": st.sampled_from([None, None, None, "worse"]),
-    }
+HARMS = st.none() | st.builds(
+    records.harm,
+    z=st.none() | st.floats(-3, 3),
+    boundary=st.none() | st.floats(1, 5),
+    reason=st.sampled_from([None, None, None, "worse"]),
 )
 
 
 @st.composite
 def histories(draw):
-    """Champion records with gaps, drift, returns, a policy and orders, all of one history."""
+    """Champion decisions with gaps, drift, returns, a policy and orders, all of one history."""
     count = draw(st.integers(1, 16))
     champions = draw(st.lists(st.sampled_from([None, "a", "a", "a", "a", "b"]), min_size=count, max_size=count))
-    records = decided(champions, {i: draw(HARMS) for i in range(count)})
-    kept = {w: r for w, r in records.items() if draw(st.integers(0, 9))}
+    decisions = decided(champions, {i: draw(HARMS) for i in range(count)})
+    kept = {w: r for w, r in decisions.items() if draw(st.integers(0, 9))}
     drift = {w: draw(st.sampled_from([None, "NONE", "NONE", "MINOR", "SEVERE", "CRITICAL"])) for w in kept}
     losses = draw(st.dictionaries(st.integers(0, 7 * count - 1), st.floats(-0.2, 0.3), max_size=4))
     stages = draw(st.sampled_from([(0, 0.01, 0.05, 0.1), (0, 0.05, 0.1, 0.2, 0.5), (0, 1)]))
@@ -342,16 +346,16 @@ def histories(draw):
 @settings(max_examples=300)
 @given(histories())
 def test_whatever_happens_the_share_rises_by_one_stage_at_a_time_and_only_when_all_is_well(history):
-    records, drift, returns, policy, orders = history
-    stages = run(records, drift, returns, policy, orders)
-    assert [s.week for s in stages] == sorted(records)
+    decisions, drift, returns, policy, orders = history
+    stages = run(decisions, drift, returns, policy, orders)
+    assert [s.week for s in stages] == sorted(decisions)
     before = None
     for stage in stages:
         assert stage.share in (0, policy.stages[stage.stage])
         assert policy.stages[stage.stage] <= max(stage.ceiling, 0)
         assert (stage.share == policy.stages[stage.stage]) or drift[stage.week] == "CRITICAL"
         assert stage.reason
-        assert stage.champion == records[stage.week]["champion"]
+        assert stage.champion == decisions[stage.week].champion
         if not orders:
             assert stage.ceiling == policy.ceiling
         if policy.kill_switch or stage.stopped or stage.champion is None or drift[stage.week] == "CRITICAL":
@@ -365,10 +369,10 @@ def test_whatever_happens_the_share_rises_by_one_stage_at_a_time_and_only_when_a
             days = (pd.Timestamp(stage.week) - pd.Timestamp(before.since)).days
             assert days >= policy.min_days[before.stage]
             assert pd.Timestamp(stage.week) - pd.Timestamp(before.week) == pd.Timedelta(days=7)
-            harm = records[stage.week]["harm"]
+            harm = decisions[stage.week].harm
             if harm:
-                assert not harm["reason"]
-                assert harm["z"] is None or harm["boundary"] is None or harm["z"] < 0.5 * harm["boundary"]
+                assert not harm.reason
+                assert harm.z is None or harm.boundary is None or harm.z < 0.5 * harm.boundary
             assert stage.worst_day is None or stage.worst_day < policy.max_daily_loss
             assert stage.drawdown is None or stage.drawdown < policy.max_drawdown
         else:
@@ -379,15 +383,15 @@ def test_whatever_happens_the_share_rises_by_one_stage_at_a_time_and_only_when_a
 @settings(max_examples=150)
 @given(histories(), st.integers(0, 16))
 def test_later_weeks_change_nothing_before_and_running_again_changes_nothing(history, cut):
-    records, drift, returns, policy, orders = history
-    stages = run(records, drift, returns, policy, orders)
-    assert stages == run(records, drift, returns, policy, orders)
-    known = sorted(records)[:cut]
+    decisions, drift, returns, policy, orders = history
+    stages = run(decisions, drift, returns, policy, orders)
+    assert stages == run(decisions, drift, returns, policy, orders)
+    known = sorted(decisions)[:cut]
     if known:
         end = pd.Timestamp(known[-1], tz="UTC")
         early = [o for o in orders if o.week <= known[-1]]
         prefix = run(
-            {w: records[w] for w in known},
+            {w: decisions[w] for w in known},
             {w: drift[w] for w in known},
             returns[: end - pd.Timedelta("1ns")],
             policy,

@@ -4,6 +4,7 @@ It runs the cycle for the weeks that are missing. The table itself is lifecycle/
 """
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import dagster as dg
@@ -14,8 +15,8 @@ from quantum_training.automation.jobs.full_cycle import CycleConfig, run_symbols
 from quantum_training.automation.jobs.nested_runs import for_each_symbol, symbols_failure
 from quantum_training.automation.jobs.run_tags import nesting_tags
 from quantum_training.lifecycle.evaluation.backtest import evaluate_scores, target_positions
-from quantum_training.lifecycle.evaluation.benchmark_table import as_markdown, rows, write
-from quantum_training.lifecycle.records import SHADOW_SCORES
+from quantum_training.lifecycle.evaluation.benchmark_table import as_markdown, benchmark_rows, write
+from quantum_training.lifecycle.market_history import MarketHistory
 from quantum_training.resources.store.store import Store
 from quantum_training.settings.paths import under_dagster_home
 from quantum_training.settings.settings import Settings
@@ -40,9 +41,10 @@ def build_benchmark_job(settings: Settings, definitions: Callable[[], dg.Definit
 
         def measure(symbol: str) -> pd.DataFrame:
             first, last = weeks_of(settings, symbol, config)
-            weeks = [w for w in store.periods(SHADOW_SCORES, symbol) if first <= w <= last]
-            evaluation = evaluate_scores(store, settings, symbol, weeks, lambda s, w: target_positions(store, s, w))
-            return rows(settings, symbol, evaluation)
+            history = MarketHistory(store, settings, symbol)
+            weeks = [week for week in history.scored_weeks(last) if week >= first]
+            evaluation = evaluate_scores(history, weeks, partial(target_positions, history))
+            return benchmark_rows(settings, symbol, evaluation)
 
         symbols = config.symbols or [*settings.symbols]
         tables = for_each_symbol(context, symbols, failures, measure)

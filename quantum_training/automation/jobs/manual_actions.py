@@ -13,12 +13,18 @@ from quantum_training.automation.execution.priorities import priority_tag
 from quantum_training.automation.jobs.asset_jobs import MARKET_DATA, WEEKLY_CYCLE
 from quantum_training.automation.jobs.nested_runs import NestedRun, run_nested
 from quantum_training.automation.jobs.run_tags import NESTS_RUNS, time_limit_tags, training_tags
-from quantum_training.lifecycle.decision.ab_tests import AB_TEST, in_force, plan
-from quantum_training.lifecycle.decision.ab_tests import KINDS as AB_KINDS
+from quantum_training.lifecycle.decision.ab_tests import AB_KINDS, AB_TEST, ABPlan, registration, running_test
 from quantum_training.lifecycle.decision.champion import RULE_KINDS
 from quantum_training.lifecycle.decision.rollout import ORDERS
 from quantum_training.lifecycle.market_history import features_available_until
-from quantum_training.lifecycle.records import DECAY_REPORT, ROLLOUT, model_asset
+from quantum_training.lifecycle.records import (
+    DECAY_REPORT,
+    ROLLOUT,
+    WeeklyDecision,
+    WeeklyRollout,
+    model_asset,
+    read_record,
+)
 from quantum_training.lifecycle.surveillance.run_priorities import MANUAL, PEOPLE
 from quantum_training.lifecycle.training.versions import versions_of
 from quantum_training.market.periods import week_of
@@ -109,16 +115,16 @@ def _action(kind: str, settings: Settings, definitions: Callable[[], dg.Definiti
         if recipe and not versions:
             raise dg.Failure(f"{config.symbol}: {recipe} has no version; run {WEEKLY_CYCLE} first", allow_retries=False)
         now = pd.Timestamp.now("UTC")
-        record = store.read_record("champion", config.symbol, weeks[-1]) or {}
+        decision = read_record(store, WeeklyDecision, config.symbol, weeks[-1])
         payload = {"week": weeks[-1], "recipe": recipe}
         if kind in ORDERS:
-            if record.get("champion") is None:
+            if decision is None or decision.champion is None:
                 raise dg.Failure(f"{config.symbol}: it has no champion to give capital to", allow_retries=False)
-            payload |= {"recipe": record["champion"]}
+            payload |= {"recipe": decision.champion}
             payload |= {"share": config.share} if isinstance(config, CeilingConfig) else {}
         if kind in AB_KINDS:
-            stage = store.read_record(ROLLOUT, config.symbol, weeks[-1]) or {}
-            payload = _ab_payload(config, settings, stage, weeks[-1], now)
+            rollout = read_record(store, WeeklyRollout, config.symbol, weeks[-1])
+            payload = _ab_payload(config, settings, rollout, weeks[-1], now)
         entry = Entry(
             symbol=config.symbol,
             key=f"{kind}/{first_attempt(context.instance, context.run)}",
@@ -132,7 +138,7 @@ def _action(kind: str, settings: Settings, definitions: Callable[[], dg.Definiti
         if kind == "promote":
             promoted = Promoted(
                 model_type=str(recipe),
-                old_version=record.get("model_id"),
+                old_version=decision.model_id if decision else None,
                 new_version=versions[-1].model_id,
                 promotion_reason=f"by {config.actor}: {config.reason}",
                 improvement_pct=None,
@@ -143,16 +149,17 @@ def _action(kind: str, settings: Settings, definitions: Callable[[], dg.Definiti
         job = definitions().resolve_job_def(WEEKLY_CYCLE)
         assets = ["champion", DECAY_REPORT, ROLLOUT]
         run_nested(context, job, NestedRun(config.symbol, weeks[-1], weeks[-1], assets=assets))
-        after = store.read_record("champion", config.symbol, weeks[-1]) or {}
-        stage = store.read_record(ROLLOUT, config.symbol, weeks[-1]) or {}
-        found = {
-            "champion": after.get("champion") or "none",
-            "pinned": after.get("pinned"),
-            "share": stage.get("share"),
-            **({"ab_test": ab["ended"] or "registered"} if kind in AB_KINDS and (ab := stage.get("ab")) else {}),
+        decision = read_record(store, WeeklyDecision, config.symbol, weeks[-1])
+        rollout = read_record(store, WeeklyRollout, config.symbol, weeks[-1])
+        state = rollout.ab if rollout and kind in AB_KINDS else None
+        outcome = {
+            "champion": (decision.champion if decision else None) or "none",
+            "pinned": decision.pinned if decision else None,
+            "share": rollout.share if rollout else None,
+            **({"ab_test": state.ended or "registered"} if state else {}),
         }
-        context.log.info(f"{config.symbol}: {found}")
-        context.add_output_metadata(found)
+        context.log.info(f"{config.symbol}: {outcome}")
+        context.add_output_metadata(outcome)
 
     act.__annotations__["config"] = config_type
     op = dg.op(name=f"{kind}_champion", description=DESCRIPTIONS[kind])(act)
@@ -165,16 +172,16 @@ def _action(kind: str, settings: Settings, definitions: Callable[[], dg.Definiti
 
 
 def _ab_payload(
-    config: ActionConfig, settings: Settings, stage: dict[str, Any], week: str, now: pd.Timestamp
+    config: ActionConfig, settings: Settings, rollout: WeeklyRollout | None, week: str, now: pd.Timestamp
 ) -> dict[str, Any]:
     """What registers a test, or ends the one that runs. Failure says why it may not be."""
     try:
         if isinstance(config, ABTestConfig):
-            if not stage:
+            if rollout is None:
                 raise ValueError(f"no {ROLLOUT} of {week} is stored; run {WEEKLY_CYCLE} of this week first")
-            market, layout = settings.symbols[config.symbol], (config.share, config.block_days, config.weeks)
-            return plan(market, stage, config.recipe, *layout, now)
-        if in_force(stage, now) is None:
+            plan = ABPlan(config.recipe, config.share, config.block_days, config.weeks)
+            return registration(settings.symbols[config.symbol], rollout, plan, now)
+        if rollout is None or running_test(rollout, now) is None:
             raise ValueError("no A/B test runs")
         return {"week": week}
     except ValueError as error:

@@ -1,118 +1,124 @@
 """A/B tests as the ledger keeps them and the rollout shows them: registering one, and its state in a week.
 
-The test itself is selection/ab.py. It trades through `signals` and promotes nobody.
+The statistics are selection/ab.py. A test trades through decision/signals.py and promotes nobody.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
-from quantum_training.lifecycle.records import SHADOW_SCORES
+from quantum_training.lifecycle.market_history import MarketHistory
+from quantum_training.lifecycle.records import ABState, WeeklyRollout
 from quantum_training.market.calendars import expected_open_times
 from quantum_training.market.periods import WEEK
-from quantum_training.resources.store.store import Store
-from quantum_training.selection.ab import ABTest, registered, report, whole_pairs
+from quantum_training.selection.ab import ABTest, complete_pairs, registered_test, report
+from quantum_training.selection.decision import Decision
 from quantum_training.selection.ledger import Row
 from quantum_training.settings.schema import Symbol
 
-KINDS = AB_TEST, AB_STOP = "ab_test", "ab_stop"
+AB_KINDS = AB_TEST, AB_STOP = "ab_test", "ab_stop"
+"""Kinds of ledger rows that register a test and end it."""
 
 
-def plan(
-    market: Symbol,
-    stage: Mapping[str, Any],
-    challenger: str,
-    share: float,
-    block_days: int,
-    weeks: int,
-    now: pd.Timestamp,
-) -> dict[str, Any]:
-    """The payload that registers a test from the next UTC midnight on. ValueError where it may not be.
+class ABPlan(NamedTuple):
+    """A test that an operator asks for. share: of the capital in the challenger's blocks of `block_days` days."""
 
-    stage: the newest record of `rollout`.
+    challenger: str
+    share: float
+    block_days: int
+    weeks: int
+
+
+class _End(NamedTuple):
+    """When a test ended, and why."""
+
+    time: pd.Timestamp
+    reason: str
+
+
+def registration(market: Symbol, rollout: WeeklyRollout, plan: ABPlan, now: pd.Timestamp) -> dict[str, Any]:
+    """The payload that registers a test from the next UTC midnight on. rollout: the newest record of the symbol.
+
+    ValueError if there is no champion to test against, if a test runs already, or if the share is above the ceiling.
     """
-    if stage["champion"] in (None, challenger):
-        raise ValueError(f"the champion is {stage['champion'] or 'nobody'}; a test needs one and another recipe")
-    if in_force(stage, now) is not None:
+    if rollout.champion in (None, plan.challenger):
+        raise ValueError(f"the champion is {rollout.champion or 'nobody'}; a test needs one and another recipe")
+    if running_test(rollout, now) is not None:
         raise ValueError("a test runs already; end it by the job ab_stop first")
-    if share > stage["ceiling"]:
-        raise ValueError(f"share {share:g} is above the ceiling of {stage['ceiling']:g}; order it by rollout_ceiling")
-    start, length, blocks = now.ceil("D"), pd.Timedelta(days=block_days), 2 * (7 * weeks // (2 * block_days))
+    if plan.share > rollout.ceiling:
+        raise ValueError(
+            f"share {plan.share:g} is above the ceiling of {rollout.ceiling:g}; order it by rollout_ceiling"
+        )
+    start, length = now.ceil("D"), pd.Timedelta(days=plan.block_days)
+    blocks = 2 * (7 * plan.weeks // (2 * plan.block_days))
     bars = expected_open_times(market.calendar, market.timeframe, start, start + blocks * length)
     test = {
-        "week": stage["week"],
-        "champion": stage["champion"],
-        "challenger": challenger,
-        "share": share,
+        "week": rollout.week,
+        "champion": rollout.champion,
+        "challenger": plan.challenger,
+        "share": plan.share,
         "start": start.isoformat(),
-        "block_days": block_days,
+        "block_days": plan.block_days,
         "blocks": blocks,
-        "pairs": len(whole_pairs(start, length, blocks, bars)),
+        "pairs": len(complete_pairs(start, length, blocks, bars)),
     }
     ABTest.model_validate({**test, "challenger_first": False})
     return test
 
 
-def in_force(stage: Mapping[str, Any], time: pd.Timestamp) -> ABTest | None:
-    """The test of a record of `rollout` that is registered, not ended, and not over at `time`."""
-    found = stage.get("ab")
-    if not found or found["ended"]:
+def running_test(rollout: WeeklyRollout, time: pd.Timestamp) -> ABTest | None:
+    """The test of a week's record that is registered, has not ended, and is not over at `time`."""
+    state = rollout.ab
+    if state is None or state.ended or time >= state.test.end:
         return None
-    test = ABTest.model_validate(found["test"])
-    return test if time < test.end else None
+    return state.test
 
 
-def state(
-    store: Store,
-    symbol: str,
-    recipes: Sequence[str],
-    rows: Sequence[Row],
-    champions: Mapping[str, Mapping[str, Any]],
-    week: str,
-) -> dict[str, Any] | None:
-    """The newest test as it stands in a week: `test`, `report`, and why it `ended`, None while it goes on.
+def ab_state(
+    history: MarketHistory, rows: Sequence[Row], decisions: Mapping[str, Decision], week: str
+) -> ABState | None:
+    """The newest test as it stands in a week, from what was registered, decided and scored up to the week.
 
-    rows: those of KINDS, oldest first. champions: decisions by week. Only what was registered, decided and scored up to
-    the week is read. Another champion ends a test. None without one, from the week after the one that saw its end, and
-    where the challenger is no recipe any more.
+    rows: those of AB_KINDS, oldest first. decisions: by week. A change of the champion ends a test. None without a
+    test, from the week after the one that saw its end, and if the challenger is no recipe of the symbol any more.
     """
     now = pd.Timestamp(week, tz="UTC")
-    known = [row for row in rows if str(row.payload["week"]) <= week]
-    begun = next((row for row in reversed(known) if row.kind == AB_TEST), None)
-    test = registered(begun) if begun else None
-    if begun is None or test is None or test.challenger not in recipes:
+    past = [row for row in rows if str(row.payload["week"]) <= week]
+    registration_row = next((row for row in reversed(past) if row.kind == AB_TEST), None)
+    if registration_row is None:
         return None
-    ends = [(test.end, "its blocks are over")] if test.end <= now else []
-    for row in known:
-        if row.kind == AB_STOP and row.number > begun.number:
-            ends.append((pd.Timestamp(row.effective), f"stopped by {row.actor}: {row.reason}"))
-    for later, record in champions.items():
-        if test.week <= later <= week and record["champion"] != test.champion:
-            champion = record["champion"] or "nobody"
-            ends.append((pd.Timestamp(later, tz="UTC"), f"the champion is {champion} since {later}"))
-    at, ended = min(ends, default=(None, None))
-    if at is not None and at <= now - WEEK:
+    test = registered_test(registration_row)
+    if test.challenger not in history.market.recipes:
         return None
-    last = now if at in (None, test.end) else min(at, now)
-    looks = {
-        w: time
-        for w in store.periods(SHADOW_SCORES, symbol)
-        if test.start < (time := pd.Timestamp(w, tz="UTC")) <= last
-    }
+    stops = [row for row in past if row.kind == AB_STOP and row.number > registration_row.number]
+    end = _end(test, stops, {w: d for w, d in decisions.items() if test.week <= w <= week}, now)
+    if end is not None and end.time <= now - WEEK:
+        return None
+    last = now if end is None or end.time == test.end else min(end.time, now)
+    weeks = {w: time for w in history.scored_weeks() if test.start < (time := pd.Timestamp(w, tz="UTC")) <= last}
+    findings = report(test, _net_returns(history, [*weeks], test), weeks.values())
+    return ABState(test=test, report=findings, ended=end.reason if end else None)
+
+
+def _end(test: ABTest, stops: Sequence[Row], decisions: Mapping[str, Decision], now: pd.Timestamp) -> _End | None:
+    """The earliest end of a test up to `now`; None while it goes on. stops, decisions: since its registration."""
+    ends = [_End(test.end, "its blocks are over")] if test.end <= now else []
+    ends += [_End(pd.Timestamp(row.effective), f"stopped by {row.actor}: {row.reason}") for row in stops]
+    for week, decision in decisions.items():
+        if decision.champion != test.champion:
+            reason = f"the champion is {decision.champion or 'nobody'} since {week}"
+            ends.append(_End(pd.Timestamp(week, tz="UTC"), reason))
+    return min(ends, default=None)
+
+
+def _net_returns(history: MarketHistory, weeks: Sequence[str], test: ABTest) -> pd.DataFrame:
+    """Net returns per bar of both recipes in the scored weeks, open_time x recipe."""
     arms = [test.champion, test.challenger]
-    net = pd.DataFrame(columns=arms, index=pd.DatetimeIndex([], tz="UTC"), dtype="float64")
-    if looks:
-        scores = pd.concat([store.read_frame(SHADOW_SCORES, symbol, w) for w in looks])
-        scores = scores[scores["strategy"].isin(arms)]
-        net = scores.pivot(columns="strategy", values="net_return").reindex(columns=arms).fillna(0.0)  # noqa: PD010 - it refuses a bar that is there twice
-    found = report(test, net, looks.values()).model_dump()
-    return {"test": test.model_dump(mode="json"), "report": found, "ended": ended}
-
-
-def shown(state: Mapping[str, Any]) -> pd.DataFrame:
-    """A state as one row, for people."""
-    test, report = state["test"], state["report"]
-    told = {name: test[name] for name in ("champion", "challenger", "share", "start", "block_days", "blocks")}
-    told |= {name: report[name] for name in ("pairs", "mean", "z", "boundary", "verdict")}
-    return pd.DataFrame([{**told, "ended": state["ended"]}], dtype=object)
+    if not weeks:
+        return pd.DataFrame(columns=arms, index=pd.DatetimeIndex([], tz="UTC"), dtype="float64")
+    scores = pd.concat([history.scores(week) for week in weeks])
+    scores = scores[scores["strategy"].isin(arms)]
+    return scores.pivot(columns="strategy", values="net_return").reindex(columns=arms).fillna(0.0)  # noqa: PD010 - it refuses a bar that is there twice

@@ -1,4 +1,9 @@
-"""What the champion asset decides with and leaves behind: score records and ledger in, week records and rows out."""
+"""The champion of each week: reads scores and ledger, decides, and writes ledger rows, events and MLflow's aliases.
+
+The decision itself is the pure fold of selection/champion.py.
+"""
+
+from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import partial
@@ -7,70 +12,79 @@ from typing import Any
 import pandas as pd
 from tenacity import retry, retry_if_exception_type, stop_after_attempt
 
-from quantum_training.lifecycle.evaluation.model_health import Load, drift_before, faults, version_at
+from quantum_training.lifecycle.evaluation.model_health import health_findings, version_at, worst_drift_of_week
+from quantum_training.lifecycle.evaluation.scoring import Load
 from quantum_training.lifecycle.market_history import MarketHistory
-from quantum_training.lifecycle.training.versions import accepted, accepted_versions, entries_of
+from quantum_training.lifecycle.records import ModelVersion, WeeklyDecision, read_records
+from quantum_training.lifecycle.training.versions import recorded_versions
 from quantum_training.market.calendars import expected_open_times, periods_per_year
 from quantum_training.resources.events.payloads import Event, Promoted, Regressed, event
 from quantum_training.resources.ledger import Ledger, LedgerConflict
+from quantum_training.resources.locks import alone
+from quantum_training.resources.registry.registry import ModelRegistry
 from quantum_training.resources.store.store import Store
 from quantum_training.selection.champion import decide_weeks
-from quantum_training.selection.decision import Action, DecisionPolicy, LedgerDecision
+from quantum_training.selection.decision import Action, Decision, DecisionPolicy, LedgerDecision
 from quantum_training.selection.ledger import GENESIS, Entry, Row
 from quantum_training.settings.settings import Settings
 
 KINDS = {"PROMOTE": "promotion", "ROLLBACK": "rollback"}
-LOOK = "look"
-RULE_KINDS = {*KINDS.values(), LOOK}
+INTERIM_ANALYSIS = "look"
+RULE_KINDS = {*KINDS.values(), INTERIM_ANALYSIS}
+"""Kinds of the ledger rows that the rule writes, one a week."""
 MANUAL_KINDS = {"promote", "demote", "pin", "unpin"}
+"""Kinds of the ledger rows that operators' actions on the champion write."""
+LEDGER_FIELDS = {"week", "verdict", "former", "campaign", "judgements", "harm", "faults", "evidence_hash"}
+"""Fields of a decision that its ledger row repeats."""
 
 
 @retry(retry=retry_if_exception_type(LedgerConflict), stop=stop_after_attempt(5), reraise=True)
-def decide(
-    store: Store, ledger: Ledger, settings: Settings, symbol: str, last: str, load: Load
-) -> dict[str, dict[str, Any]]:
-    """The record of every scored week up to `last`; weeks after the ledger's newest are written to it, with events.
+def decide(history: MarketHistory, ledger: Ledger, last: str, load: Load) -> dict[str, WeeklyDecision]:
+    """Decide every scored week up to `last`; weeks after the ledger's newest get a row in it, and events.
 
-    A week before the ledger's newest that it does not know was scored too late to decide anything: it gets no row.
-    Where another run decided meanwhile, all is decided again on what it left. `load` gives a version's model.
+    A week before the ledger's newest that has no row was scored too late to decide anything: it gets none. If another
+    run decides meanwhile, everything is decided again on the rows that it wrote. load: the model of a version.
     """
-    rows = ledger.rows(symbol)
-    records = weekly_decisions(store, settings, symbol, last, rows, load)
-    known = max(_recorded(rows), default="")
-    fresh = [record for week, record in records.items() if week > known]
-    entries = [_entry(symbol, settings.promotion.rule, record) for record in fresh]
-    events = [told for record in fresh if (told := _event(symbol, record)) is not None]
-    ledger.append(entries, events, expected_head=rows[-1].hash if rows else GENESIS)
-    return records
+    rows = ledger.rows(history.symbol)
+    decisions = weekly_decisions(history, last, rows, load)
+    newest_recorded = max(_recorded(rows), default="")
+    new = [decision for week, decision in decisions.items() if week > newest_recorded]
+    entries = [_entry(history.symbol, history.settings.promotion.rule, decision) for decision in new]
+    events = [_event(history.symbol, decision) for decision in new]
+    ledger.append(entries, [e for e in events if e is not None], expected_head=rows[-1].hash if rows else GENESIS)
+    return decisions
 
 
-def weekly_decisions(
-    store: Store, settings: Settings, symbol: str, last: str, rows: list[Row], load: Load
-) -> dict[str, dict[str, Any]]:
-    """The record of every scored week up to `last`: the decision and the versions that trade by it."""
-    options = settings.symbols[symbol]
-    entries = {recipe: entries_of(store, symbol, recipe, last) for recipe in options.recipes}
-    versions = {recipe: accepted_versions(found) for recipe, found in entries.items()}
-    records: dict[str, dict[str, Any]] = {}
+def weekly_decisions(history: MarketHistory, last: str, rows: list[Row], load: Load) -> dict[str, WeeklyDecision]:
+    """The decision of every scored week up to `last`, and the versions that trade by it. rows: of the ledger."""
+    recipes = history.market.recipes
+    recorded = {recipe: recorded_versions(history.store, history.symbol, recipe, last) for recipe in recipes}
+    versions = {recipe: [v.version for v in found if v.accepted] for recipe, found in recorded.items()}
+    policy = decision_policy(history.settings, history.symbol)._replace(
+        faults=partial(health_findings, history, versions, load),
+        drift=partial(worst_drift_of_week, history.store, history.symbol),
+    )
+    records: dict[str, WeeklyDecision] = {}
     current: str | None = None
     previous: str | None = None
-    terms = decision_policy(settings, symbol)._replace(
-        faults=partial(faults, store, settings, symbol, versions, load), drift=partial(drift_before, store, symbol)
-    )
-    scores = MarketHistory(store, settings, symbol).scores_by_week(last)
-    for decision in decide_weeks(scores, options.recipes, terms, _recorded(rows), _actions(rows)):
-        model_id = version_at(decision.week, decision.champion, versions)
+    for decision in decide_weeks(history.scores_by_week(last), recipes, policy, _recorded(rows), _actions(rows)):
+        week = decision.week
+        model_id = version_at(week, decision.champion, versions)
         if model_id != current:
             current, previous = model_id, current or previous
-        records[decision.week] = {
-            **decision.model_dump(),
-            "model_id": current,
-            "previous_model_id": previous,
-            "decided_model_id": version_at(decision.week, decision.decided, versions),
-            "former_model_id": version_at(decision.week, decision.former, versions),
-            "refused_refresh": refused_refresh(decision.week, entries.get(decision.champion or "", [])),
-        }
+        records[week] = WeeklyDecision(
+            **_fields(decision),
+            model_id=current,
+            previous_model_id=previous,
+            decided_model_id=version_at(week, decision.decided, versions),
+            former_model_id=version_at(week, decision.former, versions),
+            refused_refresh=refused_refresh(week, recorded.get(decision.champion or "", [])),
+        )
     return records
+
+
+def _fields(decision: Decision) -> dict[str, Any]:
+    return {name: getattr(decision, name) for name in Decision.model_fields}
 
 
 def decision_policy(settings: Settings, symbol: str) -> DecisionPolicy:
@@ -84,76 +98,105 @@ def decision_policy(settings: Settings, symbol: str) -> DecisionPolicy:
     return DecisionPolicy(settings.promotion, settings.rollback, periods, planned_days, seeds=settings.seeds)
 
 
-def current_champion(champions: Mapping[str, Mapping[str, Any]]) -> tuple[str | None, pd.Timestamp]:
-    """The champion of the newest of these weeks, and the week since which it is.
+def current_champion(decisions: Mapping[str, Decision]) -> tuple[str | None, pd.Timestamp]:
+    """The champion of the newest of these weeks, and the week since which it is champion.
 
-    champions: decisions by week, oldest first; one that is missing means that the one before still stood.
+    decisions: by week, oldest first; in a week that is missing the champion of the week before remained.
     """
-    weeks = list(champions)
-    champion, since = champions[weeks[-1]]["champion"], weeks[-1]
+    weeks = list(decisions)
+    champion, since = decisions[weeks[-1]].champion, weeks[-1]
     for week in reversed(weeks):
-        if champions[week]["champion"] != champion:
+        if decisions[week].champion != champion:
             break
         since = week
     return champion, pd.Timestamp(since, tz="UTC")
 
 
-def refused_refresh(week: str, entries: Iterable[Mapping[str, Any]]) -> str | None:
-    """Why a recipe's newest version at the start of the week does not trade; None where it does. Oldest entry first."""
-    known = [e for e in entries if pd.Timestamp(e["as_of"]) <= pd.Timestamp(week, tz="UTC")]
-    if not known or accepted(known[-1]):
+def refused_refresh(week: str, versions: Iterable[ModelVersion]) -> str | None:
+    """Why a recipe's newest version at the start of the week does not trade; None if it does. Oldest version first."""
+    known = [v for v in versions if v.time <= pd.Timestamp(week, tz="UTC")]
+    if not known or known[-1].refresh is None or known[-1].accepted:
         return None
-    return f"the refresh of {known[-1]['as_of'][:10]} was refused: {known[-1]['refresh']['reason']}"
+    return f"the refresh of {known[-1].as_of[:10]} was refused: {known[-1].refresh.reason}"
+
+
+def move_aliases(store: Store, registry: ModelRegistry, settings: Settings, symbol: str) -> None:
+    """Point MLflow's aliases `champion` and `previous` at the versions of the newest stored decision."""
+    with alone(settings.database_url, f"aliases {symbol}"):
+        newest = list(read_records(store, WeeklyDecision, symbol).values())[-1]
+        registry.set_aliases(symbol, _aliases(registry, symbol, newest))
+
+
+def _aliases(registry: ModelRegistry, symbol: str, decision: WeeklyDecision) -> dict[str, str | None]:
+    """The version of each alias; None for one that is no longer in MLflow because it left office or does not work."""
+    champion, previous = decision.model_id, decision.previous_model_id
+    faulty = decision.champion is not None and bool(decision.faults.get(decision.champion))
+    return {
+        "champion": None if faulty and not registry.find(symbol, str(champion)) else champion,
+        "previous": previous if previous and registry.find(symbol, previous) else None,
+    }
 
 
 def _recorded(rows: list[Row]) -> dict[str, LedgerDecision]:
     """What the rows say of each week that was decided."""
-    told: list[dict[str, Any]] = [dict(r.payload) for r in rows if r.kind in RULE_KINDS]
-    return {t["week"]: LedgerDecision(t["verdict"], t["champion"], t.get("faults", {})) for t in told}
+    payloads: list[dict[str, Any]] = [dict(row.payload) for row in rows if row.kind in RULE_KINDS]
+    return {p["week"]: LedgerDecision(p["verdict"], p["champion"], p.get("faults", {})) for p in payloads}
 
 
 def _actions(rows: list[Row]) -> list[Action]:
     """What operators did, in the order they did it."""
-    done: list[tuple[Row, dict[str, Any]]] = [(r, dict(r.payload)) for r in rows if r.kind in MANUAL_KINDS]
-    return [Action(told["week"], row.kind, told.get("recipe"), row.actor, row.reason) for row, told in done]
+    manual: list[tuple[Row, dict[str, Any]]] = [(row, dict(row.payload)) for row in rows if row.kind in MANUAL_KINDS]
+    return [Action(payload["week"], r.kind, payload.get("recipe"), r.actor, r.reason) for r, payload in manual]
 
 
-def _entry(symbol: str, rule: str, record: Mapping[str, Any]) -> Entry:
-    kept = ("week", "verdict", "former", "campaign", "judgements", "harm", "faults", "evidence_hash")
-    told = {key: record[key] for key in kept}
+def _entry(symbol: str, rule: str, decision: WeeklyDecision) -> Entry:
+    """The ledger row of a week."""
+    changed = decision.decided != decision.former
     return Entry(
         symbol=symbol,
-        key=f"week/{record['week']}",
-        kind=KINDS.get(record["verdict"], LOOK) if record["decided"] != record["former"] else LOOK,
-        effective=pd.Timestamp(record["week"], tz="UTC"),
+        key=f"week/{decision.week}",
+        kind=KINDS.get(decision.verdict, INTERIM_ANALYSIS) if changed else INTERIM_ANALYSIS,
+        effective=pd.Timestamp(decision.week, tz="UTC"),
         actor=f"rule {rule}",
-        reason=record["reason"],
-        payload={**told, "champion": record["decided"], "model_id": record["decided_model_id"]},
+        reason=decision.reason,
+        payload={
+            **decision.model_dump(include=LEDGER_FIELDS),
+            "champion": decision.decided,
+            "model_id": decision.decided_model_id,
+        },
     )
 
 
-def _event(symbol: str, record: Mapping[str, Any]) -> Event | None:
-    """What readers of events are told of a week: a promotion, a rollback, or nothing."""
-    if record["decided"] == record["former"] or record["verdict"] not in KINDS:
+def _event(symbol: str, decision: WeeklyDecision) -> Event | None:
+    """The event of a week: a promotion, a rollback, or None."""
+    if decision.decided == decision.former or decision.verdict not in KINDS:
         return None
-    time = pd.Timestamp(record["week"], tz="UTC")
-    if record["verdict"] == "ROLLBACK":
-        regressed = Regressed(
-            model_type=record["former"],
-            failed_version=record["former_model_id"],
-            rolled_back_to=record["decided_model_id"],
-            regression_reason=record["reason"],
-            regressed_at=time,
-        )
-        return event(symbol, regressed, f"week/{record['week']}")
-    judged = record["judgements"][record["decided"]]
-    before = judged["incumbent_sharpe"]
-    promoted = Promoted(
-        model_type=record["decided"],
-        old_version=record["former_model_id"],
-        new_version=record["decided_model_id"],
-        promotion_reason=record["reason"],
-        improvement_pct=100 * (judged["sharpe"] / before - 1) if before > 0 else None,
-        promoted_at=time,
+    payload = _regressed(decision) if decision.verdict == "ROLLBACK" else _promoted(decision)
+    return event(symbol, payload, f"week/{decision.week}")
+
+
+def _regressed(decision: WeeklyDecision) -> Regressed:
+    return Regressed.model_validate(
+        {
+            "model_type": decision.former,
+            "failed_version": decision.former_model_id,
+            "rolled_back_to": decision.decided_model_id,
+            "regression_reason": decision.reason,
+            "regressed_at": pd.Timestamp(decision.week, tz="UTC"),
+        }
     )
-    return event(symbol, promoted, f"week/{record['week']}")
+
+
+def _promoted(decision: WeeklyDecision) -> Promoted:
+    judgement = decision.judgements[str(decision.decided)]
+    before, after = judgement.incumbent_sharpe, judgement.sharpe
+    return Promoted.model_validate(
+        {
+            "model_type": decision.decided,
+            "old_version": decision.former_model_id,
+            "new_version": decision.decided_model_id,
+            "promotion_reason": decision.reason,
+            "improvement_pct": 100 * (after / before - 1) if after is not None and before and before > 0 else None,
+            "promoted_at": pd.Timestamp(decision.week, tz="UTC"),
+        }
+    )

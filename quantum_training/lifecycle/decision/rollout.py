@@ -1,44 +1,59 @@
-"""The share of capital of a symbol's champion, week by week. How it moves: selection.rollout."""
+"""The share of capital of a symbol's champion, week by week: reads decisions, scores, drift reports and orders.
+
+How the share moves is the pure fold of selection/rollout.py. An A/B test of the week is ab_tests.py.
+"""
+
+from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from quantum_training.lifecycle.evaluation.model_health import drift_before
+from quantum_training.lifecycle.decision.ab_tests import AB_KINDS, ab_state
+from quantum_training.lifecycle.evaluation.model_health import worst_drift_of_week
 from quantum_training.lifecycle.market_history import MarketHistory
+from quantum_training.lifecycle.records import WeeklyDecision, WeeklyRollout, read_records
 from quantum_training.market.periods import WEEK
 from quantum_training.resources.ledger import Ledger
-from quantum_training.resources.store.store import Store
+from quantum_training.selection.decision import Decision
 from quantum_training.selection.ledger import Row
 from quantum_training.selection.rollout import Stage, fold
 from quantum_training.selection.rollout_policy import Order
-from quantum_training.settings.settings import Settings
 
 ORDERS = {"rollout_reset": "reset", "rollout_ceiling": "ceiling"}
 """Kinds of ledger rows that are orders; their payload holds week, recipe and, for a ceiling, the share."""
 
 
-def stages_of(store: Store, ledger: Ledger, settings: Settings, symbol: str, last: str) -> dict[str, Stage]:
-    """The stage of every week up to `last` that has a champion record."""
-    champions = store.read_records("champion", symbol, last)
-    drift = {week: drift_before(store, symbol, week) for week in champions}
-    returns = daily_returns(champions, MarketHistory(store, settings, symbol).scores_by_week(last))
-    orders = [order(row) for row in ledger.rows(symbol, ORDERS)]
-    return {stage.week: stage for stage in fold(champions, drift, returns, settings.rollout, orders)}
+def rollout_weeks(history: MarketHistory, ledger: Ledger, last: str) -> dict[str, WeeklyRollout]:
+    """The rollout of every week up to `last` that has a decision, with the A/B test that runs in it."""
+    decisions = read_records(history.store, WeeklyDecision, history.symbol, last)
+    tests = ledger.rows(history.symbol, AB_KINDS)
+    return {
+        week: WeeklyRollout(**dict(stage), ab=ab_state(history, tests, decisions, week) if tests else None)
+        for week, stage in stages_of(history, ledger, decisions, last).items()
+    }
 
 
-def daily_returns(champions: Mapping[str, Mapping[str, Any]], scores: Mapping[str, pd.DataFrame]) -> pd.Series:
-    """Net return per UTC day of whoever was champion on it; days without one are left out.
+def stages_of(history: MarketHistory, ledger: Ledger, decisions: Mapping[str, Decision], last: str) -> dict[str, Stage]:
+    """The stage of every decided week up to `last`. decisions: by week."""
+    drift = {week: worst_drift_of_week(history.store, history.symbol, week) for week in decisions}
+    champions = {week: decision.champion for week, decision in decisions.items()}
+    returns = daily_returns(champions, history.scores_by_week(last))
+    orders = [order_of(row) for row in ledger.rows(history.symbol, ORDERS)]
+    return {stage.week: stage for stage in fold(decisions, drift, returns, history.settings.rollout, orders)}
 
-    champions: decisions by week; one that is missing means that the one before still stood. scores: records of
+
+def daily_returns(champions: Mapping[str, str | None], scores: Mapping[str, pd.DataFrame]) -> pd.Series:
+    """Net return per UTC day of the recipe that was champion on it; days without one are left out.
+
+    champions: by week; in a week that is missing the champion of the week before remained. scores: records of
     trading.scoring.score by week; record W holds the bars of the week before W.
     """
     parts = []
     for week, frame in scores.items():
         start = str((pd.Timestamp(week) - WEEK).date())
-        recipe = next((champions[w]["champion"] for w in sorted(champions, reverse=True) if w <= start), None)
+        recipe = next((champions[w] for w in sorted(champions, reverse=True) if w <= start), None)
         if recipe is not None:
             parts.append(frame.loc[frame["strategy"] == recipe, "net_return"])
     if not parts:
@@ -51,14 +66,7 @@ def by_day(net: pd.Series) -> pd.Series:
     return net.groupby(pd.DatetimeIndex(net.index).floor("D")).agg(lambda r: float(np.prod(1 + r) - 1)).sort_index()
 
 
-def order(row: Row) -> Order:
-    """The order that a ledger row holds. ValidationError where its payload is none."""
-    return Order.model_validate(
-        {
-            **row.payload,
-            "kind": ORDERS[row.kind],
-            "effective": row.effective,
-            "actor": row.actor,
-            "reason": row.reason,
-        }
-    )
+def order_of(row: Row) -> Order:
+    """The order that a ledger row holds. ValidationError if its payload is none."""
+    fields = {"kind": ORDERS[row.kind], "effective": row.effective, "actor": row.actor, "reason": row.reason}
+    return Order.model_validate({**row.payload, **fields})

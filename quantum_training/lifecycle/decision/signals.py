@@ -1,143 +1,273 @@
-"""A symbol's signal: the champion's target position now, times its share of capital."""
+"""A symbol's signal: the champion's target position for the next bar, times its share of capital.
 
-from typing import Any
+Nothing is decided here: champion.py says who trades, rollout.py with how much. In doubt the signal is flat, and says
+why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from quantum_training.lifecycle.decision.ab_tests import in_force
+from quantum_training.lifecycle.decision.ab_tests import running_test
 from quantum_training.lifecycle.decision.rollout import by_day, daily_returns
-from quantum_training.lifecycle.evaluation.model_health import Load
+from quantum_training.lifecycle.evaluation.scoring import Load
 from quantum_training.lifecycle.market_history import MarketHistory
-from quantum_training.lifecycle.records import ROLLOUT, SHADOW_SCORES
+from quantum_training.lifecycle.records import (
+    CANDLES,
+    FEATURES,
+    ROLLOUT,
+    SignalRecord,
+    WeeklyDecision,
+    WeeklyRollout,
+    read_records,
+)
 from quantum_training.lifecycle.training.versions import versions_of
 from quantum_training.market.calendars import expected_open_times
 from quantum_training.market.periods import WEEK
 from quantum_training.market.timeframe import known_at, to_timedelta
-from quantum_training.resources.store.store import Store
 from quantum_training.selection.rollout import guard, percent, position
-from quantum_training.settings.settings import Settings
+from quantum_training.settings.schema import Symbol
 from quantum_training.trading.scoring import Version, assign_versions, decisions, positions_at, score
 
-REACH = pd.Timedelta(days=31)
-"""Far enough to find the bar before or after one, whatever the market's holidays."""
-
+MAX_SESSION_GAP = pd.Timedelta(days=31)
+"""Longest time between two neighbouring bars of a market, holidays included."""
 
 STALE_BARS = 2
-"""Bars that the newest one may lack behind before a signal is flat: one may be on its way."""
+"""A signal is flat if so many bars after the newest one are missing: the first may still be on its way."""
+
+SHARE_TTL = 2 * WEEK
+"""How long a share of capital is valid: if it is older, a weekly cycle has failed and nobody judged the champion."""
 
 
-VALID = 2 * WEEK
-"""For how long a share is good: beyond, a weekly cycle has failed and nobody has looked at the champion since."""
+class FlatSignalError(Exception):
+    """The signal must be flat; the message says why."""
 
 
-def signal(store: Store, settings: Settings, symbol: str, now: pd.Timestamp, load: Load) -> dict[str, Any]:
-    """The record of a symbol at the time `now`, from what the store holds.
+@dataclass(frozen=True)
+class NewestBar:
+    """The newest complete bar: `time` is its open, `fill` the open of the bar after it, which ends at `valid_until`.
 
-    bar: open time of the newest complete bar; the position is for the bar after it, valid_until the close of that one.
-    target: what the champion decides, None where it was not asked or decides nothing. share, stage: of the newest week.
-    arm, block: who trades the bar by an A/B test and in which of its blocks, from 1; None without one. A challenger
-    never has a larger share than the champion has now, and its own losses since the test began stop it.
+    features: of the bars from `since` on, up to that bar.
     """
-    market, policy = settings.symbols[symbol], settings.rollout
-    record: dict[str, Any] = dict.fromkeys(
-        ("bar", "valid_until", "week", "champion", "arm", "block", "model_id", "target", "stage", "next_step")
-    )
-    record |= {"symbol": symbol, "share": 0.0, "position": 0.0}
 
-    def flat(reason: str) -> dict[str, Any]:
-        return {**record, "reason": f"flat: {reason}"}
+    since: pd.Timestamp
+    time: pd.Timestamp
+    fill: pd.Timestamp
+    valid_until: pd.Timestamp
+    features: pd.DataFrame
 
+
+@dataclass(frozen=True)
+class Trader:
+    """The recipe that trades the next bar, its share of capital, and from when its losses count.
+
+    champions: by week, the recipe whose returns count as its own. arm, block: in an A/B test, else None.
+    """
+
+    recipe: str
+    share: float
+    week: str
+    guarded_from: pd.Timestamp
+    champions: Mapping[str, str | None]
+    arm: str | None = None
+    block: int | None = None
+
+
+@dataclass
+class _Draft:
+    """What is known of a signal so far; the fields are filled from top to bottom."""
+
+    symbol: str
+    bar: NewestBar | None = None
+    rollout: WeeklyRollout | None = None
+    trader: Trader | None = None
+    model_id: str | None = None
+    target: float | None = None
+
+    def record(self, size: float, reason: str) -> SignalRecord:
+        """The record that is stored."""
+        bar, rollout, trader = self.bar, self.rollout, self.trader
+        return SignalRecord(
+            symbol=self.symbol,
+            bar=bar.time.isoformat() if bar else None,
+            valid_until=bar.valid_until.isoformat() if bar else None,
+            week=rollout.week if rollout else None,
+            champion=rollout.champion if rollout else None,
+            stage=rollout.stage if rollout else None,
+            next_step=rollout.next_step if rollout else None,
+            share=trader.share if trader else rollout.share if rollout else 0.0,
+            arm=trader.arm if trader else None,
+            block=trader.block if trader else None,
+            model_id=self.model_id,
+            target=self.target,
+            position=size,
+            reason=reason,
+        )
+
+
+def signal(history: MarketHistory, now: pd.Timestamp, load: Load) -> SignalRecord:
+    """The signal of a symbol at the time `now`, from what the store holds. load: the model of a version.
+
+    In an A/B test the challenger never has a larger share than the champion has now, and its own losses since the test
+    began stop it.
+    """
+    draft = _Draft(history.symbol)
+    try:
+        size, reason = _size(history, now, load, draft)
+    except FlatSignalError as flat:
+        return draft.record(0.0, f"flat: {flat}")
+    return draft.record(size, reason)
+
+
+def _size(history: MarketHistory, now: pd.Timestamp, load: Load, draft: _Draft) -> tuple[float, str]:
+    """The position and how it comes about; fills the draft on the way. FlatSignalError if there is none."""
+    policy = history.settings.rollout
     if policy.kill_switch:
-        return flat("the kill switch is on")
-    since = history_start(MarketHistory(store, settings, symbol), now)
-    bars = known_at(MarketHistory(store, settings, symbol).stored_rows("features", since, now), now, market.timeframe)
-    if bars.empty:
-        return flat(f"no complete bar since {since:%Y-%m-%d} is stored")
-    bar, step = bars.index[-1], to_timedelta(market.timeframe)
-    fill = expected_open_times(market.calendar, market.timeframe, bar + step, bar + REACH)[0]
-    record |= {"bar": bar.isoformat(), "valid_until": (fill + step).isoformat()}
-    champions, stages = (store.read_records(asset, symbol, f"{fill:%Y-%m-%d}") for asset in ("champion", ROLLOUT))
-    if not stages:
-        return flat(f"no {ROLLOUT} is stored")
-    week, stage = max(stages), stages[max(stages)]
-    record |= {"week": week, **{name: stage[name] for name in ("champion", "stage", "share", "next_step")}}
-    if max(champions) != week or champions[week]["champion"] != stage["champion"]:
-        return flat(f"the champion of {max(champions)} was decided since; run {ROLLOUT} of that week")
-    if stage["champion"] is None:
-        return flat("no champion")
-    test = in_force(stage, fill)
-    if test is not None and (block := test.block(fill)) is not None:
-        record |= {"arm": (trader := test.arm(block)), "block": block + 1}
-        if trader == test.challenger:
-            share = min(test.share, stage["share"])
-            stage |= {"champion": trader, "share": share, "guarded_from": test.start.isoformat()}
-            champions, record["share"] = {"": {"champion": trader}}, share
-    versions = versions_of(store, symbol, stage["champion"], f"{fill:%Y-%m-%d}")
-    chosen = int(assign_versions(pd.DatetimeIndex([fill]), versions)[0])
-    if chosen < 0:
-        return flat(f"{stage['champion']} has no version as of {fill}")
-    record["model_id"] = versions[chosen].model_id
+        raise FlatSignalError("the kill switch is on")
+    draft.bar = bar = newest_bar(history, now)
+    draft.rollout = rollout = _newest(_read_rollouts(history, bar))
+    draft.trader = trader = trader_of(history, rollout, bar.fill)
+    versions = versions_of(history.store, history.symbol, trader.recipe, f"{bar.fill:%Y-%m-%d}")
+    draft.model_id = _deciding_version(trader.recipe, versions, bar.fill)
+    draft.target = target = _target(history, trader.recipe, draft.model_id, bar, load)
+    if trader.share == 0:
+        raise FlatSignalError(f"0 % of capital: {rollout.reason}")
+    _assert_recent(history.market, bar, rollout.week, now)
+    _assert_within_limits(history, trader, versions, bar.time, load)
+    size = position(target, trader.share, policy)
+    cut = "" if size == target * trader.share else f", cut to {percent(policy.max_position_size)}"
+    return size, f"{target:.4g} x {percent(trader.share)}{cut}"
+
+
+def newest_bar(history: MarketHistory, now: pd.Timestamp) -> NewestBar:
+    """The newest bar that is closed at `now` and has features. FlatSignalError if there is none."""
+    market, since = history.market, history_start(history, now)
+    features = known_at(history.stored_rows(FEATURES, since, now), now, market.timeframe)
+    if features.empty:
+        raise FlatSignalError(f"no complete bar since {since:%Y-%m-%d} is stored")
+    time, length = features.index[-1], to_timedelta(market.timeframe)
+    fill = expected_open_times(market.calendar, market.timeframe, time + length, time + MAX_SESSION_GAP)[0]
+    return NewestBar(since, time, fill, fill + length, features)
+
+
+def _read_rollouts(history: MarketHistory, bar: NewestBar) -> dict[str, WeeklyRollout]:
+    return read_records(history.store, WeeklyRollout, history.symbol, f"{bar.fill:%Y-%m-%d}")
+
+
+def _newest(rollouts: Mapping[str, WeeklyRollout]) -> WeeklyRollout:
+    if not rollouts:
+        raise FlatSignalError(f"no {ROLLOUT} is stored")
+    return rollouts[max(rollouts)]
+
+
+def trader_of(history: MarketHistory, rollout: WeeklyRollout, fill: pd.Timestamp) -> Trader:
+    """Who trades the bar that opens at `fill`: the champion, or the challenger in its blocks of an A/B test.
+
+    rollout: the newest one. FlatSignalError if there is no champion, or if a later decision has no rollout yet.
+    """
+    champions = _champions(history, fill)
+    week = max(champions)
+    if week != rollout.week or champions[week] != rollout.champion:
+        raise FlatSignalError(f"the champion of {week} was decided since; run {ROLLOUT} of that week")
+    if rollout.champion is None:
+        raise FlatSignalError("no champion")
+    guarded_from = pd.Timestamp(rollout.guarded_from)
+    trader = Trader(rollout.champion, rollout.share, rollout.week, guarded_from, champions)
+    test = running_test(rollout, fill)
+    block = test.block(fill) if test else None
+    if test is None or block is None:
+        return trader
+    trader = replace(trader, arm=test.arm(block), block=block + 1)
+    if trader.arm != test.challenger:
+        return trader
+    return replace(
+        trader,
+        recipe=test.challenger,
+        share=min(test.share, rollout.share),
+        guarded_from=pd.Timestamp(test.start),
+        champions={"": test.challenger},
+    )
+
+
+def _champions(history: MarketHistory, fill: pd.Timestamp) -> dict[str, str | None]:
+    """The champion of each decided week up to the bar."""
+    decided = read_records(history.store, WeeklyDecision, history.symbol, f"{fill:%Y-%m-%d}")
+    return {week: decision.champion for week, decision in decided.items()}
+
+
+def _deciding_version(recipe: str, versions: Sequence[Version], fill: pd.Timestamp) -> str:
+    """The newest version of the recipe when the bar opens. FlatSignalError if it has none."""
+    number = int(assign_versions(pd.DatetimeIndex([fill]), versions)[0])
+    if number < 0:
+        raise FlatSignalError(f"{recipe} has no version as of {fill}")
+    return versions[number].model_id
+
+
+def _target(history: MarketHistory, recipe: str, model_id: str, bar: NewestBar, load: Load) -> float:
+    """The target position that a version decides on the newest bar. FlatSignalError if there is none."""
     try:
-        decider = load(versions[chosen].model_id)
-        candles = MarketHistory(store, settings, symbol).stored_rows("candles", since, bar).loc[:bar]
-        decided, filled = pd.DatetimeIndex([bar]), pd.DatetimeIndex([fill])
-        target = float(positions_at(decider, candles, bars, decided, filled)[0])
-    except Exception as error:  # whatever a model fails with, the other symbols' signals are made
-        return flat(f"{stage['champion']} cannot decide: {type(error).__name__}: {error}")
+        model = load(model_id)
+        candles = history.stored_rows(CANDLES, bar.since, bar.time).loc[: bar.time]
+        decided, filled = pd.DatetimeIndex([bar.time]), pd.DatetimeIndex([bar.fill])
+        target = float(positions_at(model, candles, bar.features, decided, filled)[0])
+    except Exception as error:  # whatever the model raises, the signals of the other symbols are still made
+        raise FlatSignalError(f"{recipe} cannot decide: {type(error).__name__}: {error}") from error
     if pd.isna(target):
-        return flat(f"{stage['champion']} decides nothing on this bar: a feature is empty")
-    record["target"] = target
-    if stage["share"] == 0:
-        return flat(f"0 % of capital: {stage['reason']}")
-    expected = expected_open_times(market.calendar, market.timeframe, fill, max(fill, now))
-    late = int((expected + step <= now).sum())
-    if late >= STALE_BARS:
-        return flat(f"{late} bars after the newest are missing; run the job market_data")
-    if fill >= pd.Timestamp(week, tz="UTC") + VALID:
-        return flat(f"the newest {ROLLOUT} is of {week}; run the job weekly_cycle")
+        raise FlatSignalError(f"{recipe} decides nothing on this bar: a feature is empty")
+    return target
+
+
+def _assert_recent(market: Symbol, bar: NewestBar, week: str, now: pd.Timestamp) -> None:
+    """FlatSignalError if bars after the newest one are missing, or if the share of capital is too old."""
+    expected = expected_open_times(market.calendar, market.timeframe, bar.fill, max(bar.fill, now))
+    missing = int((expected + to_timedelta(market.timeframe) <= now).sum())
+    if missing >= STALE_BARS:
+        raise FlatSignalError(f"{missing} bars after the newest are missing; run the job market_data")
+    if bar.fill >= pd.Timestamp(week, tz="UTC") + SHARE_TTL:
+        raise FlatSignalError(f"the newest {ROLLOUT} is of {week}; run the job weekly_cycle")
+
+
+def _assert_within_limits(
+    history: MarketHistory, trader: Trader, versions: Sequence[Version], last: pd.Timestamp, load: Load
+) -> None:
+    """FlatSignalError if the trader's losses up to the bar `last` reach the risk guard, or cannot be computed."""
     try:
-        returns = champion_returns(store, settings, symbol, champions, stage, versions, bar, load)
+        returns = champion_returns(history, trader, versions, last, load)
     except Exception as error:
-        return flat(f"the losses of {stage['champion']} are not known: {type(error).__name__}: {error}")
-    if tripped := guard(returns, policy).tripped:
-        return flat(f"the risk guard: {stage['champion']} {tripped}")
-    size = position(target, stage["share"], policy)
-    cut = "" if size == target * stage["share"] else f", cut to {percent(policy.max_position_size)}"
-    return {**record, "position": size, "reason": f"{target:.4g} x {percent(stage['share'])}{cut}"}
+        raise FlatSignalError(
+            f"the losses of {trader.recipe} are not known: {type(error).__name__}: {error}"
+        ) from error
+    if tripped := guard(returns, history.settings.rollout).tripped:
+        raise FlatSignalError(f"the risk guard: {trader.recipe} {tripped}")
 
 
 def champion_returns(
-    store: Store,
-    settings: Settings,
-    symbol: str,
-    champions: dict[str, dict[str, Any]],
-    stage: dict[str, Any],
-    versions: list[Version],
-    last: pd.Timestamp,
-    load: Load,
+    history: MarketHistory, trader: Trader, versions: Sequence[Version], last: pd.Timestamp, load: Load
 ) -> pd.Series:
-    """Net return per UTC day, at full size, of the champion since its losses count, up to the bar `last`.
+    """Net return per UTC day, at full size, of the trader since its losses count, up to the bar `last`.
 
-    The weeks that are scored as they were scored; the bars since by the same code, so that the next weekly look finds
-    the same.
+    The scored weeks count as they were scored; later bars are scored here by the same code, so that the next weekly
+    decision finds the same returns.
     """
-    market, since = settings.symbols[symbol], pd.Timestamp(stage["guarded_from"])
-    weeks = [
-        w for w in store.periods(SHADOW_SCORES, symbol) if since < pd.Timestamp(w, tz="UTC") and w <= stage["week"]
-    ]
-    scored = daily_returns(champions, {week: store.read_frame(SHADOW_SCORES, symbol, week) for week in weeks})
-    start = pd.Timestamp(stage["week"], tz="UTC")
+    weeks = [w for w in history.scored_weeks(trader.week) if trader.guarded_from < pd.Timestamp(w, tz="UTC")]
+    scored = daily_returns(trader.champions, {week: history.scores(week) for week in weeks})
+    start = pd.Timestamp(trader.week, tz="UTC")
     if last < start:
-        return scored.loc[since:]
-    history = MarketHistory(store, settings, symbol)
-    candles, features = (
-        history.stored_rows(asset, history_start(history, start), last).loc[:last] for asset in ("candles", "features")
-    )
+        return scored.loc[trader.guarded_from :]
+    candles, features = (_stored_until(history, asset, start, last) for asset in (CANDLES, FEATURES))
     decided = decisions(candles, features, versions, start, load)
-    frame = score(candles, start, {stage["champion"]: decided}, market.costs, market.account)
-    return pd.concat([scored, by_day(frame["net_return"])]).loc[since:]
+    frame = score(candles, start, {trader.recipe: decided}, history.market.costs, history.market.account)
+    return pd.concat([scored, by_day(frame["net_return"])]).loc[trader.guarded_from :]
+
+
+def _stored_until(history: MarketHistory, asset: str, start: pd.Timestamp, last: pd.Timestamp) -> pd.DataFrame:
+    """The stored rows up to the bar `last`, from early enough on that every recipe can decide at `start`."""
+    return history.stored_rows(asset, history_start(history, start), last).loc[:last]
 
 
 def history_start(history: MarketHistory, time: pd.Timestamp) -> pd.Timestamp:
     """A time early enough that every recipe can decide on a bar at `time`."""
-    return min(time - REACH, pd.Timestamp(history.first_month_for_decisions(time), tz="UTC"))
+    return min(time - MAX_SESSION_GAP, pd.Timestamp(history.first_month_for_decisions(time), tz="UTC"))

@@ -1,45 +1,111 @@
-"""The walk-forward record of the last weeks, evaluated on the stored candles."""
+"""The walk-forward record of the last weeks: the scored positions, evaluated as one account on the stored candles.
 
-from collections.abc import Callable
+What is measured is trading/evaluation.py, what the report shows trading/tearsheet.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import NamedTuple
 
 import pandas as pd
 
-from quantum_training.lifecycle.records import SHADOW_SCORES
+from quantum_training.lifecycle.market_history import NANOSECOND, MarketHistory
+from quantum_training.lifecycle.records import BACKTEST, CANDLES, SHADOW_SCORES, BacktestRecord, write_record
+from quantum_training.lifecycle.training.versions import versions_of
 from quantum_training.market.calendars import periods_per_year
-from quantum_training.market.periods import WEEK, month_of
-from quantum_training.resources.store.store import Store, StoreError
-from quantum_training.settings.settings import Settings
+from quantum_training.market.periods import WEEK, Key, month_of
+from quantum_training.resources.registry.errors import VersionDeleted
+from quantum_training.resources.registry.registry import ModelRegistry
+from quantum_training.resources.store.store import StoreError, Written
 from quantum_training.trading.evaluation import Evaluation, evaluate
 from quantum_training.trading.scoring import by_strategy
 
-
-def target_positions(store: Store, symbol: str, week: str) -> pd.DataFrame:
-    """The target positions of one week's scores, open_time x strategy; NaN where there was no decision."""
-    return by_strategy(store.read_frame(SHADOW_SCORES, symbol, week), "target")
+TargetPositions = Callable[[str], pd.DataFrame]
+"""The target positions of a scored week, open_time x strategy; NaN for a bar without a decision."""
 
 
-def evaluate_scores(
-    store: Store,
-    settings: Settings,
-    symbol: str,
-    weeks: list[str],
-    decided: Callable[[str, str], pd.DataFrame],
-) -> Evaluation:
-    """Evaluate the targets that the scores of these weeks recorded, oldest first, on the stored candles.
+class Backtest(NamedTuple):
+    """The evaluation of `weeks`, the record that is stored of it, and where its equity is stored."""
 
-    StoreError where a scored bar is no longer among the candles.
+    evaluation: Evaluation
+    record: BacktestRecord
+    weeks: list[str]
+    equity: Written
+
+
+class BacktestReport(NamedTuple):
+    """Where the HTML report is stored, and its address in MLflow by recipe."""
+
+    written: Written
+    mlflow_urls: Mapping[str, str]
+
+
+def backtest_week(history: MarketHistory, week: pd.Timestamp, targets_of: TargetPositions) -> Backtest:
+    """Evaluate the scored weeks of the backtest window that ends with `week`, and store record and equity.
+
+    targets_of: `target_positions` of the history, usually cached. ValueError if the week was not scored.
     """
-    options = settings.symbols[symbol]
-    targets = pd.concat([decided(symbol, week) for week in weeks])
+    key = Key(history.symbol, week)
+    first = (week - (history.settings.backtest_weeks - 1) * WEEK).strftime("%Y-%m-%d")
+    weeks = [scored for scored in history.scored_weeks(key.period) if scored >= first]
+    if key.period not in weeks:
+        raise ValueError(f"{key} has no shadow scores; materialise {SHADOW_SCORES} of this week first")
+    evaluation = evaluate_scores(history, weeks, targets_of)
+    expected = pd.date_range(weeks[0], key.period, freq="7D").strftime("%Y-%m-%d")
+    record = BacktestRecord(
+        metrics=evaluation.metrics,
+        verdict=evaluation.verdict,
+        probability_of_overfitting=evaluation.overfitting[0],
+        probability_of_overfitting_reason=evaluation.overfitting[1],
+        periods_per_year=evaluation.periods,
+        first_week=weeks[0],
+        missing_weeks=tuple(w for w in expected if w not in weeks),
+    )
+    write_record(history.store, key.symbol, key.period, record)
+    written = history.store.write_frame(BACKTEST, key.symbol, key.period, evaluation.equity)
+    return Backtest(evaluation, record, weeks, written)
+
+
+def target_positions(history: MarketHistory, week: str) -> pd.DataFrame:
+    """The target positions of one week's scores, open_time x strategy; NaN for a bar without a decision."""
+    return by_strategy(history.scores(week), "target")
+
+
+def evaluate_scores(history: MarketHistory, weeks: Sequence[str], targets_of: TargetPositions) -> Evaluation:
+    """Evaluate the target positions of these weeks, oldest first, on the stored candles.
+
+    StoreError if a scored bar is no longer among the candles.
+    """
+    market = history.market
+    targets = pd.concat([targets_of(week) for week in weeks])
     start, end = (pd.Timestamp(w, tz="UTC") for w in (weeks[0], weeks[-1]))
-    last = end - pd.Timedelta("1ns")
-    candles = store.read_frames("candles", symbol, month_of(start - WEEK), month_of(last)).loc[start - WEEK : last]
-    if len(gone := targets.index.difference(candles.index)):
+    start, last = start - WEEK, end - NANOSECOND
+    candles = history.store.read_frames(CANDLES, history.symbol, month_of(start), month_of(last)).loc[start:last]
+    if len(missing := targets.index.difference(candles.index)):
         raise StoreError(
-            f"{symbol}: {len(gone)} scored bars, the first {gone[0]}, are no longer among the stored candles; "
-            f"re-materialise {SHADOW_SCORES} of their weeks"
+            f"{history.symbol}: {len(missing)} scored bars, the first {missing[0]}, are no longer among the stored "
+            f"candles; re-materialise {SHADOW_SCORES} of their weeks"
         )
-    recipes = sorted({*options.recipes} & {*targets.columns})
-    periods = periods_per_year(options.calendar, options.timeframe)
-    traded = targets.reindex(candles.index)
-    return evaluate(candles, traded, recipes, options.costs, options.account, periods, settings.seeds)
+    recipes = sorted({*market.recipes} & {*targets.columns})
+    periods = periods_per_year(market.calendar, market.timeframe)
+    positions = targets.reindex(candles.index)
+    return evaluate(candles, positions, recipes, market.costs, market.account, periods, history.settings.seeds)
+
+
+def publish_report(
+    history: MarketHistory, registry: ModelRegistry, week: str, evaluation: Evaluation
+) -> BacktestReport:
+    """Write the HTML report beside the record and into the MLflow run of each recipe's version of the week."""
+    from quantum_training.trading.tearsheet import tearsheet
+
+    store, symbol = history.store, history.symbol
+    html = tearsheet(f"{symbol}, {len(evaluation.equity)} bars to {week}", evaluation)
+    written = store.write_text(BACKTEST, symbol, week, "html", html)
+    urls = {}
+    for recipe in history.market.recipes:
+        if versions := versions_of(store, symbol, recipe, week):
+            with suppress(VersionDeleted):  # housekeeping deletes the versions of old weeks
+                urls[recipe] = registry.log_report(symbol, versions[-1].model_id, f"backtest/{week}.html", html)
+    return BacktestReport(written, urls)

@@ -1,4 +1,7 @@
-"""The table of a benchmark run: every recipe beside the baselines."""
+"""The table of a benchmark run: one row per symbol and strategy, recipes beside baselines, as Markdown, CSV and HTML.
+
+The evaluation itself is trading/evaluation.py.
+"""
 
 from pathlib import Path
 
@@ -8,7 +11,7 @@ from quantum_training.settings.settings import Settings
 from quantum_training.trading.baselines import BUY_AND_HOLD
 from quantum_training.trading.evaluation import Evaluation
 
-SHOWN = [
+COLUMNS = [
     "symbol",
     "from",
     "to",
@@ -29,13 +32,13 @@ SHOWN = [
 ]
 
 
-def rows(settings: Settings, symbol: str, found: Evaluation) -> pd.DataFrame:
-    """One row per strategy of a symbol, Buy & Hold's numbers in each of them."""
+def benchmark_rows(settings: Settings, symbol: str, evaluation: Evaluation) -> pd.DataFrame:
+    """One row per strategy of a symbol, recipes first; each row repeats the numbers of Buy & Hold."""
     options = settings.symbols[symbol]
-    passive = found.metrics[BUY_AND_HOLD]
-    times = found.equity.index
+    passive = evaluation.metrics[BUY_AND_HOLD]
+    times = evaluation.equity.index
     table = []
-    for strategy, values in sorted(found.metrics.items(), key=lambda item: item[0] not in settings.recipes):
+    for strategy, values in sorted(evaluation.metrics.items(), key=lambda item: item[0] not in settings.recipes):
         recipe = settings.recipes.get(strategy)
         table.append(
             {
@@ -45,7 +48,7 @@ def rows(settings: Settings, symbol: str, found: Evaluation) -> pd.DataFrame:
                 "to": str(times[-1].date()),
                 "strategy": strategy,
                 "seed": recipe.seed if recipe else None,
-                "costs": costs_in_words(settings, symbol),
+                "costs": describe_costs(settings, symbol),
                 "bars": values["bars"],
                 **{f"sharpe{end}": values[f"sharpe{end}"] for end in ("", "_low", "_high")},
                 "buy_and_hold_sharpe": passive["sharpe"],
@@ -66,13 +69,13 @@ def rows(settings: Settings, symbol: str, found: Evaluation) -> pd.DataFrame:
                         "random_traders_beaten",
                     )
                 },
-                "verdict": found.verdict["text"],
+                "verdict": evaluation.verdict["text"],
             }
         )
     return pd.DataFrame(table)
 
 
-def costs_in_words(settings: Settings, symbol: str) -> str:
+def describe_costs(settings: Settings, symbol: str) -> str:
     """The costs of a symbol that are not zero."""
     costs = settings.symbols[symbol].costs
     parts = [f"fee {costs.fee_bps:g} bp", f"slippage {costs.slippage_bps:g} bp"]
@@ -82,28 +85,28 @@ def costs_in_words(settings: Settings, symbol: str) -> str:
 
 
 def as_markdown(table: pd.DataFrame) -> str:
-    """The columns that a person compares, intervals beside their numbers; everything else is in the CSV."""
+    """The columns of COLUMNS, intervals beside their numbers; everything else is in the CSV."""
     return readable(table).to_markdown(index=False, disable_numparse=True)
 
 
 def readable(table: pd.DataFrame) -> pd.DataFrame:
-    """The table in words: three decimals, a dash for what is undefined."""
+    """The table as text: three decimals, a dash for what is undefined."""
 
     def bounded(row: pd.Series, name: str) -> str:
         if pd.isna(row.get(name)):
             return "-"
         return f"{row[name]:.2f} [{row[f'{name}_low']:.2f}, {row[f'{name}_high']:.2f}]"
 
-    shown = table.reindex(columns=SHOWN)  # where every symbol failed, the numbers' columns are missing
+    text = table.reindex(columns=COLUMNS)  # if every symbol failed, the columns of numbers are missing
     for name in ("sharpe", "sharpe_lead"):
-        shown[name] = table.apply(bounded, axis=1, name=name)
-    return shown.rename(columns={"sharpe": "Sharpe [95 %]", "sharpe_lead": "lead [95 %]"}).map(
+        text[name] = table.apply(bounded, axis=1, name=name)
+    return text.rename(columns={"sharpe": "Sharpe [95 %]", "sharpe_lead": "lead [95 %]"}).map(
         lambda v: "-" if pd.isna(v) else f"{v:.3f}" if isinstance(v, float) and v % 1 else str(v).removesuffix(".0")
     )
 
 
 def write(table: pd.DataFrame, folder: Path) -> None:
-    """benchmark.md, .csv and .html in `folder`."""
+    """Write benchmark.md, .csv and .html into `folder`."""
     verdicts = table[["symbol", "verdict"]].drop_duplicates()
     lines = "\n".join(f"- **{symbol}**: {verdict}" for symbol, verdict in verdicts.itertuples(index=False))
     (folder / "benchmark.md").write_text(f"{as_markdown(table)}\n\n{lines}\n")

@@ -1,47 +1,128 @@
-"""The shadow scores of a week: what every recipe and baseline would have earned."""
+"""The shadow scores of a week: what every recipe and baseline would have earned on its bars.
 
-from collections.abc import Callable, Collection, Mapping
-from typing import Any
+The accounting is trading/scoring.py; what becomes of the scores is decision/.
+"""
 
-from quantum_training.lifecycle.market_history import INPUTS
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import NamedTuple
+
+import pandas as pd
+
+from quantum_training.lifecycle.market_history import INPUTS, Bars, MarketHistory
 from quantum_training.lifecycle.records import SHADOW_SCORES
-from quantum_training.market.periods import Key
+from quantum_training.lifecycle.training.versions import versions_of
+from quantum_training.market.periods import WEEK, Key
 from quantum_training.models.contract import Model
-from quantum_training.resources.registry.errors import RegistryError
-from quantum_training.resources.store.store import Store
-from quantum_training.trading.scoring import Version
+from quantum_training.resources.registry.errors import RegistryError, VersionDeleted
+from quantum_training.resources.store.store import Written
+from quantum_training.trading.baselines import BASELINES, decide
+from quantum_training.trading.scoring import Decisions, Version, decisions, score
+
+Load = Callable[[str], Model]
+"""The model of a version by its model id. RegistryError if it cannot be loaded."""
 
 
-def _decided_before(store: Store, key: Key, silent: Collection[str]) -> list[str]:
+class VersionLoader:
+    """Loads each version of a symbol once, and collects the errors of those that cannot be loaded.
+
+    load: the model by its model id; log: takes the message of each error. errors: by model id; deleted: the versions
+    that MLflow no longer has.
+    """
+
+    def __init__(self, load: Load, log: Callable[[str], object] = lambda message: None) -> None:
+        self.load_or_raise, self._log = load, log
+        self._models: dict[str, Model | None] = {}
+        self.errors: dict[str, str] = {}
+        self.deleted: set[str] = set()
+
+    def __call__(self, model_id: str) -> Model | None:
+        """The model of a version; None if it cannot be loaded, so that it decides nothing."""
+        if model_id not in self._models:
+            self._models[model_id] = self._load(model_id)
+        return self._models[model_id]
+
+    def _load(self, model_id: str) -> Model | None:
+        try:
+            return self.load_or_raise(model_id)
+        except RegistryError as error:
+            self.errors[model_id] = str(error)
+            if isinstance(error, VersionDeleted):
+                self.deleted.add(model_id)
+            self._log(f"{error}; it decides nothing")
+            return None
+
+
+class ScoredWeek(NamedTuple):
+    """The scores of a week; both None if the stored ones were kept. not_loaded: versions without a model."""
+
+    scores: pd.DataFrame | None
+    written: Written | None
+    not_loaded: list[str]
+
+
+def score_week(history: MarketHistory, week: pd.Timestamp, load: VersionLoader) -> ScoredWeek:
+    """Score the bars of the week before the Monday `week` and store the scores.
+
+    Each bar is decided by the newest accepted version with as_of <= its open. If versions that decided the stored
+    scores have been deleted since, the stored scores are kept. ValueError if they were decided on other bars or
+    features, or if no bar lies before the week. RegistryError if no version of the symbol can be loaded.
+    """
+    key, start = Key(history.symbol, week), week - WEEK
+    bars = history.bars(history.first_month_for_decisions(start), week)
+    if bars.candles.index[0] >= start:
+        raise ValueError(f"{key}: no bar before {start} is stored; the first week that can be scored is later")
+    recipes = history.market.recipes
+    versions = {recipe: versions_of(history.store, history.symbol, recipe, key.period) for recipe in recipes}
+    strategies = {recipe: decisions(*bars, versions[recipe], start, load) for recipe in recipes}
+    deciding = {m for decided in strategies.values() for m in decided.model_id.unique() if m}
+    inputs = history.inputs_hash(bars, pd.DatetimeIndex(bars.candles.loc[start:].index))
+    if lost := _versions_in_stored_scores(history, key.period, deciding & load.deleted):
+        _assert_same_inputs(history, key, inputs, [load.errors[model_id] for model_id in lost])
+        return ScoredWeek(None, None, sorted(lost))
+    if deciding and deciding <= load.errors.keys():
+        assert_registry_reachable(history.symbol, versions, load.load_or_raise, deciding)
+    scores = score(
+        bars.candles, start, {**strategies, **_baselines(bars)}, history.market.costs, history.market.account
+    )
+    written = history.store.write_frame(SHADOW_SCORES, key.symbol, key.period, scores, {INPUTS: inputs})
+    return ScoredWeek(scores, written, sorted(deciding & load.errors.keys()))
+
+
+def _baselines(bars: Bars) -> dict[str, Decisions]:
+    """The decisions of the baselines, which have no version."""
+    positions = {name: decide(name, bars.candles).shift(1) for name in BASELINES}
+    return {name: Decisions(position, pd.Series("", bars.candles.index)) for name, position in positions.items()}
+
+
+def _versions_in_stored_scores(history: MarketHistory, week: str, model_ids: Collection[str]) -> list[str]:
     """Those of these versions that decided a bar of the stored scores of the week."""
-    if not silent or key.period not in store.periods(SHADOW_SCORES, key.symbol):
+    if not model_ids or week not in history.scored_weeks():
         return []
-    scores = store.read_frame(SHADOW_SCORES, key.symbol, key.period)
-    decided = scores.loc[scores["model_id"].isin(silent) & scores["target"].notna(), "model_id"]
+    scores = history.scores(week)
+    decided = scores.loc[scores["model_id"].isin(model_ids) & scores["target"].notna(), "model_id"]
     return [str(model_id) for model_id in decided.unique()]
 
 
-def _stands(store: Store, key: Key, inputs: str, silent: Mapping[str, str]) -> dict[str, Any]:
-    """What the week's partition says where versions that decided it were removed since: its scores stand.
-
-    ValueError where they were decided on other bars or features. silent: why each cannot be loaded.
-    """
-    if store.attributes(SHADOW_SCORES, key.symbol, key.period).get(INPUTS) != inputs:
+def _assert_same_inputs(history: MarketHistory, key: Key, inputs: str, errors: list[str]) -> None:
+    """ValueError if the stored scores of the week were decided on other inputs. errors: of the deleted versions."""
+    if history.scored_inputs_hash(key.period) != inputs:
         raise ValueError(
             f"{key}: bars or features were revised, but versions that decided this week are gone; its scores stand "
-            f"until the partitions of their models have run again: {'; '.join(silent.values())}"
+            f"until the partitions of their models have run again: {'; '.join(errors)}"
         )
-    return {"stands": "versions that decided this week were removed since", "not_loaded": sorted(silent)}
 
 
 def assert_registry_reachable(
-    symbol: str, versions: Mapping[str, list[Version]], load: Callable[[str], Model], failed: Collection[str]
+    symbol: str, versions: Mapping[str, Sequence[Version]], load: Load, failed: Collection[str]
 ) -> None:
-    """RegistryError where none of each recipe's two newest versions but those that failed can be loaded.
+    """RegistryError if, except for `failed`, none of the two newest versions of any recipe can be loaded.
 
-    Then it is the registry that does not work, and no recipe is to blame.
+    Then the registry itself does not work, and the recipes are not to blame.
     """
-    for model_id in {v.model_id for known in versions.values() for v in known[-2:]} - {*failed}:
+    newest = {version.model_id for of_recipe in versions.values() for version in of_recipe[-2:]}
+    for model_id in newest - {*failed}:
         try:
             load(model_id)
         except RegistryError:

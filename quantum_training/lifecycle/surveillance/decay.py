@@ -8,6 +8,7 @@ import pandas as pd
 
 from quantum_training.lifecycle.decision.champion import current_champion, decision_policy
 from quantum_training.lifecycle.market_history import MarketHistory
+from quantum_training.lifecycle.records import WeeklyDecision, read_records
 from quantum_training.market.calendars import periods_per_year
 from quantum_training.market.periods import WEEK, Key
 from quantum_training.monitoring.decay import (
@@ -22,7 +23,7 @@ from quantum_training.monitoring.decay import (
 from quantum_training.resources.events.bus import EventBus
 from quantum_training.resources.events.payloads import MetricsUpdated
 from quantum_training.resources.store.store import Store
-from quantum_training.selection.harm import building
+from quantum_training.selection.harm import harm_is_building
 from quantum_training.settings.settings import Settings
 
 
@@ -36,7 +37,7 @@ def reports_of(
     keys = list(keys)
     last = max(key.period for key in keys)
     champions, scores = (
-        store.read_records("champion", symbol, last),
+        read_records(store, WeeklyDecision, symbol, last),
         MarketHistory(store, settings, symbol).scores_by_week(last),
     )
     measurements = [event.payload for event in events.inbox.find(MetricsUpdated.type, symbol)]
@@ -67,8 +68,8 @@ def reports_of(
         key.period: {
             "week": key.period,
             **report(key).model_dump(mode="json"),
-            "harm": champions[key.period]["harm"],
-            "harm_is_building": building(champions[key.period]["harm"], settings.rollout.harm_fraction),
+            "harm": harm.model_dump() if (harm := champions[key.period].harm) else None,
+            "harm_is_building": harm_is_building(champions[key.period].harm, settings.rollout.harm_fraction),
         }
         for key in keys
     }

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from quantum_training.lifecycle.decision.champion import current_champion
-from quantum_training.lifecycle.records import SHADOW_SCORES
+from quantum_training.lifecycle.records import SHADOW_SCORES, WeeklyDecision, read_records
 from quantum_training.lifecycle.training.versions import versions_of
 from quantum_training.market.periods import WEEK, Key, month_of, week_of
 from quantum_training.monitoring.calibration import RECENT_WEEKS, ColumnMeasurement, measure
@@ -17,7 +17,7 @@ from quantum_training.monitoring.drift import DriftReport, assess_drift
 from quantum_training.monitoring.severity import Severity
 from quantum_training.resources.events.payloads import DriftDetected, Event, event
 from quantum_training.resources.store.store import Store, StoreError
-from quantum_training.selection.harm import building
+from quantum_training.selection.harm import Harm, harm_is_building
 from quantum_training.settings.settings import Settings
 
 WATCHED: dict[str, Kind] = {"target": "prediction", "gross_return": "residual"}
@@ -30,7 +30,7 @@ class Reference(NamedTuple):
     end: pd.Timestamp
     why: str
     champion: str | None
-    harm: dict[str, Any] | None
+    harm: Harm | None
 
 
 class Day(NamedTuple):
@@ -63,7 +63,7 @@ def compare(store: Store, settings: Settings, key: Key) -> Day:
     measured = measure(old, new, reference.end, key.start, policy, "feature")
     scored, predictions = measure_predictions(store, settings, key, reference)
     measured += scored
-    report = assess_drift(measured, policy, building(reference.harm, settings.rollout.harm_fraction))
+    report = assess_drift(measured, policy, harm_is_building(reference.harm, settings.rollout.harm_fraction))
     window = new.loc[key.start - policy.window :]
     record = {
         **report.model_dump(mode="json"),
@@ -82,7 +82,7 @@ def choose_reference(store: Store, settings: Settings, key: Key) -> Reference:
     after that week's decision. The two windows that are tested never belong to the reference.
     """
     windows = key.start - 2 * settings.drift.window
-    records = store.read_records("champion", key.symbol, (key.start - NANOSECOND).strftime("%Y-%m-%d"))
+    records = read_records(store, WeeklyDecision, key.symbol, (key.start - NANOSECOND).strftime("%Y-%m-%d"))
     champion, office = current_champion(records) if records else (None, windows)
     if champion:
         end, why = office, f"the champion {champion} took office on {office:%Y-%m-%d}"
@@ -94,7 +94,7 @@ def choose_reference(store: Store, settings: Settings, key: Key) -> Reference:
         why = f"no champion; the newest version is as of {trained:%Y-%m-%d %H:%M}" if trained else "no version yet"
     if end > windows:
         end, why = windows, f"{why}, the two windows that are tested left out"
-    harm = records[max(records)].get("harm") if records else None
+    harm = records[max(records)].harm if records else None
     return Reference(end, f"weeks up to {end:%Y-%m-%d %H:%M}: {why}", champion, harm)
 
 

@@ -9,6 +9,7 @@ from dagster._core.execution.api import execute_run
 
 from quantum_training.automation.jobs import manual_actions
 from quantum_training.lifecycle.decision.champion import decide
+from quantum_training.lifecycle.market_history import MarketHistory
 from quantum_training.resources.events.bus import EventBus
 from quantum_training.selection.ledger import Entry
 
@@ -110,7 +111,9 @@ def test_rerunning_the_week_keeps_manual_actions(world):
     head, record = world.ledger.head("AAA"), champion(world)
     assert world.run("weekly_cycle", f"AAA|{WEEKS[0]}", f"AAA|{WEEKS[-1]}").success
     assert (world.ledger.head("AAA"), champion(world)) == (head, record)
-    again = decide(world.store, world.ledger, world.settings, "AAA", WEEKS[-1], partial(world.registry.load, "AAA"))
+    again = decide(
+        MarketHistory(world.store, world.settings, "AAA"), world.ledger, WEEKS[-1], partial(world.registry.load, "AAA")
+    )
     assert again[WEEKS[-1]]["champion"] == "xgboost"
     assert [again[w]["champion"] for w in WEEKS[:-1]] == [None] * 3
 

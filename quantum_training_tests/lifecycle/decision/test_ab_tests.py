@@ -4,13 +4,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from quantum_training.lifecycle.decision.ab_tests import in_force, plan, shown, state
+from quantum_training.assets.metadata.decision import ab_summary
+from quantum_training.lifecycle.decision.ab_tests import ABPlan, ab_state, registration, running_test
+from quantum_training.lifecycle.market_history import MarketHistory
 from quantum_training.resources.store.store import Store
 from quantum_training.selection.ledger import Entry, chain
 from quantum_training.settings.settings import load_settings
+from quantum_training_tests.support import records
 
 WEEKS = pd.date_range("2020-01-06", periods=10, freq="7D").strftime("%Y-%m-%d").tolist()
 RECIPES = ("a", "b")
+SP500 = load_settings().symbols["SP500"]
 TEST = {
     "week": WEEKS[0],
     "champion": "a",
@@ -50,21 +54,23 @@ def store(tmp_path_factory):
 
 
 def at(store, week, rows, champions=None, recipes=RECIPES):
-    office = champions or dict.fromkeys(WEEKS, "a")
-    records = {w: {"champion": c} for w, c in office.items() if w <= week}
-    return state(store, "AAA", recipes, rows, records, week)
+    by_week = champions or dict.fromkeys(WEEKS, "a")
+    decisions = {w: records.decision(w, champion) for w, champion in by_week.items() if w <= week}
+    market = SP500.model_copy(update={"recipes": recipes})
+    settings = load_settings().model_copy(update={"symbols": {"AAA": market}})
+    return ab_state(MarketHistory(store, settings, "AAA"), rows, decisions, week)
 
 
 def test_a_test_is_shown_from_the_week_it_was_registered_in_to_the_one_that_saw_its_end(store):
     rows = ledger(BEGUN)
-    found = [at(store, week, rows) for week in WEEKS]
-    assert [f["report"]["pairs"] for f in found[:7]] == [0, 2, 6, 9, 13, 16, 20]
-    assert [f["ended"] for f in found[:8]] == [None] * 7 + ["its blocks are over"]
-    assert found[7]["report"]["winner"] == "b"
-    assert found[7]["report"]["verdict"].startswith("b is better: z ")
-    assert found[8:] == [None, None]
-    table = shown(found[7])
-    assert table["verdict"][0] == found[7]["report"]["verdict"]
+    states = [at(store, week, rows) for week in WEEKS]
+    assert [state.report.pairs for state in states[:7]] == [0, 2, 6, 9, 13, 16, 20]
+    assert [state.ended for state in states[:8]] == [None] * 7 + ["its blocks are over"]
+    assert states[7].report.winner == "b"
+    assert states[7].report.verdict.startswith("b is better: z ")
+    assert states[8:] == [None, None]
+    table = ab_summary(states[7])
+    assert table["verdict"][0] == states[7].report.verdict
     assert table["share"][0] == 0.05
 
 
@@ -72,19 +78,19 @@ def test_what_is_registered_or_stopped_later_is_not_seen_before(store):
     rows = ledger(BEGUN, ("ab_stop", "2020-01-29", {"week": WEEKS[3]}))
     assert at(store, WEEKS[2], rows) == at(store, WEEKS[2], rows[:1])
     stopped = at(store, WEEKS[3], rows)
-    assert stopped["ended"] == "stopped by ann: to see"
-    assert at(store, WEEKS[4], rows)["report"]["pairs"] == stopped["report"]["pairs"] == 9, "nothing counts after it"
+    assert stopped.ended == "stopped by ann: to see"
+    assert at(store, WEEKS[4], rows).report.pairs == stopped.report.pairs == 9, "nothing counts after it"
     assert at(store, WEEKS[5], rows) is None
     late = {**TEST, "week": WEEKS[5], "start": "2020-02-12T00:00:00+00:00"}
     again = ledger(BEGUN, ("ab_stop", "2020-01-29", {"week": WEEKS[3]}), ("ab_test", "2020-02-11", late))
-    assert at(store, WEEKS[5], again)["ended"] is None
+    assert at(store, WEEKS[5], again).ended is None
     assert at(store, WEEKS[4], again) == at(store, WEEKS[4], rows)
 
 
 def test_another_champion_ends_it_though_the_old_one_comes_back(store):
     office = dict(zip(WEEKS, ["a", "a", "a", "b", "a", *["a"] * 5], strict=True))
     rows = ledger(BEGUN)
-    assert at(store, WEEKS[3], rows, office)["ended"] == f"the champion is b since {WEEKS[3]}"
+    assert at(store, WEEKS[3], rows, office).ended == f"the champion is b since {WEEKS[3]}"
     assert at(store, WEEKS[4], rows, office) is None
 
 
@@ -95,21 +101,25 @@ def test_without_a_test_and_for_a_challenger_that_is_gone_there_is_none(store):
 
 def test_a_plan_begins_at_the_next_midnight_and_counts_pairs_by_the_markets_calendar(store):
     market, now = load_settings().symbols["SP500"], pd.Timestamp("2020-01-07 10:00", tz="UTC")
-    stage = {"week": WEEKS[0], "champion": "a", "ceiling": 0.1, "ab": None}
-    found = plan(market, stage, "b", 0.1, 1, 12, now)
-    assert (found["start"], found["blocks"]) == ("2020-01-08T00:00:00+00:00", 84)
-    assert found["pairs"] == 22, "12 weeks have 42 pairs of days; weekends, Martin Luther King and Washington close 20"
-    assert plan(market, stage, "b", 0.1, 3, 24, now)["blocks"] == 56
+    rollout = records.rollout(WEEKS[0], "a", ceiling=0.1)
+    payload = registration(market, rollout, ABPlan("b", 0.1, 1, 12), now)
+    assert (payload["start"], payload["blocks"]) == ("2020-01-08T00:00:00+00:00", 84)
+    assert payload["pairs"] == 22, (
+        "12 weeks have 42 pairs of days; weekends, Martin Luther King and Washington close 20"
+    )
+    assert registration(market, rollout, ABPlan("b", 0.1, 3, 24), now)["blocks"] == 56
     with pytest.raises(ValueError, match="20 needed"):
-        plan(market, stage, "b", 0.1, 1, 8, now)
+        registration(market, rollout, ABPlan("b", 0.1, 1, 8), now)
     with pytest.raises(ValueError, match="the champion is nobody"):
-        plan(market, {**stage, "champion": None}, "b", 0.1, 1, 12, now)
+        registration(market, records.rollout(WEEKS[0], None), ABPlan("b", 0.1, 1, 12), now)
 
 
-def test_a_test_is_in_force_until_its_last_block_or_its_end(store):
-    running = {"ab": at(store, WEEKS[3], ledger(BEGUN))}
+def test_a_test_runs_until_its_last_block_or_its_end(store):
+    state = at(store, WEEKS[3], ledger(BEGUN))
     end = pd.Timestamp("2020-02-19", tz="UTC")
-    assert in_force(running, end - pd.Timedelta("1s")) is not None
-    assert in_force(running, end) is None
-    assert in_force({"ab": {**running["ab"], "ended": "stopped"}}, end - pd.Timedelta("1s")) is None
-    assert in_force({}, end) is None
+    week = records.rollout(WEEKS[3], "a", ab=state)
+    assert running_test(week, end - pd.Timedelta("1s")) == state.test
+    assert running_test(week, end) is None
+    ended = records.rollout(WEEKS[3], "a", ab=state.model_copy(update={"ended": "stopped"}))
+    assert running_test(ended, end - pd.Timedelta("1s")) is None
+    assert running_test(records.rollout(WEEKS[3], "a"), end) is None

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from quantum_training.lifecycle.decision.champion import decide
+from quantum_training.lifecycle.market_history import MarketHistory
 from quantum_training.resources.events.bus import EventBus
 from quantum_training.resources.ledger import Ledger
 from quantum_training.resources.registry.errors import RegistryError
@@ -68,8 +69,12 @@ def world(project, small):
     return built
 
 
+def history(world):
+    return MarketHistory(world.store, world.settings, "AAA")
+
+
 def run(world, last=WEEKS[-1], load=loads):
-    return decide(world.store, world.ledger, world.settings, "AAA", last, load)
+    return decide(history(world), world.ledger, last, load)
 
 
 def events(world):
@@ -81,7 +86,7 @@ def test_each_week_is_one_row_and_what_took_effect_is_told_once(world):
     records = run(world)
     rows = world.ledger.rows("AAA")
     assert [row.payload["week"] for row in rows] == WEEKS
-    promoted = next(week for week in WEEKS if records[week]["champion"])
+    promoted = next(week for week in WEEKS if records[week].champion)
     assert [row.payload["week"] for row in rows if row.kind == "promotion"] == [promoted]
     row = next(row for row in rows if row.kind == "promotion")
     assert row.payload["judgements"]["xgboost"]["z"] >= row.payload["judgements"]["xgboost"]["boundary"]
@@ -116,9 +121,9 @@ def test_revised_scores_change_no_decision_and_the_record_says_so(world):
     for week in WEEKS[:6]:
         world.store.write_frame("shadow_scores", "AAA", week, scores(week, seed=3, xgboost=0.0, lightgbm=0.0))
     after = run(world)
-    assert [after[w]["champion"] for w in WEEKS] == [before[w]["champion"] for w in WEEKS]
-    assert [after[w]["model_id"] for w in WEEKS] == [before[w]["model_id"] for w in WEEKS]
-    assert any(after[w]["disagreement"] for w in WEEKS[:6])
+    assert [after[w].champion for w in WEEKS] == [before[w].champion for w in WEEKS]
+    assert [after[w].model_id for w in WEEKS] == [before[w].model_id for w in WEEKS]
+    assert any(after[w].disagreement for w in WEEKS[:6])
     assert world.ledger.rows("AAA") == rows
 
 
@@ -165,14 +170,14 @@ def test_a_run_that_meets_an_operator_decides_again_on_what_it_left(world, monke
 
     monkeypatch.setattr(type(world.ledger), "rows", meddling)
     records = run(world)
-    assert {records[w]["champion"] for w in WEEKS} == {None}
-    assert all(records[w]["pinned"] for w in WEEKS)
+    assert {records[w].champion for w in WEEKS} == {None}
+    assert all(records[w].pinned for w in WEEKS)
     assert [row.kind for row in rows(world.ledger, "AAA")] == ["look", "pin", *["look"] * 9]
 
 
 def test_a_champion_whose_model_is_lost_is_rolled_back_once_and_what_was_found_stands(world):
     records = run(world, WEEKS[6])
-    assert records[WEEKS[6]]["champion"] == "xgboost"
+    assert records[WEEKS[6]].champion == "xgboost"
 
     def lost(model_id):
         if model_id.startswith("xgboost"):
@@ -181,12 +186,12 @@ def test_a_champion_whose_model_is_lost_is_rolled_back_once_and_what_was_found_s
 
     records = run(world, WEEKS[7], lost)
     record = records[WEEKS[7]]
-    assert (record["verdict"], record["former"], record["champion"]) == ("ROLLBACK", "xgboost", None)
-    assert record["reason"].startswith(
+    assert (record.verdict, record.former, record.champion) == ("ROLLBACK", "xgboost", None)
+    assert record.reason.startswith(
         f"xgboost back to no champion: operational fault: xgboost cannot be loaded: xgboost-{WEEKS[7]} is gone"
     )
     row = world.ledger.rows("AAA")[-1]
-    assert (row.kind, row.payload["faults"]) == ("rollback", record["faults"])
+    assert (row.kind, row.payload["faults"]) == ("rollback", record.faults)
     assert [e["type"] for e in events(world)] == ["model.promoted", "model.regressed"]
     regressed = events(world)[-1]["payload"]
     assert (regressed["failed_version"], regressed["rolled_back_to"]) == (f"xgboost-{WEEKS[7]}", None)
@@ -197,7 +202,7 @@ def test_a_champion_whose_model_is_lost_is_rolled_back_once_and_what_was_found_s
 
 
 def test_a_challenger_whose_positions_do_not_reproduce_is_not_promoted(world):
-    promoted = next(week for week, record in run(world, WEEKS[5]).items() if record["champion"])
+    promoted = next(week for week, record in run(world, WEEKS[5]).items() if record.champion)
 
     class Short(Long):
         def positions(self, features):
@@ -206,11 +211,11 @@ def test_a_challenger_whose_positions_do_not_reproduce_is_not_promoted(world):
     other = world.store.read_frame("shadow_scores", "AAA", promoted)
     assert set(other["target"]) == {1.0}
     fresh = Ledger(url=world.settings.database_url.replace(".db", "_2.db"))
-    records = decide(world.store, fresh, world.settings, "AAA", promoted, lambda m: Short())
-    assert records[promoted]["champion"] is None
-    assert records[promoted]["verdict"] == "CONTINUE"
+    records = decide(history(world), fresh, promoted, lambda m: Short())
+    assert records[promoted].champion is None
+    assert records[promoted].verdict == "CONTINUE"
     first = other.index[0]
     assert (
         f"held back, 42 of 42 positions of xgboost do not reproduce, the first at {first}: 1 is stored, -1 comes out"
-        in records[promoted]["reason"]
+        in records[promoted].reason
     )

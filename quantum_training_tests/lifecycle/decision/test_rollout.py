@@ -6,11 +6,13 @@ import pandas as pd
 import pytest
 
 from quantum_training.lifecycle.decision.rollout import daily_returns
-from quantum_training.lifecycle.evaluation.model_health import drift_before
+from quantum_training.lifecycle.evaluation.model_health import worst_drift_of_week
+from quantum_training.lifecycle.records import write_record
 from quantum_training.partitions import RANGE_TAGS
 from quantum_training.resources.ledger import Ledger
 from quantum_training.resources.store.store import Store
 from quantum_training.selection.ledger import Entry
+from quantum_training_tests.support import records
 
 WEEKS = ["2020-01-06", "2020-01-13", "2020-01-20", "2020-01-27", "2020-02-03"]
 
@@ -29,11 +31,11 @@ def world(project, small):
 
 def office(world, champions, symbol="AAA"):
     for week, champion in champions.items():
-        world.store.write_record("champion", symbol, week, {"champion": champion, "harm": None})
+        write_record(world.store, symbol, week, records.decision(week, champion))
 
 
 def drift(world, day, severity):
-    world.store.write_record("drift_report", "AAA", day, {"severity": severity, "outcome": "measured"})
+    write_record(world.store, "AAA", day, records.drift(day, severity))
 
 
 def scores(week, **net):
@@ -146,23 +148,23 @@ def test_the_worst_report_of_the_seven_days_before_counts(tmp_path, changes, fou
     store = Store(root=str(tmp_path))
     calm = {f"{day:%Y-%m-%d}": ("NONE", "measured") for day in pd.date_range("2020-01-13", "2020-01-19")}
     for day, (severity, outcome) in {**calm, **changes}.items():
-        store.write_record("drift_report", "AAA", day, {"severity": severity, "outcome": outcome})
-    assert drift_before(store, "AAA", WEEKS[2]) == found
+        write_record(store, "AAA", day, records.drift(day, severity, outcome=outcome))
+    assert worst_drift_of_week(store, "AAA", WEEKS[2]) == found
 
 
 def test_without_the_report_of_the_sunday_the_week_was_not_measured(tmp_path):
     store = Store(root=str(tmp_path))
     for day, found in (("2020-01-12", None), ("2020-01-18", None), ("2020-01-19", "NONE")):
-        store.write_record("drift_report", "AAA", day, {"severity": "NONE", "outcome": "measured"})
-        assert drift_before(store, "AAA", WEEKS[2]) == found
+        write_record(store, "AAA", day, records.drift(day))
+        assert worst_drift_of_week(store, "AAA", WEEKS[2]) == found
 
 
 def test_returns_are_those_of_whoever_was_in_office_compounded_by_day():
-    champions = {week: {"champion": c} for week, c in zip(WEEKS, [None, "a", "b", "b", "a"], strict=True)}
+    champions = dict(zip(WEEKS, [None, "a", "b", "b", "a"], strict=True))
     del champions[WEEKS[3]]  # never decided: b went on
     record = {week: scores(week, a=0.01, b=-0.02) for week in WEEKS}
     returns = daily_returns(champions, record)
     assert list(returns.index) == list(pd.date_range("2020-01-13", "2020-02-02", tz="UTC"))
     expected = np.repeat([1.01**6 - 1, 0.98**6 - 1, 0.98**6 - 1], 7)
     np.testing.assert_allclose(returns, expected, rtol=1e-12)
-    assert daily_returns({WEEKS[0]: {"champion": None}}, record).empty
+    assert daily_returns({WEEKS[0]: None}, record).empty

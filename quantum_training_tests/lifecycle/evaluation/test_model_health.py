@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from quantum_training.lifecycle.evaluation.model_health import faults
-from quantum_training.lifecycle.market_history import Bars, inputs_hash
+from quantum_training.lifecycle.evaluation.model_health import health_findings
+from quantum_training.lifecycle.market_history import Bars, MarketHistory, inputs_hash
 from quantum_training.models.contract import Model
 from quantum_training.resources.registry.errors import RegistryError
 from quantum_training.resources.store.store import Store, StoreError
@@ -69,7 +69,8 @@ class World:
         own = {"xgboost": [Version(END - pd.Timedelta(days=7), "old"), Version(END, "new")]}
         others = {"lightgbm": [Version(END, "other")]}
         known = {**own, **others, **versions}
-        return faults(self.store, load_settings().model_copy(update=SYMBOL), "AAA", known, self.load, WEEK, recipe)
+        history = MarketHistory(self.store, load_settings().model_copy(update=SYMBOL), "AAA")
+        return health_findings(history, known, self.load, WEEK, recipe)
 
 
 SP500 = load_settings().symbols["SP500"]
