@@ -7,16 +7,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from quantum_training.lifecycle.records import write_record
 from quantum_training.lifecycle.surveillance import decay
 from quantum_training.market.periods import Key
 from quantum_training.monitoring.decay_policy import DecayPolicy
 from quantum_training.partitions import RANGE_TAGS
 from quantum_training.resources.events.bus import EventBus
 from quantum_training.resources.events.payloads import MetricsUpdated, event
+from quantum_training_tests.support import records
 
 WEEKS = [f"{week:%Y-%m-%d}" for week in pd.date_range("2019-10-07", periods=16, freq="7D")]
 TOOK_OFFICE, FELL, LAST = WEEKS[7], WEEKS[8], WEEKS[-1]
-HARM = {"z": 1.1, "boundary": 2.0, "reason": None}
+HARM = records.harm(z=1.1)
 
 
 @pytest.fixture
@@ -32,7 +34,7 @@ def world(project, small):
 
 def champions(world, who, symbol="AAA", harm=None):
     for week, champion in who.items():
-        world.store.write_record("champion", symbol, week, {"champion": champion, "harm": harm})
+        write_record(world.store, symbol, week, records.decision(week, champion, harm=harm))
 
 
 def scores(world, week, ratio, rng):
@@ -154,7 +156,7 @@ def test_office_is_the_present_champions_and_its_harm_is_told(world):
     other, again, nobody = reports(world, WEEKS[11], WEEKS[14], WEEKS[15])
     assert other["reason"] == "b takes office this very week"
     assert (again["office"], again["live"]["days"], again["baseline"]["days"]) == (WEEKS[12], 14, 90)
-    assert (again["harm"], again["harm_is_building"]) == (HARM, True)
+    assert (again["harm"], again["harm_is_building"]) == (HARM.model_dump(), True)
     assert (nobody["status"], nobody["reason"], nobody["harm_is_building"]) == ("INSUFFICIENT", "no champion", False)
     assert nobody["recipe"] is nobody["office"] is nobody["statistic"] is nobody["limit"] is None
 

@@ -12,8 +12,10 @@ import pytest
 from quantum_training.assets import drift
 from quantum_training.checks.drift import of_column, watched
 from quantum_training.features.indicators import FEATURES
+from quantum_training.lifecycle.records import write_record
 from quantum_training.market.periods import Key
 from quantum_training.resources.events.bus import EventBus
+from quantum_training_tests.support import records
 
 DAY = "2020-02-20"
 END = pd.Timestamp(DAY, tz="UTC")
@@ -86,8 +88,9 @@ def change(world, breakage, since=END - 2 * WEEK):
 
 def office(world, **champions):
     """Champion records: `week_2020_01_06="xgboost"`."""
-    for week, recipe in champions.items():
-        world.store.write_record("champion", "AAA", week.removeprefix("week_").replace("_", "-"), {"champion": recipe})
+    for name, recipe in champions.items():
+        week = name.removeprefix("week_").replace("_", "-")
+        write_record(world.store, "AAA", week, records.decision(week, recipe))
 
 
 def scores(world, first, last, shift_from=None):
@@ -188,8 +191,7 @@ def test_drift_of_many_features_is_found_named_and_fails_the_check_without_block
 def test_moderate_drift_is_severe_where_the_champion_does_harm(world):
     change(world, lambda f: f.assign(**{c: f[c] + 2 * f[c].std() for c in ("return_1", "rsi_14", "body_ratio")}))
     for z, expected in ((0.9, "MODERATE"), (1.0, "SEVERE")):
-        record = {"champion": None, "harm": {"z": z, "boundary": 2.0}}
-        world.store.write_record("champion", "AAA", "2020-02-17", record)
+        write_record(world.store, "AAA", "2020-02-17", records.decision("2020-02-17", None, harm=records.harm(z)))
         assert report(world)[0]["severity"] == expected
 
 
