@@ -1,4 +1,4 @@
-"""PPO and SAC through the weekly cycle: what they are given, what is stored, shown and checked."""
+"""PPO and SAC through the weekly cycle: their inputs, what is stored and shown, and their checks."""
 
 import json
 from dataclasses import replace
@@ -72,31 +72,31 @@ def test_agents_are_recipes_like_any_other(project, agents):
         assert single.run("weekly_cycle", f"AAA|{week}").success
     ours, theirs = range_.stored(), single.stored()
     assert {f: d for f, d in theirs.items() if ".html" not in f} == {f: d for f, d in ours.items() if ".html" not in f}
-    known = versions(range_)
-    assert len(known) == 2 * len(WEEKS)
+    registered = versions(range_)
+    assert len(registered) == 2 * len(WEEKS)
     assert range_.run("weekly_cycle", f"AAA|{FIRST}", f"AAA|{LAST}").success
     assert range_.stored() == ours
-    assert versions(range_) == known
+    assert versions(range_) == registered
     scores = range_.store.read_frame("shadow_scores", "AAA", LAST)
     for recipe in ("ppo", "sac"):
         own = scores[scores["strategy"] == recipe]
         assert own["target"].notna().all()
-        known_then = versions_of(range_.store, "AAA", recipe, WEEKS[-2])
-        assert set(own["model_id"]) == {known_then[-1].model_id}
+        versions_then = versions_of(range_.store, "AAA", recipe, WEEKS[-2])
+        assert set(own["model_id"]) == {versions_then[-1].model_id}
     assert not list((range_.home / "training_state").glob("*")), "what is registered needs no state any more"
-    judged = [e["refresh"] for name in ("ppo", "sac") for e in entries_of(range_.store, "AAA", name)]
-    assert max(refresh["change"] or 0 for refresh in judged) > range_.settings.refresh.max_change
-    assert all(refresh["accepted"] or "position changes" not in refresh["reason"] for refresh in judged)
-    shown = metadata(result, "ppo_model", LAST)
-    assert shown["mean_reward_curve"].value.startswith("![mean reward")
-    assert {"turnover", "action_entropy", "steps_per_second", "last_explained_variance"} <= shown.keys()
-    assert {"hold", "buy", "sell"} <= set(shown["actions"].value.replace("|", " ").split())
-    assert shown["seeds"].value.count("yes") == 1
+    refreshes = [e["refresh"] for name in ("ppo", "sac") for e in entries_of(range_.store, "AAA", name)]
+    assert max(refresh["change"] or 0 for refresh in refreshes) > range_.settings.refresh.max_change
+    assert all(refresh["accepted"] or "position changes" not in refresh["reason"] for refresh in refreshes)
+    shown_metadata = metadata(result, "ppo_model", LAST)
+    assert shown_metadata["mean_reward_curve"].value.startswith("![mean reward")
+    assert {"turnover", "action_entropy", "steps_per_second", "last_explained_variance"} <= shown_metadata.keys()
+    assert {"hold", "buy", "sell"} <= set(shown_metadata["actions"].value.replace("|", " ").split())
+    assert shown_metadata["seeds"].value.count("yes") == 1
     checks = {e.check_name: e for e in result.get_asset_check_evaluations() if e.asset_key.path[-1] == "ppo_model"}
     assert checks["agent_finite"].passed
     assert checks["leak_free"].blocking
     assert "turnover AAA" in checks["agent_behaviour"].metadata
-    curve = history(range_, shown["model_id"].value, "training/policy_loss")
+    curve = history(range_, shown_metadata["model_id"].value, "training/policy_loss")
     assert [point.step for point in curve] == sorted({point.step for point in curve})
     assert len(curve) > 2
 
@@ -113,12 +113,12 @@ def metadata(result, asset, week):
 
 
 def history(world, model_id, name):
-    found = world.registry.find("AAA", model_id)
-    return world.registry.client().get_metric_history(found.run_id, name)
+    version = world.registry.find("AAA", model_id)
+    return world.registry.client().get_metric_history(version.run_id, name)
 
 
 @pytest.mark.long
-def test_a_replay_is_what_the_shadow_recorded_and_a_warm_start_is_part_of_the_identity(project, agents):
+def test_a_replay_equals_the_shadow_scores_and_a_warm_start_is_part_of_the_identity(project, agents):
     world = project(agents).market_data()
     assert world.run("weekly_cycle", f"AAA|{FIRST}", f"AAA|{LAST}").success
     as_of = pd.Timestamp(LAST, tz="UTC")
@@ -143,7 +143,7 @@ def test_a_replay_is_what_the_shadow_recorded_and_a_warm_start_is_part_of_the_id
     assert SHADOW not in first.context.replay
 
 
-def test_an_ability_that_an_algorithm_has_not_is_refused_by_name(project, agents):
+def test_an_option_that_the_algorithm_does_not_support_is_refused_by_name(project, agents):
     agents["recipes"]["ppo"]["replay"] = True
     world = project(agents).market_data()
     result = world.run("weekly_cycle", f"AAA|{FIRST}", asset_selection=[key("ppo_model")])
@@ -169,7 +169,7 @@ def test_a_sensor_may_give_a_training_its_budget_in_episodes(project, agents):
     assert steps == {"ppo": 7 * 300, "sac": 300}, "an episode lasts 120 to 480 bars"
 
 
-def test_a_training_that_was_killed_goes_on_where_it_was(project, agents, monkeypatch):
+def test_a_killed_training_continues_from_its_checkpoint(project, agents, monkeypatch):
     agents["recipes"]["ppo"] |= {"seeds": 1, "params": {**TINY["ppo"], "save_seconds": 1e-6}}
     calm, broken = project(agents).market_data(), project(agents).market_data()
     only = [key("ppo_model")]
@@ -209,17 +209,17 @@ def test_an_agent_of_nan_stops_the_scores(project, agents, monkeypatch):
     monkeypatch.setattr(model_leakage, "examine", lambda trial: {})
     result = world.run("weekly_cycle", f"AAA|{FIRST}")
     assert not result.success
-    found = {e.check_name: e for e in result.get_asset_check_evaluations() if e.asset_key.path[-1] == "ppo_model"}
-    assert not found["agent_finite"].passed
-    assert "NaN or infinite" in found["agent_finite"].description
+    evaluations = {e.check_name: e for e in result.get_asset_check_evaluations() if e.asset_key.path[-1] == "ppo_model"}
+    assert not evaluations["agent_finite"].passed
+    assert "NaN or infinite" in evaluations["agent_finite"].description
     assert "shadow_scores" not in {event.asset_key.path[-1] for event in result.get_asset_materialization_events()}
     assert json.loads(world.stored()[f"ppo_model/AAA/{FIRST}.json"])["versions"]
 
 
-def test_an_algorithm_that_cannot_be_imported_silences_no_other(project, small, tmp_path, monkeypatch):
+def test_an_algorithm_that_cannot_be_imported_stops_no_other_recipe(project, small, tmp_path, monkeypatch):
     (tmp_path / "torn.py").write_text("def")
     monkeypatch.syspath_prepend(str(tmp_path))
-    for name, module in (("gone", "gone.module"), ("torn", "torn"), ("other", "os.path")):
+    for name, module in (("missing", "missing.module"), ("torn", "torn"), ("other", "os.path")):
         small["recipes"][name] = {
             **small["recipes"]["xgboost"],
             "algorithm": module if "." in module else f"{module}.x",
@@ -230,7 +230,7 @@ def test_an_algorithm_that_cannot_be_imported_silences_no_other(project, small, 
     assert not any(is_agent(recipe.algorithm) for recipe in world.settings.recipes.values())
 
 
-def test_a_version_that_cannot_be_loaded_stands_in_no_agents_way(project, agents):
+def test_an_agent_is_trained_without_the_versions_that_cannot_be_loaded(project, agents):
     world = project(agents).market_data()
     assert world.run("weekly_cycle", f"AAA|{FIRST}", asset_selection=[key("sac_model")]).success
     as_of = pd.Timestamp(LAST, tz="UTC")

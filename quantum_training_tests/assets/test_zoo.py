@@ -1,4 +1,4 @@
-"""Every recipe of the zoo through the weekly cycle: what ensembles and pools are given, the cadence, what is shown."""
+"""Every recipe of the zoo through the weekly cycle: inputs of ensembles and pools, cadence, artefacts, metadata."""
 
 import json
 import os
@@ -98,14 +98,15 @@ def no_pickle():
 
 mlflow.set_tracking_uri(sys.argv[1])
 for recipe, model_id in json.loads(sys.argv[2]).items():
-    known = pd.read_parquet(f"{recipe}.parquet")["position"]
+    expected = pd.read_parquet(f"{recipe}.parquet")["position"]
     registry.load("AAA", model_id)  # imports what it needs, which may define unpicklers
     with no_pickle():
-        model, shown = registry.load("AAA", model_id), mlflow.pyfunc.load_model(f"models:/AAA@shadow-{recipe}")
-    served = shown.predict(rows[list(model.columns)])
-    if not (model.positions(rows).equals(known) and (served.to_numpy() == known.to_numpy())[known.notna()].all()):
+        model, flavour = registry.load("AAA", model_id), mlflow.pyfunc.load_model(f"models:/AAA@shadow-{recipe}")
+    served = flavour.predict(rows[list(model.columns)])
+    is_same = (served.to_numpy() == expected.to_numpy())[expected.notna()].all()
+    if not (model.positions(rows).equals(expected) and is_same):
         differ.append(recipe)
-    if not known.notna().any():
+    if not expected.notna().any():
         differ.append(f"{recipe} decides nothing")
 print(differ)
 """
@@ -118,10 +119,10 @@ def test_all_recipes_together_and_out_of_mlflow_in_a_new_process_as_they_went_in
     scores = by_strategy(world.store.read_frame("shadow_scores", "AAA", WEEKS[1]), "target")
     assert {*LEARNERS} <= {*scores.columns}
     for kind in ENSEMBLES:
-        shown = of_week(result, f"{kind}_model", WEEKS[1])
-        assert {f"weight_{member}" for member in LEARNERS} <= shown.keys()
-        assert 1 <= shown["independent_by_positions"].value <= len(LEARNERS)
-        assert shown["correlation_of_returns"].value.startswith("![correlation_of_returns](data:image/svg")
+        shown_metadata = of_week(result, f"{kind}_model", WEEKS[1])
+        assert {f"weight_{member}" for member in LEARNERS} <= shown_metadata.keys()
+        assert 1 <= shown_metadata["independent_by_positions"].value <= len(LEARNERS)
+        assert shown_metadata["correlation_of_returns"].value.startswith("![correlation_of_returns](data:image/svg")
         assert of_week(result, f"{kind}_model", FIRST)["outcome"].value == "insufficient"
     network = of_week(result, "nhits_model", WEEKS[1])
     assert network["trained_on"].value == "CPU"
@@ -148,38 +149,38 @@ def every_change_of_a_file_is_refused(registry, model_id, copy):
     """Each file of a version changed in one bit, made a pickle or a link, or taken away; and one more file."""
     client = registry.client()
     version = client.get_model_version("AAA", str(registry.find("AAA", model_id).number))
-    known = json.loads(version.tags["artifact_files"])
+    recorded = json.loads(version.tags["artifact_files"])
     mlflow.artifacts.download_artifacts(version.source, dst_path=str(copy))
-    check(copy, known)
-    assert manifest(copy) == known
-    assert {"MLmodel", "pyfunc_model.py", "artifacts/model/algorithm.json"} < known.keys()
-    for name in known:
+    check(copy, recorded)
+    assert manifest(copy) == recorded
+    assert {"MLmodel", "pyfunc_model.py", "artifacts/model/algorithm.json"} < recorded.keys()
+    for name in recorded:
         file = copy / name
-        whole = file.read_bytes()
-        for changed in (bytes([whole[0] ^ 1]) + whole[1:], whole[:-1], whole + b"\n", b"", pickle.dumps(name)):
+        content = file.read_bytes()
+        for changed in (bytes([content[0] ^ 1]) + content[1:], content[:-1], content + b"\n", b"", pickle.dumps(name)):
             file.write_bytes(changed)
             with pytest.raises(ArtefactError, match=f"what was stored: {re.escape(name)} was changed$"):
-                check(copy, known)
+                check(copy, recorded)
         file.unlink()
         with pytest.raises(ArtefactError, match=f"what was stored: {re.escape(name)} is missing$"):
-            check(copy, known)
+            check(copy, recorded)
         file.symlink_to(Path(__file__))
         with pytest.raises(ArtefactError, match=f"what was stored: {re.escape(name)} was changed$"):
-            check(copy, known)
+            check(copy, recorded)
         file.unlink()
-        file.write_bytes(whole)
+        file.write_bytes(content)
         more = file.with_name("more.py")
         more.touch()
         with pytest.raises(ArtefactError, match=r"more\.py was added$"):
-            check(copy, known)
+            check(copy, recorded)
         more.unlink()
-    check(copy, known)
+    check(copy, recorded)
 
 
 def test_a_range_and_week_by_week_give_the_same_bytes_and_running_again_changes_nothing(project, zoo):
-    kept = ["lightgbm", "lstm", "pooled", "vote", "regime", "stack"]
-    zoo["symbols"]["AAA"]["recipes"] = kept
-    zoo["recipes"] = {name: zoo["recipes"][name] for name in kept}
+    recipes = ["lightgbm", "lstm", "pooled", "vote", "regime", "stack"]
+    zoo["symbols"]["AAA"]["recipes"] = recipes
+    zoo["recipes"] = {name: zoo["recipes"][name] for name in recipes}
     zoo["recipes"]["lstm"]["every_weeks"] = 2
     range_, single = (project(zoo).market_data().market_data("BBB") for _ in range(2))
     assert range_.run("weekly_cycle", f"AAA|{FIRST}", f"AAA|{LAST}").success
@@ -188,13 +189,13 @@ def test_a_range_and_week_by_week_give_the_same_bytes_and_running_again_changes_
     ours, theirs = range_.stored(), single.stored()
     assert {f: d for f, d in theirs.items() if ".html" not in f} == {f: d for f, d in ours.items() if ".html" not in f}
     scores = by_strategy(range_.store.read_frame("shadow_scores", "AAA", LAST), "target")
-    assert {*kept} <= {*scores.columns}, "the ensembles' versions of the week before decide, as any recipe's"
+    assert {*recipes} <= {*scores.columns}, "the ensembles' versions of the week before decide, as any recipe's"
     assert range_.run("weekly_cycle", f"AAA|{FIRST}", f"AAA|{LAST}").success
     assert range_.stored() == ours
 
 
 @pytest.fixture
-def council(small, unexamined):
+def vote_on_boosters(small, unexamined):
     """Two boosters and a vote on them, BBB left out."""
     small["recipes"]["vote"] = {**small["recipes"]["lightgbm"], "algorithm": "ensemble_vote", "params": {}}
     small["symbols"]["AAA"]["recipes"] = ["xgboost", "lightgbm", "vote"]
@@ -208,8 +209,8 @@ def training_inputs(world, week, recipe="vote"):
     return build_training_inputs(InputSources(world.store, world.settings, (), load, {}), target)
 
 
-def test_members_are_shown_by_what_the_shadow_recorded_and_never_by_what_they_had_learnt_from(project, council):
-    world = project(council).market_data()
+def test_member_positions_equal_the_shadow_scores_and_are_never_in_sample(project, vote_on_boosters):
+    world = project(vote_on_boosters).market_data()
     only = [f"{name}_model" for name in ("xgboost", "lightgbm")]
     assert world.run("weekly_cycle", f"AAA|{FIRST}", f"AAA|{LAST}", asset_selection=keys(only)).success
     before = training_inputs(world, LAST)
@@ -234,9 +235,9 @@ def keys(names):
 
 
 def test_a_week_is_read_from_the_scores_only_where_the_same_versions_decided_on_the_same_features(
-    project, council, monkeypatch
+    project, vote_on_boosters, monkeypatch
 ):
-    world = project(council).market_data()
+    world = project(vote_on_boosters).market_data()
     assert world.run("weekly_cycle", f"AAA|{FIRST}", f"AAA|{LAST}").success
     as_of = pd.Timestamp(LAST, tz="UTC")
     candles, features = (read_bars(world.store, a, "AAA", "2019-09-01", as_of) for a in ("candles", "features"))
@@ -271,9 +272,9 @@ def test_a_week_is_read_from_the_scores_only_where_the_same_versions_decided_on_
     assert loaded, "another version is in force than the one that was scored"
 
 
-def test_the_bars_after_as_of_change_nothing_that_an_ensemble_is_given(project, council):
+def test_bars_after_as_of_change_no_input_of_an_ensemble(project, vote_on_boosters):
     """The blocking check says so in every run; here with a leak planted, which it must find."""
-    world = project(council).market_data()
+    world = project(vote_on_boosters).market_data()
     result = world.run("weekly_cycle", f"AAA|{FIRST}", f"AAA|{LAST}")
     assert result.success
     (check,) = [e for e in result.get_asset_check_evaluations() if e.asset_key.path == ["vote_model"] if e.blocking]
@@ -281,7 +282,7 @@ def test_the_bars_after_as_of_change_nothing_that_an_ensemble_is_given(project, 
     assert check.metadata["weeks"].value.count("trained") == 1
 
 
-def test_a_record_that_reaches_too_far_stops_the_scores(project, council, monkeypatch):
+def test_a_record_that_reaches_too_far_stops_the_scores(project, vote_on_boosters, monkeypatch):
     def too_far(span, recipe):
         store, symbol = span.history.store, span.history.symbol
         months = store.periods("candles", symbol)
@@ -289,20 +290,20 @@ def test_a_record_that_reaches_too_far_stops_the_scores(project, council, monkey
         return (moves > 0).astype(float).loc[span.start : span.as_of + pd.Timedelta("8h")]
 
     monkeypatch.setattr(ensemble_members, "out_of_sample_positions", too_far)
-    world = project(council).market_data()
+    world = project(vote_on_boosters).market_data()
     result = world.run("weekly_cycle", f"AAA|{LAST}")
     assert not result.success
-    found = {e.asset_key.path[-1]: e for e in result.get_asset_check_evaluations() if e.check_name == "leak_free"}
-    said = "what it learns from beside the window (record) changes with the bars after 2020-01-13 00:00:00+00:00"
-    assert said in found["vote_model"].description
+    evaluations = {e.asset_key.path[-1]: e for e in result.get_asset_check_evaluations() if e.check_name == "leak_free"}
+    message = "what it learns from beside the window (record) changes with the bars after 2020-01-13 00:00:00+00:00"
+    assert message in evaluations["vote_model"].description
 
 
-def test_missing_members_are_named_and_the_others_go_on(project, council):
-    council["recipes"]["vote"]["members"] = ["xgboost", "lightgbm", "retired", "young"]
+def test_missing_members_are_named_and_the_others_go_on(project, vote_on_boosters):
+    vote_on_boosters["recipes"]["vote"]["members"] = ["xgboost", "lightgbm", "retired", "young"]
     for name in ("retired", "young"):
-        council["recipes"][name] = council["recipes"]["lightgbm"]
-    council["symbols"]["AAA"]["recipes"] = ["xgboost", "lightgbm", "young", "vote"]
-    world = project(council).market_data()
+        vote_on_boosters["recipes"][name] = vote_on_boosters["recipes"]["lightgbm"]
+    vote_on_boosters["symbols"]["AAA"]["recipes"] = ["xgboost", "lightgbm", "young", "vote"]
+    world = project(vote_on_boosters).market_data()
     only = keys(["xgboost_model", "lightgbm_model"])
     assert world.run("weekly_cycle", f"AAA|{FIRST}", f"AAA|{LAST}", asset_selection=only).success
     inputs = training_inputs(world, LAST)
@@ -312,23 +313,23 @@ def test_missing_members_are_named_and_the_others_go_on(project, council):
     registry = world.registry
     number = registry.find("AAA", newest).number
     registry.client().delete_model_version("AAA", str(number))
-    lost = training_inputs(world, LAST)
-    assert lost.excluded["lightgbm"] == f"its version {newest} cannot be loaded"
-    assert lost.context.member_positions["xgboost"].equals(inputs.context.member_positions["xgboost"])
-    assert lost.identity_inputs["members"].keys() == {"xgboost"}
+    without_one = training_inputs(world, LAST)
+    assert without_one.excluded["lightgbm"] == f"its version {newest} cannot be loaded"
+    assert without_one.context.member_positions["xgboost"].equals(inputs.context.member_positions["xgboost"])
+    assert without_one.identity_inputs["members"].keys() == {"xgboost"}
 
 
-def test_who_is_a_member(project, council):
-    council["recipes"]["stack"] = {**council["recipes"]["vote"], "algorithm": "ensemble_stack"}
-    world = project(council)
+def test_an_ensemble_depends_on_its_members(project, vote_on_boosters):
+    vote_on_boosters["recipes"]["stack"] = {**vote_on_boosters["recipes"]["vote"], "algorithm": "ensemble_stack"}
+    world = project(vote_on_boosters)
     assert members_of(world.settings, "vote") == ("lightgbm", "xgboost")
     assert members_of(world.settings, "xgboost") == ()
     graph = world.definitions.resolve_asset_graph()
     parents = {key.path[-1] for key in graph.get(keys(["vote_model"])[0]).parent_keys}
     assert parents == {"features", "xgboost_model", "lightgbm_model"}
-    council["recipes"]["vote"]["members"] = ["stack", "xgboost"]
+    vote_on_boosters["recipes"]["vote"]["members"] = ["stack", "xgboost"]
     with pytest.raises(ValueError, match=r"recipes\.vote\.members: stack is an ensemble itself"):
-        project(council)
+        project(vote_on_boosters)
 
 
 @pytest.fixture
@@ -346,7 +347,7 @@ def test_a_pool_is_fitted_once_and_serves_each_symbol(project, pooled, monkeypat
     from quantum_training.models import pooled_lightgbm
 
     fits, fit = [], pooled_lightgbm.Model.fit.__func__
-    counted = classmethod(lambda cls, *args: (fits.append(args[0].content_hash), fit(cls, *args))[1])
+    counted = classmethod(lambda cls, *args: (fits.append(args[0].window.content_hash), fit(cls, *args))[1])
     monkeypatch.setattr(pooled_lightgbm.Model, "fit", counted)
     world = project(pooled).market_data().market_data("BBB")
     for symbol in ("AAA", "BBB"):
@@ -379,7 +380,7 @@ def test_a_symbol_with_too_little_history_falls_back_to_the_pool(project, pooled
     assert scores.loc[scores["strategy"] == "pooled", "target"].notna().all()
 
 
-def test_a_recipe_rests_between_its_weeks_and_is_trained_inside_them_when_asked(project, small, unexamined):
+def test_a_recipe_is_not_due_between_its_weeks_unless_a_time_is_requested(project, small, unexamined):
     small["recipes"]["lightgbm"]["every_weeks"] = 2
     small["symbols"]["AAA"]["recipes"] = ["lightgbm"]
     world = project(small).market_data()
@@ -400,7 +401,9 @@ def test_a_recipe_rests_between_its_weeks_and_is_trained_inside_them_when_asked(
     assert set(own["model_id"]) == {newest}
     assert own["target"].notna().all()
 
-    config = {"ops": {"lightgbm_model": {"config": {"as_of": "2020-01-22", "trigger": "MANUAL", "reason": "asked"}}}}
+    config = {
+        "ops": {"lightgbm_model": {"config": {"as_of": "2020-01-22", "trigger": "MANUAL", "reason": "requested"}}}
+    }
     only = keys(["lightgbm_model"])
     assert world.run("weekly_cycle", "AAA|2020-01-20", asset_selection=only, run_config=config).success
     triggered = record("2020-01-20")
@@ -413,7 +416,7 @@ def test_a_recipe_rests_between_its_weeks_and_is_trained_inside_them_when_asked(
     assert "nothing to examine" not in (check.description or "")
 
 
-def test_a_missed_week_is_made_up_for(project, small, unexamined):
+def test_the_first_run_after_a_missed_week_trains(project, small, unexamined):
     small["recipes"]["lightgbm"]["every_weeks"] = 2
     small["symbols"]["AAA"]["recipes"] = ["lightgbm"]
     world = project(small).market_data()
@@ -424,8 +427,8 @@ def test_a_missed_week_is_made_up_for(project, small, unexamined):
     assert trained == {"12-30", "01-20", "01-27"}, "01-13 was not run, so 01-20 trains; 01-27 is due"
 
 
-def test_an_ensemble_may_read_less_than_its_members(project, council):
-    council["recipes"]["vote"] |= {"algorithm": "ensemble_regime", "features": ["volatility_60", "trend_60"]}
-    world = project(council).market_data()
+def test_an_ensemble_may_read_less_than_its_members(project, vote_on_boosters):
+    vote_on_boosters["recipes"]["vote"] |= {"algorithm": "ensemble_regime", "features": ["volatility_60", "trend_60"]}
+    world = project(vote_on_boosters).market_data()
     assert world.run("weekly_cycle", f"AAA|{FIRST}", f"AAA|{LAST}").success
     assert versions_of(world.store, "AAA", "vote")

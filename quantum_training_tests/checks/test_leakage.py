@@ -1,4 +1,4 @@
-"""The leak sentinels as Dagster runs them: honest runs pass, each kind of leak fails its check and stops the run."""
+"""The leak checks through Dagster: honest runs pass, each kind of leak fails its check and stops the run."""
 
 import sys
 from types import SimpleNamespace
@@ -20,7 +20,7 @@ WEEKS = ("AAA|2020-01-06", "AAA|2020-01-20")
 
 
 class Peeking(Model):
-    """Invested where the next row's last bar went up; nothing of it is learnt."""
+    """Invested if the next row's bar went up; it learns nothing."""
 
     report, importance, columns = {}, {}, ("return_1",)
 
@@ -62,16 +62,16 @@ def next_bar_return(candles, since):
     return out
 
 
-def test_features_and_every_model_have_their_blocking_sentinel(project, small):
+def test_features_and_every_model_have_a_blocking_leak_check(project, small):
     graph = project(small).definitions.resolve_asset_graph()
     keys = [key for key in graph.asset_check_keys if key.name in ("causal", "leak_free")]
-    found = {f"{key.asset_key.to_user_string()}:{key.name}" for key in keys}
-    assert found == {"features:causal", "xgboost_model:leak_free", "lightgbm_model:leak_free"}
+    checks = {f"{key.asset_key.to_user_string()}:{key.name}" for key in keys}
+    assert checks == {"features:causal", "xgboost_model:leak_free", "lightgbm_model:leak_free"}
     assert all(graph.get(key).blocking for key in keys)
 
 
 @pytest.mark.long
-def test_honest_runs_pass_and_say_what_was_measured(project, small):
+def test_honest_runs_pass_and_show_what_was_measured(project, small):
     world = project(small)
     (causal,) = evaluations(world.run("market_data", "AAA|2019-09-01", "BBB|2020-02-01"), "causal")
     assert causal.passed
@@ -80,9 +80,9 @@ def test_honest_runs_pass_and_say_what_was_measured(project, small):
     assert "BBB" in causal.metadata["compared"].value
     result = world.run("weekly_cycle", *WEEKS)
     assert result.success
-    found = evaluations(result, "leak_free")
-    assert {e.asset_key.to_user_string() for e in found} == {"xgboost_model", "lightgbm_model"}
-    for evaluation in found:
+    leak_checks = evaluations(result, "leak_free")
+    assert {e.asset_key.to_user_string() for e in leak_checks} == {"xgboost_model", "lightgbm_model"}
+    for evaluation in leak_checks:
         assert evaluation.passed, evaluation.description
         assert evaluation.metadata["ic_unpredictable"].value <= 0.05
         assert evaluation.metadata["ic_planted"].value > 0.2
@@ -121,7 +121,7 @@ def test_a_feature_that_looks_ahead_stops_the_run(project, one, monkeypatch):
     assert "return_1 of the bar" in causal.description
 
 
-def test_features_that_a_leaking_version_stored_are_found_by_the_sound_one(project, one, monkeypatch):
+def test_features_that_leaking_code_stored_are_found_by_sound_code(project, one, monkeypatch):
     with monkeypatch.context() as leaking:
         leaking.setattr(features_asset, "compute_features", next_bar_return)
         leaking.setattr(leakage, "compute_features", next_bar_return)
@@ -136,7 +136,7 @@ def test_features_that_a_leaking_version_stored_are_found_by_the_sound_one(proje
 @pytest.mark.parametrize("label", ["forward_return", "triple_barrier"])
 @pytest.mark.parametrize("hours", [4, 8, 40])
 def test_a_window_without_embargo_stops_the_scores(project, one, monkeypatch, label, hours):
-    """It reads some bars too far, as one does that forgets when a label is known."""
+    """Its window reaches some bars too far, as if a label were known at its bar."""
 
     def without_embargo(store, settings, name, recipe, as_of):
         return training_window(store, settings, name, recipe, as_of + pd.Timedelta(hours=hours))
@@ -148,9 +148,11 @@ def test_a_window_without_embargo_stops_the_scores(project, one, monkeypatch, la
     monkeypatch.setattr(inputs, "training_window", without_embargo)
     result = world.run("weekly_cycle", WEEKS[1])
     assert not result.success
-    (found,) = evaluations(result, "leak_free")
-    assert (found.passed, found.severity, found.blocking) == (False, dg.AssetCheckSeverity.ERROR, True)
-    assert "xgboost AAA|2020-01-20: the training window as of 2020-01-20 00:00:00+00:00 changes" in found.description
+    (evaluation,) = evaluations(result, "leak_free")
+    assert (evaluation.passed, evaluation.severity, evaluation.blocking) == (False, dg.AssetCheckSeverity.ERROR, True)
+    assert (
+        "xgboost AAA|2020-01-20: the training window as of 2020-01-20 00:00:00+00:00 changes" in evaluation.description
+    )
     assert materialised(result) == {"xgboost_model"}
 
 
@@ -160,8 +162,8 @@ def test_a_model_that_looks_ahead_stops_the_scores(project, one, monkeypatch):
     world = project(one).market_data()
     result = world.run("weekly_cycle", WEEKS[1])
     assert not result.success
-    (found,) = evaluations(result, "leak_free")
-    findings = found.metadata["findings"].value.splitlines()
+    (evaluation,) = evaluations(result, "leak_free")
+    findings = evaluation.metadata["findings"].value.splitlines()
     assert len(findings) == 3
     assert "positions look ahead: with" in findings[0]
     assert "predicts random walks" in findings[1]
@@ -174,9 +176,9 @@ def test_a_recipe_that_cannot_show_skill_is_a_warning_that_stops_nothing(project
     one["recipes"]["xgboost"]["features"] = ["hour_sin", "weekday_cos"]
     result = project(one).market_data().run("weekly_cycle", WEEKS[1])
     assert result.success
-    (found,) = evaluations(result, "leak_free")
-    assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.WARN)
-    assert "learns nothing from a planted trend" in found.description
+    (evaluation,) = evaluations(result, "leak_free")
+    assert (evaluation.passed, evaluation.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert "learns nothing from a planted trend" in evaluation.description
 
 
 def test_a_recipe_that_synthetic_markets_leave_too_little_for_is_a_warning(project, one):
@@ -186,20 +188,20 @@ def test_a_recipe_that_synthetic_markets_leave_too_little_for_is_a_warning(proje
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "description"),
     [
         ({"min_training_data_points": 151}, "nothing to examine: AAA|2020-01-20 insufficient"),
         ({}, "nothing to examine: AAA|2020-01-20 not_configured"),
     ],
 )
-def test_without_a_version_the_check_passes_and_says_why(project, small, change, said):
+def test_without_a_version_the_check_passes_and_says_why(project, small, change, description):
     if not change:
         small["symbols"]["AAA"]["recipes"] = ["lightgbm"]
     world = project({**small, **change}).market_data()
     result = world.run("weekly_cycle", WEEKS[1])
     assert result.success
-    found = {e.asset_key.to_user_string(): e for e in evaluations(result, "leak_free")}["xgboost_model"]
-    assert (found.passed, found.description) == (True, said)
+    evaluation = {e.asset_key.to_user_string(): e for e in evaluations(result, "leak_free")}["xgboost_model"]
+    assert (evaluation.passed, evaluation.description) == (True, description)
     assert world.store.periods(SKILL_RECORDS, "xgboost", "json") == []
 
 
@@ -208,20 +210,20 @@ def test_a_version_of_an_instant_between_two_bars_passes(project, one):
     config = {"ops": {"xgboost_model": {"config": {"as_of": "2020-01-22T13:30:00"}}}}
     result = world.run("weekly_cycle", WEEKS[1], run_config=config)
     assert result.success
-    (found,) = evaluations(result, "leak_free")
-    assert found.passed
-    assert "2020-01-22 13:30:00+00:00" in found.metadata["weeks"].value
+    (evaluation,) = evaluations(result, "leak_free")
+    assert evaluation.passed
+    assert "2020-01-22 13:30:00+00:00" in evaluation.metadata["weeks"].value
 
 
 @pytest.mark.parametrize("week", ["2017-05-29", "2018-01-01"])
 def test_daily_bars_with_weekends_and_holidays_before_the_week_pass(project, one, week):
-    """The other future starts after the week's Monday, not after the last bar, which is older by up to four days."""
+    """The perturbed bars start after the week's Monday, not after the last bar, which is older by up to four days."""
     one["symbols"]["AAA"] |= {"source": {"kind": "sample", "dataset": "sp500"}, "timeframe": "1d", "calendar": "XNYS"}
     world = project({**one, "start": "2015-01-01", "end": "2018-12-31"})
     month = f"{pd.Timestamp(week) - pd.Timedelta(days=1):%Y-%m}-01"
     assert world.run("market_data", "AAA|2015-01-01", f"AAA|{month}").success
     result = world.run("weekly_cycle", f"AAA|{week}")
     assert result.success
-    (found,) = evaluations(result, "leak_free")
-    assert found.passed, found.description
-    assert "trained" in found.metadata["weeks"].value
+    (evaluation,) = evaluations(result, "leak_free")
+    assert evaluation.passed, evaluation.description
+    assert "trained" in evaluation.metadata["weeks"].value

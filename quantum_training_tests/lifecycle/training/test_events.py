@@ -1,4 +1,4 @@
-"""What a training tells the event bus, through Dagster: its start, its end, each once, also where it fails or dies."""
+"""The events of a training, through Dagster: start and end, each published once, also if the run fails or dies."""
 
 import json
 from types import SimpleNamespace
@@ -18,7 +18,7 @@ FIRST, SECOND = "AAA|2020-01-06", "AAA|2020-01-13"
 
 @pytest.fixture
 def one(project, small):
-    """Build a world with one symbol and one recipe, its market data in place."""
+    """`one(**params)`: a project with one symbol and one recipe, its market data in store."""
 
     def build(**params):
         recipe = small["recipes"]["xgboost"]
@@ -29,7 +29,7 @@ def one(project, small):
     return build
 
 
-def told(world):
+def published_events(world):
     bus = EventBus(database_url=world.settings.database_url)
     return [Event.model_validate_json(d.text) for d in bus.outbox.queue().read("test", 100)]
 
@@ -38,11 +38,11 @@ def train(world, week):
     return world.run("weekly_cycle", week, asset_selection=[dg.AssetKey("xgboost_model")])
 
 
-def test_a_training_tells_its_start_and_its_version_once_even_where_its_run_dies_in_between(one, monkeypatch):
+def test_start_and_version_are_published_once_even_if_the_run_dies_between_them(one, monkeypatch):
     world = one()
     result = train(world, FIRST)
     assert result.success
-    started, completed = told(world)
+    started, completed = published_events(world)
     assert (started.type, completed.type) == ("model.training_started", "model.training_completed")
     assert started.symbol == completed.symbol == "AAA"
     assert started.payload.job_id == completed.payload.job_id == f"{result.run_id}/{FIRST}/xgboost"
@@ -54,22 +54,22 @@ def test_a_training_tells_its_start_and_its_version_once_even_where_its_run_dies
     assert completed.payload.metrics == metrics
     assert completed.payload.completed_at >= started.payload.started_at
     assert train(world, FIRST).success
-    assert told(world) == [started, completed]
+    assert published_events(world) == [started, completed]
 
     with monkeypatch.context() as patch:
         patch.setattr(TrainingJob, "publish_succeeded", None)
         assert not train(world, SECOND).success
-    assert [e.type for e in told(world)[2:]] == ["model.training_started"]
+    assert [e.type for e in published_events(world)[2:]] == ["model.training_started"]
     assert train(world, SECOND).success
-    late = told(world)[-1].payload
+    late = published_events(world)[-1].payload
     (version,) = world.store.read_record("xgboost_model", "AAA", SECOND[4:])["versions"]
     assert (late.status, late.model_version, late.duration_seconds) == ("succeeded", version["model_id"], None)
 
 
-def test_a_training_that_raises_is_told_as_failed(one):
+def test_a_training_that_raises_is_published_as_failed(one):
     world = one(max_depth=-5)
     assert not train(world, FIRST).success
-    started, completed = told(world)
+    started, completed = published_events(world)
     assert (completed.payload.status, completed.payload.model_version) == ("failed", None)
     assert completed.payload.job_id == started.payload.job_id
     assert (completed.payload.metrics, completed.payload.duration_seconds >= 0) == ({}, True)
@@ -87,11 +87,11 @@ def test_a_training_that_was_stopped_has_failed_unless_dagster_may_start_it_agai
 
     monkeypatch.setattr(train_version, "fit_seeds", stopped)
     assert not train(world, FIRST).success
-    ended = [e.payload.status for e in told(world) if e.type == "model.training_completed"]
+    ended = [e.payload.status for e in published_events(world) if e.type == "model.training_completed"]
     assert ended == ([] if restarted else ["failed"])
 
 
-def test_an_undefined_metric_is_null_and_the_error_is_kept_where_the_bus_fails_too(tmp_path):
+def test_an_undefined_metric_is_null_and_the_error_stays_if_the_bus_fails_too(tmp_path):
     bus = EventBus(database_url=f"sqlite:///{tmp_path}/a.db")
     job = TrainingJob(bus, "AAA", "xgboost", "job")
     job.publish_succeeded("v1", {"loss": float("nan"), "gain": float("inf"), "rounds": 3.0}, 1.0)

@@ -1,4 +1,4 @@
-"""A recipe that breaks at a refresh, through Dagster: the older version stays and everything says why."""
+"""A recipe that breaks at a refresh, through Dagster: the version before it stays, and every page says why."""
 
 import json
 import sys
@@ -48,15 +48,15 @@ class Momentum(Model):
 
 @pytest.fixture
 def world(project, small, monkeypatch):
-    """Momentum is the only recipe, and champion by a person's word from the first week on."""
+    """Momentum is the only recipe, and champion by a manual promotion from the first week on."""
     monkeypatch.setitem(sys.modules, "breaks.momentum", SimpleNamespace(Model=Momentum))
     monkeypatch.setattr(leakage, "measure_skill", lambda *_: {"insufficient": "it has a rule and learns nothing"})
     recipe = {**small["recipes"]["xgboost"], "algorithm": "breaks.momentum", "params": {}, "window_bars": 300}
     small["symbols"] = {"AAA": {**small["symbols"]["AAA"], "recipes": ["momentum"]}}
     built = project({**small, "recipes": {"momentum": recipe}}).market_data(first="2019-10-01")
-    told = {"actor": "ann", "reason": "to see", "payload": {"week": WEEKS[0], "recipe": "momentum"}}
+    action = {"actor": "ann", "reason": "to see", "payload": {"week": WEEKS[0], "recipe": "momentum"}}
     start = pd.Timestamp(WEEKS[0], tz="UTC")
-    built.ledger.append([Entry(symbol="AAA", key="promote/1", kind="promote", effective=start, **told)])
+    built.ledger.append([Entry(symbol="AAA", key="promote/1", kind="promote", effective=start, **action)])
     return built
 
 
@@ -69,17 +69,17 @@ def cycle(world, first, last=None, **options):
 
 
 def check(result):
-    (found,) = [e for e in result.get_asset_check_evaluations() if e.check_name == CHECK]
-    return found
+    (evaluation,) = [e for e in result.get_asset_check_evaluations() if e.check_name == CHECK]
+    return evaluation
 
 
 def metadata(result, asset, week):
-    (found,) = [
+    (metadata,) = [
         e.materialization.metadata
         for e in result.get_asset_materialization_events()
         if e.asset_key.to_user_string() == asset and e.partition == f"AAA|{week}"
     ]
-    return {name: value.value for name, value in found.items()}
+    return {name: value.value for name, value in metadata.items()}
 
 
 def entry(world, week):
@@ -95,7 +95,7 @@ def number(world, week):
 
 
 @pytest.mark.long
-def test_a_refresh_that_breaks_is_refused_everywhere_and_the_next_good_one_takes_over(world):
+def test_a_broken_refresh_is_refused_everywhere_and_the_next_good_one_takes_over(world):
     result = cycle(world, WEEKS[0], BROKEN)
     first, good, broken = (entry(world, week) for week in WEEKS[:3])
     assert first["refresh"]["reason"] == "first version"
@@ -107,9 +107,13 @@ def test_a_refresh_that_breaks_is_refused_everywhere_and_the_next_good_one_takes
 
     why = broken["refresh"]["reason"]
     assert "its position changes by 100% on average" in why
-    shown = metadata(result, "momentum_model", BROKEN)
-    assert (shown["outcome"], shown["reason"], shown["refresh_change"]) == ("refused", why, 1)
-    assert shown["refresh_lower_bound"] == broken["refresh"]["lower_bound"]
+    shown_metadata = metadata(result, "momentum_model", BROKEN)
+    assert (shown_metadata["outcome"], shown_metadata["reason"], shown_metadata["refresh_change"]) == (
+        "refused",
+        why,
+        1,
+    )
+    assert shown_metadata["refresh_lower_bound"] == broken["refresh"]["lower_bound"]
     assert metadata(result, "momentum_model", WEEKS[1])["outcome"] == "trained"
     warned = check(result)
     assert (warned.passed, warned.severity, warned.blocking) == (False, dg.AssetCheckSeverity.WARN, False)
@@ -126,7 +130,7 @@ def test_a_refresh_that_breaks_is_refused_everywhere_and_the_next_good_one_takes
     client = world.registry.client()
     tags = {week: client.get_model_version("AAA", str(number(world, week))).tags["refresh"] for week in WEEKS[:3]}
     assert tags[BROKEN] == client.get_run(world.registry.find("AAA", broken["model_id"]).run_id).data.tags["refresh"]
-    assert [told.partition(":")[0] for told in tags.values()] == ["accepted", "accepted", "refused"]
+    assert [tag.partition(":")[0] for tag in tags.values()] == ["accepted", "accepted", "refused"]
 
     result = cycle(world, WEEKS[3])
     assert check(result).passed
@@ -144,7 +148,7 @@ def test_a_refresh_that_breaks_is_refused_everywhere_and_the_next_good_one_takes
     assert len(client.search_model_versions("name = 'AAA'")) == 4
 
 
-def test_a_retrain_inside_the_week_is_judged_and_one_that_is_refused_may_be_mended(world):
+def test_a_version_of_the_same_week_replaces_a_refused_one(world):
     """As of Wednesday the recipe is sound again; it is compared with the version before the broken one."""
     cycle(world, WEEKS[1], BROKEN)
     wednesday = {"ops": {"momentum_model": {"config": {"as_of": "2020-01-22T12:00:00", "trigger": "MANUAL"}}}}
@@ -154,8 +158,8 @@ def test_a_retrain_inside_the_week_is_judged_and_one_that_is_refused_may_be_mend
     versions = world.store.read_record("momentum_model", "AAA", BROKEN)["versions"]
     assert [v["refresh"]["accepted"] for v in versions] == [False, True]
     assert versions[1]["refresh"]["against"] == entry(world, WEEKS[1])["model_id"]
-    known = [v.model_id for v in versions_of(world.store, "AAA", "momentum")]
-    assert known == [versions[1]["refresh"]["against"], versions[1]["model_id"]]
+    accepted = [v.model_id for v in versions_of(world.store, "AAA", "momentum")]
+    assert accepted == [versions[1]["refresh"]["against"], versions[1]["model_id"]]
     assert alias(world, "shadow-momentum") == number(world, BROKEN)
     record = world.store.read_record("champion", "AAA", BROKEN)
     model = world.stored()[f"momentum_model/AAA/{BROKEN}.json"]
