@@ -71,9 +71,9 @@ def proxy(tmp_path_factory, behind):
     names = "subjectAltName=DNS:dagster.example.org,DNS:mlflow.example.org,IP:127.0.0.1"
     new = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=test", "-addext", names]
     subprocess.run(["openssl", *new, "-keyout", key, "-out", crt], check=True, capture_output=True)
-    said = subprocess.run(["openssl", "passwd", "-apr1", "-stdin"], input=LOGIN[1], text=True, capture_output=True)
-    logins.write_text(f"{LOGIN[0]}:{said.stdout}")
-    for known, here in (
+    hashed = subprocess.run(["openssl", "passwd", "-apr1", "-stdin"], input=LOGIN[1], text=True, capture_output=True)
+    logins.write_text(f"{LOGIN[0]}:{hashed.stdout}")
+    for documented, here in (
         ("listen 443 ssl", f"listen 127.0.0.1:{port} ssl"),
         ("proxy_pass http://127.0.0.1:3000", f"proxy_pass http://127.0.0.1:{behind[0]}"),
         ("proxy_pass http://127.0.0.1:5000", f"proxy_pass http://127.0.0.1:{behind[1]}"),
@@ -81,18 +81,18 @@ def proxy(tmp_path_factory, behind):
         ("/etc/nginx/tls/server.key", str(key)),
         ("/etc/nginx/quantum_training.htpasswd", str(logins)),
     ):
-        assert known in config
-        config = config.replace(known, here)
+        assert documented in config
+        config = config.replace(documented, here)
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     folders = "".join(f"{kind}_temp_path {home}/{kind};\n" for kind in kinds)
-    whole = f"daemon off; pid {home}/pid; worker_processes 1; error_log {home}/error.log;\nevents {{}}\n"
-    (home / "nginx.conf").write_text(f"{whole}http {{ access_log off;\n{folders}{config}}}\n")
+    main_section = f"daemon off; pid {home}/pid; worker_processes 1; error_log {home}/error.log;\nevents {{}}\n"
+    (home / "nginx.conf").write_text(f"{main_section}http {{ access_log off;\n{folders}{config}}}\n")
     home.chmod(0o755)
     with (home / "nginx.conf").open("a") as file:
         file.write("user root;\n" if home.owner() == "root" else "")
     command = ["nginx", "-p", str(home), "-e", str(home / "error.log"), "-c", str(home / "nginx.conf")]
-    tried = subprocess.run([*command, "-t"], capture_output=True, text=True, check=False)
-    assert tried.returncode == 0, tried.stderr
+    check = subprocess.run([*command, "-t"], capture_output=True, text=True, check=False)
+    assert check.returncode == 0, check.stderr
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     try:
         wait_for("nginx", lambda: listens(port) or process.poll() is not None, 60)
@@ -103,8 +103,8 @@ def proxy(tmp_path_factory, behind):
 
 
 @pytest.fixture
-def ask(proxy, monkeypatch):
-    """`ask(name, path, method="GET", login=LOGIN, **headers)`: the answer of a name through the proxy."""
+def send(proxy, monkeypatch):
+    """`send(name, path, method="GET", login=LOGIN, **headers)`: the answer of a name through the proxy."""
     for variable in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.delenv(variable, raising=False)
 
@@ -117,28 +117,28 @@ def ask(proxy, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["dagster.example.org", "mlflow.example.org"])
-def test_nobody_gets_in_without_the_password_and_no_other_site_with_it(ask, name):
+def test_requests_without_the_password_or_from_another_site_are_refused(send, name):
     path = "/ajax-api/2.0/mlflow/runs/create"
     for login in (None, ("ann", "guess"), ("eve", LOGIN[1])):
-        refused = ask(name, path, login=login)
+        refused = send(name, path, login=login)
         assert refused.status_code == 401
         assert "headers" not in refused.text
-    assert ask(name, path).status_code == 200
-    assert ask("evil.example.org", path).status_code == 421
+    assert send(name, path).status_code == 200
+    assert send("evil.example.org", path).status_code == 421
     for method in ("GET", "POST"):
-        assert ask(name, path, method, Origin="https://evil.example.org").status_code == 403
-        assert ask(name, path, method, Origin="null").status_code == 403
-        assert ask(name, path, method, Origin=f"https://{name}").status_code == 200
+        assert send(name, path, method, Origin="https://evil.example.org").status_code == 403
+        assert send(name, path, method, Origin="null").status_code == 403
+        assert send(name, path, method, Origin=f"https://{name}").status_code == 200
 
 
-def test_mlflow_takes_the_host_and_large_artefacts_and_nobody_behind_sees_the_password(ask, behind):
+def test_mlflow_gets_the_host_and_large_artefacts_but_not_the_password(send, behind):
     foreign = requests.get(f"http://127.0.0.1:{behind[1]}/x", headers={"Host": "mlflow.example.org"}, timeout=30)
     assert foreign.status_code == 403, "MLflow checks the name: what the proxy is for"
-    got = ask("mlflow.example.org", "/ajax-api/2.0/mlflow/x", "POST", data=b"x" * 2**21)
+    got = send("mlflow.example.org", "/ajax-api/2.0/mlflow/x", "POST", data=b"x" * 2**21)
     assert got.status_code == 200
     assert got.json()["body"] == 2**21
     for name in ("dagster.example.org", "mlflow.example.org"):
-        assert "authorization" not in ask(name, "/x").json()["headers"]
+        assert "authorization" not in send(name, "/x").json()["headers"]
 
 
 def test_a_websocket_of_the_dagster_ui_comes_through_with_the_password_only(proxy):
@@ -154,8 +154,8 @@ def test_a_websocket_of_the_dagster_ui_comes_through_with_the_password_only(prox
             await connection.send("hello")
             return await connection.recv()
 
-    own = {"Origin": "https://dagster.example.org"}
-    assert asyncio.run(talk(Authorization=BASIC, **own)) == "echo hello"
-    for status, headers in ((401, own), (403, {"Authorization": BASIC, "Origin": "https://evil.example.org"})):
+    origin = {"Origin": "https://dagster.example.org"}
+    assert asyncio.run(talk(Authorization=BASIC, **origin)) == "echo hello"
+    for status, headers in ((401, origin), (403, {"Authorization": BASIC, "Origin": "https://evil.example.org"})):
         with pytest.raises(websockets.InvalidStatus, match=str(status)):
             asyncio.run(talk(**headers))

@@ -59,8 +59,8 @@ def settings(small, tmp_path):
     return {**small, "start": MONTHS[0], "symbols": symbols}
 
 
-class Clock:
-    """Says how long each phase of a test took."""
+class PhaseTimer:
+    """Prints how long each phase of a test took."""
 
     def __init__(self):
         self.last = time.monotonic()
@@ -102,10 +102,10 @@ def check_backfill(instance, backfill_id, home, reference):
     assert {run.status for run in runs} == {dg.DagsterRunStatus.SUCCESS}
     ranges = sorted(tuple(run.tags[tag] for tag in RANGE_TAGS) for run in runs)
     assert ranges == [(f"{s}|{WEEKS[0]}", f"{s}|{WEEKS[-1]}") for s in sorted(SYMBOLS)]
-    asked = {f"{s}|{w}" for s in SYMBOLS for w in WEEKS}
+    requested = {f"{s}|{w}" for s in SYMBOLS for w in WEEKS}
     for asset in WEEK_GROUP:
         done = {k for k in instance.get_materialized_partitions(dg.AssetKey(asset)) if not k.startswith("LIVE|")}
-        assert done == asked, asset
+        assert done == requested, asset
     stored = weekly_files(home / "store")
     assert {tuple(Path(name).with_suffix("").parts) for name in stored} == {
         (a, s, w) for a in WEEK_GROUP for s in SYMBOLS for w in WEEKS
@@ -136,14 +136,14 @@ def check_tick(instance, runs, home):
         run = ended[symbol]
         assert run.status == dg.DagsterRunStatus.FAILURE
         events = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
-        said = str([e.dagster_event.step_failure_data.error for e in events])
+        errors = str([e.dagster_event.step_failure_data.error for e in events])
         for part in (f"{symbol}: ", month, "run the job market_data", f"in partition {symbol}|{monday}"):
-            assert part in said, said
+            assert part in errors, errors
 
 
 @pytest.mark.long
 def test_a_backfill_from_the_ui_and_a_tick_of_the_schedule(platform, project, settings, monkeypatch):
-    clock, home = Clock(), platform.home
+    clock, home = PhaseTimer(), platform.home
     other = project(settings)  # first, so that its Dagster instance is the last one to be closed
     shutil.copy(DAGSTER_YAML, home)
     (home / "settings.yaml").write_text(yaml.safe_dump(settings))
@@ -172,22 +172,22 @@ def test_a_backfill_from_the_ui_and_a_tick_of_the_schedule(platform, project, se
         selection = [{"path": [asset]} for asset in WEEK_GROUP]
         keys = [f"{symbol}|{week}" for symbol in SYMBOLS for week in WEEKS]
         params = {"tags": [], "assetSelection": selection, "partitionNames": keys, "fromFailure": False}
-        launched = platform.ask(LAUNCH_BACKFILL, backfillParams=params)["launchPartitionBackfill"]
+        launched = platform.query_graphql(LAUNCH_BACKFILL, backfillParams=params)["launchPartitionBackfill"]
         assert launched["__typename"] == "LaunchBackfillSuccess", launched
         selector = {**REPOSITORY, "scheduleName": "weekly_cycle_schedule"}
-        started = platform.ask(START_SCHEDULE, scheduleSelector=selector)["startSchedule"]
+        started = platform.query_graphql(START_SCHEDULE, scheduleSelector=selector)["startSchedule"]
         assert started["__typename"] == "ScheduleStateResult", started
         reference = one_partition_at_a_time(other, home / "store")
         clock("6 partitions one by one in process, as the reference")
 
         ticked = dg.RunsFilter(tags={"dagster/schedule_name": "weekly_cycle_schedule"})
-        wait_for("tick", lambda: len(instance.get_runs(ticked)) >= 3, 90, platform.said)
-        stopped = platform.ask(STOP_SCHEDULE, id=started["scheduleState"]["id"])["stopRunningSchedule"]
+        wait_for("tick", lambda: len(instance.get_runs(ticked)) >= 3, 90, platform.log_tails)
+        stopped = platform.query_graphql(STOP_SCHEDULE, id=started["scheduleState"]["id"])["stopRunningSchedule"]
         assert stopped["__typename"] == "ScheduleStateResult", stopped
         clock("tick of the schedule")
         running = lambda: [r for r in instance.get_runs() if not r.is_finished]  # noqa: E731
         backfilling = lambda: instance.get_backfill(launched["backfillId"]).status == BulkActionStatus.REQUESTED  # noqa: E731
-        wait_for("end of the runs", lambda: not backfilling() and not running(), 150, platform.said)
+        wait_for("end of the runs", lambda: not backfilling() and not running(), 150, platform.log_tails)
         clock("rest of the backfill and of the tick's runs")
 
         check_backfill(instance, launched["backfillId"], home, reference)

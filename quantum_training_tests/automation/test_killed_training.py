@@ -49,7 +49,7 @@ def settings(small):
     }
 
 
-def test_a_killed_retraining_is_one_alert_and_leaves_nothing_open(platform, settings, webhook, monkeypatch):
+def test_a_killed_retraining_is_one_alert_and_no_run_stays_open(platform, settings, webhook, monkeypatch):
     home = platform.home
     shutil.copy(DAGSTER_YAML, home)
     (home / "settings.yaml").write_text(yaml.safe_dump(settings))
@@ -69,20 +69,20 @@ def test_a_killed_retraining_is_one_alert_and_leaves_nothing_open(platform, sett
         platform.ready()
         sensors = lambda: [s for s in instance.all_instigator_state() if s.instigator_data]  # noqa: E731
         cursors = lambda: [s for s in sensors() if getattr(s.instigator_data, "cursor", None)]  # noqa: E731
-        wait_for("first tick of both sensors", lambda: len(cursors()) >= 2, 120, platform.said)
+        wait_for("first tick of both sensors", lambda: len(cursors()) >= 2, 120, platform.log_tails)
         bus = EventBus(database_url=f"sqlite:///{home}/quantum_training.db")
         events = lambda: [Event.model_validate_json(d.text) for d in bus.outbox.queue().read("test", 100)]  # noqa: E731
 
         config = {"ops": {"retrain_recipes": {"config": RETRAIN}}}
         run_id = launch(platform.url, LOCATION, "retrain", config, {})
-        wait_for("start of the training", events, 180, platform.said)
+        wait_for("start of the training", events, 180, platform.log_tails)
         (started,) = events()
         (nested,) = instance.get_runs(dg.RunsFilter(tags={"clm/launched_by": run_id}))
         (step,) = instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_START)
         os.kill(step.dagster_event.pid, signal.SIGKILL)
 
-        wait_for("message", lambda: len(webhook.bodies) > 3, 300, platform.said)
-        wait_for("end of the training", lambda: len(events()) > 1, 60, platform.said)
+        wait_for("message", lambda: len(webhook.bodies) > 3, 300, platform.log_tails)
+        wait_for("end of the training", lambda: len(events()) > 1, 60, platform.log_tails)
         messages = {AlertMessage.model_validate_json(body) for body in webhook.bodies}
         (alert,) = {alert for message in messages for alert in message.alerts}
         assert (alert.kind, alert.run_id, alert.count) == ("run_failure", run_id, 1)

@@ -36,7 +36,7 @@ TRAINED = TODAY - pd.Timedelta(days=28 + TODAY.weekday())
 """The Monday as of which the newest version was trained; the market changes with it."""
 
 FIRST = (TRAINED - pd.Timedelta(days=300)).replace(day=1)
-HELD = '''
+PAUSED_ALGORITHM = '''
 import os, time
 from pathlib import Path
 from quantum_training.models import lightgbm
@@ -124,7 +124,7 @@ class Loop:
         return self.instance.get_run_record_by_id(run.run_id).create_timestamp
 
     def until(self, what, ready, seconds=240):
-        return wait_for(what, ready, seconds, self.platform.said)
+        return wait_for(what, ready, seconds, self.platform.log_tails)
 
     def kill_daemon(self):
         daemon = self.platform.processes["daemon"]
@@ -150,13 +150,13 @@ class Loop:
     "killed_too",
     [pytest.param("nothing", marks=pytest.mark.long), pytest.param("daemon and drift run", marks=pytest.mark.soak)],
 )
-def test_a_shift_is_noticed_and_trained_on_once_though_the_training_is_killed(
-    platform, project, settings, monkeypatch, killed_too
+def test_a_market_shift_is_detected_and_trained_on_once_although_the_training_is_killed(
+    platform, project, settings, monkeypatch, also_killed
 ):
-    everything = killed_too != "nothing"
+    everything = also_killed != "nothing"
     home = platform.home
     (home / "slow").mkdir()
-    (home / "slow" / "held.py").write_text(HELD)
+    (home / "slow" / "held.py").write_text(PAUSED_ALGORITHM)
     monkeypatch.syspath_prepend(str(home))
     other = project(settings)
     names = {
@@ -204,21 +204,21 @@ def test_a_shift_is_noticed_and_trained_on_once_though_the_training_is_killed(
         loop.until("version", lambda: (loop.store.read_record("boost_model", "AAA", week) or {}).get("versions"))
         loop.until("end of the run", lambda: loop.runs(trigger="DRIFT_DETECTED")[-1].is_finished)
         ticks = lambda: len(instance.get_ticks(*loop.state("drift_sensor")))  # noqa: E731
-        seen = ticks()
+        ticks_before = ticks()
         for asset in ("candles", "features"):
             shutil.copytree(home / "store" / asset, Path(other.store.root) / asset)
         assert other.run("weekly_cycle", f"AAA|{TRAINED:%Y-%m-%d}", **only).success
-        why = {name: training.tags[name] for name in ("trigger", "reason", "as_of")}
-        config = {"ops": {"boost_model": {"config": why}}}
+        trigger = {name: training.tags[name] for name in ("trigger", "reason", "as_of")}
+        config = {"ops": {"boost_model": {"config": trigger}}}
         assert other.run("weekly_cycle", f"AAA|{week}", run_config=config, **only).success
-        loop.until("another tick", lambda: ticks() > seen)
+        loop.until("another tick", lambda: ticks() > ticks_before)
 
         *unstarted, killed, again = loop.runs(trigger="DRIFT_DETECTED")  # a daemon may die while it starts a run
         assert {run.status for run in (*unstarted, killed)} == {dg.DagsterRunStatus.FAILURE}
         assert again.status == dg.DagsterRunStatus.SUCCESS
         assert {run.root_run_id or run.run_id for run in (*unstarted, killed, again)} == {again.root_run_id}
-        assert why == {name: again.tags[name] for name in why}
-        assert why["reason"].startswith(("SEVERE drift on ", "CRITICAL drift on "))
+        assert trigger == {name: again.tags[name] for name in trigger}
+        assert trigger["reason"].startswith(("SEVERE drift on ", "CRITICAL drift on "))
         assert loop.store.read_record("boost_model", "AAA", week) == other.store.read_record("boost_model", "AAA", week)
 
         (version,) = loop.store.read_record("boost_model", "AAA", week)["versions"]
@@ -227,16 +227,16 @@ def test_a_shift_is_noticed_and_trained_on_once_though_the_training_is_killed(
         stored = [v for v in registry.client().search_model_versions("name = 'AAA'") if "model_id" in v.tags]
         assert len(stored) == 2
         (new,) = [v for v in stored if v.tags["model_id"] == version["model_id"]]
-        assert why.items() <= new.tags.items()
+        assert trigger.items() <= new.tags.items()
 
-        told = [Event.model_validate_json(d.text) for d in EventBus().outbox.queue().read("test", 100)]
-        told = [event for event in told if event.type != "model.promoted"]
-        assert [event.type for event in told][2:] == [
+        published = [Event.model_validate_json(d.text) for d in EventBus().outbox.queue().read("test", 100)]
+        published = [event for event in published if event.type != "model.promoted"]
+        assert [event.type for event in published][2:] == [
             "data.drift_detected",
             "model.training_started",
             "model.training_completed",
         ]
-        started, completed = (event.payload for event in told[3:])
+        started, completed = (event.payload for event in published[3:])
         assert started.job_id == completed.job_id
         assert started.job_id.partition("/")[0] == again.root_run_id, "one training, however often it is begun again"
         assert (completed.status, completed.model_version) == ("succeeded", version["model_id"])

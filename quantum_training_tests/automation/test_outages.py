@@ -49,10 +49,10 @@ def undisturbed(project, small, folder):
         for name, recipe in world.settings.recipes.items():  # once here instead of once per run
             skill_record(world.store, name, recipe)
         shutil.copytree(world.store.root, folder / "store")
-        begun = time.monotonic()
+        start = time.monotonic()
         assert world.run("weekly_cycle", FIRST, LAST).success
-        UNDISTURBED["told"] = state(Path(world.store.root), world.registry, world.ledger), time.monotonic() - begun
-    return UNDISTURBED["told"]
+        UNDISTURBED["state"] = state(Path(world.store.root), world.registry, world.ledger), time.monotonic() - start
+    return UNDISTURBED["state"]
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +130,7 @@ def test_a_weekly_cycle_ends_right_although_postgres_went_away(
             followed = {r.parent_run_id for r in runs}
             return all(r.is_finished for r in runs) and not [r for r in waiting if r.run_id not in followed]
 
-        wait_for("end of the runs", settled, 900, platform.said)
+        wait_for("end of the runs", settled, 900, platform.log_tails)
         runs = sorted(ours(), key=lambda r: instance.get_run_stats(r.run_id).enqueued_time or 0)
         told = [f"{r.status.value} {r.tags.get('dagster/failure_reason', '')}".strip() for r in runs]
         print(

@@ -41,7 +41,7 @@ def instance(tmp_path, monkeypatch):
         yield built
 
 
-def test_a_run_in_somebody_elses_process_lives_as_long_as_that_one(instance):
+def test_a_nested_run_is_alive_as_long_as_its_surrounding_run(instance):
     job = dg.GraphDefinition("nothing").to_job()
     parent = instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
     child = instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED, tags={LAUNCHED_BY: parent.run_id})
@@ -55,7 +55,7 @@ def test_a_run_in_somebody_elses_process_lives_as_long_as_that_one(instance):
 
 
 @pytest.mark.soak
-def test_a_run_that_died_with_its_code_server_is_known_to_be_dead(instance, platform, tmp_path):
+def test_a_run_whose_code_server_died_is_reported_as_dead(instance, platform, tmp_path):
     """Alive; then the server is gone and is waited for; then it is back and does not know the run."""
     named = ["-m", "sleeper", "-d", str(tmp_path), "--location-name", "sleeper"]
 
@@ -73,7 +73,7 @@ def test_a_run_that_died_with_its_code_server_is_known_to_be_dead(instance, plat
     platform.code_port = free_port()
     target = GrpcServerTarget("127.0.0.1", platform.code_port, None, "sleeper")
     serve()
-    wait_for("code server", answers, 120, platform.said)
+    wait_for("code server", answers, 120, platform.log_tails)
     with WorkspaceProcessContext(instance, target) as process:
         workspace = process.create_request_context()
         location = workspace.get_code_location("sleeper")
@@ -82,7 +82,7 @@ def test_a_run_that_died_with_its_code_server_is_known_to_be_dead(instance, plat
         run = _create_run(instance=instance, run_config={}, tags={}, op_selection=None, run_id=None, **of)
         instance.launch_run(run.run_id, workspace)
     started = lambda: instance.get_run_by_id(run.run_id).status == dg.DagsterRunStatus.STARTED  # noqa: E731
-    wait_for("run", started, 120, platform.said)
+    wait_for("run", started, 120, platform.log_tails)
     health = lambda: instance.run_launcher.check_run_worker_health(instance.get_run_by_id(run.run_id)).status  # noqa: E731
     assert health() == WorkerStatus.RUNNING
     server = platform.processes["code-server"]
@@ -93,5 +93,5 @@ def test_a_run_that_died_with_its_code_server_is_known_to_be_dead(instance, plat
     assert started(), "nobody has told Dagster"
     assert health() == WorkerStatus.RUNNING, "its server may be back at once"
     serve()
-    wait_for("code server again", answers, 120, platform.said)
+    wait_for("code server again", answers, 120, platform.log_tails)
     assert health() == WorkerStatus.FAILED

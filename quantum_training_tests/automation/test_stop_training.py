@@ -73,15 +73,15 @@ def stop_in_the_middle(process, kind, states, instance):
         time.sleep(0.01)
     else:
         raise AssertionError(f"{kind} kept no second state in 120 s")
-    asked = time.monotonic()
+    start = time.monotonic()
     instance.report_run_canceling(instance.get_runs(limit=1)[0])
     os.kill(process.pid, signal.SIGINT)
-    said = process.stdout.readline()
-    return time.monotonic() - asked, said
+    output = process.stdout.readline()
+    return time.monotonic() - start, output
 
 
 @pytest.mark.long
-def test_a_stop_ends_a_training_in_seconds_and_the_next_run_goes_on(world, tmp_path, capfd):
+def test_a_stopped_training_ends_in_seconds_and_the_next_run_resumes_it(world, tmp_path, capfd):
     states, taken = tmp_path / "state", []
     (tmp_path / "dagster").mkdir()
     environment = {
@@ -102,25 +102,25 @@ def test_a_stop_ends_a_training_in_seconds_and_the_next_run_goes_on(world, tmp_p
     try:
         with dg.DagsterInstance.local_temp(str(tmp_path / "dagster")) as instance:
             for kind in AGENTS:
-                seconds, said = stop_in_the_middle(process, kind, states, instance)
+                seconds, output = stop_in_the_middle(process, kind, states, instance)
                 taken.append(f"{kind}: stopped in {seconds:.2f} s")
-                assert said == f"{kind} DagsterExecutionInterruptedError CANCELED\n"
+                assert output == f"{kind} DagsterExecutionInterruptedError CANCELED\n"
                 assert seconds < STOP_SECONDS
     finally:
         process.kill()
         process.wait()
-    kept = written(states)
-    assert len(kept) == 2
+    saved = written(states)
+    assert len(saved) == 2
     assert not world.store.read_records("ppo_model", "AAA")
-    ids = {path.parent.name for path in kept}
+    ids = {path.parent.name for path in saved}
     capfd.readouterr()
     assets = [world.definitions.resolve_assets_def(f"{kind}_model") for kind in AGENTS]
     assert dg.materialize(assets, instance=world.instance, tags={"dagster/partition": PARTITION}).success
     logged = capfd.readouterr().err
-    found = {
+    model_ids = {
         world.store.read_record(f"{kind}_model", "AAA", "2020-02-03")["versions"][0]["model_id"] for kind in AGENTS
     }
-    assert found == ids
+    assert model_ids == ids
     assert logged.count("resumed at step") == 2
     assert "resumed at step 0 " not in logged
     print(*taken, sep="\n")

@@ -77,8 +77,8 @@ def main() -> None:
 
         def ticks(when: str) -> None:
             for sensor in sensors.build_failure_sensors(settings):
-                seconds, said = [], ""
-                while said not in ("nothing new", sensors.FIRST_TICK):
+                seconds, summary = [], ""
+                while summary not in ("nothing new", sensors.FIRST_TICK):
                     with dg.build_sensor_context(
                         instance, cursor=cursors.get(sensor.name), resources={"events": bus}
                     ) as context:
@@ -87,7 +87,7 @@ def main() -> None:
                         seconds.append(time.process_time() - started)
                     moved = data.cursor != cursors.get(sensor.name)
                     cursors[sensor.name] = data.cursor
-                    said = data.skip_message if not moved or data.skip_message == sensors.FIRST_TICK else ""
+                    summary = data.skip_message if not moved or data.skip_message == sensors.FIRST_TICK else ""
                 print(f"{when:6} {sensor.name:22} {len(seconds):3} ticks, the longest {max(seconds):6.3f} s")
 
         print(f"{len(symbols)} symbols x {checks} checks")

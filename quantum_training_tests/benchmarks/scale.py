@@ -68,7 +68,7 @@ def cpu_of(group: int) -> float:
 
 @contextmanager
 def webserver(home: Path):
-    """A webserver with its code server; gives `ask(query, variables)` and the address."""
+    """A webserver with its code server; gives `graphql(query, variables)` and the address."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
@@ -78,26 +78,26 @@ def webserver(home: Path):
         process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, start_new_session=True)
     address = f"http://127.0.0.1:{port}"
 
-    def ask(query: str, variables: dict) -> tuple[dict, str]:
+    def graphql(query: str, variables: dict) -> tuple[dict, str]:
         data = json.dumps({"query": query, "variables": variables}).encode()
         request = urllib.request.Request(f"{address}/graphql", data, {"Content-Type": "application/json"})
         wall, cpu = time.perf_counter(), cpu_of(process.pid)
         with urllib.request.urlopen(request, timeout=300) as answer:
             body = answer.read()
         seconds = f"{time.perf_counter() - wall:.2f} ({cpu_of(process.pid) - cpu:.2f})"
-        told = json.loads(body)
-        if "errors" in told:
-            raise RuntimeError(told["errors"])
-        return told["data"], seconds
+        answer = json.loads(body)
+        if "errors" in answer:
+            raise RuntimeError(answer["errors"])
+        return answer["data"], seconds
 
     try:
         for _ in range(600):
             try:
-                ask("{ version }", {})
+                graphql("{ version }", {})
                 break
             except (urllib.error.URLError, ConnectionError):
                 time.sleep(0.5)
-        yield ask, address
+        yield graphql, address
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         process.wait(30)
@@ -114,12 +114,14 @@ def materialise(instance: dg.DagsterInstance, keys: Sequence[dg.MultiPartitionKe
     instance.report_runless_asset_event(dg.AssetMaterialization(ASSET, partition=first, metadata=metadata))
     with storage.index_connection() as connection:
         (row,) = connection.execute(SqlEventLogStorageTable.select()).mappings()
-        own = {name: value for name, value in row.items() if name != "id"}
-        copies = [{**own, "partition": str(key), "event": told_of(own["event"], first, key)} for key in keys[1:]]
+        columns = {name: value for name, value in row.items() if name != "id"}
+        copies = [
+            {**columns, "partition": str(key), "event": event_of(columns["event"], first, key)} for key in keys[1:]
+        ]
         connection.execute(SqlEventLogStorageTable.insert(), copies)
 
 
-def told_of(event: str, first: dg.MultiPartitionKey, key: dg.MultiPartitionKey) -> str:
+def event_of(event: str, first: dg.MultiPartitionKey, key: dg.MultiPartitionKey) -> str:
     """A serialised event of one partition, as that of another."""
     for old, new in ((first, key), *zip(first.keys_by_dimension.values(), key.keys_by_dimension.values(), strict=True)):
         event = event.replace(f'"{old}"', f'"{new}"')
@@ -131,8 +133,8 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--symbols", type=int, default=500)
     parser.add_argument("--picture", type=Path)
-    told = parser.parse_args()
-    symbols = [f"S{n:05}" for n in range(told.symbols)]
+    arguments = parser.parse_args()
+    symbols = [f"S{n:05}" for n in range(arguments.symbols)]
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         start = pd.Timestamp.now() - pd.Timedelta(weeks=52 * YEARS)
@@ -143,7 +145,7 @@ def main() -> None:
             "QUANTUM_TRAINING_CONFIG": str(home / "settings.yaml"),
             "PYTHONWARNINGS": "ignore",
         }
-        print(f"{told.symbols} symbols, {YEARS} years: seconds (CPU seconds)\n")
+        print(f"{arguments.symbols} symbols, {YEARS} years: seconds (CPU seconds)\n")
         print("| | first | again |\n| --- | ---: | ---: |", flush=True)
         seconds = []
         for _ in range(2):
@@ -156,25 +158,25 @@ def main() -> None:
         keys = repository.assets_defs_by_key[dg.AssetKey(ASSET)].partitions_def.get_partition_keys()
         with dg.DagsterInstance.get() as instance:
             materialise(instance, keys)
-        with webserver(home) as (ask, address):
+        with webserver(home) as (graphql, address):
             monday = week_of(pd.Timestamp.now("UTC")).timestamp()
             for schedule in repository.schedule_defs:
                 variables = {"selector": {**SELECTOR, "scheduleName": schedule.name}, "time": monday + 7200}
-                asked = [ask(SCHEDULE, variables) for _ in range(2)]
-                requests = asked[0][0]["scheduleDryRun"]["evaluationResult"]["runRequests"]
-                row = " | ".join(said for _, said in asked)
+                answers = [graphql(SCHEDULE, variables) for _ in range(2)]
+                requests = answers[0][0]["scheduleDryRun"]["evaluationResult"]["runRequests"]
+                row = " | ".join(timing for _, timing in answers)
                 print(f"| `{schedule.name}`, {len(requests)} runs | {row} |", flush=True)
             for name, query in (("partitions of", HEALTH), ("overview of", OVERVIEW)):
-                asked = [ask(query, {"key": {"path": [ASSET]}}) for _ in range(2)]
-                row = " | ".join(said for _, said in asked)
+                answers = [graphql(query, {"key": {"path": [ASSET]}}) for _ in range(2)]
+                row = " | ".join(timing for _, timing in answers)
                 print(f"| {name} `{ASSET}`, {len(keys):,} keys | {row} |", flush=True)
-            found = asked[0][0]["assetNodeOrError"]["partitionStats"]
-            print(f"\n{found}", flush=True)
-            if told.picture:
+            statistics = answers[0][0]["assetNodeOrError"]["partitionStats"]
+            print(f"\n{statistics}", flush=True)
+            if arguments.picture:
                 browser = os.environ.get("QT_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
                 page = f"{address}/assets/{ASSET}?view=partitions"
                 options = ["--headless", "--no-sandbox", "--disable-gpu", "--window-size=1400,900"]
-                options += ["--virtual-time-budget=60000", f"--screenshot={told.picture}"]
+                options += ["--virtual-time-budget=60000", f"--screenshot={arguments.picture}"]
                 subprocess.run([browser, *options, page], check=True, capture_output=True, timeout=300)
 
 

@@ -21,7 +21,7 @@ import sqlalchemy as sa
 import yaml
 
 from quantum_training.lifecycle.evaluation.leakage import SKILL_RECORDS
-from quantum_training_tests.support.platforms import ask, launch
+from quantum_training_tests.support.platforms import launch, query_graphql
 from quantum_training_tests.support.processes import free_port, start, stop, wait_for
 
 ROOT = Path(__file__).parents[2]
@@ -59,22 +59,22 @@ class Deployment:
     def here(self, text):
         """A text of a container as it must read on this machine."""
         text = re.sub(r"\bhttp://mlflow:|\bhost: code\b|^postgres$|\b0\.0\.0\.0\b", self._host, text)
-        text = re.sub(r"\b(3000|4266|5000|5432)\b", lambda found: str(self.ports[int(found[0])]), text)
+        text = re.sub(r"\b(3000|4266|5000|5432)\b", lambda match: str(self.ports[int(match[0])]), text)
         text = text.replace("/etc/quantum_training/settings.yaml", str(self.settings))
         return re.sub(r"(?<![\w.])/(opt/dagster|var/lib)", rf"{self.folder}/\1", text).replace("$$", "$")
 
     @staticmethod
-    def _host(found):
-        return {"http://mlflow:": "http://127.0.0.1:", "host: code": "host: 127.0.0.1"}.get(found[0], "127.0.0.1")
+    def _host(match):
+        return {"http://mlflow:": "http://127.0.0.1:", "host: code": "host: 127.0.0.1"}.get(match[0], "127.0.0.1")
 
     def environment(self, name):
-        told = {key: self.here(str(value)) for key, value in self.services[name]["environment"].items()}
+        variables = {key: self.here(str(value)) for key, value in self.services[name]["environment"].items()}
         return {
             "PATH": f"{Path(sys.executable).parent}:{postgres_programs()}:/usr/bin:/bin",
             "HOME": str(self.folder),
             "PYTHONPATH": str(ROOT),
             "DAGSTER_HOME": self.here("/opt/dagster"),
-            **told,
+            **variables,
         }
 
     def start(self, name, extra=(), **options):
@@ -97,9 +97,9 @@ class Deployment:
             done = subprocess.run(test, env=environment, capture_output=True, text=True, timeout=60)
             if done.returncode == 0:
                 return
-            said = (self.folder / f"{name}.log").read_text()[-3000:]
-            assert self.processes[name].poll() is None, f"{name} ended\n{said}"
-            assert time.monotonic() < end, f"{name} is not healthy\n{done.stdout}{done.stderr}\n{said}"
+            logs = (self.folder / f"{name}.log").read_text()[-3000:]
+            assert self.processes[name].poll() is None, f"{name} ended\n{logs}"
+            assert time.monotonic() < end, f"{name} is not healthy\n{done.stdout}{done.stderr}\n{logs}"
             time.sleep(1)
 
     def until(self, what, true, seconds=120):
@@ -115,7 +115,7 @@ class Deployment:
         run_id = launch(self.url, "quantum_training", job, {}, tags)
 
         def succeeded():
-            status = ask(self.url, STATUS, id=run_id)["runOrError"]["status"]
+            status = query_graphql(self.url, STATUS, id=run_id)["runOrError"]["status"]
             assert status not in ("FAILURE", "CANCELED"), (status, logs())
             return status == "SUCCESS"
 
@@ -135,21 +135,26 @@ def postgres_programs():
 def postgres(deployment):
     """Postgres by its service's command, after what the image's entry point does on a new volume."""
     user = {"user": "nobody"} if getpass.getuser() == "root" else {}
-    programs, told = postgres_programs(), deployment.environment("postgres")
+    programs, variables = postgres_programs(), deployment.environment("postgres")
     with tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o777)
-        (Path(folder) / "password").write_text(told["POSTGRES_PASSWORD"])
+        (Path(folder) / "password").write_text(variables["POSTGRES_PASSWORD"])
         secret = ["--auth", "scram-sha-256", "--pwfile", f"{folder}/password"]
-        initialise = [programs / "initdb", "-D", f"{folder}/data", "-U", told["POSTGRES_USER"], *secret]
+        initialise = [programs / "initdb", "-D", f"{folder}/data", "-U", variables["POSTGRES_USER"], *secret]
         subprocess.run(initialise, check=True, capture_output=True, **user)
         address = ["-D", f"{folder}/data", "-h", "127.0.0.1", "-p", str(deployment.ports[5432]), "-k", folder]
         deployment.start("postgres", address, **user)
-        admin = {**told, "PGHOST": "127.0.0.1", "PGPORT": str(deployment.ports[5432]), "PGUSER": told["POSTGRES_USER"]}
-        admin["PGPASSWORD"] = told["POSTGRES_PASSWORD"]
+        admin = {
+            **variables,
+            "PGHOST": "127.0.0.1",
+            "PGPORT": str(deployment.ports[5432]),
+            "PGUSER": variables["POSTGRES_USER"],
+        }
+        admin["PGPASSWORD"] = variables["POSTGRES_PASSWORD"]
         ready = [programs / "pg_isready", "-d", "postgres"]
         while subprocess.run(ready, env=admin, capture_output=True, check=False).returncode:
             time.sleep(0.1)
-        sql = f"CREATE DATABASE {told['POSTGRES_DB']};" + (ROOT / "docker/databases.sql").read_text()
+        sql = f"CREATE DATABASE {variables['POSTGRES_DB']};" + (ROOT / "docker/databases.sql").read_text()
         subprocess.run([programs / "psql", "-d", "postgres"], input=sql, text=True, env=admin, check=True)
         yield
         stop(deployment.processes["postgres"])
@@ -173,7 +178,7 @@ def test_the_services_of_compose_run_a_weekly_cycle(project, small, tmp_path):
             deployment.healthy(name)
         deployment.until(
             "limit of pool training",  # set by the first tick of run_failure_sensor
-            lambda: ask(deployment.url, LIMIT)["instance"]["concurrencyLimit"]["limit"] == 3,
+            lambda: query_graphql(deployment.url, LIMIT)["instance"]["concurrencyLimit"]["limit"] == 3,
         )
         months = {"start": "AAA|2019-09-01", "end": "AAA|2020-02-01"}
         deployment.run("market_data", {f"dagster/asset_partition_range_{end}": key for end, key in months.items()})

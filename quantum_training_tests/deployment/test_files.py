@@ -69,12 +69,12 @@ def test_the_code_server_is_one_process_because_its_run_launcher_asks_which_runs
     program, *command = SERVICES["code"]["command"].split()
     assert (program, *command[:2]) == ("dagster", "api", "grpc")
     grpc = create_dagster_cli().commands["api"].commands["grpc"]
-    told = grpc.make_context("grpc", command[2:]).params
+    options = grpc.make_context("grpc", command[2:]).params
     (server,) = yaml.safe_load((DOCKER / "workspace.yaml").read_text())["load_from"]
     expected = {"port": server["grpc_server"]["port"], "location_name": server["grpc_server"]["location_name"]}
-    assert {name: told[name] for name in expected} == expected
-    assert (told["host"], told["module_name"]) == ("0.0.0.0", "quantum_training.definitions")
-    assert str(told["port"]) in SERVICES["code"]["healthcheck"]["test"]
+    assert {name: options[name] for name in expected} == expected
+    assert (options["host"], options["module_name"]) == ("0.0.0.0", "quantum_training.definitions")
+    assert str(options["port"]) in SERVICES["code"]["healthcheck"]["test"]
 
 
 def compose_config(folder, environment):
@@ -153,5 +153,5 @@ def test_the_secrets_stay_out_of_git():
 def test_a_run_on_ray_is_told_of_every_place_that_all_machines_share():
     page = (DOCKER.parent / "docs/production/scale_out.md").read_text()
     (launcher,) = [yaml.safe_load(b) for b in re.findall(r"```yaml\n(.*?)```", page, re.S) if "run_launcher" in b]
-    told = launcher["run_launcher"]["config"]["ray"]["env_vars"]
-    assert {*re.findall(r"\| `(QUANTUM_TRAINING_\w+)` \|", page)} <= {*told}
+    options = launcher["run_launcher"]["config"]["ray"]["env_vars"]
+    assert {*re.findall(r"\| `(QUANTUM_TRAINING_\w+)` \|", page)} <= {*options}

@@ -45,8 +45,8 @@ def test_the_image_can_launch_runs():
 
 def run_k8s_config():
     """`runK8sConfig` with the names that the chart writes."""
-    told = VALUES["runLauncher"]["config"]["k8sRunLauncher"]["runK8sConfig"]
-    return {re.sub(r"([A-Z])", lambda m: f"_{m[1].lower()}", key): value for key, value in told.items()}
+    config = VALUES["runLauncher"]["config"]["k8sRunLauncher"]["runK8sConfig"]
+    return {re.sub(r"([A-Z])", lambda m: f"_{m[1].lower()}", key): value for key, value in config.items()}
 
 
 def test_a_run_that_says_nothing_gets_what_the_code_servers_deployment_has():
@@ -58,16 +58,16 @@ def test_a_run_that_says_nothing_gets_what_the_code_servers_deployment_has():
 
 
 def test_the_run_launcher_takes_its_configuration():
-    told = VALUES["runLauncher"]["config"]["k8sRunLauncher"]
+    config = VALUES["runLauncher"]["config"]["k8sRunLauncher"]
     config = {
         "service_account_name": "dagster",
         "instance_config_map": "dagster-instance",
         "dagster_home": VALUES["global"]["dagsterHome"],
-        "image_pull_policy": told["imagePullPolicy"],
+        "image_pull_policy": config["imagePullPolicy"],
         "run_k8s_config": run_k8s_config(),
     }
     valid(K8sRunLauncher.config_type(), config)
-    assert set(told) <= {"imagePullPolicy", "runK8sConfig"}, "map what is new here, too"
+    assert set(config) <= {"imagePullPolicy", "runK8sConfig"}, "map what is new here, too"
 
 
 def test_the_instance_takes_what_the_chart_makes_of_the_values():
@@ -91,9 +91,9 @@ def test_the_instance_takes_what_the_chart_makes_of_the_values():
 def test_what_runs_is_told_is_what_the_settings_read():
     names = {variable["name"] for variable in CODE["env"]}
     fields = {name.upper().removeprefix("QUANTUM_TRAINING_") for name in Settings.model_fields} | {"CONFIG"}
-    told = {name.removeprefix("QUANTUM_TRAINING_") for name in names if name.startswith("QUANTUM_TRAINING_")}
-    assert told <= fields
-    assert {"CONFIG", "STORE_ROOT", "TRAINING_STATE_ROOT", "DATABASE_URL", "MLFLOW_TRACKING_URI"} <= told
+    config = {name.removeprefix("QUANTUM_TRAINING_") for name in names if name.startswith("QUANTUM_TRAINING_")}
+    assert config <= fields
+    assert {"CONFIG", "STORE_ROOT", "TRAINING_STATE_ROOT", "DATABASE_URL", "MLFLOW_TRACKING_URI"} <= config
     assert CODE["includeConfigInLaunchedRuns"]["enabled"]
     mounted = {mount["name"] for mount in CODE["volumeMounts"]}
     assert mounted == {volume["name"] for volume in CODE["volumes"]}
@@ -101,8 +101,8 @@ def test_what_runs_is_told_is_what_the_settings_read():
 
 def test_the_code_servers_arguments_are_those_of_its_command():
     command = create_dagster_cli().commands["code-server"].commands["start"]
-    known = {option for parameter in command.params for option in parameter.opts}
-    assert {argument for argument in CODE["codeServerArgs"] if argument.startswith("-")} <= known
+    options = {option for parameter in command.params for option in parameter.opts}
+    assert {argument for argument in CODE["codeServerArgs"] if argument.startswith("-")} <= options
 
 
 def test_no_secret_stands_in_the_file_and_nothing_is_published():

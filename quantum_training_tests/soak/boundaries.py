@@ -28,11 +28,11 @@ def kind_of(path: Path, world: Path) -> str | None:
 
 
 class Boundaries:
-    """Counts what this process does, from `watch` on. seen: kind and what happened, in order."""
+    """Counts what this process does, from `watch` on. events: kind and what happened, in order."""
 
     def __init__(self, world: Path, kind: str | None = None, number: int = 0) -> None:
         self.world, self.kind, self.number = world, kind, number
-        self.seen: list[tuple[str, str]] = []
+        self.events: list[tuple[str, str]] = []
         self.counted: Counter[str] = Counter()
 
     def watch(self) -> None:
@@ -71,7 +71,7 @@ class Boundaries:
         kind = kind_of(path, self.world)
         if kind is None:
             return
-        self.seen.append((kind, f"{what} {path.relative_to(self.world)}"))
+        self.events.append((kind, f"{what} {path.relative_to(self.world)}"))
         self.counted[kind] += 1
         if kind == self.kind and self.counted[kind] == self.number:
             if descriptor is not None and path.is_file():

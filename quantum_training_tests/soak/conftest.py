@@ -28,7 +28,7 @@ class World:
     """A project with a week behind it. AAA promotes a challenger in week WEEK; BBB trains an agent."""
 
     def __init__(self, folder: Path, recipes: dict[str, list[str]]) -> None:
-        self.folder, self.kept = folder / "world", folder / "kept"
+        self.folder, self.backup = folder / "world", folder / "backup"
         self.symbols = list(recipes)
         (self.folder / "home").mkdir(parents=True)
         settings = self.folder / "settings.yaml"
@@ -52,8 +52,8 @@ class World:
         return {
             "start": "2019-09-01",
             "symbols": {
-                symbol: {"source": {**source, "seed": 3}, "timeframe": "4h", "recipes": own}
-                for symbol, own in recipes.items()
+                symbol: {"source": {**source, "seed": 3}, "timeframe": "4h", "recipes": names}
+                for symbol, names in recipes.items()
             },
             "recipes": {
                 "xgboost": {**base, "algorithm": "xgboost", "params": {"max_rounds": 20, "max_depth": 3}},
@@ -82,7 +82,7 @@ class World:
         runs += [("weekly_cycle", range_tags(s, "2020-01-06")) for s in self.symbols]
         self._say(runs)
         assert self._hear() == "ready", self.log.read_text()[-3000:]
-        shutil.copytree(self.folder, self.kept)
+        shutil.copytree(self.folder, self.backup)
 
     def stop(self) -> None:
         """End the program that forks."""
@@ -94,7 +94,7 @@ class World:
         """Put everything back to where it was kept, at the same place, since MLflow knows its artefacts by path."""
         for entry in self.folder.iterdir():
             shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-        shutil.copytree(self.kept, self.folder, dirs_exist_ok=True)
+        shutil.copytree(self.backup, self.folder, dirs_exist_ok=True)
 
     def do(self, *orders: dict[str, Any]) -> list[dict[str, float]]:
         """Carry out orders at once, each in a process of its own; how each ended."""

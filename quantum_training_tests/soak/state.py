@@ -31,8 +31,8 @@ def state_of(world: Path) -> dict[str, Any]:
     database = world / "quantum_training.db"
     for file in (database, world / "mlflow" / "mlflow.db"):
         with sqlite3.connect(file) as connection:
-            ((said,),) = connection.execute("PRAGMA integrity_check").fetchall()
-        assert said == "ok", f"{file}: {said}"
+            ((result,),) = connection.execute("PRAGMA integrity_check").fetchall()
+        assert result == "ok", f"{file}: {result}"
     with sqlite3.connect(database) as connection:
         symbols = [s for (s,) in connection.execute("SELECT DISTINCT symbol FROM ledger ORDER BY symbol")]
         events = [json.loads(body) for (body,) in connection.execute("SELECT body FROM outbox ORDER BY number")]
@@ -59,16 +59,16 @@ def _mlflow(world: Path) -> dict[str, Any]:
 
     client = mlflow.MlflowClient(f"sqlite:///{world}/mlflow/mlflow.db")
     versions, aliases, used = [], {}, set()
-    for found in client.search_model_versions():
-        run = client.get_run(found.run_id)
-        used.add(found.run_id)
+    for version in client.search_model_versions():
+        run = client.get_run(version.run_id)
+        used.add(version.run_id)
         reports = Path(unquote(urlsplit(run.info.artifact_uri).path))
-        model = Path(unquote(urlsplit(client.get_model_version_download_uri(found.name, found.version)).path))
+        model = Path(unquote(urlsplit(client.get_model_version_download_uri(version.name, version.version)).path))
         versions.append(
             {
-                "symbol": found.name,
-                "number": int(found.version),
-                "tags": _plain(found.tags),
+                "symbol": version.name,
+                "number": int(version.version),
+                "tags": _plain(version.tags),
                 "run_tags": _plain({k: v for k, v in run.data.tags.items() if not k.startswith("mlflow.")}),
                 "params": run.data.params,
                 "metrics": {k: v for k, v in run.data.metrics.items() if "second" not in k},

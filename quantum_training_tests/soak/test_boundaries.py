@@ -78,7 +78,7 @@ def train(world, model, kind=None, number=0):
             registry.register("AAA", model, ALGORITHM, FEATURES, tags=tags, **options)
         Store(root=str(world / "store")).write_record("weighed_model", "AAA", "2024-01-08", {"versions": ["id-1"]})
     registry.set_aliases("AAA", {"shadow-weighed": "id-1"})
-    (world.parent / "seen.json").write_text(json.dumps(watched.seen))
+    (world.parent / "events.json").write_text(json.dumps(watched.events))
 
 
 def in_a_process(*arguments) -> int:
@@ -98,7 +98,7 @@ def test_a_training_killed_at_three_boundaries_and_done_again(tmp_path, model, e
         if kind:
             assert in_a_process(world, model, kind, rng.randint(1, kinds.count(kind))) == -signal.SIGKILL
         assert in_a_process(world, model) == 0
-        kinds = kinds or [k for k, _ in json.loads((world.parent / "seen.json").read_text())]
+        kinds = kinds or [k for k, _ in json.loads((world.parent / "events.json").read_text())]
         check = FORK.Process(target=once, args=(world,))
         check.start()
         check.join(60)

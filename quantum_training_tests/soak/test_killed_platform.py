@@ -32,13 +32,13 @@ MONITORING = {"enabled": True, "poll_interval_seconds": 2, "start_timeout_second
 @pytest.fixture(scope="module")
 def reference(world):
     """By symbol: what an undisturbed run leaves."""
-    found = {}
+    end_states = {}
     for symbol in world.symbols:
         world.reset()
         (ended,) = world.do(world.cycle(symbol))
         assert ended["code"] == 0, world.log.read_text()[-3000:]
-        found[symbol] = world.state()
-    return found
+        end_states[symbol] = world.state()
+    return end_states
 
 
 class Real:
@@ -83,7 +83,7 @@ class Real:
             else:
                 failed_at = None
             time.sleep(0.5)
-        raise AssertionError(f"{[(r.run_id, r.status) for r in runs]} after {seconds} s\n{self.platform.said()}")
+        raise AssertionError(f"{[(r.run_id, r.status) for r in runs]} after {seconds} s\n{self.platform.log_tails()}")
 
     def kill(self, kind, pause):
         """Kill that, and start it again after so many seconds where nobody else does."""
@@ -117,12 +117,12 @@ class Real:
         home = self.world.environment["QUANTUM_TRAINING_CONFIG"]
 
         def working():
-            found = []
+            pids = []
             for process in psutil.process_iter(["cmdline", "environ"]):
                 line = " ".join(process.info["cmdline"] or [])
                 if "spawn_main" in line and (process.info["environ"] or {}).get("QUANTUM_TRAINING_CONFIG") == home:
-                    found.append(process.pid)
-            return found
+                    pids.append(process.pid)
+            return pids
 
         wait_for("end of all run workers", lambda: not working(), 300)
 
@@ -156,11 +156,11 @@ def check(real, symbol, reference):
 @pytest.mark.soak
 def test_the_platform_brings_back_what_was_killed(real, reference):
     rng = random.Random(11)
-    drawn = [
+    kill_points = [
         (kind, symbol, rng.random(), 3 * rng.random()) for kind in KINDS for symbol in (*real.world.symbols, "AAA")
     ]
     wrong, length = [], None
-    for kind, symbol, share, pause in drawn[: int(os.environ.get("POINTS", len(drawn)))]:
+    for kind, symbol, share, pause in kill_points[: int(os.environ.get("POINTS", len(kill_points)))]:
         real.world.reset()
         if length is None:
             began = time.monotonic()
@@ -176,14 +176,14 @@ def test_the_platform_brings_back_what_was_killed(real, reference):
         real.quiet()
         try:
             check(real, symbol, reference)
-            said = "as undisturbed"
+            outcome = "as undisturbed"
         except AssertionError as error:
             wrong.append(f"{kind} {symbol} at {share:.2f}: {str(error)[:2000]}")
-            said = f"WRONG {wrong[-1]}"
+            outcome = f"WRONG {wrong[-1]}"
         hand = ", started again by hand" if real.by_hand > by_hand else ""
         took = time.monotonic() - began
         print(
-            f"{kind} {symbol} at {share:.2f} of {length:.0f} s: {len(runs)} runs{hand}, {took:.0f} s, {said}",
+            f"{kind} {symbol} at {share:.2f} of {length:.0f} s: {len(runs)} runs{hand}, {took:.0f} s, {outcome}",
             flush=True,
         )
     assert not wrong, "\n".join(wrong)

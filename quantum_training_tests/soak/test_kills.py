@@ -20,40 +20,40 @@ SHARE = {"store": 16, "database": 12, "mlflow": 12, "artefacts": 8, "state": 6, 
 BY_TIME = 26
 """Points by CPU time."""
 
-seen: dict[str, dict] = {}
+events: dict[str, dict] = {}
 
 
 @pytest.fixture(scope="module")
 def undisturbed(world):
     """By symbol: what an undisturbed run leaves, its boundaries and its seconds of CPU."""
-    found = {}
+    end_states = {}
     for symbol in world.symbols:
         world.reset()
-        record = world.folder.parent / "seen.json"
+        record = world.folder.parent / "events.json"
         (ended,) = world.do(world.cycle(symbol, record=str(record)))
         assert ended["code"] == 0, world.log.read_text()[-3000:]
         kinds = [kind for kind, _ in json.loads(record.read_text())]
-        found[symbol] = {"state": world.state(), "kinds": kinds, "cpu": ended["cpu"]}
-    promoted = found["AAA"]["state"]
+        end_states[symbol] = {"state": world.state(), "kinds": kinds, "cpu": ended["cpu"]}
+    promoted = end_states["AAA"]["state"]
     assert "model.promoted" in [event["type"] for event in promoted["events"]]
     assert "champion" in promoted["aliases"]["AAA"]
-    return found
+    return end_states
 
 
 def points(undisturbed):
     """Seeded points: symbol, where to kill, and whether all of it is done again."""
     rng = random.Random(20200113)
-    drawn = []
+    kill_points = []
     for kind, number in SHARE.items():
         for n in range(number):
             symbol = "BBB" if kind == "state" else SYMBOLS[n % 2]
             there = undisturbed[symbol]["kinds"].count(kind)
-            drawn.append((symbol, {"kind": kind, "number": rng.randint(1, there)}, rng.random() < 0.3))
+            kill_points.append((symbol, {"kind": kind, "number": rng.randint(1, there)}, rng.random() < 0.3))
     for n in range(BY_TIME):
         symbol = SYMBOLS[n % 2]
-        drawn.append((symbol, {"cpu": rng.random() * undisturbed[symbol]["cpu"]}, rng.random() < 0.3))
-    rng.shuffle(drawn)
-    return drawn
+        kill_points.append((symbol, {"cpu": rng.random() * undisturbed[symbol]["cpu"]}, rng.random() < 0.3))
+    rng.shuffle(kill_points)
+    return kill_points
 
 
 def check(world, state, reference):
@@ -68,7 +68,7 @@ def check(world, state, reference):
     assert left == []
 
 
-def killed_and_run_again(world, symbol, where, whole):
+def killed_and_run_again(world, symbol, where, from_start):
     """Kill a run there, run it again until it succeeds; whether it was killed at all."""
     world.reset()
     before = world.newest_run()
@@ -77,7 +77,7 @@ def killed_and_run_again(world, symbol, where, whole):
     killed = ended["code"] == -9
     if killed:
         newest = world.newest_run()
-        again = {"again": newest[0], "whole": whole} if newest != before else {}
+        again = {"again": newest[0], "from_start": from_start} if newest != before else {}
         (ended,) = world.do(world.cycle(symbol, **again))
         assert ended["code"] == 0, world.log.read_text()[-3000:]
     return killed
@@ -86,18 +86,20 @@ def killed_and_run_again(world, symbol, where, whole):
 def go_through(world, undisturbed, chosen):
     """Every point of these; a table of how many were killed and how many ended wrong, which must be none."""
     wrong, outcomes = [], {}
-    for symbol, where, whole in chosen:
+    for symbol, where, from_start in chosen:
         kind = where.get("kind", "CPU time")
         killed, good = outcomes.setdefault(kind, [0, 0])
-        was_killed = killed_and_run_again(world, symbol, where, whole)
+        was_killed = killed_and_run_again(world, symbol, where, from_start)
         try:
             check(world, world.state(), undisturbed[symbol]["state"])
             good += 1
         except AssertionError as error:
-            wrong.append(f"{symbol} {where} whole={whole}: {str(error)[:2000]}")
+            wrong.append(f"{symbol} {where} from_start={from_start}: {str(error)[:2000]}")
             print("WRONG", wrong[-1], flush=True)
         outcomes[kind] = [killed + was_killed, good]
-        print(f"{symbol} {where} whole={whole}: {'killed' if was_killed else 'was through before'}", flush=True)
+        print(
+            f"{symbol} {where} from_start={from_start}: {'killed' if was_killed else 'was through before'}", flush=True
+        )
     for kind, (killed, good) in sorted(outcomes.items()):
         print(f"{kind:10} killed {killed:3}, ended as undisturbed {good:3}")
     assert not wrong, "\n".join(wrong)

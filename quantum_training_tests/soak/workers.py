@@ -28,8 +28,8 @@ TICKS = os.sysconf("SC_CLK_TCK")
 world = Path(os.environ["WORLD"])
 
 
-def run(job: str, tags: dict[str, str], again: str | None = None, whole: bool = False) -> bool:
-    """Run a job as a run worker does. again: one that died: go on as run_retries does or, `whole`, do it all again."""
+def run(job: str, tags: dict[str, str], again: str | None = None, from_start: bool = False) -> bool:
+    """Run a job as a run worker does. again: id of a dead run to resume as run_retries does, or `from_start`."""
     with dg.DagsterInstance.get() as instance:
         if again:
             dead = instance.get_run_by_id(again)
@@ -37,7 +37,7 @@ def run(job: str, tags: dict[str, str], again: str | None = None, whole: bool = 
                 return True
             if not dead.is_finished:
                 instance.report_run_failed(dead, "its process died")
-        options = dg.ReexecutionOptions.from_failure(again, instance) if again and not whole else None
+        options = dg.ReexecutionOptions.from_failure(again, instance) if again and not from_start else None
         try:
             definition = PROJECT.get_reconstructable_job(job)
             with dg.execute_job(definition, instance, tags=tags, reexecution_options=options) as result:
@@ -61,7 +61,7 @@ def carry_out(order: dict[str, Any]) -> bool:
     watched.watch()
     success = run(**order)
     if record:
-        Path(record).write_text(json.dumps(watched.seen))
+        Path(record).write_text(json.dumps(watched.events))
     return success
 
 

@@ -1,4 +1,4 @@
-"""Dagster's own services and MLflow's server as processes of a test, and what the webserver's GraphQL is asked."""
+"""Dagster's services and an MLflow server as processes of a test, and queries of the webserver's GraphQL."""
 
 import json
 import os
@@ -24,7 +24,7 @@ mutation Launch($params: ExecutionParams!) {
 }"""
 
 
-def ask(url: str, query: str, **variables: Any) -> dict[str, Any]:
+def query_graphql(url: str, query: str, **variables: Any) -> dict[str, Any]:
     """The data that the GraphQL of the webserver at that address gives, or an AssertionError with what it says."""
     body = json.dumps({"query": query, "variables": variables}).encode()
     request = urllib.request.Request(f"{url}/graphql", body, {"Content-Type": "application/json"})
@@ -37,11 +37,11 @@ def ask(url: str, query: str, **variables: Any) -> dict[str, Any]:
 def launch(url: str, location: str, job: str, config: dict[str, Any], tags: dict[str, str]) -> str:
     """Launch a job as the UI does. Returns the id of its run."""
     selector = {"repositoryName": "__repository__", "repositoryLocationName": location, "pipelineName": job}
-    told = [{"key": key, "value": value} for key, value in tags.items()]
-    params = {"selector": selector, "runConfigData": config, "mode": "default", "executionMetadata": {"tags": told}}
-    launched = ask(url, LAUNCH, params=params)["launchRun"]
-    assert launched["__typename"] == "LaunchRunSuccess", launched
-    return launched["run"]["runId"]
+    run_tags = [{"key": key, "value": value} for key, value in tags.items()]
+    params = {"selector": selector, "runConfigData": config, "mode": "default", "executionMetadata": {"tags": run_tags}}
+    response = query_graphql(url, LAUNCH, params=params)["launchRun"]
+    assert response["__typename"] == "LaunchRunSuccess", response
+    return response["run"]["runId"]
 
 
 @dataclass
@@ -69,7 +69,7 @@ class Platform:
         (self.home / "workspace.yaml").write_text(json.dumps({"load_from": [{"grpc_server": server}]}))
         command = ["dagster", "api", "grpc", "-m", LOCATION, "--location-name", LOCATION]
         self.run("code-server", [*command, "-h", "127.0.0.1", "-p", str(self.code_port)], environment)
-        wait_for("code server", lambda: listens(self.code_port), 60, self.said)
+        wait_for("code server", lambda: listens(self.code_port), 60, self.log_tails)
 
     def daemon(self, environment: dict[str, str], name: str = "daemon") -> None:
         """Start a daemon; returns at once."""
@@ -77,13 +77,13 @@ class Platform:
 
     def ready(self) -> None:
         """Wait until the webserver answers and has the code."""
-        wait_for("webserver", self._has_code, 60, self.said)
+        wait_for("webserver", self._has_loaded_code, 60, self.log_tails)
 
-    def ask(self, query: str, **variables: Any) -> dict[str, Any]:
-        """What `ask` gives from this webserver."""
-        return ask(self.url, query, **variables)
+    def query_graphql(self, query: str, **variables: Any) -> dict[str, Any]:
+        """`query_graphql` of this webserver."""
+        return query_graphql(self.url, query, **variables)
 
-    def said(self) -> str:
+    def log_tails(self) -> str:
         """The last lines of each process's log, and whether it still runs."""
         return "\n".join(
             f"--- {name}, exit status {process.poll()}\n{(self.home / f'{name}.log').read_text()[-3000:]}"
@@ -100,10 +100,10 @@ class Platform:
         log = self.home / f"{name}.log"
         self.processes[name] = start(self.stack, arguments, log, {**os.environ, **environment}, self.home)
 
-    def _has_code(self) -> bool:
+    def _has_loaded_code(self) -> bool:
         with suppress(OSError):
-            found = self.ask("{repositoriesOrError {__typename}}")["repositoriesOrError"]
-            return found["__typename"] == "RepositoryConnection"
+            repositories = self.query_graphql("{repositoriesOrError {__typename}}")["repositoriesOrError"]
+            return repositories["__typename"] == "RepositoryConnection"
         return False
 
 
@@ -130,10 +130,10 @@ class MlflowServer:
     def start(self) -> "MlflowServer":
         """Start it, again on its port; returns at once."""
         store = ["--backend-store-uri", f"sqlite:///{self.home}/mlflow.db"]
-        kept = self.artifacts or ("--artifacts-destination", str(self.served))
+        artifact_options = self.artifacts or ("--artifacts-destination", str(self.served))
         address = ["--host", "127.0.0.1", "--port", str(self.port), "--workers", "1"]
         environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-        command = [program("mlflow"), "server", *store, *kept, *address]
+        command = [program("mlflow"), "server", *store, *artifact_options, *address]
         self.process = start(self.stack, command, self.home / "server.log", environment, self.home)
         return self
 

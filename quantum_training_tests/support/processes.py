@@ -67,8 +67,8 @@ def start(
 
 def stop(process: subprocess.Popen) -> None:
     """End the process and every process of its group: politely, then for sure."""
-    for signal_, patience in ((signal.SIGTERM, 10), (signal.SIGKILL, 10)):
+    for signal_, seconds in ((signal.SIGTERM, 10), (signal.SIGKILL, 10)):
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal_)
         with suppress(subprocess.TimeoutExpired):
-            process.wait(patience)
+            process.wait(seconds)

@@ -1,4 +1,4 @@
-"""A web server and a mail server of their own for the tests of alerts: real sockets that answer as they are told."""
+"""A web server and a mail server for the tests of alerts: real sockets with answers that a test chooses."""
 
 import http.server
 import socketserver
@@ -48,7 +48,7 @@ class MailServer:
     """Takes mail. `greetings`: a status for each connection, the last one for ever; 0 hangs. It offers no TLS."""
 
     def __init__(self, *greetings: int) -> None:
-        self.greetings, self.letters, self.said = [*greetings], list[str](), list[str]()
+        self.greetings, self.letters, self.lines = [*greetings], list[str](), list[str]()
         self.refused = ""
         outer = self
 
@@ -64,7 +64,7 @@ class MailServer:
                 self.answer(f"{status} ready")
                 for raw in self.rfile:
                     line = raw.decode().strip()
-                    outer.said.append(line)
+                    outer.lines.append(line)
                     word = line.split(" ")[0].upper()
                     if word == "EHLO":
                         self.answer("250-here")

@@ -76,7 +76,7 @@ class Cluster:
 
     def node(self, name, number, options):
         """Start a node. A busy machine may not do it within Ray's fixed 30 s, so three attempts."""
-        own = [
+        variables = [
             "--node-ip-address",
             f"{self.network}.{number}",
             "--object-store-memory",
@@ -87,7 +87,7 @@ class Cluster:
         log = self.folder / f"{name}.log"
         for _ in range(3):
             node = subprocess.Popen(
-                [str(BIN / "ray"), "start", "--block", *options, *own, *agent],
+                [str(BIN / "ray"), "start", "--block", *options, *variables, *agent],
                 env=self.environment,
                 cwd=self.folder,
                 stdout=log.open("w"),
@@ -185,14 +185,14 @@ BOTH_WEEKS = json.dumps(dict(zip(RANGE_TAGS, (f"AAA|{WEEKS[0]}", f"AAA|{WEEKS[-1
 
 def cycle(home, **environment):
     """The command line that runs both weeks, as a process; the log goes to a file."""
-    own = {
+    variables = {
         "DAGSTER_HOME": str(home),
         "QUANTUM_TRAINING_CONFIG": str(home / "settings.yaml"),
         "PYTHONWARNINGS": "ignore",
     }
     return subprocess.Popen(
         [str(BIN / "dagster"), *JOB, "--tags", BOTH_WEEKS],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **own, **environment},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **variables, **environment},
         stdout=(home / "cycle.log").open("w"),
         stderr=subprocess.STDOUT,
         start_new_session=True,
@@ -221,12 +221,12 @@ def same_end(home, world):
     assert weekly(home / "store") == weekly(world.store.root)
     ledger = type(world.ledger)(url=f"sqlite:///{home}/quantum_training.db")
     assert ledger.head("AAA") == world.ledger.head("AAA")
-    found = [
+    model_ids = [
         sorted(v.tags["model_id"] for v in registry.client().search_model_versions("name = 'AAA'"))
         for registry in (ModelRegistry(tracking_uri=f"sqlite:///{home}/mlflow/mlflow.db"), world.registry)
     ]
-    assert found[0] == found[1]
-    assert len(found[0]) == len(WEEKS)
+    assert model_ids[0] == model_ids[1]
+    assert len(model_ids[0]) == len(WEEKS)
 
 
 @contextmanager
@@ -297,14 +297,14 @@ def test_a_run_on_ray_survives_the_loss_of_its_node_by_dagster_yaml_alone(
     place = ["-w", str(home / "workspace.yaml"), "-l", "quantum_training.definitions", "-j", "weekly_cycle"]
     launch = [str(BIN / "dagster"), "job", "launch", *place, "--tags", BOTH_WEEKS]
     subprocess.run(launch, env={**os.environ, **environment}, check=True, capture_output=True, timeout=180)
-    wait_for("training on the worker node", (algorithms / "begun").exists, 240, platform.said)
+    wait_for("training on the worker node", (algorithms / "begun").exists, 240, platform.log_tails)
     destroy(worker.working)
     killed = time.monotonic()
     worker.worker()
     with dg.DagsterInstance.from_config(str(home)) as instance:
         runs = lambda: instance.get_runs(dg.RunsFilter(job_name="weekly_cycle"))  # noqa: E731
         done = lambda: [run for run in runs() if run.status == dg.DagsterRunStatus.SUCCESS]  # noqa: E731
-        wait_for("end of the run that was tried again", done, 400, platform.said)
+        wait_for("end of the run that was tried again", done, 400, platform.log_tails)
         print(f"{time.monotonic() - killed:.0f} s from the node's loss to the end of the second run")
         assert [run.status.value for run in runs()] == ["SUCCESS", "FAILURE"]
     same_end(home, undisturbed(project, settings, home)[0])

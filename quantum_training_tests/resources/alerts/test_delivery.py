@@ -109,8 +109,8 @@ def test_mail_arrives_with_every_alert_and_its_own_headers(url, mailbox, finding
     assert letter["Subject"] == "[quantum_training] 2 alerts: AAA, BTC-USDT"
     assert (letter["From"], letter["To"]) == ("dagster@example.org", "ann@example.org, bob@example.org")
     assert "Cause: Ünglück" in letter.get_content()
-    assert sum(line.upper().startswith("RCPT") for line in server.said) == 2
-    assert any(line.startswith("AUTH PLAIN") for line in server.said)
+    assert sum(line.upper().startswith("RCPT") for line in server.lines) == 2
+    assert any(line.startswith("AUTH PLAIN") for line in server.lines)
 
 
 def test_mail_waits_for_a_server_that_hangs_or_is_busy(url, mailbox, finding):
@@ -129,7 +129,7 @@ def test_a_password_is_never_sent_without_the_encryption_that_is_asked_for(url, 
     policy = AlertPolicy(email=settings)
     owe(url, policy, finding())
     assert deliver(policy, url, NOW, log) == 0
-    assert not [line for line in server.said if line.startswith("AUTH")]
+    assert not [line for line in server.lines if line.startswith("AUTH")]
     assert "check alerts.email" in caplog.text
 
 
@@ -180,7 +180,7 @@ def test_no_text_from_outside_becomes_a_header_or_a_line(url, mailbox, finding):
     deliver(policy, url, NOW, log)
     (letter,) = (email.message_from_string(text, policy=email.policy.default) for text in server.letters)
     assert (letter["Bcc"], letter["Subject"]) == (None, "[quantum_training] 1 alerts: A Bcc: evil@example.org")
-    assert sum(line.upper().startswith("MAIL") for line in server.said) == 1
+    assert sum(line.upper().startswith("MAIL") for line in server.lines) == 1
     cause = next(line for line in letter.get_content().splitlines() if line.startswith("Cause: "))
     assert cause == "Cause: x . MAIL FROM:<evil@example.org> Bcc: evil@example.org [2J\\udcff"
 
