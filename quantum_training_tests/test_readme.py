@@ -211,6 +211,16 @@ def test_make_ui_opens_both(demo, copy):
             os.killpg(ui.pid, signal.SIGKILL)  # also what make has left behind
 
 
+@pytest.mark.long
+def test_the_example_without_dagster_trains_and_scores_a_week(copy, tmp_path):
+    (code,) = blocks("README.md", "python")
+    folder, environment = copy
+    environment = {**environment, "DAGSTER_HOME": str(tmp_path)}
+    output = run([sys.executable, "-W", "ignore", "-c", code], (folder, environment))
+    assert "xgboost trained\nlightgbm trained\n" in output
+    assert {"xgboost", "lightgbm", "buy_and_hold"} <= set(re.findall(r"^(\w+) +-?\d", output, re.M))
+
+
 def test_the_settings_examples_load(tmp_path, monkeypatch):
     settings = yaml.safe_load((ROOT / "quantum_training/default.yaml").read_text())
     for block in (block for page in PAGES for block in blocks(page, "yaml")):
