@@ -1,138 +1,148 @@
-"""The checks on `drift_report`: `no_drift` on the whole and one on each watched column. They read what the newest
-report says and block nothing: to halt a model is an operator's decision. The rules live in monitoring.severity.
+"""The checks on `drift_report`: `no_drift` on the whole report and one on each monitored column.
+
+They read the newest report and block nothing, because only an operator stops a model. Rules: monitoring/severity.py.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import dagster as dg
 import pandas as pd
 
 from quantum_training.features.indicators import FEATURES
-from quantum_training.lifecycle.records import DRIFT_REPORT
-from quantum_training.lifecycle.surveillance.drift import WATCHED
+from quantum_training.lifecycle.records import DRIFT_REPORT, DailyDrift, read_record
+from quantum_training.lifecycle.surveillance.drift import MONITORED
 from quantum_training.market.periods import Key
-from quantum_training.monitoring.severity import Severity
+from quantum_training.monitoring.severity import ColumnDrift, Severity
 from quantum_training.partitions import Partitions, newest_key_per_symbol, run_keys
 from quantum_training.resources.store.store import Store, StoreError
 from quantum_training.settings.settings import Settings
 
 CHECK = "no_drift"
+COLUMN_CHECK = (
+    "`{column}` on each symbol's newest day of the run. Drift in two consecutive weeks and MODERATE data faults warn, "
+    "anything worse is an error. A first week of drift passes, and so does a column that cannot be tested; the "
+    "description says which."
+)
 FIGURES = ("psi", "usual_psi", "q", "previous_q")
-Reports = Mapping[Key, Mapping[str, Any]]
+Reports = Mapping[Key, DailyDrift]
 
 
 def drift_checks(settings: Settings, partitions: Partitions) -> dg.AssetChecksDefinition:
-    """All checks in one step; one alone may be asked for."""
-    columns = watched(settings)
-    about = {
+    """All checks in one step. Each can also run alone."""
+    columns = monitored_columns(settings)
+    descriptions = {
         CHECK: "Of each symbol's newest day of the run: MODERATE drift warns, SEVERE and CRITICAL are errors.",
-        **{
-            column: f"`{column}` on each symbol's newest day of the run. Drift in two weeks running and a MODERATE "
-            "fault of the data warn, what is worse is an error. The first week of drift, and what cannot be tested, "
-            "pass and are said."
-            for column in columns
-        },
+        **{column: COLUMN_CHECK.format(column=column) for column in columns},
     }
 
     @dg.multi_asset_check(
         name="drift_checks",
         specs=[
             dg.AssetCheckSpec(name, asset=DRIFT_REPORT, partitions_def=partitions.day, description=description)
-            for name, description in about.items()
+            for name, description in descriptions.items()
         ],
         can_subset=True,
     )
     def checks(context: dg.AssetCheckExecutionContext, store: dg.ResourceParam[Store]) -> Iterator[dg.AssetCheckResult]:
-        asked = {key.name for key in context.op_execution_context.selected_asset_check_keys}
+        selected = {key.name for key in context.op_execution_context.selected_asset_check_keys}
         keys = newest_key_per_symbol(run_keys(partitions.day, context.run.tags))
-        reports = {key: read_report(store, key) for key in keys}
-        if CHECK in asked:
-            yield overall(reports)
-        yield from (of_column(column, reports) for column in columns if column in asked)
+        reports = {key: stored_report(store, key) for key in keys}
+        if CHECK in selected:
+            yield check_report(reports)
+        yield from (check_column(column, reports) for column in columns if column in selected)
 
     return checks
 
 
-def watched(settings: Settings) -> list[str]:
-    """The features that the recipes use, then what the champion's scores are watched by."""
+def monitored_columns(settings: Settings) -> list[str]:
+    """The features that the recipes use, then the kinds of the champion's scores."""
     used = {feature for recipe in settings.recipes.values() for feature in recipe.features or FEATURES}
-    return [*(feature for feature in FEATURES if feature in used), *WATCHED.values()]
+    return [*(feature for feature in FEATURES if feature in used), *MONITORED.values()]
 
 
-def read_report(store: Store, key: Key) -> dict[str, Any]:
-    """The record of a day. StoreError where there is none."""
-    record = store.read_record(DRIFT_REPORT, key.symbol, key.period)
+def stored_report(store: Store, key: Key) -> DailyDrift:
+    """The record of a day. StoreError if there is none."""
+    record = read_record(store, DailyDrift, key.symbol, key.period)
     if record is None:
         raise StoreError(f"{DRIFT_REPORT} {key}: nothing is stored; materialise {DRIFT_REPORT} of this day first")
     return record
 
 
-def overall(reports: Reports) -> dg.AssetCheckResult:
-    """The result on the whole report, the worst symbol's where there are several."""
-    worst = max(Severity[record["severity"]] for record in reports.values())
+def check_report(reports: Reports) -> dg.AssetCheckResult:
+    """The result on the whole report. The worst symbol counts."""
+    worst = max(record.severity for record in reports.values())
     return dg.AssetCheckResult(
         check_name=CHECK,
         passed=worst < Severity.MODERATE,
         severity=_level(worst),
-        description="; ".join(f"{key} {record['severity']}: {record['reason']}" for key, record in reports.items()),
+        description="; ".join(f"{key} {record.severity.name}: {record.reason}" for key, record in reports.items()),
         metadata={
-            f"{row['column']} {key}": row["severity"]
+            f"{row.column} {key}": row.severity.name
             for key, record in reports.items()
-            for row in record["rows"]
-            if row["severity"] != Severity.NONE.name
+            for row in record.rows
+            if row.severity != Severity.NONE
         },
     )
 
 
-def of_column(column: str, reports: Reports) -> dg.AssetCheckResult:
-    """The result on one column, the worst symbol's where there are several; its figures as numbers, for plots."""
-    rows = [
-        (Severity[row["severity"]], _lasts(row, record), row["psi"] or 0.0, str(key), row)
+class _Result(NamedTuple):
+    """One symbol's result on a column, in the order by which the worst is chosen."""
+
+    severity: Severity
+    persists: bool
+    psi: float
+    key: str
+    row: ColumnDrift
+
+
+def check_column(column: str, reports: Reports) -> dg.AssetCheckResult:
+    """The result on one column. The worst symbol counts; its figures are numbers, for plots."""
+    results = [
+        _Result(row.severity, persists(row, record), row.psi or 0.0, str(key), row)
         for key, record in reports.items()
-        for row in record["rows"]
-        if row["column"] == column
+        for row in record.rows
+        if row.column == column
     ]
-    if not rows:
-        said = [
-            f"{key} not measured: {record['predictions']['reason'] if column in WATCHED.values() else 'no such column'}"
-            for key, record in reports.items()
-        ]
-        return dg.AssetCheckResult(check_name=column, passed=True, description="; ".join(said))
-    severity, lasts, _, key, row = max(rows, key=lambda found: found[:4])
+    if not results:
+        reasons = [f"{key} not measured: {_absence_reason(column, record)}" for key, record in reports.items()]
+        return dg.AssetCheckResult(check_name=column, passed=True, description="; ".join(reasons))
+    worst = max(results, key=lambda result: result[:4])
+    row = worst.row
+    metadata: dict[str, Any] = {"severity": row.severity.name, "severity_level": int(row.severity)}
+    metadata |= {figure: value for figure in FIGURES if (value := getattr(row, figure)) is not None}
+    if row.fault:
+        metadata["fault"] = row.fault
+    if row.first_bad_bar:
+        metadata["first_bad_bar"] = dg.MetadataValue.timestamp(pd.Timestamp(row.first_bad_bar).to_pydatetime())
     return dg.AssetCheckResult(
         check_name=column,
-        passed=severity < Severity.MODERATE and not lasts,
-        severity=_level(severity),
-        description=f"{key} {severity.name}: {_said(row)}",
-        metadata={
-            "severity": severity.name,
-            "severity_level": int(severity),
-            **{figure: row[figure] for figure in FIGURES if row[figure] is not None},
-            **({"fault": row["fault"]} if row["fault"] else {}),
-            **({"first_bad_bar": _timestamp(row["first_bad_bar"])} if row["first_bad_bar"] else {}),
-        },
+        passed=row.severity < Severity.MODERATE and not worst.persists,
+        severity=_level(row.severity),
+        description=f"{worst.key} {row.severity.name}: {describe(row)}",
+        metadata=metadata,
     )
 
 
-def _lasts(row: Mapping[str, Any], record: Mapping[str, Any]) -> bool:
-    """Whether a column drifted this week and the week before; by the limits of `fixed` nearly every one does."""
-    return record["rule"] == "calibrated" and row["drifted"] and row["drifted_before"]
+def persists(row: ColumnDrift, record: DailyDrift) -> bool:
+    """Whether a column drifted in this week and the week before. With the rule `fixed` nearly every one does."""
+    return record.rule == "calibrated" and row.drifted and row.drifted_before
 
 
-def _said(row: Mapping[str, Any]) -> str:
-    if row["fault"]:
-        return f"data fault {row['fault']}"
-    if row["psi"] is None:
-        return f"not tested: {row['untested']}"
-    drift = "no drift" if not row["drifted"] else "drift, the week before too" if row["drifted_before"] else "drift"
-    usual = "" if row["usual_psi"] is None else f", usually {row['usual_psi']:.3f}"
-    return f"{drift}, PSI {row['psi']:.3f}{usual}"
+def describe(row: ColumnDrift) -> str:
+    """The finding on a column in words."""
+    if row.fault:
+        return f"data fault {row.fault}"
+    if row.psi is None:
+        return f"not tested: {row.untested}"
+    drift = "no drift" if not row.drifted else "drift, the week before too" if row.drifted_before else "drift"
+    usual = "" if row.usual_psi is None else f", usually {row.usual_psi:.3f}"
+    return f"{drift}, PSI {row.psi:.3f}{usual}"
+
+
+def _absence_reason(column: str, record: DailyDrift) -> str:
+    return record.predictions.reason if column in MONITORED.values() else "no such column"
 
 
 def _level(severity: Severity) -> dg.AssetCheckSeverity:
     return dg.AssetCheckSeverity.ERROR if severity >= Severity.SEVERE else dg.AssetCheckSeverity.WARN
-
-
-def _timestamp(time: str) -> dg.TimestampMetadataValue:
-    return dg.MetadataValue.timestamp(pd.Timestamp(time).to_pydatetime())

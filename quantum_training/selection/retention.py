@@ -1,7 +1,7 @@
-"""Which versions of a symbol are still needed, and which may go. Pure: what is asked of them is gathered by the caller.
+"""Which versions of a symbol are still needed, and which may be removed. Pure: the caller collects the facts.
 
-A version decides the bars from its as_of to the next one's, so a time from which on bars may be decided again says
-which versions that takes.
+A version decides the bars from its as_of to the next one's. So the time from which on bars may be decided again
+determines which versions are needed.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from typing import NamedTuple
 import pandas as pd
 
 SPARE = 2
-"""Versions that stay from before such a time: the one that decides then, and the one before it, which the gate holds
-it against and a warm start goes on from when its partition is run again."""
+"""Versions that stay from before such a time: the one that decides then, and the one before it. When the partition of
+the first runs again, the gate compares it with the second, and a warm start continues from the second."""
 
 CHAMPIONS = 3
-"""Champions whose versions stay: the one in office, the one that a rollback restores, and the one before that."""
+"""Champions whose versions stay: the current one, the one that a rollback restores, and the one before that."""
 
 
 MAY_DECIDE, NEWEST = "may_decide", "newest"
 
 
 class VersionInfo(NamedTuple):
-    """A version as the records of its recipe tell of it."""
+    """A version in the records of its recipe."""
 
     as_of: pd.Timestamp
     model_id: str
@@ -31,9 +31,9 @@ class VersionInfo(NamedTuple):
 
 
 class Registered(NamedTuple):
-    """A version as the registry holds it; created: when it was registered, UTC.
+    """A version in the registry; created: when it was registered, UTC.
 
-    model_id and recipe are empty where a person registered it by hand.
+    model_id and recipe are empty if a person registered it by hand.
     """
 
     model_id: str
@@ -44,29 +44,30 @@ class Registered(NamedTuple):
 
 
 def needed(
-    known: Mapping[str, Iterable[VersionInfo]],
+    versions: Mapping[str, Iterable[VersionInfo]],
     since: Mapping[str, pd.Timestamp | None],
     named: Mapping[str, str],
 ) -> dict[str, str]:
-    """Why each version that is still needed is, by its model_id: a word that names the first reason found.
+    """The reason why a version is still needed, by its model_id, for all that are.
 
-    known: of each recipe, oldest as_of first, of equal as_of the newest fit last. since: from when on bars of a recipe
-    may be decided again; None, or no entry: from the first on. named: model_ids that something points at, and what.
+    versions: of each recipe, oldest as_of first, of equal as_of the newest fit last. since: from when on bars of a
+    recipe may be decided again; None, or no entry: from the first on. named: model_ids that something refers to, and
+    what that is.
     """
-    found = dict(named)
-    for recipe, versions in known.items():
-        deciding = {v.as_of: v.model_id for v in versions if v.accepted}  # of equal as_of the last one decides
+    reasons = dict(named)
+    for recipe, infos in versions.items():
+        deciding = {v.as_of: v.model_id for v in infos if v.accepted}  # of equal as_of the last one decides
         start = since.get(recipe)
         before = [] if start is None else [as_of for as_of in deciding if as_of <= start]
         for as_of in [*before[-SPARE:], *(list(deciding)[len(before) :])]:
-            found.setdefault(deciding[as_of], MAY_DECIDE)
+            reasons.setdefault(deciding[as_of], MAY_DECIDE)
         for model_id in list(deciding.values())[-SPARE:]:
-            found.setdefault(model_id, NEWEST)
-    return found
+            reasons.setdefault(model_id, NEWEST)
+    return reasons
 
 
 def last_champions(champions: Mapping[str, Mapping[str, str | None]], count: int = CHAMPIONS) -> set[str]:
-    """The versions that the last `count` champions last traded by.
+    """The last version of each of the last `count` champions.
 
     champions: by week, oldest first, the recipe as `champion` and its version as `model_id`.
     """
@@ -79,9 +80,9 @@ def last_champions(champions: Mapping[str, Mapping[str, str | None]], count: int
 
 
 def removable(registered: Iterable[Registered], needed: Collection[str], before: pd.Timestamp) -> list[Registered]:
-    """The versions registered before that time that nobody needs, oldest first; none that a person registered by hand.
+    """The versions registered before that time that are not needed, oldest first; none that a person registered.
 
-    Age is counted from the registration, not from as_of: a backfill trains versions of old weeks.
+    Age counts from the registration, not from as_of, because a backfill trains versions of old weeks.
     """
-    going = (v for v in registered if v.model_id and v.created < before and v.model_id not in needed)
-    return sorted(going, key=lambda v: (v.created, v.number))
+    old = (v for v in registered if v.model_id and v.created < before and v.model_id not in needed)
+    return sorted(old, key=lambda v: (v.created, v.number))

@@ -67,8 +67,8 @@ def instance(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dg.Dags
     overrides = {}
     if request.param == "postgres":
         overrides = {"storage": {"postgres": {"postgres_url": request.getfixturevalue("postgres_url")}}}
-    with dg.instance_for_test(temp_dir=str(tmp_path), overrides=overrides) as made:
-        yield made
+    with dg.instance_for_test(temp_dir=str(tmp_path), overrides=overrides) as temporary:
+        yield temporary
 
 
 def run(instance, assets, partition="", **tags):
@@ -84,8 +84,8 @@ def run(instance, assets, partition="", **tags):
 
 
 def state(instance):
-    """What Dagster knows of partitions, assets and checks."""
-    found = {}
+    """Dagster's state of partitions, assets and checks."""
+    states = {}
     for asset, grid in ((weekly, PARTS), (latest, None)):
         key = asset.key
         if not (records := instance.get_asset_records([key])):
@@ -103,7 +103,7 @@ def state(instance):
                     cached.deserialize_in_progress_partition_subsets(grid),
                 )
             ]
-        found[key] = (
+        states[key] = (
             instance.get_materialized_partitions(key),
             [instance.get_latest_storage_id_by_partition(key, kind) for kind in KINDS],
             entry.last_run_id,
@@ -117,7 +117,7 @@ def state(instance):
         )
     key = next(iter(sound.check_keys))
     newest = instance.event_log_storage.get_latest_asset_check_execution_by_key([key])[key]
-    return found, (newest.run_id, newest.status, str(newest.event))
+    return states, (newest.run_id, newest.status, str(newest.event))
 
 
 def rows(instance):
@@ -133,7 +133,7 @@ def clean(instance, dry_run=False, now=None):
 
 
 @pytest.mark.long
-def test_runs_go_and_the_state_of_partitions_and_checks_stays(instance):
+def test_old_runs_are_removed_and_the_state_of_partitions_and_checks_stays(instance):
     complete = run(instance, ["weekly"], "a..c")
     again = run(instance, ["weekly"], "b")
     failed = run(instance, ["weekly"], "c", broken="yes", unsound="yes")
@@ -156,10 +156,10 @@ def test_runs_go_and_the_state_of_partitions_and_checks_stays(instance):
     assert clean(instance) == {"runs": RemovalCount(), "shortened_logs": RemovalCount()}
     run(instance, ["weekly"], "a..c")
     clean(instance)
-    assert len(instance.get_runs()) == 2, "what a newer run holds, the shortened need not hold any more"
+    assert len(instance.get_runs()) == 2, "the shortened runs hold no newest event any more"
 
 
-def test_what_is_made_again_and_again_leaves_no_more_than_the_last(instance):
+def test_of_repeated_materializations_only_the_last_one_stays(instance):
     run(instance, ["latest"])
     clean(instance)
     once = rows(instance)
@@ -173,7 +173,7 @@ def test_what_is_made_again_and_again_leaves_no_more_than_the_last(instance):
         assert storage.get_all_run_ids() == [r.run_id for r in instance.get_runs()], "files of SQLite"
 
 
-def test_young_runs_runs_in_progress_and_those_of_a_backfill_that_goes_on_stay(instance):
+def test_young_runs_runs_in_progress_and_those_of_an_unfinished_backfill_stay(instance):
     filled = run(instance, ["latest"], **{"dagster/backfill": "going-on"})
     run(instance, ["latest"], **{"dagster/backfill": "over"})
     for name, status in (("going-on", BulkActionStatus.REQUESTED), ("over", BulkActionStatus.COMPLETED_SUCCESS)):
@@ -189,7 +189,7 @@ def test_young_runs_runs_in_progress_and_those_of_a_backfill_that_goes_on_stay(i
     assert {r.run_id for r in instance.get_runs()} == {filled, started, waiting, young}
 
 
-def test_what_the_sensors_count_stays_for_the_longest_cool_down(instance):
+def test_runs_that_the_sensors_count_stay_for_the_longest_cool_down(instance):
     for symbol in ("AAA", "BBB"):
         run(instance, ["latest"], trigger="DRIFT_DETECTED", symbol=symbol)
     run(instance, ["latest"])
@@ -202,7 +202,7 @@ def test_what_the_sensors_count_stays_for_the_longest_cool_down(instance):
     assert read_budget(instance, policy, now).last_started == {}
 
 
-def test_a_kill_in_the_middle_leaves_nothing_that_the_next_time_does_not_remove(instance, monkeypatch):
+def test_after_a_kill_in_the_middle_the_next_removal_finishes(instance, monkeypatch):
     run(instance, ["weekly"], "a", unsound="yes")
     run(instance, ["weekly"], "a")
     before = state(instance)
@@ -221,19 +221,19 @@ def test_a_kill_in_the_middle_leaves_nothing_that_the_next_time_does_not_remove(
     assert rows(instance)[1:] == [1, len(instance.get_runs()[0].tags)]
 
 
-def test_files_of_runs_that_are_gone_are_swept(instance):
+def test_files_of_deleted_runs_are_removed(instance):
     storage = instance.event_log_storage
     if not hasattr(storage, "get_all_run_ids"):
         pytest.skip("Postgres keeps no file per run")
     lost = run(instance, ["latest"])
-    kept = run(instance, ["latest"])
+    existing = run(instance, ["latest"])
     instance.run_storage.delete_run(lost)
-    assert {lost, kept} == {*storage.get_all_run_ids()}
+    assert {lost, existing} == {*storage.get_all_run_ids()}
     clean(instance)
-    assert storage.get_all_run_ids() == [kept]
+    assert storage.get_all_run_ids() == [existing]
 
 
-def test_old_ticks_go_but_the_newest_of_each_stays(instance):
+def test_old_ticks_are_removed_except_the_newest_of_each(instance):
     now = pd.Timestamp.now("UTC")
     for name in ("signals_schedule", "drift_sensor"):
         kind = InstigatorType.SENSOR if "sensor" in name else InstigatorType.SCHEDULE

@@ -72,21 +72,21 @@ def champions(task: tuple[Case, int, int]) -> list[dict[tuple[str, str], int | N
     recipes = max(case.family, 1)
     noise, volatility = shocks(rng, worlds, 2 * BARS, recipes, 0.0)
     spread = POLICY.sharpe_spread / np.sqrt(PERIODS)
-    found = []
+    results = []
     for world in range(worlds):
         skill = rng.normal(0, spread, recipes) if case.skill is None else np.full(recipes, case.skill)
         scale = VOLATILITY * volatility[world]
         returns = scale[:, None] * (noise[world] + skill)
-        chosen = promoted(returns[:BARS]) if case.family else (0, BARS)
-        if chosen is None:
+        promotion = promoted(returns[:BARS]) if case.family else (0, BARS)
+        if promotion is None:
             continue
-        recipe, end = chosen
+        recipe, end = promotion
         record = returns[max(end - case.days * DAY_BARS, 0) : end, recipe]
         office = slice(end, end + BARS)
         live = {name: scale[office] * (noise[world, office, recipe] + ratio) for name, ratio in truths(skill[recipe])}
         live["no decay, volatility x 2"] *= 2
-        found.append(alarms(record, live))
-    return found
+        results.append(alarms(record, live))
+    return results
 
 
 def truths(skill: float) -> list[tuple[str, float]]:
@@ -110,25 +110,25 @@ def promoted(returns: np.ndarray) -> tuple[int, int] | None:
 
 def alarms(record: np.ndarray, live: dict[str, np.ndarray]) -> dict[tuple[str, str], int | None]:
     """The week of each rule's first alarm, by live Sharpe ratio and rule."""
-    watch = calibrate(record.reshape(-1, DAY_BARS).sum(axis=1), DAYS, DAYS_A_YEAR, POLICY)
+    cusum = calibrate(record.reshape(-1, DAY_BARS).sum(axis=1), DAYS, DAYS_A_YEAR, POLICY)
     before = record.mean() / record.std(ddof=1)
-    found: dict[tuple[str, str], int | None] = {}
+    first_alarms: dict[tuple[str, str], int | None] = {}
     for name, net in live.items():
-        above = watch.sums(net.reshape(-1, DAY_BARS).sum(axis=1)) > watch.limit
-        found[name, "CUSUM"] = int(above.argmax()) // 7 + 1 if above.any() else None
+        above = cusum.sums(net.reshape(-1, DAY_BARS).sum(axis=1)) > cusum.limit
+        first_alarms[name, "CUSUM"] = int(above.argmax()) // 7 + 1 if above.any() else None
         for rule, weeks in WINDOWS.items():
             recent = np.lib.stride_tricks.sliding_window_view(net, weeks * WEEK_BARS)[::WEEK_BARS]
             below = recent.mean(axis=1) / recent.std(axis=1, ddof=1) < before - TOLERANCE * abs(before)
-            found[name, rule] = int(below.argmax()) + weeks if below.any() else None
-    return found
+            first_alarms[name, rule] = int(below.argmax()) + weeks if below.any() else None
+    return first_alarms
 
 
-def told(found: list[int | None]) -> str:
+def alarm_share(weeks: list[int | None]) -> str:
     """Share of alarms with its exact 95 % interval, and the median week."""
-    hits = [week for week in found if week is not None]
-    low, high = binomtest(len(hits), len(found)).proportion_ci(0.95, "exact")
+    hits = [week for week in weeks if week is not None]
+    low, high = binomtest(len(hits), len(weeks)).proportion_ci(0.95, "exact")
     week = f", week {np.median(hits):.0f}" if hits else ""
-    return f"{len(hits) / len(found):.1%} [{low:.1%}, {high:.1%}]{week}"
+    return f"{len(hits) / len(weeks):.1%} [{low:.1%}, {high:.1%}]{week}"
 
 
 def main(worlds: int, folder: str | None) -> None:
@@ -137,10 +137,10 @@ def main(worlds: int, folder: str | None) -> None:
     with ProcessPoolExecutor(2) as pool:
         for case in CASES:
             tasks = [(case, seed, min(CHUNK, worlds - seed * CHUNK)) for seed in range(-(-worlds // CHUNK))]
-            found = [champion for chunk in pool.map(champions, tasks) for champion in chunk]
+            results = [champion for chunk in pool.map(champions, tasks) for champion in chunk]
             for live in LIVES:
-                by_rule = {rule: told([champion[live, rule] for champion in found]) for rule in RULES}
-                rows.append({"champion": case.name, "live Sharpe a bar": live, **by_rule, "champions": len(found)})
+                by_rule = {rule: alarm_share([champion[live, rule] for champion in results]) for rule in RULES}
+                rows.append({"champion": case.name, "live Sharpe a bar": live, **by_rule, "champions": len(results)})
                 print(rows[-1], file=sys.stderr, flush=True)
     table = pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True)
     print(f"{table}\n\n{time.perf_counter() - started:.0f} s")

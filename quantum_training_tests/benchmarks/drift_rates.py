@@ -1,4 +1,4 @@
-"""Error rates of the drift rules on markets whose truth is known: how often they alarm for nothing and what they miss.
+"""Error rates of the drift rules on markets whose truth is known: false alarms and missed drift.
 
     python quantum_training_tests/benchmarks/drift_rates.py [worlds]
 
@@ -81,11 +81,11 @@ def reports(world: np.ndarray, weeks: int) -> tuple[list[ColumnMeasurement], dic
 
 def false_alarms(number: int, seed: int = 0) -> dict[str, tuple[int, int]]:
     """Counts of what went wrong and of chances to, in stationary worlds."""
-    found: dict[str, tuple[int, int]] = {}
+    counts: dict[str, tuple[int, int]] = {}
 
     def count(name: str, wrong: int, chances: int = 1) -> None:
-        before = found.get(name, (0, 0))
-        found[name] = (before[0] + wrong, before[1] + chances)
+        before = counts.get(name, (0, 0))
+        counts[name] = (before[0] + wrong, before[1] + chances)
 
     for world in worlds(number, REFERENCE_WEEKS + CLEAN_WEEKS, seed):
         measured, by_rule = reports(world, CLEAN_WEEKS)
@@ -98,7 +98,7 @@ def false_alarms(number: int, seed: int = 0) -> dict[str, tuple[int, int]]:
         for rule, report in by_rule.items():
             for level in (Severity.MINOR, Severity.MODERATE, Severity.SEVERE, Severity.CRITICAL):
                 count(f"a week {level.name} or worse, {rule}", report.severity >= level)
-    return found
+    return counts
 
 
 def detections(change, number: int, weeks: int, seed: int) -> dict[str, tuple[int, int]]:
@@ -106,11 +106,11 @@ def detections(change, number: int, weeks: int, seed: int) -> dict[str, tuple[in
     first = {rule: [] for rule in POLICIES}
     for world in worlds(number, REFERENCE_WEEKS + CLEAN_WEEKS + weeks, seed):
         change(world[(REFERENCE_WEEKS + CLEAN_WEEKS) * HOURS :])
-        for rule, found in first.items():
-            found.append(_first_week(world, weeks, rule))
+        for rule, weeks_of_rule in first.items():
+            weeks_of_rule.append(_first_week(world, weeks, rule))
     return {
-        f"MODERATE by week {week}, {rule}": (sum(found <= week for found in weeks_found), number)
-        for rule, weeks_found in first.items()
+        f"MODERATE by week {week}, {rule}": (sum(first_week <= week for first_week in weeks_of_rule), number)
+        for rule, weeks_of_rule in first.items()
         for week in range(1, weeks + 1)
     }
 
@@ -118,8 +118,8 @@ def detections(change, number: int, weeks: int, seed: int) -> dict[str, tuple[in
 def _first_week(world: np.ndarray, weeks: int, rule: str) -> int:
     """The first week after the change with MODERATE or worse, or one more than there are."""
     for week in range(1, weeks + 1):
-        seen = CLEAN_WEEKS + week
-        by_rule = reports(world[: (REFERENCE_WEEKS + seen) * HOURS], seen)[1]
+        weeks_since_reference = CLEAN_WEEKS + week
+        by_rule = reports(world[: (REFERENCE_WEEKS + weeks_since_reference) * HOURS], weeks_since_reference)[1]
         if by_rule[rule].severity >= Severity.MODERATE:
             return week
     return weeks + 1
@@ -131,7 +131,7 @@ def interval(hits: int, chances: int) -> tuple[float, float]:
     return exact.low, exact.high
 
 
-def table(found: dict[str, tuple[int, int]]) -> str:
+def table(counts: dict[str, tuple[int, int]]) -> str:
     """Counts as a Markdown table with shares and their intervals in per cent."""
     rows = [
         {
@@ -140,7 +140,7 @@ def table(found: dict[str, tuple[int, int]]) -> str:
             "%": 100 * hits / chances,
             "95 % interval": "{:.2f} to {:.2f}".format(*(100 * bound for bound in interval(hits, chances))),
         }
-        for name, (hits, chances) in found.items()
+        for name, (hits, chances) in counts.items()
     ]
     return pd.DataFrame(rows).to_markdown(index=False, floatfmt=".2f")
 

@@ -63,9 +63,9 @@ def test_the_limit_is_crossed_as_often_as_promised_if_the_record_is_long():
 def test_what_to_expect_is_the_posterior_mean_of_a_normal_sharpe_ratio():
     for days, spread in ((182, 2.0), (4000, 2.0), (182, 0.5)):
         calibrated = calibrate(normal(days), 182, 365, POLICY.model_copy(update={"sharpe_spread": spread}))
-        shown, error = 0.1 * np.sqrt(365), np.sqrt(365 / days)
+        measured, error = 0.1 * np.sqrt(365), np.sqrt(365 / days)
         weight = spread**2 / (spread**2 + error**2)
-        assert calibrated.sharpe == pytest.approx(weight * shown, rel=0.15)
+        assert calibrated.sharpe == pytest.approx(weight * measured, rel=0.15)
         assert calibrated.sharpe_sd == pytest.approx(spread * np.sqrt(1 - weight), rel=0.15)
         assert calibrated.slack == pytest.approx(calibrated.sharpe / np.sqrt(365) / 2)
 
@@ -103,4 +103,4 @@ def test_the_rates_of_the_benchmark(rates):
     assert alarms["no decay, volatility x 2", "CUSUM"] <= 5
     assert alarms["-.08", "CUSUM"] >= 23
     assert alarms["no decay", "4 weeks 10 % below"] >= 20
-    assert rates.told([1, 3, None, None]) == "50.0% [6.8%, 93.2%], week 2"
+    assert rates.alarm_share([1, 3, None, None]) == "50.0% [6.8%, 93.2%], week 2"

@@ -1,4 +1,4 @@
-"""The sentinel of recipes: fair ones pass, and each kind of unfair one is expected on markets made for it."""
+"""The leakage test of recipes: fair ones pass, and each kind of unfair one is found on synthetic markets."""
 
 import sys
 from types import SimpleNamespace

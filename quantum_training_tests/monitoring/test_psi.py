@@ -100,7 +100,7 @@ def test_leave_one_out_is_each_week_against_the_others():
     counts = week_counts(bins, values, weeks, 5)
     psis, distances = leave_one_out_psi(counts), leave_one_out_ks(values, weeks, 5)
     for week in range(5):
-        own, rest = values[weeks == week], values[weeks != week]
-        alone = [week_counts(bins, part, np.zeros(len(part), dtype=int), 1)[0] for part in (own, rest)]
+        week_values, rest = values[weeks == week], values[weeks != week]
+        alone = [week_counts(bins, part, np.zeros(len(part), dtype=int), 1)[0] for part in (week_values, rest)]
         assert psis[week] == pytest.approx(psi(*map(shares, alone)), abs=1e-12)
-        assert distances[week] == pytest.approx(stats.ks_2samp(own, rest).statistic, abs=1e-12)
+        assert distances[week] == pytest.approx(stats.ks_2samp(week_values, rest).statistic, abs=1e-12)

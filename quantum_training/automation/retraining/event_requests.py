@@ -14,8 +14,8 @@ import pandas as pd
 from quantum_training.automation.execution.priorities import priority_tag
 from quantum_training.automation.jobs.asset_jobs import DECAY
 from quantum_training.automation.jobs.manual_actions import RETRAIN, RETRAIN_OP
-from quantum_training.lifecycle.records import DECAY_REPORT
-from quantum_training.lifecycle.surveillance.retraining_triggers import Trigger, newest_record
+from quantum_training.lifecycle.records import WeeklyDecay
+from quantum_training.lifecycle.surveillance.retraining_triggers import Trigger, newest_report
 from quantum_training.lifecycle.surveillance.run_priorities import BY_SEVERITY, MARKET
 from quantum_training.monitoring.severity import Severity
 from quantum_training.partitions import parse_key
@@ -77,7 +77,7 @@ def _classify_metrics(
 ) -> None:
     """Add the outcome of the metrics to `outcome`: one decay test per symbol. metrics: event ids by symbol."""
     for symbol, keys in metrics.items():
-        week, _ = newest_record(store, DECAY_REPORT, symbol)
+        week, _ = newest_report(store, WeeklyDecay, symbol)
         if week and symbol in recently_tested:
             outcome.deferred[keys[-1]] = f"the decay of {symbol} was tested within {DECAY_TEST_INTERVAL}"
             continue

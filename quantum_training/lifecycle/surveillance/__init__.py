@@ -1,1 +1,1 @@
-"""Watching drift and decay, and what calls for retraining."""
+"""Drift and decay reports, and what calls for retraining."""

@@ -1,6 +1,7 @@
-"""What a drift report compares: the reference and its reasons, read from the store. The asset itself: drift.py.
+"""Measuring the drift of a day: its features, and the champion's predictions and residuals, against a reference.
 
-The reference and the champion's scores are no partition dependencies: every day would wait for a year of weeks.
+The statistics: monitoring/drift.py. Reference and scores are read from the store instead of being partition
+dependencies, because every day would otherwise wait for a year of weeks.
 """
 
 from typing import Any, NamedTuple
@@ -8,24 +9,37 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from quantum_training.lifecycle.decision.champion import current_champion
-from quantum_training.lifecycle.records import SHADOW_SCORES, WeeklyDecision, read_records
+from quantum_training.lifecycle.market_history import NANOSECOND, MarketHistory
+from quantum_training.lifecycle.records import (
+    FEATURES,
+    SHADOW_SCORES,
+    BarSpan,
+    DailyDrift,
+    ScoredPredictions,
+    WeeklyDecision,
+    read_records,
+)
 from quantum_training.lifecycle.training.versions import versions_of
 from quantum_training.market.periods import WEEK, Key, month_of, week_of
 from quantum_training.monitoring.calibration import RECENT_WEEKS, ColumnMeasurement, measure
 from quantum_training.monitoring.column_faults import Kind
-from quantum_training.monitoring.drift import DriftReport, assess_drift
+from quantum_training.monitoring.drift import assess_drift
+from quantum_training.monitoring.drift_heatmap import weekly_p
 from quantum_training.monitoring.severity import Severity
 from quantum_training.resources.events.payloads import DriftDetected, Event, event
 from quantum_training.resources.store.store import Store, StoreError
 from quantum_training.selection.harm import Harm, harm_is_building
 from quantum_training.settings.settings import Settings
 
-WATCHED: dict[str, Kind] = {"target": "prediction", "gross_return": "residual"}
-NANOSECOND = pd.Timedelta("1ns")
+MONITORED: dict[str, Kind] = {"target": "prediction", "gross_return": "residual"}
+"""Columns of the champion's scores that are monitored, and their kind."""
 
 
 class Reference(NamedTuple):
-    """The weeks that a day is compared with end at `end`; `champion` traded the day before, `harm` is its newest."""
+    """The reference of a day: weeks up to `end`, chosen for the reason `why`.
+
+    champion: who traded the bar before the day. harm: of the newest decision before the day.
+    """
 
     end: pd.Timestamp
     why: str
@@ -33,111 +47,137 @@ class Reference(NamedTuple):
     harm: Harm | None
 
 
-class Day(NamedTuple):
-    """What was compared for one partition, and what came of it. `features` and `window` are the frames of features."""
+class DriftComparison(NamedTuple):
+    """The drift of a day.
 
+    weekly_p: see `drift_heatmap.weekly_p`. reference_features, window_features: the features that were compared.
+    """
+
+    record: DailyDrift
     reference: Reference
-    measured: list[ColumnMeasurement]
-    report: DriftReport
-    predictions: dict[str, Any]
-    record: dict[str, Any]
-    features: pd.DataFrame
-    window: pd.DataFrame
+    weekly_p: pd.DataFrame
+    reference_features: pd.DataFrame
+    window_features: pd.DataFrame
 
 
-def compare(store: Store, settings: Settings, key: Key) -> Day:
-    """Compare the week before a day with the reference. StoreError where features are not stored up to the day."""
-    last = month_of(key.start - NANOSECOND)
-    covered = store.attributes("features", key.symbol, last).get("covered_until")
-    if covered is None or pd.Timestamp(covered) < key.start:
-        raise StoreError(
-            f"{key.symbol}: features are needed until {key.start}, but {last} "
-            + (f"reaches only {covered}" if covered else "is not stored")
-            + "; run the job market_data for this month first"
-        )
+def measure_drift(store: Store, settings: Settings, key: Key) -> DriftComparison:
+    """Compare the window before a day with its reference. StoreError if features are not stored up to the day."""
+    _require_features(store, key)
     policy = settings.drift
     reference = choose_reference(store, settings, key)
     start = reference.end - policy.reference_windows * policy.window
     since = max(reference.end, key.start - RECENT_WEEKS * policy.window)
-    old, new = (read_features(store, key.symbol, *span) for span in ((start, reference.end), (since, key.start)))
-    measured = measure(old, new, reference.end, key.start, policy, "feature")
-    scored, predictions = measure_predictions(store, settings, key, reference)
-    measured += scored
-    report = assess_drift(measured, policy, harm_is_building(reference.harm, settings.rollout.harm_fraction))
-    window = new.loc[key.start - policy.window :]
-    record = {
-        **report.model_dump(mode="json"),
-        "rule": policy.rule,
-        "window": {**_bars(window), "end": key.start.isoformat()},
-        "reference": {**_bars(old), "end": reference.end.isoformat(), "why": reference.why},
-        "predictions": predictions,
-    }
-    return Day(reference, measured, report, predictions, record, old, window)
+    old = read_features(store, key.symbol, start, reference.end)
+    recent = read_features(store, key.symbol, since, key.start)
+    measurements = measure(old, recent, reference.end, key.start, policy, "feature")
+    prediction_measurements, predictions = measure_predictions(store, settings, key, reference)
+    measurements += prediction_measurements
+    report = assess_drift(
+        measurements, policy, harm_is_building(reference.harm, settings.rollout.harm_fraction)
+    )
+    window = recent.loc[key.start - policy.window :]
+    record = DailyDrift(
+        **report.model_dump(),
+        rule=policy.rule,
+        window=_span(window, end=key.start.isoformat()),
+        reference=_span(old, end=reference.end.isoformat(), why=reference.why),
+        predictions=predictions,
+    )
+    p = weekly_p(measurements, reference.end, key.start, policy.window)
+    return DriftComparison(record, reference, p, old, window)
 
 
 def choose_reference(store: Store, settings: Settings, key: Key) -> Reference:
-    """Where the reference of a day ends: where the champion took office, else where the newest version was trained.
+    """The reference of a day ends where the champion took office, or else at the as_of of the newest version.
 
     The champion is the one that traded the bar before the day, so that a report of a Monday is the same before and
     after that week's decision. The two windows that are tested never belong to the reference.
     """
-    windows = key.start - 2 * settings.drift.window
-    records = read_records(store, WeeklyDecision, key.symbol, (key.start - NANOSECOND).strftime("%Y-%m-%d"))
-    champion, office = current_champion(records) if records else (None, windows)
+    tested_from = key.start - 2 * settings.drift.window
+    decisions = read_records(store, WeeklyDecision, key.symbol, (key.start - NANOSECOND).strftime("%Y-%m-%d"))
+    champion, since = (
+        current_champion(decisions) if decisions else (None, tested_from)
+    )
     if champion:
-        end, why = office, f"the champion {champion} took office on {office:%Y-%m-%d}"
+        end, why = since, f"the champion {champion} took office on {since:%Y-%m-%d}"
     else:
         recipes = settings.symbols[key.symbol].recipes
-        known = [v.as_of for recipe in recipes for v in versions_of(store, key.symbol, recipe, key.period)]
-        trained = max((as_of for as_of in known if as_of <= key.start - settings.drift.window), default=None)
-        end = trained or windows
-        why = f"no champion; the newest version is as of {trained:%Y-%m-%d %H:%M}" if trained else "no version yet"
-    if end > windows:
-        end, why = windows, f"{why}, the two windows that are tested left out"
-    harm = records[max(records)].harm if records else None
+        times = [v.as_of for recipe in recipes for v in versions_of(store, key.symbol, recipe, key.period)]
+        as_of = max((time for time in times if time <= key.start - settings.drift.window), default=None)
+        end = as_of or tested_from
+        why = f"no champion; the newest version is as of {as_of:%Y-%m-%d %H:%M}" if as_of else "no version yet"
+    if end > tested_from:
+        end, why = tested_from, f"{why}, the two windows that are tested left out"
+    harm = decisions[max(decisions)].harm if decisions else None
     return Reference(end, f"weeks up to {end:%Y-%m-%d %H:%M}: {why}", champion, harm)
 
 
 def measure_predictions(
     store: Store, settings: Settings, key: Key, reference: Reference
-) -> tuple[list[ColumnMeasurement], dict[str, Any]]:
+) -> tuple[list[ColumnMeasurement], ScoredPredictions]:
     """Measure target and gross return of the champion in the newest week that was scored in full before the day."""
     recipe = reference.champion
     end = week_of(key.start - NANOSECOND)
-    said = {"recipe": recipe, "end": end.isoformat()}
+    fields: dict[str, Any] = {"recipe": recipe, "end": end.isoformat()}
     if recipe is None:
-        return [], {**said, "reason": "left out: no champion, and the recipes' own are not watched"}
-    if end.strftime("%Y-%m-%d") not in store.periods(SHADOW_SCORES, key.symbol):
-        return [], {**said, "reason": f"left out: {SHADOW_SCORES} of {end:%Y-%m-%d} are not stored"}
+        reason = "left out: no champion, and the recipes' own are not watched"
+        return [], ScoredPredictions(**fields, reason=reason)
+    history = MarketHistory(store, settings, key.symbol)
+    if end.strftime("%Y-%m-%d") not in history.scored_weeks():
+        reason = f"left out: {SHADOW_SCORES} of {end:%Y-%m-%d} are not stored"
+        return [], ScoredPredictions(**fields, reason=reason)
     policy = settings.drift
     before = min(reference.end, end - 2 * policy.window)
-    start = before - policy.reference_windows * policy.window
-    old, new = (
-        read_predictions(store, key.symbol, recipe, *span)
-        for span in ((start, before), (max(before, end - RECENT_WEEKS * policy.window), end))
-    )
-    measured = [
-        one for kind in WATCHED.values() for one in measure(old[[kind]], new[[kind]], before, end, policy, kind)
+    old = read_predictions(history, recipe, before - policy.reference_windows * policy.window, before)
+    recent = read_predictions(history, recipe, max(before, end - RECENT_WEEKS * policy.window), end)
+    measurements = [
+        measurement
+        for kind in MONITORED.values()
+        for measurement in measure(old[[kind]], recent[[kind]], before, end, policy, kind)
     ]
-    why = f"{recipe} up to {end:%Y-%m-%d}, against its scores before {before:%Y-%m-%d}"
-    return measured, {**said, "reason": why, "reference": _bars(old)}
+    reason = f"{recipe} up to {end:%Y-%m-%d}, against its scores before {before:%Y-%m-%d}"
+    return measurements, ScoredPredictions(**fields, reason=reason, reference=_span(old))
 
 
 def read_features(store: Store, symbol: str, start: pd.Timestamp, end: pd.Timestamp) -> pd.DataFrame:
-    """The stored features of [start, end). Months may differ in columns: that is a finding, not an error."""
+    """The stored features of [start, end). Months may differ in columns: the report names that as a data fault."""
     first, last = month_of(start), month_of(end - NANOSECOND)
-    months = [p for p in store.periods("features", symbol) if first <= p <= last]
-    return _between([store.read_frame("features", symbol, month) for month in months], start, end)
+    months = [month for month in store.periods(FEATURES, symbol) if first <= month <= last]
+    return _between([store.read_frame(FEATURES, symbol, month) for month in months], start, end)
 
 
-def read_predictions(store: Store, symbol: str, recipe: str, start: pd.Timestamp, end: pd.Timestamp) -> pd.DataFrame:
-    """Target and gross return of a recipe on the scored bars of [start, end); both NaN where it decided nothing."""
+def read_predictions(history: MarketHistory, recipe: str, start: pd.Timestamp, end: pd.Timestamp) -> pd.DataFrame:
+    """Target and gross return of a recipe on the scored bars of [start, end); NaN for bars without a decision."""
     first, last = ((t + offset).strftime("%Y-%m-%d") for t, offset in ((start, NANOSECOND), (end, WEEK)))
-    weeks = [p for p in store.periods(SHADOW_SCORES, symbol) if first <= p < last]
-    frames = [store.read_frame(SHADOW_SCORES, symbol, week) for week in weeks]
-    frames = [frame.loc[frame["strategy"] == recipe, [*WATCHED]] for frame in frames]
-    scored = _between(frames, start, end).reindex(columns=[*WATCHED])
-    return scored.where(scored["target"].notna()).rename(columns=WATCHED)
+    frames = [history.scores(week) for week in history.scored_weeks() if first <= week < last]
+    frames = [frame.loc[frame["strategy"] == recipe, [*MONITORED]] for frame in frames]
+    scores = _between(frames, start, end).reindex(columns=[*MONITORED])
+    return scores.where(scores["target"].notna()).rename(columns=MONITORED)
+
+
+def drift_event(key: Key, record: DailyDrift, recipes: tuple[str, ...]) -> Event:
+    """The event of a day with drift. Its id is the same for one symbol, day and severity: a rerun only repeats it."""
+    drifted = [row for row in record.rows if row.severity > Severity.NONE]
+    payload = DriftDetected(
+        drift_type=", ".join(sorted({row.kind for row in drifted})) or "feature",
+        severity=record.severity.name,
+        affected_models=recipes,
+        psi_score=max((row.psi for row in drifted if row.psi is not None), default=None),
+        recommendation=" ".join(record.recommendation),
+        detected_at=key.start,
+    )
+    return event(key.symbol, payload, f"drift/{key.period}/{record.severity.name}")
+
+
+def _require_features(store: Store, key: Key) -> None:
+    month = month_of(key.start - NANOSECOND)
+    covered = store.attributes(FEATURES, key.symbol, month).get("covered_until")
+    if covered is None or pd.Timestamp(covered) < key.start:
+        raise StoreError(
+            f"{key.symbol}: features are needed until {key.start}, but {month} "
+            + (f"reaches only {covered}" if covered else "is not stored")
+            + "; run the job market_data for this month first"
+        )
 
 
 def _between(frames: list[pd.DataFrame], start: pd.Timestamp, end: pd.Timestamp) -> pd.DataFrame:
@@ -146,20 +186,6 @@ def _between(frames: list[pd.DataFrame], start: pd.Timestamp, end: pd.Timestamp)
     return pd.concat(frames).loc[start : end - NANOSECOND]
 
 
-def _bars(frame: pd.DataFrame) -> dict[str, Any]:
+def _span(frame: pd.DataFrame, **fields: str) -> BarSpan:
     first, last = (frame.index[i].isoformat() if len(frame) else None for i in (0, -1))
-    return {"bars": len(frame), "first_bar": first, "last_bar": last}
-
-
-def detected(key: Key, report: DriftReport, recipes: tuple[str, ...]) -> Event:
-    """The event of a day that drifted: one per symbol, day and severity, however often it is looked at."""
-    bad = [row for row in report.rows if row.severity > Severity.NONE]
-    said = DriftDetected(
-        drift_type=", ".join(sorted({row.kind for row in bad})) or "feature",
-        severity=report.severity.name,
-        affected_models=recipes,
-        psi_score=max((row.psi for row in bad if row.psi is not None), default=None),
-        recommendation=" ".join(report.recommendation),
-        detected_at=key.start,
-    )
-    return event(key.symbol, said, f"drift/{key.period}/{report.severity.name}")
+    return BarSpan(bars=len(frame), first_bar=first, last_bar=last, **fields)

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 
-from quantum_training.lifecycle.market_history import features_available_until
-from quantum_training.lifecycle.records import DECAY_REPORT, DRIFT_REPORT, model_asset
+from quantum_training.lifecycle.market_history import NANOSECOND, features_available_until
+from quantum_training.lifecycle.records import AnyRecord, DailyDrift, ModelRecord, WeeklyDecay, model_asset, read_record
 from quantum_training.lifecycle.surveillance import run_priorities
-from quantum_training.lifecycle.surveillance.drift import NANOSECOND
 from quantum_training.market.calendars import expected_open_times
 from quantum_training.monitoring.severity import Severity
 from quantum_training.resources.store.store import Store
@@ -120,22 +119,20 @@ def plan_retraining(
 
 def drift_trigger(store: Store, symbol: str, policy: RetrainingPolicy) -> Trigger | None:
     """A trigger if the symbol's newest drift report calls for training. Reports of wrong data never do."""
-    day, report = newest_record(store, DRIFT_REPORT, symbol)
-    if report is None:
+    day, report = newest_report(store, DailyDrift, symbol)
+    if report is None or report.severity < Severity.MODERATE or has_data_fault(report):
         return None
-    severity, since = Severity[report["severity"]], pd.Timestamp(day, tz="UTC")
-    if severity < Severity.MODERATE or has_data_fault(report):
-        return None
+    severity, since = report.severity, pd.Timestamp(day, tz="UTC")
     if severity < Severity[policy.drift_severity]:
         since -= pd.Timedelta(days=policy.moderate_after_days)
-    reason = f"{severity.name} drift on {day}: {report['reason']}"
+    reason = f"{severity.name} drift on {day}: {report.reason}"
     key = f"{symbol}|{day}|{severity.name}"
     return Trigger(symbol, key, "DRIFT_DETECTED", run_priorities.BY_SEVERITY[severity], reason, since)
 
 
-def has_data_fault(report: dict[str, Any]) -> bool:
+def has_data_fault(report: DailyDrift) -> bool:
     """Whether a drift report found data that are wrong, not merely unusual."""
-    return report["severity"] == Severity.CRITICAL.name and any(row["fault"] for row in report["rows"])
+    return report.severity == Severity.CRITICAL and any(row.fault for row in report.rows)
 
 
 def decay_trigger(store: Store, symbol: str) -> Trigger | None:
@@ -143,11 +140,11 @@ def decay_trigger(store: Store, symbol: str) -> Trigger | None:
 
     The refresh as of that week saw the same bars as the report, so only a later version handles the trigger.
     """
-    week, report = newest_record(store, DECAY_REPORT, symbol)
-    if report is None or report["status"] != "DECAYED":
+    week, report = newest_report(store, WeeklyDecay, symbol)
+    if report is None or report.status != "DECAYED":
         return None
     since = pd.Timestamp(week, tz="UTC") + NANOSECOND
-    reason = f"{report['recipe']} decayed in the week of {week}: {report['reason']}"
+    reason = f"{report.recipe} decayed in the week of {week}: {report.reason}"
     return Trigger(symbol, f"{symbol}|{week}|DECAYED", "PERFORMANCE_DECAY", run_priorities.DECAY, reason, since)
 
 
@@ -175,16 +172,17 @@ def interval_trigger(store: Store, settings: Settings, symbol: str, policy: Retr
     return Trigger(symbol, key, "SCHEDULED", run_priorities.INTERVAL, ", ".join(due.values()), until, tuple(due))
 
 
-def newest_record(store: Store, asset: str, symbol: str) -> tuple[str, dict[str, Any] | None]:
+def newest_report(store: Store, kind: type[AnyRecord], symbol: str) -> tuple[str, AnyRecord | None]:
     """Period and record of the newest stored report of a symbol."""
-    periods = store.periods(asset, symbol, "json")
-    return (periods[-1], store.read_record(asset, symbol, periods[-1])) if periods else ("", None)
+    periods = store.periods(kind.asset, symbol, "json")
+    return (periods[-1], read_record(store, kind, symbol, periods[-1])) if periods else ("", None)
 
 
 def newest_as_of(store: Store, symbol: str, recipe: str) -> pd.Timestamp:
     """Up to when the newest version of a recipe was trained, including refused versions; NEVER if there is none."""
-    for period in reversed(store.periods(model_asset(recipe), symbol, "json")):
-        record = store.read_record(model_asset(recipe), symbol, period)
-        if record and record["versions"]:
-            return max(pd.Timestamp(version["as_of"]) for version in record["versions"])
+    asset = model_asset(recipe)
+    for week in reversed(store.periods(asset, symbol, "json")):
+        record = read_record(store, ModelRecord, symbol, week, asset)
+        if record and record.versions:
+            return max(version.time for version in record.versions)
     return NEVER

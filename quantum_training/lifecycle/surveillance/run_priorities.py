@@ -1,27 +1,26 @@
-"""Who goes first where runs wait in the queue: the larger number. A run without a priority has 0."""
+"""Priorities of runs in the queue: the larger number goes first. A run without a priority has 0."""
 
 from __future__ import annotations
 
 from quantum_training.monitoring.severity import Severity
 
 PEOPLE = 100
-"""What a person decides: promote, demote, pin, ceilings. Seconds."""
-
+"""Actions of people: promote, demote, pin, ceilings. They take seconds."""
 
 MARKET = 90
-"""Market data, signals, drift and decay reports: short, and what everything else waits for."""
-
+"""Market data, signals, drift and decay reports: short, and everything else waits for them."""
 
 MANUAL = 60
-
+"""Retraining at the request of a person."""
 
 BY_SEVERITY = {Severity.CRITICAL: 50, Severity.SEVERE: 40, Severity.MODERATE: 25}
-
+"""Retraining for drift."""
 
 DECAY = 30
-
+"""Retraining for decay."""
 
 INTERVAL = 20
-
+"""Retraining after so many bars or minutes."""
 
 WEEKLY = 10
+"""The weekly refresh."""

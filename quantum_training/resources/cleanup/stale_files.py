@@ -99,8 +99,8 @@ def _old_reports(files: Iterable[Mapping[str, Any]], before: pd.Timestamp) -> It
         if name.endswith(".html") and not name.startswith("."):
             kinds.setdefault(name.partition(".")[2], []).append(file)
     for reports in kinds.values():
-        older = sorted(reports, key=lambda f: f["name"])[:-1]
-        yield from (file for file in older if _write_time(file) < before)
+        all_but_newest = sorted(reports, key=lambda f: f["name"])[:-1]
+        yield from (file for file in all_but_newest if _write_time(file) < before)
 
 
 def _write_time(file: Mapping[str, Any]) -> pd.Timestamp:

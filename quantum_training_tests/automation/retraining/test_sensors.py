@@ -10,11 +10,13 @@ import yaml
 
 from quantum_training.automation.retraining import sensors
 from quantum_training.definitions import build_defs
+from quantum_training.lifecycle.records import write_record
 from quantum_training.market.periods import month_of
 from quantum_training.resources.events.bus import EventBus
 from quantum_training.resources.events.payloads import DriftSignal, MetricsUpdated, RetrainRequest, event
 from quantum_training.resources.store.store import Store
 from quantum_training.settings.settings import load_settings
+from quantum_training_tests.support import records
 
 NOW = pd.Timestamp("2024-01-10 15:30", tz="UTC")
 """The sensors' time in these tests: a Wednesday."""
@@ -27,6 +29,11 @@ LONG_AGO = (NOW - pd.Timedelta(days=30)).isoformat()
 
 SYMBOLS = ("AAA", "BBB", "CCC", "DDD")
 SENSORS = ("drift_sensor", "performance_decay_sensor", "market_data_sensor", "event_inbox_sensor")
+COLUMN = {
+    **dict.fromkeys(("untested", "psi", "usual_psi", "p", "q", "ks", "ks_p", "previous_psi", "previous_q")),
+    **{"column": "a", "kind": "feature", "drifted": False, "drifted_before": False, "reference_windows": 30},
+    **{"differenced": False, "missing_share": None, "first_bad_bar": None},
+}
 touched_paths = []
 
 
@@ -62,13 +69,12 @@ class World:
         return self
 
     def drift(self, severity, symbol="AAA", day=TODAY, fault=None):
-        record = {"severity": severity, "reason": "two columns", "rows": [{"column": "a", "fault": fault}]}
-        self.store.write_record("drift_report", symbol, day, record)
+        rows = [COLUMN | {"severity": severity, "fault": fault}]
+        write_record(self.store, symbol, day, records.drift(day, severity, reason="two columns", rows=rows))
         return self
 
-    def decay(self, status, symbol="AAA"):
-        record = {"status": status, "reason": "CUSUM 9 of 8", "recipe": "xgboost"}
-        self.store.write_record("decay_report", symbol, f"{MONDAY:%Y-%m-%d}", record)
+    def decay(self, status, symbol="AAA", week=f"{MONDAY:%Y-%m-%d}"):
+        write_record(self.store, symbol, week, records.decay(week, status, reason="CUSUM 9 of 8"))
         return self
 
     def policy(self, **retraining):
@@ -384,7 +390,7 @@ def test_a_tick_reads_a_few_files_per_symbol_whatever_the_history(name, definiti
                 for ago in range(1, weeks):
                     at.drift("NONE", symbol, f"{NOW - pd.Timedelta(days=7 * ago):%Y-%m-%d}")
                     week = f"{MONDAY - pd.Timedelta(days=7 * ago):%Y-%m-%d}"
-                    at.store.write_record("decay_report", symbol, week, {"status": "NONE"})
+                    at.decay("NONE", symbol, week)
                     for recipe in settings["recipes"]:
                         versions = [{"as_of": LONG_AGO, "model_id": f"{recipe}@{week}"}]
                         at.store.write_record(f"{recipe}_model", symbol, week, {"versions": versions})

@@ -1,0 +1,46 @@
+"""What people see of a drift report: severity, recommendation, the table of columns, the heat map and the pages."""
+
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+
+from quantum_training.assets.metadata.tables import markdown
+from quantum_training.lifecycle.records import DailyDrift
+from quantum_training.lifecycle.surveillance.drift import DriftComparison
+from quantum_training.lifecycle.surveillance.drift_pages import DriftPages
+from quantum_training.monitoring.drift_heatmap import markdown_heatmap
+
+COLUMNS = ["column", "severity", "fault", "untested", "psi", "usual_psi", "q", "previous_q", "ks", "first_bad_bar"]
+
+
+def drift_metadata(drift: DriftComparison, path: str, pages: DriftPages | None) -> dict[str, Any]:
+    """Metadata of the asset `drift_report`. path: of the record."""
+    record = drift.record
+    names = [row.column for row in record.rows]
+    return {
+        "severity": record.severity.name,
+        "severity_level": int(record.severity),
+        "reason": record.reason,
+        "recommendation": dg.MetadataValue.md("\n".join(f"- {line}" for line in record.recommendation)),
+        "columns": columns_table(record),
+        "heat_map": dg.MetadataValue.md(markdown_heatmap(drift.weekly_p, names)),
+        "reference": drift.reference.why,
+        "predictions": record.predictions.reason,
+        **(page_metadata(pages) if pages else {}),
+        **{f"psi_{row.column}": round(row.psi, 4) for row in record.rows if row.psi is not None},
+        "path": dg.MetadataValue.path(path),
+    }
+
+
+def columns_table(record: DailyDrift) -> dg.MarkdownMetadataValue:
+    """One row per column of the report."""
+    rows = pd.DataFrame([row.model_dump(mode="json") for row in record.rows], columns=COLUMNS, dtype=object)
+    return markdown(rows.set_index("column"))
+
+
+def page_metadata(pages: DriftPages) -> dict[str, Any]:
+    """Paths of the HTML pages, and the error of Evidently."""
+    paths = {"report": pages.heat_map, "evidently": pages.evidently}
+    metadata: dict[str, Any] = {name: dg.MetadataValue.path(path) for name, path in paths.items() if path}
+    return metadata | ({"evidently_failed": pages.evidently_error} if pages.evidently_error else {})
