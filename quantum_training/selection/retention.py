@@ -6,7 +6,7 @@ determines which versions are needed.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import pandas as pd
@@ -66,14 +66,13 @@ def needed(
     return reasons
 
 
-def last_champions(champions: Mapping[str, Mapping[str, str | None]], count: int = CHAMPIONS) -> set[str]:
+def last_champions(traders: Sequence[tuple[str | None, str | None]], count: int = CHAMPIONS) -> set[str]:
     """The last version of each of the last `count` champions.
 
-    champions: by week, oldest first, the recipe as `champion` and its version as `model_id`.
+    traders: the champion of each week and its version, oldest week first; None in a week without a champion.
     """
     last: dict[str, str] = {}
-    for week in reversed(list(champions)):
-        recipe, model_id = champions[week]["champion"], champions[week]["model_id"]
+    for recipe, model_id in reversed(traders):
         if recipe and model_id and recipe not in last and len(last) < count:
             last[recipe] = model_id
     return {*last.values()}

@@ -27,6 +27,18 @@ from quantum_training.settings.settings import load_settings
 
 NOW = pd.Timestamp.now("UTC")
 RECIPES = ("xgboost", "lightgbm")
+COLUMN = {
+    **dict.fromkeys(("fault", "untested", "psi", "usual_psi", "p", "q", "ks", "ks_p", "previous_psi", "previous_q")),
+    **{"kind": "feature", "severity": "NONE", "drifted": False, "drifted_before": False, "reference_windows": 52},
+    **{"differenced": False, "missing_share": 0.0, "first_bad_bar": None},
+}
+SPAN = {"bars": 0, "first_bar": None, "last_bar": None, "end": f"{NOW}"}
+DRIFT = {
+    **{"severity": "NONE", "outcome": "measured", "reason": "benchmark", "have": None, "need": None, "tested": 20},
+    **{"rows": [], "recommendation": [], "rule": "calibrated", "window": SPAN, "reference": SPAN},
+    "predictions": {"recipe": None, "end": f"{NOW}", "reason": "benchmark"},
+}
+DECAY = {"status": "NONE", "reason": "benchmark", "recipe": "xgboost", "office": None, "rule": "cusum", "week": ""}
 
 
 def settings_of(symbols: list[str], start: str) -> dict:
@@ -50,11 +62,10 @@ def fill(store: Store, symbols: list[str], years: int) -> None:
     mondays = pd.date_range(end=NOW.normalize(), periods=52 * years + 1, freq="W-MON").strftime("%Y-%m-%d")
     bars = pd.date_range(NOW.floor("D").replace(day=1), NOW, freq="h")
     frame = pd.DataFrame(0.0, bars, [f"feature_{i}" for i in range(20)])
-    rows = [{"column": f"feature_{i}", "fault": None, "severity": "NONE"} for i in range(20)]
+    rows = [COLUMN | {"column": f"feature_{i}"} for i in range(20)]
     first, *others = symbols
     store.write_frame("features", first, month_of(NOW), frame, {"covered_until": f"{mondays[-1]}T00:00:00+00:00"})
-    drift, decay = ({"severity": "NONE", "reason": "calm", "rows": rows}, {"status": "NONE", "recipe": "xgboost"})
-    for asset, periods, record in (("drift_report", days, drift), ("decay_report", mondays, decay)):
+    for asset, periods, record in (("drift_report", days, DRIFT | {"rows": rows}), ("decay_report", mondays, DECAY)):
         for period in periods:
             store.write_record(asset, first, period, record)
     for recipe, week in product(RECIPES, mondays):
@@ -71,11 +82,10 @@ def storm(store: Store, bus: EventBus, symbols: list[str]) -> None:
     frame = pd.DataFrame(0.0, bars, [f"feature_{i}" for i in range(20)])
     week = (NOW - pd.Timedelta(days=NOW.weekday())).strftime("%Y-%m-%d")
     day = (NOW + pd.Timedelta(days=1)).strftime("%Y-%m-%d")
-    report = {"severity": "SEVERE", "reason": "storm", "rows": []}
     for symbol in symbols:
         store.write_frame("features", symbol, month_of(NOW), frame, {"covered_until": NOW.isoformat()})
-        store.write_record("drift_report", symbol, day, report)
-        store.write_record("decay_report", symbol, week, {"status": "DECAYED", "reason": "storm", "recipe": "xgboost"})
+        store.write_record("drift_report", symbol, day, DRIFT | {"severity": "SEVERE"})
+        store.write_record("decay_report", symbol, week, DECAY | {"status": "DECAYED"})
         signal = DriftSignal(severity="SEVERE", reason="storm", observed_at=NOW + pd.Timedelta(days=1))
         bus.inbox.receive([event(symbol, signal, "storm").model_dump_json()])
 

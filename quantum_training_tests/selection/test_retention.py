@@ -12,7 +12,7 @@ START = pd.Timestamp("2024-01-01", tz="UTC")
 DAY = pd.Timedelta(days=1)
 
 
-def known(*days, refused=()):
+def infos(*days, refused=()):
     return [VersionInfo(START + day * DAY, f"v{day}", day not in refused) for day in days]
 
 
@@ -20,39 +20,38 @@ def registered(name, day):
     return Registered(name, day, f"run-{name}", START + day * DAY)
 
 
-def test_what_decides_from_a_time_on_stays_with_the_one_before_it_and_the_newest():
-    weeks = {"a": known(0, 7, 14, 21, 28, 35)}
+def test_versions_that_decide_from_a_time_on_the_one_before_and_the_newest_stay():
+    weeks = {"a": infos(0, 7, 14, 21, 28, 35)}
     assert set(needed(weeks, {"a": START + 20 * DAY}, {})) == {"v7", "v14", "v21", "v28", "v35"}
     assert set(needed(weeks, {"a": START + 21 * DAY}, {})) == {"v14", "v21", "v28", "v35"}
     assert set(needed(weeks, {"a": START + 400 * DAY}, {})) == {"v28", "v35"}
 
 
-def test_where_nothing_was_decided_yet_all_that_may_trade_stay():
-    assert set(needed({"a": known(0, 7, refused={7})}, {}, {})) == {"v0"}
+def test_before_the_first_decision_all_accepted_versions_stay():
+    assert set(needed({"a": infos(0, 7, refused={7})}, {}, {})) == {"v0"}
 
 
-def test_a_refused_version_and_an_older_fit_of_the_same_time_decide_nothing():
+def test_refused_versions_and_earlier_fits_of_the_same_time_do_not_decide():
     twice = [
         VersionInfo(START, "first fit", True),
         VersionInfo(START, "second fit", True),
-        *known(7, 14, 21, refused={14}),
+        *infos(7, 14, 21, refused={14}),
     ]
     assert set(needed({"a": twice}, {"a": START + 14 * DAY}, {})) == {"second fit", "v7", "v21"}
 
 
-def test_what_is_named_stays_whoever_made_it():
+def test_named_versions_stay():
     assert needed({}, {}, {"old": "ledger"}) == {"old": "ledger"}
 
 
-def test_the_last_champions_keep_the_version_that_they_traded_by_last():
+def test_the_last_champions_keep_their_last_version():
     weeks = [("a", "a1"), ("b", "b1"), ("a", "a2"), (None, None), ("a", "a3"), ("c", "c1"), ("d", "d1")]
-    champions = {f"2024-01-{n:02}": {"champion": c, "model_id": m} for n, (c, m) in enumerate(weeks, 1)}
-    assert last_champions(champions) == {"d1", "c1", "a3"}
-    assert last_champions(champions, 9) == {"d1", "c1", "a3", "b1"}
-    assert last_champions({}) == set()
+    assert last_champions(weeks) == {"d1", "c1", "a3"}
+    assert last_champions(weeks, 9) == {"d1", "c1", "a3", "b1"}
+    assert last_champions([]) == set()
 
 
-def test_only_the_old_and_unneeded_go_oldest_first():
+def test_only_old_versions_that_are_not_needed_are_removed():
     versions = [registered("young", 30), registered("needed", 1), registered("b", 3), registered("a", 2)]
     assert [v.model_id for v in removable(versions, {"needed"}, START + 30 * DAY)] == ["a", "b"]
 
@@ -91,7 +90,7 @@ def test_nothing_that_can_be_reached_is_ever_removed(versions, since, named, now
 
 @given(weeks=st.integers(1, 300), since=st.integers(0, 20))
 def test_what_stays_does_not_grow_with_time(weeks, since):
-    entries = known(*range(0, 7 * weeks, 7))
+    entries = infos(*range(0, 7 * weeks, 7))
     start = START + 7 * max(0, weeks - 1 - since) * DAY
     assert len(needed({"a": entries}, {"a": start}, {})) <= since + SPARE + 1
 

@@ -4,15 +4,14 @@ This module collects the facts from store and ledger. The rule itself: selection
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any
 
 import pandas as pd
 
 from quantum_training.lifecycle.decision.champion import RULE_KINDS
 from quantum_training.lifecycle.market_history import first_month_needed
-from quantum_training.lifecycle.records import SHADOW_SCORES, model_asset
+from quantum_training.lifecycle.records import SHADOW_SCORES, WeeklyDecision, model_asset, read_records
 from quantum_training.lifecycle.training.ensemble_members import members_of
-from quantum_training.lifecycle.training.versions import accepted, entries_of
+from quantum_training.lifecycle.training.versions import recorded_versions
 from quantum_training.market.periods import WEEK
 from quantum_training.resources.ledger import Ledger
 from quantum_training.resources.store.store import Store, StoreError
@@ -44,27 +43,26 @@ def needed_versions(
             f"nothing of {symbol} was removed"
         )
     rows = ledger.rows(symbol)
-    champions = store.read_records("champion", symbol)
+    decisions = read_records(store, WeeklyDecision, symbol)
     versions = {
         recipe: [
-            VersionInfo(pd.Timestamp(entry["as_of"]), entry["model_id"], accepted(entry))
-            for entry in entries_of(store, symbol, recipe)
+            VersionInfo(version.time, version.model_id, version.accepted)
+            for version in recorded_versions(store, symbol, recipe)
         ]
         for recipe in recipes
     }
     numbers = {version.number: version.model_id for version in registered}
-    newest = champions[max(champions)] if champions else {}
-    fields = ("model_id", "previous_model_id", "decided_model_id", "former_model_id")
-    decided_by = [str(newest[name]) for name in fields if newest.get(name)]
+    newest = decisions[max(decisions)] if decisions else None
     named = {
         **{model_id: "no_record" for model_ids in without_records.values() for model_id in model_ids},
-        **dict.fromkeys(last_champions(champions), "champion"),
-        **dict.fromkeys(decided_by, "newest_decision"),
+        **dict.fromkeys(last_champions([(d.champion, d.model_id) for d in decisions.values()]), "champion"),
+        **dict.fromkeys(_versions_of_decision(newest) if newest else [], "newest_decision"),
         **dict.fromkeys([m for row in rows if isinstance(m := row.payload.get("model_id"), str)], "ledger"),
         **{numbers[number]: "alias" for number in aliases.values() if number in numbers},
     }
-    undecided = first_undecided_bar(store, symbol, rows, champions)
-    return needed(versions, {} if undecided is None else _since(settings, symbol, newest, undecided), named)
+    undecided = first_undecided_bar(store, symbol, rows, decisions)
+    since = {} if newest is None or undecided is None else _since(settings, symbol, newest, undecided)
+    return needed(versions, since, named)
 
 
 def _versions_without_records(store: Store, symbol: str, registered: Iterable[Registered]) -> dict[str, list[str]]:
@@ -76,24 +74,28 @@ def _versions_without_records(store: Store, symbol: str, registered: Iterable[Re
     return {r: ids for r, ids in model_ids.items() if not store.periods(model_asset(r), symbol, "json")}
 
 
+def _versions_of_decision(decision: WeeklyDecision) -> list[str]:
+    """The model ids that a decision names."""
+    model_ids = decision.model_id, decision.previous_model_id, decision.decided_model_id, decision.former_model_id
+    return [model_id for model_id in model_ids if model_id]
+
+
 def first_undecided_bar(
-    store: Store, symbol: str, rows: Iterable[Row], champions: Mapping[str, Any]
+    store: Store, symbol: str, rows: Iterable[Row], decisions: Collection[str]
 ) -> pd.Timestamp | None:
     """Open time of the first bar that may be decided again: the first one of the newest week with scores, a ledger row
     and a champion record. That week counts as undecided, because a killed run does it again.
 
-    None if there are no scores, no such rows or no champion records.
+    decisions: weeks with a champion record. None if there are no scores, no such rows or no champion records.
     """
     ledger_weeks = [str(row.payload["week"]) for row in rows if row.kind in RULE_KINDS]
-    weeks_done = [store.periods(SHADOW_SCORES, symbol), ledger_weeks, list(champions)]
+    weeks_done = [store.periods(SHADOW_SCORES, symbol), ledger_weeks, list(decisions)]
     if not all(weeks_done):
         return None
     return pd.Timestamp(min(max(weeks) for weeks in weeks_done), tz="UTC") - WEEK
 
 
-def _since(
-    settings: Settings, symbol: str, newest: Mapping[str, Any], undecided: pd.Timestamp
-) -> dict[str, pd.Timestamp]:
+def _since(settings: Settings, symbol: str, newest: WeeklyDecision, undecided: pd.Timestamp) -> dict[str, pd.Timestamp]:
     """From which time on bars of each recipe may be decided again."""
     market = settings.symbols[symbol]
     since = dict.fromkeys(market.recipes, undecided)
@@ -103,9 +105,9 @@ def _since(
             if recipe in since:
                 since[recipe] = min(since[recipe], time)
 
-    if campaign := newest.get("campaign"):
-        opened = pd.Timestamp(campaign["opened"], tz="UTC") - WEEK  # record W holds the bars of the week before W
-        extend_back_to(opened, [*campaign["challengers"], newest.get("champion"), newest.get("former")])
+    if campaign := newest.campaign:
+        opened = pd.Timestamp(campaign.opened, tz="UTC") - WEEK  # record W holds the bars of the week before W
+        extend_back_to(opened, [*campaign.challengers, newest.champion, newest.former])
     for name in market.recipes:
         recipe = settings.recipes[name]
         inputs = [*members_of(settings, name), *([name] if recipe.replay else [])]

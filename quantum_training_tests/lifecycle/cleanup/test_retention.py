@@ -4,19 +4,28 @@ import pandas as pd
 import pytest
 
 from quantum_training.lifecycle.cleanup.retention import first_undecided_bar, needed_versions
+from quantum_training.lifecycle.records import write_record
 from quantum_training.resources.store.store import StoreError
 from quantum_training.selection.ledger import Entry
 from quantum_training.selection.retention import Registered
+from quantum_training_tests.support.records import decision
 
 WEEKS = [f"{week:%Y-%m-%d}" for week in pd.date_range("2020-01-06", periods=40, freq="7D")]
+CAMPAIGN = {
+    "opened": WEEKS[20],
+    "week": 12,
+    "weeks": 26,
+    "challengers": ["lightgbm"],
+    "out": [],
+    "planned_days": 182,
+}
 
 
 def decide(workspace, week, campaign=None):
     """Store the scores, the champion record and the ledger row of a week."""
     frame = pd.DataFrame({"strategy": ["xgboost"], "net_return": [0.0]})
     workspace.store.write_frame("shadow_scores", "AAA", week, frame)
-    record = {"champion": None, "model_id": None, "former": None, "campaign": campaign}
-    workspace.store.write_record("champion", "AAA", week, record)
+    write_record(workspace.store, "AAA", week, decision(week, None, campaign=campaign))
     row = {"key": f"week/{week}", "kind": "look", "actor": "rule", "reason": ""}
     payload = {"week": week, "verdict": "CONTINUE", "champion": None, "model_id": None}
     workspace.ledger.append([Entry(symbol="AAA", effective=pd.Timestamp(week, tz="UTC"), payload=payload, **row)])
@@ -42,21 +51,20 @@ def test_the_campaign_the_window_of_an_ensemble_and_undecided_weeks_keep_their_v
     # from week 29 on 154 bars of 4h, which is 26 days, reach into June; its first week is decided by the version of
     # WEEKS[20], and one is spare
     assert oldest() == {"xgboost": WEEKS[19], "lightgbm": WEEKS[28], "vote": WEEKS[28]}
-    decide(project, WEEKS[31], {"opened": WEEKS[20], "challengers": ["lightgbm"]})
+    decide(project, WEEKS[31], CAMPAIGN)
     assert oldest()["lightgbm"] == WEEKS[18]
     assert oldest()["vote"] == WEEKS[29]
 
 
 def test_the_newest_week_that_is_scored_decided_and_recorded_may_be_decided_again(workspace, small):
     project = workspace(small)
-    rows, champions = project.ledger.rows("AAA"), {}
-    assert first_undecided_bar(project.store, "AAA", rows, champions) is None
+    rows, weeks = project.ledger.rows("AAA"), []
+    assert first_undecided_bar(project.store, "AAA", rows, weeks) is None
     for week in WEEKS[:3]:
         decide(project, week)
-    rows, champions = project.ledger.rows("AAA"), project.store.read_records("champion", "AAA")
-    assert first_undecided_bar(project.store, "AAA", rows, champions) == pd.Timestamp(WEEKS[1], tz="UTC")
-    del champions[WEEKS[2]]
-    assert first_undecided_bar(project.store, "AAA", rows, champions) == pd.Timestamp(WEEKS[0], tz="UTC")
+    rows, weeks = project.ledger.rows("AAA"), WEEKS[:3]
+    assert first_undecided_bar(project.store, "AAA", rows, weeks) == pd.Timestamp(WEEKS[1], tz="UTC")
+    assert first_undecided_bar(project.store, "AAA", rows, weeks[:2]) == pd.Timestamp(WEEKS[0], tz="UTC")
 
 
 def test_a_store_without_the_records_of_a_current_recipe_is_an_error(workspace, small):
