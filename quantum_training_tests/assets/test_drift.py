@@ -97,7 +97,7 @@ def test_drift_of_many_features_fails_the_checks_without_blocking_and_is_publish
     first_bad_bar = next(row["first_bad_bar"] for row in record["rows"] if row["column"] == "return_1")
     assert by_name["return_1"].metadata["first_bad_bar"].value == pd.Timestamp(first_bad_bar).timestamp()
     report(world)
-    (delivery,) = EventBus(database_url=world.settings.database_url).outbox().read("test", 9)
+    (delivery,) = EventBus(database_url=world.settings.database_url).outbox.queue().read("test", 9)
     message = json.loads(delivery.text)
     assert (message["type"], message["payload"]["severity"]) == ("data.drift_detected", "MODERATE")
     assert message["payload"]["affected_models"] == ["xgboost", "lightgbm"]
