@@ -72,9 +72,7 @@ def measure_drift(store: Store, settings: Settings, key: Key) -> DriftComparison
     measurements = measure(old, recent, reference.end, key.start, policy, "feature")
     prediction_measurements, predictions = measure_predictions(store, settings, key, reference)
     measurements += prediction_measurements
-    report = assess_drift(
-        measurements, policy, harm_is_building(reference.harm, settings.rollout.harm_fraction)
-    )
+    report = assess_drift(measurements, policy, harm_is_building(reference.harm, settings.rollout.harm_fraction))
     window = recent.loc[key.start - policy.window :]
     record = DailyDrift(
         **report.model_dump(),
@@ -95,9 +93,7 @@ def choose_reference(store: Store, settings: Settings, key: Key) -> Reference:
     """
     tested_from = key.start - 2 * settings.drift.window
     decisions = read_records(store, WeeklyDecision, key.symbol, (key.start - NANOSECOND).strftime("%Y-%m-%d"))
-    champion, since = (
-        current_champion(decisions) if decisions else (None, tested_from)
-    )
+    champion, since = current_champion(decisions) if decisions else (None, tested_from)
     if champion:
         end, why = since, f"the champion {champion} took office on {since:%Y-%m-%d}"
     else:
