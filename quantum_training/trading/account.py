@@ -1,4 +1,4 @@
-"""What an account may do: its size, units, shorting, leverage and reluctance to trade. Costs live in costs.py."""
+"""The rules of an account: capital, units, shorting, leverage and no-trade band. Costs live in costs.py."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Account(BaseModel):
-    """The rules that the simulator holds every order to."""
+    """The rules that the simulator applies to every order."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

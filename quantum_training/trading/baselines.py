@@ -1,4 +1,4 @@
-"""What every recipe is measured against: decisions that need no training. Positions decided at each bar's close."""
+"""Baselines that every recipe is compared with: positions that need no training, decided at each bar's close."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ BASELINES = (BUY_AND_HOLD, "ma_crossover")
 
 
 def decide(name: str, candles: pd.DataFrame) -> pd.Series:
-    """Target positions of baseline `name` for each bar of `candles`; NaN where its history is too short."""
+    """Target positions of baseline `name` for each bar of `candles`; NaN if its history is too short."""
     if name == BUY_AND_HOLD:
         return pd.Series(1.0, candles.index)
     if name == "ma_crossover":
@@ -29,8 +29,8 @@ def ma_crossover(close: pd.Series) -> pd.Series:
 def random_timing(target: pd.Series, count: int, seed: int) -> pd.DataFrame:
     """`count` random traders, (bars, count): the positions of `target`, each moved round by a random number of bars.
 
-    So each holds the same positions for the same times as `target`, with its exposure and its turnover (but for the
-    seam where the end meets the start); what is random is when. Fewer than two bars cannot be moved: no column.
+    Each holds the same positions for the same times as `target`, with its exposure and its turnover (except at the seam
+    where the end meets the start). Only the timing is random. Fewer than two bars cannot be moved: no column.
     """
     bars = len(target)
     if bars < 2:

@@ -1,6 +1,6 @@
-"""How kernels are compiled: cached on disk, apart for each state of the sources that go into them.
+"""How kernels are compiled: cached on disk, in a folder of its own for each state of their sources.
 
-numba's own cache looks at a function's file only, and would keep the old code of a kernel that it calls from another.
+numba's own cache checks a function's file only, and would keep the old code of a kernel in another file that it calls.
 Imports numba, so it is imported where it is used.
 """
 

@@ -1,4 +1,4 @@
-"""What trading costs. Charged by the simulator and nowhere else."""
+"""The costs of trading. Only the simulator charges them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ class Costs(BaseModel):
     """Costs of one fill and of holding. A basis point is 1/10,000; `cap` is a fraction.
 
     The commission of a fill of q units is fee_bps of its value plus min(max(per_share * q, minimum), cap * value), as
-    a broker charges for stocks: 0.01 a share, at least 2.50, at most 1 % of the value. It is off where
+    a broker charges for stocks: 0.01 a share, at least 2.50, at most 1 % of the value. It is off if
     per_share and minimum are 0.
     """
 

@@ -24,7 +24,7 @@ ACCOUNT = np.dtype(
 )
 """target: in force; entry: mean fill price of what is held; peak: highest equity; rewarded: sum of rewards; row: of the
 last close that was seen; start, end: first and last row of the episode; held: bars since the position was opened;
-random: what the next episodes are drawn from."""
+random: state of the account's random numbers."""
 
 SCHEME = np.dtype([(name, "f8") for name in ("discrete", "low", "steps", "risk", "drawdown", "scale")])
 """How actions become targets, and the weights of the reward."""
@@ -55,7 +55,7 @@ def open_account(account, capital, row, end):
 def observe(account, close, unit, row, out):
     """Write what is known at a close into `out`: the market's `row` of numbers, then PORTFOLIO.
 
-    unit: the standard deviation of a bar's log return, in which profit and drawdown are told. All within +-LIMIT.
+    unit: the standard deviation of a bar's log return, the unit of profit and drawdown. All within +-LIMIT.
     """
     width = len(row)
     for j in range(width):
@@ -156,12 +156,12 @@ def begin_all(accounts, markets, capital, prices, block, out):
 
 
 @fast
-def step(accounts, actions, markets, capital, prices, block, out, rewards, done, last, told):
+def step(accounts, actions, markets, capital, prices, block, out, rewards, done, last, summaries):
     """One bar of every account: act, settle, observe, and begin anew where the episode ended or the account is ruined.
 
     markets: rows of MARKET; prices: (rows, 2), open and close, and block: (rows, numbers) of all markets, one after
-    another. out: (accounts, numbers) observations; rewards, done: (accounts,). The first rows of last and told are for
-    those that ended: the last observation, and which account, is it ruined, its sum of rewards, bars and equity.
+    another. out: (accounts, numbers) observations; rewards, done: (accounts,). The first rows of last and summaries are
+    for those that ended: the last observation, and which account, is it ruined, its sum of rewards, bars and equity.
     Returns how many ended.
     """
     over = 0
@@ -177,8 +177,8 @@ def step(accounts, actions, markets, capital, prices, block, out, rewards, done,
         observe(account, close, market.unit, block[row], out[i])
         if done[i]:
             last[over] = out[i]
-            told[over, 0], told[over, 1], told[over, 2] = i, account.ruined, account.rewarded
-            told[over, 3], told[over, 4] = row - account.start, account.equity
+            summaries[over, 0], summaries[over, 1], summaries[over, 2] = i, account.ruined, account.rewarded
+            summaries[over, 3], summaries[over, 4] = row - account.start, account.equity
             over += 1
             begin(account, markets, capital, prices, block, out[i])
     return over

@@ -1,6 +1,6 @@
-"""Many episodes of trading at once over the same arrays: the environment that agents learn in, without any framework.
+"""The environment in which agents learn: many episodes of trading at once over the same arrays, without a framework.
 
-vec_env.py gives it to stable-baselines3, gym_env.py to Gymnasium. The steps themselves are episode_kernel.py.
+vec_env.py adapts it to stable-baselines3, gym_env.py to Gymnasium. The steps themselves live in episode_kernel.py.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Share = Annotated[float, Field(ge=0, le=100)]
 
 
 class Trading(BaseModel):
-    """How an agent acts and what it is rewarded for."""
+    """How an agent acts, and how it is rewarded."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -74,18 +74,17 @@ class Bars:
     def of(cls, view: View, market: Market, features: pd.DataFrame) -> Bars:
         """The bars of `features` (by open_time, a column per feature of the view) that can be observed.
 
-        The candles must reach back `view.lags` bars before the first. Bars without a number in every feature and every
-        lag are left out.
+        The candles must begin `view.lags` bars before the first. Bars with a NaN in a feature or a lag are left out.
         """
         index = market.candles.index
         first, last = index.searchsorted([features.index[0], features.index[-1]])
-        known = market.candles.iloc[max(first - view.lags, 0) : last + 1]
-        close = known["close"].to_numpy("float64")
-        rows = view.rows(features.reindex(known.index)[list(view.columns)].to_numpy("float64"), close)
+        candles = market.candles.iloc[max(first - view.lags, 0) : last + 1]
+        close = candles["close"].to_numpy("float64")
+        rows = view.rows(features.reindex(candles.index)[list(view.columns)].to_numpy("float64"), close)
         keep = ~np.isnan(rows).any(axis=1)
         return cls(
-            pd.DatetimeIndex(known.index[keep]),
-            known["open"].to_numpy("float64")[keep],
+            pd.DatetimeIndex(candles.index[keep]),
+            candles["open"].to_numpy("float64")[keep],
             close[keep],
             np.ascontiguousarray(rows[keep]),
             view.unit,
@@ -95,7 +94,7 @@ class Bars:
 
 
 def lowest(account: Account) -> float:
-    """The lowest target that an agent may ask for."""
+    """The lowest target that an agent may choose."""
     return -1.0 if account.allow_short else 0.0
 
 
@@ -120,7 +119,7 @@ def market_rules(
 
 
 class Transitions(NamedTuple):
-    """What one account saw, did and earned, bar by bar: arrays of one length, in the order of time."""
+    """Observations, actions and rewards of one account, bar by bar: arrays of one length, in the order of time."""
 
     observation: np.ndarray
     action: np.ndarray
@@ -129,14 +128,14 @@ class Transitions(NamedTuple):
 
 
 def transitions(bars: Bars, trading: Trading, goals: pd.Series, scale: float) -> Transitions:
-    """The transitions of an account that held `goals`, target positions by the bar that filled them, 0 where missing.
+    """The transitions of an account that held `goals`: target positions by the bar that filled them, 0 if missing.
 
-    Actions are continuous: the goals themselves. The account is flat before the first bar; they end where it is ruined.
+    Actions are continuous: the goals themselves. The account is flat before the first bar; they end when it is ruined.
     """
     from quantum_training.trading import episode_kernel
 
     action = goals.reindex(bars.index).fillna(0.0).to_numpy("float64")[1:]
-    seen = np.zeros((len(bars.index), bars.rows.shape[1] + episode_kernel.WIDTH), "float32")
+    observations = np.zeros((len(bars.index), bars.rows.shape[1] + episode_kernel.WIDTH), "float32")
     reward = np.zeros(len(action))
     continuous = trading.model_copy(update={"actions": "continuous"})
     market = market_rules([bars.unit], [bars.costs], bars.account, continuous, scale)[0]
@@ -148,15 +147,15 @@ def transitions(bars: Bars, trading: Trading, goals: pd.Series, scale: float) ->
         bars.open,
         bars.close,
         bars.rows,
-        seen,
+        observations,
         reward,
     )
-    return Transitions(seen[:taken], action[:taken], reward[:taken], seen[1 : taken + 1])
+    return Transitions(observations[:taken], action[:taken], reward[:taken], observations[1 : taken + 1])
 
 
 class Ended(NamedTuple):
-    """How an episode ended: which of them, what it saw last, whether its account is ruined (else the bars were over),
-    its sum of rewards, its bars, and equity / capital."""
+    """How an episode ended: its number, last observation, whether its account is ruined (else its bars were over), sum
+    of rewards, number of bars, and equity / capital."""
 
     episode: int
     observation: np.ndarray
@@ -167,11 +166,11 @@ class Ended(NamedTuple):
 
 
 class Episodes:
-    """`count` episodes, each over a random stretch of one of the given bars, begun again whenever one ends.
+    """`count` episodes, each over a random stretch of one of the given bars; one that ends begins again.
 
-    Arrays are made once and used in turns: what `step` returns is valid until the step after the next. `scale`
-    multiplies every reward. `mean_bars`: how long an episode lasts on average, unless its account is ruined. ValueError
-    where bars are too few or their accounts differ.
+    Arrays are reused: what `step` returns is valid until the step after the next. `scale` multiplies every reward.
+    `mean_bars`: how long an episode lasts on average, unless its account is ruined. ValueError if bars are too few or
+    their accounts differ.
     """
 
     def __init__(self, bars: Sequence[Bars], trading: Trading, count: int, scale: float = 1.0):
@@ -194,16 +193,16 @@ class Episodes:
         markets["longest"], markets["end"] = longest, np.cumsum([len(b.close) for b in bars])
         markets["first"][1:] = markets["end"][:-1]
         markets["share"] = markets["end"] / markets["end"][-1]
-        self._world = markets, account.capital, prices, block
+        self._markets = markets, account.capital, prices, block
         self.accounts = np.zeros(count, episode_kernel.ACCOUNT)
         self.width = block.shape[1] + episode_kernel.WIDTH
         self._out = [(_aligned(count, self.width), np.zeros(count), np.zeros(count, bool)) for _ in range(2)]
-        self._last, self._told = np.zeros((count, self.width), "float32"), np.zeros((count, 5))
+        self._last, self._summaries = np.zeros((count, self.width), "float32"), np.zeros((count, 5))
         self._turn = 0
         self.seed(0)
 
     def seed(self, seed: int | Sequence[int | None]) -> None:
-        """Set what each episode draws from: from one seed on, or each its own (None: from the system)."""
+        """Seed the random numbers of each episode: from one seed on, or each with its own (None: from the system)."""
         seeds = range(seed, seed + self.count) if isinstance(seed, int) else seed
         self.accounts["random"] = [np.random.SeedSequence(s).generate_state(1, "uint64")[0] for s in seeds]
 
@@ -211,7 +210,7 @@ class Episodes:
         """Begin all episodes. Returns observations (count, width)."""
         self._turn ^= 1
         observations = self._out[self._turn][0]
-        self._kernel.begin_all(self.accounts, *self._world, observations)
+        self._kernel.begin_all(self.accounts, *self._markets, observations)
         return observations
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, Sequence[Ended]]:
@@ -222,33 +221,29 @@ class Episodes:
         self._turn ^= 1
         out, rewards, done = self._out[self._turn]
         over = self._kernel.step(
-            self.accounts, actions.reshape(self.count), *self._world, out, rewards, done, self._last, self._told
+            self.accounts, actions.reshape(self.count), *self._markets, out, rewards, done, self._last, self._summaries
         )
         if not over:
             return out, rewards, done, ()
-        ended = zip(self._told[:over].tolist(), self._last[:over].copy(), strict=True)
-        return (
-            out,
-            rewards,
-            done,
-            [
-                Ended(int(at), seen, ruined != 0, reward, int(bars), equity / self.capital)
-                for (at, ruined, reward, bars, equity), seen in ended
-            ],
-        )
+        ended = zip(self._summaries[:over].tolist(), self._last[:over].copy(), strict=True)
+        episodes = [
+            Ended(int(at), observation, ruined != 0, reward, int(bars), equity / self.capital)
+            for (at, ruined, reward, bars, equity), observation in ended
+        ]
+        return out, rewards, done, episodes
 
     def state(self) -> dict[str, Any]:
-        """All that the next steps depend on: for `restore`."""
+        """Everything that the next steps depend on, for `restore`."""
         return {"accounts": self.accounts.copy()}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` gave."""
+        """Continue from a saved `state`."""
         self.accounts[:] = state["accounts"]
 
 
 def _aligned(rows: int, columns: int) -> np.ndarray:
-    """Zeros, float32, at a multiple of 64 bytes: where they begin decides how matrix kernels round, so that it must be
-    the same in every process."""
+    """Zeros, float32, aligned to 64 bytes. The alignment decides how matrix kernels round, so it must be the same in
+    every process."""
     memory = np.zeros(rows * columns + 16, "float32")
     first = -memory.ctypes.data % 64 // 4
     return memory[first : first + rows * columns].reshape(rows, columns)

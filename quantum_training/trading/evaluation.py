@@ -1,7 +1,7 @@
-"""The walk-forward record: one account per strategy over the bars that were scored, and all that can be said of it.
+"""The walk-forward record: one account per strategy over the bars that were scored, with all its metrics.
 
-The single numbers are metrics.py, trade_metrics.py, uncertainty.py, overfitting.py and sensitivity.py; what is drawn of
-them is tearsheet.py.
+The metrics themselves live in metrics.py, trade_metrics.py, uncertainty.py, overfitting.py and sensitivity.py; their
+charts live in tearsheet.py.
 """
 
 from __future__ import annotations
@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from quantum_training.trading.account import Account
 from quantum_training.trading.baselines import BUY_AND_HOLD, random_timing
-from quantum_training.trading.costs import Costs
+from quantum_training.trading.episodes import Market
 from quantum_training.trading.metrics import Number, Reason, return_metrics, sharpe
 from quantum_training.trading.overfitting import probability_of_overfitting
 from quantum_training.trading.sensitivity import break_even_fees, cost_sensitivity
@@ -37,16 +36,16 @@ RANDOM_TRADERS = 200
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What evaluate() found. Frames are indexed by open_time, a column per strategy, NaN before its first decision.
+    """The result of evaluate(). Frames are indexed by open_time, a column per strategy, NaN before its first decision.
 
     metrics: by strategy, those of return_metrics and trade_metrics and: sharpe_low, sharpe_high, the 95 % interval;
     sharpe_lead, _low, _high, over Buy & Hold on the same bars; total_return_closed, with the open position closed at
     its cost; cost, all costs as a fraction of the starting capital; bars_without_decision. For recipes also
     break_even_fee_bps; psr; dsr; minimum_track_record, in bars; random_traders_beaten, and the random traders' 5, 50
-    and 95 % Sharpe ratios. None where undefined, with the codes of why in `reasons`.
+    and 95 % Sharpe ratios. None if undefined; `reasons` then holds the code of the reason.
     verdict: text, winner, margin, margin_low, margin_high, distinguishable; these bounds hold for all recipes
-    together, as the best of them was chosen by its result. overfitting: probability that the best
-    recipe is so by luck, or why it is undefined. periods: bars in a year. equity starts at 1.
+    together, because the best of them was chosen by its result. overfitting: probability that the
+    best recipe leads by luck, or why it is undefined. periods: bars in a year. equity starts at 1.
     """
 
     metrics: dict[str, dict[str, Any]]
@@ -62,22 +61,21 @@ class Evaluation:
 
 
 def evaluate(
-    candles: pd.DataFrame,
+    market: Market,
     targets: pd.DataFrame,
     recipes: Sequence[str],
-    costs: Costs,
-    account: Account,
     periods: float,
     seeds: Mapping[str, int] = MappingProxyType({}),
 ) -> Evaluation:
     """Trade the recorded targets of every strategy as one account each and measure it.
 
-    candles: the bars of the record. targets: by the bar that fills them, a column per recipe and baseline, one of them
-    buy_and_hold; NaN where there was no decision, which counts as flat. A strategy is measured from its first decision
-    on. recipes: the columns that are recipes, the trials of the deflated Sharpe ratio, each as often as `seeds` says
-    that it is fitted. `flat` is added.
-    ValueError where no bar was scored or Buy & Hold has no decision on the first.
+    market: the bars of the record, costs and account. targets: by the bar that fills them, a column per recipe and
+    baseline, one of them buy_and_hold; NaN without a decision, which counts as flat. A strategy is measured from its
+    first decision on. recipes: the columns that are recipes. They are the trials of the deflated Sharpe ratio, each
+    counted as often as `seeds` says that it is fitted. `flat` is added.
+    ValueError if no bar was scored or Buy & Hold has no decision on the first.
     """
+    candles, costs, account = market.candles, market.costs, market.account
     if targets.empty or np.isnan(targets[BUY_AND_HOLD].iloc[0]):
         what = "no bar was scored" if targets.empty else f"{BUY_AND_HOLD} has no decision on the bar {targets.index[0]}"
         raise ValueError(f"{what}; materialise the shadow scores of these weeks again, or of weeks with bars")
@@ -87,35 +85,35 @@ def evaluate(
     started = targets.notna().cummax()
     net = pd.DataFrame(accounts.net_return, candles.index, targets.columns).where(started)
     decided = [str(s) for s in targets if started[s].any()]
-    able = [r for r in recipes if r in decided]
-    break_even = break_even_fees(candles, targets[able].fillna(0.0), costs, account)
+    measured = [r for r in recipes if r in decided]
+    break_even = break_even_fees(candles, targets[measured].fillna(0.0), costs, account)
     metrics = {s: _measure(s, accounts, net, targets[s], table, periods) for s in decided}
     for s, values in metrics.items():
         _add(values, break_even_fee_bps=break_even.get(s, (None, "not_a_recipe")))
-    family = _intervals(metrics, net[decided], periods, len(able))
-    random = {r: _random_sharpes(candles, targets[r], costs, account, periods) for r in able}
-    spread = [v for r in able if (v := metrics[r]["sharpe"]) is not None]
+    family = _intervals(metrics, net[decided], periods, len(measured))
+    random = {r: _random_sharpes(market, targets[r], periods) for r in measured}
+    spread = [v for r in measured if (v := metrics[r]["sharpe"]) is not None]
     variance = float(np.var(spread, ddof=1)) / periods if len(spread) > 1 else 0.0
-    for r in able:
+    for r in measured:
         own = net[r].dropna().to_numpy()
         _add(
             metrics[r],
             psr=probabilistic_sharpe(own),
-            dsr=deflated_sharpe(own, sum(seeds.get(r, 1) for r in able), variance),
+            dsr=deflated_sharpe(own, sum(seeds.get(r, 1) for r in measured), variance),
             minimum_track_record=minimum_track_record(own),
             **_against_random(metrics[r]["sharpe"], random[r]),
         )
-    together = net[able].dropna()
+    together = net[measured].dropna()
     return Evaluation(
         metrics,
-        _verdict(metrics, able, family),
+        _verdict(metrics, measured, family),
         probability_of_overfitting(together.to_numpy()),
         periods,
         candles,
         (1 + net).cumprod(),
         net,
         table,
-        cost_sensitivity(candles, targets[able].fillna(0.0), costs, account),
+        cost_sensitivity(candles, targets[measured].fillna(0.0), costs, account),
         random,
     )
 
@@ -146,8 +144,8 @@ def _measure(
     }
 
 
-def _add(values: dict[str, Any], **found: Number) -> None:
-    for name, (value, reason) in found.items():
+def _add(values: dict[str, Any], **numbers: Number) -> None:
+    for name, (value, reason) in numbers.items():
         values[name] = value
         if reason is not None:
             values["reasons"][name] = reason
@@ -165,18 +163,18 @@ def _intervals(
     starts = net.notna().idxmax()
     for start in sorted(set(starts)):
         together = net.loc[start:, starts <= start]
-        drawn = sharpe_bootstrap(together, periods, SEED)
+        bootstrap = sharpe_bootstrap(together, periods, SEED)
         passive = sharpe(together[BUY_AND_HOLD].to_numpy(), periods)[0]
         for strategy in starts.index[starts == start]:
             values = metrics[strategy]
             undefined = values["reasons"].get("sharpe", "too_few_bars")
-            _add_bounds(values, "sharpe", drawn.interval(strategy), undefined)
+            _add_bounds(values, "sharpe", bootstrap.interval(strategy), undefined)
             comparable = values["sharpe"] is not None and passive is not None and strategy != BUY_AND_HOLD
             lead = values["sharpe"] - passive if comparable else None
             _add(values, sharpe_lead=(lead, None if comparable else "nothing_to_compare"))
-            bounds = drawn.difference(strategy, BUY_AND_HOLD) if comparable else None
+            bounds = bootstrap.difference(strategy, BUY_AND_HOLD) if comparable else None
             _add_bounds(values, "sharpe_lead", bounds, "too_few_bars" if comparable else "nothing_to_compare")
-            if bounds and (wide := drawn.difference(strategy, BUY_AND_HOLD, max(choices, 1))):
+            if bounds and (wide := bootstrap.difference(strategy, BUY_AND_HOLD, max(choices, 1))):
                 family[strategy] = wide
     return family
 
@@ -187,21 +185,19 @@ def _add_bounds(values: dict[str, Any], name: str, bounds: tuple[float, float] |
     _add(values, **{f"{name}_low": (low, reason), f"{name}_high": (high, reason)})
 
 
-def _random_sharpes(
-    candles: pd.DataFrame, target: pd.Series, costs: Costs, account: Account, periods: float
-) -> np.ndarray:
-    """Sharpe ratios of random traders with the recipe's positions; empty where it never trades or they have none."""
+def _random_sharpes(market: Market, target: pd.Series, periods: float) -> np.ndarray:
+    """Sharpe ratios of random traders with the recipe's positions; empty if it never trades or they have none."""
     own = target.loc[target.first_valid_index() :].fillna(0.0)
     if not own.any():
         return np.empty(0)
     traders = random_timing(own, RANDOM_TRADERS, SEED)
-    net = simulate(candles.loc[own.index], traders, costs, account).net_return
-    found = [sharpe(column, periods)[0] for column in net.T]
-    return np.array([value for value in found if value is not None])
+    net = simulate(market.candles.loc[own.index], traders, market.costs, market.account).net_return
+    values = [sharpe(column, periods)[0] for column in net.T]
+    return np.array([value for value in values if value is not None])
 
 
 def _against_random(own: float | None, random: np.ndarray) -> dict[str, Number]:
-    """Share of the random traders with a Sharpe ratio below the recipe's, and what 5, 50 and 95 % stay below."""
+    """Share of the random traders with a Sharpe ratio below the recipe's, and their 5, 50 and 95 % quantiles."""
     names = ("random_sharpe_low", "random_sharpe_median", "random_sharpe_high")
     if own is None or not len(random):
         return dict.fromkeys(("random_traders_beaten", *names), (None, "no_trades"))
@@ -215,23 +211,23 @@ def _against_random(own: float | None, random: np.ndarray) -> dict[str, Number]:
 def _verdict(
     metrics: dict[str, dict[str, Any]], recipes: Sequence[str], family: dict[str, tuple[float, float]]
 ) -> dict[str, Any]:
-    """Who leads, the best recipe or Buy & Hold, by how much, and whether that can be told from chance."""
-    able = [r for r in recipes if r in family]
-    if not able:
+    """Who leads, the best recipe or Buy & Hold, by how much, and whether the lead is distinguishable from chance."""
+    measured = [r for r in recipes if r in family]
+    if not measured:
         text = "no recipe has a Sharpe ratio, on enough bars, to compare with Buy & Hold's"
         nothing = dict.fromkeys(("winner", "margin", "margin_low", "margin_high"))
         return {"text": text, "distinguishable": False, **nothing}
-    best = max(able, key=lambda r: metrics[r]["sharpe"])
+    best = max(measured, key=lambda r: metrics[r]["sharpe"])
     lead, (low, high) = metrics[best]["sharpe_lead"], family[best]
     leader, other = best, BUY_AND_HOLD
     if lead < 0:
         leader, other, lead, low, high = other, leader, -lead, -high, -low
-    told = low > 0
+    distinguishable = low > 0
     text = f"{leader} leads {other} by {lead:.2f} in Sharpe ratio [{low:.2f}, {high:.2f}], n={metrics[best]['bars']}"
     return {
-        "text": text if told else f"{text}: not distinguishable",
-        "winner": leader if told else None,
-        "distinguishable": told,
+        "text": text if distinguishable else f"{text}: not distinguishable",
+        "winner": leader if distinguishable else None,
+        "distinguishable": distinguishable,
         "margin": lead,
         "margin_low": low,
         "margin_high": high,

@@ -29,7 +29,7 @@ def spaces_of(episodes: Episodes) -> tuple[spaces.Space, spaces.Space]:
 class TradingEnv(gymnasium.Env[np.ndarray, Any]):
     """`gymnasium.make("quantum_training.trading.gym_env:quantum_training/Trading-v0", bars=[...], trading=...)`.
 
-    Episodes after the first are those that a batch with this seed goes on with. An episode's end gives `growth`, equity
+    Episodes after the first are the further episodes of a batch with this seed. An episode's end gives `growth`, equity
     / capital, in its info.
     """
 

@@ -45,10 +45,10 @@ def payable(cash, units, price, side, fill, rule):
 @compiled
 def order(cash, units, price, goal, rule):
     """Trade at the open `price` towards a position of `goal` times equity. Returns cash, units and the cost."""
-    wanted = goal * (cash + units * price) / price if goal != 0 else 0.0
+    target_units = goal * (cash + units * price) / price if goal != 0 else 0.0
     if rule.whole:
-        wanted = np.trunc(wanted)
-    traded = wanted - units
+        target_units = np.trunc(target_units)
+    traded = target_units - units
     quantity = abs(traded)
     if quantity == 0:
         return cash, units, 0.0

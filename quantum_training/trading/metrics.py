@@ -51,7 +51,7 @@ def return_metrics(
     symbol's calendar. benchmark: net returns of Buy & Hold at the same costs. position: invested share of equity at
     each close, negative for a short. turnover: traded value as a fraction of the equity before.
 
-    Equity starts at 1 before the first bar and stays where it falls to 0 or below (below: money is owed). Keys:
+    Equity starts at 1 before the first bar. Once it is 0 or below (below: money is owed), it stays there. Keys:
     bars; total_return: final equity - 1, of a ruined account up to the bar of its ruin.
     cagr: equity^(periods / bars) - 1, and -1 for a lost account.
     volatility, sharpe, sortino: annualised with sqrt(periods); std with ddof=1, Sortino's downside against 0 over all
@@ -63,12 +63,12 @@ def return_metrics(
     exposure: share of bars that close with a position. turnover: per year, bought and sold both counted.
     beta, alpha: regression of net on benchmark; alpha is arithmetic, intercept * periods.
     excess_return: total_return less the benchmark's.
-    reasons: for each key that is None, why, one of Reason.
+    reasons: the Reason of each key that is None.
 
-    Equal to empyrical-reloaded but for: alpha, which it compounds, (1 + intercept)^periods - 1; undefined values,
-    which there are inf or NaN or, where returns hardly vary, huge; what follows a lost account.
+    Equal to empyrical-reloaded except for: alpha, which it compounds, (1 + intercept)^periods - 1; undefined values,
+    which are inf or NaN there, or huge if returns hardly vary; the bars after the loss of the account.
 
-    ValueError where a value is not finite, lengths differ, times do not increase or equity grows beyond 1e100.
+    ValueError if a value is not finite, lengths differ, times do not increase or equity grows beyond 1e100.
     """
     net, periods = finite(net, "net return"), _positive(periods)
     _belong(net, times, benchmark=benchmark, position=position, turnover=turnover)
@@ -76,7 +76,7 @@ def return_metrics(
     total = float(equity[-1]) - 1
     drawdown = _drawdown(equity)
     cagr = _cagr(float(equity[-1]), bars, periods)
-    found: dict[str, Number] = {
+    numbers: dict[str, Number] = {
         "total_return": (total, None),
         "cagr": cagr,
         "volatility": _volatility(net, periods),
@@ -89,13 +89,13 @@ def return_metrics(
         "turnover": _mean(None if turnover is None else finite(turnover, "turnover") * periods, "no_turnover"),
         **_against(net, total, benchmark, periods),
     }
-    return {"bars": bars, **told(found)}
+    return {"bars": bars, **with_reasons(numbers)}
 
 
 def sharpe(net: np.ndarray, periods: float) -> Number:
     """Annualised Sharpe ratio, mean / std(ddof=1) * sqrt(periods), or None and why: too_few_bars, no_variance.
 
-    net: net simple returns per bar. periods: bars in a year. ValueError where either is not finite.
+    net: net simple returns per bar. periods: bars in a year. ValueError if either is not finite.
     """
     net, periods = finite(net, "net return"), _positive(periods)
     if len(net) < 2:
@@ -107,7 +107,7 @@ def sharpe(net: np.ndarray, periods: float) -> Number:
 
 
 def max_drawdown(net: np.ndarray) -> float:
-    """Deepest fall of equity below its running peak as a fraction of the peak, <= 0; below -1 where money is owed.
+    """Deepest fall of equity below its running peak as a fraction of the peak, <= 0; below -1 if money is owed.
 
     net: net simple returns per bar; equity starts at 1 before the first. ValueError as for return_metrics.
     """
@@ -126,10 +126,10 @@ def finite(values: Any, what: str) -> np.ndarray:
     return array
 
 
-def told(found: Mapping[str, Number]) -> dict[str, Any]:
-    """The values by key, and under `reasons` the code of each that is None."""
-    reasons = {key: reason for key, (_, reason) in found.items() if reason is not None}
-    return {key: value for key, (value, _) in found.items()} | {"reasons": reasons}
+def with_reasons(numbers: Mapping[str, Number]) -> dict[str, Any]:
+    """The values by key, and under `reasons` the reason of each that is None."""
+    reasons = {key: reason for key, (_, reason) in numbers.items() if reason is not None}
+    return {key: value for key, (value, _) in numbers.items()} | {"reasons": reasons}
 
 
 def _belong(net: np.ndarray, times: pd.DatetimeIndex, **others: np.ndarray | None) -> None:
@@ -151,13 +151,13 @@ def _equity(net: np.ndarray, what: str) -> np.ndarray:
     """Equity at the start, 1, and at each close, (bars + 1,); what is lost stays lost."""
     with np.errstate(over="ignore", invalid="ignore"):
         equity = np.cumprod(np.concatenate([[1.0], 1 + net]))
-    if not (alive := equity > 0).all():
-        lost = int(np.argmin(alive))
+    if not (is_positive := equity > 0).all():
+        lost = int(np.argmin(is_positive))
         equity[lost:] = equity[lost]
-    if not (small := equity <= LARGEST).all():
+    if not (is_in_range := equity <= LARGEST).all():
         raise ValueError(
-            f"{what} {int(np.argmin(small)) - 1} of {len(net)} takes equity beyond {LARGEST:g}; give simple returns "
-            "as fractions, not percentages or prices"
+            f"{what} {int(np.argmin(is_in_range)) - 1} of {len(net)} takes equity beyond {LARGEST:g}; give simple "
+            "returns as fractions, not percentages or prices"
         )
     return equity
 

@@ -1,4 +1,4 @@
-"""What an agent sees of a market at a bar's close, as rows of numbers; the portfolio's part is episode_kernel.observe.
+"""An agent's observation of a market at a bar's close, as numbers. The portfolio's part is episode_kernel.observe.
 
 One definition for training, scoring and serving. Nothing here is compiled.
 """
@@ -18,7 +18,7 @@ after h bars."""
 
 HALF_HELD = 24.0
 LIMIT = 10.0
-"""Largest number that an observation holds, either sign: a market beyond all that was learnt from stays finite."""
+"""Largest number that an observation holds, either sign: a market beyond the training window stays finite."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +36,7 @@ class View:
 
     @classmethod
     def fit(cls, columns: tuple[str, ...], x: np.ndarray, close: np.ndarray, lags: int) -> Self:
-        """Measure a training window. x: (rows, columns), no NaN; close: (rows,). ValueError where no close moves."""
+        """Measure a training window. x: (rows, columns), no NaN; close: (rows,). ValueError if no close moves."""
         unit = float(np.diff(np.log(close)).std())
         if not unit > 0:
             raise ValueError(f"the close does not move in {len(close)} training bars; there is nothing to trade")
@@ -55,7 +55,7 @@ class View:
     def rows(self, x: np.ndarray, close: np.ndarray) -> np.ndarray:
         """The market's part of the observations of consecutive bars: float32 (bars, columns + lags).
 
-        x: (bars, columns); close: (bars,). NaN where a feature is, and in the first `lags` rows.
+        x: (bars, columns); close: (bars,). NaN if a feature is, and in the first `lags` rows.
         """
         steps = np.diff(np.log(close), prepend=np.nan) / self.unit
         lagged = np.full((len(close), self.lags), np.nan)

@@ -22,7 +22,7 @@ def probability_of_overfitting(returns: np.ndarray, blocks: int | None = None) -
     Without any skill it is about 1/2.
 
     Source: Bailey, Borwein, Lopez de Prado and Zhu (2017), The probability of backtest overfitting. None with
-    too_few_strategies (2 needed) or too_few_bars (2 per block). ValueError where `blocks` is odd.
+    too_few_strategies (2 needed) or too_few_bars (2 per block). ValueError if `blocks` is odd.
     """
     values = finite(returns, "net return")
     if values.ndim != 2 or values.shape[1] < 2:
@@ -38,10 +38,12 @@ def probability_of_overfitting(returns: np.ndarray, blocks: int | None = None) -
     sums, squares = (cut - centre).sum(axis=1), ((cut - centre) ** 2).sum(axis=1)
     inside = np.zeros((len(chosen := list(combinations(range(count), count // 2))), count))
     np.put_along_axis(inside, np.array(chosen), 1.0, axis=1)
-    seen, unseen = (_sharpe(half @ sums, half @ squares, centre, rows * count // 2) for half in (inside, 1 - inside))
-    best = seen.argmax(axis=1)
-    own = unseen[np.arange(len(unseen)), best][:, None]
-    rank = (unseen < own).sum(axis=1) + ((unseen == own).sum(axis=1) + 1) / 2
+    in_sample, out_of_sample = (
+        _sharpe(half @ sums, half @ squares, centre, rows * count // 2) for half in (inside, 1 - inside)
+    )
+    best = in_sample.argmax(axis=1)
+    own = out_of_sample[np.arange(len(out_of_sample)), best][:, None]
+    rank = (out_of_sample < own).sum(axis=1) + ((out_of_sample == own).sum(axis=1) + 1) / 2
     return float((rank / (values.shape[1] + 1) <= 0.5).mean()), None
 
 

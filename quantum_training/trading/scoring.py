@@ -1,4 +1,4 @@
-"""Shadow scores: what each strategy would have earned on bars its model had never seen. Models come from the caller."""
+"""Shadow scores: what each strategy would have earned on bars after its training. The caller loads the models."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def decisions(
     """A recipe's positions for each bar from the one before `start` on, decided at the close of the bar before each.
 
     versions: oldest first; each bar is decided by the newest with as_of <= its open. load: a version by its
-    model_id; one that it gives no model for decides nothing on its bars.
+    model_id; a version for which it returns None decides nothing on its bars.
     """
     filled = candles.index[max(candles.index.searchsorted(start) - 1, 1) :]
     decided = deciding_bars(candles.index, filled)
@@ -126,7 +126,7 @@ def trade(
 def score(
     candles: pd.DataFrame, start: pd.Timestamp, strategies: Mapping[str, Decisions], costs: Costs, account: Account
 ) -> pd.DataFrame:
-    """What `trade` makes of every strategy's decisions; where one is missing, `target` stays NaN.
+    """The result of `trade` for every strategy's decisions; `target` stays NaN without one.
 
     Returns rows by (strategy, open_time): index open_time; columns strategy, model_id and those of Simulation.frame.
     """

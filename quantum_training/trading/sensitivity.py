@@ -1,4 +1,4 @@
-"""What a strategy's return owes to its costs: the same positions under other fees."""
+"""How much a strategy's return depends on costs: the same positions under other fees."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ def break_even_fees(candles: pd.DataFrame, targets: pd.DataFrame, costs: Costs, 
         middle = (low + high) / 2
         survives = _growth(candles, targets, middle, costs, account) > 1
         low, high = np.where(survives, middle, low), np.where(survives, high, middle)
-    found: dict[str, Number] = {}
+    fees_by_strategy: dict[str, Number] = {}
     for at, name in enumerate(targets.columns):
         if not free.units[:, at].any():
-            found[name] = None, "no_trades"
+            fees_by_strategy[name] = None, "no_trades"
         elif free.equity[-1, at] <= account.capital:
-            found[name] = None, "loses_without_fee"
+            fees_by_strategy[name] = None, "loses_without_fee"
         elif dearest[at] > 1:
-            found[name] = None, "survives_largest_fee"
+            fees_by_strategy[name] = None, "survives_largest_fee"
         else:
-            found[name] = round(float(low[at]), 2), None
-    return found
+            fees_by_strategy[name] = round(float(low[at]), 2), None
+    return fees_by_strategy
 
 
 def _growth(

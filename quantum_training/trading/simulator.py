@@ -23,7 +23,7 @@ PRICES = ("open", "high", "low", "close")
 class Simulation:
     """Accounts over the same bars. Arrays are float64 of shape (bars, columns); `prices` holds them by PRICES' names.
 
-    target: as asked. units: held from the bar's fill on. cash, equity = cash + units * close: at the bar's close, in
+    target: as given. units: held from the bar's fill on. cash, equity = cash + units * close: at the bar's close, in
     money. cost: all that was paid in the bar, fills and carry. start_*: the account before the first bar, (columns,);
     its equity is the capital.
     """
@@ -79,7 +79,7 @@ class Simulation:
 
     @cached_property
     def closed_equity(self) -> np.ndarray:
-        """Final equity, (columns,), were each open position closed at the last close at its cost; `equity` marks it."""
+        """Final equity, (columns,), with open positions closed at the last close at their cost; `equity` marks them."""
         from quantum_training.trading.kernel import order
 
         columns = self.cash.shape[1]
@@ -120,7 +120,7 @@ def simulate(
     candles: open, high, low, close per bar by open_time, positive and finite; or one such frame per column, all over
     the same bars (several symbols). costs: for all columns, or one per column.
     target: share of equity that each bar fills at its OPEN (so it was decided at the close of the bar before), in
-    [0, max_leverage], or [-max_leverage, max_leverage] where the account may short. A new target is traded once and
+    [0, max_leverage], or [-max_leverage, max_leverage] if the account may short. A new target is traded once and
     the units are held until it changes again.
     held: share of the capital already invested at the close before the first bar, whose price is `entry`, both for all
     columns or per column; it counts as the target in force.
@@ -136,12 +136,12 @@ def simulate(
     from quantum_training.trading import kernel
 
     frames = [candles] if isinstance(candles, pd.DataFrame) else list(candles)
-    wanted = target.to_frame() if isinstance(target, pd.Series) else target
-    index, count = pd.DatetimeIndex(frames[0].index), wanted.shape[1]
+    targets = target.to_frame() if isinstance(target, pd.Series) else target
+    index, count = pd.DatetimeIndex(frames[0].index), targets.shape[1]
     each = [costs] if isinstance(costs, Costs) else list(costs)
-    _same_shape(frames, each, wanted, count)
+    _same_shape(frames, each, targets, count)
     prices = {name: _rows([f[name].to_numpy("float64") for f in frames]) for name in PRICES}
-    goals = np.ascontiguousarray(wanted.to_numpy("float64").T)
+    goals = np.ascontiguousarray(targets.to_numpy("float64").T)
     for name, values in prices.items():
         if not kernel.all_within(values, np.nextafter(0.0, 1.0), np.finfo("float64").max):
             row, bar = np.argwhere(~((values > 0) & np.isfinite(values)))[0]
@@ -150,7 +150,7 @@ def simulate(
     if not kernel.all_within(goals, low, high):
         row, bar = np.argwhere(~((goals >= low) & (goals <= high)))[0]
         raise ValueError(
-            f"bar {index[bar]}, {wanted.columns[row]}: target {goals[row, bar]} is outside [{low:g}, {high:g}]; "
+            f"bar {index[bar]}, {targets.columns[row]}: target {goals[row, bar]} is outside [{low:g}, {high:g}]; "
             "see allow_short and max_leverage of the account"
         )
     rules = rule_rows(each, account)
@@ -162,7 +162,7 @@ def simulate(
     kernel.run(prices["open"], prices["close"], goals, rules, *start, units, cash, equity, cost)
     return Simulation(
         index,
-        wanted.columns,
+        targets.columns,
         {name: values.T for name, values in prices.items()},
         rules,
         goals.T,
@@ -181,9 +181,9 @@ def _rows(series: list[np.ndarray]) -> np.ndarray:
 
 
 def _same_shape(frames: list[pd.DataFrame], costs: list[Costs], target: pd.DataFrame, count: int) -> None:
-    for what, given in (("candle frames", len(frames)), ("costs", len(costs))):
-        if given not in (1, count):
-            raise ValueError(f"{given} {what} for {count} columns of targets; give one, or one per column")
+    for what, number in (("candle frames", len(frames)), ("costs", len(costs))):
+        if number not in (1, count):
+            raise ValueError(f"{number} {what} for {count} columns of targets; give one, or one per column")
     for frame in frames:
         if not frame.index.equals(target.index):
             raise ValueError(

@@ -14,19 +14,19 @@ WIDTH = 24
 COLUMNS = ("total_return", "cagr", "max_drawdown", "turnover", "exposure", "trades", "win_rate", "break_even_fee_bps")
 
 
-def summary(found: Evaluation) -> pd.DataFrame:
+def summary(evaluation: Evaluation) -> pd.DataFrame:
     """Index strategy; Sharpe ratio and its lead over Buy & Hold with 95 % intervals, bars, returns, equity in small."""
     rows = {
         strategy: {
-            "equity": sparkline(found.equity[strategy].dropna()),
+            "equity": sparkline(evaluation.equity[strategy].dropna()),
             "sharpe [95 %]": interval(values, "sharpe"),
             "vs buy_and_hold [95 %]": interval(values, "sharpe_lead"),
             "bars": values["bars"],
             **{name: values[name] for name in COLUMNS},
         }
-        for strategy, values in found.metrics.items()
+        for strategy, values in evaluation.metrics.items()
     }
-    order = sorted(rows, key=lambda s: -np.inf if (v := found.metrics[s]["sharpe"]) is None else v, reverse=True)
+    order = sorted(rows, key=lambda s: -np.inf if (v := evaluation.metrics[s]["sharpe"]) is None else v, reverse=True)
     return pd.DataFrame.from_dict(rows, orient="index", dtype=object).loc[order]
 
 

@@ -91,25 +91,34 @@ for (const {id, times, data, layout} of JSON.parse(document.getElementById("data
 """
 
 
-def tearsheet(title: str, found: Evaluation) -> str:
+def tearsheet(title: str, evaluation: Evaluation) -> str:
     """One self-contained HTML page: verdict, metrics, curves, trades, months, costs, random traders.
 
-    title: plain text, the symbol and the window. The page holds plotly.js (4.6 MB) and asks no network for anything.
-    Equal arguments give equal bytes. Long records are thinned where they are drawn, never where they are computed.
+    title: plain text, the symbol and the window. The page holds plotly.js (4.6 MB) and needs no network.
+    Equal arguments give equal bytes. Long records are thinned for drawing, never for computing.
     """
     from plotly.offline import get_plotlyjs
 
-    recipes = [str(r) for r in found.cost_sensitivity.columns]
-    ranked = sorted(found.metrics, key=lambda s: (s not in recipes, -_or_least(found.metrics[s]["sharpe"])))
-    shown = charts(found, ranked, recipes)
-    figures = [{"id": f"{c.id}-chart", "times": c.times, "data": c.data, "layout": c.layout} for c in shown if c.data]
+    recipes = [str(r) for r in evaluation.cost_sensitivity.columns]
+    ranked = sorted(evaluation.metrics, key=lambda s: (s not in recipes, -_or_least(evaluation.metrics[s]["sharpe"])))
+    all_charts = charts(evaluation, ranked, recipes)
+    figures = [
+        {"id": f"{c.id}-chart", "times": c.times, "data": c.data, "layout": c.layout} for c in all_charts if c.data
+    ]
     data = json.dumps(figures, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
-    body = "".join([_header(title, found), _verdict(found), _metrics(found, ranked, recipes), *map(_section, shown)])
+    body = "".join(
+        [
+            _header(title, evaluation),
+            _verdict(evaluation),
+            _metrics(evaluation, ranked, recipes),
+            *map(_section, all_charts),
+        ]
+    )
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}"><link rel="icon" href="data:,">'
         f'<meta name="viewport" content="width=device-width,initial-scale=1"><style>{STYLE}</style></head>'
-        f"<body><main>{body}{_all_metrics(found, ranked)}</main>"
+        f"<body><main>{body}{_all_metrics(evaluation, ranked)}</main>"
         f'<script type="application/json" id="data">{data}</script>'
         f"<script>{get_plotlyjs()}</script><script>{SCRIPT}</script></body></html>\n"
     )
@@ -119,14 +128,15 @@ def _or_least(value: float | None) -> float:
     return -np.inf if value is None else value
 
 
-def _header(title: str, found: Evaluation) -> str:
-    times = found.equity.index
+def _header(title: str, evaluation: Evaluation) -> str:
+    times = evaluation.equity.index
     window = f"{times[0]:%Y-%m-%d %H:%M} to {times[-1]:%Y-%m-%d %H:%M} UTC (bar opens)"
-    return f"<header><h1>{escape(title)}</h1><p>{window}, {len(times):,} bars, {found.periods:,.6g} a year</p></header>"
+    record = f"{window}, {len(times):,} bars, {evaluation.periods:,.6g} a year"
+    return f"<header><h1>{escape(title)}</h1><p>{record}</p></header>"
 
 
-def _verdict(found: Evaluation) -> str:
-    verdict, (overfitting, reason) = found.verdict, found.overfitting
+def _verdict(evaluation: Evaluation) -> str:
+    verdict, (overfitting, reason) = evaluation.verdict, evaluation.overfitting
     undecided = "No comparison" if verdict["margin"] is None else "Not distinguishable"
     head = f"{verdict['winner']} wins" if verdict["winner"] else undecided
     fit = f"{overfitting:.2f}" if overfitting is not None else f"undefined, {_words(reason)}"
@@ -137,13 +147,13 @@ def _verdict(found: Evaluation) -> str:
     )
 
 
-def _metrics(found: Evaluation, ranked: Sequence[str], recipes: Sequence[str]) -> str:
+def _metrics(evaluation: Evaluation, ranked: Sequence[str], recipes: Sequence[str]) -> str:
     """One row per strategy, the numbers that are compared first."""
     rows = []
     for strategy in ranked:
-        values = found.metrics[strategy]
+        values = evaluation.metrics[strategy]
         role = "recipe" if strategy in recipes else "baseline"
-        badge = ' <span class="badge">wins</span>' if strategy == found.verdict["winner"] else ""
+        badge = ' <span class="badge">wins</span>' if strategy == evaluation.verdict["winner"] else ""
         name = f'<th scope="row">{escape(strategy)} <span class="role">{role}</span>{badge}</th>'
         cells = [_bounded(values, key) for key in BOUNDED] + [_cell(values, key) for key in FIRST]
         rows.append(f"<tr>{name}{''.join(cells)}</tr>")
@@ -153,11 +163,13 @@ def _metrics(found: Evaluation, ranked: Sequence[str], recipes: Sequence[str]) -
     return f'<section id="metrics"><h2>Metrics</h2><p class="note">{note}</p>{table}</section>'
 
 
-def _all_metrics(found: Evaluation, ranked: Sequence[str]) -> str:
-    """One row per metric, every number that there is."""
-    keys = dict.fromkeys(key for s in ranked for key in found.metrics[s] if key != "reasons")
+def _all_metrics(evaluation: Evaluation, ranked: Sequence[str]) -> str:
+    """One row per metric, with every metric."""
+    keys = dict.fromkeys(key for s in ranked for key in evaluation.metrics[s] if key != "reasons")
     rows = [
-        f'<tr><th scope="row">{escape(_words(key))}</th>{"".join(_cell(found.metrics[s], key) for s in ranked)}</tr>'
+        f'<tr><th scope="row">{escape(_words(key))}</th>'
+        + "".join(_cell(evaluation.metrics[strategy], key) for strategy in ranked)
+        + "</tr>"
         for key in keys
     ]
     table = _table(["metric", *ranked], rows, "All numbers")

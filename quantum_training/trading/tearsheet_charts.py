@@ -1,12 +1,13 @@
-"""The charts of an evaluation: what is drawn is thinned, what is computed never is.
+"""The charts of an evaluation. Points are thinned for drawing, never for computing.
 
 Not here: the trades on the price (tearsheet_trades.py), what charts share (tearsheet_figure.py), the page
-(tearsheet.py), and any number that is not drawn (evaluation.py).
+(tearsheet.py), and numbers without a chart (evaluation.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -34,20 +35,23 @@ DIVERGING = [[0, "#ec8f5a"], [0.5, "#f7f8fa"], [1, "#6f9ef0"]]
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec", "Year")
 
 
-def charts(found: Evaluation, ranked: Sequence[str], recipes: Sequence[str]) -> list[Chart]:
+def charts(evaluation: Evaluation, ranked: Sequence[str], recipes: Sequence[str]) -> list[Chart]:
     """All charts in the order in which they are read; strategies in the order of `ranked`."""
     lines = line_styles(ranked, recipes)
     own = [s for s in ranked if s in recipes]
-    equity = found.equity[list(ranked)]
+    equity = evaluation.equity[list(ranked)]
     fall = (equity / equity.cummax().clip(lower=1) - 1) * 100
     return [
-        _curves("equity", "Equity", "At each close, after all costs.", "equity (start = 1)", equity, lines, True),
+        replace(
+            _curves("equity", "Equity", "At each close, after all costs.", "equity (start = 1)", equity, lines),
+            logarithmic=True,
+        ),
         _curves("drawdown", "Drawdown", "Equity below its highest close so far.", "drawdown (%)", fall, lines),
-        _rolling(found, lines),
-        trades_chart(found, own),
-        _months(found.net_return, ranked),
-        _costs(found, {s: lines[s] for s in own}),
-        _random(found, {s: lines[s] for s in own}),
+        _rolling(evaluation, lines),
+        trades_chart(evaluation, own),
+        _months(evaluation.net_return, ranked),
+        _costs(evaluation, {s: lines[s] for s in own}),
+        _random(evaluation, {s: lines[s] for s in own}),
     ]
 
 
@@ -55,7 +59,7 @@ def rolling_sharpe(net: np.ndarray, ends: np.ndarray, window: int, periods: floa
     """Annualised Sharpe ratio of the `window` bars up to each of `ends`, and its standard error; both like `ends`.
 
     The error is that of Lo (2002) for returns that are not normal (Mertens 2002), per bar
-    sqrt((1 - skew * S + (kurtosis - 1) / 4 * S^2) / (window - 1)); it knows nothing of autocorrelation. NaN where a
+    sqrt((1 - skew * S + (kurtosis - 1) / 4 * S^2) / (window - 1)); it ignores autocorrelation. NaN if a
     window holds a NaN or does not vary. net: net returns per bar. ends: positions of last bars, each >= window - 1.
     """
     windows = np.lib.stride_tricks.sliding_window_view(net, window)[ends - window + 1]
@@ -74,7 +78,7 @@ def rolling_sharpe(net: np.ndarray, ends: np.ndarray, window: int, periods: floa
 def monthly_returns(net: pd.Series) -> pd.DataFrame:
     """Compounded net return by calendar month (UTC) of the bars' opens: index year, columns 1 to 12, then the year's.
 
-    NaN where the strategy has no bar.
+    NaN if the strategy has no bar.
     """
     growth = 1 + net.dropna()
     times = pd.DatetimeIndex(growth.index)
@@ -83,33 +87,33 @@ def monthly_returns(net: pd.Series) -> pd.DataFrame:
     return months.assign(**{MONTHS[-1]: growth.groupby(times.year).prod()}) - 1
 
 
-def _curves(
-    id_: str, heading: str, note: str, unit: str, frame: pd.DataFrame, lines: dict[str, Trace], log: bool = False
-) -> Chart:
+def _curves(id_: str, heading: str, note: str, unit: str, frame: pd.DataFrame, lines: dict[str, Trace]) -> Chart:
     rows = thin(frame, POINTS)
     part = frame.iloc[rows]
     data = [line | {"y": numbers(part[s]), "mode": mode(len(rows))} for s, line in lines.items()]
     if len(rows) < len(frame):
         note += f" Drawn: {len(rows):,} of {len(frame):,} bars, extremes kept."
-    return Chart(id_, heading, note, data, layout(unit), milliseconds(pd.DatetimeIndex(part.index)), logarithmic=log)
+    return Chart(id_, heading, note, data, layout(unit), milliseconds(pd.DatetimeIndex(part.index)))
 
 
-def _rolling(found: Evaluation, lines: dict[str, Trace]) -> Chart:
-    bars = len(found.net_return)
+def _rolling(evaluation: Evaluation, lines: dict[str, Trace]) -> Chart:
+    bars = len(evaluation.net_return)
     window = max(bars // 4, LEAST_WINDOW)
     chart = "rolling-sharpe", "Rolling Sharpe ratio"
     count = min(ROLLING_POINTS, max(bars - window + 1, 0))
     ends = np.linspace(window - 1, bars - 1, count).astype(int)
-    times = milliseconds(pd.DatetimeIndex(found.net_return.index[ends]))
-    bands, curves, able = [], [], []
+    times = milliseconds(pd.DatetimeIndex(evaluation.net_return.index[ends]))
+    bands, curves, measured = [], [], []
     for strategy, line in lines.items() if len(ends) else ():
-        ratio, error = rolling_sharpe(found.net_return[strategy].to_numpy("float64"), ends, window, found.periods)
+        ratio, error = rolling_sharpe(
+            evaluation.net_return[strategy].to_numpy("float64"), ends, window, evaluation.periods
+        )
         if np.isnan(ratio).all():
             continue
-        able.append(strategy)
+        measured.append(strategy)
         bands.append(_band(times, ratio, 1.96 * error) | {"meta": strategy, "name": f"{line['name']}, 95 %"})
         curves.append(line | {"y": numbers(ratio, 4), "mode": mode(len(ends))})
-    if not able:
+    if not measured:
         return Chart(
             *chart, f"No strategy has {window} bars in a row whose returns vary; there are {bars} bars in all."
         )
@@ -117,15 +121,15 @@ def _rolling(found: Evaluation, lines: dict[str, Trace]) -> Chart:
         f"Annualised, over the last {window:,} bars at each point. The band is ±1.96 standard errors (Lo, Mertens), "
         "which know nothing of autocorrelation. Windows overlap: neighbouring points are not independent."
     )
-    return Chart(*chart, note, bands + curves, layout("Sharpe ratio, annualised"), times, able, "band of")
+    return Chart(*chart, note, bands + curves, layout("Sharpe ratio, annualised"), times, measured, "band of")
 
 
 def _band(times: list[int], middle: np.ndarray, half: np.ndarray) -> Trace:
-    """A filled outline for each stretch in which `middle` is known."""
+    """A filled outline for each stretch in which `middle` is not NaN."""
     x: list[int | None] = []
     y: list[float | None] = []
-    known = np.flatnonzero(~np.isnan(middle))
-    for rows in np.split(known, np.flatnonzero(np.diff(known) > 1) + 1):
+    defined = np.flatnonzero(~np.isnan(middle))
+    for rows in np.split(defined, np.flatnonzero(np.diff(defined) > 1) + 1):
         x += [times[r] for r in (*rows, *rows[::-1])] + [None]
         y += [*numbers((middle + half)[rows], 4), *numbers((middle - half)[rows[::-1]], 4), None]
     shape = {"type": "scatter", "mode": "lines", "line": {"width": 0}, "fill": "toself", "fillcolor": BAND}
@@ -163,43 +167,45 @@ def _months(net: pd.DataFrame, ranked: Sequence[str]) -> Chart:
     return Chart("months", "Monthly returns", note, data, figure, choices=ranked, choose="strategy")
 
 
-def _costs(found: Evaluation, lines: dict[str, Trace]) -> Chart:
+def _costs(evaluation: Evaluation, lines: dict[str, Trace]) -> Chart:
     chart = "costs", "Cost sensitivity"
     if not lines:
         return Chart(*chart, "No recipe to measure.")
-    fees = found.cost_sensitivity.index
+    fees = evaluation.cost_sensitivity.index
     data = [
-        line | {"x": numbers(fees), "y": numbers(found.cost_sensitivity[s] * 100), "mode": "lines+markers"}
+        line | {"x": numbers(fees), "y": numbers(evaluation.cost_sensitivity[s] * 100), "mode": "lines+markers"}
         for s, line in lines.items()
     ]
-    dies = []
+    break_evens = []
     for recipe in lines:
-        values = found.metrics[recipe]
+        values = evaluation.metrics[recipe]
         fee = values["break_even_fee_bps"]
         reason = values["reasons"].get("break_even_fee_bps", "undefined").replace("_", " ")
-        dies.append(f"{recipe} {reason}" if fee is None else f"{recipe} loses money above {fee:g} bp")
-    note = f"Total return of the same positions under other fees; slippage and commission stay. {'; '.join(dies)}."
+        break_evens.append(f"{recipe} {reason}" if fee is None else f"{recipe} loses money above {fee:g} bp")
+    note = (
+        f"Total return of the same positions under other fees; slippage and commission stay. {'; '.join(break_evens)}."
+    )
     return Chart(*chart, note, data, layout("total return (%)", "fee per fill (basis points)", "linear"))
 
 
-def _random(found: Evaluation, lines: dict[str, Trace]) -> Chart:
+def _random(evaluation: Evaluation, lines: dict[str, Trace]) -> Chart:
     chart = "random", "Against random traders"
     data: list[Trace] = []
-    told, able = [], []
+    comparisons, measured = [], []
     for recipe, line in lines.items():
-        sharpes, values = found.random_sharpes[recipe], found.metrics[recipe]
+        sharpes, values = evaluation.random_sharpes[recipe], evaluation.metrics[recipe]
         if not len(sharpes) or values["sharpe"] is None:
-            told.append(f"{recipe} has none to compare with")
+            comparisons.append(f"{recipe} has none to compare with")
             continue
-        able.append(recipe)
+        measured.append(recipe)
         counts, edges = np.histogram(sharpes, BINS)
         bars = {"x": numbers((edges[1:] + edges[:-1]) / 2, 7), "y": counts.tolist(), "width": edges[1] - edges[0]}
         data.append({"type": "bar", "meta": recipe, "marker": {"color": BARS}, "name": "random traders"} | bars)
         own = {"x": numbers([values["sharpe"]] * 2), "y": [0, int(counts.max())], "mode": "lines+markers"}
         data.append(line | {"meta": recipe} | own)
-        told.append(f"{recipe} beats {values['random_traders_beaten']:.0%} of {len(sharpes)}")
+        comparisons.append(f"{recipe} beats {values['random_traders_beaten']:.0%} of {len(sharpes)}")
     if not data:
-        return Chart(*chart, f"No recipe has random traders to compare with. {'; '.join(told)}".strip())
-    note = f"Sharpe ratios of traders with the recipe's positions at random times: {'; '.join(told)}."
+        return Chart(*chart, f"No recipe has random traders to compare with. {'; '.join(comparisons)}".strip())
+    note = f"Sharpe ratios of traders with the recipe's positions at random times: {'; '.join(comparisons)}."
     figure = layout("random traders", "Sharpe ratio, annualised", "linear") | {"hovermode": "closest"}
-    return Chart(*chart, note, data, figure, choices=able)
+    return Chart(*chart, note, data, figure, choices=measured)

@@ -1,4 +1,4 @@
-"""The chart of the trades: the price as it was drawn, and one recipe's entries and exits on it.
+"""The chart of the trades: the price, and one recipe's entries and exits on it.
 
 Not here: the trades themselves (trades.py) and the other charts (tearsheet_charts.py).
 """
@@ -30,22 +30,26 @@ DIGITS = 7
 LONG, SHORT = "#1f5fd0", "#a13d97"
 
 
-def trades_chart(found: Evaluation, recipes: Sequence[str]) -> Chart:
+def trades_chart(evaluation: Evaluation, recipes: Sequence[str]) -> Chart:
     """Close and range of the price, and the trades of each of `recipes`, one at a time."""
-    bars = len(found.candles)
+    bars = len(evaluation.candles)
     starts = np.unique(np.linspace(0, bars, min(bars, PRICE_POINTS), endpoint=False).astype(int))
-    data, shown = _price(found.candles, starts), []
+    data, trade_counts = _price(evaluation.candles, starts), []
     for recipe in recipes:
-        own = found.trades[found.trades["strategy"] == recipe]
+        own = evaluation.trades[evaluation.trades["strategy"] == recipe]
         largest = own["net_return"].abs().sort_values(kind="stable").index[-TRADES:].sort_values()
-        data += [trace | {"meta": recipe} for trace in _trades(own.loc[largest], found.candles.index[-1])]
-        shown.append(f"{recipe} {len(largest):,} of {len(own):,}")
+        data += [trace | {"meta": recipe} for trace in _trades(own.loc[largest], evaluation.candles.index[-1])]
+        trade_counts.append(f"{recipe} {len(largest):,} of {len(own):,}")
     note = "Entries and exits at their mean fill price, slippage included; lines join them, dotted where a trade lost."
-    note += f" Trades shown, those that moved the account most: {', '.join(shown)}." if shown else " No recipe traded."
+    note += (
+        f" Trades shown, those that moved the account most: {', '.join(trade_counts)}."
+        if trade_counts
+        else " No recipe traded."
+    )
     if len(starts) < bars:
         note += f" The price: {bars:,} bars in {len(starts)} stretches."
     figure = layout("price") | {"hovermode": "closest"}
-    times = milliseconds(pd.DatetimeIndex(found.candles.index[starts]))
+    times = milliseconds(pd.DatetimeIndex(evaluation.candles.index[starts]))
     return Chart("trades", "Trades on the price", note, data, figure, times, recipes)
 
 

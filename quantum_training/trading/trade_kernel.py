@@ -35,7 +35,7 @@ def _enter(trade, column, bar, units, price, equity):
 
 
 @compiled(inline="always")
-def _seen(trade, low, high):
+def _extend_range(trade, low, high):
     if trade.side > 0:
         trade.worst, trade.best = min(trade.worst, low), max(trade.best, high)
     else:
@@ -64,7 +64,7 @@ def collect(opens, highs, lows, closes, units, costs, equity, rules, start_units
                 if before != 0:
                     trade = trades[n]
                     trade.gross += before * (price - close)
-                    _seen(trade, price, price)
+                    _extend_range(trade, price, price)
                     if before * traded < 0:
                         left = min(quantity, abs(before))
                         part = paid * (left / quantity)
@@ -85,7 +85,7 @@ def collect(opens, highs, lows, closes, units, costs, equity, rules, start_units
                 if now != 0:
                     trade.largest = max(trade.largest, abs(now))
                     trade.gross += now * (closes[k, t] - price)
-                    _seen(trade, lows[k, t], highs[k, t])
+                    _extend_range(trade, lows[k, t], highs[k, t])
             before, worth, close = now, equity[c, t], closes[k, t]
         if before != 0:
             trades[n].exit_bar = units.shape[1]

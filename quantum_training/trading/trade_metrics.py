@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from quantum_training.trading.metrics import NOISE, Number, Reason, finite, told
+from quantum_training.trading.metrics import NOISE, Number, Reason, finite, with_reasons
 
 
 def trade_metrics(trades: pd.DataFrame) -> dict[str, Any]:
@@ -24,14 +24,14 @@ def trade_metrics(trades: pd.DataFrame) -> dict[str, Any]:
     each trade won or lost its mean; negative where the edge is (Kelly 1956, for a binary bet).
     longest_win_streak, longest_loss_streak: trades in a row; one that neither wins nor loses is passed over.
     average_bars: mean of bars from entry to exit.
-    reasons: for each key that is None, why: no_trades, no_win_or_loss, no_win, no_loss.
+    reasons: of each key that is None: no_trades, no_win_or_loss, no_win, no_loss.
 
-    ValueError with the place of a net_return that is not finite.
+    ValueError names the position of a net_return that is not finite.
     """
     values = finite(trades["net_return"], "net return of trade")
     decided = values[np.abs(values) > NOISE]
     won = decided > 0
-    found: dict[str, Number] = {
+    numbers: dict[str, Number] = {
         "win_rate": (float(won.mean()), None) if len(won) else (None, _undecided(values)),
         **_ratios(decided[won], -decided[~won], _undecided(values)),
         "expectancy": (float(values.mean()), None) if len(values) else (None, "no_trades"),
@@ -39,7 +39,7 @@ def trade_metrics(trades: pd.DataFrame) -> dict[str, Any]:
         "longest_loss_streak": (_streak(~won), None),
         "average_bars": (float(trades["bars"].mean()), None) if len(values) else (None, "no_trades"),
     }
-    return {"trades": len(trades), **told(found)}
+    return {"trades": len(trades), **with_reasons(numbers)}
 
 
 def _undecided(values: np.ndarray) -> Reason:

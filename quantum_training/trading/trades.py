@@ -13,8 +13,8 @@ def trades(simulation: Simulation) -> pd.DataFrame:
 
     strategy, side: the column; 1 for long, -1 for short.
     entry_time, exit_time: open of the bar of the first and the last fill; exit_time is NaT while the trade is open.
-    entry_price, exit_price: mean fill price of the units that built it and that left it, slippage included. What is
-    still held leaves at the last close, at which it is marked, for nothing.
+    entry_price, exit_price: mean fill price of the units that built it and that left it, slippage included. A position
+    that is still open counts as closed at the last close, at which it is marked, without a cost.
     size, bars: largest number of units; bars from entry to exit, an open trade's to the end of the data.
     gross_pnl, cost, net_pnl: price move before any cost; fills and carry; their difference. Over a run that starts
     flat, net_pnl adds up to final equity - capital.
@@ -42,26 +42,26 @@ def trades(simulation: Simulation) -> pd.DataFrame:
         simulation.start_equity,
         rows,
     )
-    found = pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
     entry_bar, exit_bar = rows["entry_bar"], rows["exit_bar"]
-    index, is_open = simulation.index, found["open"] == 1
-    exit_time = index.take(exit_bar.clip(max=len(index) - 1)).to_series(found.index).mask(is_open)
-    entry_price = found["entry_value"] / found["entry_units"]
-    against, favour = (found["side"] * (found[name] / entry_price - 1) for name in ("worst", "best"))
+    index, is_open = simulation.index, table["open"] == 1
+    exit_time = index.take(exit_bar.clip(max=len(index) - 1)).to_series(table.index).mask(is_open)
+    entry_price = table["entry_value"] / table["entry_units"]
+    against, favour = (table["side"] * (table[name] / entry_price - 1) for name in ("worst", "best"))
     return pd.DataFrame(
         {
             "strategy": simulation.columns.take(rows["column"]),
-            "side": found["side"].astype("int64"),
+            "side": table["side"].astype("int64"),
             "entry_time": index.take(entry_bar),
             "entry_price": entry_price,
             "exit_time": exit_time,
-            "exit_price": found["exit_value"] / found["exit_units"],
-            "size": found["largest"],
+            "exit_price": table["exit_value"] / table["exit_units"],
+            "size": table["largest"],
             "bars": exit_bar - entry_bar,
-            "gross_pnl": found["gross"],
-            "cost": found["cost"],
-            "net_pnl": found["gross"] - found["cost"],
-            "net_return": (found["gross"] - found["cost"]) / found["equity_before"],
+            "gross_pnl": table["gross"],
+            "cost": table["cost"],
+            "net_pnl": table["gross"] - table["cost"],
+            "net_return": (table["gross"] - table["cost"]) / table["equity_before"],
             "mae": against.clip(upper=0),
             "mfe": favour.clip(lower=0),
             "open": is_open,

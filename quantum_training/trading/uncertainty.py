@@ -1,4 +1,4 @@
-"""How sure a Sharpe ratio is: bootstrap intervals, and the probability that it is above what chance would show.
+"""The uncertainty of a Sharpe ratio: bootstrap intervals, and the probability that it is better than chance.
 
 One convention: Sharpe ratios per bar, never annualised, in all formulas; skewness and NON-excess kurtosis of the
 sample; the variance at the observed Sharpe ratio, over T - 1 (Bailey and Lopez de Prado 2012, 2014).
@@ -24,7 +24,7 @@ class SharpeBootstrap:
     """Annualised Sharpe ratios of the same resampled bars: (resamples, strategies), NaN where undefined."""
 
     strategies: tuple[str, ...]
-    drawn: np.ndarray
+    sharpes: np.ndarray
     confidence: float
     bars: int
 
@@ -33,7 +33,7 @@ class SharpeBootstrap:
         return self._percentiles(self._column(strategy))
 
     def difference(self, strategy: str, other: str, choices: int = 1) -> tuple[float, float] | None:
-        """Bounds of one Sharpe ratio less another's, bar by bar on the same resamples. 0 inside: no telling apart.
+        """Bounds of one Sharpe ratio less another's, bar by bar on the same resamples. 0 inside: not distinguishable.
 
         choices: of how many strategies this one was chosen for its result; the bounds then hold for all of them
         together (Bonferroni).
@@ -41,7 +41,7 @@ class SharpeBootstrap:
         return self._percentiles(self._column(strategy) - self._column(other), choices)
 
     def _column(self, strategy: str) -> np.ndarray:
-        return self.drawn[:, self.strategies.index(strategy)]
+        return self.sharpes[:, self.strategies.index(strategy)]
 
     def _percentiles(self, values: np.ndarray, choices: int = 1) -> tuple[float, float] | None:
         if self.bars < MIN_BARS or not np.isfinite(values).all():
@@ -73,13 +73,13 @@ def sharpe_bootstrap(
     totals = np.empty((resamples, len(both)))
     draws = StationaryBootstrap(block, np.arange(len(values)), seed=seed).bootstrap(resamples)
     for row, ((rows,), _) in enumerate(draws):
-        drawn_times = np.bincount(rows, minlength=len(values)).astype("float64")
-        totals[row] = np.einsum("kt,t->k", both, drawn_times)  # not BLAS: its bits depend on the number of threads
+        counts = np.bincount(rows, minlength=len(values)).astype("float64")
+        totals[row] = np.einsum("kt,t->k", both, counts)  # not BLAS: its bits depend on the number of threads
     mean, square = np.hsplit(totals / len(values), 2)
     spread = np.sqrt(np.maximum(square - mean**2, 0.0) * len(values) / (len(values) - 1))
-    drawn = np.where(varies, 0.0, np.full_like(mean, np.nan))
-    np.divide(mean * math.sqrt(periods), spread, out=drawn, where=varies & (spread > NOISE))
-    return SharpeBootstrap(names, drawn, confidence, len(values))
+    sharpes = np.where(varies, 0.0, np.full_like(mean, np.nan))
+    np.divide(mean * math.sqrt(periods), spread, out=sharpes, where=varies & (spread > NOISE))
+    return SharpeBootstrap(names, sharpes, confidence, len(values))
 
 
 def probabilistic_sharpe(net: np.ndarray, benchmark: float = 0.0) -> Number:
@@ -102,7 +102,7 @@ def deflated_sharpe(net: np.ndarray, trials: int, variance: float) -> Number:
 def minimum_track_record(net: np.ndarray, benchmark: float = 0.0, confidence: float = 0.95) -> Number:
     """MinTRL: bars needed until the Sharpe ratio is above `benchmark` (per bar) with this confidence.
 
-    None with sharpe_not_above_benchmark where no number of bars would do.
+    None with sharpe_not_above_benchmark if no number of bars is enough.
     """
     ratio, reason = sharpe(net, 1.0)
     if ratio is None:
@@ -134,7 +134,7 @@ def min_trl(ratio: float, skew: float, kurtosis: float, benchmark: float, confid
 def expected_max_sharpe(trials: int, variance: float) -> float:
     """Expected largest of `trials` Sharpe ratios of mean 0 and this variance, Bailey and Lopez de Prado (2014).
 
-    0 for one trial. ValueError where there is no trial or the variance is negative.
+    0 for one trial. ValueError without a trial, and if the variance is negative.
     """
     from scipy.stats import norm
 

@@ -51,11 +51,11 @@ class BatchEnv(VecEnv):
         return observations, rewards, done, infos
 
     def state(self) -> dict[str, Any]:
-        """All that the next steps depend on."""
+        """Everything that the next steps depend on."""
         return {**self.episodes.state(), "finished": self.finished}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` gave."""
+        """Continue from a saved `state`."""
         self.episodes.restore(state)
         self.finished = state["finished"]
 

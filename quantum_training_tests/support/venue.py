@@ -72,7 +72,7 @@ class Venue:
 @contextmanager
 def running(venue: Venue) -> Iterator[None]:
     """The venue's server runs, at `venue.url`, as long as the block does."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler_of(venue))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"venue": venue}))
     server.daemon_threads = True
     venue.url = f"http://127.0.0.1:{server.server_port}"
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
@@ -84,46 +84,45 @@ def running(venue: Venue) -> Iterator[None]:
         server.server_close()
 
 
-def _handler_of(venue: Venue) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            url = urlsplit(self.path)
-            request = venue.requests[int(self.headers[NUMBER])]
-            request.query = dict(parse_qsl(url.query))
-            truth, fault = venue.answer(url.path, request.query), request.fault
-            if fault == "hang":
-                venue.closed.wait(PATIENT_SECONDS)
-            elif fault == "reset":
-                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                self.connection.close()
-            elif isinstance(fault, dict):
-                text = fault.get("text", json.dumps(fault.get("body", {})))
-                self.reply(fault["status"], text.encode(), fault.get("headers", {}))
-            else:
-                self.reply_with(truth, fault)
+class _Handler(BaseHTTPRequestHandler):
+    venue: Venue
 
-        def reply_with(self, truth: Any, fault: Any) -> None:
-            """Reply with the truth as JSON, or with what the fault makes of it."""
-            body = json.dumps(fault(truth) if callable(fault) else truth).encode()
-            if fault == "cut":
-                self.reply(200, body[: len(body) // 2], {"Content-Length": str(len(body))})
-            elif fault == "half":
-                self.reply(200, body[: len(body) // 2])
-            elif fault == "html":
-                self.reply(200, b"<html><body>Please wait</body></html>", {"Content-Type": "text/html"})
-            else:
-                self.reply(404 if truth is None else 200, body)
+    def do_GET(self) -> None:
+        url = urlsplit(self.path)
+        request = self.venue.requests[int(self.headers[NUMBER])]
+        request.query = dict(parse_qsl(url.query))
+        truth, fault = self.venue.answer(url.path, request.query), request.fault
+        if fault == "hang":
+            self.venue.closed.wait(PATIENT_SECONDS)
+        elif fault == "reset":
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.connection.close()
+        elif isinstance(fault, dict):
+            text = fault.get("text", json.dumps(fault.get("body", {})))
+            self.reply(fault["status"], text.encode(), fault.get("headers", {}))
+        else:
+            self.reply_with(truth, fault)
 
-        def reply(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
-            self.send_response(status)
-            defaults = {"Content-Type": "application/json", "Content-Length": str(len(body)), "Connection": "close"}
-            for name, value in {**defaults, **(headers or {})}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(body)
-            self.close_connection = True
+    def reply_with(self, truth: Any, fault: Any) -> None:
+        """Reply with the truth as JSON, or with what the fault makes of it."""
+        body = json.dumps(fault(truth) if callable(fault) else truth).encode()
+        if fault == "cut":
+            self.reply(200, body[: len(body) // 2], {"Content-Length": str(len(body))})
+        elif fault == "half":
+            self.reply(200, body[: len(body) // 2])
+        elif fault == "html":
+            self.reply(200, b"<html><body>Please wait</body></html>", {"Content-Type": "text/html"})
+        else:
+            self.reply(404 if truth is None else 200, body)
 
-        def log_message(self, *args: Any) -> None:
-            pass
+    def reply(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
+        self.send_response(status)
+        defaults = {"Content-Type": "application/json", "Content-Length": str(len(body)), "Connection": "close"}
+        for name, value in {**defaults, **(headers or {})}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+        self.close_connection = True
 
-    return Handler
+    def log_message(self, *args: Any) -> None:
+        pass

@@ -9,6 +9,7 @@ import pytest
 from quantum_training.trading.account import Account
 from quantum_training.trading.baselines import BUY_AND_HOLD, ma_crossover
 from quantum_training.trading.costs import Costs
+from quantum_training.trading.episodes import Market
 from quantum_training.trading.evaluation import RANDOM_TRADERS, evaluate
 from quantum_training.trading.simulator import simulate
 from quantum_training.trading.summary import sparkline, summary
@@ -35,7 +36,7 @@ def targets(candles):
 
 @pytest.fixture(scope="module")
 def found(candles, targets):
-    return evaluate(candles, targets, ["coin", "knows"], COSTS, ACCOUNT, PERIODS)
+    return evaluate(Market(candles, COSTS, ACCOUNT), targets, ["coin", "knows"], PERIODS)
 
 
 def test_every_row_is_its_own_account(candles, targets, found):
@@ -56,7 +57,7 @@ def test_a_strategy_is_measured_from_its_first_decision_on(candles, targets, fou
     assert coin["bars"] == 600
     assert coin["bars_without_decision"] == 10
     assert found.equity["coin"].first_valid_index() == candles.index[300]
-    late = evaluate(candles.iloc[300:], targets.iloc[300:], ["coin"], COSTS, ACCOUNT, PERIODS)
+    late = evaluate(Market(candles.iloc[300:], COSTS, ACCOUNT), targets.iloc[300:], ["coin"], PERIODS)
     for name in ("sharpe", "max_drawdown", "turnover", "trades", "total_return", "cost"):
         assert late.metrics["coin"][name] == pytest.approx(coin[name], rel=1e-9), name
     same_bars = simulate(candles, targets[BUY_AND_HOLD], COSTS, ACCOUNT).net_return[300:, 0]
@@ -86,13 +87,12 @@ def test_the_verdict_names_a_winner_only_where_there_is_one(candles, targets, fo
     assert found.verdict["winner"] == "knows"
     assert found.verdict["distinguishable"] is True
     assert found.verdict["margin"] == found.metrics["knows"]["sharpe_lead"]
-    unclear = evaluate(candles, targets.drop(columns="knows"), ["coin"], COSTS, ACCOUNT, PERIODS)
+    unclear = evaluate(Market(candles, COSTS, ACCOUNT), targets.drop(columns="knows"), ["coin"], PERIODS)
     assert unclear.verdict["distinguishable"] is False
     assert unclear.verdict["winner"] is None
     assert "not distinguishable" in unclear.verdict["text"]
-    hopeless = evaluate(
-        candles, targets.assign(knows=1 - targets["knows"]).drop(columns="coin"), ["knows"], COSTS, ACCOUNT, PERIODS
-    )
+    inverted = targets.assign(knows=1 - targets["knows"]).drop(columns="coin")
+    hopeless = evaluate(Market(candles, COSTS, ACCOUNT), inverted, ["knows"], PERIODS)
     assert hopeless.verdict["winner"] == BUY_AND_HOLD
     assert hopeless.verdict["margin"] > 0
 
@@ -105,7 +105,8 @@ def test_luck_among_many_recipes_is_no_victory(walk):
         candles, rng = walk(300, seed), np.random.default_rng(seed)
         coins = {f"coin{i}": (rng.random(300) < 0.5).astype(float) for i in range(10)}
         targets = pd.DataFrame({**coins, BUY_AND_HOLD: 1.0}, candles.index)
-        found = evaluate(candles, targets, list(coins), Costs(fee_bps=0, slippage_bps=0), ACCOUNT, PERIODS)
+        free = Market(candles, Costs(fee_bps=0, slippage_bps=0), ACCOUNT)
+        found = evaluate(free, targets, list(coins), PERIODS)
         best = max(coins, key=lambda c: found.metrics[c]["sharpe"])
         alone += found.metrics[best]["sharpe_lead_low"] > 0
         family += found.verdict["winner"] == best
@@ -114,14 +115,14 @@ def test_luck_among_many_recipes_is_no_victory(walk):
 
 def test_a_record_that_was_never_scored_or_only_in_part_is_refused(candles, targets):
     with pytest.raises(ValueError, match="no bar was scored"):
-        evaluate(candles[:0], targets[:0], ["coin"], COSTS, ACCOUNT, PERIODS)
+        evaluate(Market(candles[:0], COSTS, ACCOUNT), targets[:0], ["coin"], PERIODS)
     torn = targets.assign(**{BUY_AND_HOLD: targets[BUY_AND_HOLD].where(targets.index != candles.index[0])})
     with pytest.raises(ValueError, match="buy_and_hold has no decision on the bar 2"):
-        evaluate(candles, torn, ["coin"], COSTS, ACCOUNT, PERIODS)
+        evaluate(Market(candles, COSTS, ACCOUNT), torn, ["coin"], PERIODS)
 
 
 def test_without_a_recipe_there_is_nobody_to_judge(candles, targets):
-    alone = evaluate(candles, targets[[BUY_AND_HOLD]].assign(new=np.nan), ["new"], COSTS, ACCOUNT, PERIODS)
+    alone = evaluate(Market(candles, COSTS, ACCOUNT), targets[[BUY_AND_HOLD]].assign(new=np.nan), ["new"], PERIODS)
     assert set(alone.metrics) == {BUY_AND_HOLD, "flat"}
     assert alone.verdict["winner"] is None
     assert alone.overfitting[0] is None
@@ -138,7 +139,7 @@ def test_random_traders_are_beaten_by_knowledge_and_not_by_a_coin(candles, targe
     assert low < coin["random_sharpe_median"] < high
     inside = (found.random_sharpes["coin"] >= low) & (found.random_sharpes["coin"] <= high)
     assert inside.mean() == pytest.approx(0.9, abs=0.01)
-    again = evaluate(candles, targets, ["coin", "knows"], COSTS, ACCOUNT, PERIODS)
+    again = evaluate(Market(candles, COSTS, ACCOUNT), targets, ["coin", "knows"], PERIODS)
     assert np.array_equal(again.random_sharpes["coin"], found.random_sharpes["coin"])
     assert again.metrics == found.metrics
 
@@ -146,7 +147,7 @@ def test_random_traders_are_beaten_by_knowledge_and_not_by_a_coin(candles, targe
 def test_trials_deflate(candles, targets, found):
     assert found.metrics["knows"]["dsr"] <= found.metrics["knows"]["psr"] <= 1
     assert 0 < found.metrics["coin"]["dsr"] < found.metrics["coin"]["psr"] < 1
-    alone = evaluate(candles, targets.drop(columns="coin"), ["knows"], COSTS, ACCOUNT, PERIODS)
+    alone = evaluate(Market(candles, COSTS, ACCOUNT), targets.drop(columns="coin"), ["knows"], PERIODS)
     assert alone.metrics["knows"]["dsr"] == alone.metrics["knows"]["psr"]
     assert found.overfitting == (0.0, None), "knowing the next close is best in every half"
 

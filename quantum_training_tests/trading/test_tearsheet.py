@@ -19,6 +19,7 @@ from scipy.stats import kurtosis, skew
 from quantum_training.trading.account import Account
 from quantum_training.trading.baselines import BUY_AND_HOLD, ma_crossover
 from quantum_training.trading.costs import Costs
+from quantum_training.trading.episodes import Market
 from quantum_training.trading.evaluation import evaluate
 from quantum_training.trading.metrics import sharpe
 from quantum_training.trading.tearsheet import tearsheet
@@ -44,7 +45,7 @@ def record(walk):
         if len(recipes) > 1:
             targets.loc[targets.index[: length // 2], recipes[1]] = np.nan
         costs, account = Costs(fee_bps=20, slippage_bps=1), Account(allow_short=True)
-        return evaluate(candles, targets, recipes, costs, account, PERIODS)
+        return evaluate(Market(candles, costs, account), targets, recipes, PERIODS)
 
     return make
 

@@ -147,32 +147,32 @@ def test_a_difference_is_measured_on_the_same_bars():
     """Two strategies that share their noise: neither Sharpe ratio is sure, which of the two is better is."""
     rng = np.random.default_rng(4)
     market = rng.normal(0, 0.01, 800)
-    drawn = sharpe_bootstrap(
+    sharpes = sharpe_bootstrap(
         series(np.column_stack([market + 0.0004, market, market]), "better", "worse", "same"), 252, seed=1
     )
-    assert drawn.interval("better")[0] < 0 < drawn.interval("better")[1]
-    assert drawn.difference("better", "worse")[0] > 0
-    assert drawn.difference("worse", "better")[1] < 0
-    assert drawn.difference("same", "worse") == (0, 0)
+    assert sharpes.interval("better")[0] < 0 < sharpes.interval("better")[1]
+    assert sharpes.difference("better", "worse")[0] > 0
+    assert sharpes.difference("worse", "better")[1] < 0
+    assert sharpes.difference("same", "worse") == (0, 0)
 
 
 def test_seeds_decide_and_nothing_else():
     net = series(np.random.default_rng(6).normal(0.001, 0.01, (300, 2)), "a", "b")
     one, again, other = (sharpe_bootstrap(net, 252, seed) for seed in (1, 1, 2))
-    assert np.array_equal(one.drawn, again.drawn)
-    assert not np.array_equal(one.drawn, other.drawn)
+    assert np.array_equal(one.sharpes, again.sharpes)
+    assert not np.array_equal(one.sharpes, other.sharpes)
 
 
 @given(st.integers(0, 60), st.integers(0, 99), st.booleans())
 def test_bounds_are_finite_or_missing(bars, seed, idle):
     net = np.random.default_rng(seed).integers(-1, 2, (bars, 2)) / 100
     net[:, 1] *= not idle
-    drawn = sharpe_bootstrap(series(net, "a", "b"), 252, seed=seed, resamples=20)
-    for bounds in (drawn.interval("a"), drawn.interval("b"), drawn.difference("a", "b")):
+    sharpes = sharpe_bootstrap(series(net, "a", "b"), 252, seed=seed, resamples=20)
+    for bounds in (sharpes.interval("a"), sharpes.interval("b"), sharpes.difference("a", "b")):
         assert bounds is None or (np.isfinite(bounds).all() and bounds[0] <= bounds[1])
-    assert (drawn.interval("a") is not None) == (bars >= 20)
+    assert (sharpes.interval("a") is not None) == (bars >= 20)
     if idle:
-        assert drawn.interval("b") is None
+        assert sharpes.interval("b") is None
 
 
 def test_what_is_no_number_is_refused_with_its_place():

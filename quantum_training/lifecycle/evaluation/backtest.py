@@ -19,6 +19,7 @@ from quantum_training.market.periods import WEEK, Key, month_of
 from quantum_training.resources.registry.errors import VersionDeleted
 from quantum_training.resources.registry.registry import ModelRegistry
 from quantum_training.resources.store.store import StoreError, Written
+from quantum_training.trading.episodes import Market
 from quantum_training.trading.evaluation import Evaluation, evaluate
 from quantum_training.trading.scoring import by_strategy
 
@@ -91,7 +92,8 @@ def evaluate_scores(history: MarketHistory, weeks: Sequence[str], targets_of: Ta
     recipes = sorted({*market.recipes} & {*targets.columns})
     periods = periods_per_year(market.calendar, market.timeframe)
     positions = targets.reindex(candles.index)
-    return evaluate(candles, positions, recipes, market.costs, market.account, periods, history.settings.seeds)
+    traded = Market(candles, market.costs, market.account)
+    return evaluate(traded, positions, recipes, periods, history.settings.seeds)
 
 
 def publish_report(
