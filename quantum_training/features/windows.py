@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import pandas as pd
@@ -80,17 +80,19 @@ class Window:
     content_hash: str
 
 
+class WindowSize(NamedTuple):
+    """How many rows a window holds, and how they are split."""
+
+    max_rows: int
+    min_rows: int
+    validation_fraction: float
+    """Share of the newest rows that validates, rounded down to rows."""
+
+
 def build_window(
-    features: pd.DataFrame,
-    labels: pd.DataFrame,
-    *,
-    as_of: pd.Timestamp,
-    columns: tuple[str, ...],
-    max_rows: int,
-    validation_fraction: float,
-    min_rows: int,
+    features: pd.DataFrame, labels: pd.DataFrame, *, as_of: pd.Timestamp, columns: tuple[str, ...], size: WindowSize
 ) -> Window:
-    """The newest `max_rows` complete rows whose outcome is known at `as_of`, split in time order.
+    """The newest `max_rows` complete rows whose outcome is known at `as_of`, split in time order; see WindowSize.
 
     `features` and `labels` (see `make_labels`) are joined on their bars. A row is kept if every feature and the
     label are known and label_end <= as_of. The newest `validation_fraction` of the rows (rounded down) validates. Of
@@ -107,6 +109,7 @@ def build_window(
         if not (frame.index.is_monotonic_increasing and frame.index.is_unique):
             raise ValueError(f"{name}: bars are not strictly increasing; sort them and remove repeats")
 
+    max_rows, min_rows, validation_fraction = size
     x, y, ends, times = _complete_rows(features, labels, as_of, columns)
     x, y, ends, times = (part[max(len(y) - max_rows, 0) :] for part in (x, y, ends, times))
     if len(y) < min_rows:

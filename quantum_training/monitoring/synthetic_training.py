@@ -15,7 +15,7 @@ import pandas as pd
 from quantum_training.features.indicators import WARMUP_BARS, compute_features
 from quantum_training.features.labels import Label, make_labels
 from quantum_training.features.pool import pool
-from quantum_training.features.windows import Window, build_window
+from quantum_training.features.windows import Window, WindowSize, build_window
 from quantum_training.models.contract import Model, TrainingContext, algorithm
 from quantum_training.models.fitting import fit_model
 from quantum_training.models.sizing import Sizing
@@ -97,9 +97,7 @@ class SyntheticMarket(NamedTuple):
             self.labels,
             as_of=as_of,
             columns=tuple(recipe.columns),
-            max_rows=rows,
-            validation_fraction=recipe.validation_fraction,
-            min_rows=rows // 2,
+            size=WindowSize(max_rows=rows, validation_fraction=recipe.validation_fraction, min_rows=rows // 2),
         )
 
 

@@ -16,7 +16,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 from quantum_training.features.indicators import FEATURES, compute_features
 from quantum_training.features.labels import ForwardReturn, make_labels
-from quantum_training.features.windows import build_window
+from quantum_training.features.windows import WindowSize, build_window
 from quantum_training.market.schema import as_candles
 from quantum_training.models.contract import TrainingContext, algorithm
 from quantum_training.trading.costs import Costs
@@ -36,9 +36,7 @@ def btc() -> TrainingContext:
         labels,
         as_of=candles.index[-1],
         columns=FEATURES,
-        max_rows=8_760,
-        validation_fraction=0.2,
-        min_rows=100,
+        size=WindowSize(max_rows=8_760, validation_fraction=0.2, min_rows=100),
     )
     return TrainingContext(window, market=Market(candles, Costs(fee_bps=1, slippage_bps=1)), seed=1)
 

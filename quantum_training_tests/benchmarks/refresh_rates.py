@@ -29,7 +29,7 @@ from scipy.stats import binomtest
 
 from quantum_training.features.indicators import FEATURES, compute_features
 from quantum_training.features.labels import make_labels
-from quantum_training.features.windows import build_window
+from quantum_training.features.windows import WindowSize, build_window
 from quantum_training.market.schema import as_candles
 from quantum_training.market.timeframe import known_at
 from quantum_training.models.contract import TrainingContext, algorithm
@@ -196,7 +196,7 @@ def refits(task: tuple[Market, str, int]) -> dict[str, str]:
         known = known_at(market.candles, as_of, market.timeframe)
         recent = known.tail(market.window_bars + recipe.label.span_bars)
         labels = make_labels(recent, recipe.label, market.costs.round_trip(recent["close"].to_numpy(), 1e5))
-        options = {"max_rows": market.window_bars, "validation_fraction": 0.2, "min_rows": 100}
+        options = {"size": WindowSize(max_rows=market.window_bars, validation_fraction=0.2, min_rows=100)}
         window = build_window(features.loc[recent.index], labels, as_of=as_of, columns=FEATURES, **options)
         model = algorithm(name).fit(TrainingContext(window, recipe.params, sizing=recipe.sizing, seed=recipe.seed))
         start = as_of - POLICY.weeks * pd.Timedelta(days=7)

@@ -18,7 +18,7 @@ import yaml
 from quantum_training.automation.jobs.full_cycle import CycleConfig, weeks_of
 from quantum_training.features.indicators import FEATURES, compute_features
 from quantum_training.features.labels import make_labels
-from quantum_training.features.windows import build_window
+from quantum_training.features.windows import WindowSize, build_window
 from quantum_training.market.timeframe import known_at
 from quantum_training.models.contract import TrainingContext, algorithm
 from quantum_training.resources.registry.registry import ModelRegistry
@@ -101,9 +101,9 @@ def bare_loop(home: Path, settings: Settings, weeks: int) -> tuple[float, float]
                     known, recipe.label, symbol.costs.round_trip(known["close"].to_numpy(), symbol.account.capital)
                 )
                 options = {
-                    "max_rows": recipe.window_bars,
-                    "validation_fraction": recipe.validation_fraction,
-                    "min_rows": 100,
+                    "size": WindowSize(
+                        max_rows=recipe.window_bars, validation_fraction=recipe.validation_fraction, min_rows=100
+                    )
                 }
                 window = build_window(features.loc[known.index], labels, as_of=as_of, columns=FEATURES, **options)
                 before = time.perf_counter()

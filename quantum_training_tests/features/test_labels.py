@@ -55,9 +55,9 @@ def test_oracle():
     ],
 )
 def test_first_touch_decides(close, volatility, labels, touch):
-    found = triple_barrier(np.array(close, float), np.full(len(close), volatility), 2, 1.0, 1.0)
-    assert found[0].tolist() == labels
-    assert found[1].tolist() == touch
+    outcomes = triple_barrier(np.array(close, float), np.full(len(close), volatility), 2, 1.0, 1.0)
+    assert outcomes[0].tolist() == labels
+    assert outcomes[1].tolist() == touch
 
 
 def test_barriers_have_their_own_widths():
@@ -86,8 +86,8 @@ def test_equals_a_walk_along_each_path(close, horizon, barriers, volatility):
             if j == i + horizon:
                 outcome = (0, j)
         expected.append(outcome)
-    found = triple_barrier(close, np.full(len(close), volatility), horizon, *barriers)
-    assert list(zip(*(part.tolist() for part in found), strict=True)) == expected
+    outcomes = triple_barrier(close, np.full(len(close), volatility), horizon, *barriers)
+    assert list(zip(*(part.tolist() for part in outcomes), strict=True)) == expected
 
 
 def test_forward_return_goes_from_open_to_open():

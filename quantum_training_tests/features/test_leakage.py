@@ -9,7 +9,7 @@ from sklearn.ensemble import RandomForestClassifier
 
 from quantum_training.features.indicators import FEATURES, WARMUP_BARS, compute_features
 from quantum_training.features.labels import ForwardReturn, TripleBarrier, make_labels
-from quantum_training.features.windows import build_window
+from quantum_training.features.windows import WindowSize, build_window
 
 SEEDS = 40
 TRAIN, TEST = 1000, 400
@@ -42,9 +42,7 @@ def test_nothing_is_learnt_from_a_random_walk(make_candles, label):
             labels,
             as_of=as_of,
             columns=FEATURES,
-            max_rows=TRAIN,
-            validation_fraction=0.2,
-            min_rows=100,
+            size=WindowSize(max_rows=TRAIN, validation_fraction=0.2, min_rows=100),
         )
         known = labels["label"].notna() & (labels.index >= as_of)
         new = labels.index[known][:TEST]

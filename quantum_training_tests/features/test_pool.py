@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from quantum_training.features.pool import SYMBOL, pool
-from quantum_training.features.windows import InsufficientData, Normaliser, build_window
+from quantum_training.features.windows import InsufficientData, Normaliser, WindowSize, build_window
 
 COLUMNS = ("a", "b")
 
@@ -24,9 +24,7 @@ def window_of(days, scale=1.0, held=2, first="2024-01-01", label=None):
         labels,
         as_of=pd.Timestamp("2024-02-01", tz="UTC"),
         columns=COLUMNS,
-        max_rows=100,
-        validation_fraction=0.25,
-        min_rows=5,
+        size=WindowSize(max_rows=100, validation_fraction=0.25, min_rows=5),
     )
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from quantum_training.features.windows import InsufficientData, Normaliser, build_window
+from quantum_training.features.windows import InsufficientData, Normaliser, WindowSize, build_window
 
 COLUMNS = ("a", "b")
 
@@ -29,8 +29,10 @@ def frames(days=20, held=3):
 
 
 def build(features, labels, **changes):
-    options = {"as_of": day(20), "columns": COLUMNS, "max_rows": 100, "validation_fraction": 0.25, "min_rows": 5}
-    return build_window(features, labels, **{**options, **changes})
+    size = WindowSize(max_rows=100, validation_fraction=0.25, min_rows=5)
+    options = {"as_of": day(20), "columns": COLUMNS, **changes}
+    size = size._replace(**{name: options.pop(name) for name in size._fields if name in options})
+    return build_window(features, labels, size=size, **options)
 
 
 def dates(times):
@@ -174,7 +176,7 @@ def test_no_row_sees_past_its_limit(data):
     features = pd.DataFrame({"a": np.arange(rows, dtype=float)}, index=index)
     labels = pd.DataFrame({"label": np.arange(rows) % 2.0, "label_end": index + held * pd.Timedelta(hours=1)}, index)
     as_of = index[data.draw(st.integers(25, rows - 1))]
-    options = {"as_of": as_of, "columns": ("a",), "max_rows": 60, "validation_fraction": 0.3, "min_rows": 2}
+    options = {"as_of": as_of, "columns": ("a",), "size": WindowSize(max_rows=60, validation_fraction=0.3, min_rows=2)}
     end = labels["label_end"]
     try:
         window = build_window(features, labels, **options)

@@ -104,14 +104,14 @@ def test_the_same_seed_gives_the_same_bytes_in_this_process_and_in_another(
 
 def test_a_saved_agent_comes_back_equal_in_every_bit_without_torch_and_without_pickle(fitted, folders, rows, tmp_path):
     rows.to_parquet(tmp_path / "rows.parquet")
-    told = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", STARTED, str(tmp_path / "rows.parquet"), *(str(folders[kind]) for kind in KINDS)],
         capture_output=True,
         text=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
-    assert told.returncode == 0, told.stderr
-    for kind, bits in zip(KINDS, told.stdout.split(), strict=True):
+    assert process.returncode == 0, process.stderr
+    for kind, bits in zip(KINDS, process.stdout.split(), strict=True):
         model, copy = fitted(kind), load_model(folders[kind])
         positions = model.positions(rows)
         assert positions.to_numpy().tobytes().hex() == bits
@@ -151,7 +151,7 @@ def test_a_torn_or_changed_artefact_is_refused(kind, fitted, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("only", "params", "said"),
+    ("only", "params", "message"),
     [
         ("ppo", {"epoch": 3}, r"ppo: epoch = 3: Extra inputs"),
         ("ppo", {"clip_range": 0}, r"clip_range = 0: .*greater than 0"),
@@ -160,9 +160,9 @@ def test_a_torn_or_changed_artefact_is_refused(kind, fitted, tmp_path):
         ("sac", {"rollout_bars": 8}, r"sac: rollout_bars = 8: Extra inputs"),
         ("sac", {"trading": {"actions": "discrete"}}, r"sac: trading = .*use ppo for hold, buy and sell"),
         *(
-            (kind, params, said)
+            (kind, params, message)
             for kind in KINDS
-            for params, said in [
+            for params, message in [
                 ({"total_steps": 0}, r"total_steps = 0: .*greater than or equal to 1"),
                 ({"environments": 0, "gamma": 1.5}, r"environments = 0: .*; gamma = 1.5: "),
                 ({"learning_rate": "fast"}, r"learning_rate = 'fast'"),
@@ -175,8 +175,8 @@ def test_a_torn_or_changed_artefact_is_refused(kind, fitted, tmp_path):
         ),
     ],
 )
-def test_a_parameter_that_is_unknown_or_out_of_bounds_is_named(train, only, params, said):
-    with pytest.raises(ValueError, match=said):
+def test_a_parameter_that_is_unknown_or_out_of_bounds_is_named(train, only, params, message):
+    with pytest.raises(ValueError, match=message):
         train(only, **params)
 
 
@@ -268,9 +268,9 @@ def test_positions_are_what_stable_baselines3_itself_decides_in_the_environment_
     account_row = episodes.accounts[:1]
     for account_ in episodes.accounts:
         episode_kernel.open_account(account_, model.account.capital, 0, len(bars.close) - 1)
-    seen = np.zeros((1, episodes.width), "float32")
-    episode_kernel.observe(account_row[0], bars.close[0], model.view.unit, bars.rows[0], seen[0])
-    observation, ties = seen, 0
+    current = np.zeros((1, episodes.width), "float32")
+    episode_kernel.observe(account_row[0], bars.close[0], model.view.unit, bars.rows[0], current[0])
+    observation, ties = current, 0
     for t in range(len(bars.close) - 1):
         action, _ = learner.predict(observation, deterministic=True)
         head = trajectory.heads[lags + t]
@@ -282,10 +282,10 @@ def test_positions_are_what_stable_baselines3_itself_decides_in_the_environment_
             taken = np.argmax(head)
         else:
             low = episodes.low
-            asked = low + (1 - low) * (np.tanh(head[0]) + 1) / 2 if kind_ == "sac" else np.clip(head[0], low, 1)
-            assert float(action[0, 0]) == pytest.approx(asked, abs=1e-5)
+            expected = low + (1 - low) * (np.tanh(head[0]) + 1) / 2 if kind_ == "sac" else np.clip(head[0], low, 1)
+            assert float(action[0, 0]) == pytest.approx(expected, abs=1e-5)
             taken = goals[lags + t]
-            assert abs(taken - asked) <= max(model.options.trading.step / 2, 1e-6)
+            assert abs(taken - expected) <= max(model.options.trading.step / 2, 1e-6)
         result = env.step(np.full(env.num_envs, taken))
         target = account_row[0]["target"] if t < len(bars.close) - 2 else goals[lags + t]
         assert target == goals[lags + t]
@@ -304,8 +304,8 @@ def test_its_own_account_is_the_simulators(variant, rows, kind_, trading, accoun
         trajectory = model.trade(given)
         candles = given[[*PRICES]].assign(high=given[[*PRICES]].max(axis=1), low=given[[*PRICES]].min(axis=1))
         target = pd.Series(trajectory.goal, given.index).shift().fillna(0.0)
-        found = simulate(candles, target, model.costs, model.account).equity[:, 0] / model.account.capital
-        np.testing.assert_array_equal(trajectory.equity, found)
+        equity = simulate(candles, target, model.costs, model.account).equity[:, 0] / model.account.capital
+        np.testing.assert_array_equal(trajectory.equity, equity)
 
 
 def test_a_missing_feature_gives_no_position_there_and_the_others_go_on(kind, fitted, rows):
@@ -354,16 +354,16 @@ def test_the_report_by_hand(kind, fitted, context, small_params):
     candles = context.market.candles.loc[window.full_times[0] : window.full_times[-1]]
     rows = pd.DataFrame(window.full_x, window.full_times, list(window.columns)).join(candles[[*PRICES]])
     goal = model.positions(rows)
-    known = goal.dropna()
+    decided = goal.dropna()
     equity = simulate(candles, goal.shift().fillna(0.0), model.costs, model.account).equity[-1, 0]
     close = candles["close"].to_numpy()
     report, count = model.report, len(candles)
     assert report["growth_per_bar"] == pytest.approx(np.log(equity / model.account.capital) / count, rel=1e-12)
     assert report["buy_and_hold_per_bar"] == pytest.approx(np.log(close[-1] / close[0]) / count)
-    assert report["flat_share"] == (known == 0).mean()
-    assert report["long_share"] == (known > 0).mean()
+    assert report["flat_share"] == (decided == 0).mean()
+    assert report["long_share"] == (decided > 0).mean()
     assert report["short_share"] == 0
-    assert report["turnover"] == pytest.approx(known.diff().fillna(known.iloc[0]).abs().mean())
+    assert report["turnover"] == pytest.approx(decided.diff().fillna(decided.iloc[0]).abs().mean())
     assert report["steps"] == small_params[kind]["total_steps"]
     assert report["out_of_time"] == 0
     assert report["episodes"] == model.curves[-1]["episodes"] > 0
@@ -411,16 +411,16 @@ def follow(bars, trading, goals, scale):
     env.reset()
     account = env.episodes.accounts[0]
     episode_kernel.open_account(account, bars.account.capital, 0, len(bars.close) - 1)
-    seen = np.zeros((1, env.episodes.width), "float32")
-    episode_kernel.observe(account, bars.close[0], bars.unit, bars.rows[0], seen[0])
-    told = []
+    current = np.zeros((1, env.episodes.width), "float32")
+    episode_kernel.observe(account, bars.close[0], bars.unit, bars.rows[0], current[0])
+    steps = []
     for goal in goals[1:]:
         then, reward, done, infos = env.step(np.array([goal]))
         then = infos[0]["terminal_observation"][None] if done[0] else then
-        told.append((seen[0].copy(), goal, reward[0], then[0].copy()))
-        seen = then.copy()
+        steps.append((current[0].copy(), goal, reward[0], then[0].copy()))
+        current = then.copy()
     assert done[0], "the targets do not reach to the last bar"
-    return [np.array(part) for part in zip(*told, strict=True)]
+    return [np.array(part) for part in zip(*steps, strict=True)]
 
 
 def test_a_replay_fills_the_buffer_with_what_the_given_targets_would_have_met(context, small_params):
@@ -447,17 +447,17 @@ def test_a_replay_fills_the_buffer_with_what_the_given_targets_would_have_met(co
         )
     ]
     buffer = learner.replay_buffer
-    kept = 7 * buffer.pos
-    assert kept == len(expected[0]) // 7 * 7
+    size = 7 * buffer.pos
+    assert size == len(expected[0]) // 7 * 7
     assert len(expected[0]) % 7, "nothing is left over"
-    found = [
-        getattr(buffer, name)[: buffer.pos].reshape(kept, *getattr(buffer, name).shape[2:])
+    stored = [
+        getattr(buffer, name)[: buffer.pos].reshape(size, *getattr(buffer, name).shape[2:])
         for name in ("observations", "actions", "rewards", "next_observations")
     ]
-    np.testing.assert_array_equal(found[0], expected[0][-kept:])
-    np.testing.assert_allclose(found[1][:, 0], 2 * expected[1][-kept:] - 1, atol=1e-7)
-    np.testing.assert_array_equal(found[2], expected[2][-kept:].astype("float32"))
-    np.testing.assert_array_equal(found[3], expected[3][-kept:])
+    np.testing.assert_array_equal(stored[0], expected[0][-size:])
+    np.testing.assert_allclose(stored[1][:, 0], 2 * expected[1][-size:] - 1, atol=1e-7)
+    np.testing.assert_array_equal(stored[2], expected[2][-size:].astype("float32"))
+    np.testing.assert_array_equal(stored[3], expected[3][-size:])
     assert not buffer.dones.any()
     assert learner.learning_starts == 0
 
@@ -491,11 +491,11 @@ def test_learning_from_a_replay_starts_above_scratch_on_a_stationary_market(trai
 
 
 def test_wall_time_ends_a_fit_early_and_says_so(kind, train):
-    said = []
-    model = train(kind, total_steps=10_000_000, max_seconds=0.3, progress=said.append)
+    lines = []
+    model = train(kind, total_steps=10_000_000, max_seconds=0.3, progress=lines.append)
     assert model.report["out_of_time"] == 1
     assert 0 < model.report["steps"] < 1_000_000
-    assert any("out of time: max_seconds = 0.3 ends it at step" in line for line in said)
+    assert any("out of time: max_seconds = 0.3 ends it at step" in line for line in lines)
 
 
 @pytest.mark.filterwarnings("ignore")

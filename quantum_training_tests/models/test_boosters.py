@@ -19,11 +19,11 @@ CORES_USED = """
 import json, pathlib, sys
 from quantum_training.models.contract import TrainingContext, algorithm, save_model
 import pandas as pd
-from quantum_training.features.windows import build_window
+from quantum_training.features.windows import WindowSize, build_window
 
 features = pd.read_parquet("features.parquet")
 labels = pd.DataFrame({"label": (features["a"] > 0).astype(float), "label_end": features.index}, features.index)
-options = {"columns": ("a", "b", "c"), "max_rows": 400, "validation_fraction": 0.2, "min_rows": 50}
+options = {"columns": ("a", "b", "c"), "size": WindowSize(max_rows=400, validation_fraction=0.2, min_rows=50)}
 window = build_window(features, labels, as_of=features.index[-1], **options)
 threads = lambda: int(next(l for l in open("/proc/self/status") if l.startswith("Threads")).split()[1])
 out = {}
@@ -149,14 +149,14 @@ def logloss(model, family, window, rounds):
 
 
 def test_rounds_are_found_on_the_validation_slice_and_the_refit_uses_all_rows(fit, family, make_window):
-    said = []
+    lines = []
     window = make_window(lambda f: f["a"] > np.random.default_rng(1).normal(size=len(f)))
-    model = fit(window, max_rounds=200, progress=said.append)
+    model = fit(window, max_rounds=200, progress=lines.append)
     rounds = model.report["rounds"]
     trees = model.core.num_boosted_rounds() if family == "xgboost" else model.core.num_trees()
     assert trees == rounds < 200
-    assert len(said) == 1
-    assert f"{rounds:.0f} of 200 rounds" in said[0]
+    assert len(lines) == 1
+    assert f"{rounds:.0f} of 200 rounds" in lines[0]
     losses = [logloss(model, family, window, rounds + i) for i in (-1, 0, 1)]
     assert losses[1] == pytest.approx(model.report["valid_logloss"], abs=1e-5)
     assert losses[1] < min(losses[0], losses[2])

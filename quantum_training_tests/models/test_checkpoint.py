@@ -107,14 +107,14 @@ def whole(train):
 def test_a_training_that_is_stopped_leaves_at_once_and_keeps_its_last_state(
     kind, train, whole, interrupt, tmp_path, error
 ):
-    said = []
+    lines = []
     interrupt(70, error)
     with pytest.raises(error):
         train(kind, given={"checkpoint_dir": tmp_path}, save_seconds=1e-3)
     assert [path.name for path in tmp_path.iterdir()] == ["seed-7.safetensors"]
-    again = train(kind, given={"checkpoint_dir": tmp_path}, save_seconds=1e-3, progress=said.append)
-    assert said[0].startswith("resumed at step ")
-    assert not said[0].startswith("resumed at step 0 ")
+    again = train(kind, given={"checkpoint_dir": tmp_path}, save_seconds=1e-3, progress=lines.append)
+    assert lines[0].startswith("resumed at step ")
+    assert not lines[0].startswith("resumed at step 0 ")
     equal(again, whole(kind))
 
 
@@ -122,7 +122,7 @@ def test_without_a_state_yet_it_begins_anew_and_with_the_first_it_is_the_same(ki
     interrupt(3)
     with pytest.raises(StoppedError):
         train(kind, given={"checkpoint_dir": tmp_path}, save_seconds=1_000.0)
-    assert (tmp_path / "seed-7.safetensors").exists(), "the first state is kept before the first step"
+    assert (tmp_path / "seed-7.safetensors").exists(), "the first state is original_bytes before the first step"
     again = train(kind, given={"checkpoint_dir": tmp_path}, save_seconds=1_000.0)
     assert again.report == whole(kind).report
 
@@ -187,7 +187,7 @@ def test_a_damaged_state_is_refused_with_what_to_do(train, halfway, damage):
 
 def test_a_state_of_other_settings_or_data_is_refused(kind, train, halfway, context):
     path = halfway(kind)
-    kept = path.read_bytes()
+    original_bytes = path.read_bytes()
     for other in (
         {"learning_rate": 0.004},
         {"environments": 1},
@@ -200,7 +200,7 @@ def test_a_state_of_other_settings_or_data_is_refused(kind, train, halfway, cont
     window = replace(context.window, content_hash="other")
     with pytest.raises(TrainingStateError, match="it was written with other data; delete it"):
         train(kind, given={"window": window, "checkpoint_dir": path.parent}, save_seconds=1e-3)
-    assert path.read_bytes() == kept
+    assert path.read_bytes() == original_bytes
 
 
 def full_disk():
@@ -218,7 +218,7 @@ def failing(error):
 @pytest.mark.parametrize("fault", ["disk", "fsync", "replace"])
 def test_a_state_that_cannot_be_written_leaves_the_former_one(train, whole, halfway, monkeypatch, fault):
     path = halfway("sac")
-    former = path.read_bytes()
+    earlier_bytes = path.read_bytes()
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     with monkeypatch.context() as broken:
         error = OSError(errno.ENOSPC, "No space left on device")
@@ -232,5 +232,5 @@ def test_a_state_that_cannot_be_written_leaves_the_former_one(train, whole, half
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limit)
     assert [p.name for p in path.parent.iterdir()] == [path.name]
-    assert path.read_bytes() == former
+    assert path.read_bytes() == earlier_bytes
     equal(train("sac", given={"checkpoint_dir": path.parent}, save_seconds=1e-3), whole("sac"))

@@ -77,9 +77,9 @@ def test_the_hash_is_of_every_byte_of_the_artefact(outside, tmp_path):
     one, same, other = (save_model(cls(w), tmp_path / str(i), outside) for i, w in enumerate((0.25, 0.25, 0.26)))
     assert one == same != other
     assert len(one) == 64
-    told = json.loads((tmp_path / "0" / "algorithm.json").read_text())
+    index = json.loads((tmp_path / "0" / "algorithm.json").read_text())
     sha256 = hashlib.sha256((tmp_path / "0" / "weight.json").read_bytes()).hexdigest()
-    assert told == {"algorithm": outside, "files": {"weight.json": sha256}}
+    assert index == {"algorithm": outside, "files": {"weight.json": sha256}}
     assert one == hashlib.sha256((tmp_path / "0" / "algorithm.json").read_bytes()).hexdigest()
 
 

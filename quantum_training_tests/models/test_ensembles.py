@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quantum_training.features.labels import ForwardReturn, make_labels
-from quantum_training.features.windows import InsufficientData, build_window
+from quantum_training.features.windows import InsufficientData, WindowSize, build_window
 from quantum_training.models.contract import Model, TrainingContext, algorithm, load_model, save_model
 from quantum_training.models.ensemble import weighted_mean
 from quantum_training.models.ensemble_record import MemberRecord, correlation, effective_count
@@ -80,7 +80,7 @@ def features(candles):
 def window(candles, features):
     labels = make_labels(candles, ForwardReturn(kind="forward_return", horizon=2), 0.0)
     as_of = candles.index[-1] + pd.Timedelta("1h")
-    options = {"columns": COLUMNS, "max_rows": 200, "validation_fraction": 0.25, "min_rows": 50}
+    options = {"columns": COLUMNS, "size": WindowSize(max_rows=200, validation_fraction=0.25, min_rows=50)}
     return build_window(features, labels, as_of=as_of, **options)
 
 
@@ -208,8 +208,8 @@ def test_a_regime_s_weights_follow_what_members_earned_in_it(window, context, ca
     up, high = (moves > 0).astype(float), features["c"] > 0.5
     decided = pd.DataFrame({"a": up.where(high, 1 - up), "b": up.where(~high, 1 - up)})
     market = Market(candles, Costs(fee_bps=0, slippage_bps=0))
-    told = replace(context, market=market, member_positions=decided.shift(1))
-    model = fit("ensemble_regime", told, volatility="a", trend="c", prior_bars=1)
+    changed_context = replace(context, market=market, member_positions=decided.shift(1))
+    model = fit("ensemble_regime", changed_context, volatility="a", trend="c", prior_bars=1)
     table = model.heat_maps["weights_by_regime"]
     assert list(table.index) == list(REGIMES)
     for regime in REGIMES:
@@ -226,8 +226,8 @@ def test_the_stack_finds_which_member_is_right_and_ignores_the_other(window, con
     right = pd.Series(window.full_y, window.full_times).reindex(candles.index).fillna(0.5)
     rng = np.random.default_rng(3)
     decided = pd.DataFrame({"a": right * 0.6 + 0.4 * rng.random(300), "b": rng.random(300)}, candles.index)
-    told = replace(context, member_positions=decided.shift(1))
-    model = fit("ensemble_stack", told)
+    changed_context = replace(context, member_positions=decided.shift(1))
+    model = fit("ensemble_stack", changed_context)
     assert model.rule["slopes"]["a"] > 5 * abs(model.rule["slopes"]["b"])
     assert model.report["valid_logloss"] < model.report["valid_logloss_of_base_rate"]
 
@@ -236,13 +236,13 @@ def test_the_stack_splits_its_record_in_time_and_purges_what_overlaps(window, co
     """With everything that ends after the record's newest quarter begins changed, the choice of penalty stays."""
     from quantum_training.models import ensemble_stack
 
-    seen = []
+    row_counts = []
     real = ensemble_stack._fit
-    monkeypatch.setattr(ensemble_stack, "_fit", lambda x, y, p: (seen.append(len(y)), real(x, y, p))[1])
+    monkeypatch.setattr(ensemble_stack, "_fit", lambda x, y, p: (row_counts.append(len(y)), real(x, y, p))[1])
     model = fit("ensemble_stack", context, penalties=(10.0,))
     rows = int(context.member_positions.index.isin(window.full_times + pd.Timedelta("1h")).sum())
     valid = rows // 4
-    assert seen == [rows - valid - 2, rows], "the labels of the last two bars before it end within it"
+    assert row_counts == [rows - valid - 2, rows], "the labels of the last two bars before it end within it"
     assert model.report["bars"] == len(context.member_positions)
 
 
@@ -251,9 +251,9 @@ def test_an_artefact_holds_the_members_and_comes_back_equal(kind, window, contex
     monkeypatch.setitem(sys.modules, "council.column", SimpleNamespace(Model=Column))
     monkeypatch.setattr(Column, "__module__", "council.column")
     members = {"a": Column("a", lookback_bars=7), "b": Column("b")}
-    told = replace(context, members=members, member_positions=context.member_positions)
+    changed_context = replace(context, members=members, member_positions=context.member_positions)
     fine = Sizing(break_even=0.01, full=0.99, step=0.001)
-    model, again = (fit(kind, told, sizing=fine) for _ in range(2))
+    model, again = (fit(kind, changed_context, sizing=fine) for _ in range(2))
     digest = save_model(model, tmp_path / "one", kind)
     assert digest == save_model(again, tmp_path / "two", kind)
     copy = load_model(tmp_path / "one")
@@ -274,21 +274,21 @@ def test_nothing_after_the_record_changes_the_weights_and_no_later_row_a_positio
     model = fit(kind, context)
     changed = features.copy()
     changed.iloc[200:] = 1 - changed.iloc[200:]
-    known = model.positions(features).iloc[:200]
-    assert model.positions(changed).iloc[:200].equals(known)
-    assert model.positions(features.iloc[:200]).equals(known)
+    expected = model.positions(features).iloc[:200]
+    assert model.positions(changed).iloc[:200].equals(expected)
+    assert model.positions(features.iloc[:200]).equals(expected)
 
 
 def test_the_stack_counts_labelled_bars_only(window, context):
     """The newest bars have no label yet; a record of them alone, or a member's, is too short."""
     newest = context.member_positions.iloc[-22:]
-    told = replace(context, member_positions=newest)
+    changed_context = replace(context, member_positions=newest)
     with pytest.raises(InsufficientData, match="0 members that decided on 21 bars"):
-        algorithm("ensemble_stack").check_inputs(replace(told, params={"min_bars": 21}))
+        algorithm("ensemble_stack").check_inputs(replace(changed_context, params={"min_bars": 21}))
     members = {**context.members, "young": Column("c")}
     young = context.member_positions["a"].where(context.member_positions.index >= newest.index[0])
-    told = replace(context, members=members, member_positions=context.member_positions.assign(young=young))
-    model = fit("ensemble_stack", told, min_bars=21)
+    changed_context = replace(context, members=members, member_positions=context.member_positions.assign(young=young))
+    model = fit("ensemble_stack", changed_context, min_bars=21)
     assert list(model.members) == ["a", "b"]
     assert "young" in model.notes["too_short_a_record"]
     with pytest.raises(ValueError, match=r"penalties\.0 = 0"):

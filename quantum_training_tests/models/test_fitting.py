@@ -1,4 +1,4 @@
-"""Several seeds of one fit: the median one stands for them, and every one is told."""
+"""Fits with several seeds: the model of median score is returned, with the score of every seed."""
 
 import sys
 from types import ModuleType
@@ -65,24 +65,24 @@ def chosen(scores, name="seed_zoo.zoo_scored", progress=lambda text: None):
     ],
 )
 def test_the_median_is_taken_and_of_two_in_the_middle_the_lower(scores, seed):
-    model, told = chosen(scores)
-    assert (model.seed, told) == (seed, scores)
+    model, seed_scores = chosen(scores)
+    assert (model.seed, seed_scores) == (seed, scores)
 
 
 def test_each_seed_is_announced_and_a_single_one_is_not():
-    said = []
-    chosen({1: 0.0, 2: 0.0}, progress=said.append)
-    assert said == ["seed 1, 1 of 2", "fitting 1", "seed 2, 2 of 2", "fitting 2"]
-    said.clear()
-    chosen({4: 0.0}, progress=said.append)
-    assert said == ["fitting 4"]
+    lines = []
+    chosen({1: 0.0, 2: 0.0}, progress=lines.append)
+    assert lines == ["seed 1, 1 of 2", "fitting 1", "seed 2, 2 of 2", "fitting 2"]
+    lines.clear()
+    chosen({4: 0.0}, progress=lines.append)
+    assert lines == ["fitting 4"]
 
 
 def test_several_seeds_of_an_algorithm_without_a_score_are_refused_and_one_is_not():
     with pytest.raises(ValueError, match=r"zoo_scored gives no score to choose the median seed by; set .* seeds to 1"):
         chosen({1: 0.0, 2: None, 3: 1.0})
-    model, told = chosen({1: None})
-    assert (model.seed, told) == (1, {1: None})
+    model, seed_scores = chosen({1: None})
+    assert (model.seed, seed_scores) == (1, {1: None})
 
 
 def test_an_algorithm_with_an_outdated_fit_signature_is_named_with_the_remedy():

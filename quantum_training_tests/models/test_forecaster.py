@@ -10,7 +10,7 @@ import pytest
 
 from quantum_training.features.indicators import FEATURES, WARMUP_BARS, compute_features
 from quantum_training.features.labels import ForwardReturn, make_labels
-from quantum_training.features.windows import InsufficientData, build_window
+from quantum_training.features.windows import InsufficientData, WindowSize, build_window
 from quantum_training.models import forecaster
 from quantum_training.models.contract import TrainingContext, algorithm, load_model, save_model
 from quantum_training.models.forecaster_network import (
@@ -39,7 +39,7 @@ def context_of(candles, features, columns=FEATURES, rows=400):
     """A training context as of the end of the candles."""
     labels = make_labels(candles, ForwardReturn(kind="forward_return", horizon=HORIZON), 0.002)
     as_of = candles.index[-1] + pd.Timedelta("1h")
-    options = {"columns": columns, "max_rows": rows, "validation_fraction": 0.25, "min_rows": 50}
+    options = {"columns": columns, "size": WindowSize(max_rows=rows, validation_fraction=0.25, min_rows=50)}
     window = build_window(features, labels, as_of=as_of, **options)
     return TrainingContext(window, market=Market(candles, COSTS), features=features, horizon=HORIZON)
 
@@ -145,11 +145,11 @@ def test_no_target_of_the_training_part_reaches_into_the_validation(context):
         network = train_network(NetworkSpec(options, HORIZON, ("a",)), RUN, z, 40, 4).network
         return {name: value.numpy().copy() for name, value in network.state_dict().items()}
 
-    known, same = weights(z), weights(other)
-    assert all((known[name] == same[name]).all() for name in known)
+    expected, same = weights(z), weights(other)
+    assert all((expected[name] == same[name]).all() for name in expected)
     other[-41] = 5.0
     moved = weights(other)
-    assert any((known[name] != moved[name]).any() for name in known)
+    assert any((expected[name] != moved[name]).any() for name in expected)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -157,13 +157,13 @@ def test_positions_know_nothing_later_and_do_not_depend_on_how_many_are_asked_fo
     model, cut = models[kind], rows.index[300]
     changed = rows.copy()
     changed.iloc[301:] *= 3
-    known = model.positions(rows)
-    assert model.positions(changed).loc[:cut].equals(known.loc[:cut])
-    assert model.positions(rows.loc[:cut]).equals(known.loc[:cut])
+    expected = model.positions(rows)
+    assert model.positions(changed).loc[:cut].equals(expected.loc[:cut])
+    assert model.positions(rows.loc[:cut]).equals(expected.loc[:cut])
     one = model.positions(rows.iloc[300 - model.lookback_bars : 301])
-    assert one.iloc[-1] == known[cut]
+    assert one.iloc[-1] == expected[cut]
     assert np.isnan(one.iloc[:-1]).all(), "memory is what a position needs, and no row more"
-    assert not model.positions(changed).equals(known)
+    assert not model.positions(changed).equals(expected)
 
 
 def test_a_hole_in_a_feature_is_no_number_for_as_long_as_it_is_seen(models, rows):
@@ -204,14 +204,14 @@ def test_the_target_is_the_log_return_over_the_horizon_and_its_error_that_of_the
 def test_the_errors_are_those_of_the_best_look_and_a_refit_of_as_many_steps_is_the_same_training(kind, context):
     options = Options(architecture=kind, **{**TINY, "max_steps": 40, "learning_rate": 0.05, "patience": 3})
     z = np.random.default_rng(1).normal(size=(160, 1))
-    found = train_network(NetworkSpec(options, HORIZON, ()), RUN, z, 60, 40)
-    best = min(found.curves, key=lambda point: point["valid_loss"])
-    assert best != found.curves[-1], "else the test shows nothing"
+    search = train_network(NetworkSpec(options, HORIZON, ()), RUN, z, 60, 40)
+    best = min(search.curves, key=lambda point: point["valid_loss"])
+    assert best != search.curves[-1], "else the test shows nothing"
     start = len(z) - 60 - 1
-    error = np.abs(z[start + HORIZON :, 0] - forecasts(found.network, z, options.input_bars)[start:-HORIZON])
+    error = np.abs(z[start + HORIZON :, 0] - forecasts(search.network, z, options.input_bars)[start:-HORIZON])
     assert np.mean(np.where(error < 1, error**2 / 2, error - 0.5)) == pytest.approx(best["valid_loss"], rel=1e-4)
     again = train_network(NetworkSpec(options, HORIZON, ()), RUN, z[:-60], 0, int(best["step"])).network
-    theirs = found.network.float().state_dict()
+    theirs = search.network.float().state_dict()
     assert all((theirs[name] == value).all() for name, value in again.state_dict().items())
 
 
@@ -230,10 +230,10 @@ def test_a_fit_tells_its_progress_and_leaves_nothing_behind(context, tmp_path, m
     import ray
 
     monkeypatch.chdir(tmp_path)
-    said = []
-    model = fit(context, "nhits", progress=said.append)
-    assert [line for line in said if line.startswith("nhits: step 2 of 4, validation loss")]
-    assert any(line.startswith("early stopping: ") for line in said)
+    lines = []
+    model = fit(context, "nhits", progress=lines.append)
+    assert [line for line in lines if line.startswith("nhits: step 2 of 4, validation loss")]
+    assert any(line.startswith("early stopping: ") for line in lines)
     assert [point["step"] for point in model.curves] == [2, 4]
     assert model.report["steps"] in (2, 4)
     assert model.score == -min(point["valid_loss"] for point in model.curves)
@@ -243,7 +243,7 @@ def test_a_fit_tells_its_progress_and_leaves_nothing_behind(context, tmp_path, m
 
 
 @pytest.mark.parametrize(
-    ("params", "said"),
+    ("params", "message"),
     [
         ({"hiden": 8}, "forecaster: hiden = 8: Extra inputs"),
         ({"architecture": "gru"}, "architecture = 'gru'"),
@@ -253,13 +253,13 @@ def test_a_fit_tells_its_progress_and_leaves_nothing_behind(context, tmp_path, m
         ({"device": "cuda"}, "torch finds no GPU here"),
     ],
 )
-def test_a_wrong_parameter_is_named(context, params, said):
+def test_a_wrong_parameter_is_named(context, params, message):
     import torch
 
     if params.get("device") and torch.cuda.is_available():
         pytest.skip("a GPU is here")
     context = replace(context, horizon=60 if "input_bars" in params else HORIZON)
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=message):
         fit(context, **{"kind": "lstm", **params})
 
 

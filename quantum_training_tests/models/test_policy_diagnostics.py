@@ -75,7 +75,7 @@ def test_entropy_of_continuous_actions_is_of_the_positions_held(goal, share):
     assert metrics["action_entropy"] == pytest.approx(share, abs=1e-12)
 
 
-def test_nothing_is_said_of_a_policy_that_looks_well():
+def test_a_healthy_policy_has_no_findings():
     assert collapse_findings(WELL) == []
     assert collapse_findings({**WELL, "mean_reward_last": 0.5, "growth_per_bar": -1e-4}) == [], (
         "it does not even earn rewards"
@@ -85,7 +85,7 @@ def test_nothing_is_said_of_a_policy_that_looks_well():
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("changed", "message"),
     [
         ({"flat_share": 0.99}, "it is flat on 99.0% of its training bars"),
         ({"long_share": 1.0}, "it is long on 100.0% of its training bars"),
@@ -95,5 +95,5 @@ def test_nothing_is_said_of_a_policy_that_looks_well():
         ({"growth_per_bar": -2e-4}, "its reward rose from 1 to 2, but its account loses 2.00e-04 a bar"),
     ],
 )
-def test_each_collapse_is_told_with_its_number(changed, said):
-    assert collapse_findings({**WELL, **changed}) == [said]
+def test_each_collapse_is_reported_with_its_number(changed, message):
+    assert collapse_findings({**WELL, **changed}) == [message]

@@ -43,8 +43,8 @@ def test_a_symbol_that_is_not_in_the_pool_is_served_and_it_is_said(model, make_f
     assert served.notes["fallback"] == "young has too little history of its own to be in the pool"
     assert "fallback" not in model.for_symbol("same").notes
     assert served.positions(features).notna().all()
-    known = [model.for_symbol(name).positions(features) for name in ("same", "opposite")]
-    assert not any(served.positions(features).equals(other) for other in known)
+    expected = [model.for_symbol(name).positions(features) for name in ("same", "opposite")]
+    assert not any(served.positions(features).equals(other) for other in expected)
 
 
 def test_the_fit_is_the_same_whoever_asks_for_it_and_comes_back_equal(model, windows, make_features, tmp_path):
@@ -55,10 +55,10 @@ def test_the_fit_is_the_same_whoever_asks_for_it_and_comes_back_equal(model, win
     copy = load_model(tmp_path / "one")
     features = make_features(100, 5)
     features.iloc[3, 1] = np.nan
-    known = model.for_symbol("same").positions(features)
-    pd.testing.assert_series_equal(copy.positions(features), known, check_exact=True)
-    assert np.isnan(known.iloc[3])
-    assert known.isna().sum() == 1
+    expected = model.for_symbol("same").positions(features)
+    pd.testing.assert_series_equal(copy.positions(features), expected, check_exact=True)
+    assert np.isnan(expected.iloc[3])
+    assert expected.isna().sum() == 1
     for name in ("columns", "report", "notes", "score", "symbol"):
         assert getattr(copy, name) == getattr(model.for_symbol("same"), name), name
 

@@ -54,13 +54,13 @@ def test_the_hash_knows_the_algorithm_and_its_source(outside):
 def test_files_of_one_name_hash_the_same_in_every_process(outside, tmp_path):
     name = outside("four_zoo", 1)
     code = f"from quantum_training.models.provenance import code_hash; print(code_hash({name!r}))"
-    found = set()
+    hashes = set()
     for seed in ("1", "2", "3"):
         env = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(tmp_path)}
-        found.add(
+        hashes.add(
             subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True).stdout
         )
-    assert found == {code_hash(name) + "\n"}
+    assert hashes == {code_hash(name) + "\n"}
 
 
 def test_the_order_of_the_parts_does_not_matter_and_each_part_does():
@@ -115,7 +115,7 @@ def dependent(tmp_path, monkeypatch):
 def test_the_sources_that_an_algorithm_names_are_part_of_its_hash(dependent, tmp_path, monkeypatch):
     """The same files in the same places but for one line of a source, as a module and as a package that holds it."""
     for number, source in enumerate(("helpers.kernel", "helpers")):
-        found = []
+        hashes = []
         for edition, helper in enumerate(("x = 1", "x = 1", "x = 2")):
             package = f"zoo_{number}_{edition}"
             name = dependent(package, (source,), helper=helper)
@@ -124,8 +124,8 @@ def test_the_sources_that_an_algorithm_names_are_part_of_its_hash(dependent, tmp
             monkeypatch.setitem(sys.modules, "zoo", importlib.import_module(package))
             for part in ("helpers", "helpers.kernel"):
                 monkeypatch.setitem(sys.modules, f"zoo.{part}", importlib.import_module(f"{package}.{part}"))
-            found.append(code_hash(name))
-        assert found[0] == found[1] != found[2]
+            hashes.append(code_hash(name))
+        assert hashes[0] == hashes[1] != hashes[2]
 
 
 def test_what_only_builds_a_version_is_part_of_its_hash(dependent):
@@ -144,12 +144,12 @@ MODULES = {f"{p}{m.name}" for p in OURS for m in pkgutil.iter_modules(importlib.
 
 def imported(name):
     """Modules of trading and models that a module imports, at its top or in its functions."""
-    found = set()
+    modules = set()
     for node in ast.walk(ast.parse(Path(importlib.import_module(name).__file__).read_text())):
         if isinstance(node, ast.ImportFrom):
             inner = [f"{node.module}.{alias.name}" for alias in node.names]
-            found |= {n for n in (node.module, *inner) if n.startswith(OURS) and n in MODULES}
-    return found
+            modules |= {n for n in (node.module, *inner) if n.startswith(OURS) and n in MODULES}
+    return modules
 
 
 @pytest.mark.parametrize("name", ["ppo", "sac"])

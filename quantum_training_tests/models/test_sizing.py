@@ -59,7 +59,7 @@ def test_flat_at_break_even_and_fully_invested_at_full_for_every_rule(sizing):
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"break_even": 0.6, "full": 0.6}, "must be above break_even"),
         ({"step": 0.3}, "must divide 1"),
@@ -69,6 +69,6 @@ def test_flat_at_break_even_and_fully_invested_at_full_for_every_rule(sizing):
         ({"half": 0.5}, "Extra inputs"),
     ],
 )
-def test_a_rule_that_cannot_be_kept_is_refused(options, said):
-    with pytest.raises(ValidationError, match=said):
+def test_a_rule_that_cannot_be_kept_is_refused(options, message):
+    with pytest.raises(ValidationError, match=message):
         Sizing(**options)

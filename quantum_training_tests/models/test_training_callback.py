@@ -1,4 +1,4 @@
-"""What people are told of a training: lines at a steady rate, curves of about a hundred points, and its end in time."""
+"""Progress of a training: lines at a steady rate, curves of about a hundred points, and its end in time."""
 
 import re
 from itertools import pairwise
@@ -10,7 +10,7 @@ from quantum_training.models import training_callback
 from quantum_training.models.training_callback import LOG_SECONDS, POINTS
 
 LINE = re.compile(
-    r"\[episode (?P<episodes>[\d,]+)/(?P<all>[\d,]+)\] step (?P<step>[\d,]+)/(?P<total>[\d,]+), (?P<told>.*), "
+    r"\[episode (?P<episodes>[\d,]+)/(?P<all>[\d,]+)\] step (?P<step>[\d,]+)/(?P<total>[\d,]+), (?P<numbers>.*), "
     r"(?P<rate>[\d,]+) steps/s(, (?P<left>[\d,]+) s left)?"
 )
 NAMED = {
@@ -51,27 +51,27 @@ def kind(request):
     return request.param
 
 
-def test_progress_is_told_at_a_steady_rate_with_every_number(kind, train, small_params, clock):
-    said, params = [], SHORT[kind] if kind == "ppo" else small_params[kind]
-    train(kind, progress=lambda text: said.append((clock.now, text)), **params)
-    told = [LINE.fullmatch(text) for _, text in said]
-    assert all(told), said
-    assert len(told) > 2
+def test_progress_lines_come_at_a_steady_rate_with_every_number(kind, train, small_params, clock):
+    lines, params = [], SHORT[kind] if kind == "ppo" else small_params[kind]
+    train(kind, progress=lambda text: lines.append((clock.now, text)), **params)
+    matches = [LINE.fullmatch(text) for _, text in lines]
+    assert all(matches), lines
+    assert len(matches) > 2
     total = params["total_steps"]
-    steps = [number(m["step"]) for m in told]
+    steps = [number(m["step"]) for m in matches]
     assert steps == sorted(steps)
     assert steps[-1] == total
-    assert {number(m["total"]) for m in told} == {total}
-    times = [when for when, _ in said]
+    assert {number(m["total"]) for m in matches} == {total}
+    times = [when for when, _ in lines]
     gaps = [after - before for before, after in pairwise(times[:-1])]
     assert all(LOG_SECONDS <= gap <= LOG_SECONDS + 2 for gap in gaps), gaps
-    assert [name for name in NAMED[kind] if f"{name} " not in told[-1]["told"]] == []
-    for match, when in zip(told[:-1], times, strict=False):
+    assert [name for name in NAMED[kind] if f"{name} " not in matches[-1]["numbers"]] == []
+    for match, when in zip(matches[:-1], times, strict=False):
         rate = number(match["step"]) / (when - 0.5)
         assert number(match["rate"]) == pytest.approx(rate, rel=0.2)
         assert number(match["left"]) == pytest.approx((total - number(match["step"])) / rate, rel=0.2, abs=1)
-    assert told[-1]["left"] is None
-    assert number(told[-1]["episodes"]) == number(told[-1]["all"]) > 0
+    assert matches[-1]["left"] is None
+    assert number(matches[-1]["episodes"]) == number(matches[-1]["all"]) > 0
 
 
 def test_curves_have_about_a_hundred_points_and_are_the_same_again(kind, train):
@@ -101,17 +101,17 @@ def test_the_budget_of_time_counts_earlier_runs_of_the_training(kind, train, clo
         with pytest.raises(KeyboardInterrupt):
             train(kind, given={"checkpoint_dir": tmp_path}, **long)
     began = clock.now
-    said = []
-    model = train(kind, given={"checkpoint_dir": tmp_path}, progress=said.append, **long)
-    assert said[0].startswith("resumed at step ")
-    assert said[-1].startswith("out of time: max_seconds = 200 ends it at step ")
+    lines = []
+    model = train(kind, given={"checkpoint_dir": tmp_path}, progress=lines.append, **long)
+    assert lines[0].startswith("resumed at step ")
+    assert lines[-1].startswith("out of time: max_seconds = 200 ends it at step ")
     assert 75 < clock.now - began < 90
     assert model.report["out_of_time"] == 1
 
 
-def test_what_is_gone_on_with_tells_its_own_rate(train, clock, monkeypatch, tmp_path):
+def test_a_resumed_training_reports_its_own_rate(train, clock, monkeypatch, tmp_path):
     """Steps of an earlier process are no speed of this one."""
-    said = []
+    lines = []
     inner = training_callback.TrainingCallback._on_rollout_start
 
     def stop(self):
@@ -123,6 +123,6 @@ def test_what_is_gone_on_with_tells_its_own_rate(train, clock, monkeypatch, tmp_
         stopping.setattr(training_callback.TrainingCallback, "_on_rollout_start", stop)
         with pytest.raises(KeyboardInterrupt):
             train("ppo", given={"checkpoint_dir": tmp_path}, save_seconds=1e-3, **SHORT["ppo"])
-    train("ppo", given={"checkpoint_dir": tmp_path}, progress=said.append, save_seconds=1e-3, **SHORT["ppo"])
-    lines = [LINE.fullmatch(text) for text in said[1:]]
-    assert max(number(m["rate"]) for m in lines) <= 2 * 32 / 0.5
+    train("ppo", given={"checkpoint_dir": tmp_path}, progress=lines.append, save_seconds=1e-3, **SHORT["ppo"])
+    matches = [LINE.fullmatch(text) for text in lines[1:]]
+    assert max(number(m["rate"]) for m in matches) <= 2 * 32 / 0.5

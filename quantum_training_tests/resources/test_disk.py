@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from quantum_training.features.windows import build_window
+from quantum_training.features.windows import WindowSize, build_window
 from quantum_training.models.contract import TrainingContext, algorithm
 from quantum_training.resources.database import DatabaseError
 from quantum_training.resources.ledger import Ledger
@@ -93,7 +93,7 @@ def trained() -> tuple:
     index = pd.date_range("2023-12-01", periods=300, freq="h", tz="UTC", name="open_time")
     features = pd.DataFrame(np.random.default_rng(0).normal(size=(300, 3)), index, list("abc"))
     labels = pd.DataFrame({"label": (features["a"] > 0).astype(float), "label_end": index}, index)
-    options = {"columns": ("a", "b", "c"), "max_rows": 300, "validation_fraction": 0.2, "min_rows": 50}
+    options = {"columns": ("a", "b", "c"), "size": WindowSize(max_rows=300, validation_fraction=0.2, min_rows=50)}
     window = build_window(features, labels, as_of=index[-1], **options)
     return algorithm("xgboost").fit(TrainingContext(window, {"max_rounds": 10}, seed=7)), features
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from quantum_training.features.windows import Window, build_window
+from quantum_training.features.windows import Window, WindowSize, build_window
 from quantum_training.market.schema import as_candles
 
 
@@ -91,9 +91,7 @@ def make_window(make_features: Callable[..., pd.DataFrame]) -> MakeWindow:
             labels,
             as_of=features.index[-1] + pd.Timedelta(hours=2),
             columns=COLUMNS,
-            max_rows=rows,
-            validation_fraction=0.2,
-            min_rows=50,
+            size=WindowSize(max_rows=rows, validation_fraction=0.2, min_rows=50),
         )
 
     return make

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from quantum_training.features.labels import ForwardReturn, make_labels
-from quantum_training.features.windows import build_window
+from quantum_training.features.windows import WindowSize, build_window
 from quantum_training.models.contract import TrainingContext
 from quantum_training.trading.costs import Costs
 from quantum_training.trading.episodes import Market
@@ -84,8 +84,6 @@ def training_context(market: SineMarket) -> TrainingContext:
         labels,
         as_of=features.index[-1],
         columns=COLUMNS,
-        max_rows=len(features),
-        validation_fraction=0.2,
-        min_rows=100,
+        size=WindowSize(max_rows=len(features), validation_fraction=0.2, min_rows=100),
     )
     return TrainingContext(window, market=Market(market.candles, COSTS))

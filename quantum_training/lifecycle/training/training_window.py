@@ -4,7 +4,7 @@ import pandas as pd
 
 from quantum_training.features.indicators import FEATURES
 from quantum_training.features.labels import make_labels
-from quantum_training.features.windows import Window, build_window
+from quantum_training.features.windows import Window, WindowSize, build_window
 from quantum_training.lifecycle.market_history import MarketHistory
 from quantum_training.resources.store.store import Store
 from quantum_training.settings.schema import Recipe
@@ -25,7 +25,7 @@ def training_window(store: Store, settings: Settings, symbol: str, recipe: Recip
         make_labels(candles, recipe.label, costs),
         as_of=as_of,
         columns=recipe.features or FEATURES,
-        max_rows=rows,
-        validation_fraction=recipe.validation_fraction,
-        min_rows=settings.min_training_data_points,
+        size=WindowSize(
+            max_rows=rows, validation_fraction=recipe.validation_fraction, min_rows=settings.min_training_data_points
+        ),
     )

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from quantum_training.features.windows import build_window
+from quantum_training.features.windows import WindowSize, build_window
 from quantum_training.models.contract import Model, TrainingContext, algorithm
 from quantum_training.resources.registry.errors import RegistryError, RegistryOutage
 from quantum_training.resources.registry.registry import ModelRegistry, RegisteredVersion
@@ -102,9 +102,7 @@ def models(features: pd.DataFrame) -> dict[str, Model]:
         labels,
         as_of=features.index[-1],
         columns=("a", "b", "c"),
-        max_rows=300,
-        validation_fraction=0.2,
-        min_rows=50,
+        size=WindowSize(max_rows=300, validation_fraction=0.2, min_rows=50),
     )
     return {
         name: algorithm(name).fit(TrainingContext(window, {"max_rounds": 10, "max_depth": 3}, seed=7))

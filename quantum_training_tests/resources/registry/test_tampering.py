@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from quantum_training.features.windows import build_window
+from quantum_training.features.windows import WindowSize, build_window
 from quantum_training.models.contract import TrainingContext, algorithm
 from quantum_training.models.manifest import ArtefactError
 from quantum_training.resources.registry.errors import RegistryError
@@ -61,7 +61,7 @@ def features():
 @pytest.fixture(scope="module")
 def model(features):
     labels = pd.DataFrame({"label": (features["a"] > 0).astype(float), "label_end": features.index}, features.index)
-    options = {"columns": ("a", "b", "c"), "max_rows": 300, "validation_fraction": 0.2, "min_rows": 50}
+    options = {"columns": ("a", "b", "c"), "size": WindowSize(max_rows=300, validation_fraction=0.2, min_rows=50)}
     window = build_window(features, labels, as_of=features.index[-1], **options)
     return algorithm("xgboost").fit(TrainingContext(window, {"max_rounds": 5, "max_depth": 2}, seed=7))
 
