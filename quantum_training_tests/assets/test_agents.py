@@ -18,7 +18,7 @@ from quantum_training.lifecycle.training.inputs import (
     historical_positions,
 )
 from quantum_training.lifecycle.training.training_window import training_window
-from quantum_training.lifecycle.training.versions import entries_of, versions_of
+from quantum_training.lifecycle.training.versions import recorded_versions, versions_of
 from quantum_training.models import ppo, sac
 from quantum_training.models.training_callback import TrainingCallback
 from quantum_training.monitoring import model_leakage
@@ -84,9 +84,9 @@ def test_agents_are_recipes_like_any_other(project, agents):
         versions_then = versions_of(range_.store, "AAA", recipe, WEEKS[-2])
         assert set(own["model_id"]) == {versions_then[-1].model_id}
     assert not list((range_.home / "training_state").glob("*")), "what is registered needs no state any more"
-    refreshes = [e["refresh"] for name in ("ppo", "sac") for e in entries_of(range_.store, "AAA", name)]
-    assert max(refresh["change"] or 0 for refresh in refreshes) > range_.settings.refresh.max_change
-    assert all(refresh["accepted"] or "position changes" not in refresh["reason"] for refresh in refreshes)
+    refreshes = [v.refresh for name in ("ppo", "sac") for v in recorded_versions(range_.store, "AAA", name)]
+    assert max(refresh.change or 0 for refresh in refreshes) > range_.settings.refresh.max_change
+    assert all(refresh.accepted or "position changes" not in refresh.reason for refresh in refreshes)
     shown_metadata = metadata(result, "ppo_model", LAST)
     assert shown_metadata["mean_reward_curve"].value.startswith("![mean reward")
     assert {"turnover", "action_entropy", "steps_per_second", "last_explained_variance"} <= shown_metadata.keys()

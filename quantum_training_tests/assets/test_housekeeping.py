@@ -12,7 +12,7 @@ from quantum_training.assets.housekeeping import ASSET, run_config, run_history
 from quantum_training.lifecycle.cleanup import housekeeping
 from quantum_training.lifecycle.cleanup.housekeeping import CleanupTargets, clean_up
 from quantum_training.lifecycle.evaluation import leakage
-from quantum_training.lifecycle.training.versions import entries_of
+from quantum_training.lifecycle.training.versions import recorded_versions
 from quantum_training.resources.events.bus import EventBus
 from quantum_training.resources.registry.removal import registered
 
@@ -101,7 +101,8 @@ def test_coming_weeks_and_repeated_weeks_give_the_same_as_without_housekeeping(p
     cycle(cleaned, WEEKS[0], WEEKS[2])
     same()
     registered_again = ids(registered(cleaned.registry, "AAA"))
-    old = {e["model_id"] for r in ("xgboost", "lightgbm") for e in entries_of(cleaned.store, "AAA", r, WEEKS[2])}
+    recipes = ("xgboost", "lightgbm")
+    old = {v.model_id for recipe in recipes for v in recorded_versions(cleaned.store, "AAA", recipe, WEEKS[2])}
     assert removed_ids & old
     assert removed_ids & old <= registered_again, "the removed versions were trained again"
     cleaned.ledger.verify("AAA")

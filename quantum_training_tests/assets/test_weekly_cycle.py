@@ -131,8 +131,8 @@ def test_a_champion_whose_artefact_is_lost_is_rolled_back_and_the_week_goes_on(c
     stored, head = world.stored(), world.ledger.head("AAA")
     assert world.run("weekly_cycle", "AAA|2020-02-03").success
     assert (world.stored(), world.ledger.head("AAA")) == (stored, head)
-    told = EventBus(database_url=world.settings.database_url).outbox.queue().read("test", 100)
-    assert sum('"model.regressed"' in d.text for d in told) == 1
+    events = EventBus(database_url=world.settings.database_url).outbox.queue().read("test", 100)
+    assert sum('"model.regressed"' in d.text for d in events) == 1
 
 
 @pytest.mark.long
@@ -195,7 +195,7 @@ def test_weeks_beyond_the_data_fail_and_say_what_to_run(project, small):
 
 
 @pytest.mark.parametrize(
-    ("tags", "said"),
+    ("tags", "expected"),
     [
         ({"dagster/partition": "AAA|2020-01-07"}, "a Monday"),
         (
@@ -225,7 +225,7 @@ def test_weeks_beyond_the_data_fail_and_say_what_to_run(project, small):
         ),
     ],
 )
-def test_a_wrong_key_runs_on_no_partition_and_names_the_right_form(project, small, tags, said):
+def test_a_wrong_key_runs_on_no_partition_and_names_the_right_form(project, small, tags, expected):
     world = project(small)
     job = world.definitions.resolve_job_def("weekly_cycle")
     try:
@@ -234,7 +234,7 @@ def test_a_wrong_key_runs_on_no_partition_and_names_the_right_form(project, smal
         message = str([e.step_failure_data.error for e in result.all_events if e.is_step_failure])
     except Exception as error:
         message = str(error)
-    assert said in message
+    assert expected in message
     assert world.stored() == {}
 
 

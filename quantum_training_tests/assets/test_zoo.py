@@ -23,7 +23,7 @@ from quantum_training.lifecycle.training.ensemble_members import (
 )
 from quantum_training.lifecycle.training.inputs import InputSources, TrainingTarget, build_training_inputs
 from quantum_training.lifecycle.training.pools import pool_of, pool_peers
-from quantum_training.lifecycle.training.versions import entries_of, versions_of
+from quantum_training.lifecycle.training.versions import versions_of
 from quantum_training.models.manifest import ArtefactError, check, manifest
 from quantum_training.trading.scoring import by_strategy
 
@@ -264,9 +264,10 @@ def test_a_week_is_read_from_the_scores_only_where_the_same_versions_decided_on_
     cache = {}
     assert positions(cache=cache).equals(stored)
     assert positions(other, cache).equals(stored), "a run decides a week once"
-    entry = entries_of(world.store, "AAA", "xgboost")[0]
     changed = {**world.store.read_record("xgboost_model", "AAA", FIRST)}
-    changed["versions"] = [{**entry, "model_id": versions_of(world.store, "AAA", "xgboost")[1].model_id}]
+    changed["versions"] = [
+        {**changed["versions"][0], "model_id": versions_of(world.store, "AAA", "xgboost")[1].model_id}
+    ]
     world.store.write_record("xgboost_model", "AAA", FIRST, changed)
     positions()
     assert loaded, "another version is in force than the one that was scored"

@@ -1,10 +1,5 @@
 """The versions of a recipe that the weekly records of its model asset list, and which of them may trade."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
-
-import pandas as pd
-
 from quantum_training.lifecycle.records import EVERY, ModelRecord, ModelVersion, model_asset, read_records
 from quantum_training.resources.store.store import Store
 from quantum_training.trading.scoring import Version
@@ -19,19 +14,3 @@ def recorded_versions(store: Store, symbol: str, recipe: str, last: str = EVERY)
     """All recorded versions of a recipe up to week `last`, those that the refresh gate refused included, in order."""
     records = read_records(store, ModelRecord, symbol, last, model_asset(recipe)).values()
     return sorted((version for record in records for version in record.versions), key=lambda v: v.time)
-
-
-def entries_of(store: Store, symbol: str, recipe: str, last: str = EVERY) -> list[dict[str, Any]]:
-    """The versions of `recorded_versions` as the dicts that are stored."""
-    records = store.read_records(model_asset(recipe), symbol, last).values()
-    return sorted((e for record in records for e in record["versions"]), key=lambda e: pd.Timestamp(e["as_of"]))
-
-
-def accepted_versions(entries: Iterable[Mapping[str, Any]]) -> list[Version]:
-    """Those of these entries that may trade, in their order."""
-    return [Version(pd.Timestamp(e["as_of"]), e["model_id"]) for e in entries if accepted(e)]
-
-
-def accepted(entry: Mapping[str, Any]) -> bool:
-    """May the version of this entry of a model's record trade? One recorded before the refresh gate existed may."""
-    return bool(entry["refresh"]["accepted"]) if entry.get("refresh") else True
