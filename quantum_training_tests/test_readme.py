@@ -250,7 +250,7 @@ def test_the_recipe_example_becomes_an_asset_with_versions_and_scores(project, s
     assert result.success
     scores = world.store.read_frame("shadow_scores", "AAA", "2020-01-13")
     assert scores.loc[scores["strategy"] == "logistic", "target"].notna().all()
-    assert "shadow-logistic" in world.registry.aliases("AAA")
+    assert "shadow-logistic" in world.registry.aliases.of("AAA")
     checks = {e.check_name: e for e in result.get_asset_check_evaluations() if e.asset_key.path == ["logistic_model"]}
     assert checks["leak_free"].passed
     assert checks["leak_free"].metadata["ic_planted"].value > 0.1

@@ -56,7 +56,7 @@ def ids(versions):
 def traders(world):
     """The model_id behind each alias."""
     numbers = {v.number: v.model_id for v in registered(world.registry, "AAA")}
-    return {alias: numbers[number] for alias, number in world.registry.aliases("AAA").items()}
+    return {alias: numbers[number] for alias, number in world.registry.aliases.of("AAA").items()}
 
 
 @pytest.mark.soak

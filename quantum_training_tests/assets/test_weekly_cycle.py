@@ -38,12 +38,12 @@ def test_range_in_one_run_and_one_run_per_week_give_the_same_bytes(project, cycl
 
 def test_running_again_changes_no_byte_no_version_and_no_alias(cycled, small):
     world = cycled(small, FIRST, LAST)
-    stored, aliases, head = world.stored(), world.registry.aliases("AAA"), world.ledger.head("AAA")
+    stored, aliases, head = world.stored(), world.registry.aliases.of("AAA"), world.ledger.head("AAA")
     versions = [v.version for v in world.registry.client().search_model_versions("name = 'AAA'")]
     world.market_data()
     assert world.run("weekly_cycle", f"AAA|{FIRST}", f"AAA|{LAST}").success
     assert world.stored() == stored
-    assert world.registry.aliases("AAA") == aliases
+    assert world.registry.aliases.of("AAA") == aliases
     assert world.ledger.head("AAA") == head
     world.ledger.verify("AAA", head)
     assert [v.version for v in world.registry.client().search_model_versions("name = 'AAA'")] == versions
@@ -95,9 +95,9 @@ def test_scores_use_only_versions_that_existed_when_the_bar_opened(cycled, small
 def test_an_old_week_run_late_moves_no_alias(project, small):
     world = project(small).market_data()
     world.run("weekly_cycle", f"AAA|{WEEKS[1]}", f"AAA|{LAST}")
-    before = world.registry.aliases("AAA")
+    before = world.registry.aliases.of("AAA")
     assert world.run("weekly_cycle", f"AAA|{FIRST}").success
-    after = world.registry.aliases("AAA")
+    after = world.registry.aliases.of("AAA")
     assert before["shadow-xgboost"] == after["shadow-xgboost"]
     newest = records(world, "champion")[LAST]
     assert (

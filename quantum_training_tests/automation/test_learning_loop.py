@@ -223,7 +223,7 @@ def test_a_market_shift_is_detected_and_trained_on_once_although_the_training_is
 
         (version,) = loop.store.read_record("boost_model", "AAA", week)["versions"]
         registry = ModelRegistry(tracking_uri=f"sqlite:///{home}/mlflow/mlflow.db")
-        assert registry.aliases("AAA")["shadow-boost"] == registry.find("AAA", version["model_id"]).number
+        assert registry.aliases.of("AAA")["shadow-boost"] == registry.find("AAA", version["model_id"]).number
         stored = [v for v in registry.client().search_model_versions("name = 'AAA'") if "model_id" in v.tags]
         assert len(stored) == 2
         (new,) = [v for v in stored if v.tags["model_id"] == version["model_id"]]

@@ -34,7 +34,7 @@ def state(root, registry, ledger):
     versions = [v.tags["model_id"] for v in registry.client().search_model_versions("name = 'AAA'")]
     assert len(set(versions)) == len(versions), "a version is there twice"
     by_number = {int(v.version): v.tags["model_id"] for v in registry.client().search_model_versions("name = 'AAA'")}
-    aliases = {alias: by_number[number] for alias, number in registry.aliases("AAA").items()}
+    aliases = {alias: by_number[number] for alias, number in registry.aliases.of("AAA").items()}
     ledger.verify("AAA")
     return files, sorted(versions), aliases, ledger.head("AAA")
 

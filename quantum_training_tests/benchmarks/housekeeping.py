@@ -129,6 +129,7 @@ class Year:
     def simulate(self, week: pd.Timestamp) -> None:
         """The week from this Monday on: its cycle and versions, then an hourly signal and update, a daily report."""
         from quantum_training.resources.events.payloads import TrainingStarted, event
+        from quantum_training.resources.registry.new_version import NewVersion
         from quantum_training.selection.ledger import Entry
 
         period = f"{week:%Y-%m-%d}"
@@ -136,11 +137,14 @@ class Year:
             model_id = f"{recipe}-{period}"
             tags = {"model_id": model_id, "recipe": recipe, "as_of": week.isoformat(), "reason": "weekly refresh"}
             self.registry.register(
-                "AAA", self.model, "xgboost", self.example, tags=tags, params={"rows": 150}, metrics={}, started=week
+                "AAA",
+                NewVersion(
+                    self.model, "xgboost", self.example, tags=tags, params={"rows": 150}, metrics={}, started=week
+                ),
             )
             entry = {**self.version, "as_of": week.isoformat(), "model_id": model_id}
             self.store.write_record(f"{recipe}_model", "AAA", period, {"outcome": "trained", "versions": [entry]})
-            self.registry.set_aliases("AAA", {f"shadow-{recipe}": model_id})
+            self.registry.aliases.move("AAA", {f"shadow-{recipe}": model_id})
             self.registry.log_report("AAA", model_id, f"backtest/{period}.html", self.html)
             started = TrainingStarted(
                 job_id=model_id,

@@ -21,6 +21,7 @@ from quantum_training.features.labels import make_labels
 from quantum_training.features.windows import WindowSize, build_window
 from quantum_training.market.timeframe import known_at
 from quantum_training.models.contract import TrainingContext, algorithm
+from quantum_training.resources.registry.new_version import NewVersion
 from quantum_training.resources.registry.registry import ModelRegistry
 from quantum_training.settings.settings import Settings, load_settings
 
@@ -119,8 +120,8 @@ def bare_loop(home: Path, settings: Settings, weeks: int) -> tuple[float, float]
                 }
                 example = pd.DataFrame(window.full_x, window.full_times, list(FEATURES))
                 registry.register(
-                    name, model, recipe.algorithm, example, tags=tags, params=recipe.params,
-                    metrics={**model.report, "fit_seconds": seconds}, started=pd.Timestamp.now("UTC"),
+                    name, NewVersion(model, recipe.algorithm, example, tags=tags, params=recipe.params,
+                    metrics={**model.report, "fit_seconds": seconds}, started=pd.Timestamp.now("UTC")),
                 )  # fmt: skip
     return time.perf_counter() - started, fits
 

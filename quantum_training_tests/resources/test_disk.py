@@ -17,6 +17,7 @@ from quantum_training.models.contract import TrainingContext, algorithm
 from quantum_training.resources.database import DatabaseError
 from quantum_training.resources.ledger import Ledger
 from quantum_training.resources.registry.errors import RegistryOutage
+from quantum_training.resources.registry.new_version import NewVersion
 from quantum_training.resources.registry.registry import ModelRegistry
 from quantum_training.resources.store.store import Store, StoreError
 from quantum_training.selection.ledger import Entry
@@ -102,7 +103,7 @@ def register(registry: ModelRegistry, trained: tuple, model_id: str):
     model, features = trained
     tags = {"model_id": model_id, "recipe": "trees", "as_of": MONDAY.isoformat()}
     return registry.register(
-        "AAA", model, "xgboost", features, tags=tags, params={}, metrics={"loss": 0.5}, started=MONDAY
+        "AAA", NewVersion(model, "xgboost", features, tags=tags, params={}, metrics={"loss": 0.5}, started=MONDAY)
     )
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from quantum_training.models.contract import Model as Contract
 from quantum_training.resources.locks import alone
+from quantum_training.resources.registry.new_version import NewVersion
 from quantum_training.resources.registry.registry import ModelRegistry
 from quantum_training.resources.store.store import Store
 
@@ -74,10 +75,10 @@ def train(world, model, kind=None, number=0):
     with alone(f"sqlite:///{world}/quantum_training.db", "training") as still_alone:
         if registry.find("AAA", "id-1") is None:
             tags = {"model_id": "id-1", "recipe": "weighed", "as_of": "2024-01-08T00:00:00+00:00"}
-            options = {"params": {}, "metrics": {}, "started": pd.Timestamp.now("UTC"), "still_alone": still_alone}
-            registry.register("AAA", model, ALGORITHM, FEATURES, tags=tags, **options)
+            options = {"params": {}, "metrics": {}, "started": pd.Timestamp.now("UTC")}
+            registry.register("AAA", NewVersion(model, ALGORITHM, FEATURES, tags=tags, **options), still_alone)
         Store(root=str(world / "store")).write_record("weighed_model", "AAA", "2024-01-08", {"versions": ["id-1"]})
-    registry.set_aliases("AAA", {"shadow-weighed": "id-1"})
+    registry.aliases.move("AAA", {"shadow-weighed": "id-1"})
     (world.parent / "events.json").write_text(json.dumps(watched.events))
 
 
@@ -109,7 +110,7 @@ def once(world):
     registry = ModelRegistry(tracking_uri=f"sqlite:///{world}/mlflow/mlflow.db")
     client = registry.client()
     (version,) = client.search_model_versions("name = 'AAA'")
-    assert registry.aliases("AAA") == {"shadow-weighed": int(version.version)}
+    assert registry.aliases.of("AAA") == {"shadow-weighed": int(version.version)}
     assert registry.load("AAA", "id-1").weight == 0.5
     experiment = client.get_experiment_by_name("AAA").experiment_id
     by_run = {run.info.run_id: run.info.status for run in client.search_runs([experiment])}

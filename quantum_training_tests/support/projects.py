@@ -85,7 +85,7 @@ class Project:
 def empty_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An MLflow database without runs, to copy: creating its tables takes a second and a half."""
     database = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    ModelRegistry(tracking_uri=f"sqlite:///{database}").aliases("nobody")
+    ModelRegistry(tracking_uri=f"sqlite:///{database}").aliases.of("nobody")
     return database
 
 

@@ -154,7 +154,7 @@ class _VersionCleanup:
         registry = targets.registry
         versions = registered(registry, symbol)
         needed = needed_versions(
-            targets.store, targets.ledger, targets.settings, symbol, registry.aliases(symbol), versions
+            targets.store, targets.ledger, targets.settings, symbol, registry.aliases.of(symbol), versions
         )
         self.retained.update(needed[v.model_id] for v in versions if v.created < before and v.model_id in needed)
         return remove(registry, symbol, removable(versions, needed, before), before, dry_run)

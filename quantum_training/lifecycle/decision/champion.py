@@ -124,7 +124,7 @@ def move_aliases(store: Store, registry: ModelRegistry, settings: Settings, symb
     """Point MLflow's aliases `champion` and `previous` at the versions of the newest stored decision."""
     with alone(settings.database_url, f"aliases {symbol}"):
         newest = list(read_records(store, WeeklyDecision, symbol).values())[-1]
-        registry.set_aliases(symbol, _aliases(registry, symbol, newest))
+        registry.aliases.move(symbol, _aliases(registry, symbol, newest))
 
 
 def _aliases(registry: ModelRegistry, symbol: str, decision: WeeklyDecision) -> dict[str, str | None]:

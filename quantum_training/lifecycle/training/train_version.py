@@ -26,6 +26,7 @@ from quantum_training.models.fitting import fit_seeds
 from quantum_training.models.provenance import code_hash, identity
 from quantum_training.resources.locks import alone
 from quantum_training.resources.registry.errors import RegistryError
+from quantum_training.resources.registry.new_version import NewVersion
 from quantum_training.resources.registry.registry import RegisteredVersion
 from quantum_training.settings.paths import under_dagster_home
 from quantum_training.settings.schema import Recipe
@@ -200,15 +201,17 @@ class _VersionTraining:
     def _register(self, fit: FitResult, started: pd.Timestamp) -> RegisteredVersion:
         return self.services.registry.register(
             self.task.key.symbol,
-            fit.model,
-            self.recipe.algorithm,
-            self.inputs.example_rows,
-            tags={**self._tags(), **fit.model.notes},
-            params=self._params(),
-            metrics={**fit.model.report, **fit.seed_metrics, "fit_seconds": fit.seconds},
-            curves=fit.model.curves,
-            started=started,
-            still_alone=self.task.assert_lock_held,
+            NewVersion(
+                fit.model,
+                self.recipe.algorithm,
+                self.inputs.example_rows,
+                tags={**self._tags(), **fit.model.notes},
+                params=self._params(),
+                metrics={**fit.model.report, **fit.seed_metrics, "fit_seconds": fit.seconds},
+                curves=fit.model.curves,
+                started=started,
+            ),
+            assert_lock_held=self.task.assert_lock_held,
         )
 
     def _tags(self) -> dict[str, str]:

@@ -67,7 +67,7 @@ def update_shadow_alias(services: Services, recipe: str, symbols: Iterable[str])
     for symbol in symbols:
         with alone(services.settings.database_url, f"aliases {symbol}"):
             if versions := versions_of(services.store, symbol, recipe):
-                services.registry.set_aliases(symbol, {f"shadow-{recipe}": versions[-1].model_id})
+                services.registry.aliases.move(symbol, {f"shadow-{recipe}": versions[-1].model_id})
 
 
 class _Week(NamedTuple):

@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pandas as pd
-
 from quantum_training.models.contract import INDEX, Model, load_model, save_model
 from quantum_training.models.manifest import check, file_hash, manifest
 from quantum_training.resources.registry.errors import RegistryError
+from quantum_training.resources.registry.new_version import NewVersion
 
 CODE = Path(__file__).with_name("pyfunc_model.py")
 MODEL = "artifacts/model"
@@ -28,7 +27,7 @@ BATCH = 1000
 """Metrics that MLflow takes in one call."""
 
 
-class Logged(NamedTuple):
+class LoggedModel(NamedTuple):
     """A logged model: address and id in MLflow, and the SHA-256 of each of its files."""
 
     uri: str
@@ -36,31 +35,20 @@ class Logged(NamedTuple):
     files: dict[str, str]
 
 
-def log_model(
-    client: Any,
-    run: Any,
-    named: str,
-    model: Model,
-    algorithm: str,
-    example: pd.DataFrame,
-    params: Mapping[str, Any],
-    metrics: Mapping[str, float],
-    curves: Sequence[Mapping[str, float]],
-) -> Logged:
-    """Log the model with its numbers into a run of MLflow, load it back and compare its positions on `example`.
+def log_model(client: Any, run: Any, label: str, new: NewVersion) -> LoggedModel:
+    """Log the model with its numbers into a run of MLflow, load it back and compare its positions on the example.
 
-    named: what errors call the version. curves: points with a `step`, logged as metrics training/<name>.
-    RegistryError where the copy is another.
+    label: the name of the version in errors. RegistryError if the copy differs.
     """
     import mlflow
-    from mlflow.entities import Metric, Param
+    from mlflow.entities import Param
 
     start, run_id = run.info.start_time, run.info.run_id
     with tempfile.TemporaryDirectory() as folder:
-        digest = save_model(model, Path(folder) / "model", algorithm)
-        noted = {k: str(v) for k, v in params.items()}
-        client.log_batch(run_id, params=[Param(k, v) for k, v in noted.items()])
-        logged = client.create_logged_model(run.info.experiment_id, "model", run_id, params=noted)
+        digest = save_model(new.model, Path(folder) / "model", new.algorithm)
+        params = {k: str(v) for k, v in new.params.items()}
+        client.log_batch(run_id, params=[Param(k, v) for k, v in params.items()])
+        logged = client.create_logged_model(run.info.experiment_id, "model", run_id, params=params)
         with warnings.catch_warnings(), _no_package_map():
             # of an example MLflow would load the model twice, as a server does; it is loaded back below
             warnings.filterwarnings("ignore", ".*An input example was not provided", UserWarning)
@@ -71,16 +59,11 @@ def log_model(
                 model_id=logged.model_id,
                 python_model=str(CODE),
                 artifacts={"model": str(Path(folder) / "model")},
-                pip_requirements=[f"{p}=={version(p)}" for p in ("quantum_training", *model.packages)],
-                signature=_signature(model.columns),
+                pip_requirements=[f"{p}=={version(p)}" for p in ("quantum_training", *new.model.packages)],
+                signature=_signature(new.model.columns),
             )
         # after the model, or MLflow would look for the model's among the run's, one query for each
-        points = [Metric(k, v, start, 0, info.model_id) for k, v in metrics.items()] + [
-            Metric(f"training/{k}", v, start, int(point["step"]))
-            for point in curves
-            for k, v in point.items()
-            if k != "step"
-        ]
+        points = _metrics(new, start, info.model_id)
         for first in range(0, len(points), BATCH):
             client.log_batch(run_id, points[first : first + BATCH])
         stored = Path(mlflow.artifacts.download_artifacts(info.model_uri, dst_path=f"{folder}/stored"))
@@ -88,12 +71,23 @@ def log_model(
         sent = {CODE.name: file_hash(CODE), f"{MODEL}/{INDEX}": digest}
         if other := sorted(name for name, sha256 in sent.items() if files.get(name) != sha256):
             raise RegistryError(
-                f"{named} came back from MLflow with another {', '.join(other)}; not registered. "
+                f"{label} came back from MLflow with another {', '.join(other)}; not registered. "
                 "Look after the store of its artefacts, then train the partition again"
             )
-        if not load_model(stored / MODEL).positions(example).equals(model.positions(example)):
-            raise RegistryError(f"{named} decides otherwise once loaded back; not registered")
-    return Logged(info.model_uri, info.model_id, files)
+        if not load_model(stored / MODEL).positions(new.example).equals(new.model.positions(new.example)):
+            raise RegistryError(f"{label} decides otherwise once loaded back; not registered")
+    return LoggedModel(info.model_uri, info.model_id, files)
+
+
+def _metrics(new: NewVersion, start: int, model_id: str) -> list[Any]:
+    from mlflow.entities import Metric
+
+    return [Metric(k, v, start, 0, model_id) for k, v in new.metrics.items()] + [
+        Metric(f"training/{k}", v, start, int(point["step"]))
+        for point in new.curves
+        for k, v in point.items()
+        if k != "step"
+    ]
 
 
 def checked_model(source: str, files: Mapping[str, str]) -> Model:
@@ -115,12 +109,12 @@ def _no_package_map() -> Iterator[None]:
     that differ from the installed ones, and ours are these."""
     from mlflow.utils import requirements_utils
 
-    known = requirements_utils._MODULES_TO_PACKAGES
-    requirements_utils._MODULES_TO_PACKAGES = known or {}  # type: ignore[assignment]
+    package_map = requirements_utils._MODULES_TO_PACKAGES
+    requirements_utils._MODULES_TO_PACKAGES = package_map or {}  # type: ignore[assignment]
     try:
         yield
     finally:
-        requirements_utils._MODULES_TO_PACKAGES = known
+        requirements_utils._MODULES_TO_PACKAGES = package_map
 
 
 def _signature(columns: tuple[str, ...]) -> Any:

@@ -1,13 +1,85 @@
-"""Opening an MLflow store: client, tables, a symbol's experiment and registered model. Versions: registry.py."""
+"""The connection to MLflow: its address, client, tables, and a symbol's experiment. Versions: registry.py."""
 
 from __future__ import annotations
 
 import fcntl
 import logging
 import os
+import re
+from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
+
+from quantum_training.resources.registry.errors import RegistryError
+from quantum_training.settings.paths import under_dagster_home
+from quantum_training.settings.schema import NAME_LENGTH, NAME_PATTERN
+
+
+@dataclass(frozen=True)
+class MlflowConnection:
+    """Access to one MLflow. `tracking_uri` is settings.mlflow_tracking_uri, `ui_url` is settings.mlflow_ui_url."""
+
+    tracking_uri: str = ""
+    ui_url: str = "http://127.0.0.1:5000"
+
+    def client(self) -> Any:
+        """MLflow's client. It also points this process's MLflow to this address."""
+        import mlflow
+
+        os.environ.update(without_login(self._full_uri)[1])
+        client = open_store(self.uri)
+        if mlflow.get_tracking_uri() != self.uri:
+            mlflow.set_tracking_uri(self.uri)
+        return client
+
+    @property
+    def uri(self) -> str:
+        """The tracking URI without user and password."""
+        return without_login(self._full_uri)[0]
+
+    @property
+    def is_server(self) -> bool:
+        """Is it an MLflow server, which stores the artefacts itself?"""
+        return is_server(self.uri)
+
+    @property
+    def sqlite_file(self) -> Path | None:
+        """The SQLite file that MLflow is, or None."""
+        from quantum_training.resources.database import sqlite_file
+
+        return sqlite_file(self.uri)
+
+    def artifacts_folder(self) -> Path | None:
+        """The folder of all symbols' artefacts, beside the SQLite file. None if an MLflow server decides.
+
+        It is always given: for a bare database MLflow would take the working directory.
+        """
+        if self.is_server:
+            return None
+        file = self.sqlite_file
+        return (file.parent if file else Path(under_dagster_home("mlflow"))) / "artifacts"
+
+    def experiment(self, symbol: str) -> str:
+        """The id of a symbol's experiment, which is created with its registered model if it is missing."""
+        self.client()
+        folder = self.artifacts_folder()
+        return prepare(self.uri, checked_name(symbol), (folder / symbol).as_uri() if folder else None)
+
+    @property
+    def _full_uri(self) -> str:
+        return self.tracking_uri or f"sqlite:///{under_dagster_home('mlflow')}/mlflow.db"
+
+
+def checked_name(text: str) -> str:
+    """The text, if it is safe in a filter of MLflow and as the name of a folder. RegistryError if it is not."""
+    if len(text) > NAME_LENGTH or not re.fullmatch(NAME_PATTERN, text):
+        raise RegistryError(
+            f"{text!r} names no symbol, version or fit: at most {NAME_LENGTH} letters, digits, _ and -, as in the "
+            "settings; look after the record that holds it"
+        )
+    return text
 
 
 def is_server(uri: str) -> bool:
@@ -16,21 +88,26 @@ def is_server(uri: str) -> bool:
 
 
 def without_login(uri: str) -> tuple[str, dict[str, str]]:
-    """The address as MLflow may have it, and the variables from which its client takes user and password at every
-    request: whatever address MLflow has stands in its errors."""
+    """The address without user and password, and the environment variables from which MLflow's client reads both.
+
+    MLflow prints the address in its errors, so it must not hold them.
+    """
     parts = urlsplit(uri)
     login, at, host = parts.netloc.rpartition("@")
     if not (at and is_server(uri)):
         return uri, {}
     user, _, password = login.partition(":")
-    told = {"MLFLOW_TRACKING_USERNAME": unquote(user), "MLFLOW_TRACKING_PASSWORD": unquote(password)}
-    return parts._replace(netloc=host).geturl(), {name: value for name, value in told.items() if value}
+    variables = {"MLFLOW_TRACKING_USERNAME": unquote(user), "MLFLOW_TRACKING_PASSWORD": unquote(password)}
+    return parts._replace(netloc=host).geturl(), {name: value for name, value in variables.items() if value}
 
 
 @cache
 def open_store(uri: str) -> Any:
-    """The client of an MLflow store, prepared once per process. Of several processes that meet a new SQLite file one
-    makes the tables and the others wait: MLflow itself lets all of them try, and all but one fail."""
+    """The client of an MLflow store, prepared once per process.
+
+    If several processes open a new SQLite file, one creates the tables and the others wait: MLflow itself lets all of
+    them try, and all but one fail.
+    """
     os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     # Eight tries with 4, 8, 16, ... 120 s between: a server that is away is given up after 4 minutes, one that takes
@@ -56,7 +133,7 @@ def open_store(uri: str) -> Any:
 
 @cache
 def prepare(uri: str, symbol: str, artifacts: str | None) -> str:
-    """Make the symbol's experiment and registered model where they are missing. Returns the experiment's id."""
+    """Create the symbol's experiment and registered model if they are missing. Returns the experiment's id."""
     from mlflow.exceptions import MlflowException
 
     client = open_store(uri)

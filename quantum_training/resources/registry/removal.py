@@ -80,7 +80,7 @@ def remove(
             for path in paths:
                 artefacts.remove(path)
             _drop(registry, run, own)
-    aliased = {*registry.aliases(symbol).values()}
+    aliased = {*registry.aliases.of(symbol).values()}
     old = [v for v in kept.values() if v.model_id and v.created < before and v.number not in aliased]
     reports = _remove_reports(client, artefacts, old, before, dry_run)
     return {"versions": versions, "unregistered_runs": strays, "reports_in_mlflow": reports}

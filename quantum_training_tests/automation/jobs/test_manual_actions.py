@@ -52,7 +52,7 @@ def test_manual_promotion_pin_and_demotion_take_effect_and_are_in_the_ledger(wor
     assert (record["champion"], record["verdict"]) == ("lightgbm", champion(world)["verdict"])
     assert record["operator"] == ["promote lightgbm by ann: I know better"]
     versions = world.store.read_record("lightgbm_model", "AAA", WEEKS[-1])["versions"]
-    assert world.registry.aliases("AAA")["champion"] == world.registry.find("AAA", versions[-1]["model_id"]).number
+    assert world.registry.aliases.of("AAA")["champion"] == world.registry.find("AAA", versions[-1]["model_id"]).number
     assert launch(world, "rollout_ceiling", share=0.05) == (True, "")
     stage = world.store.read_record("rollout", "AAA", WEEKS[-1])
     assert (stage["champion"], stage["share"], stage["ceiling"]) == ("lightgbm", 0.0, 0.05)
@@ -65,7 +65,7 @@ def test_manual_promotion_pin_and_demotion_take_effect_and_are_in_the_ledger(wor
     assert launch(world, "unpin")[0]
     record = champion(world)
     assert (record["champion"], record["pinned"]) == (None, False)
-    assert "champion" not in world.registry.aliases("AAA")
+    assert "champion" not in world.registry.aliases.of("AAA")
     rows = world.ledger.rows("AAA", {"promote", "pin", "demote", "unpin"})
     assert not launch(world, "rollout_reset")[0], "nobody is left to give capital to"
     assert [(r.kind, r.actor) for r in rows] == [

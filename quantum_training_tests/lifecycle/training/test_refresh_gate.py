@@ -87,7 +87,7 @@ def entry(world, week):
 
 
 def alias(world, name):
-    return world.registry.aliases("AAA")[name]
+    return world.registry.aliases.of("AAA")[name]
 
 
 def number(world, week):
@@ -141,10 +141,10 @@ def test_a_broken_refresh_is_refused_everywhere_and_the_next_good_one_takes_over
     assert alias(world, "shadow-momentum") == alias(world, "champion") == number(world, WEEKS[3])
     assert world.store.read_record("champion", "AAA", WEEKS[3])["refused_refresh"] is None
 
-    stored, aliases = world.stored(), world.registry.aliases("AAA")
+    stored, aliases = world.stored(), world.registry.aliases.of("AAA")
     cycle(world, WEEKS[0], WEEKS[3])
     assert world.stored() == stored
-    assert world.registry.aliases("AAA") == aliases
+    assert world.registry.aliases.of("AAA") == aliases
     assert len(client.search_model_versions("name = 'AAA'")) == 4
 
 

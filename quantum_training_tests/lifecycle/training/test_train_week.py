@@ -56,7 +56,7 @@ def test_a_week_is_trained_once_and_running_it_again_changes_nothing(build):
     assert event_types(services) == events
     update_shadow_alias(services, "lightgbm", ["AAA"])
     newest = services.registry.find("AAA", versions_of(services.store, "AAA", "lightgbm")[-1].model_id)
-    assert services.registry.aliases("AAA") == {"shadow-lightgbm": newest.number}
+    assert services.registry.aliases.of("AAA") == {"shadow-lightgbm": newest.number}
 
 
 def test_a_recipe_that_is_not_due_keeps_its_version_unless_a_time_is_requested(build):

@@ -53,8 +53,8 @@ def test_a_server_that_is_away_is_named_with_symbol_and_remedy(monkeypatch):
         return real(*arguments)
 
     monkeypatch.setattr(MlflowClient, "get_model_version_by_alias", counted)
-    with pytest.raises(RegistryOutage, match=r"^AAA: MLflow at http://127.0.0.1:9 failed in set_aliases: ") as error:
-        registry.set_aliases("AAA", {"champion": "id-1"})
+    with pytest.raises(RegistryOutage, match=r"^AAA: MLflow at http://127.0.0.1:9 failed in move: ") as error:
+        registry.aliases.move("AAA", {"champion": "id-1"})
     assert len(asked) == 1, "what MLflow's client has given up is not asked for twice"
     assert "then run this again: what was registered is not registered twice" in str(error.value)
     assert is_transient(error.value)
@@ -194,7 +194,7 @@ def test_a_weekly_cycle_ends_right_although_the_server_went_away(project, small,
     by_number = {int(v.version): v.tags["model_id"] for v in client.search_model_versions("name = 'AAA'")}
     numbers = reference.registry.client().search_model_versions("name = 'AAA'")
     same = {int(v.version): v.tags["model_id"] for v in numbers}
-    told = {alias: by_number[n] for alias, n in registry.aliases("AAA").items()}
-    assert told == {alias: same[n] for alias, n in reference.registry.aliases("AAA").items()}
+    told = {alias: by_number[n] for alias, n in registry.aliases.of("AAA").items()}
+    assert told == {alias: same[n] for alias, n in reference.registry.aliases.of("AAA").items()}
     experiment = client.get_experiment_by_name("AAA").experiment_id
     assert not client.search_runs([experiment], "attributes.status = 'RUNNING'")

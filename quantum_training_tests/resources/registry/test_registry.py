@@ -17,6 +17,7 @@ import pytest
 from quantum_training.features.windows import WindowSize, build_window
 from quantum_training.models.contract import Model, TrainingContext, algorithm
 from quantum_training.resources.registry.errors import RegistryError, RegistryOutage
+from quantum_training.resources.registry.new_version import NewVersion
 from quantum_training.resources.registry.registry import ModelRegistry, RegisteredVersion
 
 STARTED = pd.Timestamp("2024-01-08 02:00", tz="UTC")
@@ -38,6 +39,7 @@ import mlflow.pyfunc
 import mlflow.store.model_registry.sqlalchemy_store
 import mlflow.store.tracking.sqlalchemy_store
 from quantum_training.models.contract import load_model
+from quantum_training.resources.registry.new_version import NewVersion
 from quantum_training.resources.registry.registry import ModelRegistry
 
 number, meeting = sys.argv[1], Path(sys.argv[2])
@@ -47,9 +49,9 @@ while not (meeting / "go").exists():
     time.sleep(0.001)
 tags = {"model_id": f"version{number}", "recipe": "xgboost", "as_of": "2024-01-08T00:00:00+00:00"}
 found = ModelRegistry().register(
-    "AAA", model, "xgboost", features, tags=tags, params={}, metrics={}, started=pd.Timestamp.now("UTC")
+    "AAA", NewVersion(model, "xgboost", features, tags, params={}, metrics={}, started=pd.Timestamp.now("UTC"))
 )
-ModelRegistry().set_aliases("AAA", {f"shadow-{number}": f"version{number}"})
+ModelRegistry().aliases.move("AAA", {f"shadow-{number}": f"version{number}"})
 print(found.number)
 """
 FORGETFUL = """
@@ -118,18 +120,32 @@ def register(registry: ModelRegistry, models: dict[str, Model], features: pd.Dat
     """`register(symbol, model_id, family="xgboost", model=None, **options)`, plain tags, params and metrics."""
 
     def run(
-        symbol: str, model_id: str, family: str = "xgboost", model: Model | None = None, **options
+        symbol: str,
+        model_id: str,
+        family: str = "xgboost",
+        model: Model | None = None,
+        assert_lock_held=lambda: None,
+        assert_lock_held=lambda: None,
+        **options,
     ) -> RegisteredVersion:
         return registry.register(
             symbol,
-            model or models[family],
-            family,
-            features,
-            tags={"model_id": model_id, "recipe": "trees", "as_of": "2024-01-08T00:00:00+00:00", "trigger": "MANUAL"},
-            params={"rows": 300, "features": "a,b,c"},
-            metrics={"valid_logloss": 0.25, "rounds": 10.0},
-            started=STARTED,
-            **options,
+            NewVersion(
+                model or models[family],
+                family,
+                features,
+                tags={
+                    "model_id": model_id,
+                    "recipe": "trees",
+                    "as_of": "2024-01-08T00:00:00+00:00",
+                    "trigger": "MANUAL",
+                },
+                params={"rows": 300, "features": "a,b,c"},
+                metrics={"valid_logloss": 0.25, "rounds": 10.0},
+                started=STARTED,
+                **options,
+            ),
+            assert_lock_held,
         )
 
     return run
@@ -216,7 +232,7 @@ def test_where_artefacts_go_for_every_kind_of_mlflow(uri, place, monkeypatch, tm
 def test_a_fresh_process_that_may_not_unpickle_loads_the_champion(registry, register, models, features, tmp_path):
     register("LOADED", "id-1", "lightgbm")
     register("LOADED", "id-2", "xgboost")
-    registry.set_aliases("LOADED", {"champion": "id-2"})
+    registry.aliases.move("LOADED", {"champion": "id-2"})
     holed = features.copy()
     holed.iloc[3, 1] = np.nan
     holed.to_parquet(tmp_path / "features.parquet")
@@ -289,24 +305,24 @@ def test_a_tag_is_set_on_version_and_run_and_may_change(registry, register):
 def test_aliases_are_set_kept_moved_and_removed(registry, register):
     register("NAMED", "id-1")
     register("NAMED", "id-2")
-    assert registry.aliases("NAMED") == registry.aliases("NEVER") == {}
-    registry.set_aliases("NAMED", {"champion": "id-1", "previous": None})
-    assert registry.aliases("NAMED") == {"champion": 1}
-    registry.set_aliases("NAMED", {"champion": "id-2", "previous": "id-1", "shadow-xgboost": "id-2"})
-    registry.set_aliases("NAMED", {"champion": "id-2", "previous": "id-1"})
-    assert registry.aliases("NAMED") == {"champion": 2, "previous": 1, "shadow-xgboost": 2}
-    registry.set_aliases("NAMED", {"champion": None, "previous": None})
-    registry.set_aliases("NAMED", {"champion": None})
-    assert registry.aliases("NAMED") == {"shadow-xgboost": 2}
-    registry.set_aliases("NEVER", {"champion": None})
+    assert registry.aliases.of("NAMED") == registry.aliases.of("NEVER") == {}
+    registry.aliases.move("NAMED", {"champion": "id-1", "previous": None})
+    assert registry.aliases.of("NAMED") == {"champion": 1}
+    registry.aliases.move("NAMED", {"champion": "id-2", "previous": "id-1", "shadow-xgboost": "id-2"})
+    registry.aliases.move("NAMED", {"champion": "id-2", "previous": "id-1"})
+    assert registry.aliases.of("NAMED") == {"champion": 2, "previous": 1, "shadow-xgboost": 2}
+    registry.aliases.move("NAMED", {"champion": None, "previous": None})
+    registry.aliases.move("NAMED", {"champion": None})
+    assert registry.aliases.of("NAMED") == {"shadow-xgboost": 2}
+    registry.aliases.move("NEVER", {"champion": None})
 
 
 def test_setting_the_same_aliases_again_writes_nothing(registry, register, home):
     register("QUIET", "id-1")
-    registry.set_aliases("QUIET", {"champion": "id-1", "previous": None})
+    registry.aliases.move("QUIET", {"champion": "id-1", "previous": None})
     before = registry.client().get_registered_model("QUIET").last_updated_timestamp
     data = (home / "mlflow.db").read_bytes()
-    registry.set_aliases("QUIET", {"champion": "id-1", "previous": None})
+    registry.aliases.move("QUIET", {"champion": "id-1", "previous": None})
     assert registry.client().get_registered_model("QUIET").last_updated_timestamp == before
     assert (home / "mlflow.db").read_bytes() == data
 
@@ -314,10 +330,10 @@ def test_setting_the_same_aliases_again_writes_nothing(registry, register, home)
 def test_an_unknown_version_moves_no_alias_at_all(registry, register):
     register("HALF", "id-1")
     register("HALF", "id-2")
-    registry.set_aliases("HALF", {"champion": "id-1"})
+    registry.aliases.move("HALF", {"champion": "id-1"})
     with pytest.raises(RegistryError, match=r"HALF: alias previous needs version id-9.*re-materialise"):
-        registry.set_aliases("HALF", {"champion": "id-2", "previous": "id-9"})
-    assert registry.aliases("HALF") == {"champion": 1}
+        registry.aliases.move("HALF", {"champion": "id-2", "previous": "id-9"})
+    assert registry.aliases.of("HALF") == {"champion": 1}
 
 
 @pytest.fixture
@@ -420,7 +436,7 @@ def test_a_version_has_a_finished_run_wherever_its_process_is_killed(registry, r
 
 def test_a_version_that_another_process_registered_meanwhile_stands(registry, register):
     theirs = []
-    found = register("MEANWHILE", "id-1", still_alone=lambda: theirs.append(register("MEANWHILE", "id-1")))
+    found = register("MEANWHILE", "id-1", assert_lock_held=lambda: theirs.append(register("MEANWHILE", "id-1")))
     assert [found] == theirs
     assert len(versions(registry, "MEANWHILE")) == 1
     client = registry.client()
@@ -462,7 +478,7 @@ def test_two_processes_make_the_first_version_of_a_new_mlflow_at_once(models, fe
     monkeypatch.setenv("DAGSTER_HOME", str(home))
     registry = ModelRegistry()
     found = {n: registry.find("AAA", f"version{n}") for n in "12"}
-    assert registry.aliases("AAA") == {f"shadow-{n}": f.number for n, f in found.items()}
+    assert registry.aliases.of("AAA") == {f"shadow-{n}": f.number for n, f in found.items()}
     assert len({registry.client().get_run(f.run_id).info.experiment_id for f in found.values()}) == 1
     assert artefact_folder(registry, "AAA", 1) == home / "mlflow" / "artifacts" / "AAA"
     assert {f.name for f in (home / "mlflow").iterdir()} >= {"mlflow.db", "artifacts"}

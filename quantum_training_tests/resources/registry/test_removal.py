@@ -7,6 +7,7 @@ import pytest
 
 from quantum_training.models.contract import TrainingContext, algorithm
 from quantum_training.resources.registry.errors import RegistryError
+from quantum_training.resources.registry.new_version import NewVersion
 from quantum_training.resources.registry.registry import ModelRegistry
 from quantum_training.resources.registry.removal import registered, remove
 from quantum_training_tests.support.platforms import MlflowServer
@@ -27,10 +28,13 @@ def test_through_a_server_files_go_and_those_of_an_alias_stay(server, make_windo
         tags = {"model_id": name, "recipe": "xgboost", "as_of": "2020-01-06T00:00:00+00:00"}
         started = pd.Timestamp.now("UTC")
         registry.register(
-            "AAA", model, "xgboost", make_features(20), tags=tags, params={}, metrics={"loss": 0.5}, started=started
+            "AAA",
+            NewVersion(
+                model, "xgboost", make_features(20), tags=tags, params={}, metrics={"loss": 0.5}, started=started
+            ),
         )
         registry.log_report("AAA", name, "backtest/2020-01-06.html", "<p>")
-    registry.set_aliases("AAA", {"champion": "champion"})
+    registry.aliases.move("AAA", {"champion": "champion"})
     found, later = registered(registry, "AAA"), pd.Timestamp.now("UTC") + pd.Timedelta(days=31)
     before = {f for f in files.rglob("*") if f.is_file()}
     size = sum(f.stat().st_size for f in before)

@@ -21,6 +21,7 @@ from quantum_training.features.windows import WindowSize, build_window
 from quantum_training.models.contract import TrainingContext, algorithm
 from quantum_training.models.manifest import ArtefactError
 from quantum_training.resources.registry.errors import RegistryError
+from quantum_training.resources.registry.new_version import NewVersion
 from quantum_training.resources.registry.registry import ModelRegistry
 from quantum_training_tests.support.platforms import MlflowServer
 
@@ -69,7 +70,9 @@ def model(features):
 def register(registry, model, features):
     tags = {"model_id": "id-1", "recipe": "trees", "as_of": "2024-01-08T00:00:00+00:00"}
     started = pd.Timestamp("2024-01-08 02:00", tz="UTC")
-    return registry.register("AAA", model, "xgboost", features, tags=tags, params={}, metrics={}, started=started)
+    return registry.register(
+        "AAA", NewVersion(model, "xgboost", features, tags=tags, params={}, metrics={}, started=started)
+    )
 
 
 def test_what_was_changed_since_is_refused_by_name_and_no_code_of_it_runs(
@@ -78,7 +81,7 @@ def test_what_was_changed_since_is_refused_by_name_and_no_code_of_it_runs(
     uri, root = place
     registry = ModelRegistry(tracking_uri=uri)
     register(registry, model, features)
-    registry.set_aliases("AAA", {"champion": "id-1"})
+    registry.aliases.move("AAA", {"champion": "id-1"})
     served = mlflow.pyfunc.load_model("models:/AAA@champion")
     assert served.predict(features).equals(model.positions(features))
     (folder,) = (file.parent for file in root.rglob("MLmodel"))
@@ -167,9 +170,9 @@ def test_no_other_name_reaches_a_filter_or_a_folder_of_mlflow(local, tmp_path, n
         lambda: local.find_shared(name),
         lambda: local.load(name, "id-1"),
         lambda: local.load("AAA", name),
-        lambda: local.aliases(name),
-        lambda: local.set_aliases(name, {"champion": None}),
-        lambda: local.set_aliases("AAA", {"champion": name or "'"}),
+        lambda: local.aliases.of(name),
+        lambda: local.aliases.move(name, {"champion": None}),
+        lambda: local.aliases.move("AAA", {"champion": name or "'"}),
         lambda: local.tag("AAA", name, "refresh", "x"),
         lambda: local.log_report("AAA", name, "report.html", "x"),
         lambda: local._experiment(name),

@@ -8,6 +8,7 @@ import pytest
 from quantum_training.models.contract import TrainingContext, algorithm
 from quantum_training.resources.cleanup.removal_count import RemovalCount
 from quantum_training.resources.registry import removal
+from quantum_training.resources.registry.new_version import NewVersion
 from quantum_training.resources.registry.registry import ModelRegistry
 from quantum_training.resources.registry.removal import registered
 from quantum_training.selection.retention import removable
@@ -26,9 +27,12 @@ def registry_with_versions(tmp_path, empty_mlflow, make_window, make_features):
         tags = {"model_id": f"version-{week}", "recipe": "xgboost", "as_of": f"{week}T00:00:00+00:00"}
         started = pd.Timestamp.now("UTC")
         registry.register(
-            "AAA", model, "xgboost", make_features(20), tags=tags, params={}, metrics={"loss": 0.5}, started=started
+            "AAA",
+            NewVersion(
+                model, "xgboost", make_features(20), tags=tags, params={}, metrics={"loss": 0.5}, started=started
+            ),
         )
-    registry.set_aliases("AAA", {"shadow-xgboost": f"version-{WEEKS[3]}"})
+    registry.aliases.move("AAA", {"shadow-xgboost": f"version-{WEEKS[3]}"})
     return registry, registered(registry, "AAA")
 
 
@@ -78,7 +82,7 @@ def test_versions_with_an_alias_by_now_and_runs_of_people_stay(registry_with_ver
     killed = client.create_run(experiment, start_time=0, tags={"model_id": "never registered"}).info.run_id
     of_person = client.create_run(experiment, start_time=0)
     client.create_model_version("AAA", f"{of_person.info.artifact_uri}/model", of_person.info.run_id)
-    registry.set_aliases("AAA", {"kept": versions[0].model_id})
+    registry.aliases.move("AAA", {"kept": versions[0].model_id})
     later = pd.Timestamp.now("UTC") + LATER
     for dry_run in (True, False):
         counts = removal.remove(registry, "AAA", versions[:2], later, dry_run)

@@ -215,4 +215,4 @@ def test_artefacts_of_an_mlflow_server_lie_on_s3(project, small, s3, tmp_path, s
         assert world.run("weekly_cycle", f"AAA|{WEEKS[0]}", f"AAA|{WEEKS[-1]}").success
     assert s3.objects("store") == here.stored()
     assert sum(key.endswith("algorithm.json") for key in s3.objects("mlflow")) == len(WEEKS)
-    assert registry.aliases("AAA") == here.registry.aliases("AAA")
+    assert registry.aliases.of("AAA") == here.registry.aliases.of("AAA")
