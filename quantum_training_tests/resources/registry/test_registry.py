@@ -126,6 +126,7 @@ def register(registry: ModelRegistry, models: dict[str, Model], features: pd.Dat
         model: Model | None = None,
         assert_lock_held=lambda: None,
         assert_lock_held=lambda: None,
+        assert_lock_held=lambda: None,
         **options,
     ) -> RegisteredVersion:
         return registry.register(
