@@ -128,6 +128,7 @@ def register(registry: ModelRegistry, models: dict[str, Model], features: pd.Dat
         assert_lock_held=lambda: None,
         assert_lock_held=lambda: None,
         assert_lock_held=lambda: None,
+        assert_lock_held=lambda: None,
         **options,
     ) -> RegisteredVersion:
         return registry.register(
