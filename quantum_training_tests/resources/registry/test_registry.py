@@ -124,11 +124,7 @@ def register(registry: ModelRegistry, models: dict[str, Model], features: pd.Dat
         model_id: str,
         family: str = "xgboost",
         model: Model | None = None,
-        assert_lock_held=lambda: None,
-        assert_lock_held=lambda: None,
-        assert_lock_held=lambda: None,
-        assert_lock_held=lambda: None,
-        assert_lock_held=lambda: None,
+        assert_lock_held: Callable[[], None] = lambda: None,
         **options,
     ) -> RegisteredVersion:
         return registry.register(
