@@ -42,7 +42,8 @@ class Normaliser:
 
     def transform(self, x: np.ndarray) -> np.ndarray:
         """Rows (rows, columns) in units of the fitted rows."""
-        return (x - self.mean) / self.scale
+        z: np.ndarray = (x - self.mean) / self.scale
+        return z
 
     def to_dict(self) -> dict[str, list[float]]:
         """Plain lists that JSON keeps exactly."""

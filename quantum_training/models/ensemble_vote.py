@@ -52,5 +52,5 @@ def inverse_risk(net_return: pd.DataFrame, prior_bars: int) -> pd.Series:
         return pd.Series(1 / len(variance), variance.index)
     mean = variance[has_risk].mean()
     shrunk = (bars * variance.where(has_risk, mean) + prior_bars * mean) / (bars + prior_bars)
-    weights = 1 / np.sqrt(shrunk)
+    weights: pd.Series = 1 / np.sqrt(shrunk)
     return weights / weights.sum()

@@ -243,4 +243,5 @@ def _raw_inputs(rows: pd.DataFrame, exogenous: tuple[str, ...], horizon: int) ->
 
 
 def _scaled(raw: np.ndarray, normaliser: Normaliser) -> np.ndarray:
-    return np.clip(normaliser.transform(raw), -Z_CLIP, Z_CLIP)
+    z: np.ndarray = np.clip(normaliser.transform(raw), -Z_CLIP, Z_CLIP)
+    return z

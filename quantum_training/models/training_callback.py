@@ -135,7 +135,7 @@ class TrainingCallback(BaseCallback):
         self.curves.append({"step": self.num_timesteps, "episodes": self._episodes(), **rewards, **finite})
 
     def _episodes(self) -> int:
-        return self.training_env.get_attr("finished")[0]
+        return int(self.training_env.get_attr("finished")[0])
 
     def _log(self) -> None:
         self._logged_at = time.monotonic()

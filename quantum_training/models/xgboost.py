@@ -67,7 +67,7 @@ class Model(Booster):
 
     def _probability(self, x: np.ndarray) -> np.ndarray:
         self.core.set_param({"nthread": 1})
-        return self.core.inplace_predict(x, validate_features=False).astype("float64")
+        return np.asarray(self.core.inplace_predict(x, validate_features=False), "float64")
 
     def _gains(self) -> list[float]:
         gains = self.core.get_score(importance_type="total_gain")
