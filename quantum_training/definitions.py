@@ -28,6 +28,7 @@ from quantum_training.automation.jobs.asset_jobs import build_asset_jobs
 from quantum_training.automation.jobs.benchmark import build_benchmark_job
 from quantum_training.automation.jobs.full_cycle import build_full_cycle_job
 from quantum_training.automation.jobs.manual_actions import build_manual_jobs
+from quantum_training.automation.jobs.retrain import build_retrain_job
 from quantum_training.automation.retraining.sensors import build_retraining_sensors
 from quantum_training.automation.schedules import build_schedules
 from quantum_training.checks.agents import agent_checks, is_agent
@@ -51,7 +52,11 @@ def build_defs(settings: Settings, resources: Mapping[str, Any] | None = None) -
     partitions = build_partitions(
         list(settings.symbols), settings.start.isoformat(), settings.end.isoformat() if settings.end else None
     )
-    asset_jobs, manual_jobs = build_asset_jobs(settings), build_manual_jobs(settings, lambda: definitions)
+    asset_jobs = build_asset_jobs(settings)
+    manual_jobs = [
+        *build_manual_jobs(settings, lambda: definitions),
+        build_retrain_job(settings, lambda: definitions),
+    ]
     default_resources = {
         "store": Store(root=settings.store_root),
         "registry": ModelRegistry(tracking_uri=settings.mlflow_tracking_uri, ui_url=settings.mlflow_ui_url),

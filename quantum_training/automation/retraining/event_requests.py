@@ -13,7 +13,8 @@ import pandas as pd
 
 from quantum_training.automation.execution.priorities import priority_tag
 from quantum_training.automation.jobs.asset_jobs import DECAY
-from quantum_training.automation.jobs.manual_actions import RETRAIN, RETRAIN_OP
+from quantum_training.automation.jobs.retrain import RETRAIN, RETRAIN_OP
+from quantum_training.lifecycle.decision.manual_actions import RefusedActionError, check_names
 from quantum_training.lifecycle.records import WeeklyDecay
 from quantum_training.lifecycle.surveillance.retraining_triggers import Trigger, newest_report
 from quantum_training.lifecycle.surveillance.run_priorities import BY_SEVERITY, MARKET
@@ -51,7 +52,7 @@ def classify_events(
     metrics: dict[str, list[str]] = {}
     for event in events:
         key, payload, symbol = str(event.event_id), event.payload, event.symbol
-        if reason := unknown_names(settings, symbol, payload):
+        if reason := refusal(settings, symbol, payload):
             outcome.refused.append((event, reason))
         elif isinstance(payload, RetrainRequest):
             outcome.requests.append(_retrain_request(key, symbol, payload))
@@ -86,15 +87,14 @@ def _classify_metrics(
             outcome.requests.append(_decay_request(keys[-1], symbol, week, grid))
 
 
-def unknown_names(settings: Settings, symbol: str, payload: object) -> str | None:
+def refusal(settings: Settings, symbol: str, payload: object) -> str | None:
     """Why an event cannot be followed: it names a symbol or recipe that the settings do not have. None if it can."""
-    if symbol not in settings.symbols:
-        return f"unknown symbol {symbol}; symbols are {', '.join(settings.symbols)}"
-    names = payload.recipes if isinstance(payload, RetrainRequest) else ()
-    names = (payload.model_type,) if isinstance(payload, MetricsUpdated) else names
-    allowed = settings.symbols[symbol].recipes
-    if unknown := sorted({*names} - {*allowed}):
-        return f"{symbol}: unknown recipes {', '.join(unknown)}; its recipes are {', '.join(allowed)}"
+    recipes = payload.recipes if isinstance(payload, RetrainRequest) else ()
+    recipes = (payload.model_type,) if isinstance(payload, MetricsUpdated) else recipes
+    try:
+        check_names(settings, symbol, recipes)
+    except RefusedActionError as error:
+        return str(error)
     return None
 
 

@@ -15,7 +15,7 @@ import dagster as dg
 import pandas as pd
 
 from quantum_training.automation.jobs.asset_jobs import DECAY, WEEKLY_CYCLE
-from quantum_training.automation.jobs.manual_actions import RETRAIN
+from quantum_training.automation.jobs.retrain import RETRAIN
 from quantum_training.automation.retraining.event_requests import CONSUMER, classify_events
 from quantum_training.automation.retraining.live_policy import LivePolicy
 from quantum_training.automation.retraining.planning import plan_runs, read_budget

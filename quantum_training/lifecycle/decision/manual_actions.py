@@ -1,0 +1,139 @@
+"""What an operator decides about a symbol: champion, share of capital, A/B tests. Checked, then added to the ledger.
+
+An action takes effect when the week that it returns is decided again, which its caller starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from quantum_training.lifecycle.decision.ab_tests import AB_KINDS, ABPlan, registration, running_test
+from quantum_training.lifecycle.decision.champion import RULE_KINDS
+from quantum_training.lifecycle.decision.rollout import ORDERS
+from quantum_training.lifecycle.records import ROLLOUT, WeeklyDecision, WeeklyRollout, read_record
+from quantum_training.lifecycle.training.versions import versions_of
+from quantum_training.resources.events.payloads import Event, Promoted, event
+from quantum_training.resources.ledger import Ledger
+from quantum_training.resources.store.store import Store
+from quantum_training.selection.ledger import Entry
+from quantum_training.settings.settings import Settings
+
+RUN_WEEKLY_CYCLE = "run weekly_cycle"
+
+
+class RefusedActionError(ValueError):
+    """An action that cannot be taken. The message says why."""
+
+
+class ManualAction(NamedTuple):
+    """An action of an operator. kind: of its ledger row. key: of that row, so that a retry adds no second one.
+
+    recipe: whom to promote. share: the ceiling of `rollout_ceiling`. ab_plan: the layout of `ab_test`.
+    """
+
+    kind: str
+    symbol: str
+    actor: str
+    reason: str
+    key: str
+    recipe: str | None = None
+    share: float | None = None
+    ab_plan: ABPlan | None = None
+
+
+def check_names(settings: Settings, symbol: str, recipes: Iterable[str]) -> None:
+    """ActionRefused if the settings do not have the symbol, or the symbol not these recipes."""
+    if symbol not in settings.symbols:
+        raise RefusedActionError(f"unknown symbol {symbol}; symbols are {', '.join(settings.symbols)}")
+    allowed = settings.symbols[symbol].recipes
+    if unknown := sorted({*recipes} - {*allowed}):
+        raise RefusedActionError(
+            f"{symbol}: unknown recipes {', '.join(unknown)}; its recipes are {', '.join(allowed)}"
+        )
+
+
+def record_action(action: ManualAction, settings: Settings, store: Store, ledger: Ledger, now: pd.Timestamp) -> str:
+    """Add an action to the ledger, a promotion together with its event. Returns the newest decided week.
+
+    ActionRefused if the action names something unknown or is impossible now.
+    """
+    symbol = action.symbol
+    recipe = action.ab_plan.challenger if action.ab_plan else action.recipe
+    check_names(settings, symbol, [recipe] if recipe else [])
+    weeks = [str(row.payload["week"]) for row in ledger.rows(symbol, RULE_KINDS)]
+    if not weeks:
+        raise RefusedActionError(f"{symbol}: no week was ever decided; {RUN_WEEKLY_CYCLE} first")
+    versions = versions_of(store, symbol, recipe) if recipe else []
+    if recipe and not versions:
+        raise RefusedActionError(f"{symbol}: {recipe} has no version; {RUN_WEEKLY_CYCLE} first")
+    week = weeks[-1]
+    decision = read_record(store, WeeklyDecision, symbol, week)
+    if action.kind in AB_KINDS:
+        payload = _ab_payload(action, settings, read_record(store, WeeklyRollout, symbol, week), week, now)
+    elif action.kind in ORDERS:
+        payload = _order_payload(action, decision, week)
+    else:
+        payload = {"week": week, "recipe": recipe}
+    entry = Entry(
+        symbol=symbol,
+        key=action.key,
+        kind=action.kind,
+        effective=now,
+        actor=action.actor,
+        reason=action.reason,
+        payload=payload,
+    )
+    events = [_promoted(action, decision, versions[-1].model_id, now)] if action.kind == "promote" else []
+    ledger.append([entry], events)
+    return week
+
+
+def _order_payload(action: ManualAction, decision: WeeklyDecision | None, week: str) -> dict[str, Any]:
+    """The payload of an order about the champion's share of capital."""
+    if decision is None or decision.champion is None:
+        raise RefusedActionError(f"{action.symbol}: it has no champion to give capital to")
+    return {"week": week, "recipe": decision.champion, **({} if action.share is None else {"share": action.share})}
+
+
+def _ab_payload(
+    action: ManualAction, settings: Settings, rollout: WeeklyRollout | None, week: str, now: pd.Timestamp
+) -> dict[str, Any]:
+    """The payload that registers an A/B test or ends the running one."""
+    try:
+        if action.ab_plan:
+            if rollout is None:
+                raise ValueError(f"no {ROLLOUT} of {week} is stored; {RUN_WEEKLY_CYCLE} of this week first")
+            return registration(settings.symbols[action.symbol], rollout, action.ab_plan, now)
+        if rollout is None or running_test(rollout, now) is None:
+            raise ValueError("no A/B test runs")
+        return {"week": week}
+    except ValueError as error:
+        raise RefusedActionError(f"{action.symbol}: {error}") from error
+
+
+def _promoted(action: ManualAction, decision: WeeklyDecision | None, model_id: str, now: pd.Timestamp) -> Event:
+    payload = Promoted(
+        model_type=str(action.recipe),
+        old_version=decision.model_id if decision else None,
+        new_version=model_id,
+        promotion_reason=f"by {action.actor}: {action.reason}",
+        improvement_pct=None,
+        promoted_at=now,
+    )
+    return event(action.symbol, payload, action.key)
+
+
+def action_outcome(store: Store, symbol: str, week: str, kind: str) -> dict[str, Any]:
+    """Champion, pin and share of capital of a week that was decided again; of an A/B test also its state."""
+    decision = read_record(store, WeeklyDecision, symbol, week)
+    rollout = read_record(store, WeeklyRollout, symbol, week)
+    ab_state = rollout.ab if rollout and kind in AB_KINDS else None
+    return {
+        "champion": (decision.champion if decision else None) or "none",
+        "pinned": decision.pinned if decision else None,
+        "share": rollout.share if rollout else None,
+        **({"ab_test": ab_state.ended or "registered"} if ab_state else {}),
+    }
