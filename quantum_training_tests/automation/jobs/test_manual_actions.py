@@ -114,8 +114,8 @@ def test_rerunning_the_week_keeps_manual_actions(world):
     again = decide(
         MarketHistory(world.store, world.settings, "AAA"), world.ledger, WEEKS[-1], partial(world.registry.load, "AAA")
     )
-    assert again[WEEKS[-1]]["champion"] == "xgboost"
-    assert [again[w]["champion"] for w in WEEKS[:-1]] == [None] * 3
+    assert again[WEEKS[-1]].champion == "xgboost"
+    assert [again[w].champion for w in WEEKS[:-1]] == [None] * 3
 
 
 def test_a_retraining_adds_a_later_version_with_its_reason(world):
