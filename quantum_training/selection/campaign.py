@@ -1,4 +1,7 @@
-"""A campaign: which look this is, of how many, and what each challenger shows. Who takes over is champion.py."""
+"""A campaign: which interim analysis this is, of how many, and the judgement of each challenger.
+
+Who takes over is decided in champion.py.
+"""
 
 from __future__ import annotations
 
@@ -8,44 +11,52 @@ from typing import Any
 import pandas as pd
 
 from quantum_training.selection.decision import Campaign, DecisionPolicy
-from quantum_training.selection.guardrails import guardrails, whole
+from quantum_training.selection.guardrails import Guardrails, ScoredReturns, data_is_complete, guardrails
 from quantum_training.selection.history import WEEK, History
 from quantum_training.selection.rule import EvidenceRule, InterimAnalysis, Judgement
 
 
 def campaign_at(
-    history: History, at: int, opened: int, challengers: Sequence[str], out: Sequence[str], terms: DecisionPolicy
+    history: History,
+    at: int,
+    opened: int,
+    challengers: Sequence[str],
+    eliminated: Sequence[str],
+    policy: DecisionPolicy,
 ) -> Campaign:
     """The campaign that opened in week number `opened`, as it stands in week number `at`."""
-    weeks, first = terms.rule.campaign_weeks, history.weeks[opened]
+    weeks, first = policy.rule.campaign_weeks, history.weeks[opened]
     return Campaign(
         opened=first,
         week=1 + (pd.Timestamp(history.weeks[at]) - pd.Timestamp(first)) // WEEK,
         weeks=weeks,
         challengers=[*challengers],
-        out=[*out],
-        planned_days=planned(first, weeks, terms),
+        out=[*eliminated],
+        planned_days=planned(first, weeks, policy),
     )
 
 
-def planned(first: str, weeks: int, terms: DecisionPolicy) -> int:
+def planned(first: str, weeks: int, policy: DecisionPolicy) -> int:
     """Days with bars that the calendar plans in `weeks` weeks of records from week `first` on."""
     start = pd.Timestamp(first, tz="UTC") - WEEK
-    return terms.planned_days(start, start + weeks * WEEK)
+    return policy.planned_days(start, start + weeks * WEEK)
 
 
 def fractions(
     history: History, first: int, at: int, days: int, enough: Callable[[int, int], bool]
 ) -> tuple[float, ...]:
-    """Share of the planned `days` at each look so far: the weeks with enough bars and days, and more than the last."""
-    looks: list[float] = []
+    """Share of the planned `days` at each interim analysis so far.
+
+    These are the weeks with enough bars and days, and with more of them than at the analysis before.
+    """
+    shares: list[float] = []
     for last in range(first, at + 1):
-        seen = history.day[history.bars(first, last)]
-        blocks = len(set(seen))
-        fraction = min(blocks / days, 1.0)
-        if enough(len(seen), blocks) and fraction > (looks[-1] if looks else 0.0):
-            looks.append(fraction)
-    return tuple(looks)
+        day_of_bar = history.day[history.bars(first, last)]
+        blocks = len(set(day_of_bar))
+        share = min(blocks / days, 1.0)
+        if enough(len(day_of_bar), blocks) and share > (shares[-1] if shares else 0.0):
+            shares.append(share)
+    return tuple(shares)
 
 
 def judge(
@@ -53,41 +64,49 @@ def judge(
     at: int,
     incumbent: str | None,
     campaign: Campaign,
-    terms: DecisionPolicy,
+    policy: DecisionPolicy,
     faults: Mapping[str, list[str]],
 ) -> dict[str, Judgement]:
-    """What the rule says in week number `at` of each challenger that is not out, guardrails included.
+    """The judgement of each challenger in the campaign in week number `at`, guardrails included.
 
-    faults: asked, last of all, of each that would be promoted.
+    faults: looked up last, and only for a challenger that would be promoted.
     """
     first = history.weeks.index(campaign.opened)
     rows = history.bars(first, at)
-    looks = fractions(history, first, at, campaign.planned_days, terms.rule.enough)
-    look = InterimAnalysis(looks, len(campaign.challengers), campaign.week >= campaign.weeks, terms.periods)
-    found = {}
+    shares = fractions(history, first, at, campaign.planned_days, policy.rule.enough)
+    analysis = InterimAnalysis(shares, len(campaign.challengers), campaign.week >= campaign.weeks, policy.periods)
+    judgements = {}
     for recipe in campaign.challengers:
         if recipe in campaign.out:
             continue
-        judgement = terms.rule.judge(history.pair(recipe, incumbent, rows), look)
+        judgement = policy.rule.judge(history.pair(recipe, incumbent, rows), analysis)
         judgement = judgement.model_copy(update={"undecided": history.undecided(recipe, rows)})
         if judgement.verdict == "PROMOTE":
-            numbers, failures = whole(terms.rule, history.undecided_share(recipe, rows), terms.drift(history.weeks[at]))
-            if isinstance(terms.rule, EvidenceRule):
-                held = guardrails(
-                    terms.rule,
-                    recipe,
-                    incumbent,
-                    history.net[rows],
-                    history.turnover[rows],
-                    history.trials(at),
-                    terms.seeds,
-                )
-                numbers, failures = {**held.numbers, **numbers}, [*held.failures, *failures]
-            failures = failures or faults[recipe]
-            update: dict[str, Any] = {"guardrails": numbers}
-            if failures:
-                reason = f"held back, {'; '.join(failures)}; {judgement.reason}"
-                update |= {"verdict": "EXPIRED" if look.last else "CONTINUE", "reason": reason}
-            judgement = judgement.model_copy(update=update)
-        found[recipe] = judgement
-    return found
+            passed = _guardrails(history, at, rows, (recipe, incumbent), policy)
+            judgement = _guarded(judgement, passed.numbers, passed.failures or faults[recipe], analysis.last)
+        judgements[recipe] = judgement
+    return judgements
+
+
+def _guardrails(
+    history: History, at: int, rows: slice, pair: tuple[str, str | None], policy: DecisionPolicy
+) -> Guardrails:
+    """The guardrails of a challenger, with its incumbent, on the bars of the campaign."""
+    recipe, incumbent = pair
+    complete = data_is_complete(policy.rule, history.undecided_share(recipe, rows), policy.drift(history.weeks[at]))
+    if not isinstance(policy.rule, EvidenceRule):
+        return complete
+    returns = ScoredReturns(history.net[rows], history.turnover[rows], history.trials(at), policy.seeds)
+    evidence = guardrails(policy.rule, recipe, incumbent, returns)
+    return Guardrails({**evidence.numbers, **complete.numbers}, [*evidence.failures, *complete.failures])
+
+
+def _guarded(
+    judgement: Judgement, numbers: Mapping[str, float | str | None], failures: list[str], last: bool
+) -> Judgement:
+    """A promotion with its guardrails' numbers, held back if any failed. last: no later analysis will come."""
+    update: dict[str, Any] = {"guardrails": dict(numbers)}
+    if failures:
+        reason = f"held back, {'; '.join(failures)}; {judgement.reason}"
+        update |= {"verdict": "EXPIRED" if last else "CONTINUE", "reason": reason}
+    return judgement.model_copy(update=update)

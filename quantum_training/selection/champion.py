@@ -1,7 +1,7 @@
 """The champion of each week: a pure fold over the shadow scores. It reads no earlier decision and keeps no state.
 
-What one look says of one challenger is rule.py; when a champion is taken back for its returns is harm.py, and here
-where it does not work: an operational fault needs no evidence.
+The judgement of a challenger is rule.py. A champion is rolled back for its returns by harm.py, and here if it does not
+work: an operational fault needs no evidence.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from quantum_training.selection.history import WEEK, History
 from quantum_training.selection.rule import Judgement, Verdict
 
 
-class _Watch(NamedTuple):
-    """A promotion that may still be taken back: who was champion before, since which week number, the limit."""
+class _Monitoring(NamedTuple):
+    """A promotion that may still be rolled back: the former champion, the first week number, the drawdown limit."""
 
     former: str | None
     since: int
@@ -37,13 +37,13 @@ class _Watch(NamedTuple):
 
 
 class _State(NamedTuple):
-    """Between two weeks. opened: number of the campaign's first week; challengers: of the campaign; out: of these."""
+    """Between two weeks. opened: number of the campaign's first week; eliminated: those of its challengers."""
 
     champion: str | None = None
-    watch: _Watch | None = None
+    monitoring: _Monitoring | None = None
     opened: int | None = None
     challengers: tuple[str, ...] = ()
-    out: tuple[str, ...] = ()
+    eliminated: tuple[str, ...] = ()
     pinned: bool = False
 
 
@@ -57,58 +57,62 @@ def decide_weeks(
     """Fold the score records into one decision per record, oldest first.
 
     scores: records of trading.scoring.score by week (`YYYY-MM-DD`); record W holds the bars of the week before W.
-    recipes: those that may become champion. While there is none, challengers are judged against staying flat. A recipe
-    that gets its first version while a campaign runs waits for the next one. A champion that is no recipe any more
+    recipes: those that may become champion. While there is no champion, challengers are judged against staying flat. A
+    recipe that gets its first version during a campaign waits for the next one. A champion that is no recipe any more
     leaves office.
-    recorded: the ledger's decisions by week; where the present data decide otherwise, what it says stands, and so does
-    what was found then of the recipes. actions: the operators', in the order they were done; each takes effect in its
-    week, after the week's own decision, and closes the campaign where it changes the champion. While pinned, verdicts
-    are reached and told but not followed.
+    recorded: the ledger's decisions by week; if the present data decide otherwise, the ledger takes precedence, and so
+    do the faults it recorded. actions: the operators', in order; each takes effect in its week, after the week's own
+    decision, and closes the campaign if it changes the champion. While pinned, verdicts are reached and recorded but
+    not followed.
     """
     history = History(scores, recipes)
     state, known = _State(), max(recorded, default="")
     for at, week in enumerate(history.weeks):
-        faults = HealthFindings(partial(terms.faults, week) if week > known else partial(_found, recorded.get(week)))
+        faults = HealthFindings(
+            partial(terms.faults, week) if week > known else partial(_recorded_findings, recorded.get(week))
+        )
         decision, opened = _decide(history, at, state, terms, faults)
-        decision = _stand(decision, recorded.get(week))
+        decision = _apply_ledger(decision, recorded.get(week))
         since = str((pd.Timestamp(history.weeks[at - 1]) + WEEK).date()) if at else ""
-        state, done = _operate(history, at, _after(history, at, opened, decision, terms), actions, since, terms)
-        yield decision.model_copy(update={"champion": state.champion, "pinned": state.pinned, "operator": done})
+        state, messages = _apply_actions(
+            history, at, _next_state(history, at, opened, decision, terms), actions, since, terms
+        )
+        yield decision.model_copy(update={"champion": state.champion, "pinned": state.pinned, "operator": messages})
 
 
-def _found(recorded: LedgerDecision | None, recipe: str) -> list[str]:
-    """What was found of a recipe when the week was decided; nothing where it was not, or nobody asked."""
+def _recorded_findings(recorded: LedgerDecision | None, recipe: str) -> list[str]:
+    """The faults of a recipe that the ledger records of a week; empty if the recipe was not examined then."""
     return [*recorded.faults.get(recipe, [])] if recorded else []
 
 
-def _stand(decision: Decision, recorded: LedgerDecision | None) -> Decision:
-    """The ledger's decision where it has one, with the disagreement named."""
+def _apply_ledger(decision: Decision, recorded: LedgerDecision | None) -> Decision:
+    """The decision, replaced by the ledger's if they differ; the difference is named."""
     if recorded is None or (decision.verdict, decision.champion) == (recorded.verdict, recorded.champion):
         return decision
     now, then = (f"{d.verdict}, champion {d.champion or 'none'}" for d in (decision, recorded))
-    told = f"the present data say {now}; the ledger says {then}, and stands"
+    disagreement = f"the present data say {now}; the ledger says {then}, and stands"
     champion = recorded.champion
-    update = {"verdict": recorded.verdict, "champion": champion, "decided": champion, "disagreement": told}
+    update = {"verdict": recorded.verdict, "champion": champion, "decided": champion, "disagreement": disagreement}
     return decision.model_copy(update=update)
 
 
-def _operate(
+def _apply_actions(
     history: History, at: int, state: _State, actions: Sequence[Action], since: str, terms: DecisionPolicy
 ) -> tuple[_State, list[str]]:
-    """Apply what operators did in week number `at`, or in weeks before it that were never scored."""
-    done = []
+    """Apply the operators' actions of week number `at`, and of weeks before it that were never scored."""
+    messages = []
     for action in actions:
         if not since <= action.week <= history.weeks[at]:
             continue
         if action.kind in ("pin", "unpin"):
             state = state._replace(pinned=action.kind == "pin")
         else:
-            former = state.watch.former if state.watch else None
+            former = state.monitoring.former if state.monitoring else None
             champion = action.recipe if action.kind == "promote" else former
             if champion != state.champion:
-                state = _installed(history, at, champion, state, terms, watched=action.kind == "promote")
-        done.append(f"{action.kind} {action.recipe or ''} by {action.actor}: {action.reason}".replace("  ", " "))
-    return state, done
+                state = _new_champion(history, at, champion, state, terms, monitored=action.kind == "promote")
+        messages.append(f"{action.kind} {action.recipe or ''} by {action.actor}: {action.reason}".replace("  ", " "))
+    return state, messages
 
 
 def _decide(
@@ -118,10 +122,12 @@ def _decide(
         state = _State(pinned=state.pinned)
     harm = _harm(history, at, state, terms)
     if state.opened is None and (challengers := _challengers(history, at, state.champion)):
-        state = state._replace(opened=at, challengers=challengers, out=())
+        state = state._replace(opened=at, challengers=challengers, eliminated=())
     opened = at if state.opened is None else state.opened
     rows = history.bars(opened, at)
-    campaign = None if state.opened is None else campaign_at(history, at, opened, state.challengers, state.out, terms)
+    campaign = (
+        None if state.opened is None else campaign_at(history, at, opened, state.challengers, state.eliminated, terms)
+    )
     judgements = {} if campaign is None else judge(history, at, state.champion, campaign, terms, faults)
     verdict, reason, champion = _verdict(state.champion, judgements, campaign, harm)
     if state.champion and (broken := faults[state.champion]):
@@ -130,9 +136,9 @@ def _decide(
         verdict, reason = "ROLLBACK", f"{back}: operational fault: {'; '.join(broken)}"
     if state.pinned and champion != state.champion:
         reason, champion = f"pinned, so {state.champion or 'no champion'} stays; else: {reason}", state.champion
-    seen = set().union(*history.removed[opened : at + 1])
-    if seen:
-        reason += f"; left out, no recipe of this symbol any more: {', '.join(sorted(seen))}"
+    removed = set().union(*history.removed[opened : at + 1])
+    if removed:
+        reason += f"; left out, no recipe of this symbol any more: {', '.join(sorted(removed))}"
     decision = Decision(
         week=history.weeks[at],
         verdict=verdict,
@@ -155,8 +161,8 @@ def _decide(
 
 
 def _restored(history: History, state: _State, faults: HealthFindings) -> str | None:
-    """Who trades where the champion does not work: the former one where it is known, still a recipe, and works."""
-    former = state.watch.former if state.watch else None
+    """Who trades if the champion does not work: the former one, if it is known, still a recipe, and works."""
+    former = state.monitoring.former if state.monitoring else None
     return former if former in history.recipes and not faults[str(former)] else None
 
 
@@ -165,15 +171,15 @@ def _challengers(history: History, at: int, champion: str | None) -> tuple[str, 
 
 
 def _harm(history: History, at: int, state: _State, terms: DecisionPolicy) -> Harm | None:
-    if state.watch is None:
+    if state.monitoring is None:
         return None
     policy = terms.rollback
-    since = state.watch.since
+    since = state.monitoring.since
     days = planned(history.weeks[since], policy.weeks, terms)
     tested = (pd.Timestamp(history.weeks[at]) - pd.Timestamp(history.weeks[since])) // WEEK < policy.weeks
     looks = fractions(history, since, at, days, lambda _, blocks: blocks >= policy.min_blocks) if tested else ()
-    pair = history.pair(state.watch.former, state.champion, history.bars(max(since, at - policy.weeks + 1), at))
-    return monitor_harm(policy, pair, looks, state.watch.limit, state.watch.former)
+    pair = history.pair(state.monitoring.former, state.champion, history.bars(max(since, at - policy.weeks + 1), at))
+    return monitor_harm(policy, pair, looks, state.monitoring.limit, state.monitoring.former)
 
 
 def _verdict(
@@ -197,27 +203,27 @@ def _verdict(
     return verdict, f"against {against}: {reasons}", incumbent
 
 
-def _after(history: History, at: int, state: _State, decision: Decision, terms: DecisionPolicy) -> _State:
+def _next_state(history: History, at: int, state: _State, decision: Decision, terms: DecisionPolicy) -> _State:
     """The state that the next week starts from. A change of the champion, or its last week, closes the campaign."""
     if decision.champion != state.champion:
-        return _installed(history, at, decision.champion, state, terms, watched=decision.verdict == "PROMOTE")
+        return _new_champion(history, at, decision.champion, state, terms, monitored=decision.verdict == "PROMOTE")
     campaign = decision.campaign
     if campaign is None:
         return state
-    out = (*state.out, *(r for r, j in decision.judgements.items() if j.verdict == "REJECT"))
-    if campaign.week >= campaign.weeks or set(state.challengers) == set(out):
-        return state._replace(opened=None, challengers=(), out=())
-    return state._replace(out=out)
+    eliminated = (*state.eliminated, *(r for r, j in decision.judgements.items() if j.verdict == "REJECT"))
+    if campaign.week >= campaign.weeks or set(state.challengers) == set(eliminated):
+        return state._replace(opened=None, challengers=(), eliminated=())
+    return state._replace(eliminated=eliminated)
 
 
-def _installed(
-    history: History, at: int, champion: str | None, state: _State, terms: DecisionPolicy, watched: bool
+def _new_champion(
+    history: History, at: int, champion: str | None, state: _State, terms: DecisionPolicy, monitored: bool
 ) -> _State:
-    """Another champion after week number `at`, and no campaign. A new one is watched, a restored one is not."""
-    if not watched or champion is None:
+    """The state with another champion after week number `at`, and no campaign; only a promoted one is monitored."""
+    if not monitored or champion is None:
         return _State(champion, pinned=state.pinned)
     record = history.trials(at).get(champion, np.empty(0))
     daily = pd.Series(record).groupby(history.day[history.bars(0, at)][-len(record) :] if len(record) else []).sum()
     days = planned(history.weeks[at], terms.rollback.weeks, terms)
     limit = drawdown_limit(daily.to_numpy(), days, terms.rollback.drawdown_quantile)
-    return _State(champion, _Watch(state.champion, at + 1, limit), pinned=state.pinned)
+    return _State(champion, _Monitoring(state.champion, at + 1, limit), pinned=state.pinned)

@@ -1,4 +1,4 @@
-"""What a week's decision says, and what it is made from beside the scores. How it is reached is champion.py."""
+"""The decision of a week, and what it is made from in addition to the scores. How it is reached is champion.py."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from quantum_training.selection.rule import EvidenceRule, ImprovementRule, Judge
 
 
 class LedgerDecision(NamedTuple):
-    """What the ledger says of a week that was decided before. faults: found then, of the recipes asked about."""
+    """What the ledger records of a week that was decided before. faults: of the recipes that were examined then."""
 
     verdict: str
     champion: str | None
@@ -22,7 +22,7 @@ class LedgerDecision(NamedTuple):
 
 
 class Action(NamedTuple):
-    """What an operator did in a week, after its decision. kind: promote (a recipe), demote, pin or unpin."""
+    """An operator's action in a week, after its decision. kind: promote (a recipe), demote, pin or unpin."""
 
     week: str
     kind: str
@@ -32,12 +32,12 @@ class Action(NamedTuple):
 
 
 class DecisionPolicy(NamedTuple):
-    """What a decision depends on beside the scores. periods: bars in a year.
+    """What a decision depends on in addition to the scores. periods: bars in a year.
 
     planned_days(first, until): UTC days with bars that the market's calendar has from one time to another.
-    faults(week, recipe): sentences on what does not work of a recipe; it may load models, so it is asked only of weeks
-    after the ledger's newest, of the champion and of who would take office. drift(week): worst severity of the week
-    before, None where it was not measured. seeds: fits per version of each recipe, 1 where it is not named.
+    faults(week, recipe): sentences on what does not work in a recipe; it may load models, so it is called only for
+    weeks after the ledger's newest, for the champion and for a recipe about to be promoted. drift(week): worst severity
+    of the week before, None if it was not measured. seeds: fits per version of each recipe, 1 if it is not named.
     """
 
     rule: EvidenceRule | ImprovementRule
@@ -50,14 +50,14 @@ class DecisionPolicy(NamedTuple):
 
 
 class HealthFindings(dict[str, list[str]]):
-    """What does not work of each recipe in one week; a recipe is asked about once, when it is looked up."""
+    """What does not work in each recipe in one week; a recipe is examined once, when it is looked up."""
 
-    def __init__(self, ask: Callable[[str], list[str]]) -> None:
+    def __init__(self, examine: Callable[[str], list[str]]) -> None:
         super().__init__()
-        self._ask = ask
+        self._examine = examine
 
     def __missing__(self, recipe: str) -> list[str]:
-        self[recipe] = self._ask(recipe)
+        self[recipe] = self._examine(recipe)
         return self[recipe]
 
 
@@ -80,10 +80,10 @@ class Campaign(BaseModel):
 class Decision(BaseModel):
     """Who trades from `week` on and why. `champion` is a recipe, or None while none has earned it.
 
-    former: the incumbent of this week's judgement. decided: the champion by the week's own decision. operator: what was
-    done by hand in the week, after the verdict. faults: what does not work of each recipe that was asked about; none is
-    an empty list.
-    disagreement: what the present data would have decided where the ledger, which stands, says otherwise.
+    former: the incumbent of this week's judgement. decided: the champion by the week's own decision. operator: manual
+    actions of the week, after the verdict. faults: what does not work in each recipe that was examined; an empty list
+    if it works.
+    disagreement: what the present data would decide, if the ledger, which takes precedence, says otherwise.
     evidence_weeks: the campaign's weeks so far; missing_weeks: those of them that were never scored. evidence_hash: of
     all numbers that the decision read.
     """

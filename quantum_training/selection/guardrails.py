@@ -20,6 +20,18 @@ BROKEN = "CRITICAL"
 """The severity of drift that means broken data."""
 
 
+class ScoredReturns(NamedTuple):
+    """The returns that the guardrails measure. net, turnover: per bar of the campaign, a column per strategy with
+    buy_and_hold. trials: net returns per bar of each recipe since its first decision. seeds: fits per version of each
+    recipe, 1 if it is not named; each fit is a trial.
+    """
+
+    net: pd.DataFrame
+    turnover: pd.DataFrame
+    trials: Mapping[str, np.ndarray]
+    seeds: Mapping[str, int] = MappingProxyType({})
+
+
 class Guardrails(NamedTuple):
     """What was measured, and a sentence for each guardrail that failed."""
 
@@ -27,59 +39,67 @@ class Guardrails(NamedTuple):
     failures: list[str]
 
 
-def guardrails(
-    rule: EvidenceRule,
-    challenger: str,
-    incumbent: str | None,
-    campaign: pd.DataFrame,
-    turnover: pd.DataFrame,
-    record: Mapping[str, np.ndarray],
-    seeds: Mapping[str, int] = MappingProxyType({}),
-) -> Guardrails:
+def guardrails(rule: EvidenceRule, challenger: str, incumbent: str | None, returns: ScoredReturns) -> Guardrails:
     """Drawdown, turnover, deflated Sharpe ratio and superior predictive ability of a challenger.
 
-    campaign, turnover: net returns and turnover per bar of the campaign, a column per strategy with buy_and_hold.
-    record: net returns per bar of each recipe since its first decision: the trials, each as often as `seeds` says that
-    it is fitted. Without an incumbent there is no turnover to compare, and the drawdown is held against Buy & Hold's.
+    Without an incumbent there is no turnover to compare, and the drawdown is compared with that of Buy & Hold.
     """
-    rival = incumbent or BUY_AND_HOLD
-    net = {name: campaign[name].to_numpy() for name in {challenger, rival, BUY_AND_HOLD}}
+    parts = [_drawdown(rule, challenger, incumbent or BUY_AND_HOLD, returns.net)]
+    if incumbent:
+        parts.append(_turnover(rule, challenger, incumbent, returns.turnover))
+    if rule.min_dsr > 0:
+        parts.append(_deflated_sharpe(rule, challenger, returns))
+    if rule.max_spa_p < 1:
+        parts.append(_predictive_ability(rule, challenger, incumbent or BUY_AND_HOLD, returns.net))
+    numbers = {name: value for part in parts for name, value in part.numbers.items()}
+    return Guardrails(numbers, [failure for part in parts for failure in part.failures])
+
+
+def _drawdown(rule: EvidenceRule, challenger: str, rival: str, net: pd.DataFrame) -> Guardrails:
+    ours, theirs = (abs(max_drawdown(net[name].to_numpy())) for name in (challenger, rival))
+    failures = []
+    if ours > rule.max_ratio * theirs:
+        failures.append(f"drawdown {ours:.1%} is above {rule.max_ratio:g} x the {theirs:.1%} of {rival}")
+    return Guardrails({"drawdown": ours, "drawdown_rival": theirs}, failures)
+
+
+def _turnover(rule: EvidenceRule, challenger: str, incumbent: str, turnover: pd.DataFrame) -> Guardrails:
+    ours, theirs = (float(turnover[name].mean()) for name in (challenger, incumbent))
+    failures = []
+    if ours > rule.max_ratio * theirs:
+        failures.append(f"turnover {ours:.4f} a bar is above {rule.max_ratio:g} x the {theirs:.4f} of {incumbent}")
+    return Guardrails({"turnover": ours, "turnover_rival": theirs}, failures)
+
+
+def _deflated_sharpe(rule: EvidenceRule, challenger: str, returns: ScoredReturns) -> Guardrails:
+    ratios = [ratio for net in returns.trials.values() if (ratio := sharpe(net, 1.0)[0]) is not None]
+    spread = float(np.var(ratios, ddof=1)) if len(ratios) > 1 else 0.0
+    trials = sum(returns.seeds.get(recipe, 1) for recipe in returns.trials)
+    dsr, reason = deflated_sharpe(returns.trials[challenger], trials, spread)
+    failures = []
+    if dsr is None or dsr < rule.min_dsr:
+        value = reason if dsr is None else f"{dsr:.3f}"
+        failures.append(f"deflated Sharpe ratio {value} of {rule.min_dsr:g} needed, {trials} trials")
+    return Guardrails({"dsr": dsr}, failures)
+
+
+def _predictive_ability(rule: EvidenceRule, challenger: str, rival: str, net: pd.DataFrame) -> Guardrails:
+    rivals = {name: net[name].to_numpy() for name in dict.fromkeys((rival, BUY_AND_HOLD))}
     numbers: dict[str, float | str | None] = {}
     failures = []
-
-    own, theirs = (abs(max_drawdown(net[name])) for name in (challenger, rival))
-    numbers |= {"drawdown": own, "drawdown_rival": theirs}
-    if own > rule.max_ratio * theirs:
-        failures.append(f"drawdown {own:.1%} is above {rule.max_ratio:g} x the {theirs:.1%} of {rival}")
-    if incumbent:
-        traded, usual = (float(turnover[name].mean()) for name in (challenger, incumbent))
-        numbers |= {"turnover": traded, "turnover_rival": usual}
-        if traded > rule.max_ratio * usual:
-            failures.append(f"turnover {traded:.4f} a bar is above {rule.max_ratio:g} x the {usual:.4f} of {incumbent}")
-    if rule.min_dsr > 0:
-        ratios = [r for net_returns in record.values() if (r := sharpe(net_returns, 1.0)[0]) is not None]
-        spread = float(np.var(ratios, ddof=1)) if len(ratios) > 1 else 0.0
-        trials = sum(seeds.get(recipe, 1) for recipe in record)
-        dsr, why = deflated_sharpe(record[challenger], trials, spread)
-        numbers["dsr"] = dsr
-        if dsr is None or dsr < rule.min_dsr:
-            found = why if dsr is None else f"{dsr:.3f}"
-            failures.append(f"deflated Sharpe ratio {found} of {rule.min_dsr:g} needed, {trials} trials")
-    if rule.max_spa_p < 1:
-        rivals = {rival: net[rival], BUY_AND_HOLD: net[BUY_AND_HOLD], "flat": np.zeros(len(campaign))}
-        for name, returns in rivals.items():
-            p = numbers[f"spa_p_{name}"] = spa_p(net[challenger], returns)
-            if p > rule.max_spa_p:
-                failures.append(f"not shown to be better than {name}: SPA p {p:.3f}, needed at most {rule.max_spa_p:g}")
+    for name, returns in {**rivals, "flat": np.zeros(len(net))}.items():
+        p = numbers[f"spa_p_{name}"] = spa_p(net[challenger].to_numpy(), returns)
+        if p > rule.max_spa_p:
+            failures.append(f"not shown to be better than {name}: SPA p {p:.3f}, needed at most {rule.max_spa_p:g}")
     return Guardrails(numbers, failures)
 
 
-def whole(rule: EvidenceRule | ImprovementRule, undecided: float, drift: str | None) -> Guardrails:
-    """Are the data whole that a challenger crossed the boundary on? No rule promotes on broken ones.
+def data_is_complete(rule: EvidenceRule | ImprovementRule, undecided: float, drift: str | None) -> Guardrails:
+    """Are the data complete on which a challenger crossed the boundary? No rule promotes on broken data.
 
-    undecided: share of its bars without a decision. drift: worst severity of the last week's data; CRITICAL means that
-    they are broken, None that nobody measured, which is said and holds nothing back: markets without drift reports have
-    campaigns too.
+    undecided: share of its bars without a decision. drift: worst severity of the last week's data. CRITICAL means that
+    they are broken. None means not measured; that is recorded and blocks nothing, because markets without drift reports
+    have campaigns, too.
     """
     numbers: dict[str, float | str | None] = {"undecided": undecided, "drift": drift or "not measured"}
     failures = []

@@ -1,9 +1,11 @@
-"""The refresh gate: may a newly trained version of a recipe go on in place of the older one?
+"""The refresh gate: may a newly trained version of a recipe replace the one before it?
 
-Whether one recipe is better than another is rule.py's; here nothing has to be better, only not broken.
+A new version need not be better, only not broken. Whether one recipe is better than another is judged in rule.py.
 """
 
 from __future__ import annotations
+
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -78,79 +80,91 @@ class Refresh(BaseModel):
 FIRST = Refresh(accepted=True, reason="first version")
 
 
-def judge_refresh(
-    policy: RefreshPolicy,
-    candles: pd.DataFrame,
-    start: pd.Timestamp,
-    older: pd.Series,
-    newer: pd.Series,
-    learnt: tuple[pd.Timestamp, pd.Timestamp],
-    costs: Costs,
-    account: Account,
-) -> Refresh:
-    """Compare two versions of a recipe on the bars from `start` on: sanity first, then non-inferiority.
+class RefreshComparison(NamedTuple):
+    """Two versions of a recipe on the same bars, from `start` on.
 
-    candles: with at least one bar before `start`, known at the newer version's as_of. older, newer: positions by the
-    bar that fills them, as trading.scoring.decisions gives them, each as if it had traded all these bars. learnt: what
-    both were trained on, from the newer one's first training bar to the older one's as_of.
+    candles: with at least one bar before `start`, known at the candidate's as_of. incumbent, candidate: positions by
+    the bar that fills them, as trading.scoring.decisions gives them, each as if it had traded all these bars. shared:
+    the time span that both were trained on, from the candidate's first training bar to the incumbent's as_of.
+    """
 
-    Sane is a version whose positions are finite and within the account's bounds, that decides wherever the older one
-    does, and that decides much as the older one does on what both have learnt. A version that always holds the same is
-    not refused for it: early stopping often finds nothing to learn, and one that gives up what the older one earned
-    fails by its change or by its returns.
-    Non-inferior is a version whose paired daily differences of net returns (Student's t, blocks of a day as in
-    selection.rule) leave a loss larger than the margin out of question.
+    candles: pd.DataFrame
+    start: pd.Timestamp
+    incumbent: pd.Series
+    candidate: pd.Series
+    shared: tuple[pd.Timestamp, pd.Timestamp]
 
-    It heals by itself. As the older version ages its bars are more and more out of its sample, while the newer one has
-    learnt from all of them; once fewer than MIN_DAYS of the window are shared, positions are not compared any more.
-    Only a version that is invalid or that costs money on its own training bars stays out for good. A person who knows
+
+def judge_refresh(policy: RefreshPolicy, compared: RefreshComparison, costs: Costs, account: Account) -> Refresh:
+    """Judge a newly trained version against the one before it: sanity first, then non-inferiority.
+
+    A version is sane if its positions are finite and within the account's bounds, if it decides wherever the incumbent
+    does, and if it decides much as the incumbent does on the bars that both were trained on. A version that always
+    holds the same position is not refused for it: early stopping often finds nothing to learn, and a version that gives
+    up what the incumbent earned fails by its change or by its returns.
+    A version is non-inferior if its paired daily differences of net returns (Student's t, blocks of a day as in
+    selection.rule) rule out a loss larger than the margin.
+
+    The gate heals by itself. As the incumbent ages, its bars are more and more out of its sample, while the candidate
+    was trained on all of them; once fewer than MIN_DAYS of the window are shared, positions are not compared any more.
+    Only a version that is invalid or that loses money on its own training bars stays out for good. A person who knows
     better widens the policy and runs the partition again; a changed recipe belongs under a new name.
     """
+    candles, start, incumbent, candidate, shared_span = compared
     entered = candles.index[candles.index.searchsorted(start) - 1 :]
-    before, after = (positions.reindex(entered) for positions in (older, newer))
-    if problem := _insane(before, after, account):
+    before, after = (positions.reindex(entered) for positions in (incumbent, candidate))
+    if problem := _invalid_positions(before, after, account):
         return Refresh(accepted=False, reason=problem)
     index, before, after = pd.DatetimeIndex(entered[1:]), before.iloc[1:], after.iloc[1:]
-    shared = before.notna() & (index >= learnt[0]) & (index < learnt[1])
+    shared = before.notna() & (index >= shared_span[0]) & (index < shared_span[1])
     day = _day(index)
-    numbers = {"shared_days": len(np.unique(day[shared])), "days": len(np.unique(day))}
-    reach = 2 if account.allow_short else 1
+    counts = {"shared_days": len(np.unique(day[shared])), "days": len(np.unique(day))}
     change = None
-    if numbers["shared_days"] >= MIN_DAYS:
-        change = float((after - before)[shared].abs().mean()) / reach
-    if numbers["days"] < MIN_DAYS:
-        return Refresh(accepted=True, reason=f"sane; {numbers['days']} of {MIN_DAYS} days to compare", **numbers)
-    net = trade(candles, start, {"older": older, "newer": newer}, costs, account).net_return
-    measured = _measured(policy, net[:, 0], net[:, 1], day)
-    told = {**numbers, **measured, "change": change}
+    if counts["shared_days"] >= MIN_DAYS:
+        change = float((after - before)[shared].abs().mean()) / (2 if account.allow_short else 1)
+    if counts["days"] < MIN_DAYS:
+        return Refresh(accepted=True, reason=f"sane; {counts['days']} of {MIN_DAYS} days to compare", **counts)
+    net = trade(candles, start, {"older": incumbent, "newer": candidate}, costs, account).net_return
+    difference = _paired_difference(policy, net[:, 0], net[:, 1], day)
+    return _verdict(policy, change, counts, difference)
+
+
+def _verdict(
+    policy: RefreshPolicy, change: float | None, counts: dict[str, int], difference: dict[str, float]
+) -> Refresh:
+    """The verdict on a version with valid positions that was compared on enough days."""
+    numbers: dict[str, Any] = {**counts, **difference, "change": change}
     if change is not None and change > policy.max_change:
-        said = f"on the bars that both learnt from its position changes by {change:.0%} on average"
-        return Refresh(accepted=False, reason=f"{said}, more than {policy.max_change:.0%}", **told)
-    daily = "daily net return {difference:+.3%}, at least {lower_bound:+.3%}".format(**measured)
-    if measured["lower_bound"] < -measured["margin"]:
-        return Refresh(accepted=False, reason=f"{daily}: a loss of {measured['margin']:.3%} is not ruled out", **told)
-    return Refresh(accepted=True, reason=f"not inferior: {daily}, allowed {-measured['margin']:+.3%}", **told)
+        message = f"on the bars that both learnt from its position changes by {change:.0%} on average"
+        return Refresh(accepted=False, reason=f"{message}, more than {policy.max_change:.0%}", **numbers)
+    daily = "daily net return {difference:+.3%}, at least {lower_bound:+.3%}".format(**difference)
+    margin = difference["margin"]
+    if difference["lower_bound"] < -margin:
+        return Refresh(accepted=False, reason=f"{daily}: a loss of {margin:.3%} is not ruled out", **numbers)
+    return Refresh(accepted=True, reason=f"not inferior: {daily}, allowed {-margin:+.3%}", **numbers)
 
 
-def _insane(older: pd.Series, newer: pd.Series, account: Account) -> str | None:
-    """What is wrong with the newer version's positions by themselves, naming the first bar; None where nothing is."""
+def _invalid_positions(incumbent: pd.Series, candidate: pd.Series, account: Account) -> str | None:
+    """What is wrong with the candidate's positions by themselves, naming the first bar; None if nothing is."""
     low, high = (-account.max_leverage if account.allow_short else 0.0), account.max_leverage
-    outside = newer[newer.notna() & ~newer.between(low, high)]
+    outside = candidate[candidate.notna() & ~candidate.between(low, high)]
     if len(outside):
         return f"bar {outside.index[0]}: position {outside.iloc[0]:g} is outside [{low:g}, {high:g}]"
-    missing = newer.index[newer.isna() & older.notna()]
+    missing = candidate.index[candidate.isna() & incumbent.notna()]
     if len(missing):
         return f"decides nothing on {len(missing)} bars, the first {missing[0]}, on which the older version decides"
     return None
 
 
-def _measured(policy: RefreshPolicy, older: np.ndarray, newer: np.ndarray, day: np.ndarray) -> dict[str, float]:
-    """Paired daily differences of net returns, newer less older, and the loss that is tolerated."""
+def _paired_difference(
+    policy: RefreshPolicy, incumbent: np.ndarray, candidate: np.ndarray, day: np.ndarray
+) -> dict[str, float]:
+    """Paired daily differences of net returns, candidate less incumbent, and the loss that is tolerated."""
     from scipy.stats import t
 
-    paired = paired_test(PairedReturns(newer, older, day))
+    paired = paired_test(PairedReturns(candidate, incumbent, day))
     nothing = np.zeros(len(day))
-    scale = max(paired_test(PairedReturns(net, nothing, day)).deviation for net in (older, newer))
+    scale = max(paired_test(PairedReturns(net, nothing, day)).deviation for net in (incumbent, candidate))
     lower = paired.mean - float(t.isf(ERROR, paired.blocks - 1)) * paired.deviation / np.sqrt(paired.blocks)
     return {
         "difference": paired.mean,

@@ -20,7 +20,7 @@ import pandas as pd
 from scipy.signal import lfilter
 from scipy.stats import binomtest
 
-from quantum_training.selection.guardrails import guardrails
+from quantum_training.selection.guardrails import ScoredReturns, guardrails
 from quantum_training.selection.harm import RollbackPolicy, drawdown_limit, monitor_harm
 from quantum_training.selection.rule import EvidenceRule, ImprovementRule, InterimAnalysis, PairedReturns
 
@@ -111,7 +111,7 @@ def _held(rule: EvidenceRule, returns: np.ndarray, recipe: int) -> bool:
     net = table.assign(buy_and_hold=passive)
     default = rule.model_copy(update={"min_dsr": 0.95, "max_spa_p": 0.05})
     trials = {name: table[name].to_numpy() for name in names}
-    return bool(guardrails(default, names[recipe], "champion", net, net * 0 + 0.1, trials).failures)
+    return bool(guardrails(default, names[recipe], "champion", ScoredReturns(net, net * 0 + 0.1, trials)).failures)
 
 
 def promotions(task: tuple[Case, str, int, int, bool]) -> list[int | None]:

@@ -33,7 +33,7 @@ from quantum_training.features.windows import WindowSize, build_window
 from quantum_training.market.schema import as_candles
 from quantum_training.market.timeframe import known_at
 from quantum_training.models.contract import TrainingContext, algorithm
-from quantum_training.selection.refresh import Refresh, RefreshPolicy, judge_refresh
+from quantum_training.selection.refresh import Refresh, RefreshComparison, RefreshPolicy, judge_refresh
 from quantum_training.settings.schema import Recipe
 from quantum_training.trading.account import Account
 from quantum_training.trading.costs import Costs
@@ -114,7 +114,7 @@ def world(rng: np.random.Generator, case: Case) -> Refresh:
         newer = BROKEN[case.broken](newer, rng, case.short)
     sides = (pd.Series(p, index) for p in (older, newer))
     account = Account(allow_short=case.short)
-    return judge_refresh(POLICY, candles, index[1], *sides, (index[0], index[-1]), COSTS, account)
+    return judge_refresh(POLICY, RefreshComparison(candles, index[1], *sides, (index[0], index[-1])), COSTS, account)
 
 
 def chunk(task: tuple[Case, int, int]) -> list[bool]:
@@ -208,7 +208,9 @@ def refits(task: tuple[Market, str, int]) -> dict[str, str]:
             for kind in found:
                 held = BROKEN[kind](own.to_numpy(), rng, False) if kind in BROKEN else own.to_numpy()
                 newer = pd.Series(held, bars.index)
-                judged = judge_refresh(POLICY, bars, start, before, newer, learnt, market.costs, Account())
+                judged = judge_refresh(
+                    POLICY, RefreshComparison(bars, start, before, newer, learnt), market.costs, Account()
+                )
                 found[kind].append(not judged.accepted)
         if older is None or not found["sound"][-1]:
             older, older_as_of, stay = model, as_of, 0

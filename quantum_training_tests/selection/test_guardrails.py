@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from quantum_training.selection.guardrails import guardrails, spa_p, whole
+from quantum_training.selection.guardrails import ScoredReturns, data_is_complete, guardrails, spa_p
 from quantum_training.selection.rule import EvidenceRule, ImprovementRule
 from quantum_training.trading.metrics import sharpe
 from quantum_training.trading.uncertainty import deflated_sharpe
@@ -18,7 +18,9 @@ GOOD, FAIR = RNG.normal(0.002, 0.01, BARS), RNG.normal(0.0, 0.01, BARS)
 def run(rule, challenger, incumbent, incumbent_name="old", turnover=(0.1, 0.1), record=None):
     net = pd.DataFrame({"new": challenger, "old": incumbent, "buy_and_hold": FAIR})
     traded = pd.DataFrame({"new": turnover[0], "old": turnover[1], "buy_and_hold": 0.0}, net.index)
-    return guardrails(rule, "new", incumbent_name, net, traded, record or {"new": challenger, "old": incumbent})
+    return guardrails(
+        rule, "new", incumbent_name, ScoredReturns(net, traded, record or {"new": challenger, "old": incumbent})
+    )
 
 
 def falls(depth):
@@ -29,10 +31,12 @@ def falls(depth):
 def test_a_drawdown_of_up_to_a_quarter_more_passes(depth, held):
     rule = EvidenceRule(**OFF)
     net = pd.DataFrame({"new": falls(depth), "old": falls(0.1), "buy_and_hold": falls(0.5)})
-    found = guardrails(rule, "new", "old", net, net * 0 + 0.1, {})
+    found = guardrails(rule, "new", "old", ScoredReturns(net, net * 0 + 0.1, {}))
     assert bool(found.failures) == held
     assert found.numbers["drawdown"] == pytest.approx(depth)
-    assert guardrails(rule, "new", None, net, net * 0, {}).failures == [], "without a champion Buy & Hold's counts"
+    assert guardrails(rule, "new", None, ScoredReturns(net, net * 0, {})).failures == [], (
+        "without a champion Buy & Hold's counts"
+    )
 
 
 @pytest.mark.parametrize(("traded", "held"), [(0.1249, False), (0.1251, True)])
@@ -87,6 +91,6 @@ def test_spa_keeps_its_level_and_finds_skill():
     ],
 )
 def test_broken_data_hold_back_by_either_rule_and_what_nobody_measured_is_said(rule, undecided, drift, said):
-    found = whole(rule, undecided, drift)
+    found = data_is_complete(rule, undecided, drift)
     assert found.failures == said
     assert found.numbers == {"undecided": undecided, "drift": drift or "not measured"}

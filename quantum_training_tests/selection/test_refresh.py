@@ -8,7 +8,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from scipy.stats import ttest_1samp
 
-from quantum_training.selection.refresh import MIN_DAYS, RefreshPolicy, judge_refresh
+from quantum_training.selection.refresh import MIN_DAYS, RefreshComparison, RefreshPolicy, judge_refresh
 from quantum_training.trading.account import Account
 from quantum_training.trading.costs import Costs
 from quantum_training.trading.simulator import simulate
@@ -32,7 +32,7 @@ def judged(candles, older, newer, policy=RefreshPolicy(), costs=FREE, account=Ac
     start = candles.index[1]
     learnt = learnt or (start, candles.index[-1])
     sides = (positions(candles, values) for values in (older, newer))
-    return judge_refresh(policy, candles, start, *sides, learnt, costs, account)
+    return judge_refresh(policy, RefreshComparison(candles, start, *sides, learnt), costs, account)
 
 
 def knowing(candles, share=0.6, seed=0):

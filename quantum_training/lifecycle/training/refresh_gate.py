@@ -14,7 +14,7 @@ from quantum_training.lifecycle.market_history import MarketHistory
 from quantum_training.market.periods import WEEK
 from quantum_training.models.contract import Model
 from quantum_training.resources.registry.errors import RegistryOutage, VersionDeleted
-from quantum_training.selection.refresh import FIRST, Refresh, judge_refresh
+from quantum_training.selection.refresh import FIRST, Refresh, RefreshComparison, judge_refresh
 from quantum_training.trading.scoring import Version, decisions
 
 TRAINED, REFUSED = "trained", "refused"
@@ -70,10 +70,9 @@ def compare_versions(
         return Refresh(accepted=True, reason=reason, against=incumbent.model_id)
     if model.is_stochastic:
         policy = policy.model_copy(update={"max_change": 1.0})
-    shared_bars = (candidate.training_start, incumbent.as_of)
-    refresh = judge_refresh(
-        policy, candles, start, incumbent_positions, candidate_positions, shared_bars, market.costs, market.account
-    )
+    shared = (candidate.training_start, incumbent.as_of)
+    compared = RefreshComparison(candles, start, incumbent_positions, candidate_positions, shared)
+    refresh = judge_refresh(policy, compared, market.costs, market.account)
     return refresh.model_copy(update={"against": incumbent.model_id})
 
 
