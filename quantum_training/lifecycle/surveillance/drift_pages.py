@@ -45,4 +45,5 @@ def evidently_html(current: pd.DataFrame, reference: pd.DataFrame) -> str:
     from evidently import Report
     from evidently.presets import DataDriftPreset
 
-    return Report([DataDriftPreset(method="psi")]).run(current, reference).get_html_str(as_iframe=False)
+    report = Report([DataDriftPreset(method="psi")]).run(current, reference)
+    return str(report.get_html_str(as_iframe=False))
