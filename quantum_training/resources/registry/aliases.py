@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from quantum_training.resources.registry.connection import checked_name
@@ -15,8 +15,8 @@ class Aliases:
     """The aliases of every symbol. `number_of(symbol, model_id)` is a version's number, None if it is not in MLflow."""
 
     uri: str
-    client: Callable[[], Any]
-    number_of: Callable[[str, str], int | None]
+    client: Callable[[], Any] = field(repr=False)
+    number_of: Callable[[str, str], int | None] = field(repr=False)
 
     @outages_named
     def of(self, symbol: str) -> dict[str, int]:

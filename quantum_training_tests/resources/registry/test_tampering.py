@@ -175,7 +175,7 @@ def test_no_other_name_reaches_a_filter_or_a_folder_of_mlflow(local, tmp_path, n
         lambda: local.aliases.move("AAA", {"champion": name or "'"}),
         lambda: local.tag("AAA", name, "refresh", "x"),
         lambda: local.log_report("AAA", name, "report.html", "x"),
-        lambda: local._experiment(name),
+        lambda: local.experiment(name),
     ]
     for call in calls:
         with pytest.raises(RegistryError, match="names no symbol, version or fit"):
