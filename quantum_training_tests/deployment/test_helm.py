@@ -49,7 +49,7 @@ def run_k8s_config():
     return {re.sub(r"([A-Z])", lambda m: f"_{m[1].lower()}", key): value for key, value in config.items()}
 
 
-def test_a_run_that_says_nothing_gets_what_the_code_servers_deployment_has():
+def test_a_run_without_tags_gets_the_resources_of_the_code_server():
     """The chart gives runs the deployment's context, which goes over the launcher's."""
     launcher = K8sContainerContext(run_k8s_config=UserDefinedDagsterK8sConfig.from_dict(run_k8s_config()))
     run = launcher.merge(K8sContainerContext.create_from_config({"k8s": {"resources": CODE["resources"]}}))
@@ -58,16 +58,16 @@ def test_a_run_that_says_nothing_gets_what_the_code_servers_deployment_has():
 
 
 def test_the_run_launcher_takes_its_configuration():
-    config = VALUES["runLauncher"]["config"]["k8sRunLauncher"]
+    values = VALUES["runLauncher"]["config"]["k8sRunLauncher"]
     config = {
         "service_account_name": "dagster",
         "instance_config_map": "dagster-instance",
         "dagster_home": VALUES["global"]["dagsterHome"],
-        "image_pull_policy": config["imagePullPolicy"],
+        "image_pull_policy": values["imagePullPolicy"],
         "run_k8s_config": run_k8s_config(),
     }
     valid(K8sRunLauncher.config_type(), config)
-    assert set(config) <= {"imagePullPolicy", "runK8sConfig"}, "map what is new here, too"
+    assert set(values) <= {"imagePullPolicy", "runK8sConfig"}, "map what is new here, too"
 
 
 def test_the_instance_takes_what_the_chart_makes_of_the_values():
