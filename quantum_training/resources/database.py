@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
@@ -25,7 +24,7 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from quantum_training.resources.faults import remedy
+from quantum_training.resources.faults import is_outage_of_database, remedy
 from quantum_training.resources.time_limits import patience
 from quantum_training.settings.paths import under_dagster_home, without_password
 
@@ -183,7 +182,7 @@ def _persistently(url: str, once: Callable[[], T]) -> T:
         if isinstance(error, sa.exc.IntegrityError):
             conflicts.append(error)
             return len(conflicts) < MOST_CONFLICTS
-        return isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError) and _passes(error)
+        return is_outage_of_database(error)
 
     def say(state: RetryCallState) -> None:
         if state.attempt_number == FIRST_TOLD and state.outcome:
@@ -206,12 +205,6 @@ def _persistently(url: str, once: Callable[[], T]) -> T:
             "stored twice"
             + (" (Postgres needs the extra quantum_training[postgres])" if isinstance(error, ImportError) else "")
         ) from cause
-
-
-def _passes(error: sa.exc.DBAPIError) -> bool:
-    """Whether waiting may help. A SQLite file that is full, read-only or broken stays so; one in use does not."""
-    code = getattr(error.orig, "sqlite_errorcode", None)
-    return code is None or code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 def _todo(error: BaseException | None) -> str:

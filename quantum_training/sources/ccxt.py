@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from difflib import get_close_matches
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, TypeVar
 
 import pandas as pd
@@ -20,12 +20,11 @@ from quantum_training.sources.base import CandleSource, SourceError, closed_betw
 from quantum_training.sources.paging import Pager, PagingError, Rows
 from quantum_training.sources.retry import (
     LATER,
-    TRANSIENT_STATUS,
     GarbageError,
     GaveUpError,
     Retries,
     describe,
-    http_status,
+    is_transient_answer,
 )
 
 T = TypeVar("T")
@@ -125,13 +124,7 @@ class Source(CandleSource):
                 # ccxt passes on what is no JSON, or has another shape, until something in it breaks.
                 raise GarbageError(f"an answer that cannot be read ({describe(error)})") from error
 
-        def is_transient(error: BaseException) -> bool:
-            status = http_status(error)
-            if status is not None:
-                return status in TRANSIENT_STATUS
-            return isinstance(error, GarbageError | ccxt.OperationFailed)
-
-        return self.retries.call(guarded, is_transient)
+        return self.retries.call(guarded, partial(is_transient_answer, transient=(ccxt.OperationFailed,)))
 
     def _error(self, symbol: str, problem: str, remedy: str) -> SourceError:
         return SourceError(symbol, f"ccxt {self.exchange} {self.market}", problem, remedy)

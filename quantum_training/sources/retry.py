@@ -16,7 +16,8 @@ from tenacity import RetryCallState, RetryError, Retrying, retry_if_exception, s
 
 T = TypeVar("T")
 LATER = "Run the partition again later; raise source.timeout or source.retries if this comes often"
-TRANSIENT_STATUS = frozenset({408, 418, 429, *range(500, 600)})
+OVERLOAD_STATUS = frozenset({429, *range(500, 600)})
+TRANSIENT_STATUS = OVERLOAD_STATUS | {408, 418}
 
 
 class GarbageError(Exception):
@@ -85,6 +86,24 @@ def describe(error: BaseException | None) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
 
 
+def is_transient_answer(error: BaseException, transient: tuple[type[BaseException], ...]) -> bool:
+    """Whether another attempt may help: the HTTP status decides, or the type of the error if no complete answer came.
+
+    transient: errors of the client library that may pass. A GarbageError always may.
+    """
+    status = http_status(error)
+    return isinstance(error, (GarbageError, *transient)) if status is None else status in TRANSIENT_STATUS
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and the errors that it came from, the outermost first. `raise ... from None` ends the chain."""
+    visited: set[int] = set()
+    while error is not None and id(error) not in visited:
+        visited.add(id(error))
+        yield error
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
 def http_status(error: BaseException | None) -> int | None:
     """The HTTP error status (4xx, 5xx) behind an error, or None if no complete answer came."""
     return next((int(r.status_code) for r in _responses(error) if r.status_code >= 400), None)
@@ -109,8 +128,7 @@ def _error(state: RetryCallState) -> BaseException | None:
 
 def _responses(error: BaseException | None) -> Iterator[Any]:
     """The HTTP answers that an error and its causes carry: clients wrap the errors of the transport."""
-    while error is not None:
-        response = getattr(error, "response", None)
+    for cause in causes(error):
+        response = getattr(cause, "response", None)
         if response is not None and hasattr(response, "headers"):
             yield response
-        error = error.__cause__ or error.__context__

@@ -22,7 +22,7 @@ from quantum_training.sources.retry import (
     GaveUpError,
     Retries,
     describe,
-    http_status,
+    is_transient_answer,
 )
 
 DAY = pd.Timedelta(days=1)
@@ -147,8 +147,7 @@ def _is_transient(error: BaseException) -> bool:
     """Whether another attempt may succeed: a transient status, no complete answer (curl's OSErrors), or garbage."""
     from yfinance.exceptions import YFRateLimitError
 
-    status = http_status(error)
-    return status in TRANSIENT_STATUS if status else isinstance(error, GarbageError | OSError | YFRateLimitError)
+    return is_transient_answer(error, (OSError, YFRateLimitError))
 
 
 def _reason(error: Exception) -> str:

@@ -8,16 +8,7 @@ from __future__ import annotations
 import dagster as dg
 from dagster._core.storage.tags import RETRY_ON_ASSET_OR_OP_FAILURE_TAG as RESTART_TAG
 
-from quantum_training.resources.faults import is_permanent
-
-STORAGE_ERRORS = frozenset(
-    {
-        "dagster_postgres.utils.DagsterPostgresException",
-        "sqlalchemy.exc.OperationalError",
-        "sqlalchemy.exc.InterfaceError",
-    }
-)
-"""By name, so that none of these packages is loaded. Our own database raises DatabaseError instead."""
+from quantum_training.resources.faults import is_transient_storage_fault
 
 
 @dg.failure_hook(name="restart_after_storage_fault")
@@ -27,8 +18,7 @@ def restart_after_storage_fault(context: dg.HookContext) -> None:
     The tag is also set to false after any other failure, because a restarted run inherits the tags of the one before.
     """
     error = context.op_exception
-    names = {f"{cls.__module__}.{cls.__qualname__}" for cls in type(error).__mro__}
-    restart = bool(STORAGE_ERRORS & names) and not (error and is_permanent(error))
+    restart = is_transient_storage_fault(error)
     if restart:
         context.log.warning(f"Dagster's storage could not write an event: {error}; the run is started again")
     run, tag = context.instance.get_run_by_id(context.run_id), str(restart).lower()

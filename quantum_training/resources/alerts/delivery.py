@@ -16,6 +16,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, stop
 
 from quantum_training.resources.alerts.message import Alert, AlertMessage, message_of, utc
 from quantum_training.settings.alerting import AlertPolicy, Email
+from quantum_training.sources.retry import OVERLOAD_STATUS
 
 TIMEOUT_SECONDS = 5.0
 TRIES, TRYING_SECONDS = 3, 10.0
@@ -77,7 +78,7 @@ def post(message: AlertMessage) -> None:
         response.close()
     except requests.RequestException as error:  # its text holds the URL, which is the secret
         raise _PassingError(f"webhook: {host} does not answer: {type(error).__name__}; check the network") from None
-    if response.status_code == 429 or response.status_code >= 500:
+    if response.status_code in OVERLOAD_STATUS:
         raise _PassingError(f"webhook: {host} answered {response.status_code}; it is tried again")
     if not response.ok or response.is_redirect:
         raise DeliveryError(f"webhook: {host} answered {response.status_code}; check {WEBHOOK_URL}")

@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 
 from quantum_training.models.contract import Model
 from quantum_training.models.manifest import ArtefactError
+from quantum_training.resources.faults import remedy
 from quantum_training.resources.registry.aliases import Aliases
 from quantum_training.resources.registry.artefacts import checked_model, log_model
 from quantum_training.resources.registry.connection import MlflowConnection, checked_name
-from quantum_training.resources.registry.errors import RegistryError, VersionDeleted, outage, outages_named
+from quantum_training.resources.registry.errors import RegistryError, VersionDeleted, outages_named
 from quantum_training.resources.registry.new_version import NewVersion
 
 FILES_TAG = "artifact_files"
@@ -106,7 +107,7 @@ class ModelRegistry(MlflowConnection):
             return checked_model(registered.source, json.loads(registered.tags[FILES_TAG]))
         except Exception as error:  # an algorithm may fail on a broken file as it likes
             self.forget(symbol, model_id)
-            if outage(error):
+            if remedy(error):
                 raise
             raise RegistryError(
                 f"{symbol}: the artefact of version {model_id}, number {version.number} in MLflow, cannot be loaded: "

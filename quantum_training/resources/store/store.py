@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 
-from quantum_training.resources.faults import SILENT, remedy
+from quantum_training.resources.faults import UNREACHABLE, remedy
 from quantum_training.resources.store.files import (
     reached,
     read_file,
@@ -211,8 +211,8 @@ class Store:
                 replace_file(Path(path), data)
             except OSError as error:
                 raise StoreError(
-                    f"{path} cannot be written: {error.strerror or error}. {remedy(error) or SILENT}, then run this "
-                    "again: what was stored stands as it was"
+                    f"{path} cannot be written: {error.strerror or error}. {remedy(error) or UNREACHABLE}, then run "
+                    "this again: what was stored stands as it was"
                 ) from error
         else:
             with reached(filesystem, path):

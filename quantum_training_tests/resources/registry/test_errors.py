@@ -23,8 +23,8 @@ from requests import HTTPError
 from quantum_training.definitions import build_defs
 from quantum_training.lifecycle.evaluation import leakage
 from quantum_training.lifecycle.evaluation.leakage import skill_record
-from quantum_training.resources.faults import is_transient
-from quantum_training.resources.registry.errors import RegistryOutage, outage
+from quantum_training.resources.faults import is_transient, remedy
+from quantum_training.resources.registry.errors import RegistryOutage
 from quantum_training.resources.registry.registry import ModelRegistry
 from quantum_training_tests.support.platforms import MlflowServer
 
@@ -61,7 +61,7 @@ def test_a_server_that_is_away_is_named_with_symbol_and_remedy(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("error", "todo"),
+    ("error", "advice"),
     [
         (MlflowException("not authenticated", error_code=UNAUTHENTICATED), "Give the name and password"),
         (MlflowException("Forbidden", error_code=PERMISSION_DENIED), "Let this user read and write there"),
@@ -72,9 +72,9 @@ def test_a_server_that_is_away_is_named_with_symbol_and_remedy(monkeypatch):
         (MlflowException("no such run", error_code=RESOURCE_DOES_NOT_EXIST), None),
     ],
 )
-def test_rights_that_changed_are_no_fault_of_the_version(error, todo):
-    found = outage(error)
-    assert found is None if todo is None else found.startswith(todo)
+def test_missing_permissions_are_no_fault_of_the_version(error, advice):
+    answer = remedy(error)
+    assert answer is None if advice is None else answer.startswith(advice)
 
 
 @pytest.mark.long
