@@ -76,7 +76,8 @@ def periods_per_year(calendar: str, timeframe: str) -> float:
 
 
 def _bar_counts(sessions: _Sessions, step: pd.Timedelta) -> np.ndarray:
-    return -(-(sessions.closes - sessions.opens) // step.value)
+    counts: np.ndarray = -(-(sessions.closes - sessions.opens) // step.value)
+    return counts
 
 
 def _bar_starts(sessions: _Sessions, step: pd.Timedelta, start: pd.Timestamp, end: pd.Timestamp) -> pd.DatetimeIndex:

@@ -80,7 +80,8 @@ def _computable(candles: pd.DataFrame) -> pd.DataFrame:
     if sound.all() and candles.index.is_monotonic_increasing and candles.index.is_unique:
         return candles
     rows = candles[sound].sort_index(kind="stable")
-    return rows[~rows.index.duplicated()]
+    first_of_each: pd.DataFrame = rows[~rows.index.duplicated()]
+    return first_of_each
 
 
 def _schema_defects(candles: pd.DataFrame, place: str) -> list[Defect]:

@@ -155,7 +155,8 @@ def _split_like(moves: Moves, limits: QualityLimits) -> np.ndarray:
     step = np.abs(moves.gap)
     near = np.abs(step[:, None] - np.log(_SPLITS)).min(axis=1) <= limits.split_tolerance
     large = (step >= np.log(limits.min_split_ratio)) & (step >= limits.split_sigmas * np.nan_to_num(moves.sigma))
-    return large & (near | (step > np.log(_SPLITS.max())))
+    split_like: np.ndarray = large & (near | (step > np.log(_SPLITS.max())))
+    return split_like
 
 
 def _judged(w: Window) -> np.ndarray:

@@ -176,8 +176,8 @@ def _below_baseline_finding(tenure: Tenure, week: pd.Timestamp, live: pd.Series,
     """Whether the Sharpe ratio of the last weeks is more than a tenth below the baseline's."""
     weeks, before = (week - tenure.since) // WEEK, tenure.baseline.sharpe
     if weeks < policy.window_weeks:
-        numbers = {"have": weeks, "need": policy.window_weeks}
-        return _Finding("INSUFFICIENT", f"{weeks} of {policy.window_weeks} weeks in office", numbers)
+        count = {"have": weeks, "need": policy.window_weeks}
+        return _Finding("INSUFFICIENT", f"{weeks} of {policy.window_weeks} weeks in office", count)
     recent = sharpe_of(live.loc[week - policy.window_weeks * WEEK :], tenure.calendar.bars)
     if recent.sharpe is None or before is None:
         return _Finding("INSUFFICIENT", f"no Sharpe ratio of {recent.bars} bars: {recent.undefined}", {})

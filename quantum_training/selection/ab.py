@@ -100,7 +100,8 @@ def complete_pairs(start: pd.Timestamp, length: pd.Timedelta, blocks: int, bars:
     """Numbers of the pairs with bars in both blocks, rising."""
     number = np.unique(np.asarray((bars - start) // length, dtype="int64"))
     pairs, counts = np.unique(number[(number >= 0) & (number < blocks)] // 2, return_counts=True)
-    return pairs[counts == 2]
+    complete: np.ndarray = pairs[counts == 2]
+    return complete
 
 
 def report(test: ABTest, net: pd.DataFrame, analysis_times: Iterable[pd.Timestamp]) -> ABReport:

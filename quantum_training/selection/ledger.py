@@ -35,7 +35,8 @@ def _in_utc(time: datetime) -> datetime:
 
 
 def _plain(payload: dict[str, JsonValue]) -> dict[str, JsonValue]:
-    return json.loads(canonical(payload))
+    plain: dict[str, JsonValue] = json.loads(canonical(payload))
+    return plain
 
 
 Text = Annotated[str, Field(pattern=r"^[^\x00]*$")]  # Postgres keeps no NUL

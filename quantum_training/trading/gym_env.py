@@ -1,4 +1,4 @@
-"""The environment as Gymnasium wants it: one episode at a time, the same dynamics bit for bit.
+"""The environment behind Gymnasium's interface: one episode at a time, the same dynamics bit for bit.
 
 Importing this registers `quantum_training/Trading-v0`. Imports gymnasium, so it is imported where it is used.
 """
@@ -18,7 +18,7 @@ from quantum_training.trading.observation import LIMIT
 NAME = "quantum_training/Trading-v0"
 
 
-def spaces_of(episodes: Episodes) -> tuple[spaces.Space, spaces.Space]:
+def spaces_of(episodes: Episodes) -> tuple[spaces.Space[Any], spaces.Space[Any]]:
     """Observation and action space: hold, buy, sell, or the target position."""
     observation = spaces.Box(-LIMIT, LIMIT, (episodes.width,), np.float32)
     if episodes.trading.actions == "discrete":
@@ -29,8 +29,8 @@ def spaces_of(episodes: Episodes) -> tuple[spaces.Space, spaces.Space]:
 class TradingEnv(gymnasium.Env[np.ndarray, Any]):
     """`gymnasium.make("quantum_training.trading.gym_env:quantum_training/Trading-v0", bars=[...], trading=...)`.
 
-    Episodes after the first are the further episodes of a batch with this seed. An episode's end gives `growth`, equity
-    / capital, in its info.
+    Episodes after the first are the further episodes of a batch with this seed. The info of an episode's last
+    step holds `growth`, equity / capital.
     """
 
     metadata = {"render_modes": []}  # noqa: RUF012 - Gymnasium's own type
@@ -39,25 +39,25 @@ class TradingEnv(gymnasium.Env[np.ndarray, Any]):
         self.episodes = Episodes(bars, trading, 1)
         self.episodes.seed([None])
         self.observation_space, self.action_space = spaces_of(self.episodes)
-        self._begun: np.ndarray | None = None
+        self._first_observation: np.ndarray | None = None
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
         super().reset(seed=seed)
-        begun, self._begun = self._begun, None
+        observation, self._first_observation = self._first_observation, None
         if seed is not None:
             self.episodes.seed(seed)
-        if seed is not None or begun is None:
-            begun = self.episodes.reset()[0].copy()
-        return begun, {}
+        if seed is not None or observation is None:
+            observation = self.episodes.reset()[0].copy()
+        return observation, {}
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         observations, rewards, _, ended = self.episodes.step(np.asarray(action))
-        seen, reward = observations[0].copy(), float(rewards[0])
+        observation, reward = observations[0].copy(), float(rewards[0])
         if not ended:
-            return seen, reward, False, False, {}
-        self._begun, (end,) = seen, ended
+            return observation, reward, False, False, {}
+        self._first_observation, (end,) = observation, ended
         return end.observation, reward, end.ruined, not end.ruined, {"growth": end.growth}
 
 

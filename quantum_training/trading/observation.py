@@ -61,7 +61,8 @@ class View:
         lagged = np.full((len(close), self.lags), np.nan)
         for lag in range(self.lags):
             lagged[lag:, lag] = steps[: len(steps) - lag]
-        return np.clip(np.hstack([self.normaliser.transform(x), lagged]), -LIMIT, LIMIT).astype("float32")
+        rows: np.ndarray = np.clip(np.hstack([self.normaliser.transform(x), lagged]), -LIMIT, LIMIT).astype("float32")
+        return rows
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values that JSON keeps exactly."""

@@ -54,7 +54,8 @@ def _growth(
     candles: pd.DataFrame, targets: pd.DataFrame, fees: np.ndarray, costs: Costs, account: Account
 ) -> np.ndarray:
     """Final equity over capital, one fee per column."""
-    return _accounts(candles, targets, fees, costs, account).equity[-1] / account.capital
+    growth: np.ndarray = _accounts(candles, targets, fees, costs, account).equity[-1] / account.capital
+    return growth
 
 
 def _accounts(

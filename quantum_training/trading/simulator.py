@@ -103,8 +103,9 @@ class Simulation:
         return pd.DataFrame(values, self.index)
 
     @staticmethod
-    def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-        return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
+    def _share(part: np.ndarray, total: np.ndarray) -> np.ndarray:
+        share: np.ndarray = np.divide(part, total, out=np.zeros_like(part), where=total > 0)
+        return share
 
 
 def simulate(
@@ -224,5 +225,5 @@ def _start_units(shares: np.ndarray, entry: float | Sequence[float] | None, low:
             f"a position held at the start is a share in [{low:g}, {account.max_leverage:g}] with a positive `entry`, "
             f"not {shares.tolist()} at {entry}"
         )
-    units = shares * account.capital / prices
+    units: np.ndarray = shares * account.capital / prices
     return np.trunc(units) if account.whole_units else units

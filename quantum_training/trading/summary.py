@@ -33,7 +33,8 @@ def summary(evaluation: Evaluation) -> pd.DataFrame:
 def interval(values: dict[str, Any], name: str) -> str:
     """A number with its interval, or why it is undefined."""
     if values[name] is None:
-        return values["reasons"].get(name, "-")
+        reason: str = values["reasons"].get(name, "-")
+        return reason
     low, high = values[f"{name}_low"], values[f"{name}_high"]
     return f"{values[name]:.2f}" + (f" [{low:.2f}, {high:.2f}]" if low is not None else "")
 

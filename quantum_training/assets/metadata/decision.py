@@ -5,6 +5,7 @@ from typing import Any
 
 import dagster as dg
 import pandas as pd
+from pydantic import BaseModel
 
 from quantum_training.assets.metadata.tables import markdown
 from quantum_training.lifecycle.records import ABState, SignalRecord, WeeklyDecision, WeeklyRollout
@@ -28,9 +29,9 @@ def decision_metadata(decision: WeeklyDecision, registry: ModelRegistry, symbol:
             refused_refresh=decision.refused_refresh,
         ),
         "pinned": decision.pinned,
-        "campaign": dg.MetadataValue.json(decision.campaign.model_dump() if decision.campaign else None),
+        "campaign": _json(decision.campaign),
         **_judgements(decision),
-        "harm": dg.MetadataValue.json(decision.harm.model_dump() if decision.harm else None),
+        "harm": _json(decision.harm),
         **({"faults": dg.MetadataValue.json(faults)} if faults else {}),
         **_numbers(decision),
         "evidence_hash": decision.evidence_hash,
@@ -95,6 +96,12 @@ def signal_metadata(signal: SignalRecord, written: Written) -> dict[str, Any]:
     """Every field of the signal that has a value, but for the symbol, which is the partition."""
     fields: Mapping[str, Any] = signal.model_dump(exclude={"symbol"})
     return {**_defined(**fields), "path": dg.MetadataValue.path(written.path)}
+
+
+def _json(model: BaseModel | None) -> dg.JsonMetadataValue:
+    """The model's fields as JSON; null without a model."""
+    fields: Any = model.model_dump() if model else None
+    return dg.MetadataValue.json(fields)
 
 
 def _defined(**values: Any) -> dict[str, Any]:

@@ -125,16 +125,16 @@ def version_report(store: Store, registry: ModelRegistry, settings: Settings, na
     load = lru_cache(maxsize=8)(partial(registry.load, key.symbol))
     target = TrainingTarget(key.symbol, name, version.time)
     try:
-        pair = [build_training_inputs(InputSources(s, settings, (), load, {}), target) for s in perturbed]
+        one, other = (build_training_inputs(InputSources(s, settings, (), load, {}), target) for s in perturbed)
     except InsufficientData as error:
         return VersionReport(f"insufficient: {error}")
-    failure = changed_inputs(*pair, version.time)
+    failure = changed_inputs(one, other, version.time)
     if failure is None:
         try:
             failure = changed_positions(registry, perturbed, symbol, key.symbol, version, cut)
         except VersionDeleted:
             return VersionReport("removed since")
-    return VersionReport("trained", str(version.time), len(pair[0].window.full_y), bars, failure)
+    return VersionReport("trained", str(version.time), len(one.window.full_y), bars, failure)
 
 
 def perturbed_stores(

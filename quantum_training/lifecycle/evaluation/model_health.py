@@ -90,7 +90,8 @@ def _differences(recipe: str, stored: pd.Series, recomputed: pd.Series) -> list[
 def _undecided(recipe: str, stored: pd.Series, bars: Bars, columns: Sequence[str]) -> list[str]:
     """A sentence if the recipe decided nothing on too many of the bars that had all its features."""
     features = bars.features.reindex(deciding_bars(bars.candles.index, stored.index))
-    complete = stored[features[features.columns.intersection(columns)].notna().all(axis=1).to_numpy()]
+    model_features = features[features.columns.intersection(list(columns))]
+    complete = stored.loc[model_features.notna().all(axis=1).to_numpy()]
     if complete.isna().mean() <= MAX_UNDECIDED_SHARE or complete.empty:
         return []
     return [f"{recipe} decided nothing on {complete.isna().sum()} of {len(complete)} bars that had their features"]

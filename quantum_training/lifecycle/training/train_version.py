@@ -61,10 +61,13 @@ class FitResult:
     """None for a version that was registered before."""
 
     @property
-    def seed_metrics(self) -> dict[str, float]:
-        """The scores of several seeds as MLflow's metrics; none for a single seed."""
+    def metrics(self) -> dict[str, float]:
+        """MLflow's metrics: what the fit measured, the scores if there are several seeds, and the wall time."""
         scores = self.seed_scores if len(self.seed_scores) > 1 else {}
-        return {f"score_seed_{seed}": score for seed, score in scores.items() if score is not None}
+        metrics = {f"score_seed_{seed}": score for seed, score in scores.items() if score is not None}
+        if self.seconds is not None:
+            metrics["fit_seconds"] = self.seconds
+        return {**self.model.report, **metrics}
 
 
 @dataclass(frozen=True)
@@ -207,7 +210,7 @@ class _VersionTraining:
                 self.inputs.example_rows,
                 tags={**self._tags(), **fit.model.notes},
                 params=self._params(),
-                metrics={**fit.model.report, **fit.seed_metrics, "fit_seconds": fit.seconds},
+                metrics=fit.metrics,
                 curves=fit.model.curves,
                 started=started,
             ),
