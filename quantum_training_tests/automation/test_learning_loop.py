@@ -147,7 +147,7 @@ class Loop:
 
 
 @pytest.mark.parametrize(
-    "killed_too",
+    "also_killed",
     [pytest.param("nothing", marks=pytest.mark.long), pytest.param("daemon and drift run", marks=pytest.mark.soak)],
 )
 def test_a_market_shift_is_detected_and_trained_on_once_although_the_training_is_killed(

@@ -7,8 +7,8 @@ import dagster as dg
 import pandas as pd
 import pytest
 
-from quantum_training.assets import features as features_asset
 from quantum_training.features.indicators import compute_features
+from quantum_training.lifecycle import ingestion
 from quantum_training.lifecycle.evaluation import leakage
 from quantum_training.lifecycle.evaluation.leakage import SKILL_RECORDS, feature_report
 from quantum_training.lifecycle.training import inputs
@@ -109,7 +109,7 @@ def test_skill_is_measured_once_per_code_and_recipe(project, one, monkeypatch):
 
 
 def test_a_feature_that_looks_ahead_stops_the_run(project, one, monkeypatch):
-    monkeypatch.setattr(features_asset, "compute_features", next_bar_return)
+    monkeypatch.setattr(ingestion, "compute_features", next_bar_return)
     monkeypatch.setattr(leakage, "compute_features", next_bar_return)
     result = project(one).run("market_data", "AAA|2019-09-01", "AAA|2020-02-01")
     assert not result.success
@@ -123,7 +123,7 @@ def test_a_feature_that_looks_ahead_stops_the_run(project, one, monkeypatch):
 
 def test_features_that_leaking_code_stored_are_found_by_sound_code(project, one, monkeypatch):
     with monkeypatch.context() as leaking:
-        leaking.setattr(features_asset, "compute_features", next_bar_return)
+        leaking.setattr(ingestion, "compute_features", next_bar_return)
         leaking.setattr(leakage, "compute_features", next_bar_return)
         world = project(one)
         world.run("market_data", "AAA|2019-09-01", "AAA|2020-02-01")

@@ -20,8 +20,6 @@ SHARE = {"store": 16, "database": 12, "mlflow": 12, "artefacts": 8, "state": 6, 
 BY_TIME = 26
 """Points by CPU time."""
 
-events: dict[str, dict] = {}
-
 
 @pytest.fixture(scope="module")
 def undisturbed(world):
