@@ -41,7 +41,7 @@ def btc() -> TrainingContext:
     return TrainingContext(window, market=Market(candles, Costs(fee_bps=1, slippage_bps=1)), seed=1)
 
 
-def whole_loop(quick: bool) -> None:
+def training_loop(quick: bool) -> None:
     from gym_anytrading.envs import StocksEnv
 
     context = btc()
@@ -72,15 +72,15 @@ def whole_loop(quick: bool) -> None:
     fit("ppo", total_steps=1)
     repeats = 1 if quick else 3
     fits = {kind: [fit(kind) for _ in range(repeats)] for kind in ("ppo", "sac")}
-    rates = {kind: statistics.median([f[0] for f in found]) for kind, found in fits.items()}
+    rates = {kind: statistics.median([f[0] for f in runs]) for kind, runs in fits.items()}
     peers = {count: statistics.median([anytrading(count) for _ in range(repeats)]) for count in (1, 8)}
     print("\nWhole loop on BTC 1h, 20 features, 8,760 bars\n\n| | steps/s | ours is |\n| --- | ---: | ---: |")
     print(f"| PPO, our defaults, a whole fit | {rates['ppo']:,.0f} | |")
     for count, rate in peers.items():
         print(f"| PPO, SB3 defaults on gym-anytrading, {count} env | {rate:,.0f} | {rates['ppo'] / rate:,.1f} times |")
     print(f"| SAC, our defaults, a whole fit | {rates['sac']:,.0f} | |")
-    for kind, found in fits.items():
-        cpu, wall = (statistics.median([f[i] for f in found]) for i in (1, 2))
+    for kind, runs in fits.items():
+        cpu, wall = (statistics.median([f[i] for f in runs]) for i in (1, 2))
         print(f"\nA default fit of {kind.upper()}: {cpu:.1f} s of CPU, {wall:.1f} s of wall time.")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"\nPeak memory of this process: {peak:,.0f} MB.", flush=True)

@@ -115,13 +115,13 @@ def network_of(learner: Any, model: type[Agent]) -> dict[str, np.ndarray]:
 
 
 def _dense(tree: Any) -> dict[str, Any]:
-    found = {}
+    layers = {}
     for name, value in tree.items():
         if name.startswith("Dense_"):
-            found[name] = value
+            layers[name] = value
         elif hasattr(value, "items"):
-            found |= _dense(value)
-    return found
+            layers |= _dense(value)
+    return layers
 
 
 @dataclass
@@ -202,8 +202,8 @@ def run(setting: Setting, seed: int) -> dict[str, Any]:
 
 def median(values: Sequence[float | None]) -> float | None:
     """Of the values; None counts as never."""
-    found = statistics.median([np.inf if v is None else v for v in values])
-    return None if np.isinf(found) else found
+    middle = statistics.median([np.inf if v is None else v for v in values])
+    return None if np.isinf(middle) else middle
 
 
 def table(title: str, settings: Sequence[Setting], seeds: Sequence[int] = SEEDS) -> None:
@@ -218,11 +218,11 @@ def table(title: str, settings: Sequence[Setting], seeds: Sequence[int] = SEEDS)
         steps, cpu, wall = (median([d["reached"][i] if d["reached"] else None for d in done]) for i in range(3))
         if row == 0:
             base, at_least = (cpu, "") if cpu is not None else (statistics.median([d["cpu"] for d in done]), "> ")
-        told = ["never" if v is None else f"{v:,.{digits}f}" for v, digits in ((cpu, 1), (wall, 1), (steps, 0))]
+        costs = ["never" if v is None else f"{v:,.{digits}f}" for v, digits in ((cpu, 1), (wall, 1), (steps, 0))]
         ratio = "" if row == 0 or cpu is None else f"{at_least}{base / cpu:,.1f}"
         there = sum(d["reached"] is not None for d in done)
         rate, final, end = (statistics.median([d[name] for d in done]) for name in ("rate", "final", "steps"))
-        cells = [*told, ratio, f"{there} of {len(done)}", f"{rate:,.0f}", f"{final:.2f} at {end:,.0f}"]
+        cells = [*costs, ratio, f"{there} of {len(done)}", f"{rate:,.0f}", f"{final:.2f} at {end:,.0f}"]
         print(f"| {each.name} | " + " | ".join(cells) + " |", flush=True)
 
 

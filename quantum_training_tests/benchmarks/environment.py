@@ -56,17 +56,17 @@ class PlainEnv(gymnasium.Env):
         self.row, self.end = row, row + bars
         self.cash = self.equity = self.peak = 1.0
         self.units = self.entry = 0.0
-        self.held = 0
+        self.bars_held = 0
 
     def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         self.row += 1
         before, price, close = self.equity, self.open[self.row], self.close[self.row]
         if action == 1 and self.units == 0:
-            self.units, self.cash, self.entry, self.held = self.cash / (price * (1 + self.fee)), 0.0, price, 0
+            self.units, self.cash, self.entry, self.bars_held = self.cash / (price * (1 + self.fee)), 0.0, price, 0
         elif action == 2 and self.units != 0:
             self.cash += self.units * price * (1 - self.fee)
             self.units = self.entry = 0.0
-        self.held = self.held + 1 if self.units else 0
+        self.bars_held = self.bars_held + 1 if self.units else 0
         self.equity = self.cash + self.units * close
         self.peak = max(self.peak, self.equity)
         return self.observe(), math.log(self.equity / before), False, self.row >= self.end, {}
@@ -80,7 +80,7 @@ class PlainEnv(gymnasium.Env):
             self.units * close / equity,
             min(max(self.units * (close - self.entry) / equity / self.unit, -LIMIT), LIMIT),
             max((equity / self.peak - 1) / self.unit, -LIMIT),
-            self.held / (self.held + HALF_HELD),
+            self.bars_held / (self.bars_held + HALF_HELD),
         )
         return observation
 
@@ -88,40 +88,40 @@ class PlainEnv(gymnasium.Env):
 def same_as_ours(bars: Bars) -> None:
     """AssertionError where the plain environment's episode differs from ours."""
     ours, plain = TradingEnv([bars], TRADING), PlainEnv(bars)
-    seen, _ = ours.reset(seed=0)
+    observation, _ = ours.reset(seed=0)
     start, end = (int(ours.episodes.accounts[name][0]) for name in ("start", "end"))
     plain.begin(start, end - start)
-    np.testing.assert_allclose(plain.observe(), seen, atol=1e-5)
+    np.testing.assert_allclose(plain.observe(), observation, atol=1e-5)
     done = False
     for action in np.random.default_rng(0).integers(0, 3, end - start):
         assert not done
-        (seen, reward, _, done, _), (theirs, other, _, ended, _) = ours.step(action), plain.step(int(action))
-        np.testing.assert_allclose(theirs, seen, atol=1e-5)
+        (observation, reward, _, done, _), (theirs, other, _, ended, _) = ours.step(action), plain.step(int(action))
+        np.testing.assert_allclose(theirs, observation, atol=1e-5)
         assert math.isclose(reward, other, abs_tol=1e-12)
         assert done == ended
 
 
 def stepping(env: Any, count: int, actions: int) -> Callable[[int], None]:
     """Step a vector environment some times with random actions."""
-    drawn = np.random.default_rng(0).integers(0, actions, (DRAWN, count))
+    random_actions = np.random.default_rng(0).integers(0, actions, (DRAWN, count))
     env.seed(0)
     env.reset()
 
     def run(times: int) -> None:
         for i in range(times):
-            env.step(drawn[i % DRAWN])
+            env.step(random_actions[i % DRAWN])
 
     return run
 
 
 def stepping_one(env: gymnasium.Env, actions: int) -> Callable[[int], None]:
     """Step a Gymnasium environment some times with random actions."""
-    drawn = np.random.default_rng(0).integers(0, actions, DRAWN).tolist()
+    random_actions = np.random.default_rng(0).integers(0, actions, DRAWN).tolist()
     env.reset(seed=0)
 
     def run(times: int) -> None:
         for i in range(times):
-            _, _, terminated, truncated, _ = env.step(drawn[i % DRAWN])
+            _, _, terminated, truncated, _ = env.step(random_actions[i % DRAWN])
             if terminated or truncated:
                 env.reset()
 
@@ -144,14 +144,16 @@ def contenders(candles: pd.DataFrame) -> list[tuple[str, int, Callable[[int], No
     def plain() -> PlainEnv:
         return PlainEnv(bars)
 
-    found = [("BatchEnv", count, stepping(BatchEnv([bars], TRADING, count), count, 3)) for count in (1, 64, 1024)]
-    found += [("TradingEnv, raw", 1, stepping_one(TradingEnv([bars], TRADING), 3))]
+    environments = [
+        ("BatchEnv", count, stepping(BatchEnv([bars], TRADING, count), count, 3)) for count in (1, 64, 1024)
+    ]
+    environments += [("TradingEnv, raw", 1, stepping_one(TradingEnv([bars], TRADING), 3))]
     for name, make, actions in (("gym-anytrading", anytrading, 2), ("plain Gymnasium", plain, 3)):
-        found += [(f"{name}, raw", 1, stepping_one(make(), actions))]
-        found += [
+        environments += [(f"{name}, raw", 1, stepping_one(make(), actions))]
+        environments += [
             (f"{name}, DummyVecEnv", count, stepping(DummyVecEnv([make] * count), count, actions)) for count in (1, 64)
         ]
-    return found
+    return environments
 
 
 def main(folder: Path) -> None:

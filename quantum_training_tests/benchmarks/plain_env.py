@@ -32,7 +32,7 @@ class PlainEnv(gymnasium.Env):
         bars = int(self.rng.integers(self.longest // 4, self.longest + 1))
         self.t = int(self.rng.integers(0, len(self.close) - bars))
         self.end = self.t + bars
-        self.cash, self.units, self.target, self.entry, self.held = 1.0, 0.0, 0.0, 0.0, 0
+        self.cash, self.units, self.target, self.entry, self.bars_held = 1.0, 0.0, 0.0, 0.0, 0
         self.equity = self.peak = 1.0
         return self.observe(), {}
 
@@ -44,7 +44,7 @@ class PlainEnv(gymnasium.Env):
         out[-4] = self.units * close / equity
         out[-3] = max(min(self.units * (close - self.entry) / equity / self.unit, LIMIT), -LIMIT)
         out[-2] = max((equity / self.peak - 1) / self.unit, -LIMIT)
-        out[-1] = self.held / (self.held + HALF_HELD)
+        out[-1] = self.bars_held / (self.bars_held + HALF_HELD)
         return out
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
@@ -57,23 +57,23 @@ class PlainEnv(gymnasium.Env):
         if goal != self.target:
             self.trade(goal, price)
         self.equity = self.cash + self.units * self.close[self.t]
-        self.held = self.held + 1 if self.units else 0
+        self.bars_held = self.bars_held + 1 if self.units else 0
         self.peak = max(self.peak, self.equity)
         reward = np.log(self.equity / before) / self.unit
         return self.observe(), float(reward), False, self.t >= self.end, {}
 
     def trade(self, goal: float, price: float) -> None:
         self.target = goal
-        wanted = goal * (self.cash + self.units * price) / price - self.units
-        if wanted > 0:
+        order = goal * (self.cash + self.units * price) / price - self.units
+        if order > 0:
             fill = price * (1 + self.slip)
-            wanted = min(wanted, self.cash / (fill * (1 + self.fee)))
-            self.entry = (self.entry * self.units + fill * wanted) / (self.units + wanted)
-            self.held = 0 if self.units == 0 else self.held
-            self.cash -= wanted * fill * (1 + self.fee)
+            order = min(order, self.cash / (fill * (1 + self.fee)))
+            self.entry = (self.entry * self.units + fill * order) / (self.units + order)
+            self.bars_held = 0 if self.units == 0 else self.bars_held
+            self.cash -= order * fill * (1 + self.fee)
         else:
-            self.cash -= wanted * price * (1 - self.slip) * (1 - self.fee)
-        self.units = self.units + wanted if goal else 0.0
+            self.cash -= order * price * (1 - self.slip) * (1 - self.fee)
+        self.units = self.units + order if goal else 0.0
         self.entry = self.entry if goal else 0.0
 
 
@@ -87,10 +87,10 @@ def same_market(bars: Bars, trading: Any) -> None:
     theirs.action_space.seed(0)
     while True:
         action = theirs.action_space.sample()
-        seen, rewards, done, last = ours.step(np.array([action]))
+        observations, rewards, done, last = ours.step(np.array([action]))
         mine, reward, _, over, _ = theirs.step(action)
         np.testing.assert_allclose(reward, rewards[0], rtol=1e-6, atol=1e-9)
-        np.testing.assert_allclose(mine, last[0].observation if over else seen[0], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(mine, last[0].observation if over else observations[0], rtol=1e-4, atol=1e-5)
         assert over == done[0]
         if over:
             return

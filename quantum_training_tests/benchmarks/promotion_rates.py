@@ -69,14 +69,14 @@ DECAYS = [
 def shocks(rng: np.random.Generator, worlds: int, bars: int, recipes: int, memory: float) -> np.ndarray:
     """Returns without skill, (worlds, bars, recipes), in units of a recipe's volatility; one variance path a world."""
     common = rng.standard_t(5, (worlds, bars)) / np.sqrt(5 / 3)
-    own = rng.standard_t(5, (worlds, bars, recipes)) / np.sqrt(5 / 3)
+    idiosyncratic = rng.standard_t(5, (worlds, bars, recipes)) / np.sqrt(5 / 3)
     if memory:
-        own = lfilter([np.sqrt(1 - memory**2)], [1, -memory], own, axis=1)
+        idiosyncratic = lfilter([np.sqrt(1 - memory**2)], [1, -memory], idiosyncratic, axis=1)
     variance, path = np.ones(worlds), np.empty((worlds, bars))
     for t in range(bars):
         path[:, t] = variance
         variance = 0.01 + 0.05 * variance * common[:, t] ** 2 + 0.94 * variance
-    mixed = np.sqrt(SHARED) * common[..., None] + np.sqrt(1 - SHARED) * own
+    mixed = np.sqrt(SHARED) * common[..., None] + np.sqrt(1 - SHARED) * idiosyncratic
     return mixed, np.sqrt(path)
 
 
@@ -92,7 +92,7 @@ def campaign(
         for recipe in sorted(waiting):
             pair = PairedReturns(returns[rows, recipe], returns[rows, 0], DAY[rows])
             verdict = rule.judge(pair, look).verdict if once or look.fractions else "INSUFFICIENT"
-            if verdict == "PROMOTE" and gates and _held(rule, returns[rows], recipe):
+            if verdict == "PROMOTE" and gates and _blocked_by_guardrails(rule, returns[rows], recipe):
                 continue
             if verdict == "PROMOTE":
                 return week + 1
@@ -103,7 +103,7 @@ def campaign(
     return None
 
 
-def _held(rule: EvidenceRule, returns: np.ndarray, recipe: int) -> bool:
+def _blocked_by_guardrails(rule: EvidenceRule, returns: np.ndarray, recipe: int) -> bool:
     """Do the guardrails of the default settings hold it back? Buy & Hold earns nothing on average here."""
     names = ["champion", *(f"r{i}" for i in range(1, returns.shape[1]))]
     table = pd.DataFrame(returns, columns=names)
@@ -121,11 +121,11 @@ def promotions(task: tuple[Case, str, int, int, bool]) -> list[int | None]:
     skill = np.array([SHARPE, *(SHARPE + SPREAD * r for r in case.ratios)])
     noise, volatility = shocks(rng, worlds, BARS, len(skill), case.memory)
     once = "once" in name
-    found = []
+    promotion_weeks = []
     for world in range(worlds):
         returns = VOLATILITY * volatility[world][:, None] * (noise[world] + skill)
-        found.append(campaign(RULES[name], returns, case.weeks, once, gates))
-    return found
+        promotion_weeks.append(campaign(RULES[name], returns, case.weeks, once, gates))
+    return promotion_weeks
 
 
 def rollbacks(task: tuple[Case, str, int, int, bool]) -> list[int | None]:
@@ -133,21 +133,21 @@ def rollbacks(task: tuple[Case, str, int, int, bool]) -> list[int | None]:
     case, _, seed, worlds, _ = task
     rng = np.random.default_rng([seed, 2])
     noise, volatility = shocks(rng, worlds, 2 * BARS, 2, case.memory)
-    found: list[int | None] = []
+    rollback_weeks: list[int | None] = []
     for world in range(worlds):
         scale = VOLATILITY * volatility[world]
         record = scale[:BARS] * (noise[world, :BARS, 1] + SHARPE)
         limit = drawdown_limit(record.reshape(-1, 24).sum(axis=1), WEEKS * 7, POLICY.drawdown_quantile)
         former = scale[BARS:] * (noise[world, BARS:, 0] + SHARPE)
         live = scale[BARS:] * (noise[world, BARS:, 1] + case.ratios[0])
-        found.append(None)
+        rollback_weeks.append(None)
         for week in range(case.weeks):
             rows = slice(0, (week + 1) * WEEK_BARS)
             looks = FRACTIONS[2 : week + 1]
             if monitor_harm(POLICY, PairedReturns(former[rows], live[rows], DAY[rows]), looks, limit, "former").reason:
-                found[-1] = week + 1
+                rollback_weeks[-1] = week + 1
                 break
-    return found
+    return rollback_weeks
 
 
 def decays(task: tuple[Case, str, int, int, bool]) -> list[int | None]:
@@ -163,15 +163,15 @@ def decays(task: tuple[Case, str, int, int, bool]) -> list[int | None]:
 def row(pool: ProcessPoolExecutor, work, case: Case, rule: str, worlds: int, gates: bool = False) -> dict[str, str]:
     """One line of the table: rate with its exact 95 % interval and the median week."""
     tasks = [(case, rule, seed, min(CHUNK, worlds - seed * CHUNK), gates) for seed in range(-(-worlds // CHUNK))]
-    found = [week for chunk in pool.map(work, tasks) for week in chunk]
-    hits = [week for week in found if week is not None]
-    low, high = binomtest(len(hits), len(found)).proportion_ci(0.95, "exact")
+    outcomes = [week for chunk in pool.map(work, tasks) for week in chunk]
+    hits = [week for week in outcomes if week is not None]
+    low, high = binomtest(len(hits), len(outcomes)).proportion_ci(0.95, "exact")
     return {
         "truth": case.name,
         "rule": rule + (", with the guardrails" if gates else ""),
-        "changes the champion": f"{len(hits) / len(found):.1%} [{low:.1%}, {high:.1%}]",
+        "changes the champion": f"{len(hits) / len(outcomes):.1%} [{low:.1%}, {high:.1%}]",
         "median week": f"{np.median(hits):.0f}" if hits else "-",
-        "worlds": str(len(found)),
+        "worlds": str(len(outcomes)),
         "goal": case.goal if rule in ("evidence", "harm or drawdown") and not gates else "",
     }
 

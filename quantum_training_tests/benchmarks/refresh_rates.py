@@ -80,14 +80,14 @@ def positions(rng: np.random.Generator, bars: int, case: Case) -> tuple[np.ndarr
     """Older and newer positions, redrawn once a day on average; the newer one differs where it drew for itself."""
 
     def draw() -> np.ndarray:
-        drawn = rng.choice([-1.0, 1.0], bars) if case.short else rng.integers(0, 5, bars) / 4
-        kept = np.maximum.accumulate(np.where(rng.random(bars) < 1 / PER_DAY, np.arange(bars), 0))
-        return drawn[kept]
+        levels = rng.choice([-1.0, 1.0], bars) if case.short else rng.integers(0, 5, bars) / 4
+        last_change = np.maximum.accumulate(np.where(rng.random(bars) < 1 / PER_DAY, np.arange(bars), 0))
+        return levels[last_change]
 
-    older, own = draw(), draw()
+    incumbent, redrawn = draw(), draw()
     alone = 0.0 if case.short else 2 / 3  # correlation of the returns of independent positions: E[p]^2 / E[p^2]
     day = np.repeat(rng.random(bars // PER_DAY + 1) < (1 - case.correlation) / (1 - alone), PER_DAY)[:bars]
-    return older, np.where(day, own, older)
+    return incumbent, np.where(day, redrawn, incumbent)
 
 
 def world(rng: np.random.Generator, case: Case) -> Refresh:
@@ -95,24 +95,24 @@ def world(rng: np.random.Generator, case: Case) -> Refresh:
     index = pd.date_range("2024-01-01", periods=26 * 7 * PER_DAY + 1, freq="4h", tz="UTC")
     index = index[index.weekday.isin(case.days)]
     bars = len(index)
-    older, newer = positions(rng, bars, case)
+    incumbent, candidate = positions(rng, bars, case)
     shock, variance, path = rng.standard_t(5, bars) / np.sqrt(5 / 3), 1.0, np.empty(bars)
     for t in range(bars):
         path[t] = np.sqrt(variance)
         variance = 0.01 + 0.05 * variance * shock[t] ** 2 + 0.94 * variance
-    skilled = (older + newer) / 2
+    skilled = (incumbent + candidate) / 2
     skilled = skilled - skilled.mean()
     noise = path * shock - (path * shock).mean()
-    edge = (older * skilled).mean()
-    drift = SHARPE / np.sqrt(PER_DAY) * np.sqrt((older**2).mean()) / edge
+    edge = (incumbent * skilled).mean()
+    drift = SHARPE / np.sqrt(PER_DAY) * np.sqrt((incumbent**2).mean()) / edge
     moves = VOLATILITY * (noise + drift * skilled)
     close = 100 * np.cumprod(1 + np.clip(moves, -0.3, 0.3))
     opened = np.r_[100.0, close[:-1]]
     high, low = np.maximum(opened, close), np.minimum(opened, close)
     candles = pd.DataFrame({"open": opened, "high": high, "low": low, "close": close, "volume": 1.0}, index)
     if case.broken:
-        newer = BROKEN[case.broken](newer, rng, case.short)
-    sides = (pd.Series(p, index) for p in (older, newer))
+        candidate = BROKEN[case.broken](candidate, rng, case.short)
+    sides = (pd.Series(p, index) for p in (incumbent, candidate))
     account = Account(allow_short=case.short)
     return judge_refresh(POLICY, RefreshComparison(candles, index[1], *sides, (index[0], index[-1])), COSTS, account)
 
@@ -130,16 +130,18 @@ def simulated(worlds: int) -> pd.DataFrame:
     with ProcessPoolExecutor(2) as pool:
         for case in CASES:
             tasks = [(case, seed, min(CHUNK, worlds - seed * CHUNK)) for seed in range(-(-worlds // CHUNK))]
-            found = [refused for part in pool.map(chunk, tasks) for refused in part]
-            rows.append({"truth": case.name, "refused": rate(found), "worlds": str(len(found)), "goal": case.goal})
+            refusals = [refused for part in pool.map(chunk, tasks) for refused in part]
+            rows.append(
+                {"truth": case.name, "refused": rate(refusals), "worlds": str(len(refusals)), "goal": case.goal}
+            )
             print(rows[-1], file=sys.stderr, flush=True)
     return pd.DataFrame(rows)
 
 
-def rate(found: list[bool]) -> str:
+def rate(outcomes: list[bool]) -> str:
     """Share of True with its exact 95 % interval."""
-    low, high = binomtest(sum(found), len(found)).proportion_ci(0.95, "exact")
-    return f"{np.mean(found):.1%} [{low:.1%}, {high:.1%}]"
+    low, high = binomtest(sum(outcomes), len(outcomes)).proportion_ci(0.95, "exact")
+    return f"{np.mean(outcomes):.1%} [{low:.1%}, {high:.1%}]"
 
 
 class Market(NamedTuple):
@@ -169,18 +171,18 @@ def markets() -> list[Market]:
         "xgboost": {"label": ahead, "params": {"max_depth": 6, "learning_rate": 0.05, "max_rounds": 300}},
         "lightgbm": {"label": ahead, "params": {"num_leaves": 31, "learning_rate": 0.05, "max_rounds": 300}},
     }
-    found = []
+    available = []
     for name, source in (("SP500", sp500), ("NASDAQ", nasdaq)):
         frame = source.load().rename(columns=str.lower).tz_localize("UTC")
-        found.append(Market(name, as_candles(frame[list(PRICES)]), "1d", COSTS, 1000, daily))
+        available.append(Market(name, as_candles(frame[list(PRICES)]), "1d", COSTS, 1000, daily))
     aapl, btc = CANDLES / "equity_1d" / "AAPL.csv.gz", CANDLES / "crypto_1h" / "BTC_USDT-1h.feather"
     if aapl.exists():
         frame = pd.read_csv(aapl, index_col="Date", parse_dates=True).dropna().rename(columns=str.lower)
-        found.append(Market("AAPL", as_candles(frame), "1d", COSTS, 1000, daily))
+        available.append(Market("AAPL", as_candles(frame), "1d", COSTS, 1000, daily))
     if btc.exists():
         costs = Costs(fee_bps=10, slippage_bps=2)
-        found.append(Market("BTC", as_candles(pd.read_feather(btc).set_index("date")), "1h", costs, 8760, hourly))
-    return found
+        available.append(Market("BTC", as_candles(pd.read_feather(btc).set_index("date")), "1h", costs, 8760, hourly))
+    return available
 
 
 def refits(task: tuple[Market, str, int]) -> dict[str, str]:
@@ -190,35 +192,44 @@ def refits(task: tuple[Market, str, int]) -> dict[str, str]:
     end = market.candles.index[-1].normalize()
     features = compute_features(market.candles, market.candles.index[0])
     rng = np.random.default_rng(0)
-    older, older_as_of, longest, stay = None, end, 0, 0
-    found: dict[str, list[bool]] = {kind: [] for kind in ("sound", *BROKEN)}
+    incumbent, incumbent_as_of, longest, stay = None, end, 0, 0
+    refusals: dict[str, list[bool]] = {kind: [] for kind in ("sound", *BROKEN)}
     for as_of in pd.date_range(end=end - pd.Timedelta(days=end.weekday()), periods=weeks, freq="7D"):
-        known = known_at(market.candles, as_of, market.timeframe)
-        recent = known.tail(market.window_bars + recipe.label.span_bars)
+        past = known_at(market.candles, as_of, market.timeframe)
+        recent = past.tail(market.window_bars + recipe.label.span_bars)
         labels = make_labels(recent, recipe.label, market.costs.round_trip(recent["close"].to_numpy(), 1e5))
         options = {"size": WindowSize(max_rows=market.window_bars, validation_fraction=0.2, min_rows=100)}
         window = build_window(features.loc[recent.index], labels, as_of=as_of, columns=FEATURES, **options)
         model = algorithm(name).fit(TrainingContext(window, recipe.params, sizing=recipe.sizing, seed=recipe.seed))
         start = as_of - POLICY.weeks * pd.Timedelta(days=7)
-        bars = known.loc[start - pd.Timedelta(days=7) :]
+        bars = past.loc[start - pd.Timedelta(days=7) :]
 
-        if older is not None:
-            before, own = (m.positions(features.loc[bars.index]).shift(1).fillna(0.0) for m in (older, model))
-            learnt = (window.full_times[0], older_as_of)
-            for kind in found:
-                held = BROKEN[kind](own.to_numpy(), rng, False) if kind in BROKEN else own.to_numpy()
-                newer = pd.Series(held, bars.index)
-                judged = judge_refresh(
-                    POLICY, RefreshComparison(bars, start, before, newer, learnt), market.costs, Account()
+        if incumbent is not None:
+            incumbent_positions, candidate_positions = (
+                m.positions(features.loc[bars.index]).shift(1).fillna(0.0) for m in (incumbent, model)
+            )
+            learnt = (window.full_times[0], incumbent_as_of)
+            for kind in refusals:
+                values = (
+                    BROKEN[kind](candidate_positions.to_numpy(), rng, False)
+                    if kind in BROKEN
+                    else candidate_positions.to_numpy()
                 )
-                found[kind].append(not judged.accepted)
-        if older is None or not found["sound"][-1]:
-            older, older_as_of, stay = model, as_of, 0
+                candidate = pd.Series(values, bars.index)
+                decision = judge_refresh(
+                    POLICY,
+                    RefreshComparison(bars, start, incumbent_positions, candidate, learnt),
+                    market.costs,
+                    Account(),
+                )
+                refusals[kind].append(not decision.accepted)
+        if incumbent is None or not refusals["sound"][-1]:
+            incumbent, incumbent_as_of, stay = model, as_of, 0
         else:
             stay += 1
             longest = max(longest, stay)
-    shown = {f"refused: {kind}": rate(refused) for kind, refused in found.items() if kind != "mad"}
-    return {"market": market.name, "recipe": name, "refits": str(weeks - 1), "longest stay": str(longest), **shown}
+    rates = {f"refused: {kind}": rate(refused) for kind, refused in refusals.items() if kind != "mad"}
+    return {"market": market.name, "recipe": name, "refits": str(weeks - 1), "longest stay": str(longest), **rates}
 
 
 def main(worlds: int, folder: str | None) -> None:

@@ -97,8 +97,8 @@ class World(NamedTuple):
         """The bytes of every weekly record and frame by name; a report is one for each run, so it is left out."""
         root = self.home / "store"
         monthly = ("candles", "features")
-        found = (f for f in root.rglob("*") if f.suffix in (".json", ".parquet") and f.relative_to(root).parts[0])
-        return {str(f.relative_to(root)): f.read_bytes() for f in found if f.relative_to(root).parts[0] not in monthly}
+        paths = (f for f in root.rglob("*") if f.suffix in (".json", ".parquet") and f.relative_to(root).parts[0])
+        return {str(f.relative_to(root)): f.read_bytes() for f in paths if f.relative_to(root).parts[0] not in monthly}
 
 
 def replay(home: Path, periods: tuple[str, ...], step: int) -> float:
@@ -216,8 +216,8 @@ def table(net: pd.DataFrame, stories: dict[str, Story], periods: float) -> str:
     for name, series in lines.items():
         values = series.to_numpy()
         ratio, why = sharpe(values, periods)
-        shown = f"{ratio:.2f}" if ratio is not None else f"none ({why})"
-        rows.append(f"| {name} | {np.prod(1 + values) - 1:+.0%} | {shown} | {max_drawdown(values):.0%} |")
+        ratio_text = f"{ratio:.2f}" if ratio is not None else f"none ({why})"
+        rows.append(f"| {name} | {np.prod(1 + values) - 1:+.0%} | {ratio_text} | {max_drawdown(values):.0%} |")
     return "\n".join(rows)
 
 
@@ -244,7 +244,7 @@ account of its own.
 By `evidence`: {evidence}. Changes of the champion: {evidence_changes}.
 By `improvement`: {improvement}. Changes of the champion: {improvement_changes}.
 
-{told}
+{promotions}
 
 **The same twice.** As one range, in one run, the ledger's head is `{head}`; week by week, each its own run in a fresh
 DAGSTER_HOME, it is `{again}`. All {files:,} weekly files (versions, scores, backtests, champions, decay
@@ -289,13 +289,13 @@ def main() -> None:
     target.mkdir(parents=True, exist_ok=True)
     draw(net, stories, target / "replay.png")
     moved = {rule: changes(story) for rule, story in stories.items()}
-    told = [f"- {rule}, {w} {verdict}: {reason}" for rule in RULES for w, verdict, reason in moved[rule]]
+    promotions = [f"- {rule}, {w} {verdict}: {reason}" for rule in RULES for w, verdict, reason in moved[rule]]
     text = TEXT.format(
         weeks=weeks, symbol=SYMBOL, first=first, last=last, recipes=len(RECIPES), names=", ".join(RECIPES),
         table=table(net, stories, periods_per_year("24/7", "1h")), files=len(one),
         evidence=counts(stories["evidence"]), improvement=counts(stories["improvement"]),
         evidence_changes=len(moved["evidence"]), improvement_changes=len(moved["improvement"]),
-        told="\n".join(told) or "Nobody was promoted by either rule.",
+        promotions="\n".join(promotions) or "Nobody was promoted by either rule.",
         head=heads["range"], again=heads["weekly"], cores=os.cpu_count(),
         range_seconds=seconds["range"], weekly_seconds=seconds["weekly"],
     )  # fmt: skip

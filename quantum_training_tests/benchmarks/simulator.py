@@ -31,9 +31,9 @@ def market() -> tuple[pd.DataFrame, pd.DataFrame]:
     open_ = close * np.exp(rng.normal(0, 0.001, BARS))
     index = pd.date_range("2010-01-01", periods=BARS, freq="h", tz="UTC")
     body = {"open": open_, "high": np.maximum(open_, close), "low": np.minimum(open_, close), "close": close}
-    held = (rng.random((BARS, COLUMNS)) < 0.05).cumsum(axis=0) % 2
-    held[:2] = 0
-    return pd.DataFrame(body, index), pd.DataFrame(held.astype(float), index)
+    positions = (rng.random((BARS, COLUMNS)) < 0.05).cumsum(axis=0) % 2
+    positions[:2] = 0
+    return pd.DataFrame(body, index), pd.DataFrame(positions.astype(float), index)
 
 
 def timed(run: Callable[[], np.ndarray], repeats: int = 5) -> tuple[float, float, np.ndarray]:
@@ -114,10 +114,10 @@ def main() -> None:
 
         def everything(t: pd.DataFrame = targets, a: Account = account) -> np.ndarray:
             done = simulate(candles, t, costs, a)
-            found = trades(done)
+            trade_table = trades(done)
             for net in done.net_return.T:
                 return_metrics(net, done.index, 8760)
-            return np.array(len(found))
+            return np.array(len(trade_table))
 
         everything()
         rows.append(("quantum_training: the same, trades table and 14 metrics", *timed(everything)[:2]))
@@ -136,8 +136,8 @@ def main() -> None:
                 np.testing.assert_allclose(equity, result.reshape(equity.shape), rtol=1e-9)
         if columns == 1:
             seconds, grown, result = timed(lambda t=targets: in_backtesting(naive, t[0].to_numpy()), repeats=3)
-            whole = simulate(candles, targets, costs, Account(capital=CAPITAL, whole_units=True)).equity[:, 0]
-            np.testing.assert_allclose(whole, result, rtol=1e-9)
+            whole_units = simulate(candles, targets, costs, Account(capital=CAPITAL, whole_units=True)).equity[:, 0]
+            np.testing.assert_allclose(whole_units, result, rtol=1e-9)
             rows.append(("backtesting.py", seconds, grown))
         print(f"\n{BARS:,} bars x {columns} columns\n\n| | ms | times ours | MB |\n| --- | ---: | ---: | ---: |")
         for name, seconds, grown in rows:

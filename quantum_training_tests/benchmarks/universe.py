@@ -95,18 +95,18 @@ def main(sizes: list[int]) -> None:
     )
     print("| " + " | ".join(heads) + " |\n|" + " ---: |" * len(heads), flush=True)
     for size in sizes:
-        found = child(size)
-        market, weekly = (found["seconds"][job] for job in JOBS)
+        measurement = child(size)
+        market, weekly = (measurement["seconds"][job] for job in JOBS)
         numbers = (
-            found["whole"],
+            measurement["whole"],
             market[0] + weekly[0],
             *(statistics.mean(spent[1:]) for spent in (market, weekly)),
             statistics.mean(weekly[-10:] if size > 10 else weekly[1:]),
         )
         row = " | ".join(f"{number:.2f}" for number in numbers)
-        print(f"| {size} | {row} | {found['peak']:.0f} |", flush=True)
+        print(f"| {size} | {row} | {measurement['peak']:.0f} |", flush=True)
         if "--raw" in sys.argv:
-            print(json.dumps(found))
+            print(json.dumps(measurement))
 
 
 if __name__ == "__main__":

@@ -97,16 +97,16 @@ def bare_loop(home: Path, settings: Settings, weeks: int) -> tuple[float, float]
         for recipe_name in symbol.recipes:
             recipe = settings.recipes[recipe_name]
             for as_of in pd.date_range(end=end, periods=weeks, freq="7D"):
-                known = known_at(candles, as_of, symbol.timeframe).tail(recipe.window_bars + recipe.label.span_bars)
+                past = known_at(candles, as_of, symbol.timeframe).tail(recipe.window_bars + recipe.label.span_bars)
                 labels = make_labels(
-                    known, recipe.label, symbol.costs.round_trip(known["close"].to_numpy(), symbol.account.capital)
+                    past, recipe.label, symbol.costs.round_trip(past["close"].to_numpy(), symbol.account.capital)
                 )
                 options = {
                     "size": WindowSize(
                         max_rows=recipe.window_bars, validation_fraction=recipe.validation_fraction, min_rows=100
                     )
                 }
-                window = build_window(features.loc[known.index], labels, as_of=as_of, columns=FEATURES, **options)
+                window = build_window(features.loc[past.index], labels, as_of=as_of, columns=FEATURES, **options)
                 before = time.perf_counter()
                 model = algorithm(recipe.algorithm).fit(
                     TrainingContext(window, recipe.params, sizing=recipe.sizing, seed=recipe.seed)
@@ -142,13 +142,13 @@ def main() -> None:
         (home / "settings.yaml").write_text(yaml.safe_dump(SETTINGS))
         os.environ["QUANTUM_TRAINING_CONFIG"] = str(home / "settings.yaml")
         bare, bare_fits = bare_loop(home, load_settings(), weeks)
-        whole = platform(home, weeks)
+        platform_seconds = platform(home, weeks)
         fits = fit_seconds(home)
         print(f"{len(SYMBOLS)} symbols 1h, {weeks} weeks, 2 recipes, window {RECIPE['window_bars']} bars")
         print("| | seconds | of it fits | outside fits |\n| --- | --- | --- | --- |")
         print(f"| bare loop | {bare:.1f} | {bare_fits:.1f} | {1 - bare_fits / bare:.0%} |")
-        print(f"| clm_cycle | {whole:.1f} | {fits:.1f} | {1 - fits / whole:.0%} |")
-        print(f"ratio {whole / bare:.2f}")
+        print(f"| clm_cycle | {platform_seconds:.1f} | {fits:.1f} | {1 - fits / platform_seconds:.0%} |")
+        print(f"ratio {platform_seconds / bare:.2f}")
         print("\n".join((home / "log.txt").read_text().splitlines()[-4:]))
 
 

@@ -32,13 +32,18 @@ inside: list[str] = []
 
 def settings(home: Path) -> None:
     """The settings of docs/zoo with both agents on both symbols, in force from now on."""
-    told = yaml.safe_load((ROOT / "docs/zoo/settings.yaml").read_text())
+    config = yaml.safe_load((ROOT / "docs/zoo/settings.yaml").read_text())
     for symbol, suffix, bars in (("BTC_USDT", "1h", 8760), ("AAPL", "1d", 1000)):
-        own = {f"{kind}_{suffix}": {"algorithm": kind, "label": NEXT_BAR, "window_bars": bars} for kind in AGENTS}
-        told["recipes"] |= own
-        told["symbols"][symbol] = {**told["symbols"][symbol], "recipes": [*told["symbols"][symbol]["recipes"], *own]}
-    told["recipes"]["stack_1d"]["params"] = {"min_bars": 20}  # eight weeks of daily bars are no more
-    (home / "settings.yaml").write_text(yaml.safe_dump(told))
+        agent_recipes = {
+            f"{kind}_{suffix}": {"algorithm": kind, "label": NEXT_BAR, "window_bars": bars} for kind in AGENTS
+        }
+        config["recipes"] |= agent_recipes
+        config["symbols"][symbol] = {
+            **config["symbols"][symbol],
+            "recipes": [*config["symbols"][symbol]["recipes"], *agent_recipes],
+        }
+    config["recipes"]["stack_1d"]["params"] = {"min_bars": 20}  # eight weeks of daily bars are no more
+    (home / "settings.yaml").write_text(yaml.safe_dump(config))
     (home / "dagster.yaml").write_text("telemetry: {enabled: false}\npython_logs: {python_log_level: WARNING}\n")
 
 
@@ -135,18 +140,18 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         settings(home)
-        told = yaml.safe_load((home / "settings.yaml").read_text())
-        whole = child(home, "cycle", weeks)
-        outside = whole["whole"] - whole["fit"] - whole["predict"]
-        print(f"{' and '.join(SYMBOLS)}, {weeks} weeks, {len(told['symbols']['AAPL']['recipes'])} recipes each")
+        config = yaml.safe_load((home / "settings.yaml").read_text())
+        measurement = child(home, "cycle", weeks)
+        outside = measurement["whole"] - measurement["fit"] - measurement["predict"]
+        print(f"{' and '.join(SYMBOLS)}, {weeks} weeks, {len(config['symbols']['AAPL']['recipes'])} recipes each")
         print("| | seconds | share |\n| --- | ---: | ---: |")
-        parts = {"fit": whole["fit"], "predict": whole["predict"], "everything else": outside}
+        parts = {"fit": measurement["fit"], "predict": measurement["predict"], "everything else": outside}
         for name, seconds in parts.items():
-            print(f"| {name} | {seconds:.0f} | {seconds / whole['whole']:.0%} |")
-        print(f"| whole | {whole['whole']:.0f} | |\n\npeak of the process {whole['peak_mb']:.0f} MB\n")
+            print(f"| {name} | {seconds:.0f} | {seconds / measurement['whole']:.0%} |")
+        print(f"| whole | {measurement['whole']:.0f} | |\n\npeak of the process {measurement['peak_mb']:.0f} MB\n")
         print("| symbol | recipe | fit s | predict s | whole s | peak MB |\n| --- | --- | ---: | ---: | ---: | ---: |")
         for symbol in SYMBOLS:
-            for recipe in told["symbols"][symbol]["recipes"]:
+            for recipe in config["symbols"][symbol]["recipes"]:
                 row = child(home, "one", symbol, recipe)
                 seconds = " | ".join(f"{row.get(name, 0.0):.1f}" for name in ("fit", "predict", "whole"))
                 print(f"| {symbol} | {recipe} | {seconds} | {row['peak_mb']:.0f} |", flush=True)

@@ -25,7 +25,7 @@ def test_shape_of_the_result(make_candles):
 
 
 @pytest.mark.parametrize("bars", [0, 1, 5, 100])
-def test_any_length_of_history_is_accepted_and_said_to_be_short(make_candles, bars):
+def test_a_history_shorter_than_the_warmup_gives_empty_rows(make_candles, bars):
     candles = make_candles(bars) if bars else empty_candles()
     features = compute_features(candles, pd.Timestamp("2024-01-01", tz="UTC"))
     assert tuple(features.columns) == FEATURES
@@ -64,24 +64,24 @@ def test_bars_after_t_change_nothing_up_to_t(make_candles, data):
 
 
 @settings(max_examples=25, deadline=None)
-@given(seed=st.integers(0, 20), known=st.integers(1, 744), extra=st.integers(0, 200))
-def test_mid_month_and_longer_history_give_the_same_bits(make_candles, seed, known, extra):
+@given(seed=st.integers(0, 20), rows=st.integers(1, 744), extra=st.integers(0, 200))
+def test_mid_month_and_longer_history_give_the_same_bits(make_candles, seed, rows, extra):
     candles = make_candles(WARMUP_BARS + 200 + 744, seed=seed)
     first = WARMUP_BARS + 200
     month = compute_features(candles, candles.index[first])
-    partial = compute_features(candles.iloc[extra : first + known], candles.index[first])
-    pd.testing.assert_frame_equal(partial, month.iloc[:known], check_exact=True)
+    partial = compute_features(candles.iloc[extra : first + rows], candles.index[first])
+    pd.testing.assert_frame_equal(partial, month.iloc[:rows], check_exact=True)
 
 
 @pytest.mark.candles
 @pytest.mark.parametrize(("series", "stride"), [("btc", 799), ("aapl", 199)])
 def test_real_partitions_agree_with_the_whole_history(request, series, stride):
     candles = request.getfixturevalue(series)
-    whole = compute_features(candles, candles.index[0])
+    full_history = compute_features(candles, candles.index[0])
     worst = 0.0
     for first in range(WARMUP_BARS + 1, len(candles) - 30, stride):
         part = compute_features(candles.iloc[: first + 30], candles.index[first])
-        worst = max(worst, (part - whole.iloc[first : first + 30]).abs().max(axis=None))
+        worst = max(worst, (part - full_history.iloc[first : first + 30]).abs().max(axis=None))
         assert part.notna().all(axis=None)
     print(f"{series}: partitions differ from the whole history by {worst:.1e} at most")
     assert 0 < worst < 1e-9
@@ -106,7 +106,7 @@ def test_real_features_are_finite_bounded_and_not_like_a_random_walk(request, se
     assert (by_year.std() < 1.0 * features[varying].std()).all()
 
 
-def test_no_feature_knows_the_unit_of_price_or_volume(make_candles):
+def test_features_do_not_depend_on_the_unit_of_price_or_volume(make_candles):
     candles = make_candles(WARMUP_BARS + 100)
     since = candles.index[WARMUP_BARS]
     scaled = candles * {"open": 1e-7, "high": 1e-7, "low": 1e-7, "close": 1e-7, "volume": 1e9}

@@ -105,7 +105,7 @@ def test_costs_must_be_beaten(cost, label):
     assert make_labels(days([1, 100, 100, 101]), FORWARD, cost)["label"].iloc[0] == label
 
 
-def test_a_price_that_stands_still_does_not_pay():
+def test_a_constant_price_does_not_cover_costs():
     assert make_labels(days([100] * 4), FORWARD, 0.0)["label"].iloc[0] == 0
 
 
@@ -183,14 +183,14 @@ def test_labels_known_at_t_do_not_depend_on_later_bars(make_candles, t, seed, fa
     changed = candles.copy()
     changed.iloc[t + 1 :] = make_candles(200 - t - 1, seed=seed).to_numpy() * factor
     before, now = (make_labels(frame, label, 0.001) for frame in (candles, changed))
-    known = (before["label_end"] <= candles.index[t]).to_numpy()
-    assert known.any()
-    assert ((now["label_end"] <= candles.index[t]).to_numpy() == known).all()
-    pd.testing.assert_frame_equal(before[known], now[known], check_exact=True)
+    complete = (before["label_end"] <= candles.index[t]).to_numpy()
+    assert complete.any()
+    assert ((now["label_end"] <= candles.index[t]).to_numpy() == complete).all()
+    pd.testing.assert_frame_equal(before[complete], now[complete], check_exact=True)
     # Cutting the later bars off, as a week in progress does, gives the same labels too.
     cut = make_labels(candles.iloc[: t + 1], label, 0.001)
-    assert (cut["label"].notna().to_numpy() == known[: t + 1]).all()
-    pd.testing.assert_frame_equal(cut[known[: t + 1]], before[known], check_exact=True)
+    assert (cut["label"].notna().to_numpy() == complete[: t + 1]).all()
+    pd.testing.assert_frame_equal(cut[complete[: t + 1]], before[complete], check_exact=True)
 
 
 @pytest.mark.parametrize(

@@ -44,8 +44,8 @@ def test_nothing_is_learnt_from_a_random_walk(make_candles, label):
             columns=FEATURES,
             size=WindowSize(max_rows=TRAIN, validation_fraction=0.2, min_rows=100),
         )
-        known = labels["label"].notna() & (labels.index >= as_of)
-        new = labels.index[known][:TEST]
+        complete = labels["label"].notna() & (labels.index >= as_of)
+        new = labels.index[complete][:TEST]
         honest.append(skill(window.full_x, window.full_y, features.loc[new].to_numpy(), labels["label"][new], seed))
 
         rows = np.random.default_rng(seed).permutation(len(window.full_y))

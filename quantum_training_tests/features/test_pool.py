@@ -12,13 +12,13 @@ from quantum_training.features.windows import InsufficientData, Normaliser, Wind
 COLUMNS = ("a", "b")
 
 
-def window_of(days, scale=1.0, held=2, first="2024-01-01", label=None):
+def window_of(days, scale=1.0, days_to_outcome=2, first="2024-01-01", label=None):
     """Days of features around `scale`; the outcome is known `held` days later, 1 on even days."""
     index = pd.date_range(first, periods=days, freq="D", tz="UTC", name="open_time")
     rng = np.random.default_rng(days)
     features = pd.DataFrame(scale * (1 + rng.random((days, 2))), index, list(COLUMNS))
     outcome = (index.day % 2 == 0).astype(float) if label is None else np.full(days, label)
-    labels = pd.DataFrame({"label": outcome, "label_end": index + pd.Timedelta(days=held)}, index)
+    labels = pd.DataFrame({"label": outcome, "label_end": index + pd.Timedelta(days=days_to_outcome)}, index)
     return build_window(
         features,
         labels,
@@ -29,7 +29,7 @@ def window_of(days, scale=1.0, held=2, first="2024-01-01", label=None):
 
 
 def test_rows_are_in_time_order_and_split_at_one_instant_for_all():
-    windows = {"one": window_of(20), "two": window_of(12, 50.0, held=5, first="2024-01-09")}
+    windows = {"one": window_of(20), "two": window_of(12, 50.0, days_to_outcome=5, first="2024-01-09")}
     joint = pool(windows, 0.25)
     assert joint.columns == ("a", "b", SYMBOL)
     assert joint.full_times.is_monotonic_increasing
@@ -48,9 +48,9 @@ def test_features_are_in_units_of_their_symbols_training_rows():
     joint = pool(windows, 0.25)
     assert list(joint.normalisers) == ["one", "two"]
     for number, (name, window) in enumerate(windows.items()):
-        own = joint.train_x[joint.train_x[:, 2] == number][:, :2]
-        assert own.mean(axis=0) == pytest.approx([0, 0], abs=1e-12)
-        assert own.std(axis=0) == pytest.approx([1, 1])
+        of_symbol = joint.train_x[joint.train_x[:, 2] == number][:, :2]
+        assert of_symbol.mean(axis=0) == pytest.approx([0, 0], abs=1e-12)
+        assert of_symbol.std(axis=0) == pytest.approx([1, 1])
         rows = joint.full_x[joint.full_x[:, 2] == number]
         assert np.array_equal(rows[:, :2], joint.normalisers[name].transform(window.full_x))
         assert np.array_equal(joint.full_y[joint.full_x[:, 2] == number], window.full_y)

@@ -17,13 +17,14 @@ def day(number):
     return pd.Timestamp("2024-01-01", tz="UTC") + pd.Timedelta(days=number - 1)
 
 
-def frames(days=20, held=3):
+def frames(days=20, days_to_outcome=3):
     """Features and labels of January's first days; an outcome is known `held` days later, 1 on even days."""
     index = pd.DatetimeIndex([day(n) for n in range(1, days + 1)], name="open_time")
     numbers = index.day.to_numpy(float)
     features = pd.DataFrame({"a": numbers, "b": -(numbers**2), "unused": 0.0}, index=index)
     labels = pd.DataFrame(
-        {"label": (numbers % 2 == 0).astype(float), "label_end": index + pd.Timedelta(days=held)}, index=index
+        {"label": (numbers % 2 == 0).astype(float), "label_end": index + pd.Timedelta(days=days_to_outcome)},
+        index=index,
     )
     return features, labels
 
@@ -44,7 +45,7 @@ def spans(window):
 
 
 @pytest.mark.parametrize(
-    ("held", "changes", "full", "train", "valid"),
+    ("days_to_outcome", "changes", "full", "train", "valid"),
     [
         # 17 outcomes are known on the 20th; 4 validate from the 14th on; training labels end by then.
         (3, {}, (1, 17), (1, 11), (14, 17)),
@@ -57,8 +58,8 @@ def spans(window):
         (3, {"validation_fraction": 0.5}, (1, 17), (1, 7), (10, 17)),
     ],
 )
-def test_purge_in_exact_dates(held, changes, full, train, valid):
-    assert spans(build(*frames(held=held), **changes)) == [full, train, valid]
+def test_purge_in_exact_dates(days_to_outcome, changes, full, train, valid):
+    assert spans(build(*frames(days_to_outcome=days_to_outcome), **changes)) == [full, train, valid]
 
 
 def test_labels_of_different_length_are_purged_one_by_one():
@@ -97,7 +98,7 @@ def test_arrays_are_what_models_expect():
         np.testing.assert_array_equal(y, times.day.to_numpy() % 2 == 0)
 
 
-def test_the_normaliser_knows_the_training_part_only():
+def test_the_normaliser_is_fitted_on_the_training_part_only():
     window = build(*frames())
     np.testing.assert_array_equal(window.normaliser.mean, window.train_x.mean(axis=0))
     z = window.normaliser.transform(window.train_x)
@@ -115,7 +116,7 @@ def test_the_normaliser_knows_the_training_part_only():
         (20, {"validation_fraction": 0.9}, 0, 1, "no training row"),
     ],
 )
-def test_too_little_is_said_with_its_numbers(days, changes, have, need, message):
+def test_too_few_rows_are_refused_with_the_numbers(days, changes, have, need, message):
     with pytest.raises(InsufficientData, match=message) as caught:
         build(*frames(days), **changes)
     assert (caught.value.have, caught.value.need) == (have, need)
@@ -143,7 +144,7 @@ def test_bars_out_of_order_are_refused(side):
             build(*both)
 
 
-def test_the_hash_tells_data_apart():
+def test_different_data_have_different_hashes():
     features, labels = frames()
     window = build(features, labels)
     assert build(features.copy(), labels.copy()).content_hash == window.content_hash
@@ -171,10 +172,12 @@ def test_the_hash_tells_data_apart():
 @given(data=st.data())
 def test_no_row_sees_past_its_limit(data):
     rows = data.draw(st.integers(40, 80))
-    held = np.array(data.draw(st.lists(st.integers(1, 15), min_size=rows, max_size=rows)))
+    hours_to_outcome = np.array(data.draw(st.lists(st.integers(1, 15), min_size=rows, max_size=rows)))
     index = pd.date_range("2024-01-01", periods=rows, freq="h", tz="UTC", name="open_time")
     features = pd.DataFrame({"a": np.arange(rows, dtype=float)}, index=index)
-    labels = pd.DataFrame({"label": np.arange(rows) % 2.0, "label_end": index + held * pd.Timedelta(hours=1)}, index)
+    labels = pd.DataFrame(
+        {"label": np.arange(rows) % 2.0, "label_end": index + hours_to_outcome * pd.Timedelta(hours=1)}, index
+    )
     as_of = index[data.draw(st.integers(25, rows - 1))]
     options = {"as_of": as_of, "columns": ("a",), "size": WindowSize(max_rows=60, validation_fraction=0.3, min_rows=2)}
     end = labels["label_end"]
@@ -189,8 +192,10 @@ def test_no_row_sees_past_its_limit(data):
     # Nothing that could be used is thrown away.
     usable = index[end <= as_of][-60:]
     assert window.full_times.equals(usable.rename("open_time"))
-    older = usable[usable < window.valid_times[0]]
-    assert window.train_times.equals(older[end[older] <= window.valid_times[0]].rename("open_time"))
+    before_validation = usable[usable < window.valid_times[0]]
+    assert window.train_times.equals(
+        before_validation[end[before_validation] <= window.valid_times[0]].rename("open_time")
+    )
 
 
 def test_normaliser_leaves_a_constant_column_in_its_unit():

@@ -89,15 +89,15 @@ def test_intraday_agrees_with_the_library(calendar, timeframe):
 def test_windows_add_up(calendar, timeframe, hours):
     a, b, c = (utc("1995-01-01") + pd.Timedelta(hours=min(h, hours[0] + 5000)) for h in hours)
     parts = [expected_open_times(calendar, timeframe, *window) for window in ((a, b), (b, c))]
-    whole = expected_open_times(calendar, timeframe, a, c)
-    assert parts[0].append(parts[1]).equals(whole)
-    assert whole.is_monotonic_increasing
-    assert whole.is_unique
-    assert ((whole >= a) & (whole < c)).all()
+    full_range = expected_open_times(calendar, timeframe, a, c)
+    assert parts[0].append(parts[1]).equals(full_range)
+    assert full_range.is_monotonic_increasing
+    assert full_range.is_unique
+    assert ((full_range >= a) & (full_range < c)).all()
 
 
 @pytest.mark.parametrize(("start", "end"), [("1991-01-01", "1991-02-01"), ("2099-01-01", "2099-02-01")])
-def test_years_that_a_calendar_does_not_know_are_named(start, end):
+def test_years_outside_a_calendar_are_named(start, end):
     with pytest.raises(ValueError, match=r"XSHG: sessions of .* asked for, but exchange_calendars has 1990-12-03 to"):
         expected_open_times("XSHG", "1d", utc(start) - pd.Timedelta(days=100), utc(end))
 

@@ -120,7 +120,7 @@ def test_a_broken_real_month_is_refused_for_its_defect_only(name, crypto, judge)
 
 @settings(max_examples=60, deadline=None)
 @given(name=st.sampled_from(sorted(BREAKS)), seed=st.integers(0, 10**6), position=st.integers(15, 650))
-def test_any_break_of_any_bar_is_found_and_named(name, seed, position, judge, walk):
+def test_any_defect_of_any_bar_is_detected_and_named(name, seed, position, judge, walk):
     change, rule, names_bar = BREAKS[name]
     month = walk("24/7", "1h", "2023-02-01", "2023-03-01", seed=seed)
     assert errors(judge(month, "2023-02-01", "2023-03-01")) == {}
@@ -148,9 +148,9 @@ def test_a_calendar_without_these_years_is_a_defect(judge, walk):
 )
 def test_outages_are_listed_and_only_long_ones_refused(missing, severity, judge, walk):
     month = walk("24/7", "1h", "2023-02-01", "2023-03-01")
-    gone = month.index[missing]
-    (defect,) = judge(month.drop(gone), "2023-02-01", "2023-03-01")
-    assert (defect.rule, defect.severity, defect.bars) == ("missing_bars", severity, tuple(gone))
+    missing_times = month.index[missing]
+    (defect,) = judge(month.drop(missing_times), "2023-02-01", "2023-03-01")
+    assert (defect.rule, defect.severity, defect.bars) == ("missing_bars", severity, tuple(missing_times))
 
 
 @pytest.mark.parametrize(("share", "severity"), [(0.02, "error"), (0.03, "warning")])
@@ -212,7 +212,7 @@ def test_a_holiday_bar_and_a_wrong_time_zone_are_off_the_calendar(judge, walk):
     ],
 )
 @pytest.mark.parametrize("bars_before", [0, 2, 3])
-def test_defects_are_seen_over_the_border_of_partitions(change, rule, bars_before, judge, walk):
+def test_defects_across_the_border_of_partitions_are_detected(change, rule, bars_before, judge, walk):
     bars = walk("24/7", "1h", "2023-01-01", "2023-03-01")
     at = bars.index.get_loc(utc("2023-02-01")) - (bars_before if rule != "split_like_jump" else 0)
     broken = change(bars.copy(), bars.index[at])
@@ -223,7 +223,7 @@ def test_defects_are_seen_over_the_border_of_partitions(change, rule, bars_befor
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a_switch_to_lots_is_found_in_noisy_volume(seed, judge, walk):
+def test_a_switch_of_the_volume_unit_is_detected_in_noise(seed, judge, walk):
     """By the medians: with this noise no four bars lie clear of the four before."""
     month = walk("24/7", "1h", "2023-02-01", "2023-03-01", seed=seed)
     month["volume"] **= 2
@@ -232,7 +232,7 @@ def test_a_switch_to_lots_is_found_in_noisy_volume(seed, judge, walk):
     assert abs(errors_by_rule["volume_unit_switch"].bars[0] - bar) <= pd.Timedelta("5h")
 
 
-def test_a_switch_of_four_bars_is_found(judge, walk):
+def test_a_switch_of_the_volume_unit_over_four_bars_is_detected(judge, walk):
     month = walk("24/7", "1h", "2023-02-01", "2023-03-01")
     month.loc[month.index[300:304], "volume"] *= 20_000
     errors_by_rule = errors(judge(month, "2023-02-01", "2023-03-01"))

@@ -59,9 +59,11 @@ SHAPES = {
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_frames_of_the_wrong_shape_are_refused(name, judge, walk):
-    found = errors(judge(SHAPES[name](walk("24/7", "1h", "2023-02-01", "2023-02-10")), "2023-02-01", "2023-02-10"))
-    assert set(found) <= {"schema", "empty", "missing_value"}
-    assert found
+    defects_by_rule = errors(
+        judge(SHAPES[name](walk("24/7", "1h", "2023-02-01", "2023-02-10")), "2023-02-01", "2023-02-10")
+    )
+    assert set(defects_by_rule) <= {"schema", "empty", "missing_value"}
+    assert defects_by_rule
 
 
 CELLS = [np.nan, np.inf, -np.inf, -1.0, 0.0, 1e-300, 1e300]
@@ -92,9 +94,11 @@ def test_the_quick_answer_is_the_schemas(data, walk):
 
 def test_bars_are_bounded_and_counted(judge, walk):
     month = walk("24/7", "1h", "2023-02-01", "2023-03-01")
-    found = errors(judge(month.assign(volume=-1.0), "2023-02-01", "2023-03-01"))["volume_not_negative"]
-    assert len(found.bars) == 50
-    assert "672 bar(s), first 2023-02-01 00:00, 2023-02-01 01:00, 2023-02-01 02:00: volume -1.0" in found.message
+    defects_by_rule = errors(judge(month.assign(volume=-1.0), "2023-02-01", "2023-03-01"))["volume_not_negative"]
+    assert len(defects_by_rule.bars) == 50
+    assert (
+        "672 bar(s), first 2023-02-01 00:00, 2023-02-01 01:00, 2023-02-01 02:00: volume -1.0" in defects_by_rule.message
+    )
 
 
 def test_judging_does_not_change_the_candles(judge, walk):

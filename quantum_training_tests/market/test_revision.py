@@ -40,28 +40,28 @@ def test_an_old_bar_that_is_fetched_late_does_not_slip_in_before_a_stored_one():
     ("factor", "caught"), [(1.0, False), (1.00009, False), (1.00011, True), (0.99989, True), (0.5, True)]
 )
 def test_the_newest_known_bar_must_come_back_within_a_hundredth_of_a_percent(factor, caught):
-    known, fetched = candles("2024-01-01", [10, 20]), candles("2024-01-02", [20, 21])
+    stored, fetched = candles("2024-01-01", [10, 20]), candles("2024-01-02", [20, 21])
     fetched[["open", "high", "low", "close"]] *= factor
-    defects = revised("AAA", known, fetched)
+    defects = revised("AAA", stored, fetched)
     assert bool(defects) == caught
     if caught:
         assert defects[0].rule == "revised_history"
         assert defects[0].severity == "error"
-        assert defects[0].bars == (known.index[-1],)
+        assert defects[0].bars == (stored.index[-1],)
         for word in ("AAA", "2024-01-02", "refetch: true"):
             assert word in defects[0].message
 
 
 def test_the_message_names_the_price_that_changed():
-    known = candles("2024-01-01", [10, 20])
-    fetched = known.copy()
+    stored = candles("2024-01-01", [10, 20])
+    fetched = stored.copy()
     fetched.loc[fetched.index[1], "low"] = 18.5
-    assert "low was 19, the source now says 18.5" in revised("AAA", known, fetched)[0].message
+    assert "low was 19, the source now says 18.5" in revised("AAA", stored, fetched)[0].message
 
 
 def test_volume_may_be_revised():
-    known = candles("2024-01-01", [10, 20])
-    assert revised("AAA", known, known.assign(volume=99.0)) == []
+    stored = candles("2024-01-01", [10, 20])
+    assert revised("AAA", stored, stored.assign(volume=99.0)) == []
 
 
 def test_without_a_bar_in_common_there_is_nothing_to_compare():

@@ -60,16 +60,19 @@ Train = Callable[..., Agent]
 
 @pytest.fixture(scope="session")
 def train(context: TrainingContext) -> Train:
-    """`train(kind, seed=7, given={}, progress=..., **params)`: a small fit. `given` replaces fields of the context."""
+    """`train(kind, seed=7, context_fields={}, progress=..., **params)`: a small fit.
+
+    context_fields: replace fields of the context.
+    """
 
     def fit(
         kind: str,
         seed: int = 7,
-        given: Mapping[str, Any] | None = None,
+        context_fields: Mapping[str, Any] | None = None,
         progress: Callable[[str], None] = lambda text: None,
         **params: Any,
     ) -> Agent:
-        fields = {"params": {**SMALL[kind], **params}, "seed": seed, "progress": progress, **(given or {})}
+        fields = {"params": {**SMALL[kind], **params}, "seed": seed, "progress": progress, **(context_fields or {})}
         return algorithm(kind).fit(replace(context, **fields))
 
     return fit

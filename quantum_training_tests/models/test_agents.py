@@ -90,13 +90,13 @@ def folders(fitted, tmp_path_factory):
 
 @pytest.mark.long
 def test_the_same_seed_gives_the_same_bytes_in_this_process_and_in_another(
-    kind, train, folders, nursery, small_params, tmp_path
+    kind, train, folders, training_server, small_params, tmp_path
 ):
     one = {path.name: path.read_bytes() for path in folders[kind].iterdir()}
     assert set(one) == {"algorithm.json", "agent.json", "policy.safetensors"}
     assert saved(train(kind), kind, tmp_path / "again") == one
-    nursery.begin(kind, tmp_path / "elsewhere")
-    assert nursery.wait() == 0
+    training_server.begin(kind, tmp_path / "elsewhere")
+    assert training_server.wait() == 0
     assert {name: (tmp_path / "elsewhere" / name).read_bytes() for name in one} == one
     other = saved(train(kind, seed=8), kind, tmp_path / "other")
     assert other["policy.safetensors"] != one["policy.safetensors"]
@@ -121,25 +121,25 @@ def test_a_saved_agent_comes_back_equal_in_every_bit_without_torch_and_without_p
         assert len(positions.dropna().unique()) > 1, "a constant proves little"
 
 
-def test_a_torn_or_changed_artefact_is_refused(kind, fitted, tmp_path):
-    whole = saved(fitted(kind), kind, tmp_path / "whole")
-    sidecar = json.loads(whole["agent.json"])
+def test_a_truncated_or_changed_artefact_is_refused(kind, fitted, tmp_path):
+    files = saved(fitted(kind), kind, tmp_path / "whole")
+    sidecar = json.loads(files["agent.json"])
 
     def loaded(number, name, content):
         folder = tmp_path / str(number)
         folder.mkdir()
-        for file, former in whole.items():
+        for file, former in files.items():
             (folder / file).write_bytes(content if file == name else former)
         return algorithm(kind).load(folder)
 
-    weights = whole["policy.safetensors"]
-    for number, torn in enumerate((b"", weights[:-1], weights[: len(weights) // 2], b"\xff" * 8 + weights[8:])):
+    weights = files["policy.safetensors"]
+    for number, truncated in enumerate((b"", weights[:-1], weights[: len(weights) // 2], b"\xff" * 8 + weights[8:])):
         with pytest.raises(Exception, match=r"(?i)header|incomplete|size|Metadata"):
-            loaded(number, "policy.safetensors", torn)
+            loaded(number, "policy.safetensors", truncated)
         with pytest.raises(ArtefactError, match=r"policy\.safetensors was changed"):
             load_model(tmp_path / str(number))
     with pytest.raises(ValueError, match=r"JSON|Expecting|Unterminated"):
-        loaded(10, "agent.json", whole["agent.json"][:-5])
+        loaded(10, "agent.json", files["agent.json"][:-5])
     other = json.dumps({**sidecar, "options": {**sidecar["options"], "network": [16]}}).encode()
     with pytest.raises(ValueError, match=r"do not belong together|layer 1 of the policy"):
         loaded(11, "agent.json", other)
@@ -180,7 +180,7 @@ def test_a_parameter_that_is_unknown_or_out_of_bounds_is_named(train, only, para
         train(only, **params)
 
 
-def test_a_fit_needs_a_market(kind, context):
+def test_a_fit_without_a_market_is_refused(kind, context):
     with pytest.raises(ValueError, match="learns by trading: set `market` of the training context"):
         algorithm(kind).fit(replace(context, market=None))
 
@@ -210,7 +210,7 @@ def variant(train, context):
             costs = Costs(fee_bps=2, slippage_bps=3, per_share=0.01, minimum=2.5, borrow_bps=0.5)
             market = Market(context.market.candles, costs, account)
             steps = {"total_steps": 1_024 if kind == "ppo" else 480}
-            done[key] = train(kind, given={"market": market}, trading=trading, **steps)
+            done[key] = train(kind, context_fields={"market": market}, trading=trading, **steps)
         return done[key]
 
     return get
@@ -251,7 +251,7 @@ def learner_of(model, kind, rows, seed=1):
     ("kind_", "trading", "account"),
     [*VARIANTS, ("ppo", {"actions": "discrete", "episode_bars": 60}, Account())],
 )
-def test_positions_are_what_stable_baselines3_itself_decides_in_the_environment_of_training(
+def test_positions_equal_the_decisions_of_stable_baselines3_in_the_training_environment(
     variant, rows, kind_, trading, account
 ):
     """Stepping the environment along its targets from the first bar to the last, and asking `predict` at each."""
@@ -279,14 +279,14 @@ def test_positions_are_what_stable_baselines3_itself_decides_in_the_environment_
             same = int(action[0]) == int(np.argmax(head))
             ties += not same
             assert same or first - second < 1e-5
-            taken = np.argmax(head)
+            decision = np.argmax(head)
         else:
             low = episodes.low
             expected = low + (1 - low) * (np.tanh(head[0]) + 1) / 2 if kind_ == "sac" else np.clip(head[0], low, 1)
             assert float(action[0, 0]) == pytest.approx(expected, abs=1e-5)
-            taken = goals[lags + t]
-            assert abs(taken - expected) <= max(model.options.trading.step / 2, 1e-6)
-        result = env.step(np.full(env.num_envs, taken))
+            decision = goals[lags + t]
+            assert abs(decision - expected) <= max(model.options.trading.step / 2, 1e-6)
+        result = env.step(np.full(env.num_envs, decision))
         target = account_row[0]["target"] if t < len(bars.close) - 2 else goals[lags + t]
         assert target == goals[lags + t]
         observation = result[0][:1] if not result[2][0] else result[3][0]["terminal_observation"][None]
@@ -295,27 +295,27 @@ def test_positions_are_what_stable_baselines3_itself_decides_in_the_environment_
 
 
 @pytest.mark.parametrize(("kind_", "trading", "account"), VARIANTS)
-def test_its_own_account_is_the_simulators(variant, rows, kind_, trading, account):
+def test_the_account_inside_an_agent_equals_the_simulator(variant, rows, kind_, trading, account):
     """Also where nothing is decided, which is flat: as the scores count it."""
     model = variant(kind_, trading, account)
     holed = rows.copy()
     holed.iloc[[50, 51, 120], 0] = np.nan
-    for given in (rows, holed):
-        trajectory = model.trade(given)
-        candles = given[[*PRICES]].assign(high=given[[*PRICES]].max(axis=1), low=given[[*PRICES]].min(axis=1))
-        target = pd.Series(trajectory.goal, given.index).shift().fillna(0.0)
+    for frame in (rows, holed):
+        trajectory = model.trade(frame)
+        candles = frame[[*PRICES]].assign(high=frame[[*PRICES]].max(axis=1), low=frame[[*PRICES]].min(axis=1))
+        target = pd.Series(trajectory.goal, frame.index).shift().fillna(0.0)
         equity = simulate(candles, target, model.costs, model.account).equity[:, 0] / model.account.capital
         np.testing.assert_array_equal(trajectory.equity, equity)
 
 
-def test_a_missing_feature_gives_no_position_there_and_the_others_go_on(kind, fitted, rows):
+def test_a_missing_feature_leaves_only_its_own_bar_without_a_position(kind, fitted, rows):
     model = fitted(kind)
-    whole, holed = model.positions(rows), rows.copy()
+    complete, holed = model.positions(rows), rows.copy()
     holed.iloc[40, 3] = np.nan
     positions = model.positions(holed)
     assert list(np.flatnonzero(positions.isna())) == [0, 1, 40]
-    assert list(np.flatnonzero(whole.isna())) == [0, 1]
-    pd.testing.assert_series_equal(positions.iloc[:40], whole.iloc[:40], check_exact=True)
+    assert list(np.flatnonzero(complete.isna())) == [0, 1]
+    pd.testing.assert_series_equal(positions.iloc[:40], complete.iloc[:40], check_exact=True)
     assert model.positions(rows.iloc[:1]).isna().all()
 
 
@@ -330,18 +330,20 @@ def test_columns_are_found_by_name_and_a_missing_one_is_named(kind, fitted, rows
 
 def test_no_bar_after_a_close_changes_the_position_decided_at_it(kind, fitted, rows):
     model = fitted(kind)
-    whole = model.positions(rows)
+    all_positions = model.positions(rows)
     rng = np.random.default_rng(0)
     for t in (2, 3, 77, 258):
         cut = model.positions(rows.iloc[: t + 1])
-        pd.testing.assert_series_equal(cut, whole.iloc[: t + 1], check_exact=True)
+        pd.testing.assert_series_equal(cut, all_positions.iloc[: t + 1], check_exact=True)
         wild = rows.copy()
         wild.iloc[t + 1 :] *= rng.uniform(0.5, 2, wild.iloc[t + 1 :].shape)
         pd.testing.assert_series_equal(model.positions(wild).iloc[: t + 1], cut, check_exact=True)
-    assert not model.positions(wild.iloc[::-1].set_axis(rows.index)).equals(whole), "the rows change nothing at all"
+    assert not model.positions(wild.iloc[::-1].set_axis(rows.index)).equals(all_positions), (
+        "the rows change nothing at all"
+    )
 
 
-def test_positions_remember_nothing_between_calls(kind, fitted, rows):
+def test_positions_depend_on_no_earlier_call(kind, fitted, rows):
     model = fitted(kind)
     first = model.positions(rows)
     model.positions(rows.iloc[100:] * 1.1)
@@ -380,7 +382,10 @@ def test_a_warm_start_begins_with_the_newest_versions_weights(kind, train, fitte
     newest = fitted(kind)
     # no update happens: the budget ends before the first one could
     few = {"total_steps": 1, "learning_rate": 1e-12} if kind == "ppo" else {"total_steps": 16}
-    warm, cold = (train(kind, seed=8, given=given, **few) for given in ({"warm_start_from": newest}, {}))
+    warm, cold = (
+        train(kind, seed=8, context_fields=context_fields, **few)
+        for context_fields in ({"warm_start_from": newest}, {})
+    )
     for name, weights in newest.state.items():
         np.testing.assert_allclose(warm.state[name], weights, rtol=0, atol=1e-9, err_msg=name)
     assert any(not np.allclose(cold.state[name], weights) for name, weights in newest.state.items())
@@ -391,16 +396,19 @@ def test_a_warm_start_from_something_else_is_refused(kind, train, fitted, contex
     with pytest.raises(
         ValueError, match=rf"newest version is no quantum_training\.models\.{kind}; give the recipe a name"
     ):
-        train(kind, given={"warm_start_from": other})
+        train(kind, context_fields={"warm_start_from": other})
     with pytest.raises(ValueError, match="another network or other actions; give the changed recipe a name"):
-        train(kind, given={"warm_start_from": fitted(kind)}, network=[16, 9])
+        train(kind, context_fields={"warm_start_from": fitted(kind)}, network=[16, 9])
     with pytest.raises(ValueError, match=r"other observations; .*\(those of one only: log_return_2\)"):
-        train(kind, given={"warm_start_from": fitted(kind)}, lags=3)
+        train(kind, context_fields={"warm_start_from": fitted(kind)}, lags=3)
     window = replace(context.window, columns=("phase", *context.window.columns[1:]))
     with pytest.raises(ValueError, match=r"other observations; .*\(those of one only: phase, sine\)"):
-        train(kind, given={"window": window, "warm_start_from": fitted(kind)})
+        train(kind, context_fields={"window": window, "warm_start_from": fitted(kind)})
     short = replace(context.market, account=SHORT)
-    assert train(kind, given={"warm_start_from": fitted(kind), "market": short}, total_steps=1).report["steps"] > 0
+    assert (
+        train(kind, context_fields={"warm_start_from": fitted(kind), "market": short}, total_steps=1).report["steps"]
+        > 0
+    )
 
 
 def follow(bars, trading, goals, scale):
@@ -423,7 +431,7 @@ def follow(bars, trading, goals, scale):
     return [np.array(part) for part in zip(*steps, strict=True)]
 
 
-def test_a_replay_fills_the_buffer_with_what_the_given_targets_would_have_met(context, small_params):
+def test_a_replay_fills_the_buffer_with_the_transitions_of_its_positions(context, small_params):
     window, market = context.window, context.market
     rng = np.random.default_rng(4)
     replay = pd.DataFrame(rng.choice([0, 0.5, 1], (len(window.full_times), 2)), window.full_times, ["held", "shadow"])
@@ -482,9 +490,9 @@ def test_learning_from_a_replay_starts_above_scratch_on_a_stationary_market(trai
         context = training_context(market)
         window = context.window
         rng, times = np.random.default_rng(seed), market.candles.loc[window.full_times[0] :].index
-        held = {name: np.repeat(rng.integers(0, 5, 300) / 4, 5)[: len(times)] for name in "abc"}
+        random_positions = {name: np.repeat(rng.integers(0, 5, 300) / 4, 5)[: len(times)] for name in "abc"}
         unseen, reached = sine_market(100 + seed, 1_500, 0.5), {}
-        for name, replay in (("scratch", None), ("replay", pd.DataFrame(held, times))):
+        for name, replay in (("scratch", None), ("replay", pd.DataFrame(random_positions, times))):
             model = train("sac", seed, {"window": window, "market": context.market, "replay": replay}, **params)
             reached[name] = np.log(model.trade(unseen.rows).equity[-1]) / 1_500 / unseen.growth(unseen.best_positions())
         assert reached["replay"] > reached["scratch"] + 0.2, reached
@@ -499,7 +507,7 @@ def test_wall_time_ends_a_fit_early_and_says_so(kind, train):
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_a_training_that_diverges_says_so(kind, train, monkeypatch):
+def test_a_training_that_diverges_is_an_error_with_its_reason(kind, train, monkeypatch):
     """Weights that are no numbers, from whatever makes them so."""
     import torch
 

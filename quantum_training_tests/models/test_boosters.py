@@ -39,8 +39,8 @@ print(json.dumps(out))
 
 
 def params_of(family, **more):
-    own = {k: v for k, v in PARAMS.items() if not (family == "xgboost" and k == "bagging_freq")}
-    return {**own, **more}
+    supported = {k: v for k, v in PARAMS.items() if not (family == "xgboost" and k == "bagging_freq")}
+    return {**supported, **more}
 
 
 @pytest.fixture(params=FAMILIES)
@@ -51,8 +51,8 @@ def family(request):
 @pytest.fixture
 def fit(family):
     def run(window, seed=7, sizing=None, progress=lambda text: None, **params):
-        given = {"sizing": sizing or Sizing(), "seed": seed, "progress": progress}
-        return algorithm(family).fit(TrainingContext(window, params_of(family, **params), **given))
+        context_fields = {"sizing": sizing or Sizing(), "seed": seed, "progress": progress}
+        return algorithm(family).fit(TrainingContext(window, params_of(family, **params), **context_fields))
 
     return run
 
@@ -85,7 +85,7 @@ def test_another_process_gives_the_same_bytes_with_one_thread(make_features, tmp
     assert {family: threads for family, (_, threads) in runs[0].items()} == dict.fromkeys(FAMILIES, 0)
 
 
-def test_the_fit_asks_its_library_for_one_thread(fit, family, make_window):
+def test_the_fit_uses_one_thread_of_its_library(fit, family, make_window):
     core = fit(make_window()).core
     if family == "xgboost":
         assert json.loads(core.save_config())["learner"]["generic_param"]["nthread"] == "1"
@@ -109,17 +109,17 @@ def test_a_saved_model_comes_back_equal_in_every_bit(fit, family, make_window, m
 def test_a_missing_feature_gives_no_position_and_leaves_the_other_rows_alone(fit, make_window, make_features):
     model = fit(make_window())
     features = make_features(50, seed=3)
-    whole = model.positions(features)
+    complete = model.positions(features)
     features.iloc[4, 1] = np.nan
     features.iloc[7] = np.nan
     holed = model.positions(features)
     assert list(np.flatnonzero(holed.isna())) == [4, 7]
-    pd.testing.assert_series_equal(holed.drop(features.index[[4, 7]]), whole.drop(features.index[[4, 7]]))
+    pd.testing.assert_series_equal(holed.drop(features.index[[4, 7]]), complete.drop(features.index[[4, 7]]))
     assert model.positions(features.iloc[[7]]).isna().all()
     assert len(model.positions(features.iloc[:0])) == 0
 
 
-def test_features_are_found_by_name_and_a_missing_one_is_named(fit, make_window, make_features):
+def test_features_are_selected_by_name_and_a_missing_one_is_named(fit, make_window, make_features):
     model = fit(make_window())
     features = make_features(60, seed=4)
     pd.testing.assert_series_equal(model.positions(features[["c", "b", "a"]].assign(z=1.0)), model.positions(features))
@@ -127,12 +127,12 @@ def test_features_are_found_by_name_and_a_missing_one_is_named(fit, make_window,
         model.positions(features[["a", "c"]])
 
 
-def test_an_easy_rule_is_learned_and_its_feature_bears_the_weight(fit, make_window, make_features):
+def test_an_easy_rule_is_learnt_and_its_feature_has_the_importance(fit, make_window, make_features):
     model = fit(make_window())
-    fresh = make_features(1000, seed=9)
-    position, clear = model.positions(fresh), fresh["a"].abs() > 0.2
+    unseen_rows = make_features(1000, seed=9)
+    position, clear = model.positions(unseen_rows), unseen_rows["a"].abs() > 0.2
     assert position.between(0, 1).all()
-    assert ((position > 0.5) == (fresh["a"] > 0))[clear].mean() > 0.97
+    assert ((position > 0.5) == (unseen_rows["a"] > 0))[clear].mean() > 0.97
     assert sum(model.importance.values()) == pytest.approx(1)
     assert model.importance["a"] > 0.9
     assert model.report["valid_logloss"] < 0.5 * model.report["valid_logloss_of_base_rate"]
@@ -148,7 +148,7 @@ def logloss(model, family, window, rounds):
     return -np.mean(np.where(window.valid_y == 1, np.log(chance), np.log(1 - chance)))
 
 
-def test_rounds_are_found_on_the_validation_slice_and_the_refit_uses_all_rows(fit, family, make_window):
+def test_rounds_are_chosen_on_the_validation_slice_and_the_refit_uses_all_rows(fit, family, make_window):
     lines = []
     window = make_window(lambda f: f["a"] > np.random.default_rng(1).normal(size=len(f)))
     model = fit(window, max_rounds=200, progress=lines.append)
@@ -167,7 +167,7 @@ def test_rounds_are_found_on_the_validation_slice_and_the_refit_uses_all_rows(fi
     assert not flipped.positions(bars).equals(model.positions(bars))
 
 
-def test_one_class_in_the_validation_slice_is_no_obstacle(fit, make_window):
+def test_one_class_in_the_validation_slice_is_allowed(fit, make_window):
     window = make_window(lambda f: (f["a"] > 0) | (np.arange(len(f)) >= 0.79 * len(f)))
     assert set(window.valid_y) == {1.0}
     assert set(window.train_y) == {0.0, 1.0}

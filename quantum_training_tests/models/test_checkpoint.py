@@ -24,7 +24,7 @@ def files(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
-def undisturbed(training_server, kind, folder, **params):
+def undisturbed_files(training_server, kind, folder, **params):
     """(files, seconds) of a training that nothing disturbs, without the process's start."""
     began = time.monotonic()
     training_server.begin(kind, folder / "whole", folder / "whole-state", **params)
@@ -34,10 +34,10 @@ def undisturbed(training_server, kind, folder, **params):
 
 @pytest.mark.long
 @pytest.mark.parametrize("kind", LONGER)
-def test_a_training_that_is_killed_at_any_moment_ends_as_if_it_had_not_been(training_server, kind, tmp_path):
+def test_a_training_that_was_killed_at_any_moment_ends_with_the_same_files(training_server, kind, tmp_path):
     """Each process is killed after a random while, most often in the middle of an update or of writing its state."""
     params = {**LONGER[kind], "save_seconds": 1e-3}
-    whole, seconds = undisturbed(training_server, kind, tmp_path, **params)
+    files_undisturbed, seconds = undisturbed_files(training_server, kind, tmp_path, **params)
     rng, kills, ends = np.random.default_rng(5), 0, 0
     state = tmp_path / "state"
     while kills < KILLS or not ends:
@@ -48,7 +48,7 @@ def test_a_training_that_is_killed_at_any_moment_ends_as_if_it_had_not_been(trai
             os.kill(process, signal.SIGKILL)
         status = training_server.wait()
         if status == 0:
-            assert files(out) == whole
+            assert files(out) == files_undisturbed
             ends += 1
         else:
             assert status == -signal.SIGKILL
@@ -79,7 +79,7 @@ def interrupt(monkeypatch):
     return arm
 
 
-def equal(one, other):
+def assert_equal(one, other):
     assert (one.report, one.curves, one.score) == (other.report, other.curves, other.score)
     for name, weights in one.state.items():
         np.testing.assert_array_equal(weights, other.state[name])
@@ -91,7 +91,7 @@ def kind(request):
 
 
 @pytest.fixture(scope="module")
-def whole(train):
+def undisturbed_fit(train):
     """`whole(kind)`: a training that nothing disturbed."""
     done = {}
 
@@ -104,51 +104,51 @@ def whole(train):
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, DagsterExecutionInterruptedError])
-def test_a_training_that_is_stopped_leaves_at_once_and_keeps_its_last_state(
-    kind, train, whole, interrupt, tmp_path, error
+def test_a_stopped_training_ends_at_once_and_resumes_from_its_last_state(
+    kind, train, undisturbed_fit, interrupt, tmp_path, error
 ):
     lines = []
     interrupt(70, error)
     with pytest.raises(error):
-        train(kind, given={"checkpoint_dir": tmp_path}, save_seconds=1e-3)
+        train(kind, context_fields={"checkpoint_dir": tmp_path}, save_seconds=1e-3)
     assert [path.name for path in tmp_path.iterdir()] == ["seed-7.safetensors"]
-    again = train(kind, given={"checkpoint_dir": tmp_path}, save_seconds=1e-3, progress=lines.append)
+    again = train(kind, context_fields={"checkpoint_dir": tmp_path}, save_seconds=1e-3, progress=lines.append)
     assert lines[0].startswith("resumed at step ")
     assert not lines[0].startswith("resumed at step 0 ")
-    equal(again, whole(kind))
+    assert_equal(again, undisturbed_fit(kind))
 
 
-def test_without_a_state_yet_it_begins_anew_and_with_the_first_it_is_the_same(kind, train, whole, interrupt, tmp_path):
+def test_the_first_state_resumes_to_the_same_report(kind, train, undisturbed_fit, interrupt, tmp_path):
     interrupt(3)
     with pytest.raises(StoppedError):
-        train(kind, given={"checkpoint_dir": tmp_path}, save_seconds=1_000.0)
-    assert (tmp_path / "seed-7.safetensors").exists(), "the first state is original_bytes before the first step"
-    again = train(kind, given={"checkpoint_dir": tmp_path}, save_seconds=1_000.0)
-    assert again.report == whole(kind).report
+        train(kind, context_fields={"checkpoint_dir": tmp_path}, save_seconds=1_000.0)
+    assert (tmp_path / "seed-7.safetensors").exists(), "the first state is written before the first step"
+    again = train(kind, context_fields={"checkpoint_dir": tmp_path}, save_seconds=1_000.0)
+    assert again.report == undisturbed_fit(kind).report
 
 
-def test_a_training_that_has_ended_trains_nothing_again(kind, train, whole, monkeypatch, tmp_path):
-    first = train(kind, given={"checkpoint_dir": tmp_path}, save_seconds=1e-3)
-    equal(first, whole(kind))
+def test_a_finished_training_is_not_repeated(kind, train, undisturbed_fit, monkeypatch, tmp_path):
+    first = train(kind, context_fields={"checkpoint_dir": tmp_path}, save_seconds=1e-3)
+    assert_equal(first, undisturbed_fit(kind))
 
     def learn(*args, **kwargs):
         raise AssertionError("it trains again")
 
     for base in ("PPO", "SAC"):
         monkeypatch.setattr(f"stable_baselines3.{base}.learn", learn)
-    equal(train(kind, given={"checkpoint_dir": tmp_path}, save_seconds=1e-3), first)
+    assert_equal(train(kind, context_fields={"checkpoint_dir": tmp_path}, save_seconds=1e-3), first)
 
 
-def test_one_that_time_has_ended_trains_nothing_again(kind, train, tmp_path):
-    long = {"total_steps": 10_000_000, "max_seconds": 0.2, "given": {"checkpoint_dir": tmp_path}}
+def test_a_training_that_ran_out_of_time_is_not_repeated(kind, train, tmp_path):
+    long = {"total_steps": 10_000_000, "max_seconds": 0.2, "context_fields": {"checkpoint_dir": tmp_path}}
     first = train(kind, **long)
     assert first.report["out_of_time"] == 1
-    equal(train(kind, **long), first)
+    assert_equal(train(kind, **long), first)
 
 
 def test_each_seed_has_a_state_of_its_own(train, tmp_path):
     for seed in (1, 2):
-        train("ppo", seed=seed, given={"checkpoint_dir": tmp_path}, total_steps=512)
+        train("ppo", seed=seed, context_fields={"checkpoint_dir": tmp_path}, total_steps=512)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["seed-1.safetensors", "seed-2.safetensors"]
 
 
@@ -159,7 +159,7 @@ def halfway(train, interrupt, tmp_path):
     def get(kind):
         interrupt(70)
         with pytest.raises(StoppedError):
-            train(kind, given={"checkpoint_dir": tmp_path}, save_seconds=1e-3)
+            train(kind, context_fields={"checkpoint_dir": tmp_path}, save_seconds=1e-3)
         return tmp_path / "seed-7.safetensors"
 
     return get
@@ -182,7 +182,7 @@ def test_a_damaged_state_is_refused_with_what_to_do(train, halfway, damage):
     path = halfway("ppo")
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(TrainingStateError, match=rf"{path} is no state of this training: .*; delete it to train from"):
-        train("ppo", given={"checkpoint_dir": path.parent}, save_seconds=1e-3)
+        train("ppo", context_fields={"checkpoint_dir": path.parent}, save_seconds=1e-3)
 
 
 def test_a_state_of_other_settings_or_data_is_refused(kind, train, halfway, context):
@@ -196,10 +196,10 @@ def test_a_state_of_other_settings_or_data_is_refused(kind, train, halfway, cont
         {"trading": {"actions": "continuous", "episode_bars": 61}},
     ):
         with pytest.raises(TrainingStateError, match="it was written with other options; delete it"):
-            train(kind, given={"checkpoint_dir": path.parent}, **{"save_seconds": 1e-3, **other})
+            train(kind, context_fields={"checkpoint_dir": path.parent}, **{"save_seconds": 1e-3, **other})
     window = replace(context.window, content_hash="other")
     with pytest.raises(TrainingStateError, match="it was written with other data; delete it"):
-        train(kind, given={"window": window, "checkpoint_dir": path.parent}, save_seconds=1e-3)
+        train(kind, context_fields={"window": window, "checkpoint_dir": path.parent}, save_seconds=1e-3)
     assert path.read_bytes() == original_bytes
 
 
@@ -216,7 +216,9 @@ def failing(error):
 
 
 @pytest.mark.parametrize("fault", ["disk", "fsync", "replace"])
-def test_a_state_that_cannot_be_written_leaves_the_former_one(train, whole, halfway, monkeypatch, fault):
+def test_a_state_that_cannot_be_written_leaves_the_earlier_one_intact(
+    train, undisturbed_fit, halfway, monkeypatch, fault
+):
     path = halfway("sac")
     earlier_bytes = path.read_bytes()
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -228,9 +230,11 @@ def test_a_state_that_cannot_be_written_leaves_the_former_one(train, whole, half
             if fault == "disk":
                 full_disk()
             with pytest.raises(TrainingStateError, match=rf"cannot be written to {path}: .*; make room there and run"):
-                train("sac", given={"checkpoint_dir": path.parent}, save_seconds=1e-3)
+                train("sac", context_fields={"checkpoint_dir": path.parent}, save_seconds=1e-3)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limit)
     assert [p.name for p in path.parent.iterdir()] == [path.name]
     assert path.read_bytes() == earlier_bytes
-    equal(train("sac", given={"checkpoint_dir": path.parent}, save_seconds=1e-3), whole("sac"))
+    assert_equal(
+        train("sac", context_fields={"checkpoint_dir": path.parent}, save_seconds=1e-3), undisturbed_fit("sac")
+    )

@@ -98,7 +98,7 @@ def fit(kind, context, sizing=None, **params):
     return algorithm(kind).fit(replace(context, params={**PARAMS[kind], **params}, sizing=sizing, seed=7))
 
 
-def test_a_record_is_by_the_bar_of_the_decision_and_earns_on_the_next(context, candles):
+def test_a_member_record_is_indexed_by_the_decision_and_earns_on_the_next_bar(context, candles):
     start = candles.index[160]
     record = MemberRecord.of(context.member_positions, context.market, start, 20)
     assert record.position.index.equals(candles.index[159:-1])
@@ -114,14 +114,18 @@ def test_a_record_is_by_the_bar_of_the_decision_and_earns_on_the_next(context, c
     )
     assert np.array_equal(record.position.to_numpy(), target.to_numpy())
     assert record.net_return.to_numpy()[1:] == pytest.approx(done.net_return[1:], abs=1e-4)
-    whole = context.member_positions.assign(a=1.0, b=0.0)
-    held = MemberRecord.of(whole, Market(candles, Costs(fee_bps=0, slippage_bps=0)), start, 20).net_return["a"]
+    constant_positions = context.member_positions.assign(a=1.0, b=0.0)
+    net_return = MemberRecord.of(
+        constant_positions, Market(candles, Costs(fee_bps=0, slippage_bps=0)), start, 20
+    ).net_return["a"]
     moves = candles["close"].pct_change()
-    assert held.iloc[-1] == pytest.approx(moves.iloc[-1]), "decided at the bar before the last, earned on the last"
-    assert held.iloc[5] == pytest.approx(moves.loc[candles.index[165]])
+    assert net_return.iloc[-1] == pytest.approx(moves.iloc[-1]), (
+        "decided at the bar before the last, earned on the last"
+    )
+    assert net_return.iloc[5] == pytest.approx(moves.loc[candles.index[165]])
 
 
-def test_bars_on_which_a_member_decided_nothing_are_no_record_of_it(context, candles):
+def test_bars_without_a_decision_do_not_count_in_the_record_of_a_member(context, candles):
     holed = context.member_positions.copy()
     holed.iloc[10:40, 0] = np.nan
     record = MemberRecord.of(holed, context.market, candles.index[160], 20)
@@ -159,11 +163,13 @@ def test_the_vote_weighs_by_shrunk_inverse_risk():
 
 
 @given(
-    held=st.lists(st.lists(st.one_of(st.floats(-1, 1), st.just(float("nan"))), min_size=3, max_size=3), min_size=1),
+    member_positions=st.lists(
+        st.lists(st.one_of(st.floats(-1, 1), st.just(float("nan"))), min_size=3, max_size=3), min_size=1
+    ),
     raw=st.lists(st.floats(0.01, 10), min_size=3, max_size=3),
 )
-def test_a_weighted_position_lies_between_the_members_that_decide(held, raw):
-    positions, weights = np.array(held), np.array(raw) / sum(raw)
+def test_a_weighted_position_lies_between_the_members_that_decide(member_positions, raw):
+    positions, weights = np.array(member_positions), np.array(raw) / sum(raw)
     out = weighted_mean(positions, weights, 0.25)
     for row, value in zip(positions, out, strict=True):
         decides = row[~np.isnan(row)]
@@ -173,7 +179,7 @@ def test_a_weighted_position_lies_between_the_members_that_decide(held, raw):
             assert value * 4 == round(value * 4)
 
 
-def test_a_member_that_decides_nothing_leaves_its_weight_to_the_others(window, context, features):
+def test_the_weight_of_an_undecided_member_goes_to_the_others(window, context, features):
     model = fit("ensemble_vote", context, sizing=Sizing(step=0.01))
     rows = features.copy()
     rows.iloc[5, 0] = rows.iloc[6, [0, 1]] = np.nan
@@ -295,7 +301,7 @@ def test_the_stack_counts_labelled_bars_only(window, context):
         fit("ensemble_stack", context, penalties=(0,))
 
 
-def test_a_regime_with_few_bars_weighs_as_the_vote_does():
+def test_a_regime_with_few_bars_has_the_weights_of_the_vote():
     vote = pd.Series({"a": 0.5, "b": 0.5})
     lucky = pd.DataFrame({"a": [0.01, 0.011], "b": [-0.01, -0.011]})
     assert _tilted(vote, lucky, 250)["a"] == pytest.approx(1 / (1 + np.exp(-2 * MAX_T * 2 / 252)))
@@ -313,7 +319,7 @@ def test_code_of_the_vote_is_part_of_the_regimes_identity_and_the_library_of_the
     code_hash.cache_clear()
 
 
-def test_an_ensemble_without_members_is_told_what_it_needs(window):
+def test_an_ensemble_without_members_is_refused_with_what_it_needs(window):
     with pytest.raises(ValueError, match="set `market`, `members` and `member_positions`"):
         fit("ensemble_vote", TrainingContext(window))
     with pytest.raises(ValueError, match="ensemble_vote: prior = 3: Extra inputs"):

@@ -41,14 +41,14 @@ class Outdated(Scored):
 
 
 @pytest.fixture(autouse=True)
-def zoo(monkeypatch):
+def algorithms_of_the_test(monkeypatch):
     for name, cls in (("zoo_scored", Scored), ("zoo_outdated", Outdated)):
         module = ModuleType(name)
         module.Model = cls
         monkeypatch.setitem(sys.modules, f"seed_zoo.{name}", module)
 
 
-def chosen(scores, name="seed_zoo.zoo_scored", progress=lambda text: None):
+def fit_scores(scores, name="seed_zoo.zoo_scored", progress=lambda text: None):
     seeds = range(min(scores), max(scores) + 1)
     return fit_seeds(name, TrainingContext(None, {"scores": scores}, progress=progress), seeds)
 
@@ -64,24 +64,24 @@ def chosen(scores, name="seed_zoo.zoo_scored", progress=lambda text: None):
         ({7: -1.0, 8: -3.0, 9: -2.0, 10: -2.5, 11: 5.0}, 9),
     ],
 )
-def test_the_median_is_taken_and_of_two_in_the_middle_the_lower(scores, seed):
-    model, seed_scores = chosen(scores)
+def test_the_seed_with_the_lower_median_score_is_chosen(scores, seed):
+    model, seed_scores = fit_scores(scores)
     assert (model.seed, seed_scores) == (seed, scores)
 
 
 def test_each_seed_is_announced_and_a_single_one_is_not():
     lines = []
-    chosen({1: 0.0, 2: 0.0}, progress=lines.append)
+    fit_scores({1: 0.0, 2: 0.0}, progress=lines.append)
     assert lines == ["seed 1, 1 of 2", "fitting 1", "seed 2, 2 of 2", "fitting 2"]
     lines.clear()
-    chosen({4: 0.0}, progress=lines.append)
+    fit_scores({4: 0.0}, progress=lines.append)
     assert lines == ["fitting 4"]
 
 
 def test_several_seeds_of_an_algorithm_without_a_score_are_refused_and_one_is_not():
     with pytest.raises(ValueError, match=r"zoo_scored gives no score to choose the median seed by; set .* seeds to 1"):
-        chosen({1: 0.0, 2: None, 3: 1.0})
-    model, seed_scores = chosen({1: None})
+        fit_scores({1: 0.0, 2: None, 3: 1.0})
+    model, seed_scores = fit_scores({1: None})
     assert (model.seed, seed_scores) == (1, {1: None})
 
 

@@ -125,7 +125,7 @@ def test_a_forecast_is_the_librarys_own(kind, context):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_network_that_has_learnt_nothing_expects_nothing(kind):
+def test_an_untrained_network_forecasts_a_return_of_0(kind):
     """N-HiTS of the library would begin with the last return: a bet on momentum that no data have taught it."""
     exogenous = ("a",) if kind in forecaster.EXOGENOUS_ARCHITECTURES else ()
     network = build_network(NetworkSpec(Options(architecture=kind, **TINY), HORIZON, exogenous))
@@ -153,7 +153,7 @@ def test_no_target_of_the_training_part_reaches_into_the_validation(context):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_positions_know_nothing_later_and_do_not_depend_on_how_many_are_asked_for(kind, models, rows):
+def test_positions_depend_neither_on_later_rows_nor_on_the_number_of_rows(kind, models, rows):
     model, cut = models[kind], rows.index[300]
     changed = rows.copy()
     changed.iloc[301:] *= 3
@@ -166,7 +166,7 @@ def test_positions_know_nothing_later_and_do_not_depend_on_how_many_are_asked_fo
     assert not model.positions(changed).equals(expected)
 
 
-def test_a_hole_in_a_feature_is_no_number_for_as_long_as_it_is_seen(models, rows):
+def test_a_hole_in_a_feature_leaves_no_position_while_it_is_in_the_lookback(models, rows):
     holed = rows.copy()
     holed.loc[holed.index[200], "rsi_14"] = np.nan
     blind = models["lstm"].positions(holed).isna()
@@ -175,7 +175,7 @@ def test_a_hole_in_a_feature_is_no_number_for_as_long_as_it_is_seen(models, rows
     assert models["patchtst"].positions(holed).equals(models["patchtst"].positions(rows)), "it reads returns alone"
 
 
-def test_a_fit_begins_after_the_last_hole_and_says_when_that_is_too_late(market):
+def test_a_fit_begins_after_the_last_hole_and_is_refused_if_too_few_rows_follow(market):
     candles, features = market
     for hole, possible in ((100, True), (370, False)):
         holed = features.copy()
@@ -201,7 +201,7 @@ def test_the_target_is_the_log_return_over_the_horizon_and_its_error_that_of_the
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_errors_are_those_of_the_best_look_and_a_refit_of_as_many_steps_is_the_same_training(kind, context):
+def test_the_errors_are_those_of_the_best_validation_and_a_refit_repeats_its_steps(kind, context):
     options = Options(architecture=kind, **{**TINY, "max_steps": 40, "learning_rate": 0.05, "patience": 3})
     z = np.random.default_rng(1).normal(size=(160, 1))
     search = train_network(NetworkSpec(options, HORIZON, ()), RUN, z, 60, 40)
@@ -226,7 +226,7 @@ def test_the_probability_is_that_of_a_return_above_the_cost(models, rows, monkey
     assert np.array_equal(model.positions(rows), model.rule.sizing.positions(probability))
 
 
-def test_a_fit_tells_its_progress_and_leaves_nothing_behind(context, tmp_path, monkeypatch):
+def test_a_fit_logs_its_progress_and_leaves_no_files(context, tmp_path, monkeypatch):
     import ray
 
     monkeypatch.chdir(tmp_path)

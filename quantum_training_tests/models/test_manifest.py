@@ -5,7 +5,7 @@ import pytest
 from quantum_training.models.manifest import NO_FILE, ArtefactError, check, manifest
 
 
-def test_a_link_is_never_what_was_stored_whatever_the_manifest_says(tmp_path):
+def test_a_link_is_refused_even_if_the_manifest_matches(tmp_path):
     folder, elsewhere = tmp_path / "artefact", tmp_path / "elsewhere"
     folder.mkdir()
     elsewhere.write_text("x")

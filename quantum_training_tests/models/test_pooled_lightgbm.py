@@ -27,7 +27,7 @@ def model(windows):
     return algorithm("pooled_lightgbm").fit(TrainingContext(pool(windows, 0.2), PARAMS, sizing=FINE, seed=7))
 
 
-def test_a_symbol_is_served_in_its_units_and_by_its_category(model, make_features):
+def test_a_symbol_is_served_with_its_own_normaliser_and_category(model, make_features):
     features = make_features(200, 9)
     up = features["a"] > 0.2
     same = model.for_symbol("same").positions(features)
@@ -37,7 +37,7 @@ def test_a_symbol_is_served_in_its_units_and_by_its_category(model, make_feature
     assert model.for_symbol("same").columns == ("a", "b", "c")
 
 
-def test_a_symbol_that_is_not_in_the_pool_is_served_and_it_is_said(model, make_features):
+def test_a_symbol_outside_the_pool_is_served_and_reported(model, make_features):
     features = make_features(200, 9) * 50
     served = model.for_symbol("young")
     assert served.notes["fallback"] == "young has too little history of its own to be in the pool"
@@ -47,7 +47,7 @@ def test_a_symbol_that_is_not_in_the_pool_is_served_and_it_is_said(model, make_f
     assert not any(served.positions(features).equals(other) for other in expected)
 
 
-def test_the_fit_is_the_same_whoever_asks_for_it_and_comes_back_equal(model, windows, make_features, tmp_path):
+def test_the_fit_does_not_depend_on_the_symbol_and_loads_equal(model, windows, make_features, tmp_path):
     again = algorithm("pooled_lightgbm").fit(TrainingContext(pool(windows, 0.2), PARAMS, sizing=FINE, seed=7))
     assert save_model(model.for_symbol("same"), tmp_path / "one", "pooled_lightgbm") == save_model(
         again.for_symbol("opposite").for_symbol("same"), tmp_path / "two", "pooled_lightgbm"

@@ -40,7 +40,7 @@ def outside(tmp_path, monkeypatch):
     return write
 
 
-def test_the_hash_knows_the_algorithm_and_its_source(outside):
+def test_the_code_hash_covers_the_algorithm_and_its_source(outside):
     hashes = [
         code_hash("xgboost"),
         code_hash("lightgbm"),
@@ -128,11 +128,11 @@ def test_the_sources_that_an_algorithm_names_are_part_of_its_hash(dependent, tmp
         assert hashes[0] == hashes[1] != hashes[2]
 
 
-def test_what_only_builds_a_version_is_part_of_its_hash(dependent):
+def test_packages_that_only_build_a_version_are_part_of_its_hash(dependent):
     assert code_hash(dependent("six_zoo")) != code_hash(dependent("seven_zoo", build_packages=("numpy",)))
 
 
-def test_a_source_that_is_not_there_is_named(dependent):
+def test_a_missing_source_is_named(dependent):
     with pytest.raises(ModuleNotFoundError, match="nowhere"):
         code_hash(dependent("eight_zoo", ("helpers.nowhere",)))
     with pytest.raises(ImportError, match="no_such_distribution"):

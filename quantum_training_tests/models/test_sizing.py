@@ -35,7 +35,7 @@ def test_positions_by_hand(probability, position):
     assert Sizing(break_even=0.5, full=0.6, step=0.25).positions(np.array([probability])) == position
 
 
-def test_a_step_of_one_is_all_or_nothing():
+def test_a_step_of_one_gives_positions_of_0_or_1():
     sizing = Sizing(break_even=0.4, full=0.8, step=1.0)
     assert list(sizing.positions(np.array([0.4, 0.59, 0.61, 0.9]))) == [0, 0, 1, 1]
 
@@ -69,6 +69,6 @@ def test_flat_at_break_even_and_fully_invested_at_full_for_every_rule(sizing):
         ({"half": 0.5}, "Extra inputs"),
     ],
 )
-def test_a_rule_that_cannot_be_kept_is_refused(options, message):
+def test_an_impossible_sizing_rule_is_refused(options, message):
     with pytest.raises(ValidationError, match=message):
         Sizing(**options)

@@ -86,7 +86,7 @@ def test_curves_have_about_a_hundred_points_and_are_the_same_again(kind, train):
     assert train(kind, **SHORT[kind]).curves == model.curves
 
 
-def test_the_budget_of_time_counts_earlier_runs_of_the_training(kind, train, clock, monkeypatch, tmp_path):
+def test_the_time_budget_includes_earlier_runs_of_the_training(kind, train, clock, monkeypatch, tmp_path):
     """Stopped in the middle of its time and gone on with, a training has only the rest of it."""
     long = {**SHORT[kind], "total_steps": 10_000_000, "max_seconds": 200.0, "save_seconds": 1.0}
     inner = training_callback.TrainingCallback._on_rollout_start
@@ -99,10 +99,10 @@ def test_the_budget_of_time_counts_earlier_runs_of_the_training(kind, train, clo
     with monkeypatch.context() as stopping:
         stopping.setattr(training_callback.TrainingCallback, "_on_rollout_start", stop)
         with pytest.raises(KeyboardInterrupt):
-            train(kind, given={"checkpoint_dir": tmp_path}, **long)
+            train(kind, context_fields={"checkpoint_dir": tmp_path}, **long)
     began = clock.now
     lines = []
-    model = train(kind, given={"checkpoint_dir": tmp_path}, progress=lines.append, **long)
+    model = train(kind, context_fields={"checkpoint_dir": tmp_path}, progress=lines.append, **long)
     assert lines[0].startswith("resumed at step ")
     assert lines[-1].startswith("out of time: max_seconds = 200 ends it at step ")
     assert 75 < clock.now - began < 90
@@ -122,7 +122,7 @@ def test_a_resumed_training_reports_its_own_rate(train, clock, monkeypatch, tmp_
     with monkeypatch.context() as stopping:
         stopping.setattr(training_callback.TrainingCallback, "_on_rollout_start", stop)
         with pytest.raises(KeyboardInterrupt):
-            train("ppo", given={"checkpoint_dir": tmp_path}, save_seconds=1e-3, **SHORT["ppo"])
-    train("ppo", given={"checkpoint_dir": tmp_path}, progress=lines.append, save_seconds=1e-3, **SHORT["ppo"])
+            train("ppo", context_fields={"checkpoint_dir": tmp_path}, save_seconds=1e-3, **SHORT["ppo"])
+    train("ppo", context_fields={"checkpoint_dir": tmp_path}, progress=lines.append, save_seconds=1e-3, **SHORT["ppo"])
     matches = [LINE.fullmatch(text) for text in lines[1:]]
     assert max(number(m["rate"]) for m in matches) <= 2 * 32 / 0.5

@@ -139,7 +139,7 @@ def test_bars_of_a_day_need_a_window_of_several_weeks():
     assert cut + 3 * WINDOW < month.changed < cut + 5 * WINDOW
 
 
-def test_a_column_that_wanders_is_differenced_and_then_quiet(frames):
+def test_a_column_with_a_trend_is_differenced_and_then_shows_no_drift(frames):
     reference, recent = frames
     both = pd.concat([reference, recent]).cumsum()
     columns = measure_all(both.loc[reference.index], both.loc[recent.index])

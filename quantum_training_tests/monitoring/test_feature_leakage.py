@@ -50,15 +50,15 @@ def examine(compute, candles, stored=None, **options):
 
 
 @settings(max_examples=20, deadline=None)
-@given(seed=st.integers(0, 100), rows=st.integers(1, 400), older=st.integers(0, 400))
-def test_sound_features_pass_and_the_report_says_what_was_compared(make_candles, seed, rows, older):
-    candles = make_candles(WARMUP_BARS + older + rows, seed=seed)
+@given(seed=st.integers(0, 100), rows=st.integers(1, 400), older_bars=st.integers(0, 400))
+def test_sound_features_pass_and_the_report_says_what_was_compared(make_candles, seed, rows, older_bars):
+    candles = make_candles(WARMUP_BARS + older_bars + rows, seed=seed)
     stored = compute_features(candles, candles.index[-rows])
     report = examine_features(compute_features, candles, stored, HOUR)
     assert report.failures == []
     assert report.rows == (rows + 1) // 2
     assert report.cut == stored.index[report.rows - 1]
-    assert report.older_bars == older + report.rows - 1
+    assert report.older_bars == older_bars + report.rows - 1
     assert (report.warmup_difference is None) == (report.older_bars == 0)
     assert report.warmup_difference is None or report.warmup_difference < TOLERANCE
 
@@ -72,7 +72,7 @@ def test_a_feature_that_looks_ahead_is_named(make_candles, name):
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_a_look_ahead_with_two_values_is_found_wherever_the_market_goes_next(make_candles, seed):
+def test_a_look_ahead_with_two_values_is_detected_in_rising_and_falling_futures(make_candles, seed):
     """One leaking bar keeps its value if the other future happens to go the same way as the real one."""
     candles = make_candles(WARMUP_BARS + 200 + MONTH, seed=seed)
     peeks = with_column(lambda c: (c["close"].shift(-1) > c["close"]).astype(float))
@@ -80,7 +80,7 @@ def test_a_look_ahead_with_two_values_is_found_wherever_the_market_goes_next(mak
 
 
 @pytest.mark.parametrize("name", LONG_MEMORY)
-def test_a_feature_that_remembers_more_than_the_warmup_is_found(make_candles, name):
+def test_a_feature_with_a_memory_beyond_the_warmup_is_detected(make_candles, name):
     candles = make_candles(WARMUP_BARS + 200 + MONTH)
     (failure,) = examine(with_column(LONG_MEMORY[name]), candles).failures
     assert "remembers more than the warm-up" in failure
@@ -97,7 +97,7 @@ def test_a_feature_that_remembers_more_than_the_warmup_is_found(make_candles, na
         (lambda f: f[[*FEATURES[::-1]]], "the columns differ (their order)"),
     ],
 )
-def test_stored_bytes_that_the_code_does_not_compute_are_found(make_candles, stored, message):
+def test_stored_features_that_differ_from_the_code_are_detected(make_candles, stored, message):
     """An earlier code version that leaked may have stored them, although the present one is sound."""
     candles = make_candles(WARMUP_BARS + MONTH)
     failures = examine(compute_features, candles, stored(compute_features(candles, candles.index[-MONTH]))).failures

@@ -55,7 +55,7 @@ def test_blocks_alternate_from_the_start_to_the_end(first):
     assert [test.arm(block) for block in range(4)] == (["b", "a"] * 2 if first else ["a", "b"] * 2)
 
 
-def test_who_begins_is_the_parity_of_the_rows_hash():
+def test_the_hash_of_the_ledger_row_decides_who_begins():
     def row(reason):
         payload = plan().model_dump(mode="json", exclude={"challenger_first"})
         entry = {"key": reason, "kind": "ab_test", "effective": START, "actor": "ann", "reason": reason}
@@ -83,7 +83,7 @@ def test_only_pairs_with_bars_in_both_blocks_count():
     assert report(test, net, mondays(test)).pairs > 20
 
 
-def test_each_counts_in_its_own_blocks_only():
+def test_each_recipe_counts_only_in_its_own_blocks():
     test = plan()
     net = returns(test, 0.0, 0.0)
     other = net.copy()
@@ -95,16 +95,16 @@ def test_each_counts_in_its_own_blocks_only():
 
 
 @pytest.mark.parametrize(("champion", "challenger", "winner"), [(0.0, 0.02, "b"), (0.02, 0.0, "a")])
-def test_a_clear_winner_is_called_once_and_for_all(champion, challenger, winner):
+def test_a_clear_winner_is_named_at_a_look_and_stays(champion, challenger, winner):
     test = plan()
     net = returns(test, champion, challenger)
-    found = [report(test, net, mondays(test)[:looks]) for looks in range(1, 9)]
-    assert [f.winner for f in found[:5]] == [None] * 5
-    assert found[4].verdict == "17 of 28 pairs of blocks; the first look is at 20"
-    called = next(f for f in found if f.winner)
+    reports = [report(test, net, mondays(test)[:looks]) for looks in range(1, 9)]
+    assert [f.winner for f in reports[:5]] == [None] * 5
+    assert reports[4].verdict == "17 of 28 pairs of blocks; the first look is at 20"
+    called = next(f for f in reports if f.winner)
     assert called.winner == winner
     assert called.verdict.startswith(f"{winner} is better: z ")
-    assert found[-1] == called
+    assert reports[-1] == called
     assert report(test, net.iloc[:0], []).verdict == "no pair of blocks is over"
 
 
@@ -123,8 +123,8 @@ def test_with_equal_skill_a_winner_is_called_in_at_most_one_of_20():
     index = pd.date_range(START, periods=56, freq="D", name="open_time")
     called = 0
     for _ in range(2000):
-        own, shared = rng.standard_t(5, (56, 2)), rng.standard_t(5, (56, 1))
-        net = pd.DataFrame(0.01 * (own + shared), index, ["a", "b"])
+        idiosyncratic, shared = rng.standard_t(5, (56, 2)), rng.standard_t(5, (56, 1))
+        net = pd.DataFrame(0.01 * (idiosyncratic + shared), index, ["a", "b"])
         called += report(test, net, mondays(test)[5:]).winner is not None
     assert called / 2000 <= 0.05
     assert binomtest(called, 2000).proportion_ci(0.95, "exact").high <= 0.065

@@ -43,13 +43,13 @@ def test_one_look_at_everything_is_the_plain_test():
 @given(st.lists(st.integers(1, 60), min_size=2, max_size=8, unique=True))
 def test_a_boundary_does_not_depend_on_later_looks(steps):
     fractions = tuple(s / 60 for s in sorted(steps))
-    whole = boundaries(0.05, fractions)
+    all_looks = boundaries(0.05, fractions)
     for cut in range(len(fractions)):
-        assert boundaries(0.05, fractions[:cut]) == whole[:cut]
-    assert all(b >= norm.isf(0.05) for b in whole)
+        assert boundaries(0.05, fractions[:cut]) == all_looks[:cut]
+    assert all(b >= norm.isf(0.05) for b in all_looks)
 
 
-def test_the_first_hours_can_end_nothing():
+def test_the_boundary_of_the_first_hours_cannot_be_reached():
     assert boundaries(0.05, (0.005, 0.5))[0] == np.inf
     assert np.isfinite(boundaries(0.05, (0.005, 0.5))[1])
 
@@ -67,6 +67,6 @@ def test_the_error_is_spent_late_and_in_full():
     ("alpha", "fractions"),
     [(0.05, (0.5, 0.5)), (0.05, (0.6, 0.5)), (0.05, (0.0, 0.5)), (0.05, (0.9, 1.01)), (0.6, (1.0,))],
 )
-def test_looks_that_make_no_sense_are_refused(alpha, fractions):
+def test_impossible_looks_are_refused(alpha, fractions):
     with pytest.raises(ValueError, match=r"fraction"):
         boundaries(alpha, fractions)

@@ -19,17 +19,17 @@ def days(first, until):
     return (until - first).days
 
 
-def terms(rule=None, **rollback):
+def decision_policy(rule=None, **rollback):
     rule = rule or EvidenceRule(min_dsr=0.0, max_spa_p=1.0)
     return DecisionPolicy(rule, RollbackPolicy(**rollback), PERIODS, days)
 
 
-PLAIN = terms(ImprovementRule(campaign_weeks=4))
+PLAIN = decision_policy(ImprovementRule(campaign_weeks=4))
 NOISE = np.random.default_rng(5).normal(0, 0.01, BARS)
 
 
 def decide(scores, recipes=("a", "b"), by=None):
-    return list(decide_weeks(scores, recipes, by or terms()))
+    return list(decide_weeks(scores, recipes, by or decision_policy()))
 
 
 def test_the_improvement_rule_promotes_the_best_of_those_that_beat_staying_flat_on_100_bars(history):
@@ -49,21 +49,21 @@ def test_the_improvement_rule_promotes_the_best_of_those_that_beat_staying_flat_
 def test_evidence_promotes_what_is_clearly_better_and_not_before_20_days(history):
     decisions = decide(history(8, a=0.0, b=0.25))
     assert [d.verdict for d in decisions[:2]] == ["INSUFFICIENT"] * 2
-    taken = next(d for d in decisions if d.verdict == "PROMOTE")
-    assert taken.champion == "b"
-    assert taken.judgements["b"].z >= taken.judgements["b"].boundary
-    assert taken.judgements["b"].alpha == 0.025
-    assert "b against staying flat: better: z " in taken.reason
+    promotion = next(d for d in decisions if d.verdict == "PROMOTE")
+    assert promotion.champion == "b"
+    assert promotion.judgements["b"].z >= promotion.judgements["b"].boundary
+    assert promotion.judgements["b"].alpha == 0.025
+    assert "b against staying flat: better: z " in promotion.reason
 
 
-def test_luck_is_no_evidence_though_the_plain_rule_takes_it(history):
+def test_the_evidence_rule_ignores_luck_that_the_improvement_rule_promotes(history):
     scores = history(30, seed=3, a=0.01, b=0.02)
     assert {d.champion for d in decide(scores)} == {None}
-    assert decide(scores, by=terms(ImprovementRule()))[-1].champion is not None
+    assert decide(scores, by=decision_policy(ImprovementRule()))[-1].champion is not None
 
 
 def test_a_campaign_expires_and_the_next_begins_with_fresh_evidence(history):
-    decisions = decide(history(12, a=0.0, b=0.01), by=terms(EvidenceRule(campaign_weeks=5)))
+    decisions = decide(history(12, a=0.0, b=0.01), by=decision_policy(EvidenceRule(campaign_weeks=5)))
     assert [d.campaign.week for d in decisions] == [1, 2, 3, 4, 5] * 2 + [1, 2]
     assert [d.verdict for d in decisions[:5]] == ["INSUFFICIENT", "INSUFFICIENT", "CONTINUE", "CONTINUE", "EXPIRED"]
     assert decisions[5].evidence_weeks == [decisions[5].week]
@@ -72,16 +72,16 @@ def test_a_campaign_expires_and_the_next_begins_with_fresh_evidence(history):
     assert decisions[2].judgements["a"].alpha_spent < 0.025
 
 
-def test_a_recipe_that_comes_late_waits_for_the_next_campaign(history):
+def test_a_recipe_added_during_a_campaign_waits_for_the_next_one(history):
     scores = history(8, a=0.0, b=0.5)
     for week in list(scores)[:2]:
         scores[week] = scores[week][scores[week]["strategy"] != "b"]
-    decisions = decide(scores, by=terms(EvidenceRule(min_dsr=0, max_spa_p=1, campaign_weeks=4)))
+    decisions = decide(scores, by=decision_policy(EvidenceRule(min_dsr=0, max_spa_p=1, campaign_weeks=4)))
     assert [d.campaign.challengers for d in decisions] == [["a"]] * 4 + [["a", "b"]] * 3 + [["a"]]
     assert decisions[6].champion == "b"
 
 
-def test_a_challenger_shown_to_be_worse_is_out_and_when_all_are_the_next_campaign_opens(history):
+def test_a_worse_challenger_is_rejected_and_a_new_campaign_begins_if_all_are(history):
     decisions = decide(history(12, a=-0.6, b=0.0))
     first = next(d for d in decisions if d.judgements["a"].verdict == "REJECT")
     after = decisions[decisions.index(first) + 1]
@@ -93,12 +93,14 @@ def test_a_challenger_shown_to_be_worse_is_out_and_when_all_are_the_next_campaig
 
 
 def test_a_better_challenger_takes_over_and_the_champion_is_not_judged_against_itself(history):
-    decisions = decide(history(16, a=[0.4] * 5 + [0.0] * 11, b=[-0.1] * 5 + [0.6] * 11), by=terms(alpha=0.001))
+    decisions = decide(
+        history(16, a=[0.4] * 5 + [0.0] * 11, b=[-0.1] * 5 + [0.6] * 11), by=decision_policy(alpha=0.001)
+    )
     champions = [d.champion for d in decisions]
     assert "a" in champions
     assert champions[-1] == "b"
-    taken = next(d for d in decisions if d.champion == "b")
-    assert (taken.former, taken.verdict) == ("a", "PROMOTE")
+    promotion = next(d for d in decisions if d.champion == "b")
+    assert (promotion.former, promotion.verdict) == ("a", "PROMOTE")
     assert all(d.former not in d.judgements for d in decisions)
     assert [d.former for d in decisions[1:]] == champions[:-1]
     opened = decisions[decisions.index(next(d for d in decisions if d.champion == "a")) + 1].campaign
@@ -109,7 +111,7 @@ def test_a_better_challenger_takes_over_and_the_champion_is_not_judged_against_i
 def test_a_champion_that_does_harm_is_rolled_back_to_the_former(history):
     """a wins, b takes over from it, then b collapses while a goes on well in the shadow."""
     scores = history(30, a=[0.4] * 5 + [0.1] * 25, b=[0.0] * 5 + [0.9] * 5 + [-0.6] * 20)
-    decisions = decide(scores, by=terms(drawdown_quantile=0.999999))
+    decisions = decide(scores, by=decision_policy(drawdown_quantile=0.999999))
     champions = [d.champion for d in decisions]
     back = next(d for d in decisions if d.verdict == "ROLLBACK")
     assert (back.former, back.champion) == ("b", "a")
@@ -121,8 +123,8 @@ def test_a_champion_that_does_harm_is_rolled_back_to_the_former(history):
     assert champions[-1] == "a"
 
 
-def test_a_first_champion_that_falls_too_deep_leaves_nobody(history):
-    decisions = decide(history(12, a=[0.5] * 5 + [-0.9] * 7, b=0.0), by=terms(min_blocks=200))
+def test_a_first_champion_beyond_its_drawdown_limit_is_rolled_back_to_none(history):
+    decisions = decide(history(12, a=[0.5] * 5 + [-0.9] * 7, b=0.0), by=decision_policy(min_blocks=200))
     back = next(d for d in decisions if d.verdict == "ROLLBACK")
     assert back.champion is None
     assert back.harm.drawdown > back.harm.drawdown_limit
@@ -131,7 +133,7 @@ def test_a_first_champion_that_falls_too_deep_leaves_nobody(history):
 
 def test_harm_is_tested_for_the_weeks_of_the_policy_only(history):
     scores = history(20, a=0.4, b=0.0)
-    decisions = decide(scores, by=terms(weeks=6))
+    decisions = decide(scores, by=decision_policy(weeks=6))
     since = next(i for i, d in enumerate(decisions) if d.champion == "a") + 1
     tested = [d.harm.boundary is not None for d in decisions[since:]]
     assert tested[2:6] == [True] * 4
@@ -139,25 +141,25 @@ def test_harm_is_tested_for_the_weeks_of_the_policy_only(history):
     assert all(d.harm.drawdown <= d.harm.drawdown_limit for d in decisions[since:])
 
 
-def test_what_is_held_back_by_a_guardrail_says_so_and_is_looked_at_again(history):
+def test_a_challenger_blocked_by_a_guardrail_is_tested_again_in_the_next_week(history):
     scores = history(26, a=0.12, b=0.0)
-    decisions = decide(scores, by=terms(EvidenceRule(min_dsr=0.9999)))
-    held = next(d for d in decisions if "held back" in d.reason)
-    assert held.verdict == "CONTINUE"
-    assert held.champion is None
-    assert held.judgements["a"].guardrails["dsr"] < 0.9999
-    assert "deflated Sharpe ratio" in held.reason
+    decisions = decide(scores, by=decision_policy(EvidenceRule(min_dsr=0.9999)))
+    blocked = next(d for d in decisions if "held back" in d.reason)
+    assert blocked.verdict == "CONTINUE"
+    assert blocked.champion is None
+    assert blocked.judgements["a"].guardrails["dsr"] < 0.9999
+    assert "deflated Sharpe ratio" in blocked.reason
     free = decide(scores)
-    assert next(d for d in free if d.champion).week <= held.week
+    assert next(d for d in free if d.champion).week <= blocked.week
 
 
-def test_baselines_are_in_the_record_and_never_candidates(history):
+def test_baselines_are_scored_but_never_challengers(history):
     decisions = decide(history(5, a=0.1))
     assert all(set(d.judgements) <= {"a"} for d in decisions)
 
 
-@pytest.mark.parametrize("by", [PLAIN, terms(), terms(EvidenceRule(campaign_weeks=6))])
-def test_the_fold_is_pure(history, by):
+@pytest.mark.parametrize("by", [PLAIN, decision_policy(), decision_policy(EvidenceRule(campaign_weeks=6))])
+def test_the_same_scores_give_the_same_decisions(history, by):
     scores = history(14, a=[0.3] * 5 + [-0.3] * 9, b=[0.0] * 5 + [0.5] * 9, c=-0.05)
     first = decide(scores, "abc", by)
     assert decide(scores, "abc", by) == first
@@ -166,15 +168,18 @@ def test_the_fold_is_pure(history, by):
     assert len({d.champion for d in first}) > 1 or by.rule.campaign_weeks == 6, "nothing ever happened"
 
 
-@pytest.mark.parametrize("by", [PLAIN, terms()])
+@pytest.mark.parametrize("by", [PLAIN, decision_policy()])
 def test_decisions_stay_when_later_weeks_are_added_or_changed(history, by):
     scores, other = history(12, a=0.3, b=0.1), history(12, seed=9, a=-0.4, b=0.6)
     weeks = list(scores)
-    whole = decide(scores, by=by)
+    all_decisions = decide(scores, by=by)
     for cut in range(1, 12):
-        assert decide({w: scores[w] for w in weeks[:cut]}, by=by) == whole[:cut]
-        assert decide({w: scores[w] if i < cut else other[w] for i, w in enumerate(weeks)}, by=by)[:cut] == whole[:cut]
-    assert decide(other, by=by) != whole
+        assert decide({w: scores[w] for w in weeks[:cut]}, by=by) == all_decisions[:cut]
+        assert (
+            decide({w: scores[w] if i < cut else other[w] for i, w in enumerate(weeks)}, by=by)[:cut]
+            == all_decisions[:cut]
+        )
+    assert decide(other, by=by) != all_decisions
 
 
 def test_the_hash_of_the_evidence_changes_with_any_number_of_it(history):
@@ -187,7 +192,7 @@ def test_the_hash_of_the_evidence_changes_with_any_number_of_it(history):
     assert len({*one}) == 6
 
 
-def test_weeks_that_were_never_scored_are_named_and_no_look_is_lost(history):
+def test_weeks_without_scores_are_named_and_use_up_no_interim_analysis(history):
     scores = history(8, a=0.0, b=0.0)
     for week in ("2024-01-22", "2024-02-12"):
         del scores[week]
@@ -200,7 +205,7 @@ def test_weeks_that_were_never_scored_are_named_and_no_look_is_lost(history):
     assert by_week["2024-02-26"].judgements["a"].blocks == 42
 
 
-def test_a_week_without_bars_is_no_look(history):
+def test_a_week_without_bars_is_no_interim_analysis(history):
     scores = history(6, a=0.0, b=0.0)
     scores["2024-02-05"] = scores["2024-02-05"].iloc[:0]
     decisions = decide(scores)
@@ -221,7 +226,7 @@ def test_bars_without_a_decision_count_flat_and_are_counted(record):
     assert judged.z == as_flat.z
 
 
-def test_a_recipe_that_was_removed_is_no_champion_and_the_reason_names_it(history):
+def test_a_removed_recipe_cannot_be_champion_and_the_reason_names_it(history):
     scores = history(8, a=0.5, b=-0.1)
     assert decide(scores)[-1].champion == "a"
     decisions = decide(scores, ["b"])
@@ -258,27 +263,27 @@ def recorded(decisions):
     return {d.week: LedgerDecision(d.verdict, d.champion, d.faults) for d in decisions}
 
 
-def test_what_the_ledger_says_stands_and_the_disagreement_is_told(history):
+def test_the_ledger_prevails_over_recomputed_decisions_and_the_disagreement_is_recorded(history):
     scores, revised = history(10, a=0.4, b=0.0), history(10, seed=4, a=0.0, b=0.0)
     before = decide(scores)
     assert before[-1].champion == "a"
     ledger = recorded(before)
-    assert list(decide_weeks(scores, "ab", terms(), ledger)) == before, "nothing disagrees with itself"
-    after = list(decide_weeks(revised, "ab", terms(), ledger))
+    assert list(decide_weeks(scores, "ab", decision_policy(), ledger)) == before, "nothing disagrees with itself"
+    after = list(decide_weeks(revised, "ab", decision_policy(), ledger))
     assert [d.champion for d in after] == [d.champion for d in before]
     assert [d.verdict for d in after] == [d.verdict for d in before]
-    told = next(d for d in after if d.disagreement)
+    contradicted = next(d for d in after if d.disagreement)
     assert "the present data say CONTINUE, champion none; the ledger says PROMOTE, champion a, and stands" in [
         d.disagreement for d in after
     ]
-    assert told.week in ledger
+    assert contradicted.week in ledger
 
 
 def test_the_ledger_may_end_before_the_scores_do(history):
     scores = history(14, a=0.4, b=0.0)
-    whole = decide(scores)
+    all_decisions = decide(scores)
     for cut in (0, 3, 6, 13):
-        assert list(decide_weeks(scores, "ab", terms(), recorded(whole[:cut]))) == whole
+        assert list(decide_weeks(scores, "ab", decision_policy(), recorded(all_decisions[:cut]))) == all_decisions
 
 
 def act(week, kind, recipe=None):
@@ -286,10 +291,10 @@ def act(week, kind, recipe=None):
 
 
 def by_hand(scores, *actions, **options):
-    return list(decide_weeks(scores, "ab", terms(**options), {}, actions))
+    return list(decide_weeks(scores, "ab", decision_policy(**options), {}, actions))
 
 
-def test_an_operator_promotes_and_demotes_after_the_weeks_own_decision(history):
+def test_manual_promotions_and_demotions_apply_after_the_decision_of_their_week(history):
     scores = history(10, a=0.0, b=0.0)
     weeks = list(scores)
     decisions = by_hand(scores, act(weeks[3], "promote", "b"), act(weeks[6], "demote"))
@@ -312,7 +317,7 @@ def test_a_demotion_brings_back_the_former_champion(history):
     assert [d.champion for d in decisions if d.week in (promoted, later, weeks[-1])] == ["a", "b", "a"]
 
 
-def test_a_pinned_champion_stays_whatever_the_evidence_and_the_verdict_is_told(history):
+def test_a_pinned_champion_stays_and_the_verdict_without_the_pin_is_recorded(history):
     scores = history(12, a=0.4, b=0.0)
     weeks = list(scores)
     free = next(i for i, d in enumerate(decide(scores)) if d.champion)
@@ -332,63 +337,63 @@ def test_an_action_in_a_week_that_was_never_scored_takes_effect_in_the_next(hist
 
 
 @pytest.mark.parametrize("cut", range(1, 12))
-def test_decisions_by_hand_are_as_stable_as_the_others(history, cut):
+def test_manual_actions_do_not_depend_on_later_weeks(history, cut):
     scores = history(12, a=0.4, b=0.1)
     weeks = list(scores)
     actions = (act(weeks[2], "promote", "b"), act(weeks[5], "pin"), act(weeks[8], "unpin"), act(weeks[9], "demote"))
-    whole = by_hand(scores, *actions)
-    known = tuple(a for a in actions if a.week <= weeks[cut - 1])
-    assert by_hand({w: scores[w] for w in weeks[:cut]}, *known) == whole[:cut]
+    all_decisions = by_hand(scores, *actions)
+    actions_until_cut = tuple(a for a in actions if a.week <= weeks[cut - 1])
+    assert by_hand({w: scores[w] for w in weeks[:cut]}, *actions_until_cut) == all_decisions[:cut]
 
 
-def test_a_champion_of_the_ledger_that_is_no_recipe_any_more_leaves_office_and_breaks_nothing(history):
+def test_a_champion_in_the_ledger_whose_recipe_was_removed_loses_its_place(history):
     scores = history(10, a=0.4, b=0.0)
     before = decide(scores)[:7]
     assert before[-1].champion == "a"
-    after = list(decide_weeks(scores, ["b"], terms(), recorded(before)))
+    after = list(decide_weeks(scores, ["b"], decision_policy(), recorded(before)))
     assert [d.champion for d in after] == [d.champion for d in before] + [None] * 3
     assert after[-1].former is None
     assert after[-1].reason.endswith("left out, no recipe of this symbol any more: a")
 
 
 class Broken:
-    """A port that knows who does not work in which weeks, and remembers who was asked about."""
+    """Operational faults of given recipes in given weeks; records which recipes were checked."""
 
     def __init__(self, **weeks):
-        self.weeks, self.asked = weeks, []
+        self.weeks, self.checked = weeks, []
 
     def __call__(self, week, recipe):
-        self.asked.append((week, recipe))
+        self.checked.append((week, recipe))
         return [f"{recipe} cannot be loaded"] if week in self.weeks.get(recipe, ()) else []
 
 
 def with_faults(scores, broken, ledger=None, actions=(), **port):
-    by = terms()._replace(faults=broken, **port)
+    by = decision_policy()._replace(faults=broken, **port)
     return list(decide_weeks(scores, "ab", by, ledger or {}, actions))
 
 
-def taken(decisions, champion):
+def first_week_of(decisions, champion):
     return next(i for i, d in enumerate(decisions) if d.champion == champion)
 
 
-def test_a_challenger_that_does_not_work_is_held_back_until_it_does(history):
+def test_a_challenger_with_an_operational_fault_is_blocked_until_the_fault_ends(history):
     scores = history(10, a=0.4, b=0.0)
     weeks = list(scores)
-    free = taken(decide(scores), "a")
+    free = first_week_of(decide(scores), "a")
     broken = Broken(a=weeks[free : free + 2])
     decisions = with_faults(scores, broken)
-    assert taken(decisions, "a") == free + 2
+    assert first_week_of(decisions, "a") == free + 2
     assert decisions[free].verdict == "CONTINUE"
     assert "a: held back, a cannot be loaded; better: z " in decisions[free].reason
     assert decisions[free].faults == {"a": ["a cannot be loaded"]}
     assert decisions[free + 2].faults == {"a": []}
-    assert broken.asked == [(week, "a") for week in weeks[free:]], "only who would be promoted, and the champion"
+    assert broken.checked == [(week, "a") for week in weeks[free:]], "only who would be promoted, and the champion"
 
 
-def test_broken_data_hold_the_promotion_back_and_unmeasured_ones_are_said(history):
+def test_broken_data_block_the_promotion_and_unmeasured_drift_is_recorded(history):
     scores = history(10, a=0.4, b=0.0)
     weeks = list(scores)
-    free = taken(decide(scores), "a")
+    free = first_week_of(decide(scores), "a")
     assert decide(scores)[free].judgements["a"].guardrails == {
         **decide(scores)[free].judgements["a"].guardrails,
         "drift": "not measured",
@@ -396,12 +401,12 @@ def test_broken_data_hold_the_promotion_back_and_unmeasured_ones_are_said(histor
     }
     broken = Broken()
     decisions = with_faults(scores, broken, drift=lambda week: "CRITICAL" if week == weeks[free] else "NONE")
-    assert taken(decisions, "a") == free + 1
+    assert first_week_of(decisions, "a") == free + 1
     assert "held back, the data of the week are broken: drift CRITICAL" in decisions[free].reason
-    assert (weeks[free], "a") not in broken.asked, "no model is loaded for what is held back anyway"
+    assert (weeks[free], "a") not in broken.checked, "no model is loaded for what is held back anyway"
 
 
-def test_a_challenger_that_lacks_decisions_is_held_back_and_its_start_is_no_lack(record):
+def test_a_challenger_with_undecided_bars_is_blocked_but_bars_before_its_first_decision_do_not_count(record):
     rng = np.random.default_rng(2)
     weeks = pd.date_range("2024-01-08", periods=4, freq="7D").strftime("%Y-%m-%d")
     returns = {w: {"a": rng.normal(0.006, 0.01, 42), "buy_and_hold": NOISE} for w in weeks}
@@ -416,11 +421,11 @@ def test_a_challenger_that_lacks_decisions_is_held_back_and_its_start_is_no_lack
 
 
 @pytest.mark.parametrize("former_works", [True, False])
-def test_a_champion_that_does_not_work_is_rolled_back_at_once(history, former_works):
+def test_a_champion_with_an_operational_fault_is_rolled_back_at_once(history, former_works):
     """a, then b; b's model is lost in week 11, and in one case a's as well."""
     scores = history(14, a=[0.4] * 5 + [0.1] * 9, b=[0.0] * 5 + [0.9] * 9)
     weeks = list(scores)
-    assert taken(decide(scores), "b") < 11
+    assert first_week_of(decide(scores), "b") < 11
     decisions = with_faults(scores, Broken(b=weeks[11:], a=[] if former_works else weeks[11:]))
     back = decisions[11]
     assert (back.verdict, back.former, back.champion) == ("ROLLBACK", "b", "a" if former_works else None)
@@ -431,11 +436,11 @@ def test_a_champion_that_does_not_work_is_rolled_back_at_once(history, former_wo
     assert decisions[12].verdict != "ROLLBACK"
 
 
-def test_a_champion_that_nobody_watches_is_rolled_back_too(history):
+def test_a_champion_without_a_harm_test_is_rolled_back_for_a_fault_too(history):
     """b is put in by hand; a, restored from it, has no former one that is known."""
     scores = history(14, a=0.4, b=0.0)
     weeks = list(scores)
-    free = taken(decide(scores), "a")
+    free = first_week_of(decide(scores), "a")
     actions = [act(weeks[free + 1], "promote", "b"), act(weeks[free + 2], "demote")]
     broken = Broken(a=[weeks[-1]])
     decisions = with_faults(scores, broken, actions=actions)
@@ -445,7 +450,7 @@ def test_a_champion_that_nobody_watches_is_rolled_back_too(history):
     assert (by_hand[free + 2].verdict, by_hand[free + 2].champion) == ("ROLLBACK", "a")
 
 
-def test_a_pinned_champion_that_does_not_work_stays_and_the_verdict_is_told(history):
+def test_a_pinned_champion_with_a_fault_stays_and_the_rollback_is_recorded(history):
     scores = history(10, a=0.4, b=0.0)
     weeks = list(scores)
     decisions = with_faults(scores, Broken(a=weeks[8:]), actions=[act(weeks[7], "pin")])
@@ -455,7 +460,7 @@ def test_a_pinned_champion_that_does_not_work_stays_and_the_verdict_is_told(hist
     )
 
 
-def test_weeks_of_the_ledger_are_not_asked_about_again_and_decide_as_they_did(history):
+def test_weeks_in_the_ledger_are_not_checked_for_faults_again(history):
     scores = history(14, a=[0.4] * 5 + [0.1] * 9, b=[0.0] * 5 + [0.9] * 9)
     weeks = list(scores)
     before = with_faults(scores, Broken(b=[weeks[7], weeks[11]]))
@@ -464,5 +469,5 @@ def test_weeks_of_the_ledger_are_not_asked_about_again_and_decide_as_they_did(hi
         port = Broken(b=[weeks[7], weeks[11]]) if cut < 12 else Broken()
         after = with_faults(scores, port, recorded(before[:cut]))
         assert after == before
-        assert {week for week, _ in port.asked} <= {*weeks[cut:]}
+        assert {week for week, _ in port.checked} <= {*weeks[cut:]}
     assert not any(d.disagreement for d in before)

@@ -27,22 +27,22 @@ def falls(depth):
     return np.r_[np.full(10, 1 - (1 - depth) ** 0.1) * -1, np.full(20, 0.03)]
 
 
-@pytest.mark.parametrize(("depth", "held"), [(0.1249, False), (0.1251, True)])
-def test_a_drawdown_of_up_to_a_quarter_more_passes(depth, held):
+@pytest.mark.parametrize(("depth", "fails"), [(0.1249, False), (0.1251, True)])
+def test_a_drawdown_of_up_to_a_quarter_more_passes(depth, fails):
     rule = EvidenceRule(**OFF)
     net = pd.DataFrame({"new": falls(depth), "old": falls(0.1), "buy_and_hold": falls(0.5)})
-    found = guardrails(rule, "new", "old", ScoredReturns(net, net * 0 + 0.1, {}))
-    assert bool(found.failures) == held
-    assert found.numbers["drawdown"] == pytest.approx(depth)
+    result = guardrails(rule, "new", "old", ScoredReturns(net, net * 0 + 0.1, {}))
+    assert bool(result.failures) == fails
+    assert result.numbers["drawdown"] == pytest.approx(depth)
     assert guardrails(rule, "new", None, ScoredReturns(net, net * 0, {})).failures == [], (
         "without a champion Buy & Hold's counts"
     )
 
 
-@pytest.mark.parametrize(("traded", "held"), [(0.1249, False), (0.1251, True)])
-def test_a_turnover_of_up_to_a_quarter_more_passes(traded, held):
-    found = run(EvidenceRule(**OFF), GOOD, GOOD, turnover=(traded, 0.1))
-    assert bool(found.failures) == held
+@pytest.mark.parametrize(("traded", "fails"), [(0.1249, False), (0.1251, True)])
+def test_a_turnover_of_up_to_a_quarter_more_passes(traded, fails):
+    result = run(EvidenceRule(**OFF), GOOD, GOOD, turnover=(traded, 0.1))
+    assert bool(result.failures) == fails
     assert run(EvidenceRule(**OFF), GOOD, GOOD, None, turnover=(9.0, 0.0)).failures == []
 
 
@@ -53,18 +53,18 @@ def test_the_deflated_sharpe_ratio_counts_every_recipe_as_a_trial():
     for record in (few, many):
         spread = np.var([sharpe(r, 1.0)[0] for r in record.values()], ddof=1)
         expected = deflated_sharpe(GOOD, len(record), spread)[0]
-        found = run(rule, GOOD, FAIR, record=record)
-        assert found.numbers["dsr"] == pytest.approx(expected)
-        assert bool(found.failures) == (expected < 0.95)
+        result = run(rule, GOOD, FAIR, record=record)
+        assert result.numbers["dsr"] == pytest.approx(expected)
+        assert bool(result.failures) == (expected < 0.95)
     assert run(rule, FAIR, FAIR).failures
 
 
-def test_what_is_not_shown_to_beat_a_rival_is_named():
+def test_the_failures_name_each_rival_that_the_challenger_does_not_beat():
     rule = EvidenceRule(min_dsr=0.0)
     assert run(rule, GOOD, FAIR).failures == []
-    found = run(rule, FAIR, FAIR)
-    assert found.numbers["spa_p_old"] == found.numbers["spa_p_buy_and_hold"] == 1.0
-    assert [f.partition(":")[0] for f in found.failures] == [
+    result = run(rule, FAIR, FAIR)
+    assert result.numbers["spa_p_old"] == result.numbers["spa_p_buy_and_hold"] == 1.0
+    assert [f.partition(":")[0] for f in result.failures] == [
         "not shown to be better than old",
         "not shown to be better than buy_and_hold",
         "not shown to be better than flat",
@@ -82,7 +82,7 @@ def test_spa_keeps_its_level_and_finds_skill():
 
 @pytest.mark.parametrize("rule", [EvidenceRule(), ImprovementRule()])
 @pytest.mark.parametrize(
-    ("undecided", "drift", "said"),
+    ("undecided", "drift", "failures"),
     [
         (0.005, "SEVERE", []),
         (0.0, None, []),
@@ -90,7 +90,9 @@ def test_spa_keeps_its_level_and_finds_skill():
         (0.0, "CRITICAL", ["the data of the week are broken: drift CRITICAL"]),
     ],
 )
-def test_broken_data_hold_back_by_either_rule_and_what_nobody_measured_is_said(rule, undecided, drift, said):
-    found = data_is_complete(rule, undecided, drift)
-    assert found.failures == said
-    assert found.numbers == {"undecided": undecided, "drift": drift or "not measured"}
+def test_broken_data_block_a_promotion_under_either_rule_and_unmeasured_drift_is_recorded(
+    rule, undecided, drift, failures
+):
+    result = data_is_complete(rule, undecided, drift)
+    assert result.failures == failures
+    assert result.numbers == {"undecided": undecided, "drift": drift or "not measured"}

@@ -21,24 +21,24 @@ def pair(z, days=60):
 
 
 @pytest.mark.parametrize(("beyond", "crossed"), [(0.01, True), (-0.01, False), (-5.0, False)])
-def test_harm_is_told_where_the_former_is_better_beyond_the_boundary(beyond, crossed):
+def test_harm_is_reported_if_the_former_champion_is_better_beyond_the_boundary(beyond, crossed):
     bound = boundaries(POLICY.alpha, (0.3, 0.5))[-1]
-    found = monitor_harm(POLICY, pair(bound + beyond), (0.3, 0.5), 0.5, "old")
-    assert (found.reason is not None) == crossed
-    assert found.boundary == pytest.approx(bound)
-    assert found.z == pytest.approx(bound + beyond)
-    assert found.against == "old"
+    harm = monitor_harm(POLICY, pair(bound + beyond), (0.3, 0.5), 0.5, "old")
+    assert (harm.reason is not None) == crossed
+    assert harm.boundary == pytest.approx(bound)
+    assert harm.z == pytest.approx(bound + beyond)
+    assert harm.against == "old"
     if crossed:
-        assert "worse than old" in found.reason
+        assert "worse than old" in harm.reason
 
 
 def test_before_the_first_look_and_after_the_last_only_the_drawdown_counts():
     assert monitor_harm(POLICY, pair(9.0), (), 0.5, None).reason is None
     assert monitor_harm(POLICY, pair(9.0), (), 0.5, None).against == "staying flat"
     falls = PairedReturns(np.zeros(5), np.full(5, -0.02), np.arange(5))
-    found = monitor_harm(POLICY, falls, (), 0.05, "old")
-    assert found.drawdown == pytest.approx(1 - 0.98**5)
-    assert "drawdown 9.6% since its promotion, beyond the 5.0%" in found.reason
+    harm = monitor_harm(POLICY, falls, (), 0.05, "old")
+    assert harm.drawdown == pytest.approx(1 - 0.98**5)
+    assert "drawdown 9.6% since its promotion, beyond the 5.0%" in harm.reason
 
 
 @pytest.mark.parametrize(
@@ -51,11 +51,11 @@ def test_before_the_first_look_and_after_the_last_only_the_drawdown_counts():
         (records.harm(z=1.0), True),
     ],
 )
-def test_harm_is_building_from_a_share_of_its_boundary_on(harm, expected):
+def test_harm_counts_as_building_from_a_fraction_of_its_boundary(harm, expected):
     assert harm_is_building(harm, 0.5) == expected
 
 
-def test_the_limit_holds_the_promised_share_of_the_drawdowns():
+def test_the_drawdown_limit_is_exceeded_as_often_as_its_quantile_says():
     """Independent normal days, so that fresh paths of the same law are the oracle."""
     rng = np.random.default_rng(3)
     daily = rng.normal(0.001, 0.01, 4000)

@@ -52,7 +52,7 @@ def chained(entries):
     return rows
 
 
-def refused(rows, **options):
+def refusal(rows, **options):
     with pytest.raises(LedgerError) as caught:
         verify(rows, **options)
     return str(caught.value)
@@ -78,13 +78,13 @@ def test_the_hash_is_sha256_over_this_text():
         "2024-01-08T00:00:00Z",
     ],
 )
-def test_one_instant_has_one_hash_however_it_is_given(same):
+def test_one_instant_has_one_hash_in_any_representation(same):
     assert chain(None, entry(effective=same)) == chain(None, entry())
 
 
 @hypothesis_settings(max_examples=50)
 @given(ENTRIES)
-def test_a_chain_that_went_through_json_is_whole(entries):
+def test_a_chain_that_went_through_json_verifies(entries):
     rows = [Row.model_validate_json(row.model_dump_json()) for row in chained(entries)]
     verify(rows)
     verify(rows, head=rows[-1].hash)
@@ -93,7 +93,7 @@ def test_a_chain_that_went_through_json_is_whole(entries):
 
 @hypothesis_settings(max_examples=50)
 @given(ENTRIES, ENTRY, st.data())
-def test_an_edit_of_any_field_of_any_row_is_found_there(entries, other, data):
+def test_an_edit_of_any_field_is_detected_at_its_row(entries, other, data):
     rows = chained(entries)
     place = data.draw(st.integers(0, len(rows) - 1))
     changes = {**other.model_dump(), "symbol": "BBB", "number": 99, "previous_hash": "1" * 64, "hash": "2" * 64}
@@ -102,48 +102,48 @@ def test_an_edit_of_any_field_of_any_row_is_found_there(entries, other, data):
     rows[place] = before.model_copy(update={field: changes[field]})
     if rows[place].model_dump_json() == before.model_dump_json():
         return verify(rows)
-    message = refused(rows)
+    message = refusal(rows)
     assert f"({rows[place].key}), in place {place + 1}," in message or f"key {rows[place].key} cannot" in message
 
 
 @hypothesis_settings(max_examples=50)
 @given(ENTRIES, st.data())
-def test_a_row_taken_out_is_found_at_the_next_one(entries, data):
+def test_a_removed_row_is_detected_at_the_next_one(entries, data):
     rows = chained(entries)
     place = data.draw(st.integers(0, len(rows) - 2))
     after = rows[place + 1]
     del rows[place]
-    assert f"row {after.number} ({after.key}), in place {place + 1}, does not follow" in refused(rows)
+    assert f"row {after.number} ({after.key}), in place {place + 1}, does not follow" in refusal(rows)
 
 
 @hypothesis_settings(max_examples=50)
 @given(ENTRIES, st.data())
-def test_rows_cut_from_the_end_are_found_by_the_known_head(entries, data):
+def test_rows_cut_from_the_end_are_detected_by_the_stored_head(entries, data):
     rows = chained(entries)
-    kept = rows[: data.draw(st.integers(0, len(rows) - 1))]
-    verify(kept)
-    assert "rows are missing at its end" in refused(kept, head=rows[-1].hash)
+    prefix = rows[: data.draw(st.integers(0, len(rows) - 1))]
+    verify(prefix)
+    assert "rows are missing at its end" in refusal(prefix, head=rows[-1].hash)
 
 
 @hypothesis_settings(max_examples=50)
 @given(ENTRIES, st.data())
-def test_two_rows_swapped_are_found_at_the_first_of_them(entries, data):
+def test_two_swapped_rows_are_detected_at_the_first_of_them(entries, data):
     rows = chained(entries)
     first, second = sorted(
         data.draw(st.lists(st.integers(0, len(rows) - 1), min_size=2, max_size=2, unique=True)), key=int
     )
     rows[first], rows[second] = rows[second], rows[first]
-    assert f"row {second + 1} ({rows[first].key}), in place {first + 1}, does" in refused(rows)
+    assert f"row {second + 1} ({rows[first].key}), in place {first + 1}, does" in refusal(rows)
 
 
 @hypothesis_settings(max_examples=50)
 @given(ENTRIES, ENTRY, st.data())
-def test_a_row_put_in_is_found_even_where_it_follows_well(entries, forged, data):
+def test_an_inserted_row_is_detected_even_with_a_matching_chain(entries, forged, data):
     rows = chained(entries)
     place = data.draw(st.integers(0, len(rows) - 1))
     rows.insert(place, chain(rows[place - 1] if place else None, forged))
     same = rows[place] == rows[place + 1]
-    assert f"in place {place + 2}, does not follow from row {place + 1} ({forged.key})" in refused(rows), same
+    assert f"in place {place + 2}, does not follow from row {place + 1} ({forged.key})" in refusal(rows), same
 
 
 def test_two_symbols_have_two_chains():
@@ -164,12 +164,12 @@ def test_two_symbols_have_two_chains():
         {"colour": "blue"},
     ],
 )
-def test_what_has_no_one_text_is_no_entry(changes):
+def test_a_value_without_a_unique_text_is_refused(changes):
     with pytest.raises(ValidationError, match=next(iter(changes))):
         entry(**changes)
 
 
-def test_what_the_caller_changes_later_does_not_reach_the_entry():
+def test_later_changes_by_the_caller_do_not_reach_the_entry():
     payload = {"bars": [1]}
     made = entry(payload=payload)
     payload["bars"].append(2)

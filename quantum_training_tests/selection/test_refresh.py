@@ -28,41 +28,41 @@ def positions(candles, values):
     return pd.Series(np.broadcast_to(np.asarray(values, "float64"), len(candles)), candles.index)
 
 
-def judged(candles, older, newer, policy=RefreshPolicy(), costs=FREE, account=Account(), learnt=None):  # noqa: B008
+def judge(candles, incumbent, candidate, policy=RefreshPolicy(), costs=FREE, account=Account(), learnt_from=None):  # noqa: B008
     start = candles.index[1]
-    learnt = learnt or (start, candles.index[-1])
-    sides = (positions(candles, values) for values in (older, newer))
-    return judge_refresh(policy, RefreshComparison(candles, start, *sides, learnt), costs, account)
+    learnt_from = learnt_from or (start, candles.index[-1])
+    sides = (positions(candles, values) for values in (incumbent, candidate))
+    return judge_refresh(policy, RefreshComparison(candles, start, *sides, learnt_from), costs, account)
 
 
-def knowing(candles, share=0.6, seed=0):
+def positions_with_skill(candles, share=0.6, seed=0):
     """All or nothing, right about the bar that it fills in this share of the bars."""
     up = (candles["close"] > candles["open"]).to_numpy()
     right = np.random.default_rng(seed).random(len(candles)) < share
     return np.where(up == right, 1.0, 0.0)
 
 
-def test_a_version_that_decides_the_same_takes_over(candles):
-    found = judged(candles, knowing(candles), knowing(candles), costs=Costs())
-    assert found.accepted
-    assert (found.change, found.difference, found.lower_bound) == (0, 0, 0)
-    assert found.margin > 0
-    assert (found.days, found.shared_days) == (100, 100)
+def test_a_candidate_with_the_same_positions_is_accepted(candles):
+    decision = judge(candles, positions_with_skill(candles), positions_with_skill(candles), costs=Costs())
+    assert decision.accepted
+    assert (decision.change, decision.difference, decision.lower_bound) == (0, 0, 0)
+    assert decision.margin > 0
+    assert (decision.days, decision.shared_days) == (100, 100)
 
 
-def test_inverted_and_tossed_positions_are_refused(candles):
-    older = knowing(candles)
-    inverted = judged(candles, older, 1 - older)
+def test_inverted_and_random_positions_are_refused(candles):
+    incumbent = positions_with_skill(candles)
+    inverted = judge(candles, incumbent, 1 - incumbent)
     assert not inverted.accepted
     assert inverted.change == 1
     assert "its position changes by 100% on average, more than 30%" in inverted.reason
-    tossed = judged(candles, older, np.random.default_rng(3).integers(0, 2, BARS))
+    tossed = judge(candles, incumbent, np.random.default_rng(3).integers(0, 2, BARS))
     assert not tossed.accepted
     assert tossed.change == pytest.approx(0.5, abs=0.05)
 
 
 @pytest.mark.parametrize(
-    ("bad", "account", "said"),
+    ("value", "account", "message"),
     [
         (np.inf, Account(), "position inf is outside"),
         (-0.25, Account(), "position -0.25 is outside [0, 1]"),
@@ -71,91 +71,91 @@ def test_inverted_and_tossed_positions_are_refused(candles):
     ],
 )
 @pytest.mark.parametrize("bar", [0, 300])
-def test_an_invalid_position_is_refused_and_its_bar_named(candles, bad, account, said, bar):
-    newer = np.full(BARS, 0.5)
-    newer[bar] = bad
-    found = judged(candles, 0.5, newer, account=account)
-    assert not found.accepted
-    assert said in found.reason
-    assert str(candles.index[bar]) in found.reason
-    assert found.difference is None
+def test_an_invalid_position_is_refused_and_its_bar_named(candles, value, account, message, bar):
+    candidate = np.full(BARS, 0.5)
+    candidate[bar] = value
+    decision = judge(candles, 0.5, candidate, account=account)
+    assert not decision.accepted
+    assert message in decision.reason
+    assert str(candles.index[bar]) in decision.reason
+    assert decision.difference is None
 
 
-def test_a_bar_on_which_the_older_one_decides_nothing_either_is_flat_for_both(candles):
+def test_a_bar_on_which_the_incumbent_is_undecided_too_is_flat_for_both(candles):
     gap = np.where(np.arange(BARS) < 200, np.nan, 0.5)
-    found = judged(candles, gap, gap)
-    assert found.accepted
-    assert found.shared_days == 67
-    assert judged(candles, gap, 0.5).accepted, "it may decide on more bars"
+    decision = judge(candles, gap, gap)
+    assert decision.accepted
+    assert decision.shared_days == 67
+    assert judge(candles, gap, 0.5).accepted, "it may decide on more bars"
 
 
 def test_the_bound_is_that_of_students_t_of_the_daily_differences(candles):
-    older, newer = knowing(candles, 0.6, 0), knowing(candles, 0.6, 1)
-    found = judged(candles, older, newer, costs=Costs())
-    week, targets = candles.iloc[1:], pd.DataFrame({"older": older[1:], "newer": newer[1:]}, candles.index[1:])
-    held = np.array([older[0], newer[0]])
-    net = simulate(week, targets, Costs(), Account(), held, float(candles["close"].iloc[0])).net_return
+    incumbent, candidate = positions_with_skill(candles, 0.6, 0), positions_with_skill(candles, 0.6, 1)
+    decision = judge(candles, incumbent, candidate, costs=Costs())
+    week, targets = candles.iloc[1:], pd.DataFrame({"older": incumbent[1:], "newer": candidate[1:]}, candles.index[1:])
+    positions_before = np.array([incumbent[0], candidate[0]])
+    net = simulate(week, targets, Costs(), Account(), positions_before, float(candles["close"].iloc[0])).net_return
     daily = net.reshape(-1, PER_DAY, 2).sum(axis=1)
     difference = daily[:, 1] - daily[:, 0]
     low = ttest_1samp(difference, 0).confidence_interval(0.90).low
-    assert found.difference == pytest.approx(difference.mean())
-    assert found.deviation == pytest.approx(difference.std(ddof=1))
-    assert found.lower_bound == pytest.approx(low)
-    assert found.margin == pytest.approx(0.3 * daily.std(axis=0, ddof=1).max())
+    assert decision.difference == pytest.approx(difference.mean())
+    assert decision.deviation == pytest.approx(difference.std(ddof=1))
+    assert decision.lower_bound == pytest.approx(low)
+    assert decision.margin == pytest.approx(0.3 * daily.std(axis=0, ddof=1).max())
 
 
-def test_a_version_that_trades_madly_is_refused_for_what_it_costs(candles):
-    newer = np.where(np.arange(BARS) % 2, 1.0, 0.8)
-    assert judged(candles, 1.0, newer).accepted
-    found = judged(candles, 1.0, newer, costs=Costs(fee_bps=60, slippage_bps=20))
-    assert found.change == pytest.approx(0.1, abs=0.01)
-    assert not found.accepted
-    assert "is not ruled out" in found.reason
-    assert found.lower_bound < -found.margin
+def test_a_candidate_that_overtrades_is_refused_for_its_costs(candles):
+    candidate = np.where(np.arange(BARS) % 2, 1.0, 0.8)
+    assert judge(candles, 1.0, candidate).accepted
+    decision = judge(candles, 1.0, candidate, costs=Costs(fee_bps=60, slippage_bps=20))
+    assert decision.change == pytest.approx(0.1, abs=0.01)
+    assert not decision.accepted
+    assert "is not ruled out" in decision.reason
+    assert decision.lower_bound < -decision.margin
 
 
-def test_a_version_that_went_flat_is_refused_where_the_older_one_earned_and_only_there(candles):
+def test_a_flat_candidate_is_refused_only_if_the_incumbent_earned(candles):
     invested = np.random.default_rng(9).random(BARS) < 0.25
-    seldom = np.where(invested, knowing(candles, 0.9), 0.0)
-    gives_up = judged(candles, seldom, 0.0)
+    seldom = np.where(invested, positions_with_skill(candles, 0.9), 0.0)
+    gives_up = judge(candles, seldom, 0.0)
     assert gives_up.change < 0.3
     assert (gives_up.accepted, "is not ruled out" in gives_up.reason) == (False, True)
-    useless = np.where(invested, knowing(candles, 0.4), 0.0)
-    assert judged(candles, useless, 0.0).accepted
-    assert judged(candles, 0.0, 0.0).accepted
-    assert judged(candles, 0.0, 0.0).margin == 0
+    useless = np.where(invested, positions_with_skill(candles, 0.4), 0.0)
+    assert judge(candles, useless, 0.0).accepted
+    assert judge(candles, 0.0, 0.0).accepted
+    assert judge(candles, 0.0, 0.0).margin == 0
 
 
-def test_an_older_version_that_holds_nothing_does_not_stay_for_ever(candles):
-    assert judged(candles, 0.0, 0.25 * knowing(candles, 0.55)).accepted
+def test_a_flat_incumbent_can_be_replaced(candles):
+    assert judge(candles, 0.0, 0.25 * positions_with_skill(candles, 0.55)).accepted
 
 
 @pytest.mark.parametrize("days", [MIN_DAYS - 1, MIN_DAYS])
-def test_too_few_days_decide_nothing_and_say_so(candles, days):
+def test_with_too_few_days_a_valid_candidate_is_accepted_with_the_reason(candles, days):
     few = candles.iloc[: 1 + days * PER_DAY]
-    older = knowing(few)
-    found = judged(few, older, 1 - older)
-    assert (found.accepted, found.days) == (days < MIN_DAYS, days)
-    if found.accepted:
-        assert found.reason == "sane; 19 of 20 days to compare"
-        assert found.change is None
-    assert not judged(few, older, 2 * older).accepted, "an invalid position needs no evidence"
+    incumbent = positions_with_skill(few)
+    decision = judge(few, incumbent, 1 - incumbent)
+    assert (decision.accepted, decision.days) == (days < MIN_DAYS, days)
+    if decision.accepted:
+        assert decision.reason == "sane; 19 of 20 days to compare"
+        assert decision.change is None
+    assert not judge(few, incumbent, 2 * incumbent).accepted, "an invalid position needs no evidence"
 
 
-def test_positions_are_compared_on_bars_that_both_learnt_from_only(candles):
-    older = np.full(BARS, 0.5)
-    newer = np.where(np.arange(BARS) <= 300, 0.5, 1.0)
+def test_positions_are_compared_only_on_bars_that_both_versions_learnt_from(candles):
+    incumbent = np.full(BARS, 0.5)
+    candidate = np.where(np.arange(BARS) <= 300, 0.5, 1.0)
     half = (candles.index[1], candles.index[301])
-    assert judged(candles, older, newer, learnt=half).change == 0
-    aged = judged(candles, older, np.ones(BARS), learnt=(candles.index[1], candles.index[1 + 19 * PER_DAY]))
+    assert judge(candles, incumbent, candidate, learnt_from=half).change == 0
+    aged = judge(candles, incumbent, np.ones(BARS), learnt_from=(candles.index[1], candles.index[1 + 19 * PER_DAY]))
     assert (aged.change, aged.shared_days) == (None, 19)
     assert aged.difference is not None
 
 
-def test_where_shorting_is_allowed_a_position_can_change_by_two(candles):
+def test_the_change_of_position_is_relative_to_the_range_with_short_positions(candles):
     long = np.full(BARS, 0.2)
-    found = judged(candles, long, -long, account=Account(allow_short=True))
-    assert found.change == pytest.approx(0.2)
+    decision = judge(candles, long, -long, account=Account(allow_short=True))
+    assert decision.change == pytest.approx(0.2)
 
 
 @given(
@@ -166,12 +166,12 @@ def test_where_shorting_is_allowed_a_position_can_change_by_two(candles):
     wider=st.floats(1, 5),
 )
 @hypothesis_settings(max_examples=25)
-def test_a_wider_policy_refuses_nothing_that_a_narrower_one_accepts(candles, seed, agree, max_change, margin, wider):
+def test_a_wider_policy_accepts_all_that_a_narrower_one_accepts(candles, seed, agree, max_change, margin, wider):
     rng = np.random.default_rng(seed)
-    older = rng.integers(0, 5, BARS) / 4
-    newer = np.where(rng.random(BARS) < agree, older, rng.integers(0, 5, BARS) / 4)
+    incumbent = rng.integers(0, 5, BARS) / 4
+    candidate = np.where(rng.random(BARS) < agree, incumbent, rng.integers(0, 5, BARS) / 4)
     narrow = RefreshPolicy(max_change=max_change, margin=margin)
     wide = RefreshPolicy(max_change=min(1, wider * max_change), margin=wider * margin)
-    strict, lax = judged(candles, older, newer, narrow), judged(candles, older, newer, wide)
+    strict, lax = judge(candles, incumbent, candidate, narrow), judge(candles, incumbent, candidate, wide)
     assert lax.accepted or not strict.accepted
     assert strict.lower_bound <= strict.difference

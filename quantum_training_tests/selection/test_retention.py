@@ -20,14 +20,14 @@ def registered(name, day):
     return Registered(name, day, f"run-{name}", START + day * DAY)
 
 
-def test_versions_that_decide_from_a_time_on_the_one_before_and_the_newest_stay():
+def test_versions_that_may_still_decide_and_the_newest_one_are_retained():
     weeks = {"a": infos(0, 7, 14, 21, 28, 35)}
     assert set(needed(weeks, {"a": START + 20 * DAY}, {})) == {"v7", "v14", "v21", "v28", "v35"}
     assert set(needed(weeks, {"a": START + 21 * DAY}, {})) == {"v14", "v21", "v28", "v35"}
     assert set(needed(weeks, {"a": START + 400 * DAY}, {})) == {"v28", "v35"}
 
 
-def test_before_the_first_decision_all_accepted_versions_stay():
+def test_before_the_first_decision_all_accepted_versions_are_retained():
     assert set(needed({"a": infos(0, 7, refused={7})}, {}, {})) == {"v0"}
 
 
@@ -40,7 +40,7 @@ def test_refused_versions_and_earlier_fits_of_the_same_time_do_not_decide():
     assert set(needed({"a": twice}, {"a": START + 14 * DAY}, {})) == {"second fit", "v7", "v21"}
 
 
-def test_named_versions_stay():
+def test_versions_named_by_their_model_id_are_retained():
     assert needed({}, {}, {"old": "ledger"}) == {"old": "ledger"}
 
 
@@ -66,34 +66,34 @@ days = st.integers(0, 400)
     now=days,
     retention=st.integers(1, 100),
 )
-def test_nothing_that_can_be_reached_is_ever_removed(versions, since, named, now, retention):
+def test_a_version_that_can_still_be_used_is_never_removed(versions, since, named, now, retention):
     ordered = sorted(enumerate(versions), key=lambda pair: pair[1][0])
     entries = [VersionInfo(START + as_of * DAY, f"v{n}", accepted) for n, (as_of, accepted, _) in ordered]
-    held = [registered(f"v{n}", created) for n, (_, _, created) in ordered]
+    versions_in_registry = [registered(f"v{n}", created) for n, (_, _, created) in ordered]
     start = None if since is None else START + since * DAY
     why = needed({"a": entries}, {"a": start}, {f"v{n}": "alias" for n in named})
-    gone = {v.model_id for v in removable(held, why, START + (now - retention) * DAY)}
+    removed = {v.model_id for v in removable(versions_in_registry, why, START + (now - retention) * DAY)}
 
     trades = [Version(e.as_of, e.model_id) for e in entries if e.accepted]
     bars = pd.date_range(START if start is None else start, START + 500 * DAY, freq="6h")
     deciding = {trades[n].model_id for n in np.unique(assign_versions(bars, trades)) if n >= 0} if trades else set()
-    assert not gone & deciding, "what decides a bar that may be decided again"
-    assert not gone & {f"v{n}" for n in named}
-    assert not gone & {v.model_id for v in held if v.created >= START + (now - retention) * DAY}
+    assert not removed & deciding, "what decides a bar that may be decided again"
+    assert not removed & {f"v{n}" for n in named}
+    assert not removed & {v.model_id for v in versions_in_registry if v.created >= START + (now - retention) * DAY}
     times = sorted({v.as_of for v in trades})
     newest = {[v.model_id for v in trades if v.as_of == time][-1] for time in times[-SPARE:]}
-    assert not gone & newest
+    assert not removed & newest
     earlier = [t for t in times if start is not None and t < max((t for t in times if t <= start), default=start)]
     if earlier:  # the parent of the version that decides the first bar
-        assert [v.model_id for v in trades if v.as_of == earlier[-1]][-1] not in gone
+        assert [v.model_id for v in trades if v.as_of == earlier[-1]][-1] not in removed
 
 
 @given(weeks=st.integers(1, 300), since=st.integers(0, 20))
-def test_what_stays_does_not_grow_with_time(weeks, since):
+def test_the_number_of_retained_versions_does_not_grow_with_time(weeks, since):
     entries = infos(*range(0, 7 * weeks, 7))
     start = START + 7 * max(0, weeks - 1 - since) * DAY
     assert len(needed({"a": entries}, {"a": start}, {})) <= since + SPARE + 1
 
 
-def test_what_a_person_registered_by_hand_is_never_removed():
+def test_a_version_registered_by_hand_is_never_removed():
     assert removable([registered("", 1), registered("a", 2)], {}, START + 30 * DAY) == [registered("a", 2)]

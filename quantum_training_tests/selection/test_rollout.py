@@ -63,7 +63,7 @@ def order(day, kind="reset", share=None, recipe="a"):
     )
 
 
-def test_a_champion_climbs_from_the_shadow_stage_by_stage_and_stays_at_the_ceiling():
+def test_the_allocation_rises_stage_by_stage_from_0_to_the_ceiling():
     stages = run(decided(["a"] * 8))
     assert shares(stages) == [0.0, 0.01, 0.05, 0.05, 0.10, 0.10, 0.10, 0.10]
     assert [s.change for s in stages] == [None, "step", "step", "hold", "step", "hold", "hold", "hold"]
@@ -76,7 +76,7 @@ def test_a_champion_climbs_from_the_shadow_stage_by_stage_and_stays_at_the_ceili
     assert stages[4].next_step == "none: the last stage"
 
 
-def test_nobody_in_office_has_nothing():
+def test_without_a_champion_the_allocation_is_0():
     stages = run(decided([None, None]))
     assert shares(stages) == [0.0, 0.0]
     assert {(s.change, s.reason, s.next_step, s.worst_day) for s in stages} == {
@@ -88,18 +88,18 @@ def test_nobody_in_office_has_nothing():
     ("after", "reason"),
     [("b", "a left office; b begins in the shadow"), (None, "a left office; no champion")],
 )
-def test_another_champion_or_none_is_back_at_0_at_once(after, reason):
+def test_a_change_of_champion_sets_the_allocation_to_0(after, reason):
     stages = run(decided(["a", "a", "a", after, after]))
     assert shares(stages)[2:4] == [0.05, 0.0]
     assert (stages[3].change, stages[3].reason) == ("back", reason)
     assert stages[4].share == (0.01 if after else 0.0)
 
 
-def test_a_champion_that_comes_back_begins_anew():
+def test_a_returning_champion_starts_the_rollout_again():
     assert shares(run(decided(["a", "a", "a", "b", "a", "a"]))) == [0.0, 0.01, 0.05, 0.0, 0.0, 0.01]
 
 
-def test_a_change_in_the_shadow_takes_nothing_back():
+def test_a_change_of_champion_at_allocation_0_is_no_reduction():
     assert [s.change for s in run(decided(["a", "b", "b"]))] == [None, None, "step"]
 
 
@@ -110,19 +110,19 @@ def test_a_refresh_of_the_same_recipe_changes_nothing():
 
 
 @pytest.mark.parametrize(("severity", "steps"), [("MINOR", 1), ("MODERATE", 1), ("SEVERE", 0), ("CRITICAL", 0)])
-def test_severe_drift_holds_the_step_and_milder_does_not(severity, steps):
+def test_severe_drift_delays_the_next_stage_and_milder_drift_does_not(severity, steps):
     decisions = decided(["a", "a"])
     stage = run(decisions, {**calm(decisions), "2024-01-08": severity})[1]
     assert stage.stage == steps
     assert f"drift {severity}" in stage.reason
 
 
-def test_severe_drift_takes_nothing_back_and_the_step_comes_when_it_is_over():
+def test_severe_drift_reduces_nothing_and_the_next_stage_follows_it():
     decisions = decided(["a"] * 4)
     assert shares(run(decisions, {**calm(decisions), "2024-01-15": "SEVERE"})) == [0.0, 0.01, 0.01, 0.05]
 
 
-def test_broken_data_halt_the_champion_and_its_stage_begins_anew_after_them():
+def test_broken_data_set_the_allocation_to_0_and_the_stage_starts_again_after_them():
     decisions = decided(["a"] * 6)
     drift = {**calm(decisions), "2024-01-15": "CRITICAL", "2024-01-22": "CRITICAL"}
     stages = run(decisions, drift)
@@ -133,7 +133,7 @@ def test_broken_data_halt_the_champion_and_its_stage_begins_anew_after_them():
     assert stages[4].reason == "stays at 1 %: 0 of 7 days"
 
 
-def test_a_champion_that_is_pinned_and_does_not_work_is_back_at_0():
+def test_the_allocation_of_a_pinned_champion_with_a_fault_is_0():
     decisions = decided(["a"] * 4)
     change(decisions, "2024-01-15", faults={"a": ["a cannot be loaded"], "b": []})
     stages = run(decisions)
@@ -144,7 +144,7 @@ def test_a_champion_that_is_pinned_and_does_not_work_is_back_at_0():
 
 
 @pytest.mark.parametrize(("choice", "share"), [("hold", 0.0), ("step", 0.01)])
-def test_a_week_that_was_not_tested_for_drift_says_so_and_steps_only_where_that_is_set(choice, share):
+def test_a_week_without_a_drift_test_allows_the_next_stage_only_if_the_policy_says_so(choice, share):
     stage = run(decided(["a", "a"]), {}, policy=RolloutPolicy(without_drift_report=choice))[1]
     assert stage.share == share
     assert "drift was not measured" in stage.reason
@@ -152,64 +152,64 @@ def test_a_week_that_was_not_tested_for_drift_says_so_and_steps_only_where_that_
 
 
 @pytest.mark.parametrize(("z", "share"), [(0.99, 0.01), (1.0, 0.0), (3.0, 0.0), (None, 0.01)])
-def test_harm_that_is_building_holds_the_step(z, share):
+def test_harm_near_its_boundary_delays_the_next_stage(z, share):
     stage = run(decided(["a", "a"], {1: records.harm(z=z)}))[1]
     assert stage.share == share
     assert ("harm is not tested" if z is None else f"harm z {z:.2f} of 2.00") in stage.reason
 
 
-def test_the_fraction_of_the_boundary_is_set():
+def test_the_policy_sets_the_fraction_of_the_harm_boundary():
     decisions = decided(["a", "a"], {1: records.harm(z=1.5)})
     assert shares(run(decisions, policy=RolloutPolicy(harm_fraction=0.8))) == [0.0, 0.01]
 
 
-def test_harm_that_is_shown_takes_a_pinned_champion_back_to_0():
-    shown = records.harm(z=2.1, reason="worse than b: z 2.10 of 2.00")
-    stages = run(decided(["a"] * 5, {2: shown, 3: shown}))
+def test_proven_harm_sets_the_allocation_of_a_pinned_champion_to_0():
+    harm = records.harm(z=2.1, reason="worse than b: z 2.10 of 2.00")
+    stages = run(decided(["a"] * 5, {2: harm, 3: harm}))
     assert shares(stages) == [0.0, 0.01, 0.0, 0.0, 0.01]
     assert [s.change for s in stages[2:4]] == ["back", "hold"]
     assert "harm is shown: worse than b" in stages[2].reason
 
 
 @pytest.mark.parametrize(
-    ("losses", "said"),
+    ("losses", "message"),
     [
         ({15: 0.10}, "lost 10.0% on 2024-01-16, the limit is 10.0%"),
         ({8: 0.09, 9: 0.09, 15: 0.095}, "fell 25.1% below its peak, the limit is 25.0%"),
     ],
 )
-def test_the_risk_guard_takes_all_back_for_good(losses, said):
+def test_the_risk_guard_sets_the_allocation_to_0_until_a_reset(losses, message):
     stages = run(decided(["a"] * 8), returns=daily(60, losses))
     assert shares(stages) == [0.0, 0.01, 0.05] + [0.0] * 5
     assert {s.change for s in stages[3:]} == {"stop"}
-    assert all(s.stopped == said and said in s.reason for s in stages[3:])
+    assert all(s.stopped == message and message in s.reason for s in stages[3:])
     assert stages[-1].next_step == "another champion, or an operator's reset"
 
 
-def test_a_loss_in_the_shadow_stops_too_and_one_short_of_the_limit_does_not():
+def test_a_loss_at_allocation_0_stops_the_rollout_too_if_it_reaches_the_limit():
     assert shares(run(decided(["a"] * 3), returns=daily(30, {1: 0.2}))) == [0.0, 0.0, 0.0]
     assert shares(run(decided(["a"] * 3), returns=daily(30, {1: 0.0999}))) == [0.0, 0.01, 0.05]
 
 
-def test_the_day_that_a_week_begins_with_is_not_known_at_it():
+def test_the_returns_of_the_monday_itself_are_not_used():
     stages = run(decided(["a"] * 4), returns=daily(30, {14: 0.5}))
     assert shares(stages) == [0.0, 0.01, 0.05, 0.0]
     assert stages[2].worst_day == 0.0
 
 
-def test_losses_before_it_took_office_are_not_the_champions():
+def test_losses_before_its_promotion_do_not_count_against_the_champion():
     stages = run(decided(["a", "b", "b"]), returns=daily(30, {6: 0.5}))
     assert stages[2].share == 0.01
     assert stages[2].worst_day == 0.0
 
 
-def test_another_champion_ends_the_stop():
+def test_a_new_champion_ends_the_stop():
     stages = run(decided(["a", "a", "b", "b"]), returns=daily(30, {1: 0.2}))
     assert shares(stages) == [0.0, 0.0, 0.0, 0.01]
     assert stages[2].stopped is None
 
 
-def test_a_reset_begins_at_0_and_forgives_what_was_seen_and_nothing_after():
+def test_a_reset_restarts_at_0_and_ignores_only_earlier_losses():
     decisions, returns = decided(["a"] * 8), daily(60, {8: 0.2, 9: 0.3, 15: 0.2})
     stages = run(decisions, returns=returns, orders=[order("2024-01-17T10:00")])
     assert [s.change for s in stages[:5]] == [None, "step", "back", "step", "step"]
@@ -220,14 +220,14 @@ def test_a_reset_begins_at_0_and_forgives_what_was_seen_and_nothing_after():
     assert "2024-01-19" in again[3].stopped
 
 
-def test_a_reset_of_a_recording_forgives_its_week_and_does_not_end_the_guard():
+def test_a_reset_entered_for_a_past_week_ignores_the_losses_of_that_week_only():
     late = order("2024-01-17").model_copy(update={"effective": datetime(2026, 1, 1, tzinfo=UTC)})
     stages = run(decided(["a"] * 6), returns=daily(60, {8: 0.2, 20: 0.2, 22: 0.2}), orders=[late])
     assert shares(stages) == [0.0, 0.01, 0.0, 0.01, 0.0, 0.0]
     assert "2024-01-23" in stages[4].stopped
 
 
-def test_stages_above_the_ceiling_take_an_order_and_still_come_one_at_a_time():
+def test_an_order_raises_the_ceiling_and_the_stages_still_come_one_at_a_time():
     policy = RolloutPolicy(stages=(0, 0.05, 0.1, 0.2, 0.4), min_days=(7, 7, 7, 7))
     decisions = decided(["a"] * 9)
     assert max(shares(run(decisions, policy=policy))) == 0.1
@@ -238,20 +238,20 @@ def test_stages_above_the_ceiling_take_an_order_and_still_come_one_at_a_time():
     assert "ceiling 40 % ordered by ann" in stages[3].reason
 
 
-def test_a_lower_ceiling_takes_back_at_once_and_ends_with_the_champion():
+def test_a_lower_ceiling_reduces_at_once_and_ends_with_the_champion():
     lower = order("2024-01-24T10:00", "ceiling", 0.01)
     stages = run(decided(["a"] * 5 + ["b"] * 5), orders=[lower])
     assert shares(stages) == [0.0, 0.01, 0.05, 0.01, 0.01, 0.0, 0.01, 0.05, 0.05, 0.10]
     assert stages[3].change == "back"
 
 
-def test_an_order_for_another_champion_and_one_before_the_office_do_nothing():
+def test_an_order_for_another_champion_or_from_before_the_promotion_has_no_effect():
     decisions = decided(["a"] * 4)
     orders = [order("2024-01-17", recipe="b"), order("2023-12-27"), order("2024-02-20")]
     assert run(decisions, orders=orders) == run(decisions)
 
 
-def test_the_kill_switch_holds_everything_at_0():
+def test_the_kill_switch_keeps_the_allocation_at_0():
     stages = run(decided(["a"] * 4), policy=RolloutPolicy(kill_switch=True))
     assert shares(stages) == [0.0] * 4
     assert {(s.change, s.reason, s.next_step) for s in stages[1:]} == {
@@ -259,7 +259,7 @@ def test_the_kill_switch_holds_everything_at_0():
     }
 
 
-def test_a_week_that_was_never_decided_is_said_and_holds_the_next_step():
+def test_a_week_without_a_decision_is_named_and_delays_the_next_stage():
     decisions = decided(["a"] * 4)
     del decisions["2024-01-08"]
     stages = run(decisions)
@@ -276,9 +276,9 @@ def test_a_return_that_is_no_number_is_refused():
     ("returns", "worst", "drawdown"),
     [([0.1, -0.05, -0.1, 0.2], 0.1, 1 - 0.95 * 0.9), ([0.01, 0.02], 0.0, 0.0), ([-0.03], 0.03, 0.03)],
 )
-def test_the_guard_measures_worst_day_and_fall_below_the_peak(returns, worst, drawdown):
-    found = guard(pd.Series(returns, pd.date_range("2024-01-01", periods=len(returns))), POLICY)
-    assert (found.worst_day, found.drawdown) == (pytest.approx(worst), pytest.approx(drawdown))
+def test_the_risk_guard_measures_the_worst_day_and_the_drawdown(returns, worst, drawdown):
+    losses = guard(pd.Series(returns, pd.date_range("2024-01-01", periods=len(returns))), POLICY)
+    assert (losses.worst_day, losses.drawdown) == (pytest.approx(worst), pytest.approx(drawdown))
     assert guard(NO_RETURNS, POLICY) == (None, None, None)
 
 
@@ -290,7 +290,7 @@ def test_a_position_is_the_targets_share_cut_on_both_sides(target, share, size):
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "message"),
     [
         ({"stages": (0.01, 0.05), "min_days": (7,)}, "must rise from 0"),
         ({"stages": (0, 0.05, 0.05), "min_days": (7, 7)}, "must rise from 0"),
@@ -301,8 +301,8 @@ def test_a_position_is_the_targets_share_cut_on_both_sides(target, share, size):
         ({"speed": 2}, "Extra inputs"),
     ],
 )
-def test_a_wrong_policy_is_refused(wrong, said):
-    with pytest.raises(ValidationError, match=said):
+def test_a_wrong_policy_is_refused(wrong, message):
+    with pytest.raises(ValidationError, match=message):
         RolloutPolicy(**wrong)
 
 
@@ -326,8 +326,8 @@ def histories(draw):
     count = draw(st.integers(1, 16))
     champions = draw(st.lists(st.sampled_from([None, "a", "a", "a", "a", "b"]), min_size=count, max_size=count))
     decisions = decided(champions, {i: draw(HARMS) for i in range(count)})
-    kept = {w: r for w, r in decisions.items() if draw(st.integers(0, 9))}
-    drift = {w: draw(st.sampled_from([None, "NONE", "NONE", "MINOR", "SEVERE", "CRITICAL"])) for w in kept}
+    recorded = {w: r for w, r in decisions.items() if draw(st.integers(0, 9))}
+    drift = {w: draw(st.sampled_from([None, "NONE", "NONE", "MINOR", "SEVERE", "CRITICAL"])) for w in recorded}
     losses = draw(st.dictionaries(st.integers(0, 7 * count - 1), st.floats(-0.2, 0.3), max_size=4))
     stages = draw(st.sampled_from([(0, 0.01, 0.05, 0.1), (0, 0.05, 0.1, 0.2, 0.5), (0, 1)]))
     policy = RolloutPolicy(
@@ -340,12 +340,12 @@ def histories(draw):
         order(str((pd.Timestamp("2024-01-01") + pd.Timedelta(hours=draw(st.integers(0, 168 * count)))).date()), *what)
         for what in draw(st.lists(st.sampled_from([("reset", None), ("ceiling", 0.05), ("ceiling", 1.0)]), max_size=2))
     ]
-    return kept, drift, daily(7 * count, losses), policy, orders
+    return recorded, drift, daily(7 * count, losses), policy, orders
 
 
 @settings(max_examples=300)
 @given(histories())
-def test_whatever_happens_the_share_rises_by_one_stage_at_a_time_and_only_when_all_is_well(history):
+def test_the_share_always_rises_by_one_stage_at_a_time_and_only_without_findings(history):
     decisions, drift, returns, policy, orders = history
     stages = run(decisions, drift, returns, policy, orders)
     assert [s.week for s in stages] == sorted(decisions)
@@ -382,19 +382,19 @@ def test_whatever_happens_the_share_rises_by_one_stage_at_a_time_and_only_when_a
 
 @settings(max_examples=150)
 @given(histories(), st.integers(0, 16))
-def test_later_weeks_change_nothing_before_and_running_again_changes_nothing(history, cut):
+def test_later_weeks_change_no_earlier_stage_and_a_rerun_changes_nothing(history, cut):
     decisions, drift, returns, policy, orders = history
     stages = run(decisions, drift, returns, policy, orders)
     assert stages == run(decisions, drift, returns, policy, orders)
-    known = sorted(decisions)[:cut]
-    if known:
-        end = pd.Timestamp(known[-1], tz="UTC")
-        early = [o for o in orders if o.week <= known[-1]]
+    past_weeks = sorted(decisions)[:cut]
+    if past_weeks:
+        end = pd.Timestamp(past_weeks[-1], tz="UTC")
+        early = [o for o in orders if o.week <= past_weeks[-1]]
         prefix = run(
-            {w: decisions[w] for w in known},
-            {w: drift[w] for w in known},
+            {w: decisions[w] for w in past_weeks},
+            {w: drift[w] for w in past_weeks},
             returns[: end - pd.Timedelta("1ns")],
             policy,
             early,
         )
-        assert prefix == stages[: len(known)]
+        assert prefix == stages[: len(past_weeks)]

@@ -48,11 +48,11 @@ def paired(z, days=60, seed=0, deviation=0.01):
 
 
 @pytest.mark.parametrize(("bars", "verdict"), [(0, "INSUFFICIENT"), (99, "INSUFFICIENT"), (100, "PROMOTE")])
-def test_fewer_than_100_bars_decide_nothing_and_say_so(bars, verdict):
-    judged = ImprovementRule().judge(pair(returns(50)[:bars]), HALF)
-    assert (judged.verdict, judged.bars) == (verdict, bars)
+def test_fewer_than_100_bars_are_insufficient(bars, verdict):
+    judgement = ImprovementRule().judge(pair(returns(50)[:bars]), HALF)
+    assert (judgement.verdict, judgement.bars) == (verdict, bars)
     if verdict == "INSUFFICIENT":
-        assert judged.reason == f"{bars} of 100 bars"
+        assert judgement.reason == f"{bars} of 100 bars"
 
 
 @pytest.mark.parametrize(
@@ -70,15 +70,15 @@ def test_fewer_than_100_bars_decide_nothing_and_say_so(bars, verdict):
     ],
 )
 def test_two_percent_better_is_relative_to_a_positive_sharpe_and_absolute_else(incumbent, challenger, verdict):
-    judged = ImprovementRule().judge(pair(returns(challenger), returns(incumbent)), HALF)
-    assert judged.verdict == verdict
-    assert judged.sharpe == pytest.approx(challenger, abs=1e-9)
-    assert judged.incumbent_sharpe == pytest.approx(incumbent, abs=1e-9)
-    assert (judged.margin > 0) == (verdict == "PROMOTE")
+    judgement = ImprovementRule().judge(pair(returns(challenger), returns(incumbent)), HALF)
+    assert judgement.verdict == verdict
+    assert judgement.sharpe == pytest.approx(challenger, abs=1e-9)
+    assert judgement.incumbent_sharpe == pytest.approx(incumbent, abs=1e-9)
+    assert (judgement.margin > 0) == (verdict == "PROMOTE")
 
 
 @pytest.mark.parametrize("rule", [ImprovementRule(min_improvement=0.0), EvidenceRule(min_improvement=0.0)])
-def test_exactly_the_needed_value_is_not_enough(rule):
+def test_a_value_equal_to_the_threshold_is_not_enough(rule):
     assert rule.judge(pair(returns(2.0), returns(2.0)), HALF).verdict == "CONTINUE"
     assert rule.judge(pair(returns(2.0), returns(2.0)), HALF).margin == 0
 
@@ -86,11 +86,11 @@ def test_exactly_the_needed_value_is_not_enough(rule):
 @pytest.mark.parametrize("rule", [ImprovementRule(), EvidenceRule()])
 @pytest.mark.parametrize("value", [0.0, 0.001, -0.001])
 def test_a_challenger_whose_returns_do_not_vary_is_not_promoted(rule, value):
-    judged = rule.judge(pair(np.full(200, value)), HALF)
-    assert judged.verdict == "CONTINUE"
-    assert judged.sharpe is None
-    assert "not vary" in judged.reason
-    json.dumps(judged.model_dump(), allow_nan=False)
+    judgement = rule.judge(pair(np.full(200, value)), HALF)
+    assert judgement.verdict == "CONTINUE"
+    assert judgement.sharpe is None
+    assert "not vary" in judgement.reason
+    json.dumps(judgement.model_dump(), allow_nan=False)
     assert rule.judge(pair(np.full(200, value)), HALF._replace(last=True)).verdict == "EXPIRED"
 
 
@@ -106,7 +106,7 @@ def test_a_challenger_whose_returns_do_not_vary_is_not_promoted(rule, value):
         ({"max_ratio": 0.9}, EvidenceRule),
     ],
 )
-def test_a_rule_that_makes_no_sense_is_refused(options, rule):
+def test_an_impossible_rule_is_refused(options, rule):
     with pytest.raises(ValidationError, match=next(iter(options))):
         rule(**options)
 
@@ -121,19 +121,19 @@ def test_the_rule_is_named_in_the_settings_and_evidence_is_the_default():
 
 
 @pytest.mark.parametrize(
-    ("bars", "bars_a_day", "said"),
+    ("bars", "bars_a_day", "message"),
     [
         (96, 6, "96 of 100 bars, 16 of 20 days"),
         (114, 6, "114 of 100 bars, 19 of 20 days"),
         (99, 1, "99 of 100 bars, 99 of"),
     ],
 )
-def test_evidence_needs_bars_and_days(bars, bars_a_day, said):
-    judged = EvidenceRule().judge(
+def test_evidence_needs_bars_and_days(bars, bars_a_day, message):
+    judgement = EvidenceRule().judge(
         pair(returns(50, bars), bars_a_day=bars_a_day), InterimAnalysis((), 1, False, PERIODS)
     )
-    assert judged.verdict == "INSUFFICIENT"
-    assert said in judged.reason
+    assert judgement.verdict == "INSUFFICIENT"
+    assert message in judgement.reason
 
 
 @pytest.mark.parametrize("family", [1, 5])
@@ -141,15 +141,15 @@ def test_evidence_needs_bars_and_days(bars, bars_a_day, said):
 def test_the_boundary_decides_and_is_higher_for_a_family(beyond, verdict, family):
     look = InterimAnalysis((0.4, 0.5), family, False, PERIODS)
     bound = boundaries(0.05 / family, look.fractions)[-1]
-    judged = EvidenceRule().judge(paired(bound + beyond), look)
-    assert judged.verdict == verdict
-    assert judged.z == pytest.approx(bound + beyond)
-    assert judged.boundary == pytest.approx(bound)
-    assert judged.alpha == 0.05 / family
-    assert judged.blocks == 60
+    judgement = EvidenceRule().judge(paired(bound + beyond), look)
+    assert judgement.verdict == verdict
+    assert judgement.z == pytest.approx(bound + beyond)
+    assert judgement.boundary == pytest.approx(bound)
+    assert judgement.alpha == 0.05 / family
+    assert judgement.blocks == 60
 
 
-def test_a_challenger_shown_to_be_worse_is_out_and_the_last_look_ends_the_others():
+def test_a_worse_challenger_is_rejected_and_the_others_expire_at_the_last_look():
     bound = boundaries(0.05, (0.5,))[-1]
     assert EvidenceRule().judge(paired(-bound - 0.01), HALF).verdict == "REJECT"
     assert EvidenceRule().judge(paired(-bound + 0.01), HALF).verdict == "CONTINUE"
@@ -158,15 +158,15 @@ def test_a_challenger_shown_to_be_worse_is_out_and_the_last_look_ends_the_others
     assert EvidenceRule().judge(paired(3.0), end).verdict == "PROMOTE"
 
 
-def test_certain_but_small_is_not_enough():
+def test_a_significant_but_small_improvement_is_not_enough():
     """A steady gain of a hair is evidence and no improvement."""
     rng = np.random.default_rng(1)
     incumbent = rng.normal(0.001, 0.01, 600)
     challenger = incumbent + rng.normal(2e-7, 1e-7, 600)
-    judged = EvidenceRule().judge(pair(challenger, incumbent), HALF)
-    assert judged.z > judged.boundary
-    assert judged.verdict == "CONTINUE"
-    assert "short of the needed one" in judged.reason
+    judgement = EvidenceRule().judge(pair(challenger, incumbent), HALF)
+    assert judgement.z > judgement.boundary
+    assert judgement.verdict == "CONTINUE"
+    assert "short of the needed one" in judgement.reason
 
 
 @given(st.integers(21, 80), st.floats(-5, 5))

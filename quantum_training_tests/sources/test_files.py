@@ -125,7 +125,7 @@ def test_a_file_is_read_once_and_again_when_it_changed(tmp_path, bars):
     assert len(everything(source)) == 2
 
 
-def test_what_is_fetched_may_be_changed_without_harm(tmp_path, bars):
+def test_changes_of_a_fetched_frame_do_not_reach_the_source(tmp_path, bars):
     bars.to_csv(tmp_path / "c.csv")
     source = source_from({"kind": "files", "path": str(tmp_path / "c.csv")})
     fetched = everything(source)
@@ -171,8 +171,8 @@ def test_a_wrong_file_is_refused_with_place_and_remedy(tmp_path, text, options, 
 @pytest.mark.parametrize("name", ["c.csv.gz", "c.zip", "c.parquet", "c.feather"])
 def test_a_broken_file_is_refused(tmp_path, bars, name):
     bars.to_csv(tmp_path / "whole.csv.gz")
-    whole = (tmp_path / "whole.csv.gz").read_bytes()
-    (tmp_path / name).write_bytes(whole[: len(whole) // 2])
+    content = (tmp_path / "whole.csv.gz").read_bytes()
+    (tmp_path / name).write_bytes(content[: len(content) // 2])
     with pytest.raises(SourceError, match="cannot be read"):
         everything(source_from({"kind": "files", "path": str(tmp_path / name)}))
 

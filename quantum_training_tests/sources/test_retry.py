@@ -98,7 +98,7 @@ def test_an_error_that_is_not_retriable_is_raised_at_once_unchanged():
     assert flaky.calls == 2
 
 
-def test_the_answer_is_found_beneath_the_clients_error():
+def test_the_http_response_is_taken_from_the_cause_of_the_client_error():
     wrapped = RuntimeError("client")
     wrapped.__context__ = http_error(429, Retry_After="5")
     assert (http_status(wrapped), retry_after(wrapped)) == (429, 5)

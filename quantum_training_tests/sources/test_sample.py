@@ -15,7 +15,7 @@ LONG_AGO, FAR = pd.Timestamp("1990-01-01", tz="UTC"), pd.Timestamp("2030-01-01",
 
 
 @pytest.mark.parametrize(("dataset", "last_close"), [("sp500", 2506.850098), ("nasdaq", 6635.279785)])
-def test_whole_history_is_sound(dataset, last_close):
+def test_the_full_history_passes_the_quality_rules(dataset, last_close):
     source = source_from({"kind": "sample", "dataset": dataset})
     bars = source.fetch("X", "1d", LONG_AGO, FAR, FAR)
     candle_schema().validate(bars)

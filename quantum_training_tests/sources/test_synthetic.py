@@ -70,10 +70,10 @@ def test_any_options_give_sound_candles(seed, timeframe, drift, calm, turbulent,
 def test_any_range_is_a_slice_of_the_whole(timeframe, first, length, until):
     live, start = synthetic(seed=3, start="2019-06-15"), day("2019-06-15")
     end, now = start + pd.Timedelta(days=first + length), start + pd.Timedelta(days=until)
-    whole = synthetic(seed=3, start="2019-06-15", end="2022-01-01").fetch("S", timeframe, start, FAR, FAR)
+    full_history = synthetic(seed=3, start="2019-06-15", end="2022-01-01").fetch("S", timeframe, start, FAR, FAR)
     part = live.fetch("S", timeframe, start + pd.Timedelta(days=first), end, now)
     step = to_timedelta(timeframe)
-    expected = whole.loc[start + pd.Timedelta(days=first) : min(end, now) - step]
+    expected = full_history.loc[start + pd.Timedelta(days=first) : min(end, now) - step]
     pd.testing.assert_frame_equal(part, expected, check_exact=True, check_freq=False)
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from quantum_training.trading.baselines import BASELINES, SLOW, decide, random_timing
 
 
-def test_buy_and_hold_is_always_in(walk):
+def test_buy_and_hold_is_always_invested(walk):
     assert (decide("buy_and_hold", walk(60)) == 1).all()
 
 
@@ -72,6 +72,6 @@ def test_one_bar_gives_no_random_trader():
     assert random_timing(pd.Series([1.0]), 10, 0).shape == (1, 0)
 
 
-def test_an_unknown_baseline_is_named_with_the_known_ones(walk):
+def test_an_unknown_baseline_is_refused_with_the_names_that_exist(walk):
     with pytest.raises(ValueError, match=r"'momentum'.*buy_and_hold, ma_crossover$"):
         decide("momentum", walk(3))

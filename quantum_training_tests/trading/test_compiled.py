@@ -15,7 +15,7 @@ KERNELS = sorted(
 )
 
 
-def test_the_cache_is_another_one_where_any_source_changes(tmp_path):
+def test_the_cache_folder_changes_with_any_source(tmp_path):
     sources = [tmp_path / "a.py", tmp_path / "b.py"]
     for source in sources:
         source.write_text("1")
@@ -29,7 +29,7 @@ def test_the_cache_is_another_one_where_any_source_changes(tmp_path):
 
 
 @pytest.mark.parametrize("path", KERNELS, ids=lambda path: path.stem)
-def test_every_kernel_is_kept_there_and_is_one_of_the_sources(path):
+def test_every_kernel_is_cached_there_and_is_one_of_the_sources(path):
     assert path in SOURCES
     module = import_module(".".join(("quantum_training", *path.relative_to(PACKAGE).with_suffix("").parts)))
     kernels = [value for value in vars(module).values() if isinstance(value, Dispatcher)]

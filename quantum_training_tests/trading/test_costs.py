@@ -22,6 +22,6 @@ def test_a_round_trip_at_a_broker_by_hand():
 
 
 @pytest.mark.parametrize("wrong", [{"fee_bps": -1}, {"slippage_bps": 1001}, {"fee": 1}, {"cap": 0.9}, {"minimum": -1}])
-def test_costs_that_cannot_be_are_refused(wrong):
+def test_impossible_costs_are_refused(wrong):
     with pytest.raises(ValidationError, match=next(iter(wrong))):
         Costs(**wrong)

@@ -81,7 +81,7 @@ def goals_of(actions, trading, low):
     return goals
 
 
-def played(episodes, trading, seed=0):
+def play(episodes, trading, seed=0):
     """Step until each episode has ended once: (start, actions, equities, rewards, how it ended) of each."""
     rng, count = np.random.default_rng(seed), episodes.count
     starts = episodes.accounts["start"].tolist()
@@ -99,7 +99,7 @@ def played(episodes, trading, seed=0):
     return [(*rest, end) for *rest, (end,) in zip(starts, actions, equities, rewards, ends, strict=True)]
 
 
-def simulated(bars, start, goals):
+def simulate_goals(bars, start, goals):
     """Equity / capital of the simulator on these goals, from the bar after `start` on."""
     body = {name: bars.open[start + 1 : start + 1 + len(goals)] for name in ("open", "high", "low")}
     candles = pd.DataFrame({**body, "close": bars.close[start + 1 : start + 1 + len(goals)]})
@@ -114,8 +114,8 @@ def test_the_equity_is_the_simulators_to_the_last_bit_and_the_rewards_add_up_to_
     episodes = Episodes([bars], trading, 2)
     episodes.seed(seed)
     episodes.reset()
-    for start, actions, equities, rewards, end in played(episodes, trading, seed):
-        expected = simulated(bars, start, goals_of(actions, trading, episodes.low))
+    for start, actions, equities, rewards, end in play(episodes, trading, seed):
+        expected = simulate_goals(bars, start, goals_of(actions, trading, episodes.low))
         assert np.array_equal(equities, expected)
         assert end.bars == len(actions)
         assert end.ruined == (expected[-1] <= 0)
@@ -129,9 +129,7 @@ def test_the_penalties_weigh_the_squared_return_and_how_much_the_drawdown_deepen
     weighed = Trading(actions="discrete", risk_penalty=3.0, drawdown_penalty=0.5)
     one, other = Episodes([bars], plain, 2), Episodes([bars], weighed, 2, scale=10.0)
     one.reset(), other.reset()
-    for (_, _, equity, gains, _), (_, _, same, rewards, _) in zip(
-        played(one, plain), played(other, weighed), strict=True
-    ):
+    for (_, _, equity, gains, _), (_, _, same, rewards, _) in zip(play(one, plain), play(other, weighed), strict=True):
         assert equity == same
         log = np.log(np.r_[1.0, equity])
         drawdown = log - np.maximum.accumulate(log)
@@ -141,7 +139,7 @@ def test_the_penalties_weigh_the_squared_return_and_how_much_the_drawdown_deepen
         np.testing.assert_allclose(rewards, expected, rtol=1e-9, atol=1e-12)
 
 
-def test_staying_out_earns_nothing_whatever_the_weights(ready):
+def test_a_flat_position_earns_nothing_whatever_the_reward_weights(ready):
     episodes = Episodes([ready()], Trading(actions="discrete", risk_penalty=5, drawdown_penalty=5), 4)
     episodes.reset()
     for _ in range(100):
@@ -161,7 +159,7 @@ def test_a_ruin_terminates_with_a_finite_reward_and_a_flat_observation():
     assert episodes.accounts[["equity", "row", "ruined"]].tolist() == [(1e4, 0, 0)]
 
 
-def test_the_end_of_the_bars_truncates_with_the_position_held():
+def test_the_end_of_the_bars_truncates_with_the_position_open():
     episodes = Episodes([bars_of([(100, 100), (100, 110), (110, 121)])], Trading(actions="discrete"), 1)
     episodes.reset()
     _, _, done, ended = episodes.step(np.array([BUY]))
@@ -179,25 +177,25 @@ def test_splitmix64_gives_its_published_numbers():
     assert [uniform(account) for _ in published] == [(z >> 11) * 2.0**-53 for z in published]
 
 
-def test_starts_and_lengths_cover_what_they_may_and_markets_keep_to_themselves():
+def test_starts_and_lengths_of_episodes_cover_each_market_and_stay_inside_it():
     lengths = (12, 40, 3)
     bars = [bars_of(np.full(2 * n, 100.0), mark=mark) for mark, n in enumerate(lengths)]
     trading = Trading(actions="continuous", episode_bars=20)
     episodes = Episodes(bars, trading, 3000)
     episodes.reset()
-    first, drawn = np.cumsum([0, *lengths]), episodes.accounts.copy()
-    share = np.bincount(drawn["market"]) / len(drawn)
+    first, accounts = np.cumsum([0, *lengths]), episodes.accounts.copy()
+    share = np.bincount(accounts["market"]) / len(accounts)
     np.testing.assert_allclose(share, np.array(lengths) / sum(lengths), atol=0.04)
     for market, (count, longest) in enumerate(zip(lengths, (11, 20, 2), strict=True)):
-        own = drawn[drawn["market"] == market]
-        bars_each, starts = own["end"] - own["start"], own["start"] - first[market]
+        of_market = accounts[accounts["market"] == market]
+        bars_each, starts = of_market["end"] - of_market["start"], of_market["start"] - first[market]
         assert set(bars_each) == set(range(max(longest // 4, 2), longest + 1))
         assert starts.min() == 0
-        assert (own["end"] - first[market]).max() == count - 1, "the last bar is played too"
+        assert (of_market["end"] - first[market]).max() == count - 1, "the last bar is played too"
     rng = np.random.default_rng(0)
     for _ in range(60):
-        seen, _, _, ended = episodes.step(drawn_actions(trading, rng, 3000))
-        assert np.array_equal(seen[:, 0], episodes.accounts["market"])
+        observations, _, _, ended = episodes.step(drawn_actions(trading, rng, 3000))
+        assert np.array_equal(observations[:, 0], episodes.accounts["market"])
         assert all(e.bars <= 20 for e in ended)
     assert set(episodes.accounts["market"]) == {0, 1, 2}
 
@@ -213,19 +211,19 @@ def test_each_market_has_its_own_costs():
 
 def stream(episodes, trading, columns, steps=150, seed=1):
     """Everything that the first `columns` episodes see and earn, with actions of their own."""
-    rngs, told = [np.random.default_rng(seed + i) for i in range(episodes.count)], []
+    rngs, record = [np.random.default_rng(seed + i) for i in range(episodes.count)], []
     for _ in range(steps):
-        seen, rewards, done, ended = episodes.step(np.concatenate([drawn_actions(trading, g, 1) for g in rngs]))
+        observations, rewards, done, ended = episodes.step(np.concatenate([drawn_actions(trading, g, 1) for g in rngs]))
         ends = [(e.episode, e.ruined, e.reward, e.bars, e.growth, e.observation.tobytes()) for e in ended]
-        told.append(
+        record.append(
             [
-                seen[:columns].copy(),
+                observations[:columns].copy(),
                 rewards[:columns].copy(),
                 done[:columns].copy(),
                 [e for e in ends if e[0] < columns],
             ]
         )
-    return told
+    return record
 
 
 def same(one, other):
@@ -260,7 +258,7 @@ def test_an_episodes_stream_depends_on_its_own_seed_and_nothing_else(ready, acti
             assert [e[1:] for e in mine[3]] == [e[1:] for e in all_[3] if e[0] == i]
 
 
-def test_without_a_seed_the_system_gives_one(ready):
+def test_without_a_seed_the_operating_system_supplies_one(ready):
     episodes = Episodes([ready(500)], Trading(actions="discrete"), 4)
     episodes.seed([None] * 4)
     assert len(set(episodes.accounts["random"].tolist())) == 4
@@ -271,30 +269,30 @@ def test_a_restored_state_goes_on_with_the_same_bits(ready):
     episodes = Episodes([ready(80)], trading, 5)
     episodes.reset()
     stream(episodes, trading, 5, 50)
-    kept = json.loads(json.dumps(episodes.state()["accounts"].tolist()))
+    state = json.loads(json.dumps(episodes.state()["accounts"].tolist()))
     expected = stream(episodes, trading, 5)
-    assert sum(len(told[3]) for told in expected) > 10, "new episodes were drawn after it"
+    assert sum(len(step[3]) for step in expected) > 10, "new episodes were drawn after it"
     other = Episodes([ready(80)], trading, 5)
-    other.restore({"accounts": np.array([tuple(row) for row in kept], ACCOUNT)})
+    other.restore({"accounts": np.array([tuple(row) for row in state], ACCOUNT)})
     assert same(expected, stream(other, trading, 5))
 
 
-def test_what_a_step_gave_is_intact_after_the_next_and_used_again_after_that(ready):
+def test_arrays_of_a_step_are_valid_until_the_step_after_the_next(ready):
     episodes = Episodes([ready()], Trading(actions="discrete", episode_bars=8), 3)
     before = episodes.reset()
-    kept = before.copy()
+    copy = before.copy()
     ends = []
     for _ in range(30):
         now, _, _, ended = episodes.step(np.full(3, BUY))
-        assert np.array_equal(before, kept)
+        assert np.array_equal(before, copy)
         assert not np.shares_memory(now, before)
-        before, kept = now, now.copy()
+        before, copy = now, now.copy()
         ends += [(e.observation, e.observation.copy()) for e in ended]
     assert len(ends) > 5
     assert all(np.array_equal(a, b) for a, b in ends), "last observations are the reader's own"
 
 
-def test_what_cannot_be_played_is_refused(ready):
+def test_bars_or_settings_that_allow_no_episode_are_refused(ready):
     trading = Trading(actions="discrete")
     with pytest.raises(ValueError, match="2 bars are too few for an episode; at least 3"):
         Episodes([ready(), ready(2)], trading, 1)

@@ -28,7 +28,7 @@ def test_both_checkers_pass_without_a_warning(ready, trading):
         check_for_stable_baselines(TradingEnv([ready(account=SHORT)], trading))
 
 
-def test_the_spaces_say_what_may_be_done_and_seen(ready):
+def test_the_spaces_bound_actions_and_observations(ready):
     long_only = TradingEnv([ready()], CONTINUOUS)
     assert long_only.action_space == gymnasium.spaces.Box(0.0, 1.0, (1,), np.float32)
     assert TradingEnv([ready(account=SHORT)], CONTINUOUS).action_space.low == -1
@@ -36,12 +36,12 @@ def test_the_spaces_say_what_may_be_done_and_seen(ready):
     assert long_only.observation_space == gymnasium.spaces.Box(-LIMIT, LIMIT, (8,), np.float32)
 
 
-def test_gymnasium_makes_it_by_its_name_alone_and_in_numbers(ready):
+def test_gymnasium_makes_one_or_many_environments_by_name(ready):
     made = gymnasium.make(f"{TradingEnv.__module__}:{NAME}", bars=[ready()], trading=DISCRETE)
-    seen, _ = made.reset(seed=3)
-    assert np.array_equal(seen, TradingEnv([ready()], DISCRETE).reset(seed=3)[0])
+    observation, _ = made.reset(seed=3)
+    assert np.array_equal(observation, TradingEnv([ready()], DISCRETE).reset(seed=3)[0])
     many = gymnasium.make_vec(NAME, 3, "sync", bars=[ready()], trading=DISCRETE)
-    assert many.reset(seed=3)[0][0].tolist() == seen.tolist()
+    assert many.reset(seed=3)[0][0].tolist() == observation.tolist()
 
 
 def test_environments_without_a_seed_differ(ready):
@@ -60,14 +60,17 @@ def test_single_environments_give_the_batchs_bits_through_many_episodes(ready, t
     ended = 0
     for _ in range(200):
         actions = np.array([batch.action_space.sample() for _ in range(3)])
-        (seen, rewards, done, infos), (one, gains, over, told) = batch.step(actions), single.step(actions)
-        assert np.array_equal(seen, one)
+        (observations, rewards, done, infos), (one, gains, over, single_infos) = (
+            batch.step(actions),
+            single.step(actions),
+        )
+        assert np.array_equal(observations, one)
         assert np.array_equal(rewards.astype("float32"), gains)
         assert np.array_equal(done, over)
         for i in np.flatnonzero(done):
-            assert np.array_equal(infos[i]["terminal_observation"], told[i]["terminal_observation"])
-            assert infos[i]["TimeLimit.truncated"] == told[i]["TimeLimit.truncated"]
-            assert infos[i]["episode"]["growth"] == told[i]["growth"]
+            assert np.array_equal(infos[i]["terminal_observation"], single_infos[i]["terminal_observation"])
+            assert infos[i]["TimeLimit.truncated"] == single_infos[i]["TimeLimit.truncated"]
+            assert infos[i]["episode"]["growth"] == single_infos[i]["growth"]
         ended += done.sum()
     assert ended > 20
 

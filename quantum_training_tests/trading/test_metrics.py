@@ -48,7 +48,7 @@ def test_six_returns_by_hand():
     assert (got["sharpe"], got["total_return"]) == pytest.approx((4.242641, 0.0294850), abs=5e-7)
 
 
-def test_three_years_of_days_give_the_known_figures():
+def test_three_years_of_days_give_the_published_figures():
     net = year_series()
     got = return_metrics(net, pd.bdate_range("2020-01-01", periods=756, tz="UTC"), DAILY)
     assert got["sharpe"] == pytest.approx(0.30304, abs=5e-6)
@@ -124,7 +124,7 @@ def test_alpha_beta_exposure_and_turnover_by_hand():
     assert got["reasons"] == {}
 
 
-def test_what_is_not_given_is_said():
+def test_a_metric_without_its_input_has_a_reason():
     missing = dict.fromkeys(("alpha", "beta", "excess_return"), "no_benchmark")
     assert measure(SIX)["reasons"] == {**missing, "exposure": "no_position", "turnover": "no_turnover"}
     flat = measure(SIX, benchmark=np.zeros(6))
@@ -178,7 +178,7 @@ NO_FALL = {"max_drawdown": 0, "average_drawdown": None, "max_drawdown_bars": 0, 
     ],
 )
 @pytest.mark.filterwarnings("error")
-def test_inputs_that_break_other_libraries(net, expected, reasons):
+def test_edge_cases_give_a_number_or_a_reason(net, expected, reasons):
     got = measure(net, DAILY, position=np.ones(len(net)))
     json.dumps(got, allow_nan=False)
     assert {k: got[k] for k in expected} == pytest.approx(expected, abs=1e-12)

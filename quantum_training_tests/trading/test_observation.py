@@ -39,7 +39,7 @@ def test_a_row_is_the_normalised_features_and_the_last_returns(walk):
     assert np.isnan(rows).any(axis=1).tolist() == [True, True] + [False] * 48
 
 
-def test_nothing_seen_is_beyond_the_limit(walk):
+def test_no_observed_number_is_beyond_the_limit(walk):
     candles = walk(50)
     view, features = view_of(candles)
     rows = view.rows(features.to_numpy() * [1e6, -1e6], candles["close"].to_numpy() * 10.0 ** np.arange(50))
@@ -60,23 +60,23 @@ def test_a_view_is_the_same_after_json(walk):
     assert again.rows(x, close).tobytes() == view.rows(x, close).tobytes()
 
 
-def test_bars_reach_back_for_their_lags_and_leave_out_what_cannot_be_seen(walk):
+def test_lags_use_candles_before_the_window_and_unobservable_bars_are_left_out(walk):
     candles = walk(50)
     view, features = view_of(candles)
-    whole = view.rows(features.to_numpy(), candles["close"].to_numpy())
+    all_rows = view.rows(features.to_numpy(), candles["close"].to_numpy())
     bars = Bars.of(view, Market(candles), features[20:40][["b", "a"]])
-    assert np.array_equal(bars.rows, whole[20:40]), "columns by name, lags from the candles before"
+    assert np.array_equal(bars.rows, all_rows[20:40]), "columns by name, lags from the candles before"
     assert np.array_equal(bars.open, candles["open"][20:40])
     assert np.array_equal(bars.close, candles["close"][20:40])
     assert len(Bars.of(view, Market(candles), features).close) == 48, "no candles before the first for its lags"
     holed = features.copy()
     holed.iloc[25, 0] = np.nan
     bars = Bars.of(view, Market(candles), holed[20:40])
-    assert np.array_equal(bars.rows, np.delete(whole[20:40], 5, axis=0))
+    assert np.array_equal(bars.rows, np.delete(all_rows[20:40], 5, axis=0))
     assert np.array_equal(bars.close, np.delete(candles["close"][20:40].to_numpy(), 5))
 
 
-def test_later_bars_change_nothing_seen_before_them(walk):
+def test_later_bars_change_no_earlier_observation(walk):
     candles = walk(60)
     view, features = view_of(candles)
     later = candles.index > candles.index[30]
@@ -87,31 +87,31 @@ def test_later_bars_change_nothing_seen_before_them(walk):
     assert np.array_equal(one.rows[:29], other.rows[:29])
     assert not np.array_equal(one.rows[29], other.rows[29])
     actions, account = np.random.default_rng(0).integers(0, 3, 28), Account()
-    seen = [served(bars, actions, account, view.width) for bars in (one, other)]
-    assert np.array_equal(*seen)
+    observations = [serve(bars, actions, account, view.width) for bars in (one, other)]
+    assert np.array_equal(*observations)
 
 
-def served(bars, actions, account, width, start=0, low=0.0):
+def serve(bars, actions, account, width, start=0, low=0.0):
     """Observations of an account that takes these actions from the close of row `start` on, one call at a time."""
     (rule,) = rule_rows([bars.costs], account)
     scheme = np.array([(1, low, 0, 0, 0, 1)], kernel.SCHEME)[0]
     state = np.zeros(1, kernel.ACCOUNT)[0]
     kernel.open_account(state, account.capital, start, start + len(actions))
-    seen = np.empty((len(actions) + 1, width), "float32")
-    watch(state, bars, seen[0])
-    for out, action in zip(seen[1:], actions, strict=True):
+    observations = np.empty((len(actions) + 1, width), "float32")
+    watch(state, bars, observations[0])
+    for out, action in zip(observations[1:], actions, strict=True):
         goal = kernel.goal_of(action, state["target"], scheme)
         row = state["row"] + 1
         kernel.advance(state, goal, bars.open[row], bars.close[row], rule)
         watch(state, bars, out)
-    return seen
+    return observations
 
 
 def watch(state, bars, out):
     kernel.observe(state, bars.close[state["row"]], bars.unit, bars.rows[state["row"]], out)
 
 
-def test_training_and_serving_see_the_same_bits(ready):
+def test_training_and_serving_observe_the_same_bits(ready):
     account = Account(allow_short=True, whole_units=True)
     bars = ready(300, costs=Costs(per_share=0.01, minimum=2.5, borrow_bps=1), account=account)
     episodes = Episodes([bars], Trading(actions="discrete"), 3)
@@ -121,32 +121,32 @@ def test_training_and_serving_see_the_same_bits(ready):
     actions = np.random.default_rng(0).integers(0, 3, (steps, 3))
     trained = np.array([first, *(episodes.step(chosen)[0].copy() for chosen in actions)])
     for i, start in enumerate(starts):
-        assert np.array_equal(trained[:, i], served(bars, actions[:, i], account, episodes.width, start, -1.0))
+        assert np.array_equal(trained[:, i], serve(bars, actions[:, i], account, episodes.width, start, -1.0))
 
 
 def portfolio(moves, account, costs, unit=0.01):
     """PORTFOLIO, entry price and units after each (goal, open, close)."""
     (rule,) = rule_rows([costs], account)
-    state, seen = np.zeros(1, kernel.ACCOUNT)[0], []
+    state, states = np.zeros(1, kernel.ACCOUNT)[0], []
     kernel.open_account(state, account.capital, 0, len(moves))
     for goal, price, close in moves:
         kernel.advance(state, goal, price, close, rule)
         out = np.empty(len(PORTFOLIO), "float32")
         kernel.observe(state, close, unit, np.empty(0, "float32"), out)
-        seen.append((out.tolist(), float(state["entry"]), float(state["units"])))
-    return seen
+        states.append((out.tolist(), float(state["entry"]), float(state["units"])))
+    return states
 
 
 def test_the_portfolio_by_hand():
     """10,000 without costs: half in at 100, all in at 120, half out at 110, short a half at 100, flat at 90."""
     moves = [(0.5, 100, 100), (0.5, 110, 110), (1.0, 120, 132), (0.5, 110, 110), (-0.5, 100, 100), (0.0, 90, 90)]
     free, account = Costs(fee_bps=0, slippage_bps=0), Account(capital=CAPITAL, allow_short=True)
-    half, held, full, partial, short, flat = portfolio(moves, account, free)
+    half, unchanged, full, partial, short, flat = portfolio(moves, account, free)
 
     assert half[0] == pytest.approx([0.5, 0.5, 0, 0, 1 / (1 + HALF_HELD)])
     assert half[1:] == (100, 50)
 
-    assert held[0] == pytest.approx([5000 / 10500, 5500 / 10500, 500 / 10500 / 0.01, 0, 2 / (2 + HALF_HELD)])
+    assert unchanged[0] == pytest.approx([5000 / 10500, 5500 / 10500, 500 / 10500 / 0.01, 0, 2 / (2 + HALF_HELD)])
 
     units = 11_000 / 120
     entry = (50 * 100 + (units - 50) * 120) / units
@@ -189,5 +189,5 @@ def test_adding_to_a_short_means_its_entry_prices_too():
 
 def test_a_short_that_lost_nearly_all_stays_within_the_limit():
     account = Account(capital=CAPITAL, allow_short=True)
-    ((seen, _, _),) = portfolio([(-1.0, 100, 199)], account, Costs(fee_bps=0, slippage_bps=0))
-    assert seen == pytest.approx([LIMIT, -LIMIT, -LIMIT, -LIMIT, 1 / (1 + HALF_HELD)])
+    ((observation, _, _),) = portfolio([(-1.0, 100, 199)], account, Costs(fee_bps=0, slippage_bps=0))
+    assert observation == pytest.approx([LIMIT, -LIMIT, -LIMIT, -LIMIT, 1 / (1 + HALF_HELD)])

@@ -44,7 +44,7 @@ def test_sixteen_blocks_from_480_bars_on():
     assert probability_of_overfitting(returns[:479]) == probability_of_overfitting(returns[:479], 8)
 
 
-def test_one_that_is_always_best_is_no_luck_and_luck_is_about_a_half():
+def test_pbo_is_zero_for_a_strategy_that_is_always_best_and_a_half_for_luck():
     rng = np.random.default_rng(3)
     returns = rng.normal(0, 0.01, (600, 10))
     assert probability_of_overfitting(returns + np.r_[0.02, np.zeros(9)])[0] == 0
@@ -55,7 +55,7 @@ def test_one_that_is_always_best_is_no_luck_and_luck_is_about_a_half():
 @pytest.mark.parametrize(
     ("shape", "reason"), [((500, 1), "too_few_strategies"), ((15, 3), "too_few_bars"), ((0, 2), "too_few_bars")]
 )
-def test_too_little_is_said(shape, reason):
+def test_too_few_bars_or_strategies_give_a_reason(shape, reason):
     assert probability_of_overfitting(np.zeros(shape)) == (None, reason)
 
 
@@ -68,7 +68,7 @@ def test_a_probability_whatever_the_input(count, bars, seed, idle):
     assert 0 <= value <= 1
 
 
-def test_a_constant_return_is_no_skill_though_its_squares_round():
+def test_a_constant_return_is_no_skill_despite_rounding_of_its_squares():
     rng = np.random.default_rng(2)
     returns = np.c_[rng.normal(0.01, 0.01, 500), rng.normal(0, 0.01, 500)]
     for constant in rng.uniform(0, 0.01, 200):
@@ -80,6 +80,6 @@ def test_blocks_that_cannot_be_halved_are_refused():
         probability_of_overfitting(np.zeros((100, 2)), blocks=5)
 
 
-def test_what_is_no_number_is_refused():
+def test_a_return_that_is_no_number_is_refused():
     with pytest.raises(ValueError, match="net return"):
         probability_of_overfitting(np.full((100, 2), np.nan))

@@ -23,15 +23,15 @@ def test_the_break_even_fee_separates_profit_from_loss(walk):
     ahead = (candles["close"].shift(-1) > candles["open"]).astype(float)
     targets = pd.DataFrame({"knows": ahead, "slow": ahead.iloc[::20].reindex(candles.index).ffill()})
     costs, account = Costs(slippage_bps=2, per_share=0.01, minimum=2.5), Account(whole_units=True)
-    found = break_even_fees(candles, targets, costs, account)
-    for name, (fee, reason) in found.items():
+    fees = break_even_fees(candles, targets, costs, account)
+    for name, (fee, reason) in fees.items():
         assert reason is None
         for other, profitable in ((fee - 0.02, True), (fee + 0.02, False)):
             paid = costs.model_copy(update={"fee_bps": other})
             assert (simulate(candles, targets[name], paid, account).equity[-1, 0] > account.capital) == profitable
 
 
-def test_what_has_no_break_even_fee_says_why(bars):
+def test_a_missing_break_even_fee_has_a_reason(bars):
     candles = bars([(100, 101), (101, 150), (150, 150)])
     targets = pd.DataFrame({"none": 0.0, "late": [0.0, 0.0, 1.0], "lucky": [1.0, 1.0, 0.0]}, candles.index)
     assert break_even_fees(candles, targets, FREE, Account()) == {

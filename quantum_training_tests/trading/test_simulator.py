@@ -75,18 +75,18 @@ def worlds(draw, jump=0.3, account_options=None, **cost_options):
 
 @settings(max_examples=300)
 @given(worlds(), st.sampled_from([0.0, 0.4, 1.0]), st.floats(0.9, 1.1))
-def test_equal_to_plain_python_to_the_last_bit(reference, world, held, gap):
+def test_equal_to_plain_python_to_the_last_bit(reference, world, position, gap):
     candles, target, cost, account = world
-    held = min(held, account.max_leverage)
+    position = min(position, account.max_leverage)
     entry = float(candles["open"].iloc[0]) * gap
-    got = simulate(candles, target, cost, account, held, entry)
-    expected = np.array(reference.simulate(candles, target, cost, account, held, entry)).T
+    simulation = simulate(candles, target, cost, account, position, entry)
+    expected = np.array(reference.simulate(candles, target, cost, account, position, entry)).T
     for name, values in zip(ARRAYS, expected, strict=True):
-        assert np.array_equal(getattr(got, name)[:, 0], values), name
+        assert np.array_equal(getattr(simulation, name)[:, 0], values), name
 
 
 @given(worlds())
-def test_the_books_balance_on_every_bar(world):
+def test_cash_units_and_costs_balance_on_every_bar(world):
     """cash + units x price = equity, and equity changes only by price moves and costs."""
     candles, target, cost, account = world
     got = simulate(candles, target, cost, account)
@@ -153,7 +153,7 @@ def test_columns_are_accounts_of_their_own_in_any_order(data):
             assert np.array_equal(getattr(together, array)[:, at], getattr(turned, array)[:, [1, 2, 0][at]])
 
 
-def test_symbols_stand_side_by_side_with_their_own_candles(walk):
+def test_several_symbols_are_simulated_with_their_own_candles(walk):
     frames = [walk(50, seed) for seed in range(3)]
     table = pd.DataFrame({seed: (f["close"] > 100).astype(float) for seed, f in enumerate(frames)})
     together = simulate(frames, table)
@@ -165,9 +165,9 @@ def test_symbols_stand_side_by_side_with_their_own_candles(walk):
 def test_later_bars_change_nothing_before_them(world, cut):
     candles, target, cost, account = world
     cut = min(cut, len(candles))
-    whole, part = simulate(candles, target, cost, account), simulate(candles[:cut], target[:cut], cost, account)
+    full_run, part = simulate(candles, target, cost, account), simulate(candles[:cut], target[:cut], cost, account)
     for array in ARRAYS:
-        assert np.array_equal(getattr(whole, array)[:cut], getattr(part, array))
+        assert np.array_equal(getattr(full_run, array)[:cut], getattr(part, array))
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_later_bars_change_nothing_before_them(world, cut):
         for price in ("open", "high", "low", "close")
     ],
 )
-def test_what_is_no_price_or_no_target_is_refused_with_its_bar(walk, value, price, price_bad, target_bad):
+def test_an_invalid_price_or_target_is_refused_with_its_bar(walk, value, price, price_bad, target_bad):
     candles, target = walk(9), pd.Series(0.5, walk(9).index, name="mine")
     at = str(candles.index[4])
     with pytest.raises(ValueError, match=f"bar {at}.*{price} is .*not positive and finite".replace("+", r"\+")):
@@ -188,16 +188,16 @@ def test_what_is_no_price_or_no_target_is_refused_with_its_bar(walk, value, pric
             simulate(candles, target.where(candles.index != candles.index[4], value))
 
 
-def test_what_the_account_may_not_is_refused(walk):
+def test_a_target_that_the_account_does_not_allow_is_refused(walk):
     candles = walk(3)
     for target, account in ((-0.1, Account()), (1.1, Account()), (-3.1, Account(allow_short=True, max_leverage=3))):
         with pytest.raises(ValueError, match="allow_short and max_leverage"):
             simulate(candles, pd.Series(target, candles.index), FREE, account)
     with pytest.raises(ValueError, match="one target per bar"):
         simulate(candles, pd.Series(1.0, candles.index[1:]))
-    for held, entry in ((0.5, None), (0.5, -1.0), (1.5, 100.0), (-0.5, 100.0), (0.5, np.inf), (0.0, np.nan)):
+    for position, entry in ((0.5, None), (0.5, -1.0), (1.5, 100.0), (-0.5, 100.0), (0.5, np.inf), (0.0, np.nan)):
         with pytest.raises(ValueError, match="held at the start"):
-            simulate(candles, pd.Series(0.5, candles.index), held=held, entry=entry)
+            simulate(candles, pd.Series(0.5, candles.index), held=position, entry=entry)
     with pytest.raises(ValueError, match="2 candle frames for 1 column"):
         simulate([candles, candles], pd.Series(0.5, candles.index))
     with pytest.raises(ValueError, match="2 costs for 3 columns"):
@@ -241,7 +241,7 @@ def test_a_tiered_commission_by_hand(capital, price, share, units, commission):
 
 
 @pytest.mark.parametrize("capital", [50.0, 251.0, 5_000.0, 1e6])
-def test_an_order_that_cannot_be_paid_is_cut_to_the_last_cent(capital):
+def test_an_order_above_the_cash_is_cut_to_what_can_be_paid(capital):
     """Fractional units under each regime of the commission: all cash is spent, and a hair more would be too much."""
     candles = candles_of([(100, 100)])
     got = simulate(candles, pd.Series([1.0], candles.index), BROKER, Account(capital=capital))
@@ -252,19 +252,19 @@ def test_an_order_that_cannot_be_paid_is_cut_to_the_last_cent(capital):
 
 
 @pytest.mark.parametrize("move", [0.3, 0.5, 0.7, 0.9, 1.1])
-def test_next_to_nothing_buys_next_to_nothing_at_once(move):
+def test_a_tiny_amount_of_cash_buys_a_tiny_amount_without_an_endless_loop(move):
     """Beside a position 1e16 times the cash left, equity - value is not the cash: it was an endless loop."""
     costs = Costs(fee_bps=10, slippage_bps=2)
     for entry in np.arange(1, 40) / 7:
         candles = candles_of([(entry * move, entry)])
         target = pd.Series(1.0, candles.index)
-        for held in 1 - np.array([1, 2, 3]) * 2.0**-53:
-            got = simulate(candles, target, costs, Account(capital=1.0), held, entry)
-            assert 0 <= got.cash[0, 0] < 1e-15
+        for position in 1 - np.array([1, 2, 3]) * 2.0**-53:
+            simulation = simulate(candles, target, costs, Account(capital=1.0), position, entry)
+            assert 0 <= simulation.cash[0, 0] < 1e-15
 
 
 @pytest.mark.parametrize("capital", [1e7, 1e9])
-def test_whole_units_beyond_the_whole_numbers_of_a_float_are_paid_too(capital):
+def test_whole_units_above_the_integers_of_a_float_can_be_paid(capital):
     candles = candles_of([(1e-10, 1e-10)])
     got = simulate(candles, pd.Series(1.0, candles.index), Costs(), Account(capital=capital, whole_units=True))
     assert 0 <= got.cash[0, 0] < 1e-9 * capital
@@ -296,7 +296,7 @@ def test_a_flip_is_one_order_and_a_full_short_pays_its_own_fee():
     assert got.cost[1, 0] == pytest.approx(sold * 1.0)
 
 
-def test_the_band_holds_small_changes_back_and_lets_out_in_any_case():
+def test_the_band_suppresses_small_changes_but_never_an_exit():
     candles = candles_of([(100, 100)] * 5)
     target = pd.Series([0.5, 0.55, 0.62, 0.05, 0.0], candles.index)
     got = simulate(candles, target, FREE, Account(capital=1e4, no_trade_band=0.1))
@@ -320,7 +320,7 @@ def test_a_short_that_loses_everything_is_closed_and_trades_no_more():
     assert (got.position[1:] == 0).all()
 
 
-def test_a_ruined_account_owes_what_it_owes_and_no_interest():
+def test_a_ruined_account_keeps_its_debt_without_interest():
     candles = candles_of([(100, 100), (250, 250), (250, 250)])
     costs = Costs(fee_bps=0, slippage_bps=0, borrow_bps=100, funding_bps=50)
     got = simulate(candles, pd.Series(-1.0, candles.index), costs, Account(capital=1e4, allow_short=True))
@@ -337,7 +337,7 @@ def test_leverage_borrows_cash_and_pays_for_it():
     assert got.equity[0, 0] == pytest.approx(12_000 - 10)
 
 
-def test_what_is_open_at_the_end_is_marked_and_closed_at_cost():
+def test_a_position_open_at_the_end_is_marked_and_its_closing_cost_is_known():
     candles = candles_of([(100, 120)])
     got = simulate(candles, pd.DataFrame({"in": [1.0], "out": [0.0]}, candles.index), BROKER, Account(whole_units=True))
     assert got.equity[0].tolist() == pytest.approx([999 * 120 + 100_000 - 99_900 - 9.99, 100_000])

@@ -51,13 +51,13 @@ def record(walk):
 
 
 @pytest.fixture(scope="module")
-def found(record):
+def evaluation(record):
     return record()
 
 
 @pytest.fixture(scope="module")
-def page(found):
-    return tearsheet("AAA, 1000 bars", found)
+def page(evaluation):
+    return tearsheet("AAA, 1000 bars", evaluation)
 
 
 class Tables(HTMLParser):
@@ -101,8 +101,8 @@ def figures(page: str) -> dict[str, dict]:
     """The figures of the page by section."""
     data = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
     assert data
-    drawn = json.loads(data.group(1), parse_constant=lambda name: pytest.fail(f"{name} in the figures"))
-    return {figure["id"].removesuffix("-chart"): figure for figure in drawn}
+    charts = json.loads(data.group(1), parse_constant=lambda name: pytest.fail(f"{name} in the figures"))
+    return {figure["id"].removesuffix("-chart"): figure for figure in charts}
 
 
 def lines(figure: dict) -> dict[str, list]:
@@ -124,26 +124,26 @@ def test_nothing_is_loaded_from_outside(page):
     assert "default-src 'none'" in page
 
 
-def test_all_numbers_are_those_of_the_evaluation(found, page):
+def test_all_numbers_are_those_of_the_evaluation(evaluation, page):
     head, *rows = Tables(page).sections["all"]
     strategies = [cell["text"] for cell in head[1:]]
-    assert sorted(strategies) == sorted(found.metrics)
-    shown = {row[0]["text"].replace(" ", "_"): row[1:] for row in rows}
+    assert sorted(strategies) == sorted(evaluation.metrics)
+    table = {row[0]["text"].replace(" ", "_"): row[1:] for row in rows}
     for at, strategy in enumerate(strategies):
-        values = found.metrics[strategy]
+        values = evaluation.metrics[strategy]
         for key in values.keys() - {"reasons"}:
-            cell = shown[key][at]
+            cell = table[key][at]
             if values[key] is None:
                 assert (cell["text"], cell["values"]) == (values["reasons"][key].replace("_", " "), []), (strategy, key)
             else:
                 assert cell["values"] == [values[key]], (strategy, key)
 
 
-def test_the_first_table_ranks_and_bounds_each_sharpe_ratio(found, page):
+def test_the_first_table_ranks_and_bounds_each_sharpe_ratio(evaluation, page):
     rows = {row[0]["text"].split()[0]: row for row in Tables(page).sections["metrics"][1:]}
     assert list(rows)[2] == "idle", "the recipe without a Sharpe ratio is the last recipe"
     assert list(rows)[-1] == "flat"
-    busy = found.metrics["busy"]
+    busy = evaluation.metrics["busy"]
     assert rows["busy"][1]["values"] == [busy["sharpe"], busy["sharpe_low"], busy["sharpe_high"]]
     assert rows["busy"][1]["text"] == f"{busy['sharpe']:.2f} [{busy['sharpe_low']:.2f}, {busy['sharpe_high']:.2f}]"
     assert rows["busy"][2]["values"] == [busy[f"sharpe_lead{end}"] for end in ("", "_low", "_high")]
@@ -151,44 +151,44 @@ def test_the_first_table_ranks_and_bounds_each_sharpe_ratio(found, page):
     assert rows["idle"][1]["text"] == "no variance"
 
 
-def test_a_winner_is_named_in_words_and_nobody_where_there_is_none(found, page):
-    said = Tables(page)
-    assert found.verdict["winner"] == BUY_AND_HOLD
-    assert f"{BUY_AND_HOLD} wins" in said.text
-    assert found.verdict["text"] in said.text
-    badges = [row[0]["text"] for row in said.sections["metrics"] if "wins" in row[0]["text"]]
+def test_the_page_names_the_winner_and_says_when_there_is_none(evaluation, page):
+    reader_view = Tables(page)
+    assert evaluation.verdict["winner"] == BUY_AND_HOLD
+    assert f"{BUY_AND_HOLD} wins" in reader_view.text
+    assert evaluation.verdict["text"] in reader_view.text
+    badges = [row[0]["text"] for row in reader_view.sections["metrics"] if "wins" in row[0]["text"]]
     assert badges == [f"{BUY_AND_HOLD} baseline wins"]
-    unclear = replace(found, verdict=found.verdict | {"winner": None, "text": "too close"})
-    said = Tables(tearsheet("AAA", unclear))
-    assert "Not distinguishable" in said.text
-    assert "wins" not in said.text
+    unclear = replace(evaluation, verdict=evaluation.verdict | {"winner": None, "text": "too close"})
+    reader_view = Tables(tearsheet("AAA", unclear))
+    assert "Not distinguishable" in reader_view.text
+    assert "wins" not in reader_view.text
 
 
 def test_plotly_accepts_every_figure(page):
     import plotly.graph_objects as go
 
     for name, figure in figures(page).items():
-        drawn = go.Figure(figure["data"], figure["layout"])
-        titles = drawn.layout.xaxis.title.text, drawn.layout.yaxis.title.text
+        plotly_figure = go.Figure(figure["data"], figure["layout"])
+        titles = plotly_figure.layout.xaxis.title.text, plotly_figure.layout.yaxis.title.text
         assert all(titles), name
 
 
 @pytest.mark.parametrize("length", [1, 1000])
 def test_curves_end_and_fall_where_the_metrics_say(record, length):
-    found = record(length)
-    drawn = figures(tearsheet("AAA", found))
-    for strategy, values in found.metrics.items():
-        equity, fall = (lines(drawn[name])[strategy] for name in ("equity", "drawdown"))
+    evaluation = record(length)
+    charts = figures(tearsheet("AAA", evaluation))
+    for strategy, values in evaluation.metrics.items():
+        equity, fall = (lines(charts[name])[strategy] for name in ("equity", "drawdown"))
         assert equity[-1] == pytest.approx(1 + values["total_return"], rel=1e-4)
         assert min(v for v in fall if v is not None) == pytest.approx(values["max_drawdown"] * 100, rel=1e-4, abs=1e-9)
-    assert min(values["max_drawdown"] for values in found.metrics.values()) < 0
+    assert min(values["max_drawdown"] for values in evaluation.metrics.values()) < 0
 
 
 def test_a_curve_starts_with_its_strategy(page):
-    drawn = figures(page)
-    late = lines(drawn["equity"])["late"]
+    charts = figures(page)
+    late = lines(charts["equity"])["late"]
     assert late[0] is None
-    assert len(late) == len(drawn["equity"]["times"])
+    assert len(late) == len(charts["equity"]["times"])
 
 
 def test_rolling_sharpe_is_the_sharpe_ratio_of_the_window_with_mertens_error():
@@ -203,13 +203,13 @@ def test_rolling_sharpe_is_the_sharpe_ratio_of_the_window_with_mertens_error():
         assert error[at] == pytest.approx(per_bar * np.sqrt(PERIODS), rel=1e-9)
 
 
-def test_the_band_lies_1_96_standard_errors_around_its_curve(found, page):
+def test_the_confidence_band_is_1_96_standard_errors_around_its_curve(evaluation, page):
     chart = figures(page)["rolling-sharpe"]
     band, curve = ({t["name"]: t for t in chart["data"]}[name] for name in ("busy, 95 %", "busy"))
-    window = len(found.net_return) // 4
+    window = len(evaluation.net_return) // 4
     assert f"the last {window} bars" in Tables(page).text
-    ends = found.net_return.index.get_indexer(pd.to_datetime(chart["times"], unit="ms", utc=True))
-    ratio, error = rolling_sharpe(found.net_return["busy"].to_numpy(), ends, window, PERIODS)
+    ends = evaluation.net_return.index.get_indexer(pd.to_datetime(chart["times"], unit="ms", utc=True))
+    ratio, error = rolling_sharpe(evaluation.net_return["busy"].to_numpy(), ends, window, PERIODS)
     np.testing.assert_allclose(curve["y"], ratio, rtol=1e-3, atol=1e-3)
     count = len(ratio)
     np.testing.assert_allclose(band["y"][:count], ratio + 1.96 * error, rtol=1e-3, atol=1e-3)
@@ -241,48 +241,48 @@ def test_thinning_keeps_ends_and_extremes_and_stays_near_its_limit(seed, rows, c
     random = np.random.default_rng(seed)
     values = random.normal(size=(rows, columns))
     values[: random.integers(0, rows), 0] = np.nan
-    kept = thin(pd.DataFrame(values), limit)
-    assert (np.diff(kept) > 0).all()
-    assert (kept[0], kept[-1]) == (0, rows - 1)
-    assert len(kept) <= max(limit, 2 * columns) + 2
-    np.testing.assert_array_equal(np.nanmin(values, axis=0), np.nanmin(values[kept], axis=0))
-    np.testing.assert_array_equal(np.nanmax(values, axis=0), np.nanmax(values[kept], axis=0))
+    rows_drawn = thin(pd.DataFrame(values), limit)
+    assert (np.diff(rows_drawn) > 0).all()
+    assert (rows_drawn[0], rows_drawn[-1]) == (0, rows - 1)
+    assert len(rows_drawn) <= max(limit, 2 * columns) + 2
+    np.testing.assert_array_equal(np.nanmin(values, axis=0), np.nanmin(values[rows_drawn], axis=0))
+    np.testing.assert_array_equal(np.nanmax(values, axis=0), np.nanmax(values[rows_drawn], axis=0))
 
 
-def test_each_trade_is_drawn_at_its_fills_and_the_rest_is_counted(found, page):
+def test_recent_trades_are_drawn_at_their_fills_and_the_others_are_counted(evaluation, page):
     chart = figures(page)["trades"]
-    own = found.trades[found.trades["strategy"] == "late"]
-    assert 0 < len(own) <= TRADES
-    last = found.candles.index[-1]
-    won = own["net_pnl"] > 0
+    late_trades = evaluation.trades[evaluation.trades["strategy"] == "late"]
+    assert 0 < len(late_trades) <= TRADES
+    last = evaluation.candles.index[-1]
+    won = late_trades["net_pnl"] > 0
     for name, rows, end in (
-        ("long entry", own["side"] > 0, "entry"),
-        ("short entry", own["side"] < 0, "entry"),
+        ("long entry", late_trades["side"] > 0, "entry"),
+        ("short entry", late_trades["side"] < 0, "entry"),
         ("exit, won", won, "exit"),
         ("exit, lost", ~won, "exit"),
     ):
         (marks,) = (t for t in chart["data"] if t.get("meta") == "late" and t.get("name") == name)
-        times = own.loc[rows, f"{end}_time"].fillna(last).astype("datetime64[ms, UTC]").astype("int64")
+        times = late_trades.loc[rows, f"{end}_time"].fillna(last).astype("datetime64[ms, UTC]").astype("int64")
         assert marks["x"] == times.tolist(), name
-        np.testing.assert_allclose(marks["y"], own.loc[rows, f"{end}_price"], rtol=1e-6, err_msg=name)
-    assert own["open"].any()
+        np.testing.assert_allclose(marks["y"], late_trades.loc[rows, f"{end}_price"], rtol=1e-6, err_msg=name)
+    assert late_trades["open"].any()
     assert "(open, marked)" in json.dumps(chart)
-    busy = found.trades[found.trades["strategy"] == "busy"]
+    busy = evaluation.trades[evaluation.trades["strategy"] == "busy"]
     assert len(busy) > TRADES
     assert f"busy {TRADES} of {len(busy)}" in Tables(page).text
-    shown = [t for t in chart["data"] if t.get("meta") == "busy" and t.get("name", "").startswith("exit")]
-    assert sum(len(t["x"]) for t in shown) == TRADES
+    exit_traces = [t for t in chart["data"] if t.get("meta") == "busy" and t.get("name", "").startswith("exit")]
+    assert sum(len(t["x"]) for t in exit_traces) == TRADES
 
 
-def test_costs_and_random_traders_are_drawn_as_measured(found, page):
-    drawn = figures(page)
+def test_costs_and_random_traders_are_drawn_as_measured(evaluation, page):
+    charts = figures(page)
     for recipe in ("busy", "late", "idle"):
         np.testing.assert_allclose(
-            lines(drawn["costs"])[recipe], found.cost_sensitivity[recipe] * 100, rtol=1e-4, atol=1e-9
+            lines(charts["costs"])[recipe], evaluation.cost_sensitivity[recipe] * 100, rtol=1e-4, atol=1e-9
         )
-    bars, own = (t for t in drawn["random"]["data"] if t["meta"] == "busy")
-    assert sum(bars["y"]) == len(found.random_sharpes["busy"])
-    assert own["x"] == pytest.approx([found.metrics["busy"]["sharpe"]] * 2, rel=1e-4)
+    bars, recipe_line = (t for t in charts["random"]["data"] if t["meta"] == "busy")
+    assert sum(bars["y"]) == len(evaluation.random_sharpes["busy"])
+    assert recipe_line["x"] == pytest.approx([evaluation.metrics["busy"]["sharpe"]] * 2, rel=1e-4)
     assert "idle has none to compare with" in Tables(page).text
 
 
@@ -297,25 +297,25 @@ def test_a_short_record_says_what_cannot_be_shown(record, length):
 
 def test_without_recipes_the_baselines_are_shown(record):
     page = tearsheet("AAA", record(100, ()))
-    said = Tables(page)
-    assert list(said.sections) == SECTIONS
+    reader_view = Tables(page)
+    assert list(reader_view.sections) == SECTIONS
     assert set(figures(page)) == {"equity", "drawdown", "rolling-sharpe", "trades", "months"}
-    assert "No comparison" in said.text
-    assert "No recipe to measure" in said.text
+    assert "No comparison" in reader_view.text
+    assert "No recipe to measure" in reader_view.text
 
 
 def test_names_are_text_and_never_markup(record):
     name = "</script><script>alert(1)</script><b>&'\""
     page = tearsheet(name, record(100, (name,)))
-    said = Tables(page)
+    reader_view = Tables(page)
     assert page.count("<script>alert") == 0
-    assert list(said.sections) == SECTIONS
-    assert [row[0]["text"] for row in said.sections["metrics"]][1] == f"{name} recipe"
+    assert list(reader_view.sections) == SECTIONS
+    assert [row[0]["text"] for row in reader_view.sections["metrics"]][1] == f"{name} recipe"
     assert figures(page)["trades"]["data"][-1]["meta"] == name
     assert escape(name, quote=False) in lines(figures(page)["equity"]), "plotly reads markup in names"
 
 
-def test_three_years_of_hours_stay_small(record):
+def test_the_page_of_three_years_of_hourly_bars_is_small(record):
     page = tearsheet("AAA", record(26_280, freq="1h"))
     data = re.search(r'id="data">(.*?)</script>', page, re.DOTALL)
     assert data
@@ -347,7 +347,7 @@ addEventListener("load", () => setTimeout(async () => {
 </script></body>"""
 
 
-def test_a_browser_draws_every_chart_without_an_error_or_a_request(found, page, tmp_path):
+def test_a_browser_draws_every_chart_without_an_error_or_a_request(evaluation, page, tmp_path):
     browser = os.environ.get("QT_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
     if not browser:
         pytest.skip("no chromium on this machine")
@@ -355,16 +355,18 @@ def test_a_browser_draws_every_chart_without_an_error_or_a_request(found, page, 
     flags = "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-sync "
     flags += "--disable-component-update --enable-logging=stderr --window-size=500,900 --virtual-time-budget=20000"
     command = [browser, *flags.split(), f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom"]
-    ran = subprocess.run([*command, f"file://{tmp_path}/page.html"], capture_output=True, text=True, timeout=120)
-    console = [line for line in ran.stderr.splitlines() if "CONSOLE" in line]
+    browser_run = subprocess.run(
+        [*command, f"file://{tmp_path}/page.html"], capture_output=True, text=True, timeout=120
+    )
+    console = [line for line in browser_run.stderr.splitlines() if "CONSOLE" in line]
     assert len(console) == 1, console
     assert "probe done" in console[0]
-    report = json.loads(re.search(r"<pre>(.*?)</pre>", ran.stdout).group(1))
+    report = json.loads(re.search(r"<pre>(.*?)</pre>", browser_run.stdout).group(1))
     assert set(report["drawn"]) == {f"{s}-chart" for s in SECTIONS} - {"metrics-chart", "all-chart"}
     assert min(report["drawn"].values()) > 0
     assert report["axis"] == "log"
     assert report["shown"] == ["late"]
-    own = (found.trades["strategy"] == "late").sum()
-    assert report["marks"] == 2 * own
+    late_trades = (evaluation.trades["strategy"] == "late").sum()
+    assert report["marks"] == 2 * late_trades
     assert report["requests"] == []
     assert report["wide"] <= 0, "the page is wider than a phone"

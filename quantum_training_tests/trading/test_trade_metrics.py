@@ -43,7 +43,7 @@ def test_six_trades_by_hand():
     )
 
 
-def test_seven_hundred_trades_give_the_known_figures():
+def test_seven_hundred_trades_give_the_published_figures():
     """The series of reference/evaluation.md, section 2.2, each return a trade."""
     got = trade_metrics(table(np.random.default_rng(42).standard_t(5, 756) * 0.01 / np.sqrt(5 / 3) + 0.0005))
     assert [got[k] for k in RATIOS] == pytest.approx([0.531746, 1.055082, 0.929102, 0.027761], abs=5e-7)
@@ -77,7 +77,7 @@ def test_seven_hundred_trades_give_the_known_figures():
     ],
 )
 @pytest.mark.filterwarnings("error")
-def test_what_is_undefined_is_null_with_its_reason(returns, expected, reasons):
+def test_an_undefined_metric_is_null_with_its_reason(returns, expected, reasons):
     got = trade_metrics(table(returns))
     json.dumps(got, allow_nan=False)
     assert {k: got[k] for k in expected} == pytest.approx(expected)
@@ -127,15 +127,15 @@ def test_on_the_trades_of_an_account_the_open_one_counts_as_marked():
     candles = pd.DataFrame(dict.fromkeys(("open", "high", "low", "close"), opens), index)
     target = pd.Series([1, 0, 1, 1, 0, 1, 1.0], index, name="ours")
     costs = Costs(fee_bps=0, slippage_bps=0)
-    found = trades(simulate(candles, target, costs, Account(capital=1000.0)))
-    assert found["open"].tolist() == [False, False, True]
-    got = trade_metrics(found)
-    assert got["trades"] == 3
-    assert [got[k] for k in RATIOS] == pytest.approx([0.5, 1, 1, 0])
-    assert got["expectancy"] == pytest.approx(0, abs=1e-15)
-    assert got["average_bars"] == pytest.approx((1 + 2 + 2) / 3)
+    account_trades = trades(simulate(candles, target, costs, Account(capital=1000.0)))
+    assert account_trades["open"].tolist() == [False, False, True]
+    metrics = trade_metrics(account_trades)
+    assert metrics["trades"] == 3
+    assert [metrics[k] for k in RATIOS] == pytest.approx([0.5, 1, 1, 0])
+    assert metrics["expectancy"] == pytest.approx(0, abs=1e-15)
+    assert metrics["average_bars"] == pytest.approx((1 + 2 + 2) / 3)
     candles.iloc[-1] = 108.9
     assert trade_metrics(trades(simulate(candles, target, costs, Account(capital=1000.0))))["win_rate"] == 2 / 3
     dear = trades(simulate(candles, target, Costs(fee_bps=100, slippage_bps=0), Account(capital=1000.0)))
     assert trade_metrics(dear)["expectancy"] < 0.1 / 3 - 0.01
-    assert trade_metrics(found.iloc[:0])["reasons"]["win_rate"] == "no_trades"
+    assert trade_metrics(account_trades.iloc[:0])["reasons"]["win_rate"] == "no_trades"

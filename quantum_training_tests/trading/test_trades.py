@@ -55,7 +55,7 @@ def test_a_short_trade_gains_when_the_price_falls():
     assert row.mfe == pytest.approx(-(90 / 104 - 1))
 
 
-def test_what_is_open_at_the_end_is_marked_at_the_last_close():
+def test_a_trade_open_at_the_end_is_marked_at_the_last_close():
     (row,) = table([0, 0, 0, 1, 1], Costs(fee_bps=100, slippage_bps=0)).itertuples()
     units = 1e4 / (120 * 1.01)
     assert row.open
@@ -64,7 +64,7 @@ def test_what_is_open_at_the_end_is_marked_at_the_last_close():
     assert row.net_pnl == pytest.approx(units * (90 - 120) - units * 1.2)
 
 
-def test_a_trade_that_is_built_and_left_in_parts_is_one_trade():
+def test_scaling_in_and_out_is_one_trade():
     rows = table([0.4, 0.8, 0.2, 0.2, 0], Costs(fee_bps=0, slippage_bps=0))
     (row,) = rows.itertuples()
     first, equity = 40.0, 6_000 + 40 * 104.0
@@ -90,7 +90,7 @@ def test_a_flip_ends_one_trade_and_begins_the_next_at_the_same_bar():
     assert rows["net_return"][1] == pytest.approx(rows["net_pnl"][1] / (1e4 + long * 8 - 0.01 * long * 100))
 
 
-def test_carry_belongs_to_the_trade_that_is_held():
+def test_carry_costs_belong_to_the_open_trade():
     costs = Costs(fee_bps=0, slippage_bps=0, funding_bps=100)
     (row,) = table([0.5, 0.5, 0, 0, 0], costs).itertuples()
     assert row.cost == pytest.approx(50 * 0.01 * (102 + 108))
@@ -121,17 +121,17 @@ def test_the_trades_of_any_account_explain_its_equity(data, bars):
     done = simulate(candles, target, costs, SHORTS)
     rows = trades(done)
     for at, name in enumerate("ab"):
-        own = rows[rows["strategy"] == name]
-        assert own["net_pnl"].sum() == pytest.approx(done.equity[-1, at] - 1e4, abs=1e-7)
-        assert own["cost"].sum() == pytest.approx(done.cost[:, at].sum(), abs=1e-7)
-        held = done.units[:, at] != 0
-        assert own["bars"].sum() == held.sum()
-        assert own["open"].sum() == held[-1]
-        for row in own.itertuples():
+        of_strategy = rows[rows["strategy"] == name]
+        assert of_strategy["net_pnl"].sum() == pytest.approx(done.equity[-1, at] - 1e4, abs=1e-7)
+        assert of_strategy["cost"].sum() == pytest.approx(done.cost[:, at].sum(), abs=1e-7)
+        invested = done.units[:, at] != 0
+        assert of_strategy["bars"].sum() == invested.sum()
+        assert of_strategy["open"].sum() == invested[-1]
+        for row in of_strategy.itertuples():
             first = candles.index.get_loc(row.entry_time)
             part = candles.iloc[first : first + row.bars]
-            seen = np.r_[part["low"], part["high"], [] if row.open else candles["open"].iloc[first + row.bars]]
-            moves = row.side * (np.r_[seen, row.entry_price] / row.entry_price - 1)
+            prices = np.r_[part["low"], part["high"], [] if row.open else candles["open"].iloc[first + row.bars]]
+            moves = row.side * (np.r_[prices, row.entry_price] / row.entry_price - 1)
             assert (row.mae, row.mfe) == pytest.approx((moves.min(), moves.max()), abs=2e-3)
             assert row.mae <= 0 <= row.mfe
             assert (np.sign(done.units[first : first + row.bars, at]) == row.side).all()

@@ -15,13 +15,13 @@ SHORT = Account(allow_short=True)
 DISCRETE = Trading(actions="discrete", episode_bars=20)
 
 
-def stepped(env, steps, seed=0):
+def run_steps(env, steps, seed=0):
     """(observations, rewards, done, infos) of each step with random actions, copied."""
-    rng, told = np.random.default_rng(seed), []
+    rng, steps_taken = np.random.default_rng(seed), []
     for _ in range(steps):
-        seen, rewards, done, infos = env.step(rng.integers(0, 3, env.num_envs))
-        told.append((seen.copy(), rewards.copy(), done.copy(), infos))
-    return told
+        observations, rewards, done, infos = env.step(rng.integers(0, 3, env.num_envs))
+        steps_taken.append((observations.copy(), rewards.copy(), done.copy(), infos))
+    return steps_taken
 
 
 def test_the_contract_of_a_vec_env(ready):
@@ -38,27 +38,27 @@ def test_the_contract_of_a_vec_env(ready):
         env.set_attr("episodes", None)
     with pytest.raises(AttributeError, match="none has methods of its own"):
         env.env_method("reset")
-    seen = env.reset()
-    assert (seen.shape, seen.dtype) == ((4, 8), np.float32)
-    for seen, rewards, done, infos in stepped(env, 50):
-        assert all(env.observation_space.contains(row) for row in seen)
+    observations = env.reset()
+    assert (observations.shape, observations.dtype) == ((4, 8), np.float32)
+    for observations, rewards, done, infos in run_steps(env, 50):
+        assert all(env.observation_space.contains(row) for row in observations)
         assert (rewards.shape, done.shape, done.dtype, len(infos)) == ((4,), (4,), bool, 4)
         assert all(bool(info) == over for info, over in zip(infos, done, strict=True))
     env.close()
 
 
-def test_an_end_is_told_with_what_was_seen_last_and_what_the_episode_brought(ready):
+def test_the_info_of_an_ended_episode_has_its_last_observation_and_its_totals(ready):
     env = BatchEnv([ready(account=SHORT)], DISCRETE, 4)
     env.reset()
     total, bars, ended = np.zeros(4), np.zeros(4, int), 0
-    for seen, rewards, done, infos in stepped(env, 100):
+    for observations, rewards, done, infos in run_steps(env, 100):
         total, bars = total + rewards, bars + 1
         for i in np.flatnonzero(done):
             assert infos[i]["TimeLimit.truncated"] is True
-            told = infos[i]["episode"]
-            assert told == {"r": pytest.approx(total[i]), "l": bars[i], "growth": pytest.approx(np.exp(total[i]))}
-            assert seen[i, -5:].tolist() == [1, 0, 0, 0, 0], "the next episode has begun"
-            assert not np.array_equal(infos[i]["terminal_observation"], seen[i])
+            summary = infos[i]["episode"]
+            assert summary == {"r": pytest.approx(total[i]), "l": bars[i], "growth": pytest.approx(np.exp(total[i]))}
+            assert observations[i, -5:].tolist() == [1, 0, 0, 0, 0], "the next episode has begun"
+            assert not np.array_equal(infos[i]["terminal_observation"], observations[i])
             total[i], bars[i], ended = 0, 0, ended + 1
     assert env.finished == ended > 20
 
@@ -88,19 +88,21 @@ def test_a_seed_counts_from_the_next_reset_and_only_once(ready):
     assert len({row.tobytes() for row in first}) == 3
 
 
-def test_the_wrappers_of_stable_baselines_fit(ready):
+def test_the_wrappers_of_stable_baselines_work(ready):
     wrapped = VecNormalize(VecMonitor(BatchEnv([ready()], DISCRETE, 3)))
     bare = BatchEnv([ready()], DISCRETE, 3)
     for env in (wrapped, bare):
         env.seed(1)
         env.reset()
     ended = 0
-    for (seen, _, done, infos), (_, _, over, told) in zip(stepped(wrapped, 60), stepped(bare, 60), strict=True):
-        assert np.isfinite(seen).all()
+    for (observations, _, done, infos), (_, _, over, bare_infos) in zip(
+        run_steps(wrapped, 60), run_steps(bare, 60), strict=True
+    ):
+        assert np.isfinite(observations).all()
         assert np.array_equal(done, over)
         for i in np.flatnonzero(done):
-            assert infos[i]["episode"]["r"] == pytest.approx(told[i]["episode"]["r"], abs=1e-6)
-            assert infos[i]["episode"]["l"] == told[i]["episode"]["l"]
+            assert infos[i]["episode"]["r"] == pytest.approx(bare_infos[i]["episode"]["r"], abs=1e-6)
+            assert infos[i]["episode"]["l"] == bare_infos[i]["episode"]["l"]
             ended += 1
     assert ended > 5
 
@@ -108,12 +110,12 @@ def test_the_wrappers_of_stable_baselines_fit(ready):
 def test_a_restored_batch_goes_on_with_the_same_bits(ready):
     env = BatchEnv([ready()], DISCRETE, 3)
     env.reset()
-    stepped(env, 40)
-    state, expected = env.state(), stepped(env, 40, seed=1)
+    run_steps(env, 40)
+    state, expected = env.state(), run_steps(env, 40, seed=1)
     finished = env.finished
     other = BatchEnv([ready()], DISCRETE, 3)
     other.restore(state)
-    for one, two in zip(expected, stepped(other, 40, seed=1), strict=True):
+    for one, two in zip(expected, run_steps(other, 40, seed=1), strict=True):
         assert all(np.array_equal(a, b) for a, b in zip(one[:3], two[:3], strict=True))
     assert other.finished == finished > state["finished"]
 
