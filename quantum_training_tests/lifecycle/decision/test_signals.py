@@ -1,4 +1,4 @@
-"""Asset `signals`: the same decision as the shadow scores take, times the share, and flat wherever there is doubt."""
+"""Asset `signals`: the target of the shadow scores times the share of capital, and flat if anything is in doubt."""
 
 from dataclasses import dataclass
 from functools import cache, partial
@@ -27,7 +27,7 @@ from quantum_training_tests.support import records
 WEEK = "2020-01-20"
 MONDAY = pd.Timestamp(WEEK, tz="UTC")
 NOW = MONDAY + pd.Timedelta("2D 9h")  # the newest complete bar opened at 04:00
-STAGE = {
+ROLLOUT = {
     "share": 0.05,
     "stage": 2,
     "next_step": "10 %",
@@ -40,7 +40,7 @@ OLD, FLAT = 0.5, 0.0
 
 
 class Constant:
-    """Decides the same on every bar whose features are there."""
+    """A model with the same target on every bar that has features."""
 
     lookback_bars = 0
 
@@ -51,7 +51,7 @@ class Constant:
         return pd.Series(self.target, features.index).where(features.notna().all(axis=1))
 
 
-def market(world, prices):
+def write_market(world, prices):
     """Candles and one feature of these closes, month by month, as the market's assets store them."""
     close = pd.Series(prices)
     candles = pd.DataFrame({"open": close.shift(1).fillna(close.iloc[0]), "close": close})
@@ -67,13 +67,13 @@ def flat_market(until="2020-02-01"):
     return pd.Series(100.0, times)
 
 
-def decided(world, week=WEEK, champion="lightgbm", **stage):
+def write_decision(world, week=WEEK, champion="lightgbm", **stage):
     write_record(world.store, "AAA", week, records.decision(week, champion))
-    write_record(world.store, "AAA", week, records.rollout(week, champion, **{**STAGE, **stage}))
+    write_record(world.store, "AAA", week, records.rollout(week, champion, **{**ROLLOUT, **stage}))
 
 
 @dataclass(frozen=True)
-class Bare:
+class Workspace:
     """Settings and a store, without Dagster."""
 
     settings: Settings
@@ -81,24 +81,24 @@ class Bare:
 
 
 @pytest.fixture
-def bare(tmp_path_factory, monkeypatch):
-    """`bare(settings)`: those settings and an empty store."""
+def workspace(tmp_path_factory, monkeypatch):
+    """`workspace(settings)`: these settings and an empty store."""
 
     def build(settings):
         home = tmp_path_factory.mktemp("home")
         (home / "settings.yaml").write_text(yaml.safe_dump(settings))
         monkeypatch.setenv("QUANTUM_TRAINING_CONFIG", str(home / "settings.yaml"))
-        return Bare(load_settings(), Store(root=str(home / "store")))
+        return Workspace(load_settings(), Store(root=str(home / "store")))
 
     return build
 
 
 @pytest.fixture
-def world(bare, small):
+def world(workspace, small):
     """A flat market with lightgbm at 5 % of capital."""
-    world = bare(small)
-    market(world, flat_market())
-    decided(world)
+    world = workspace(small)
+    write_market(world, flat_market())
+    write_decision(world)
     version = {"as_of": "2020-01-06T00:00:00+00:00", "model_id": "m1"}
     world.store.write_record("lightgbm_model", "AAA", "2020-01-06", {"versions": [version]})
     return world
@@ -108,7 +108,7 @@ def history(world, settings=None):
     return MarketHistory(world.store, settings or world.settings, "AAA")
 
 
-def ask(world, now=NOW, target=0.8, settings=None):
+def signal_at(world, now=NOW, target=0.8, settings=None):
     return signal(history(world, settings), now, lambda model_id: Constant(target))
 
 
@@ -118,7 +118,7 @@ def with_rollout(world, **changes):
 
 
 def test_a_signal_is_the_champions_target_times_its_share(world):
-    assert ask(world).model_dump() == {
+    assert signal_at(world).model_dump() == {
         "symbol": "AAA",
         "bar": "2020-01-22T04:00:00+00:00",
         "valid_until": "2020-01-22T12:00:00+00:00",
@@ -137,42 +137,42 @@ def test_a_signal_is_the_champions_target_times_its_share(world):
 
 
 @pytest.mark.parametrize(("target", "position"), [(1.0, 0.03), (-1.0, -0.03), (0.5, 0.025), (0.0, 0.0)])
-def test_a_position_is_cut_to_the_largest_allowed_on_both_sides(world, target, position):
+def test_a_position_is_cut_to_max_position_size_long_and_short(world, target, position):
     shorting = world.settings.symbols["AAA"].model_copy(update={"account": Account(allow_short=True)})
     settings = with_rollout(world, max_position_size=0.03).model_copy(update={"symbols": {"AAA": shorting}})
-    found = ask(world, target=target, settings=settings)
-    assert found.position == pytest.approx(position)
-    assert ("cut to 3 %" in found.reason) == (abs(target) == 1)
+    record = signal_at(world, target=target, settings=settings)
+    assert record.position == pytest.approx(position)
+    assert ("cut to 3 %" in record.reason) == (abs(target) == 1)
 
 
-def test_the_kill_switch_is_flat_before_anything_is_read(world):
-    found = ask(world, settings=with_rollout(world, kill_switch=True))
-    assert (found.position, found.reason) == (0.0, "flat: the kill switch is on")
+def test_with_the_kill_switch_on_the_signal_is_flat(world):
+    record = signal_at(world, settings=with_rollout(world, kill_switch=True))
+    assert (record.position, record.reason) == (0.0, "flat: the kill switch is on")
 
 
-def test_in_the_shadow_the_target_is_shown_and_the_position_is_flat(world):
-    decided(world, share=0.0, stage=0, reason="stays at 0 %: drift SEVERE")
-    found = ask(world)
-    assert (found.target, found.share, found.position) == (0.8, 0.0, 0.0)
-    assert found.reason == "flat: 0 % of capital: stays at 0 %: drift SEVERE"
+def test_at_a_share_of_zero_the_signal_has_a_target_and_a_flat_position(world):
+    write_decision(world, share=0.0, stage=0, reason="stays at 0 %: drift SEVERE")
+    record = signal_at(world)
+    assert (record.target, record.share, record.position) == (0.8, 0.0, 0.0)
+    assert record.reason == "flat: 0 % of capital: stays at 0 %: drift SEVERE"
 
 
-def test_without_a_champion_it_is_flat(world):
-    decided(world, champion=None, share=0.0)
-    assert ask(world).reason == "flat: no champion"
+def test_without_a_champion_the_signal_is_flat(world):
+    write_decision(world, champion=None, share=0.0)
+    assert signal_at(world).reason == "flat: no champion"
 
 
 def test_a_champion_decided_after_the_rollout_is_not_traded_by_the_old_share(world):
     write_record(world.store, "AAA", WEEK, records.decision(WEEK, "xgboost"))
-    found = ask(world)
-    assert (found.position, found.reason) == (
+    record = signal_at(world)
+    assert (record.position, record.reason) == (
         0.0,
         f"flat: the champion of {WEEK} was decided since; run rollout of that week",
     )
-    decided(world)
+    write_decision(world)
     write_record(world.store, "AAA", "2020-01-27", records.decision("2020-01-27", "lightgbm"))
-    assert ask(world).position > 0, "a decision of the future was read"
-    assert "champion of 2020-01-27 was decided since" in ask(world, MONDAY + pd.Timedelta("7D 5h")).reason
+    assert signal_at(world).position > 0, "a decision of a later week was read"
+    assert "champion of 2020-01-27 was decided since" in signal_at(world, MONDAY + pd.Timedelta("7D 5h")).reason
 
 
 @pytest.mark.parametrize(
@@ -180,84 +180,86 @@ def test_a_champion_decided_after_the_rollout_is_not_traded_by_the_old_share(wor
     [("0h", False), ("4h", False), ("8h", True), ("40h", True)],
 )
 def test_a_market_two_bars_behind_is_flat(world, ago, flat):
-    found = ask(world, pd.Timestamp("2020-02-01 00:00", tz="UTC") + pd.Timedelta(ago))
-    assert found.bar == "2020-01-31T20:00:00+00:00"
-    assert (found.position == 0) == flat
+    record = signal_at(world, pd.Timestamp("2020-02-01 00:00", tz="UTC") + pd.Timedelta(ago))
+    assert record.bar == "2020-01-31T20:00:00+00:00"
+    assert (record.position == 0) == flat
     if flat:
-        assert found.reason == f"flat: {int(ago[:-1]) // 4} bars after the newest are missing; run the job market_data"
+        assert record.reason == f"flat: {int(ago[:-1]) // 4} bars after the newest are missing; run the job market_data"
 
 
-def test_bars_behind_are_counted_by_the_markets_calendar(bare, small):
+def test_bars_behind_are_counted_by_the_markets_calendar(workspace, small):
     small["symbols"]["AAA"] |= {"calendar": "XNYS", "timeframe": "1d"}
-    world = bare(small)
+    world = workspace(small)
     days = pd.bdate_range("2019-12-02", "2020-01-17", tz="UTC", name="open_time")
-    market(world, pd.Series(100.0, days))
-    decided(world, "2020-01-13")
+    write_market(world, pd.Series(100.0, days))
+    write_decision(world, "2020-01-13")
     version = {"as_of": "2020-01-06T00:00:00+00:00", "model_id": "m1"}
     world.store.write_record("lightgbm_model", "AAA", "2020-01-06", {"versions": [version]})
     # Monday 20 January 2020 is a holiday: the bar after Friday's is Tuesday's, known on Wednesday 00:00
-    found = ask(world, pd.Timestamp("2020-01-21 23:00", tz="UTC"))
-    assert (found.bar, found.valid_until) == ("2020-01-17T00:00:00+00:00", "2020-01-22T00:00:00+00:00")
-    assert found.position > 0
-    assert ask(world, pd.Timestamp("2020-01-22 23:00", tz="UTC")).position > 0
-    assert "2 bars after the newest are missing" in ask(world, pd.Timestamp("2020-01-23", tz="UTC")).reason
+    record = signal_at(world, pd.Timestamp("2020-01-21 23:00", tz="UTC"))
+    assert (record.bar, record.valid_until) == ("2020-01-17T00:00:00+00:00", "2020-01-22T00:00:00+00:00")
+    assert record.position > 0
+    assert signal_at(world, pd.Timestamp("2020-01-22 23:00", tz="UTC")).position > 0
+    assert "2 bars after the newest are missing" in signal_at(world, pd.Timestamp("2020-01-23", tz="UTC")).reason
 
 
-def test_a_share_that_no_weekly_cycle_renewed_ends(world):
-    assert ask(world, MONDAY + pd.Timedelta("7D")).position > 0
-    market(world, flat_market("2020-02-20"))
-    assert ask(world, MONDAY + pd.Timedelta("13D 20h")).position > 0
-    assert "the newest rollout is of 2020-01-20" in ask(world, MONDAY + pd.Timedelta("14D")).reason
+def test_a_share_expires_without_a_new_weekly_rollout(world):
+    assert signal_at(world, MONDAY + pd.Timedelta("7D")).position > 0
+    write_market(world, flat_market("2020-02-20"))
+    assert signal_at(world, MONDAY + pd.Timedelta("13D 20h")).position > 0
+    assert "the newest rollout is of 2020-01-20" in signal_at(world, MONDAY + pd.Timedelta("14D")).reason
 
 
-def test_a_bar_on_which_the_champion_decides_nothing_is_flat(world):
+def test_a_bar_without_a_target_of_the_champion_is_flat(world):
     features = flat_market().to_frame("close")
     features.loc[NOW.floor("4h") - pd.Timedelta("4h")] = np.nan
     world.store.write_frame("features", "AAA", "2020-01-01", features.loc["2020-01"])
-    found = ask(world)
-    assert (found.target, found.position) == (None, 0.0)
-    assert "decides nothing on this bar" in found.reason
+    record = signal_at(world)
+    assert (record.target, record.position) == (None, 0.0)
+    assert "decides nothing on this bar" in record.reason
 
 
-def test_a_champion_without_a_version_at_the_bar_and_an_empty_store_are_flat(bare, small, world):
+def test_a_champion_without_a_version_at_the_bar_and_an_empty_store_are_flat(workspace, small, world):
     version = {"as_of": "2020-01-22T12:00:00+00:00", "model_id": "m2"}
     world.store.write_record("lightgbm_model", "AAA", "2020-01-06", {"versions": [version]})
-    assert "has no version as of 2020-01-22 08:00:00+00:00" in ask(world).reason
-    empty = bare(small)
-    assert "no complete bar" in ask(empty).reason
-    market(empty, flat_market())
-    assert ask(empty).reason == "flat: no rollout is stored"
+    assert "has no version as of 2020-01-22 08:00:00+00:00" in signal_at(world).reason
+    empty = workspace(small)
+    assert "no complete bar" in signal_at(empty).reason
+    write_market(empty, flat_market())
+    assert signal_at(empty).reason == "flat: no rollout is stored"
 
 
-def test_losses_since_the_last_weekly_look_stop_the_signal_at_once(world):
+def test_losses_since_the_weekly_decision_stop_the_signal_at_once(world):
     crash = flat_market()
     crash[MONDAY + pd.Timedelta("1D 8h") :] = 85.0
-    market(world, crash)
-    found = ask(world, target=1.0)
-    assert found.position == 0
-    assert found.reason.startswith("flat: the risk guard: lightgbm lost 15.0% on 2020-01-21")
-    assert ask(world, MONDAY + pd.Timedelta("1D 8h"), target=1.0).position == 0.05, "the bar of the crash is not over"
-    assert ask(world, target=0.5).position == 0.025, "half of the position loses half"
+    write_market(world, crash)
+    record = signal_at(world, target=1.0)
+    assert record.position == 0
+    assert record.reason.startswith("flat: the risk guard: lightgbm lost 15.0% on 2020-01-21")
+    assert signal_at(world, MONDAY + pd.Timedelta("1D 8h"), target=1.0).position == 0.05, (
+        "the bar of the crash is not complete"
+    )
+    assert signal_at(world, target=0.5).position == 0.025, "half of the position loses half"
 
 
-def test_a_model_that_cannot_be_loaded_or_fails_is_flat_and_says_why(world):
-    def lost(model_id):
+def test_a_model_that_cannot_be_loaded_or_fails_gives_a_flat_signal_with_the_error(world):
+    def missing_model(model_id):
         raise RegistryError("AAA: version m1 is recorded but not in MLflow")
 
-    found = signal(history(world), NOW, lost)
-    assert (found.position, found.target, found.model_id) == (0.0, None, "m1")
-    assert found.reason == (
+    record = signal(history(world), NOW, missing_model)
+    assert (record.position, record.target, record.model_id) == (0.0, None, "m1")
+    assert record.reason == (
         "flat: lightgbm cannot decide: RegistryError: AAA: version m1 is recorded but not in MLflow"
     )
-    wrong = signal(history(world), NOW, lambda model_id: object())
-    assert wrong.reason.startswith("flat: lightgbm cannot decide: AttributeError: ")
-    older = {"as_of": "2020-01-22T08:00:00+00:00", "model_id": "m2"}
-    world.store.write_record("lightgbm_model", "AAA", WEEK, {"versions": [older]})
-    found = signal(history(world), NOW, lambda m: Constant(0.8) if m == "m2" else lost(m))
-    assert found.reason.startswith("flat: the losses of lightgbm are not known: RegistryError: ")
+    failing_model_record = signal(history(world), NOW, lambda model_id: object())
+    assert failing_model_record.reason.startswith("flat: lightgbm cannot decide: AttributeError: ")
+    version = {"as_of": "2020-01-22T08:00:00+00:00", "model_id": "m2"}
+    world.store.write_record("lightgbm_model", "AAA", WEEK, {"versions": [version]})
+    record = signal(history(world), NOW, lambda m: Constant(0.8) if m == "m2" else missing_model(m))
+    assert record.reason.startswith("flat: the losses of lightgbm are not known: RegistryError: ")
 
 
-def ab_stage(world, share=0.02, ended=None, **stage):
+def write_ab_test(world, share=0.02, ended=None, **stage):
     """xgboost against lightgbm in blocks of a day from Monday on; xgboost has the even ones."""
     test = {
         "week": "2020-01-13",
@@ -270,7 +272,7 @@ def ab_stage(world, share=0.02, ended=None, **stage):
         "pairs": 20,
         "challenger_first": True,
     }
-    decided(
+    write_decision(
         world,
         ab={"test": test, "report": {"pairs": 0, "verdict": "no pair of blocks is over"}, "ended": ended},
         **stage,
@@ -288,74 +290,78 @@ def ab_stage(world, share=0.02, ended=None, **stage):
         ("4D", "xgboost", 5, "x1", 0.016),
     ],
 )
-def test_an_ab_test_says_whose_block_a_bar_is_in_and_takes_its_target_and_share(
+def test_during_an_ab_test_a_bar_takes_target_and_share_of_the_arm_of_its_block(
     world, at, arm, block, model_id, position
 ):
-    ab_stage(world)
-    found = ask(world, MONDAY + pd.Timedelta(at))
-    assert (found.arm, found.block, found.model_id) == (arm, block, model_id)
-    assert found.position == pytest.approx(position)
-    assert found.champion == "lightgbm"
-    ab_stage(world, ended="stopped by ann: enough")
-    assert ask(world, MONDAY + pd.Timedelta(at)).arm is None
+    write_ab_test(world)
+    record = signal_at(world, MONDAY + pd.Timedelta(at))
+    assert (record.arm, record.block, record.model_id) == (arm, block, model_id)
+    assert record.position == pytest.approx(position)
+    assert record.champion == "lightgbm"
+    write_ab_test(world, ended="stopped by ann: enough")
+    assert signal_at(world, MONDAY + pd.Timedelta(at)).arm is None
 
 
-def test_a_challenger_never_has_more_than_the_champion_and_what_stops_the_champion_stops_it(world):
-    ab_stage(world, share=0.1)
-    assert ask(world).position == pytest.approx(0.8 * STAGE["share"])
-    ab_stage(world, share=0.1, **{"stage": 0, "reason": "the risk guard stopped lightgbm"})
+def test_a_challengers_share_is_at_most_the_champions_and_stops_with_it(world):
+    write_ab_test(world, share=0.1)
+    assert signal_at(world).position == pytest.approx(0.8 * ROLLOUT["share"])
+    write_ab_test(world, share=0.1, **{"stage": 0, "reason": "the risk guard stopped lightgbm"})
     rollout = read_record(world.store, WeeklyRollout, "AAA", WEEK)
     write_record(world.store, "AAA", WEEK, rollout.model_copy(update={"share": 0.0}))
-    found = ask(world)
-    assert (found.arm, found.position) == ("xgboost", 0.0)
-    assert found.reason == "flat: 0 % of capital: the risk guard stopped lightgbm"
+    record = signal_at(world)
+    assert (record.arm, record.position) == ("xgboost", 0.0)
+    assert record.reason == "flat: 0 % of capital: the risk guard stopped lightgbm"
 
 
-def test_a_challengers_own_losses_since_the_test_began_stop_it(world):
+def test_a_challenger_is_stopped_by_its_losses_since_the_ab_test_began(world):
     crash = flat_market()
     crash[MONDAY + pd.Timedelta("1D 8h") :] = 85.0
-    market(world, crash)
-    ab_stage(world, guarded_from="2020-01-22T00:00:00+00:00")
-    found = ask(world, target=1.0)
-    assert found.reason.startswith("flat: the risk guard: xgboost lost 15.0% on 2020-01-21")
-    assert ask(world, MONDAY + pd.Timedelta("3D"), target=1.0).position == 0.05, "the champion's are its own"
+    write_market(world, crash)
+    write_ab_test(world, guarded_from="2020-01-22T00:00:00+00:00")
+    record = signal_at(world, target=1.0)
+    assert record.reason.startswith("flat: the risk guard: xgboost lost 15.0% on 2020-01-21")
+    assert signal_at(world, MONDAY + pd.Timedelta("3D"), target=1.0).position == 0.05, (
+        "the champion has lost nothing since"
+    )
 
 
-def test_losses_that_an_operator_has_seen_do_not_stop_it(world):
+def test_losses_before_a_reset_of_the_risk_guard_do_not_stop_the_signal(world):
     crash = flat_market()
     crash[MONDAY + pd.Timedelta("1D 8h") :] = 85.0
-    market(world, crash)
-    decided(world, guarded_from="2020-01-22T00:00:00+00:00")
-    assert ask(world, target=1.0).position == 0.05
+    write_market(world, crash)
+    write_decision(world, guarded_from="2020-01-22T00:00:00+00:00")
+    assert signal_at(world, target=1.0).position == 0.05
 
 
-def test_signals_decide_as_the_shadow_scores_will_and_their_guard_sees_the_same_returns(project, small):
-    """With real models: each bar of a week, asked live, against what the week's scores found later."""
+def test_signals_equal_the_later_shadow_scores_and_so_do_the_returns_of_the_risk_guard(project, small):
+    """With real models: the signal at each bar of a week equals the later shadow score of that bar."""
     small["symbols"] = {"AAA": small["symbols"]["AAA"] | {"recipes": ["xgboost"]}}
     world = project(small).market_data()
     assets = [world.definitions.resolve_assets_def(name) for name in ("xgboost_model", "shadow_scores")]
     tags = dict(zip(RANGE_TAGS, ("AAA|2020-01-06", "AAA|2020-01-27"), strict=True))
     assert dg.materialize(assets, instance=world.instance, tags=tags).success
-    decided(world, "2020-01-13", "xgboost")
-    decided(world, WEEK, "xgboost", share=0.05, guarded_from="2020-01-13T00:00:00+00:00")
+    write_decision(world, "2020-01-13", "xgboost")
+    write_decision(world, WEEK, "xgboost", share=0.05, guarded_from="2020-01-13T00:00:00+00:00")
     scores = {week: world.store.read_frame("shadow_scores", "AAA", week) for week in (WEEK, "2020-01-27")}
-    own = scores["2020-01-27"][scores["2020-01-27"]["strategy"] == "xgboost"]
+    champion_scores = scores["2020-01-27"][scores["2020-01-27"]["strategy"] == "xgboost"]
     load = cache(partial(world.registry.load, "AAA"))
-    for fill, row in own.iterrows():
-        found = signal(history(world), fill, load)
-        assert (found.target, found.model_id) == (row["target"], row["model_id"])
-        assert found.position == pytest.approx(0.05 * row["target"])
-    assert own["target"].nunique() > 2, "it decides nothing that could differ"
+    for fill, row in champion_scores.iterrows():
+        record = signal(history(world), fill, load)
+        assert (record.target, record.model_id) == (row["target"], row["model_id"])
+        assert record.position == pytest.approx(0.05 * row["target"])
+    assert champion_scores["target"].nunique() > 2, "the targets must vary"
     rollout = read_record(world.store, WeeklyRollout, "AAA", WEEK)
-    trader = trader_of(history(world), rollout, own.index[-1])
-    live = champion_returns(history(world), trader, versions_of(world.store, "AAA", "xgboost"), own.index[-1], load)
+    trader = trader_of(history(world), rollout, champion_scores.index[-1])
+    live = champion_returns(
+        history(world), trader, versions_of(world.store, "AAA", "xgboost"), champion_scores.index[-1], load
+    )
     pd.testing.assert_series_equal(live, daily_returns(trader.champions, scores), check_freq=False)
     assert len(live) == 14
 
 
-def test_the_job_leaves_a_record_and_numbers_in_the_ui_and_a_market_that_ended_is_flat(project, small):
+def test_the_job_stores_a_record_with_metadata_and_is_flat_after_the_market_ended(project, small):
     world = project(small)
-    market(world, flat_market())
+    write_market(world, flat_market())
     result = world.run("trading_signals", "AAA")
     assert result.success
     record = world.store.read_record("signals", "AAA", "latest")
@@ -363,14 +369,14 @@ def test_the_job_leaves_a_record_and_numbers_in_the_ui_and_a_market_that_ended_i
     assert record["reason"].startswith("flat: no complete bar since ")
     (event,) = result.get_asset_materialization_events()
     assert event.partition == "AAA"
-    shown = event.materialization.metadata
-    assert (shown["position"].value, shown["share"].value) == (0.0, 0.0)
-    assert shown["reason"].value == record["reason"]
+    metadata = event.materialization.metadata
+    assert (metadata["position"].value, metadata["share"].value) == (0.0, 0.0)
+    assert metadata["reason"].value == record["reason"]
     assert not world.run("trading_signals", "ZZZ").success
 
 
 @pytest.mark.parametrize(("outages", "written"), [(2, [OLD, 1.0]), (99, [OLD, FLAT])])
-def test_an_outage_of_mlflow_is_waited_for_before_a_signal_is_flat(project, small, monkeypatch, outages, written):
+def test_an_outage_of_mlflow_is_retried_before_the_signal_is_flat(project, small, monkeypatch, outages, written):
     world, positions, requests = project(small), [], []
 
     def stored():

@@ -1,4 +1,4 @@
-"""The event bus over real SQLite and Postgres: each event once, to every consumer at least once, and junk set aside."""
+"""The event bus over real SQLite and Postgres: each event once, to every consumer at least once, and junk as dead letters."""
 
 import json
 import multiprocessing
@@ -21,7 +21,7 @@ FORK = multiprocessing.get_context("fork")
 NOW = datetime(2024, 1, 8, tzinfo=UTC)
 
 
-def asked(cause, reason="asked"):
+def retrain_request(cause, reason="asked"):
     return event("AAA", RetrainRequest(requested_by="ann", reason=reason, requested_at=NOW), str(cause))
 
 
@@ -48,9 +48,9 @@ def test_publishing_twice_stores_one_event(bus):
     assert [Event.model_validate_json(d.text) for d in stored] == [regressed(n) for n in (1, 2, 3)]
 
 
-def test_only_our_own_types_are_published(bus):
+def test_an_event_type_of_the_inbox_is_not_published(bus):
     with pytest.raises(ValueError, match=r"manual\.retrain_request: not sent by this project"):
-        bus.outbox.publish([regressed(1), asked(1)])
+        bus.outbox.publish([regressed(1), retrain_request(1)])
     assert bus.outbox.queue().read("reader", 10) == []
 
 
@@ -62,35 +62,35 @@ def test_an_event_stored_with_a_ledger_row_is_in_the_outbox(bus, url):
 
 
 def test_each_consumer_gets_every_event_until_it_acknowledges_it(bus):
-    receive(bus, *(asked(n) for n in range(5)))
-    assert bus.inbox.read("one", 2) == bus.inbox.read("one", 2) == [asked(0), asked(1)]
-    bus.inbox.acknowledge("one", [asked(1), asked(3)])
-    assert bus.inbox.read("one") == [asked(0), asked(2), asked(4)]
+    receive(bus, *(retrain_request(n) for n in range(5)))
+    assert bus.inbox.read("one", 2) == bus.inbox.read("one", 2) == [retrain_request(0), retrain_request(1)]
+    bus.inbox.acknowledge("one", [retrain_request(1), retrain_request(3)])
+    assert bus.inbox.read("one") == [retrain_request(0), retrain_request(2), retrain_request(4)]
     assert len(bus.inbox.read("two")) == 5
     bus.inbox.acknowledge("one", bus.inbox.read("one"))
-    bus.inbox.acknowledge("one", [asked(0)])
+    bus.inbox.acknowledge("one", [retrain_request(0)])
     assert bus.inbox.read("one") == []
-    kept = transaction(bus.database_url, lambda c: c.execute(acknowledged.select()).all())
-    assert kept == [], "what lies before the cursor is not kept"
+    rows_before_the_cursor = transaction(bus.database_url, lambda c: c.execute(acknowledged.select()).all())
+    assert rows_before_the_cursor == [], "acknowledgements before the cursor are deleted"
 
 
-def test_a_replayed_event_is_dropped_even_where_it_says_something_else(bus):
-    receive(bus, asked(1))
+def test_a_repeated_event_id_is_dropped_even_with_another_payload(bus):
+    receive(bus, retrain_request(1))
     bus.inbox.acknowledge("one", bus.inbox.read("one"))
-    receive(bus, asked(1), asked(1, reason="said otherwise"), asked(2))
-    assert bus.inbox.read("one") == [asked(2)]
-    assert bus.inbox.read("two") == [asked(1), asked(2)]
+    receive(bus, retrain_request(1), retrain_request(1, reason="another reason"), retrain_request(2))
+    assert bus.inbox.read("one") == [retrain_request(2)]
+    assert bus.inbox.read("two") == [retrain_request(1), retrain_request(2)]
 
 
-def test_what_is_known_of_a_symbol_is_read_without_being_anybodys(bus):
-    said = MetricsUpdated(model_type="a", metrics={"sharpe": None}, measured_at=NOW)
-    events = [event(symbol, said, str(n)) for n, symbol in enumerate(("AAA", "BBB", "AAA"))]
-    receive(bus, events[2], asked(1), events[1], events[0])
+def test_events_of_a_symbol_are_found_without_being_consumed(bus):
+    payload = MetricsUpdated(model_type="a", metrics={"sharpe": None}, measured_at=NOW)
+    events = [event(symbol, payload, str(n)) for n, symbol in enumerate(("AAA", "BBB", "AAA"))]
+    receive(bus, events[2], retrain_request(1), events[1], events[0])
     bus.inbox.acknowledge("one", bus.inbox.read("one", 1))
     for _ in range(2):
         assert bus.inbox.find(MetricsUpdated.type, "AAA") == [events[2], events[0]]
     assert bus.inbox.find(MetricsUpdated.type, "CCC") == []
-    assert bus.inbox.read("one") == [asked(1), events[1], events[0]]
+    assert bus.inbox.read("one") == [retrain_request(1), events[1], events[0]]
     assert len(bus.inbox.read("two")) == 4
 
 
@@ -100,15 +100,15 @@ JUNK = [
     '{"a": "\ud800"}',
     "[" * 100_000,
     regressed(1).model_dump_json(),
-    asked(1).model_dump_json().replace('"schema_version":1', '"schema_version":2'),
-    asked(1).model_dump_json().replace("2024-01-08T00:00:00Z", "0001-01-01T00:00:00+14:00"),
+    retrain_request(1).model_dump_json().replace('"schema_version":1', '"schema_version":2'),
+    retrain_request(1).model_dump_json().replace("2024-01-08T00:00:00Z", "0001-01-01T00:00:00+14:00"),
 ]
 
 
-def test_what_cannot_be_read_becomes_a_dead_letter_with_its_reason_and_the_rest_goes_on(bus):
-    bus.inbox.receive([*JUNK, asked(1).model_dump_json(), *JUNK])
+def test_an_unreadable_event_is_a_dead_letter_with_a_reason_and_stops_no_other(bus):
+    bus.inbox.receive([*JUNK, retrain_request(1).model_dump_json(), *JUNK])
     letters = bus.inbox.dead_letters()
-    assert bus.inbox.read("one") == [asked(1)]
+    assert bus.inbox.read("one") == [retrain_request(1)]
     assert len(letters) == len(JUNK)
     reasons = [letter.reason for letter in letters]
     expected = [
@@ -120,8 +120,8 @@ def test_what_cannot_be_read_becomes_a_dead_letter_with_its_reason_and_the_rest_
         "schema_version",
         "9999 in UTC",
     ]
-    for reason, said in zip(reasons, expected, strict=True):
-        assert said in reason
+    for reason, message in zip(reasons, expected, strict=True):
+        assert message in reason
     assert letters[0].raw == "no json \\x00 at all"
     assert letters[1].raw == "{}"
     assert all(reasons)
@@ -131,21 +131,21 @@ def bodies(bus, table):
     return transaction(bus.database_url, lambda c: dict(c.execute(select(table.c.event_id, table.c.body)).all()))
 
 
-def test_what_all_have_acknowledged_is_emptied_and_still_known_as_a_repeat(bus):
-    receive(bus, *(asked(n) for n in range(4)))
+def test_pruning_empties_events_that_all_consumers_acknowledged_and_still_drops_repeats(bus):
+    receive(bus, *(retrain_request(n) for n in range(4)))
     bus.inbox.acknowledge("one", bus.inbox.read("one"))
     bus.inbox.acknowledge("two", bus.inbox.read("two", 2))
     assert bus.prune(datetime.now(UTC)) == 2
     assert bus.prune(datetime.now(UTC)) == 0
-    kept = bodies(bus, inbox)
-    assert [kept[str(asked(n).event_id)] == "" for n in range(4)] == [True, True, False, False]
-    receive(bus, *(asked(n) for n in range(4)))
-    assert bodies(bus, inbox) == kept
+    stored_bodies = bodies(bus, inbox)
+    assert [stored_bodies[str(retrain_request(n).event_id)] == "" for n in range(4)] == [True, True, False, False]
+    receive(bus, *(retrain_request(n) for n in range(4)))
+    assert bodies(bus, inbox) == stored_bodies
     assert bus.inbox.read("one") == []
-    assert bus.inbox.read("two") == bus.inbox.read("a new one") == [asked(2), asked(3)]
-    receive(bus, asked(4))
+    assert bus.inbox.read("two") == bus.inbox.read("a new one") == [retrain_request(2), retrain_request(3)]
+    receive(bus, retrain_request(4))
     bus.inbox.acknowledge("a new one", bus.inbox.read("a new one"))
-    assert bus.inbox.read("one") == [asked(4)]
+    assert bus.inbox.read("one") == [retrain_request(4)]
     assert bus.prune(datetime.now(UTC)) == 0, "two has not read them"
     bus.inbox.acknowledge("two", bus.inbox.read("two"))
     bus.inbox.acknowledge("one", bus.inbox.read("one"))
@@ -164,15 +164,15 @@ def test_a_pruned_event_of_a_week_that_runs_again_is_not_published_again(bus, ur
     assert [d.id for d in reader.read("another", 9)] == [str(regressed(2).event_id)]
 
 
-def test_what_was_pruned_is_known_no_more(bus):
-    receive(bus, asked(1))
+def test_a_pruned_event_is_no_longer_found(bus):
+    receive(bus, retrain_request(1))
     bus.inbox.acknowledge("one", bus.inbox.read("one"))
-    assert bus.inbox.find(asked(1).type, asked(1).symbol) == [asked(1)]
+    assert bus.inbox.find(retrain_request(1).type, retrain_request(1).symbol) == [retrain_request(1)]
     assert bus.prune(datetime.now(UTC)) == 1
-    assert bus.inbox.find(asked(1).type, asked(1).symbol) == []
+    assert bus.inbox.find(retrain_request(1).type, retrain_request(1).symbol) == []
 
 
-def test_of_measurements_the_last_of_each_week_outlives_the_pruning(bus):
+def test_pruning_keeps_the_last_metrics_of_each_recipe_and_week(bus):
     def measured(recipe, day, cause):
         payload = MetricsUpdated(model_type=recipe, metrics={"sharpe": 1.0}, measured_at=NOW + timedelta(days=day))
         return event("AAA", payload, str(cause))
@@ -186,8 +186,8 @@ def test_of_measurements_the_last_of_each_week_outlives_the_pruning(bus):
     receive(bus, measured("xgboost", 6, 5), first, tied, second, other, measured("xgboost", 7, 6))
     bus.inbox.acknowledge("one", bus.inbox.read("one"))
     assert bus.prune(datetime.now(UTC)) == 3
-    kept = [measured("xgboost", 6, 5), second, other]
-    assert bus.inbox.find(MetricsUpdated.type, "AAA") == kept
+    newest_of_each_week = [measured("xgboost", 6, 5), second, other]
+    assert bus.inbox.find(MetricsUpdated.type, "AAA") == newest_of_each_week
     assert bus.prune(datetime.now(UTC)) == 0
     later = measured("xgboost", 6, 7)
     receive(bus, later)
@@ -196,9 +196,9 @@ def test_of_measurements_the_last_of_each_week_outlives_the_pruning(bus):
     assert bus.inbox.find(MetricsUpdated.type, "AAA") == [second, other, later]
 
 
-def test_what_nobody_acknowledged_or_is_young_is_kept_whole(bus):
+def test_pruning_keeps_unacknowledged_and_recent_events(bus):
     bus.outbox.publish([regressed(1)])
-    receive(bus, asked(1))
+    receive(bus, retrain_request(1))
     assert bus.prune(datetime.now(UTC)) == 0
     bus.inbox.acknowledge("one", bus.inbox.read("one"))
     hour, east = timedelta(hours=1), timezone(timedelta(hours=9))
@@ -212,18 +212,18 @@ def test_what_nobody_acknowledged_or_is_young_is_kept_whole(bus):
 
 @hypothesis_settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(texts=st.lists(st.text() | st.recursive(st.none() | st.floats() | st.text(), st.lists).map(json.dumps)))
-def test_no_text_stops_the_reader(postgres_bus, texts):
-    postgres_bus.inbox.receive([*texts, asked("good").model_dump_json()])
-    assert postgres_bus.inbox.read("one") == [asked("good")]
+def test_no_text_stops_the_inbox(postgres_bus, texts):
+    postgres_bus.inbox.receive([*texts, retrain_request("good").model_dump_json()])
+    assert postgres_bus.inbox.read("one") == [retrain_request("good")]
 
 
 @hypothesis_settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
-def test_whatever_is_acknowledged_in_whatever_order_the_rest_is_read_in_order(tmp_path_factory, data):
+def test_unacknowledged_events_are_read_in_order_whatever_was_acknowledged(tmp_path_factory, data):
     bus = EventBus(database_url=f"sqlite:///{tmp_path_factory.mktemp('bus')}/a.db")
     waiting, sent = [], 0
     for _ in range(data.draw(st.integers(1, 6))):
-        new = [asked(sent + n) for n in range(data.draw(st.integers(0, 4)))]
+        new = [retrain_request(sent + n) for n in range(data.draw(st.integers(0, 4)))]
         sent += len(new)
         receive(bus, *new)
         waiting += new
@@ -253,15 +253,17 @@ def test_a_dead_letter_is_of_bounded_length(bus):
     assert len(bus.inbox.dead_letters()[0].raw) == RAW_LIMIT
 
 
-def test_rows_that_others_put_into_the_inbox_table_are_set_aside_where_they_are_wrong(bus, url):
+def test_invalid_rows_of_other_writers_in_the_inbox_table_become_dead_letters(bus, url):
     def foreign(event_id, body):
         return {"event_id": event_id, "type": "t", "symbol": "s", "body": body}
 
-    rows = [foreign(str(n), "junk" + str(n)) for n in range(5)] + [foreign("other-id", asked(1).model_dump_json())]
+    rows = [foreign(str(n), "junk" + str(n)) for n in range(5)] + [
+        foreign("other-id", retrain_request(1).model_dump_json())
+    ]
     transaction(url, lambda c: c.execute(inbox.insert(), rows))
-    receive(bus, asked(2))
-    assert bus.inbox.read("one", 2) == [asked(2)]
-    assert bus.inbox.read("two", 100) == [asked(2)]
+    receive(bus, retrain_request(2))
+    assert bus.inbox.read("one", 2) == [retrain_request(2)]
+    assert bus.inbox.read("two", 100) == [retrain_request(2)]
     letters = bus.inbox.dead_letters()
     assert len(letters) == 6
     assert "is not the one it is stored under, other-id" in letters[-1].reason
@@ -286,19 +288,19 @@ def test_processes_that_publish_the_same_events_at_once_store_each_once(bus):
     assert len(ids) == len(set(ids)) == 50
 
 
-def test_a_row_that_becomes_visible_late_is_not_stepped_over(postgres_bus, postgres_url):
+def test_a_row_committed_late_is_not_skipped(postgres_bus, postgres_url):
     """On Postgres a lower number can be committed after a higher one; a cursor would lose it."""
     import sqlalchemy as sa
 
     postgres_bus.inbox.read("one")
     slow = sa.create_engine(postgres_url, poolclass=sa.NullPool)
     with slow.begin() as connection:
-        body = asked("slow")
+        body = retrain_request("slow")
         connection.execute(
             inbox.insert().values(
                 event_id=str(body.event_id), type=body.type, symbol=body.symbol, body=body.model_dump_json()
             )
         )
-        receive(postgres_bus, asked("fast"))
+        receive(postgres_bus, retrain_request("fast"))
         postgres_bus.inbox.acknowledge("one", postgres_bus.inbox.read("one"))
-    assert postgres_bus.inbox.read("one") == [asked("slow")]
+    assert postgres_bus.inbox.read("one") == [retrain_request("slow")]

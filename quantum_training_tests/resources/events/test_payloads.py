@@ -68,7 +68,7 @@ def completed(**changes):
     return TrainingCompleted(**{**fields, **changes})
 
 
-def test_the_types_are_those_of_the_design():
+def test_the_event_types_are_those_promised():
     assert set(OUT) == {
         "model.training_started",
         "model.training_completed",
@@ -81,7 +81,7 @@ def test_the_types_are_those_of_the_design():
 
 
 @pytest.mark.parametrize("payload", PAYLOADS.values(), ids=PAYLOADS)
-def test_every_payload_that_can_be_made_comes_back_from_its_text(payload):
+def test_every_payload_is_read_back_from_its_json(payload):
     fields = {name: get_type_hints(payload, include_extras=True)[name] for name in payload.model_fields}
 
     @hypothesis_settings(max_examples=20)
@@ -112,7 +112,7 @@ def test_event_ids_are_the_same_on_every_machine_and_in_every_release():
 
 
 @pytest.mark.parametrize(
-    ("path", "value", "said"),
+    ("path", "value", "message"),
     [
         ("type", "model.sold", "unknown type 'model.sold'; allowed: model.training_started"),
         ("type", "model.promoted", "payload.model_type\n  Field required"),
@@ -125,7 +125,7 @@ def test_event_ids_are_the_same_on_every_machine_and_in_every_release():
         ("payload.requested_by", "", "payload.requested_by"),
     ],
 )
-def test_what_is_not_of_the_schema_is_refused_by_its_field(path, value, said):
+def test_an_event_outside_the_schema_is_refused_by_field(path, value, message):
     raw = json.loads(event("AAA", request(), "c").model_dump_json())
     *parents, last = path.split(".")
     target = raw
@@ -134,7 +134,7 @@ def test_what_is_not_of_the_schema_is_refused_by_its_field(path, value, said):
     target[last] = value
     with pytest.raises(ValidationError) as caught:
         Event.model_validate_json(json.dumps(raw))
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

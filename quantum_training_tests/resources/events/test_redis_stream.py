@@ -1,4 +1,4 @@
-"""Events over a real redis-server: what a dead reader held comes again, and an outage loses nothing."""
+"""Events over a real redis-server: entries of a killed reader are delivered again, and an outage loses nothing."""
 
 import json
 import logging
@@ -19,7 +19,7 @@ FORK = multiprocessing.get_context("fork")
 NOW = datetime(2024, 1, 8, tzinfo=UTC)
 
 
-def asked(cause):
+def retrain_request(cause):
     return event("AAA", RetrainRequest(requested_by="ann", reason="asked", requested_at=NOW), str(cause))
 
 
@@ -49,20 +49,20 @@ def bus(redis_server, tmp_path):
 
 def test_each_consumer_gets_every_event_until_it_acknowledges_it(redis_server):
     queue = RedisQueue(redis_server.url, "s", reclaim_seconds=0)
-    queue.publish(asked(n) for n in range(3))
+    queue.publish(retrain_request(n) for n in range(3))
     first = queue.read("one", 2)
-    assert events_of(first) == [asked(0), asked(1)]
+    assert events_of(first) == [retrain_request(0), retrain_request(1)]
     queue.acknowledge("one", [first[1].id])
-    assert events_of(queue.read("one", 10)) == [asked(0), asked(2)]
-    assert events_of(queue.read("two", 10)) == [asked(0), asked(1), asked(2)]
+    assert events_of(queue.read("one", 10)) == [retrain_request(0), retrain_request(2)]
+    assert events_of(queue.read("two", 10)) == [retrain_request(0), retrain_request(1), retrain_request(2)]
     queue.acknowledge("one", [d.id for d in queue.read("one", 10)])
     queue.acknowledge("one", [])
     assert queue.read("one", 10) == []
 
 
-def test_what_a_reader_held_when_it_was_killed_is_given_to_the_next(redis_server):
+def test_unacknowledged_entries_of_a_killed_reader_are_claimed_by_the_next(redis_server):
     queue = RedisQueue(redis_server.url, "s", reclaim_seconds=0.2)
-    queue.publish(asked(n) for n in range(4))
+    queue.publish(retrain_request(n) for n in range(4))
     receiver, sender = FORK.Pipe(duplex=False)
 
     def work():
@@ -76,9 +76,11 @@ def test_what_a_reader_held_when_it_was_killed_is_given_to_the_next(redis_server
     receiver.recv()
     os.kill(process.pid, signal.SIGKILL)
     process.join()
-    assert events_of(queue.read("one", 1)) == [asked(3)], "a living reader's entries are left to it for a while"
+    assert events_of(queue.read("one", 1)) == [retrain_request(3)], (
+        "a living reader's entries are left to it for a while"
+    )
     time.sleep(0.25)
-    assert events_of(queue.read("one", 10)) == [asked(1), asked(2), asked(3)]
+    assert events_of(queue.read("one", 10)) == [retrain_request(1), retrain_request(2), retrain_request(3)]
 
 
 def test_our_events_reach_the_stream_once_and_in_order(bus, client):
@@ -90,7 +92,7 @@ def test_our_events_reach_the_stream_once_and_in_order(bus, client):
     assert events_of(bus.outbox.queue().read("reader", 10)) == [regressed(n) for n in (1, 2, 3)]
 
 
-def test_a_relay_that_dies_before_it_noted_it_sends_the_same_event_ids_again(bus, client, monkeypatch):
+def test_a_relay_killed_before_it_acknowledges_sends_the_same_event_ids_again(bus, client, monkeypatch):
     table = type(bus._table("outbox"))
 
     def die(*_):
@@ -105,14 +107,14 @@ def test_a_relay_that_dies_before_it_noted_it_sends_the_same_event_ids_again(bus
     assert sent == [str(regressed(1).event_id)] * 2
 
 
-def test_events_from_the_stream_are_read_once_and_junk_is_set_aside(bus, client):
-    good = asked(1).model_dump_json()
+def test_events_of_the_stream_are_read_once_and_junk_becomes_dead_letters(bus, client):
+    good = retrain_request(1).model_dump_json()
     for fields in ({"event": "junk\x00"}, {"event": good}, {"other": b"\xff"}, {"event": good}):
         client.xadd(INBOX_STREAM, fields)
-    assert bus.inbox.read("one") == [asked(1)]
+    assert bus.inbox.read("one") == [retrain_request(1)]
     assert [letter.raw for letter in bus.inbox.dead_letters()] == ["junk\\x00", '{"other": "\\\\xff"}']
     assert client.xpending(INBOX_STREAM, "relay")["pending"] == 0
-    bus.inbox.acknowledge("one", [asked(1)])
+    bus.inbox.acknowledge("one", [retrain_request(1)])
     client.xadd(INBOX_STREAM, {"event": good})
     assert bus.inbox.read("one") == []
 
@@ -131,17 +133,17 @@ def test_an_outage_keeps_events_for_later_and_is_named_without_the_password(bus,
     assert events_of(bus.outbox.queue().read("reader", 10)) == [regressed(1)]
 
 
-def test_what_is_known_takes_in_what_waits_and_outlives_an_outage(bus, redis_server, client, caplog):
-    client.xadd(INBOX_STREAM, {"event": asked(1).model_dump_json()})
-    assert bus.inbox.find(RetrainRequest.type, "AAA") == [asked(1)]
+def test_found_events_include_those_waiting_in_redis_and_survive_an_outage(bus, redis_server, client, caplog):
+    client.xadd(INBOX_STREAM, {"event": retrain_request(1).model_dump_json()})
+    assert bus.inbox.find(RetrainRequest.type, "AAA") == [retrain_request(1)]
     redis_server.kill()
     with caplog.at_level(logging.WARNING):
-        assert bus.inbox.find(RetrainRequest.type, "AAA") == [asked(1)]
+        assert bus.inbox.find(RetrainRequest.type, "AAA") == [retrain_request(1)]
     assert "events may wait in Redis" in caplog.text
     assert "secret" not in caplog.text
 
 
-def test_what_redis_was_given_outlives_a_crash_of_redis(bus, redis_server):
+def test_entries_survive_a_crash_of_redis(bus, redis_server):
     bus.outbox.publish([regressed(1)])
     taken = bus.outbox.queue().read("reader", 10)
     redis_server.kill()
@@ -152,7 +154,7 @@ def test_what_redis_was_given_outlives_a_crash_of_redis(bus, redis_server):
     assert events_of(queue.read("reader", 10)) == [regressed(1), regressed(2)]
 
 
-def test_a_redis_that_hangs_is_given_up_in_bounded_time(bus, redis_server, monkeypatch):
+def test_a_redis_that_hangs_raises_after_a_bounded_time(bus, redis_server, monkeypatch):
     monkeypatch.setattr(redis_stream, "TIMEOUT_SECONDS", 0.1)
     os.kill(redis_server.process.pid, signal.SIGSTOP)
     start = time.monotonic()
@@ -165,6 +167,6 @@ def test_a_redis_that_hangs_is_given_up_in_bounded_time(bus, redis_server, monke
 def test_the_stream_keeps_about_its_newest_entries(redis_server, client, monkeypatch):
     monkeypatch.setattr(redis_stream, "MAX_LENGTH", 100)
     queue = RedisQueue(redis_server.url, "s")
-    queue.publish(asked(n) for n in range(1000))
+    queue.publish(retrain_request(n) for n in range(1000))
     assert 100 <= client.xlen("s") < 300
-    assert events_of(queue.read("one", 1000))[-1] == asked(999)
+    assert events_of(queue.read("one", 1000))[-1] == retrain_request(999)
