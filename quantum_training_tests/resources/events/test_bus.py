@@ -1,4 +1,4 @@
-"""The event bus over real SQLite and Postgres: each event once, to every consumer at least once, and junk as dead letters."""
+"""The event bus over SQLite and Postgres: each event is stored once and reaches every consumer; junk is a dead letter."""
 
 import json
 import multiprocessing
