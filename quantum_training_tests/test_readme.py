@@ -235,7 +235,7 @@ def test_the_settings_examples_load(tmp_path, monkeypatch):
 
 
 @pytest.mark.long
-def test_the_recipe_example_becomes_an_asset_with_versions_and_scores(project, small, tmp_path, monkeypatch):
+def test_the_recipe_example_becomes_an_asset_with_versions_and_scores(build_project, small, tmp_path, monkeypatch):
     (code,) = blocks("docs/tasks/add_a_recipe.md", "python")
     assert len(code.strip().splitlines()) < 40
     (tmp_path / "my_models").mkdir()
@@ -245,14 +245,14 @@ def test_the_recipe_example_becomes_an_asset_with_versions_and_scores(project, s
     (entry,) = [recipes for recipes in examples if "logistic" in recipes]
     small["recipes"]["logistic"] = {**entry["logistic"], "window_bars": 150}
     small["symbols"]["AAA"]["recipes"] = ["logistic", "xgboost"]
-    world = project(small).market_data()
-    result = world.run("weekly_cycle", "AAA|2020-01-06", "AAA|2020-01-13")
+    project = build_project(small).market_data()
+    result = project.run("weekly_cycle", "AAA|2020-01-06", "AAA|2020-01-13")
     assert result.success
-    scores = world.store.read_frame("shadow_scores", "AAA", "2020-01-13")
+    scores = project.store.read_frame("shadow_scores", "AAA", "2020-01-13")
     assert scores.loc[scores["strategy"] == "logistic", "target"].notna().all()
-    assert "shadow-logistic" in world.registry.aliases.of("AAA")
+    assert "shadow-logistic" in project.registry.aliases.of("AAA")
     checks = {e.check_name: e for e in result.get_asset_check_evaluations() if e.asset_key.path == ["logistic_model"]}
     assert checks["leak_free"].passed
     assert checks["leak_free"].metadata["ic_planted"].value > 0.1
     assert "refresh_accepted" in checks
-    assert "logistic" in world.store.read_record("backtest", "AAA", "2020-01-13")["metrics"]
+    assert "logistic" in project.store.read_record("backtest", "AAA", "2020-01-13")["metrics"]

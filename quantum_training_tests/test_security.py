@@ -122,10 +122,10 @@ def test_a_partition_key_is_on_the_grid_or_refused(one, two, known):
             assert {key.symbol for key in keys} <= {"AAA", "BBB"}
 
 
-def test_no_config_of_a_run_points_a_resource_elsewhere(project, small):
-    world = project(small)
+def test_no_config_of_a_run_points_a_resource_elsewhere(build_project, small):
+    project = build_project(small)
     for job in ("market_data", "weekly_cycle", "drift", "trading_signals"):
-        definition = world.definitions.resolve_job_def(job)
+        definition = project.definitions.resolve_job_def(job)
         for resource, field in {
             "store": "root",
             "registry": "tracking_uri",
@@ -138,19 +138,19 @@ def test_no_config_of_a_run_points_a_resource_elsewhere(project, small):
                 dg.validate_run_config(definition, run_config)
 
 
-def test_dagster_hands_over_nothing_and_pickles_nothing(project, small):
-    world = project(small).market_data()
-    assert [f for f in world.home.rglob("*") if "storage" in f.parts and f.is_file() and f.suffix != ".log"] == []
+def test_dagster_hands_over_nothing_and_pickles_nothing(build_project, small):
+    project = build_project(small).market_data()
+    assert [f for f in project.home.rglob("*") if "storage" in f.parts and f.is_file() and f.suffix != ".log"] == []
 
     @dg.op
     def gives() -> int:
         return 1
 
-    @dg.job(resource_defs={"io_manager": world.definitions.resources["io_manager"]})
+    @dg.job(resource_defs={"io_manager": project.definitions.resources["io_manager"]})
     def handing() -> None:
         gives()
 
-    done = handing.execute_in_process(instance=world.instance, raise_on_error=False)
+    done = handing.execute_in_process(instance=project.instance, raise_on_error=False)
     assert not done.success
     assert "gives returns a int; write it to the store" in str(done.failure_data_for_node("gives").error)
 
@@ -190,26 +190,26 @@ def test_a_password_that_is_not_encoded_is_refused_unseen(monkeypatch, name, pas
     load_settings()
 
 
-def test_a_failing_run_shows_no_password_anywhere(project, small, monkeypatch, capfd, caplog):
+def test_a_failing_run_shows_no_password_anywhere(build_project, small, monkeypatch, capfd, caplog):
     """Database and Redis are out: look through events, errors, tags, files, MLflow, logs and what the UI is given."""
     monkeypatch.setattr(database, "GIVE_UP_SECONDS", 0.1)
     monkeypatch.setattr(retries, "FIRST_WAIT_SECONDS", 0)
     small["database_url"] = f"postgresql+psycopg2://ann:{MARKER}@127.0.0.1:1/db"
     small["event_bus_url"] = f"redis://:{MARKER}@127.0.0.1:1/0"
     small["symbols"] = {"AAA": small["symbols"]["AAA"]}
-    world = project(small).market_data()
-    assert not world.run("weekly_cycle", "AAA|2020-02-24").success
-    said = "".join(str(event) for run in world.instance.get_runs() for event in world.instance.all_logs(run.run_id))
+    project = build_project(small).market_data()
+    assert not project.run("weekly_cycle", "AAA|2020-02-24").success
+    said = "".join(str(event) for run in project.instance.get_runs() for event in project.instance.all_logs(run.run_id))
     assert "127.0.0.1:1/db" in said, "the failure is told, with the place"
-    shown = serialize_value(RepositorySnap.from_def(world.definitions.get_repository_def()))
+    shown = serialize_value(RepositorySnap.from_def(project.definitions.get_repository_def()))
     assert "weekly_cycle" in shown
-    tags = [run.tags for run in world.instance.get_runs()]
+    tags = [run.tags for run in project.instance.get_runs()]
     outputs = capfd.readouterr()
     texts = [said, shown, json.dumps(tags), outputs.out, outputs.err, caplog.text]
     with pytest.raises(RedisError) as caught:
         RedisQueue(small["event_bus_url"], "s").read("c", 1)
     texts.append("".join(traceback.format_exception(caught.value)))
-    for file in world.home.rglob("*"):
+    for file in project.home.rglob("*"):
         if file.is_file() and file.name != "settings.yaml":
             texts.append(file.read_bytes().decode(errors="replace"))
     assert [text[max(0, text.find(MARKER) - 200) :][:400] for text in texts if MARKER in text] == []

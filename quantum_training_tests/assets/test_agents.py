@@ -58,14 +58,14 @@ def agents(small, monkeypatch):
     return small
 
 
-def versions(world):
-    return [v.version for v in world.registry.client().search_model_versions("name = 'AAA'")]
+def versions(project):
+    return [v.version for v in project.registry.client().search_model_versions("name = 'AAA'")]
 
 
 @pytest.mark.long
-def test_agents_are_recipes_like_any_other(project, agents):
+def test_agents_are_recipes_like_any_other(build_project, agents):
     """A range and single weeks give the same bytes, and running again changes nothing."""
-    range_, single = project(agents).market_data(), project(agents).market_data()
+    range_, single = build_project(agents).market_data(), build_project(agents).market_data()
     result = range_.run("weekly_cycle", f"AAA|{FIRST}", f"AAA|{LAST}")
     assert result.success
     for week in WEEKS:
@@ -101,9 +101,9 @@ def test_agents_are_recipes_like_any_other(project, agents):
     assert len(curve) > 2
 
 
-def sac_inputs(world, as_of, previous_versions):
-    load = partial(world.registry.load, "AAA")
-    sources = InputSources(world.store, world.settings, previous_versions, load, {})
+def sac_inputs(project, as_of, previous_versions):
+    load = partial(project.registry.load, "AAA")
+    sources = InputSources(project.store, project.settings, previous_versions, load, {})
     return build_training_inputs(sources, TrainingTarget("AAA", "sac", as_of))
 
 
@@ -112,41 +112,41 @@ def metadata(result, asset, week):
     return event.metadata
 
 
-def history(world, model_id, name):
-    version = world.registry.find("AAA", model_id)
-    return world.registry.client().get_metric_history(version.run_id, name)
+def history(project, model_id, name):
+    version = project.registry.find("AAA", model_id)
+    return project.registry.client().get_metric_history(version.run_id, name)
 
 
 @pytest.mark.long
-def test_a_replay_equals_the_shadow_scores_and_a_warm_start_is_part_of_the_identity(project, agents):
-    world = project(agents).market_data()
-    assert world.run("weekly_cycle", f"AAA|{FIRST}", f"AAA|{LAST}").success
+def test_a_replay_equals_the_shadow_scores_and_a_warm_start_is_part_of_the_identity(build_project, agents):
+    project = build_project(agents).market_data()
+    assert project.run("weekly_cycle", f"AAA|{FIRST}", f"AAA|{LAST}").success
     as_of = pd.Timestamp(LAST, tz="UTC")
-    previous = [v for v in versions_of(world.store, "AAA", "sac") if v.as_of < as_of]
-    window = training_window(world.store, world.settings, "AAA", world.settings.recipes["sac"], as_of)
-    candles, features = (read_bars(world.store, a, "AAA", "2019-09-01", as_of) for a in ("candles", "features"))
+    previous = [v for v in versions_of(project.store, "AAA", "sac") if v.as_of < as_of]
+    window = training_window(project.store, project.settings, "AAA", project.settings.recipes["sac"], as_of)
+    candles, features = (read_bars(project.store, a, "AAA", "2019-09-01", as_of) for a in ("candles", "features"))
 
     def load(model_id):
-        return world.registry.load("AAA", model_id)
+        return project.registry.load("AAA", model_id)
 
     replayed = historical_positions(Bars(candles, features), window, previous, load)[SHADOW].dropna()
     recorded = pd.concat(
-        [by_strategy(world.store.read_frame("shadow_scores", "AAA", week), "target") for week in WEEKS[1:]]
+        [by_strategy(project.store.read_frame("shadow_scores", "AAA", week), "target") for week in WEEKS[1:]]
     )["sac"].dropna()
     assert replayed.index[0] <= recorded.index[0]
     pd.testing.assert_series_equal(replayed.loc[recorded.index], recorded, check_names=False, check_freq=False)
-    inputs = sac_inputs(world, as_of, previous)
+    inputs = sac_inputs(project, as_of, previous)
     assert inputs.identity_inputs["newest"] == previous[-1].model_id
     assert inputs.context.warm_start_from.state.keys() == load(previous[-1].model_id).state.keys()
-    first = sac_inputs(world, as_of, ())
+    first = sac_inputs(project, as_of, ())
     assert first.context.warm_start_from is None
     assert SHADOW not in first.context.replay
 
 
-def test_an_option_that_the_algorithm_does_not_support_is_refused_by_name(project, agents):
+def test_an_option_that_the_algorithm_does_not_support_is_refused_by_name(build_project, agents):
     agents["recipes"]["ppo"]["replay"] = True
-    world = project(agents).market_data()
-    result = world.run("weekly_cycle", f"AAA|{FIRST}", asset_selection=[key("ppo_model")])
+    project = build_project(agents).market_data()
+    result = project.run("weekly_cycle", f"AAA|{FIRST}", asset_selection=[key("ppo_model")])
     assert "recipes.ppo: ppo knows no replay" in str(result.all_events)
 
 
@@ -157,21 +157,21 @@ def key(name):
 
 
 @pytest.mark.long
-def test_a_sensor_may_give_a_training_its_budget_in_episodes(project, agents):
-    world = project(agents).market_data()
+def test_a_sensor_may_give_a_training_its_budget_in_episodes(build_project, agents):
+    project = build_project(agents).market_data()
     config = {"ops": {"ppo_model": {"config": {"episodes": 7}}, "sac_model": {"config": {"episodes": 1}}}}
     only = [key("ppo_model"), key("sac_model")]
-    assert world.run("weekly_cycle", f"AAA|{FIRST}", asset_selection=only, run_config=config).success
+    assert project.run("weekly_cycle", f"AAA|{FIRST}", asset_selection=only, run_config=config).success
     steps = {}
     for recipe in ("ppo", "sac"):
-        (version,) = versions_of(world.store, "AAA", recipe)
-        steps[recipe] = world.registry.load("AAA", version.model_id).options.total_steps
+        (version,) = versions_of(project.store, "AAA", recipe)
+        steps[recipe] = project.registry.load("AAA", version.model_id).options.total_steps
     assert steps == {"ppo": 7 * 300, "sac": 300}, "an episode lasts 120 to 480 bars"
 
 
-def test_a_killed_training_continues_from_its_checkpoint(project, agents, monkeypatch):
+def test_a_killed_training_continues_from_its_checkpoint(build_project, agents, monkeypatch):
     agents["recipes"]["ppo"] |= {"seeds": 1, "params": {**TINY["ppo"], "save_seconds": 1e-6}}
-    calm, broken = project(agents).market_data(), project(agents).market_data()
+    calm, broken = build_project(agents).market_data(), build_project(agents).market_data()
     only = [key("ppo_model")]
     assert calm.run("weekly_cycle", f"AAA|{FIRST}", asset_selection=only).success
     step, steps = TrainingCallback._on_step, []
@@ -191,13 +191,13 @@ def test_a_killed_training_continues_from_its_checkpoint(project, agents, monkey
     assert not state.exists()
     assert broken.stored() == calm.stored()
     (model_id,) = [v.model_id for v in versions_of(broken.store, "AAA", "ppo")]
-    weights = [world.registry.load("AAA", model_id).state for world in (calm, broken)]
+    weights = [project.registry.load("AAA", model_id).state for project in (calm, broken)]
     assert all((weights[0][name] == weights[1][name]).all() for name in weights[0])
 
 
-def test_an_agent_of_nan_stops_the_scores(project, agents, monkeypatch):
+def test_an_agent_of_nan_stops_the_scores(build_project, agents, monkeypatch):
     agents["recipes"]["ppo"]["seeds"] = 1
-    world = project(agents).market_data()
+    project = build_project(agents).market_data()
     fit = ppo.Model.fit.__func__
 
     def poisoned(cls, *args):
@@ -207,16 +207,16 @@ def test_an_agent_of_nan_stops_the_scores(project, agents, monkeypatch):
 
     monkeypatch.setattr(ppo.Model, "fit", classmethod(poisoned))
     monkeypatch.setattr(model_leakage, "examine", lambda trial: {})
-    result = world.run("weekly_cycle", f"AAA|{FIRST}")
+    result = project.run("weekly_cycle", f"AAA|{FIRST}")
     assert not result.success
     evaluations = {e.check_name: e for e in result.get_asset_check_evaluations() if e.asset_key.path[-1] == "ppo_model"}
     assert not evaluations["agent_finite"].passed
     assert "NaN or infinite" in evaluations["agent_finite"].description
     assert "shadow_scores" not in {event.asset_key.path[-1] for event in result.get_asset_materialization_events()}
-    assert json.loads(world.stored()[f"ppo_model/AAA/{FIRST}.json"])["versions"]
+    assert json.loads(project.stored()[f"ppo_model/AAA/{FIRST}.json"])["versions"]
 
 
-def test_an_algorithm_that_cannot_be_imported_stops_no_other_recipe(project, small, tmp_path, monkeypatch):
+def test_an_algorithm_that_cannot_be_imported_stops_no_other_recipe(build_project, small, tmp_path, monkeypatch):
     (tmp_path / "torn.py").write_text("def")
     monkeypatch.syspath_prepend(str(tmp_path))
     for name, module in (("missing", "missing.module"), ("torn", "torn"), ("other", "os.path")):
@@ -225,17 +225,17 @@ def test_an_algorithm_that_cannot_be_imported_stops_no_other_recipe(project, sma
             "algorithm": module if "." in module else f"{module}.x",
         }
     small["symbols"]["AAA"]["recipes"] = [*small["recipes"]]
-    world = project(small)
-    assert lookback_bars(world.settings, "AAA") == 0
-    assert not any(is_agent(recipe.algorithm) for recipe in world.settings.recipes.values())
+    project = build_project(small)
+    assert lookback_bars(project.settings, "AAA") == 0
+    assert not any(is_agent(recipe.algorithm) for recipe in project.settings.recipes.values())
 
 
-def test_an_agent_is_trained_without_the_versions_that_cannot_be_loaded(project, agents):
-    world = project(agents).market_data()
-    assert world.run("weekly_cycle", f"AAA|{FIRST}", asset_selection=[key("sac_model")]).success
+def test_an_agent_is_trained_without_the_versions_that_cannot_be_loaded(build_project, agents):
+    project = build_project(agents).market_data()
+    assert project.run("weekly_cycle", f"AAA|{FIRST}", asset_selection=[key("sac_model")]).success
     as_of = pd.Timestamp(LAST, tz="UTC")
-    (sound,) = versions_of(world.store, "AAA", "sac")
+    (sound,) = versions_of(project.store, "AAA", "sac")
     deleted = sound._replace(model_id="deleted")
-    inputs = sac_inputs(world, as_of, (sound, deleted))
+    inputs = sac_inputs(project, as_of, (sound, deleted))
     assert inputs.identity_inputs["newest"] == sound.model_id
     assert SHADOW in inputs.context.replay

@@ -8,16 +8,16 @@ MONTHS = ("AAA|2019-09-01", "AAA|2019-11-01")
 
 
 @pytest.fixture
-def recording(project, small, tmp_path):
+def recording(build_project, small, tmp_path):
     """A market in a file: its bars, a function that writes other bars into the file, and the project over it."""
     small["symbols"] = {"AAA": small["symbols"]["AAA"]}
-    source = project(small).settings.symbols["AAA"].source
+    source = build_project(small).settings.symbols["AAA"].source
     start, end, now = (pd.Timestamp(t, tz="UTC") for t in ("2019-09-01", "2019-12-01", "2026-01-01"))
     bars = source.fetch("AAA", "4h", start, end, now)
     path = tmp_path / "AAA.parquet"
     small["symbols"]["AAA"]["source"] = {"kind": "files", "path": str(path)}
     bars.to_parquet(path)
-    return bars, lambda changed: changed.to_parquet(path), project(small)
+    return bars, lambda changed: changed.to_parquet(path), build_project(small)
 
 
 def failure(result):

@@ -8,23 +8,23 @@ from quantum_training_tests.support.decay_market import LAST, TOOK_OFFICE, WEEKS
 
 
 @pytest.fixture
-def world(project, small):
+def project(build_project, small):
     """A project in whose store the champion of AAA takes office in the eighth of 16 weeks and then decays."""
-    world = project(small)
-    write_decaying_champion(world.store)
-    return world
+    project = build_project(small)
+    write_decaying_champion(project.store)
+    return project
 
 
-def run(world, first, last=None):
+def run(project, first, last=None):
     tags = dict(zip(RANGE_TAGS, (f"AAA|{first}", f"AAA|{last or first}"), strict=True))
-    job = world.definitions.resolve_job_def("decay")
-    return job.execute_in_process(instance=world.instance, tags=tags, raise_on_error=False)
+    job = project.definitions.resolve_job_def("decay")
+    return job.execute_in_process(instance=project.instance, tags=tags, raise_on_error=False)
 
 
-def test_decay_is_recorded_shown_and_warned_of_without_blocking(world):
-    result = run(world, TOOK_OFFICE, LAST)
+def test_decay_is_recorded_shown_and_warned_of_without_blocking(project):
+    result = run(project, TOOK_OFFICE, LAST)
     assert result.success
-    records = world.store.read_records("decay_report", "AAA")
+    records = project.store.read_records("decay_report", "AAA")
     assert list(records) == WEEKS[7:]
     newest = records[LAST]
     materializations = {e.partition: e.materialization.metadata for e in result.get_asset_materialization_events()}
@@ -44,18 +44,18 @@ def test_decay_is_recorded_shown_and_warned_of_without_blocking(world):
     assert check.description == f"AAA|{LAST} DECAYED: {newest['reason']}"
 
 
-def test_a_range_single_weeks_and_running_again_give_the_same_bytes(world):
+def test_a_range_single_weeks_and_running_again_give_the_same_bytes(project):
     weeks = [TOOK_OFFICE, WEEKS[10], LAST]
-    passed = [run(world, week).get_asset_check_evaluations()[0].passed for week in weeks]
+    passed = [run(project, week).get_asset_check_evaluations()[0].passed for week in weeks]
     assert passed == [True, True, False]
-    stored = {file: data for file, data in world.stored().items() if file.startswith("decay_report")}
+    stored = {file: data for file, data in project.stored().items() if file.startswith("decay_report")}
     assert len(stored) == 3
-    assert run(world, TOOK_OFFICE, LAST).success
-    assert {file: world.stored()[file] for file in stored} == stored
+    assert run(project, TOOK_OFFICE, LAST).success
+    assert {file: project.stored()[file] for file in stored} == stored
 
 
-def test_a_week_without_a_decision_fails_the_run_and_says_what_to_do(world):
-    result = run(world, "2020-02-03")
+def test_a_week_without_a_decision_fails_the_run_and_says_what_to_do(project):
+    result = run(project, "2020-02-03")
     assert not result.success
     error = str([e.step_failure_data.error for e in result.all_events if e.is_step_failure])
     assert "AAA|2020-02-03 has no champion record; materialise champion of this week first" in error

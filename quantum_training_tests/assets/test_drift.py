@@ -21,25 +21,25 @@ def market_data(tmp_path_factory):
 
 
 @pytest.fixture
-def build(project, small, market_data):
+def build(build_project, small, market_data):
     """`build(**drift)`: a project whose candles and features are stored, with these settings of drift."""
 
     def build(**options):
         settings = drift_settings(small)
-        world = project(settings | {"drift": settings["drift"] | options})
+        project = build_project(settings | {"drift": settings["drift"] | options})
         if market_data.exists():
-            shutil.copytree(market_data, world.store.root)
+            shutil.copytree(market_data, project.store.root)
         else:
-            shutil.copytree(world.market_data(first="2019-03-01").store.root, market_data)
-        return world
+            shutil.copytree(project.market_data(first="2019-03-01").store.root, market_data)
+        return project
 
     return build
 
 
-def report(world, day=DAY, last=None):
-    result = world.run("drift", f"AAA|{day}", f"AAA|{last}" if last else None)
+def report(project, day=DAY, last=None):
+    result = project.run("drift", f"AAA|{day}", f"AAA|{last}" if last else None)
     assert result.success
-    return world.store.read_record("drift_report", "AAA", last or day), result
+    return project.store.read_record("drift_report", "AAA", last or day), result
 
 
 def metadata(result):
@@ -81,9 +81,9 @@ def test_a_range_and_single_days_give_the_same_bytes_and_so_does_running_again(b
 
 
 def test_drift_of_many_features_fails_the_checks_without_blocking_and_is_published_once(build):
-    world = build()
-    change_features(world.store, shift_columns("return_1", "rsi_14", "body_ratio"))
-    record, result = report(world)
+    project = build()
+    change_features(project.store, shift_columns("return_1", "rsi_14", "body_ratio"))
+    record, result = report(project)
     assert record["severity"] == "MODERATE"
     assert {row["column"] for row in record["rows"][:3]} == {"return_1", "rsi_14", "body_ratio"}
     by_name = checks(result)
@@ -96,28 +96,28 @@ def test_drift_of_many_features_fails_the_checks_without_blocking_and_is_publish
     assert "MINOR: drift, the week before too, PSI" in by_name["return_1"].description
     first_bad_bar = next(row["first_bad_bar"] for row in record["rows"] if row["column"] == "return_1")
     assert by_name["return_1"].metadata["first_bad_bar"].value == pd.Timestamp(first_bad_bar).timestamp()
-    report(world)
-    (delivery,) = EventBus(database_url=world.settings.database_url).outbox.queue().read("test", 9)
+    report(project)
+    (delivery,) = EventBus(database_url=project.settings.database_url).outbox.queue().read("test", 9)
     message = json.loads(delivery.text)
     assert (message["type"], message["payload"]["severity"]) == ("data.drift_detected", "MODERATE")
     assert message["payload"]["affected_models"] == ["xgboost", "lightgbm"]
-    change_features(world.store, lambda f: f + 2 * f.std())
-    record, result = report(world)
+    change_features(project.store, lambda f: f + 2 * f.std())
+    record, result = report(project)
     assert record["severity"] in ("SEVERE", "CRITICAL")
     check = checks(result)["no_drift"]
     assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.ERROR)
 
 
 def test_one_check_can_run_alone_and_needs_its_report(build):
-    world = build()
-    report(world)
-    job = world.definitions.resolve_job_def("drift")
+    project = build()
+    report(project)
+    job = project.definitions.resolve_job_def("drift")
     selection = {dg.AssetCheckKey(dg.AssetKey("drift_report"), "rsi_14")}
 
     def run(day):
         tags = {"dagster/partition": f"AAA|{day}"}
         return job.get_subset(asset_selection=set(), asset_check_selection=selection).execute_in_process(
-            instance=world.instance, tags=tags, raise_on_error=False
+            instance=project.instance, tags=tags, raise_on_error=False
         )
 
     assert list(checks(run(DAY))) == ["rsi_14"]
@@ -135,16 +135,16 @@ def test_features_that_do_not_reach_the_day_fail_the_run_and_say_what_to_do(buil
 
 @pytest.mark.long
 def test_the_pages_of_the_last_day_hold_the_findings_and_evidentlys_report(build):
-    world = build(html=True)
-    record, result = report(world, "2020-02-19", DAY)
+    project = build(html=True)
+    record, result = report(project, "2020-02-19", DAY)
     by_day = metadata(result)
     assert "report" not in by_day["AAA|2020-02-19"]
     heat_map, evidently = (Path(by_day[f"AAA|{DAY}"][name].value) for name in ("report", "evidently"))
     assert record["reason"] in heat_map.read_text()
     assert "rsi_14" in evidently.read_text()
-    stored = world.stored()
-    report(world)
-    assert world.stored() == stored
+    stored = project.stored()
+    report(project)
+    assert project.stored() == stored
 
 
 def test_an_error_of_evidently_is_shown_and_loses_nothing(build, monkeypatch):

@@ -26,46 +26,48 @@ def skip_leak_examination(monkeypatch):
     monkeypatch.setattr(leakage, "measure_skill", lambda recipe, code: {"insufficient": "skipped"})
 
 
-def cycle(world, first, last=None, **options):
-    assert world.run("weekly_cycle", f"AAA|{first}", f"AAA|{last}" if last else None, **options).success
-    return world
+def cycle(project, first, last=None, **options):
+    assert project.run("weekly_cycle", f"AAA|{first}", f"AAA|{last}" if last else None, **options).success
+    return project
 
 
-def clean(world, dry_run=False):
-    bus = EventBus(database_url=world.settings.database_url)
-    places = world.settings, world.store, world.registry, world.ledger, bus, run_history(world.instance)
+def clean(project, dry_run=False):
+    bus = EventBus(database_url=project.settings.database_url)
+    places = project.settings, project.store, project.registry, project.ledger, bus, run_history(project.instance)
     report = clean_up(CleanupTargets(*places), pd.Timestamp.now("UTC") + LATER, dry_run)
     assert report.errors == {}
     return report
 
 
-def files(world):
+def files(project):
     """The files of MLflow's artefacts, relative to the project's home."""
-    return {str(f.relative_to(world.home)) for f in (world.home / "artifacts").rglob("*") if f.is_file()}
+    return {str(f.relative_to(project.home)) for f in (project.home / "artifacts").rglob("*") if f.is_file()}
 
 
-def stored_data(world):
+def stored_data(project):
     """The store without HTML, which housekeeping removes."""
-    return {file: data for file, data in world.stored().items() if not file.endswith(".html")}
+    return {file: data for file, data in project.stored().items() if not file.endswith(".html")}
 
 
 def ids(versions):
     return {version.model_id for version in versions}
 
 
-def traders(world):
+def traders(project):
     """The model_id behind each alias."""
-    numbers = {v.number: v.model_id for v in registered(world.registry, "AAA")}
-    return {alias: numbers[number] for alias, number in world.registry.aliases.of("AAA").items()}
+    numbers = {v.number: v.model_id for v in registered(project.registry, "AAA")}
+    return {alias: numbers[number] for alias, number in project.registry.aliases.of("AAA").items()}
 
 
 @pytest.mark.soak
-def test_coming_weeks_and_repeated_weeks_give_the_same_as_without_housekeeping(project, small, skip_leak_examination):
+def test_coming_weeks_and_repeated_weeks_give_the_same_as_without_housekeeping(
+    build_project, small, skip_leak_examination
+):
     small["promotion"]["campaign_weeks"] = 1  # else the campaign keeps all of these weeks
-    cleaned, uncleaned = project(small).market_data(), project(small)
+    cleaned, uncleaned = build_project(small).market_data(), build_project(small)
     shutil.copytree(cleaned.store.root, uncleaned.store.root)
-    for world in (cleaned, uncleaned):
-        cycle(world, WEEKS[0], WEEKS[-2])
+    for project in (cleaned, uncleaned):
+        cycle(project, WEEKS[0], WEEKS[-2])
     versions = registered(cleaned.registry, "AAA")
     champion = [row.payload["model_id"] for row in cleaned.ledger.rows("AAA")]
     stored, on_disk = cleaned.stored(), files(cleaned)
@@ -91,8 +93,8 @@ def test_coming_weeks_and_repeated_weeks_give_the_same_as_without_housekeeping(p
         assert cleaned.ledger.head("AAA") == uncleaned.ledger.head("AAA")
         assert traders(cleaned) == traders(uncleaned)
 
-    for world in (cleaned, uncleaned):
-        cycle(world, WEEKS[-1])
+    for project in (cleaned, uncleaned):
+        cycle(project, WEEKS[-1])
     same()
     evidence = [dg.AssetKey(asset) for asset in ("shadow_scores", "backtest", "champion", "decay_report", "rollout")]
     cycle(cleaned, WEEKS[0], WEEKS[2], asset_selection=evidence)
@@ -120,16 +122,16 @@ def test_coming_weeks_and_repeated_weeks_give_the_same_as_without_housekeeping(p
     assert stored_data(cleaned)[scores] == before[scores]
 
 
-def test_a_run_by_hand_only_reports_and_the_schedule_removes(project, small):
-    world = project(small)
-    stale = Path(world.store.root) / "candles" / ".x.tmp"
+def test_a_run_by_hand_only_reports_and_the_schedule_removes(build_project, small):
+    project = build_project(small)
+    stale = Path(project.store.root) / "candles" / ".x.tmp"
     stale.parent.mkdir(parents=True)
     stale.write_text("half")
     os.utime(stale, (0, 0))
 
     def run(**options):
-        result = world.definitions.resolve_job_def("housekeeping").execute_in_process(
-            instance=world.instance, **options
+        result = project.definitions.resolve_job_def("housekeeping").execute_in_process(
+            instance=project.instance, **options
         )
         (materialization,) = result.asset_materializations_for_node(ASSET)
         return {name: value.value for name, value in materialization.metadata.items()}
@@ -150,17 +152,17 @@ def test_a_run_by_hand_only_reports_and_the_schedule_removes(project, small):
         4,
         0,
     )
-    schedule = world.definitions.resolve_schedule_def("housekeeping_schedule")
+    schedule = project.definitions.resolve_schedule_def("housekeeping_schedule")
     assert schedule.default_status is dg.DefaultScheduleStatus.STOPPED
     at = pd.Timestamp("2024-01-06 04:00", tz="UTC").to_pydatetime()
-    with dg.build_schedule_context(world.instance, at) as context:
+    with dg.build_schedule_context(project.instance, at) as context:
         (request,) = schedule.evaluate_tick(context).run_requests
     assert request.run_config == run_config(dry_run=False)
 
 
-def test_a_place_that_fails_fails_the_run_after_the_others_are_cleaned_up(project, small, monkeypatch):
-    world = project(small)
-    stale = Path(world.store.root) / ".x.tmp"
+def test_a_place_that_fails_fails_the_run_after_the_others_are_cleaned_up(build_project, small, monkeypatch):
+    project = build_project(small)
+    stale = Path(project.store.root) / ".x.tmp"
     stale.parent.mkdir(parents=True, exist_ok=True)
     stale.write_text("half")
     os.utime(stale, (0, 0))
@@ -170,8 +172,8 @@ def test_a_place_that_fails_fails_the_run_after_the_others_are_cleaned_up(projec
 
     monkeypatch.setattr(housekeeping, "storage_sizes", vanished)
     monkeypatch.setattr(housekeeping, "registered", vanished)
-    job = world.definitions.resolve_job_def("housekeeping")
-    result = job.execute_in_process(instance=world.instance, run_config=run_config(False), raise_on_error=False)
+    job = project.definitions.resolve_job_def("housekeeping")
+    result = job.execute_in_process(instance=project.instance, run_config=run_config(False), raise_on_error=False)
     assert not stale.exists()
     (event,) = [e for e in result.all_events if e.is_step_failure]
     message = event.step_failure_data.user_failure_data.description

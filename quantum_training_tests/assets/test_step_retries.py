@@ -183,9 +183,9 @@ def test_what_comes_after_the_partitions_is_tried_again_too_and_costs_none_of_th
 
 
 @pytest.mark.parametrize("kind", ["leak_free", "agent"])
-def test_a_check_is_tried_again(project, small, monkeypatch, kind):
-    world, tries, grid = project(small), [], build_partitions(["AAA"], "2020-01-01", "2020-03-01")
-    world.store.write_record("xgboost_model", "AAA", "2020-01-06", {"outcome": "trained", "versions": [VERSION]})
+def test_a_check_is_tried_again(build_project, small, monkeypatch, kind):
+    project, tries, grid = build_project(small), [], build_partitions(["AAA"], "2020-01-01", "2020-03-01")
+    project.store.write_record("xgboost_model", "AAA", "2020-01-06", {"outcome": "trained", "versions": [VERSION]})
 
     def load(registry, symbol, model_id):
         tries.append(model_id)
@@ -205,9 +205,9 @@ def test_a_check_is_tried_again(project, small, monkeypatch, kind):
         pass
 
     leak = kind == "leak_free"
-    check = checks.leak_free("xgboost", world.settings, grid) if leak else agent_checks("xgboost", grid)
-    resources, tags = {"store": world.store, "registry": world.registry}, {"dagster/partition": "AAA|2020-01-06"}
-    told = {"resources": resources, "tags": tags, "instance": world.instance, "raise_on_error": False}
+    check = checks.leak_free("xgboost", project.settings, grid) if leak else agent_checks("xgboost", grid)
+    resources, tags = {"store": project.store, "registry": project.registry}, {"dagster/partition": "AAA|2020-01-06"}
+    told = {"resources": resources, "tags": tags, "instance": project.instance, "raise_on_error": False}
     assert dg.materialize([model, check], **told).success
     assert tries == ["m1"] * 3
 

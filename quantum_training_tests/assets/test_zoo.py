@@ -112,11 +112,11 @@ print(differ)
 """
 
 
-def test_all_recipes_together_and_out_of_mlflow_in_a_new_process_as_they_went_in(project, zoo, tmp_path):
-    world = project(zoo).market_data().market_data("BBB")
-    result = world.run("weekly_cycle", f"AAA|{FIRST}", f"AAA|{WEEKS[1]}")
+def test_all_recipes_together_and_out_of_mlflow_in_a_new_process_as_they_went_in(build_project, zoo, tmp_path):
+    project = build_project(zoo).market_data().market_data("BBB")
+    result = project.run("weekly_cycle", f"AAA|{FIRST}", f"AAA|{WEEKS[1]}")
     assert result.success
-    scores = by_strategy(world.store.read_frame("shadow_scores", "AAA", WEEKS[1]), "target")
+    scores = by_strategy(project.store.read_frame("shadow_scores", "AAA", WEEKS[1]), "target")
     assert {*LEARNERS} <= {*scores.columns}
     for kind in ENSEMBLES:
         shown_metadata = of_week(result, f"{kind}_model", WEEKS[1])
@@ -129,20 +129,22 @@ def test_all_recipes_together_and_out_of_mlflow_in_a_new_process_as_they_went_in
     assert network["valid_loss_curve"].value.startswith("![validation loss")
 
     as_of = pd.Timestamp(WEEKS[1], tz="UTC")
-    rows = read_bars(world.store, "features", "AAA", "2019-09-01", as_of).dropna()
-    rows = rows.join(read_bars(world.store, "candles", "AAA", "2019-09-01", as_of)[["open", "close"]]).tail(300)
+    rows = read_bars(project.store, "features", "AAA", "2019-09-01", as_of).dropna()
+    rows = rows.join(read_bars(project.store, "candles", "AAA", "2019-09-01", as_of)[["open", "close"]]).tail(300)
     rows.to_parquet(tmp_path / "rows.parquet")
     newest = {}
-    for recipe in world.settings.recipes:
-        newest[recipe] = versions_of(world.store, "AAA", recipe)[-1].model_id
-        world.registry.load("AAA", newest[recipe]).positions(rows).to_frame().to_parquet(tmp_path / f"{recipe}.parquet")
-    command = [sys.executable, "-W", "ignore", "-c", FRESH, world.registry.tracking_uri, json.dumps(newest)]
+    for recipe in project.settings.recipes:
+        newest[recipe] = versions_of(project.store, "AAA", recipe)[-1].model_id
+        project.registry.load("AAA", newest[recipe]).positions(rows).to_frame().to_parquet(
+            tmp_path / f"{recipe}.parquet"
+        )
+    command = [sys.executable, "-W", "ignore", "-c", FRESH, project.registry.tracking_uri, json.dumps(newest)]
     env = {**os.environ, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
     done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split("\n")[-2] == "[]"
     for recipe, model_id in newest.items():
-        every_change_of_a_file_is_refused(world.registry, model_id, tmp_path / f"{recipe}.copy")
+        every_change_of_a_file_is_refused(project.registry, model_id, tmp_path / f"{recipe}.copy")
 
 
 def every_change_of_a_file_is_refused(registry, model_id, copy):
@@ -177,12 +179,12 @@ def every_change_of_a_file_is_refused(registry, model_id, copy):
     check(copy, recorded)
 
 
-def test_a_range_and_week_by_week_give_the_same_bytes_and_running_again_changes_nothing(project, zoo):
+def test_a_range_and_week_by_week_give_the_same_bytes_and_running_again_changes_nothing(build_project, zoo):
     recipes = ["lightgbm", "lstm", "pooled", "vote", "regime", "stack"]
     zoo["symbols"]["AAA"]["recipes"] = recipes
     zoo["recipes"] = {name: zoo["recipes"][name] for name in recipes}
     zoo["recipes"]["lstm"]["every_weeks"] = 2
-    range_, single = (project(zoo).market_data().market_data("BBB") for _ in range(2))
+    range_, single = (build_project(zoo).market_data().market_data("BBB") for _ in range(2))
     assert range_.run("weekly_cycle", f"AAA|{FIRST}", f"AAA|{LAST}").success
     for week in WEEKS:
         assert single.run("weekly_cycle", f"AAA|{week}").success
@@ -203,28 +205,28 @@ def vote_on_boosters(small, unexamined):
     return small
 
 
-def training_inputs(world, week, recipe="vote"):
+def training_inputs(project, week, recipe="vote"):
     target = TrainingTarget("AAA", recipe, pd.Timestamp(week, tz="UTC"))
-    load = partial(world.registry.load, "AAA")
-    return build_training_inputs(InputSources(world.store, world.settings, (), load, {}), target)
+    load = partial(project.registry.load, "AAA")
+    return build_training_inputs(InputSources(project.store, project.settings, (), load, {}), target)
 
 
-def test_member_positions_equal_the_shadow_scores_and_are_never_in_sample(project, vote_on_boosters):
-    world = project(vote_on_boosters).market_data()
+def test_member_positions_equal_the_shadow_scores_and_are_never_in_sample(build_project, vote_on_boosters):
+    project = build_project(vote_on_boosters).market_data()
     only = [f"{name}_model" for name in ("xgboost", "lightgbm")]
-    assert world.run("weekly_cycle", f"AAA|{FIRST}", f"AAA|{LAST}", asset_selection=keys(only)).success
-    before = training_inputs(world, LAST)
+    assert project.run("weekly_cycle", f"AAA|{FIRST}", f"AAA|{LAST}", asset_selection=keys(only)).success
+    before = training_inputs(project, LAST)
     assert list(before.context.member_positions) == ["lightgbm", "xgboost"]
-    first = versions_of(world.store, "AAA", "xgboost")[0].as_of
+    first = versions_of(project.store, "AAA", "xgboost")[0].as_of
     assert before.context.member_positions.first_valid_index() == first, "nothing before the first version"
-    assert world.run("weekly_cycle", f"AAA|{FIRST}", f"AAA|{LAST}").success
+    assert project.run("weekly_cycle", f"AAA|{FIRST}", f"AAA|{LAST}").success
     recorded = pd.concat(
-        [by_strategy(world.store.read_frame("shadow_scores", "AAA", week), "target") for week in WEEKS[1:]]
+        [by_strategy(project.store.read_frame("shadow_scores", "AAA", week), "target") for week in WEEKS[1:]]
     )
     for name in ("xgboost", "lightgbm"):
         own = before.context.member_positions[name].dropna()
         pd.testing.assert_series_equal(own, recorded[name], check_names=False, check_freq=False, check_exact=True)
-    after = training_inputs(world, LAST)
+    after = training_inputs(project, LAST)
     assert after.identity_inputs == before.identity_inputs, "read from the store or decided again, it is the same"
 
 
@@ -235,23 +237,23 @@ def keys(names):
 
 
 def test_a_week_is_read_from_the_scores_only_where_the_same_versions_decided_on_the_same_features(
-    project, vote_on_boosters, monkeypatch
+    build_project, vote_on_boosters, monkeypatch
 ):
-    world = project(vote_on_boosters).market_data()
-    assert world.run("weekly_cycle", f"AAA|{FIRST}", f"AAA|{LAST}").success
+    project = build_project(vote_on_boosters).market_data()
+    assert project.run("weekly_cycle", f"AAA|{FIRST}", f"AAA|{LAST}").success
     as_of = pd.Timestamp(LAST, tz="UTC")
-    candles, features = (read_bars(world.store, a, "AAA", "2019-09-01", as_of) for a in ("candles", "features"))
+    candles, features = (read_bars(project.store, a, "AAA", "2019-09-01", as_of) for a in ("candles", "features"))
     loaded = []
 
     def load(model_id):
         loaded.append(model_id)
-        return world.registry.load("AAA", model_id)
+        return project.registry.load("AAA", model_id)
 
     def positions(features=features, cache=None):
         loaded.clear()
         start = pd.Timestamp(FIRST, tz="UTC")
         cache = {} if cache is None else cache
-        history = MarketHistory(world.store, world.settings, "AAA")
+        history = MarketHistory(project.store, project.settings, "AAA")
         span = OutOfSampleSpan(history, start, as_of, Bars(candles, features), load, cache)
         return out_of_sample_positions(span, "xgboost")
 
@@ -264,26 +266,26 @@ def test_a_week_is_read_from_the_scores_only_where_the_same_versions_decided_on_
     cache = {}
     assert positions(cache=cache).equals(stored)
     assert positions(other, cache).equals(stored), "a run decides a week once"
-    changed = {**world.store.read_record("xgboost_model", "AAA", FIRST)}
+    changed = {**project.store.read_record("xgboost_model", "AAA", FIRST)}
     changed["versions"] = [
-        {**changed["versions"][0], "model_id": versions_of(world.store, "AAA", "xgboost")[1].model_id}
+        {**changed["versions"][0], "model_id": versions_of(project.store, "AAA", "xgboost")[1].model_id}
     ]
-    world.store.write_record("xgboost_model", "AAA", FIRST, changed)
+    project.store.write_record("xgboost_model", "AAA", FIRST, changed)
     positions()
     assert loaded, "another version is in force than the one that was scored"
 
 
-def test_bars_after_as_of_change_no_input_of_an_ensemble(project, vote_on_boosters):
+def test_bars_after_as_of_change_no_input_of_an_ensemble(build_project, vote_on_boosters):
     """The blocking check says so in every run; here with a leak planted, which it must find."""
-    world = project(vote_on_boosters).market_data()
-    result = world.run("weekly_cycle", f"AAA|{FIRST}", f"AAA|{LAST}")
+    project = build_project(vote_on_boosters).market_data()
+    result = project.run("weekly_cycle", f"AAA|{FIRST}", f"AAA|{LAST}")
     assert result.success
     (check,) = [e for e in result.get_asset_check_evaluations() if e.asset_key.path == ["vote_model"] if e.blocking]
     assert "not examined on synthetic markets" in check.description, "the only thing that it has to say"
     assert check.metadata["weeks"].value.count("trained") == 1
 
 
-def test_a_record_that_reaches_too_far_stops_the_scores(project, vote_on_boosters, monkeypatch):
+def test_a_record_that_reaches_too_far_stops_the_scores(build_project, vote_on_boosters, monkeypatch):
     def too_far(span, recipe):
         store, symbol = span.history.store, span.history.symbol
         months = store.periods("candles", symbol)
@@ -291,46 +293,46 @@ def test_a_record_that_reaches_too_far_stops_the_scores(project, vote_on_booster
         return (moves > 0).astype(float).loc[span.start : span.as_of + pd.Timedelta("8h")]
 
     monkeypatch.setattr(ensemble_members, "out_of_sample_positions", too_far)
-    world = project(vote_on_boosters).market_data()
-    result = world.run("weekly_cycle", f"AAA|{LAST}")
+    project = build_project(vote_on_boosters).market_data()
+    result = project.run("weekly_cycle", f"AAA|{LAST}")
     assert not result.success
     evaluations = {e.asset_key.path[-1]: e for e in result.get_asset_check_evaluations() if e.check_name == "leak_free"}
     message = "what it learns from beside the window (record) changes with the bars after 2020-01-13 00:00:00+00:00"
     assert message in evaluations["vote_model"].description
 
 
-def test_missing_members_are_named_and_the_others_go_on(project, vote_on_boosters):
+def test_missing_members_are_named_and_the_others_go_on(build_project, vote_on_boosters):
     vote_on_boosters["recipes"]["vote"]["members"] = ["xgboost", "lightgbm", "retired", "young"]
     for name in ("retired", "young"):
         vote_on_boosters["recipes"][name] = vote_on_boosters["recipes"]["lightgbm"]
     vote_on_boosters["symbols"]["AAA"]["recipes"] = ["xgboost", "lightgbm", "young", "vote"]
-    world = project(vote_on_boosters).market_data()
+    project = build_project(vote_on_boosters).market_data()
     only = keys(["xgboost_model", "lightgbm_model"])
-    assert world.run("weekly_cycle", f"AAA|{FIRST}", f"AAA|{LAST}", asset_selection=only).success
-    inputs = training_inputs(world, LAST)
+    assert project.run("weekly_cycle", f"AAA|{FIRST}", f"AAA|{LAST}", asset_selection=only).success
+    inputs = training_inputs(project, LAST)
     assert inputs.excluded == {"retired": "no recipe of AAA", "young": "it has no version yet"}
     assert list(inputs.context.members) == ["xgboost", "lightgbm"]
-    newest = versions_of(world.store, "AAA", "lightgbm")[-1].model_id
-    registry = world.registry
+    newest = versions_of(project.store, "AAA", "lightgbm")[-1].model_id
+    registry = project.registry
     number = registry.find("AAA", newest).number
     registry.client().delete_model_version("AAA", str(number))
-    without_one = training_inputs(world, LAST)
+    without_one = training_inputs(project, LAST)
     assert without_one.excluded["lightgbm"] == f"its version {newest} cannot be loaded"
     assert without_one.context.member_positions["xgboost"].equals(inputs.context.member_positions["xgboost"])
     assert without_one.identity_inputs["members"].keys() == {"xgboost"}
 
 
-def test_an_ensemble_depends_on_its_members(project, vote_on_boosters):
+def test_an_ensemble_depends_on_its_members(build_project, vote_on_boosters):
     vote_on_boosters["recipes"]["stack"] = {**vote_on_boosters["recipes"]["vote"], "algorithm": "ensemble_stack"}
-    world = project(vote_on_boosters)
-    assert members_of(world.settings, "vote") == ("lightgbm", "xgboost")
-    assert members_of(world.settings, "xgboost") == ()
-    graph = world.definitions.resolve_asset_graph()
+    project = build_project(vote_on_boosters)
+    assert members_of(project.settings, "vote") == ("lightgbm", "xgboost")
+    assert members_of(project.settings, "xgboost") == ()
+    graph = project.definitions.resolve_asset_graph()
     parents = {key.path[-1] for key in graph.get(keys(["vote_model"])[0]).parent_keys}
     assert parents == {"features", "xgboost_model", "lightgbm_model"}
     vote_on_boosters["recipes"]["vote"]["members"] = ["stack", "xgboost"]
     with pytest.raises(ValueError, match=r"recipes\.vote\.members: stack is an ensemble itself"):
-        project(vote_on_boosters)
+        build_project(vote_on_boosters)
 
 
 @pytest.fixture
@@ -344,51 +346,51 @@ def pooled(small, unexamined):
     return small
 
 
-def test_a_pool_is_fitted_once_and_serves_each_symbol(project, pooled, monkeypatch):
+def test_a_pool_is_fitted_once_and_serves_each_symbol(build_project, pooled, monkeypatch):
     from quantum_training.models import pooled_lightgbm
 
     fits, fit = [], pooled_lightgbm.Model.fit.__func__
     counted = classmethod(lambda cls, *args: (fits.append(args[0].window.content_hash), fit(cls, *args))[1])
     monkeypatch.setattr(pooled_lightgbm.Model, "fit", counted)
-    world = project(pooled).market_data().market_data("BBB")
+    project = build_project(pooled).market_data().market_data("BBB")
     for symbol in ("AAA", "BBB"):
-        assert world.run("weekly_cycle", f"{symbol}|{FIRST}", f"{symbol}|{LAST}").success
+        assert project.run("weekly_cycle", f"{symbol}|{FIRST}", f"{symbol}|{LAST}").success
     assert len(fits) == len(set(fits)) == len(WEEKS)
-    models = {s: world.registry.load(s, versions_of(world.store, s, "pooled")[-1].model_id) for s in ("AAA", "BBB")}
+    models = {s: project.registry.load(s, versions_of(project.store, s, "pooled")[-1].model_id) for s in ("AAA", "BBB")}
     assert [m.symbol for m in models.values()] == ["AAA", "BBB"]
     assert models["AAA"].booster.core.model_to_string() == models["BBB"].booster.core.model_to_string()
     assert models["AAA"].score == models["BBB"].score is not None
-    other = project(pooled).market_data().market_data("BBB")
+    other = build_project(pooled).market_data().market_data("BBB")
     for symbol in ("BBB", "AAA"):
         assert other.run("weekly_cycle", f"{symbol}|{LAST}").success
-    ids = [versions_of(w.store, "AAA", "pooled")[-1].model_id for w in (world, other)]
+    ids = [versions_of(w.store, "AAA", "pooled")[-1].model_id for w in (project, other)]
     assert ids[0] == ids[1], "whoever comes first"
-    assert pool_of(world.settings, "AAA", "pooled") == pool_peers(world.settings, ["BBB"]) == ["AAA", "BBB"]
+    assert pool_of(project.settings, "AAA", "pooled") == pool_peers(project.settings, ["BBB"]) == ["AAA", "BBB"]
 
 
-def test_a_symbol_with_too_little_history_falls_back_to_the_pool(project, pooled):
+def test_a_symbol_with_too_little_history_falls_back_to_the_pool(build_project, pooled):
     pooled["symbols"]["BBB"]["source"] |= {"start": "2019-10-25"}
-    world = project(pooled).market_data().market_data("BBB", "2019-10-01")
-    result = world.run("weekly_cycle", f"BBB|{FIRST}")
+    project = build_project(pooled).market_data().market_data("BBB", "2019-10-01")
+    result = project.run("weekly_cycle", f"BBB|{FIRST}")
     assert result.success
-    assert world.store.read_record("lightgbm_model", "BBB", FIRST)["outcome"] == "insufficient"
+    assert project.store.read_record("lightgbm_model", "BBB", FIRST)["outcome"] == "insufficient"
     (event,) = result.asset_materializations_for_node("pooled_model")
     assert event.metadata["fallback"].value == "BBB has too little history of its own to be in the pool"
     assert "labelled rows known at 2019-12-30" in event.metadata["left_out"].value["BBB"]
     assert event.metadata["pool"].value == "AAA"
-    assert world.run("weekly_cycle", f"BBB|{WEEKS[1]}").success
-    scores = world.store.read_frame("shadow_scores", "BBB", WEEKS[1])
+    assert project.run("weekly_cycle", f"BBB|{WEEKS[1]}").success
+    scores = project.store.read_frame("shadow_scores", "BBB", WEEKS[1])
     assert scores.loc[scores["strategy"] == "pooled", "target"].notna().all()
 
 
-def test_a_recipe_is_not_due_between_its_weeks_unless_a_time_is_requested(project, small, unexamined):
+def test_a_recipe_is_not_due_between_its_weeks_unless_a_time_is_requested(build_project, small, unexamined):
     small["recipes"]["lightgbm"]["every_weeks"] = 2
     small["symbols"]["AAA"]["recipes"] = ["lightgbm"]
-    world = project(small).market_data()
-    assert world.run("weekly_cycle", "AAA|2020-01-06", "AAA|2020-01-27").success
+    project = build_project(small).market_data()
+    assert project.run("weekly_cycle", "AAA|2020-01-06", "AAA|2020-01-27").success
 
     def record(week):
-        return world.store.read_record("lightgbm_model", "AAA", week)
+        return project.store.read_record("lightgbm_model", "AAA", week)
 
     weeks = ["2020-01-06", "2020-01-13", "2020-01-20", "2020-01-27"]
     assert [record(w)["outcome"] for w in weeks] == ["trained", "trained", "resting", "trained"], (
@@ -397,7 +399,7 @@ def test_a_recipe_is_not_due_between_its_weeks_unless_a_time_is_requested(projec
     newest = record("2020-01-13")["versions"][0]["model_id"]
     rest = {"outcome": "resting", "newest": newest, "next_training": "2020-01-27", "versions": []}
     assert record("2020-01-20") == rest
-    scores = world.store.read_frame("shadow_scores", "AAA", "2020-01-27")
+    scores = project.store.read_frame("shadow_scores", "AAA", "2020-01-27")
     own = scores[scores["strategy"] == "lightgbm"]
     assert set(own["model_id"]) == {newest}
     assert own["target"].notna().all()
@@ -406,10 +408,10 @@ def test_a_recipe_is_not_due_between_its_weeks_unless_a_time_is_requested(projec
         "ops": {"lightgbm_model": {"config": {"as_of": "2020-01-22", "trigger": "MANUAL", "reason": "requested"}}}
     }
     only = keys(["lightgbm_model"])
-    assert world.run("weekly_cycle", "AAA|2020-01-20", asset_selection=only, run_config=config).success
+    assert project.run("weekly_cycle", "AAA|2020-01-20", asset_selection=only, run_config=config).success
     triggered = record("2020-01-20")
     assert (triggered["outcome"], len(triggered["versions"])) == ("trained", 1)
-    result = world.run("weekly_cycle", "AAA|2020-01-20", asset_selection=only)
+    result = project.run("weekly_cycle", "AAA|2020-01-20", asset_selection=only)
     (event,) = result.asset_materializations_for_node("lightgbm_model")
     assert event.metadata["outcome"].value == "resting"
     assert record("2020-01-20") == triggered, "a rest takes nothing away, and the checks still look at the version"
@@ -417,19 +419,19 @@ def test_a_recipe_is_not_due_between_its_weeks_unless_a_time_is_requested(projec
     assert "nothing to examine" not in (check.description or "")
 
 
-def test_the_first_run_after_a_missed_week_trains(project, small, unexamined):
+def test_the_first_run_after_a_missed_week_trains(build_project, small, unexamined):
     small["recipes"]["lightgbm"]["every_weeks"] = 2
     small["symbols"]["AAA"]["recipes"] = ["lightgbm"]
-    world = project(small).market_data()
+    project = build_project(small).market_data()
     only = keys(["lightgbm_model"])
     for week in ("2019-12-30", "2020-01-20", "2020-01-27"):
-        assert world.run("weekly_cycle", f"AAA|{week}", asset_selection=only).success
-    trained = {v.as_of.strftime("%m-%d") for v in versions_of(world.store, "AAA", "lightgbm")}
+        assert project.run("weekly_cycle", f"AAA|{week}", asset_selection=only).success
+    trained = {v.as_of.strftime("%m-%d") for v in versions_of(project.store, "AAA", "lightgbm")}
     assert trained == {"12-30", "01-20", "01-27"}, "01-13 was not run, so 01-20 trains; 01-27 is due"
 
 
-def test_an_ensemble_may_read_less_than_its_members(project, vote_on_boosters):
+def test_an_ensemble_may_read_less_than_its_members(build_project, vote_on_boosters):
     vote_on_boosters["recipes"]["vote"] |= {"algorithm": "ensemble_regime", "features": ["volatility_60", "trend_60"]}
-    world = project(vote_on_boosters).market_data()
-    assert world.run("weekly_cycle", f"AAA|{FIRST}", f"AAA|{LAST}").success
-    assert versions_of(world.store, "AAA", "vote")
+    project = build_project(vote_on_boosters).market_data()
+    assert project.run("weekly_cycle", f"AAA|{FIRST}", f"AAA|{LAST}").success
+    assert versions_of(project.store, "AAA", "vote")

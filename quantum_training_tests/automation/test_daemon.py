@@ -84,14 +84,14 @@ def weekly_files(root):
     return {str(f.relative_to(root)): f.read_bytes() for f in files if f.suffix != ".html"}
 
 
-def one_partition_at_a_time(world, source):
+def one_partition_at_a_time(project, source):
     """The weekly files of another project with the same market data that runs week by week."""
     for asset in ("candles", "features"):
-        shutil.copytree(source / asset, Path(world.store.root) / asset)
+        shutil.copytree(source / asset, Path(project.store.root) / asset)
     for symbol in SYMBOLS:
         for week in WEEKS:
-            assert world.run("weekly_cycle", f"{symbol}|{week}").success
-    return weekly_files(Path(world.store.root))
+            assert project.run("weekly_cycle", f"{symbol}|{week}").success
+    return weekly_files(Path(project.store.root))
 
 
 def check_backfill(instance, backfill_id, home, reference):
@@ -142,9 +142,9 @@ def check_tick(instance, runs, home):
 
 
 @pytest.mark.long
-def test_a_backfill_from_the_ui_and_a_tick_of_the_schedule(platform, project, settings, monkeypatch):
+def test_a_backfill_from_the_ui_and_a_tick_of_the_schedule(platform, build_project, settings, monkeypatch):
     clock, home = PhaseTimer(), platform.home
-    other = project(settings)  # first, so that its Dagster instance is the last one to be closed
+    other = build_project(settings)  # first, so that its Dagster instance is the last one to be closed
     shutil.copy(DAGSTER_YAML, home)
     (home / "settings.yaml").write_text(yaml.safe_dump(settings))
     names = {

@@ -151,14 +151,14 @@ class Loop:
     [pytest.param("nothing", marks=pytest.mark.long), pytest.param("daemon and drift run", marks=pytest.mark.soak)],
 )
 def test_a_market_shift_is_detected_and_trained_on_once_although_the_training_is_killed(
-    platform, project, settings, monkeypatch, also_killed
+    platform, build_project, settings, monkeypatch, also_killed
 ):
     everything = also_killed != "nothing"
     home = platform.home
     (home / "slow").mkdir()
     (home / "slow" / "held.py").write_text(PAUSED_ALGORITHM)
     monkeypatch.syspath_prepend(str(home))
-    other = project(settings)
+    other = build_project(settings)
     names = {
         "DAGSTER_HOME": str(home),
         "QUANTUM_TRAINING_CONFIG": str(home / "settings.yaml"),

@@ -42,16 +42,19 @@ def state(root, registry, ledger):
 UNDISTURBED = {}
 
 
-def undisturbed(project, small, folder):
+def undisturbed(build_project, small, folder):
     """The end state of a cycle that nothing disturbs and the seconds it took; its market data stay in the folder."""
     if not UNDISTURBED:
-        world = project(small).market_data()
-        for name, recipe in world.settings.recipes.items():  # once here instead of once per run
-            skill_record(world.store, name, recipe)
-        shutil.copytree(world.store.root, folder / "store")
+        project = build_project(small).market_data()
+        for name, recipe in project.settings.recipes.items():  # once here instead of once per run
+            skill_record(project.store, name, recipe)
+        shutil.copytree(project.store.root, folder / "store")
         start = time.monotonic()
-        assert world.run("weekly_cycle", FIRST, LAST).success
-        UNDISTURBED["state"] = state(Path(world.store.root), world.registry, world.ledger), time.monotonic() - start
+        assert project.run("weekly_cycle", FIRST, LAST).success
+        UNDISTURBED["state"] = (
+            state(Path(project.store.root), project.registry, project.ledger),
+            time.monotonic() - start,
+        )
     return UNDISTURBED["state"]
 
 
@@ -73,11 +76,11 @@ def server(tmp_path_factory):
 @pytest.mark.parametrize("seconds", [60, 0], ids=["60 s", "restarted"])
 @pytest.mark.parametrize("seed", range(int(os.environ.get("QT_OUTAGES", "3"))))
 def test_a_weekly_cycle_ends_right_although_postgres_went_away(
-    platform, server, project, small, monkeypatch, seconds, seed
+    platform, server, build_project, small, monkeypatch, seconds, seed
 ):
     server, server_folder, dagster_url, project_url = server
     home = platform.home
-    expected, length = undisturbed(project, small, server_folder)
+    expected, length = undisturbed(build_project, small, server_folder)
     shutil.copytree(server_folder / "store", home / "store")
     config = yaml.safe_load(DAGSTER_YAML.read_text())
     config["storage"] = {"postgres": {"postgres_url": {"env": "DAGSTER_PG_URL"}}}

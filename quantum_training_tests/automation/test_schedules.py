@@ -172,25 +172,25 @@ def test_cron_variables_apply_and_schedules_are_off_by_default(monkeypatch):
 
 
 @pytest.fixture
-def live(project, small):
+def live(build_project, small):
     """A project, and a function that runs a job or what a schedule asks for on a live market at a given time."""
     recipes = {name: {**recipe, "window_bars": 60} for name, recipe in small["recipes"].items()}
     market = {**small["symbols"]["AAA"], "timeframe": "1d", "calendar": "XNYS"}
     changes = {"start": "2014-01-01", "recipes": recipes, "symbols": {"AAA": market}, "min_training_data_points": 50}
-    world = project({**small, **changes, "drift": {"html": False}})
+    project = build_project({**small, **changes, "drift": {"html": False}})
 
     def at(time, name, tags=None):
         source = LiveSample(dataset="sp500", clock=pd.Timestamp(time, tz="UTC"))
-        symbols = {"AAA": world.settings.symbols["AAA"].model_copy(update={"source": source})}
-        settings = world.settings.model_copy(update={"symbols": symbols})
-        definitions = build_defs(settings, {"store": world.store, "registry": world.registry})
+        symbols = {"AAA": project.settings.symbols["AAA"].model_copy(update={"source": source})}
+        settings = project.settings.model_copy(update={"symbols": symbols})
+        definitions = build_defs(settings, {"store": project.store, "registry": project.registry})
         if tags is None:
             (request,) = tick(definitions, name, time).run_requests
             name, tags = definitions.resolve_schedule_def(name).job_name, dict(request.tags)
         job = definitions.resolve_job_def(name)
-        return job.execute_in_process(instance=world.instance, tags=tags, raise_on_error=False)
+        return job.execute_in_process(instance=project.instance, tags=tags, raise_on_error=False)
 
-    return world, at
+    return project, at
 
 
 @pytest.mark.long
@@ -203,7 +203,7 @@ def live(project, small):
     ],
 )
 def test_market_data_at_0030_suffice_for_the_weekly_cycle_at_0200(live, week):
-    world, at = live
+    project, at = live
     monday = pd.Timestamp(week)
     early = monday - pd.Timedelta("4D")
     months = [f"AAA|{month:%Y-%m-01}" for month in (early - pd.DateOffset(months=24), early)]
@@ -211,14 +211,14 @@ def test_market_data_at_0030_suffice_for_the_weekly_cycle_at_0200(live, week):
     for day in pd.date_range(early, monday)[1:]:
         assert at(day + pd.Timedelta("30min"), "market_data_schedule").success
     assert at(monday + pd.Timedelta("1h"), "drift_schedule").success
-    report = world.store.read_record("drift_report", "AAA", week)
+    report = project.store.read_record("drift_report", "AAA", week)
     assert report["reason"].startswith("insufficient: 5 of 10 values a window")
     assert at(monday + pd.Timedelta("2h"), "weekly_cycle_schedule").success
-    assert list(world.store.read_records("champion", "AAA")) == [week]
+    assert list(project.store.read_records("champion", "AAA")) == [week]
     for recipe in ("xgboost", "lightgbm"):
-        versions = world.store.read_record(f"{recipe}_model", "AAA", week)["versions"]
+        versions = project.store.read_record(f"{recipe}_model", "AAA", week)["versions"]
         assert [v["as_of"] for v in versions] == [f"{week}T00:00:00+00:00"]
-    scored = world.store.read_frame("shadow_scores", "AAA", week)
+    scored = project.store.read_frame("shadow_scores", "AAA", week)
     expected = expected_open_times(
         "XNYS", "1d", *(pd.Timestamp(t, tz="UTC") for t in (monday - pd.Timedelta("7D"), monday))
     )
@@ -226,13 +226,13 @@ def test_market_data_at_0030_suffice_for_the_weekly_cycle_at_0200(live, week):
 
 
 def test_the_next_tick_completes_a_month_whose_last_run_failed(live):
-    world, at = live
+    project, at = live
     assert at("2018-05-30 00:30", "market_data_schedule").success
-    assert world.store.attributes("candles", "AAA", "2018-05-01")["covered_until"] == "2018-05-30T00:30:00+00:00"
+    assert project.store.attributes("candles", "AAA", "2018-05-01")["covered_until"] == "2018-05-30T00:30:00+00:00"
     assert at("2018-06-02 00:30", "market_data_schedule").success  # the ticks of 31 May and 1 June never came
-    assert world.store.attributes("candles", "AAA", "2018-05-01")["covered_until"] == "2018-06-01T00:00:00+00:00"
-    assert str(world.store.read_frame("candles", "AAA", "2018-05-01").index[-1].date()) == "2018-05-31"
-    assert len(world.store.read_frame("features", "AAA", "2018-06-01")) == 1
+    assert project.store.attributes("candles", "AAA", "2018-05-01")["covered_until"] == "2018-06-01T00:00:00+00:00"
+    assert str(project.store.read_frame("candles", "AAA", "2018-05-01").index[-1].date()) == "2018-05-31"
+    assert len(project.store.read_frame("features", "AAA", "2018-06-01")) == 1
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ AGENTS = {
 
 
 @pytest.fixture
-def world(project, small, tmp_path):
+def project(build_project, small, tmp_path):
     """Market data of a symbol with both agents as recipes, whose states are kept often."""
     params = {"device": "cpu", "save_seconds": 0.05}
     label = {"kind": "forward_return", "horizon": 2}
@@ -51,7 +51,7 @@ def world(project, small, tmp_path):
     }
     market = {**small["symbols"]["AAA"], "recipes": list(AGENTS)}
     folders = {"training_state_root": str(tmp_path / "state")}
-    return project({**small, **folders, "symbols": {"AAA": market}, "recipes": recipes}).market_data()
+    return build_project({**small, **folders, "symbols": {"AAA": market}, "recipes": recipes}).market_data()
 
 
 def written(folder):
@@ -81,14 +81,14 @@ def stop_in_the_middle(process, kind, states, instance):
 
 
 @pytest.mark.long
-def test_a_stopped_training_ends_in_seconds_and_the_next_run_resumes_it(world, tmp_path, capfd):
+def test_a_stopped_training_ends_in_seconds_and_the_next_run_resumes_it(project, tmp_path, capfd):
     states, taken = tmp_path / "state", []
     (tmp_path / "dagster").mkdir()
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(sys.path),
-        "QUANTUM_TRAINING_STORE_ROOT": str(world.store.root),
-        "QUANTUM_TRAINING_MLFLOW_TRACKING_URI": world.registry.tracking_uri,
+        "QUANTUM_TRAINING_STORE_ROOT": str(project.store.root),
+        "QUANTUM_TRAINING_MLFLOW_TRACKING_URI": project.registry.tracking_uri,
     }
     process = subprocess.Popen(
         [sys.executable, "-c", RUN, str(tmp_path / "dagster"), PARTITION, *AGENTS],
@@ -111,14 +111,14 @@ def test_a_stopped_training_ends_in_seconds_and_the_next_run_resumes_it(world, t
         process.wait()
     saved = written(states)
     assert len(saved) == 2
-    assert not world.store.read_records("ppo_model", "AAA")
+    assert not project.store.read_records("ppo_model", "AAA")
     ids = {path.parent.name for path in saved}
     capfd.readouterr()
-    assets = [world.definitions.resolve_assets_def(f"{kind}_model") for kind in AGENTS]
-    assert dg.materialize(assets, instance=world.instance, tags={"dagster/partition": PARTITION}).success
+    assets = [project.definitions.resolve_assets_def(f"{kind}_model") for kind in AGENTS]
+    assert dg.materialize(assets, instance=project.instance, tags={"dagster/partition": PARTITION}).success
     logged = capfd.readouterr().err
     model_ids = {
-        world.store.read_record(f"{kind}_model", "AAA", "2020-02-03")["versions"][0]["model_id"] for kind in AGENTS
+        project.store.read_record(f"{kind}_model", "AAA", "2020-02-03")["versions"][0]["model_id"] for kind in AGENTS
     }
     assert model_ids == ids
     assert logged.count("resumed at step") == 2

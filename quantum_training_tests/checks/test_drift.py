@@ -72,7 +72,7 @@ def test_the_whole_report_warns_from_moderate_and_is_an_error_from_severe(severi
     assert check.metadata[f"rsi_14 B|{DAY}"].value == "MINOR"
 
 
-def test_only_features_that_recipes_use_are_monitored(project, small):
+def test_only_features_that_recipes_use_are_monitored(build_project, small):
     recipes = {name: {**recipe, "features": ["rsi_14"]} for name, recipe in small["recipes"].items()}
-    settings = project(small | {"recipes": recipes}).settings
+    settings = build_project(small | {"recipes": recipes}).settings
     assert monitored_columns(settings) == ["rsi_14", "prediction", "residual"]

@@ -62,8 +62,8 @@ def next_bar_return(candles, since):
     return out
 
 
-def test_features_and_every_model_have_a_blocking_leak_check(project, small):
-    graph = project(small).definitions.resolve_asset_graph()
+def test_features_and_every_model_have_a_blocking_leak_check(build_project, small):
+    graph = build_project(small).definitions.resolve_asset_graph()
     keys = [key for key in graph.asset_check_keys if key.name in ("causal", "leak_free")]
     checks = {f"{key.asset_key.to_user_string()}:{key.name}" for key in keys}
     assert checks == {"features:causal", "xgboost_model:leak_free", "lightgbm_model:leak_free"}
@@ -71,14 +71,14 @@ def test_features_and_every_model_have_a_blocking_leak_check(project, small):
 
 
 @pytest.mark.long
-def test_honest_runs_pass_and_show_what_was_measured(project, small):
-    world = project(small)
-    (causal,) = evaluations(world.run("market_data", "AAA|2019-09-01", "BBB|2020-02-01"), "causal")
+def test_honest_runs_pass_and_show_what_was_measured(build_project, small):
+    project = build_project(small)
+    (causal,) = evaluations(project.run("market_data", "AAA|2019-09-01", "BBB|2020-02-01"), "causal")
     assert causal.passed
     assert causal.metadata["rows_compared"].value == 2 * 87
     assert 0 < causal.metadata["largest_warmup_difference"].value < 1e-9
     assert "BBB" in causal.metadata["compared"].value
-    result = world.run("weekly_cycle", *WEEKS)
+    result = project.run("weekly_cycle", *WEEKS)
     assert result.success
     leak_checks = evaluations(result, "leak_free")
     assert {e.asset_key.to_user_string() for e in leak_checks} == {"xgboost_model", "lightgbm_model"}
@@ -90,28 +90,28 @@ def test_honest_runs_pass_and_show_what_was_measured(project, small):
         assert "planted" in evaluation.metadata["skill"].value
 
 
-def test_skill_is_measured_once_per_code_and_recipe(project, one, monkeypatch):
-    world = project(one).market_data()
-    assert world.run("weekly_cycle", WEEKS[0]).success
-    (period,) = world.store.periods(SKILL_RECORDS, "xgboost", "json")
-    stored = world.stored()
+def test_skill_is_measured_once_per_code_and_recipe(build_project, one, monkeypatch):
+    project = build_project(one).market_data()
+    assert project.run("weekly_cycle", WEEKS[0]).success
+    (period,) = project.store.periods(SKILL_RECORDS, "xgboost", "json")
+    stored = project.stored()
 
     def never(recipe, code):
         raise AssertionError("measured again")
 
     monkeypatch.setattr(leakage, "measure_skill", never)
-    assert world.run("weekly_cycle", WEEKS[0]).success
-    assert world.stored() == stored
-    changed = project({**one, "recipes": {"xgboost": {**one["recipes"]["xgboost"], "seed": 8}}}).market_data()
+    assert project.run("weekly_cycle", WEEKS[0]).success
+    assert project.stored() == stored
+    changed = build_project({**one, "recipes": {"xgboost": {**one["recipes"]["xgboost"], "seed": 8}}}).market_data()
     assert not changed.run("weekly_cycle", WEEKS[0]).success
     assert changed.store.periods(SKILL_RECORDS, "xgboost", "json") == []
     assert period.startswith("recipe-")
 
 
-def test_a_feature_that_looks_ahead_stops_the_run(project, one, monkeypatch):
+def test_a_feature_that_looks_ahead_stops_the_run(build_project, one, monkeypatch):
     monkeypatch.setattr(ingestion, "compute_features", next_bar_return)
     monkeypatch.setattr(leakage, "compute_features", next_bar_return)
-    result = project(one).run("market_data", "AAA|2019-09-01", "AAA|2020-02-01")
+    result = build_project(one).run("market_data", "AAA|2019-09-01", "AAA|2020-02-01")
     assert not result.success
     (causal,) = evaluations(result, "causal")
     assert (causal.passed, causal.severity, causal.blocking) == (False, dg.AssetCheckSeverity.ERROR, True)
@@ -121,21 +121,21 @@ def test_a_feature_that_looks_ahead_stops_the_run(project, one, monkeypatch):
     assert "return_1 of the bar" in causal.description
 
 
-def test_features_that_leaking_code_stored_are_found_by_sound_code(project, one, monkeypatch):
+def test_features_that_leaking_code_stored_are_found_by_sound_code(build_project, one, monkeypatch):
     with monkeypatch.context() as leaking:
         leaking.setattr(ingestion, "compute_features", next_bar_return)
         leaking.setattr(leakage, "compute_features", next_bar_return)
-        world = project(one)
-        world.run("market_data", "AAA|2019-09-01", "AAA|2020-02-01")
-    grid = world.definitions.resolve_assets_def("features").partitions_def
-    report = feature_report(world.store, world.settings.symbols["AAA"], parse_key(grid, "AAA|2020-02-01"))
+        project = build_project(one)
+        project.run("market_data", "AAA|2019-09-01", "AAA|2020-02-01")
+    grid = project.definitions.resolve_assets_def("features").partitions_def
+    report = feature_report(project.store, project.settings.symbols["AAA"], parse_key(grid, "AAA|2020-02-01"))
     (failure,) = report.failures
     assert "the stored bytes are not what the code computes: return_1 of the bar 2020-02-01" in failure
 
 
 @pytest.mark.parametrize("label", ["forward_return", "triple_barrier"])
 @pytest.mark.parametrize("hours", [4, 8, 40])
-def test_a_window_without_embargo_stops_the_scores(project, one, monkeypatch, label, hours):
+def test_a_window_without_embargo_stops_the_scores(build_project, one, monkeypatch, label, hours):
     """Its window reaches some bars too far, as if a label were known at its bar."""
 
     def without_embargo(store, settings, name, recipe, as_of):
@@ -144,9 +144,9 @@ def test_a_window_without_embargo_stops_the_scores(project, one, monkeypatch, la
     if label == "triple_barrier":
         barriers = {"kind": label, "horizon": 5, "take_profit": 1, "stop_loss": 1, "volatility_bars": 20}
         one["recipes"]["xgboost"]["label"] = barriers
-    world = project(one).market_data()
+    project = build_project(one).market_data()
     monkeypatch.setattr(inputs, "training_window", without_embargo)
-    result = world.run("weekly_cycle", WEEKS[1])
+    result = project.run("weekly_cycle", WEEKS[1])
     assert not result.success
     (evaluation,) = evaluations(result, "leak_free")
     assert (evaluation.passed, evaluation.severity, evaluation.blocking) == (False, dg.AssetCheckSeverity.ERROR, True)
@@ -156,11 +156,11 @@ def test_a_window_without_embargo_stops_the_scores(project, one, monkeypatch, la
     assert materialised(result) == {"xgboost_model"}
 
 
-def test_a_model_that_looks_ahead_stops_the_scores(project, one, monkeypatch):
+def test_a_model_that_looks_ahead_stops_the_scores(build_project, one, monkeypatch):
     monkeypatch.setitem(sys.modules, "unfair.peeking", SimpleNamespace(Model=Peeking))
     one["recipes"]["xgboost"] |= {"algorithm": "unfair.peeking", "params": {}}
-    world = project(one).market_data()
-    result = world.run("weekly_cycle", WEEKS[1])
+    project = build_project(one).market_data()
+    result = project.run("weekly_cycle", WEEKS[1])
     assert not result.success
     (evaluation,) = evaluations(result, "leak_free")
     findings = evaluation.metadata["findings"].value.splitlines()
@@ -169,22 +169,22 @@ def test_a_model_that_looks_ahead_stops_the_scores(project, one, monkeypatch):
     assert "predicts random walks" in findings[1]
     assert "survives shuffled labels" in findings[2]
     assert materialised(result) == {"xgboost_model"}
-    assert world.store.periods("shadow_scores", "AAA") == []
+    assert project.store.periods("shadow_scores", "AAA") == []
 
 
-def test_a_recipe_that_cannot_show_skill_is_a_warning_that_stops_nothing(project, one):
+def test_a_recipe_that_cannot_show_skill_is_a_warning_that_stops_nothing(build_project, one):
     one["recipes"]["xgboost"]["features"] = ["hour_sin", "weekday_cos"]
-    result = project(one).market_data().run("weekly_cycle", WEEKS[1])
+    result = build_project(one).market_data().run("weekly_cycle", WEEKS[1])
     assert result.success
     (evaluation,) = evaluations(result, "leak_free")
     assert (evaluation.passed, evaluation.severity) == (False, dg.AssetCheckSeverity.WARN)
     assert "learns nothing from a planted trend" in evaluation.description
 
 
-def test_a_recipe_that_synthetic_markets_leave_too_little_for_is_a_warning(project, one):
-    world = project(one).market_data()
-    recipe = world.settings.recipes["xgboost"].model_copy(update={"validation_fraction": 1e-6})
-    assert "no validation row" in leakage.skill_record(world.store, "xgboost", recipe)["insufficient"]
+def test_a_recipe_that_synthetic_markets_leave_too_little_for_is_a_warning(build_project, one):
+    project = build_project(one).market_data()
+    recipe = project.settings.recipes["xgboost"].model_copy(update={"validation_fraction": 1e-6})
+    assert "no validation row" in leakage.skill_record(project.store, "xgboost", recipe)["insufficient"]
 
 
 @pytest.mark.parametrize(
@@ -194,21 +194,21 @@ def test_a_recipe_that_synthetic_markets_leave_too_little_for_is_a_warning(proje
         ({}, "nothing to examine: AAA|2020-01-20 not_configured"),
     ],
 )
-def test_without_a_version_the_check_passes_and_says_why(project, small, change, description):
+def test_without_a_version_the_check_passes_and_says_why(build_project, small, change, description):
     if not change:
         small["symbols"]["AAA"]["recipes"] = ["lightgbm"]
-    world = project({**small, **change}).market_data()
-    result = world.run("weekly_cycle", WEEKS[1])
+    project = build_project({**small, **change}).market_data()
+    result = project.run("weekly_cycle", WEEKS[1])
     assert result.success
     evaluation = {e.asset_key.to_user_string(): e for e in evaluations(result, "leak_free")}["xgboost_model"]
     assert (evaluation.passed, evaluation.description) == (True, description)
-    assert world.store.periods(SKILL_RECORDS, "xgboost", "json") == []
+    assert project.store.periods(SKILL_RECORDS, "xgboost", "json") == []
 
 
-def test_a_version_of_an_instant_between_two_bars_passes(project, one):
-    world = project(one).market_data()
+def test_a_version_of_an_instant_between_two_bars_passes(build_project, one):
+    project = build_project(one).market_data()
     config = {"ops": {"xgboost_model": {"config": {"as_of": "2020-01-22T13:30:00"}}}}
-    result = world.run("weekly_cycle", WEEKS[1], run_config=config)
+    result = project.run("weekly_cycle", WEEKS[1], run_config=config)
     assert result.success
     (evaluation,) = evaluations(result, "leak_free")
     assert evaluation.passed
@@ -216,13 +216,13 @@ def test_a_version_of_an_instant_between_two_bars_passes(project, one):
 
 
 @pytest.mark.parametrize("week", ["2017-05-29", "2018-01-01"])
-def test_daily_bars_with_weekends_and_holidays_before_the_week_pass(project, one, week):
+def test_daily_bars_with_weekends_and_holidays_before_the_week_pass(build_project, one, week):
     """The perturbed bars start after the week's Monday, not after the last bar, which is older by up to four days."""
     one["symbols"]["AAA"] |= {"source": {"kind": "sample", "dataset": "sp500"}, "timeframe": "1d", "calendar": "XNYS"}
-    world = project({**one, "start": "2015-01-01", "end": "2018-12-31"})
+    project = build_project({**one, "start": "2015-01-01", "end": "2018-12-31"})
     month = f"{pd.Timestamp(week) - pd.Timedelta(days=1):%Y-%m}-01"
-    assert world.run("market_data", "AAA|2015-01-01", f"AAA|{month}").success
-    result = world.run("weekly_cycle", f"AAA|{week}")
+    assert project.run("market_data", "AAA|2015-01-01", f"AAA|{month}").success
+    result = project.run("weekly_cycle", f"AAA|{week}")
     assert result.success
     (evaluation,) = evaluations(result, "leak_free")
     assert evaluation.passed, evaluation.description

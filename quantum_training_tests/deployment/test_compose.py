@@ -161,11 +161,11 @@ def postgres(deployment):
 
 
 @pytest.mark.soak
-def test_the_services_of_compose_run_a_weekly_cycle(project, small, tmp_path):
+def test_the_services_of_compose_run_a_weekly_cycle(build_project, small, tmp_path):
     del small["recipes"]["lightgbm"]
     for symbol in small["symbols"].values():
         symbol["recipes"] = ["xgboost"]
-    reference = project(small).market_data()
+    reference = build_project(small).market_data()
     assert reference.run("weekly_cycle", f"AAA|{WEEK}").success
     with ExitStack() as stack:
         deployment = Deployment(tmp_path, small, stack)

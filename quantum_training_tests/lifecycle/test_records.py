@@ -30,19 +30,19 @@ KINDS = {
 }
 
 
-def test_every_record_is_written_back_byte_for_byte(cycled, small):
-    world = cycled(small, WEEKS[0], WEEKS[-1])
+def test_every_record_is_written_back_byte_for_byte(cycled_project, small):
+    project = cycled_project(small, WEEKS[0], WEEKS[-1])
     for asset, kind in KINDS.items():
-        records = read_records(world.store, kind, "AAA", asset=asset)
+        records = read_records(project.store, kind, "AAA", asset=asset)
         assert list(records) == WEEKS
         for week, record in records.items():
-            assert not write_record(world.store, "AAA", week, record, asset=asset).changed
-    assert world.run("drift", "AAA|2020-01-28").success
-    assert world.run("trading_signals", "AAA").success
+            assert not write_record(project.store, "AAA", week, record, asset=asset).changed
+    assert project.run("drift", "AAA|2020-01-28").success
+    assert project.run("trading_signals", "AAA").success
     for kind, period in ((DailyDrift, "2020-01-28"), (SignalRecord, "latest")):
-        record = read_record(world.store, kind, "AAA", period)
+        record = read_record(project.store, kind, "AAA", period)
         assert record is not None
-        assert not write_record(world.store, "AAA", period, record).changed
+        assert not write_record(project.store, "AAA", period, record).changed
 
 
 @pytest.mark.parametrize(

@@ -19,22 +19,22 @@ def test_a_tick_waits_shorter_than_dagster_and_a_run_waits_longer():
 
 
 @pytest.mark.parametrize("name", ["event_inbox_sensor", "run_failure_sensor"])
-def test_a_tick_fails_by_itself_while_the_database_is_away(project, small, monkeypatch, name):
+def test_a_tick_fails_by_itself_while_the_database_is_away(build_project, small, monkeypatch, name):
     monkeypatch.setattr(patience_module, "TICK_SECONDS", 0.5)
-    world = project({**small, "database_url": "postgresql+psycopg2://ann:hush@127.0.0.1:9/db"})
-    sensor = world.definitions.resolve_sensor_def(name)
-    resources = {"store": world.store, "events": EventBus(database_url=world.settings.database_url)}
+    project = build_project({**small, "database_url": "postgresql+psycopg2://ann:hush@127.0.0.1:9/db"})
+    sensor = project.definitions.resolve_sensor_def(name)
+    resources = {"store": project.store, "events": EventBus(database_url=project.settings.database_url)}
     if name == "run_failure_sensor":  # it asks the database only when there is something to tell
-        assert not world.run("drift", "AAA|2020-01-06").success
+        assert not project.run("drift", "AAA|2020-01-06").success
         cursor = '{"PIPELINE_CANCELED": -1, "PIPELINE_FAILURE": -1, "waiting": {}}'
         monkeypatch.setattr(time, "time", lambda now=time.time: now() + 3600)
     else:
         cursor = None
-    repository = world.definitions.get_repository_def()
+    repository = project.definitions.get_repository_def()
     begun = time.monotonic()
     with (
         dg.build_sensor_context(
-            instance=world.instance,
+            instance=project.instance,
             cursor=cursor,
             repository_def=repository,
             resources={key: resources[key] for key in sensor.required_resource_keys},

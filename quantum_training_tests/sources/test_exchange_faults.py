@@ -60,9 +60,9 @@ def settings(small, symbol, start, **market):
     return {**small, "start": start, "symbols": {symbol: {**small["symbols"]["AAA"], **market}}}
 
 
-def candles(project, config, symbol, first, last):
+def candles(build_project, config, symbol, first, last):
     """The bytes of the months' candles, fetched by a run of the asset as a backfill starts it."""
-    platform = project(config)
+    platform = build_project(config)
     result = platform.run(
         "market_data", f"{symbol}|{first}", f"{symbol}|{last}", asset_selection=[dg.AssetKey("candles")]
     )
@@ -89,9 +89,9 @@ def empty_page(truth: Any) -> Any:
     return [] if isinstance(truth, list) else truth
 
 
-def backfill(project, small, binance, first, last, faulty=None):
+def backfill(build_project, small, binance, first, last, faulty=None):
     binance.faults = {} if faulty is None else {"/api/v3/": faulty}
-    return candles(project, crypto(small, binance), "BTC", first, last)
+    return candles(build_project, crypto(small, binance), "BTC", first, last)
 
 
 def by_month(source, first, months):
@@ -115,15 +115,15 @@ def test_twelve_months_with_three_of_ten_requests_failing_are_those_without_faul
 
 @pytest.mark.soak
 @pytest.mark.parametrize("rate", [0.01, 0.05, 0.1, 0.3])
-def test_three_years_are_those_without_faults(project, small, binance, rate):
+def test_three_years_are_those_without_faults(build_project, small, binance, rate):
     months = ("2020-10-01", "2023-09-01")
-    expected = backfill(project, small, binance, *months)
+    expected = backfill(build_project, small, binance, *months)
     requests = len(binance.requests)
     assert len(expected) == 36
     counts: Counter[str] = Counter()
     for seed in range(SEEDS):
         faulty, start, before = Faulty(rate, seed, empty_page), time.monotonic(), len(binance.requests)
-        assert backfill(project, small, binance, *months, faulty) == expected, f"seed {seed}"
+        assert backfill(build_project, small, binance, *months, faulty) == expected, f"seed {seed}"
         counts += faulty.counts
         print(
             f"FAULTS {rate:.0%} seed {seed}: {len(binance.requests) - before} requests for {requests}, "
@@ -147,7 +147,7 @@ def test_three_years_with_one_kind_of_fault_in_three_of_ten_requests(binance, cc
 
 
 @pytest.mark.soak
-def test_three_years_of_yahoo_are_those_without_faults(project, small, yahoo):
+def test_three_years_of_yahoo_are_those_without_faults(build_project, small, yahoo):
     def empty_chart(truth: Any) -> Any:
         if not isinstance(truth, dict):
             return truth
@@ -158,12 +158,12 @@ def test_three_years_of_yahoo_are_those_without_faults(project, small, yahoo):
     source = {"kind": "yfinance", "ticker": "AAPL", "timeout": PATIENT_SECONDS, "retries": SHORT_WAITS}
     config = settings(small, "AAPL", "2017-01-01", source=source, timeframe="1d", calendar="XNYS")
     months = ("2017-01-01", "2019-12-01")
-    expected = candles(project, config, "AAPL", *months)
+    expected = candles(build_project, config, "AAPL", *months)
     assert len(expected) == 36
     for seed in range(SEEDS):
         faulty, start = Faulty(0.1, seed, empty_chart), time.monotonic()
         yahoo.faults = {"/": faulty}
-        assert candles(project, config, "AAPL", *months) == expected, f"seed {seed}"
+        assert candles(build_project, config, "AAPL", *months) == expected, f"seed {seed}"
         print(f"FAULTS yahoo 10% seed {seed}: {sum(faulty.counts.values())} failed, {time.monotonic() - start:.1f} s")
 
 

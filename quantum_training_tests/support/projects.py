@@ -38,8 +38,8 @@ class Project:
     registry: ModelRegistry
     ledger: Ledger
     instance: dg.DagsterInstance
-    prepared: Path
-    """Market data that projects of this test run had before, to copy."""
+    market_data_cache: Path
+    """Market data of the projects that this test run built before, to copy."""
 
     def run(self, job: str, first: str, last: str | None = None, **options: Any) -> dg.ExecuteInProcessResult:
         """Run a partitioned job over one partition or a range, as `--tags` does."""
@@ -51,28 +51,31 @@ class Project:
     def market_data(self, symbol: str = "AAA", first: str = "2019-09-01", last: str = "2020-02-01") -> "Project":
         """Candles and features of these months, or an assertion error.
 
-        A new project on a disk copies what another one of the same synthetic recording has stored: its Dagster knows of
-        no run.
+        A new project on a disk copies what another one of the same synthetic recording has stored: its Dagster has no
+        record of a run.
         """
         root, market = Path(self.store.root), self.settings.symbols[symbol]
-        parts = [market.source, self.settings.quality]  # each by itself: a field of it knows less
-        made_of = [symbol, first, last, str(self.settings.start), market.timeframe, market.calendar]
-        made_of += [part.model_dump_json() for part in parts]
-        known = self.prepared / sha256(json.dumps(made_of).encode()).hexdigest()
+        parts = [
+            market.source,
+            self.settings.quality,
+        ]  # a field is dumped as its declared type: dump each itself
+        identity = [symbol, first, last, str(self.settings.start), market.timeframe, market.calendar]
+        identity += [part.model_dump_json() for part in parts]
+        cached = self.market_data_cache / sha256(json.dumps(identity).encode()).hexdigest()
         recording = isinstance(market.source, synthetic.Source) and market.source.end is not None
         new = (
             recording
             and "://" not in self.store.root
             and not any((root / asset / symbol).exists() for asset in MARKET_DATA)
         )
-        if new and known.exists():
+        if new and cached.exists():
             for asset in MARKET_DATA:
-                shutil.copytree(known / asset / symbol, root / asset / symbol)
+                shutil.copytree(cached / asset / symbol, root / asset / symbol)
             return self
         assert self.run("market_data", f"{symbol}|{first}", f"{symbol}|{last}").success
         if new:
             for asset in MARKET_DATA:
-                shutil.copytree(root / asset / symbol, known / asset / symbol)
+                shutil.copytree(root / asset / symbol, cached / asset / symbol)
         return self
 
     def stored(self) -> dict[str, bytes]:
@@ -90,20 +93,23 @@ def empty_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of the market data that `Project.market_data` has made."""
-    return tmp_path_factory.mktemp("prepared")
+def market_data_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the market data that `Project.market_data` has stored."""
+    return tmp_path_factory.mktemp("market_data")
 
 
 @pytest.fixture
-def project(
-    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, empty_mlflow: Path, prepared: Path
+def build_project(
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    empty_mlflow: Path,
+    market_data_cache: Path,
 ) -> Iterator[Callable[..., Project]]:
-    """Build projects from settings given as a dict; each call gives one with a home of its own, gone after the test."""
+    """Build projects from settings given as a dict; each project has a home of its own, deleted after the test."""
     with ExitStack() as stack:
 
         def build(settings: dict[str, Any]) -> Project:
-            # a number would be given again once its folder is gone, and engines are cached by path
+            # pytest reuses the number of a deleted folder, and engines are cached by path
             home = tmp_path_factory.mktemp(f"home-{uuid4()}", numbered=False)
             stack.callback(shutil.rmtree, home, ignore_errors=True)
             shutil.copy(empty_mlflow, home)
@@ -119,42 +125,42 @@ def project(
             definitions = build_defs(loaded, {"store": store, "registry": registry})
             instance = stack.enter_context(dg.DagsterInstance.ephemeral(tempdir=str(home)))
             ledger = Ledger(url=loaded.database_url)
-            return Project(home, loaded, definitions, store, registry, ledger, instance, prepared)
+            return Project(home, loaded, definitions, store, registry, ledger, instance, market_data_cache)
 
         yield build
 
 
 @pytest.fixture
-def cycled(
-    project: Callable[..., Project], tmp_path_factory: pytest.TempPathFactory, templates: dict[str, Path]
+def cycled_project(
+    build_project: Callable[..., Project], tmp_path_factory: pytest.TempPathFactory, templates: dict[str, Path]
 ) -> Callable[..., Project]:
-    """`cycled(settings, first, last, symbol="AAA")`: a project whose weekly cycle has run over these weeks.
+    """`cycled_project(settings, first, last, symbol="AAA")`: a project whose weekly cycle has run over these weeks.
 
-    The first one of a test run has really run; others are copies of what it left, and their Dagster knows of no run.
+    The first one of a test run really runs; the others are copies of its home, and their Dagster has no runs.
     """
 
     def build(settings: dict[str, Any], first: str, last: str, symbol: str = "AAA") -> Project:
-        world = project(settings)
-        known = json.dumps([settings, first, last, symbol], sort_keys=True)
-        if known in templates:
-            restore(templates[known], world.home)
-            return world
-        assert world.market_data(symbol).run("weekly_cycle", f"{symbol}|{first}", f"{symbol}|{last}").success
-        templates[known] = tmp_path_factory.mktemp("template") / world.home.name
-        shutil.copytree(world.home, templates[known], ignore=shutil.ignore_patterns("settings.yaml"))
-        return world
+        project = build_project(settings)
+        identity = json.dumps([settings, first, last, symbol], sort_keys=True)
+        if identity in templates:
+            restore(templates[identity], project.home)
+            return project
+        assert project.market_data(symbol).run("weekly_cycle", f"{symbol}|{first}", f"{symbol}|{last}").success
+        templates[identity] = tmp_path_factory.mktemp("template") / project.home.name
+        shutil.copytree(project.home, templates[identity], ignore=shutil.ignore_patterns("settings.yaml"))
+        return project
 
     return build
 
 
 @pytest.fixture(scope="session")
 def templates() -> dict[str, Path]:
-    """Copies of the homes of projects, each named as its original was, by what was run in them."""
+    """Copies of projects' homes, each with the folder name of its original, by settings, weeks and symbol."""
     return {}
 
 
 def restore(template: Path, home: Path) -> None:
-    """Copy a project's state to another home; MLflow's database holds the addresses of its artefacts."""
+    """Copy a project's state to another home, and replace the old home in the addresses of MLflow's database."""
     shutil.copytree(template, home, dirs_exist_ok=True)
     old, new = str(home.with_name(template.name)), str(home)
     with closing(sqlite3.connect(home / "mlflow.db")) as database, database:

@@ -206,24 +206,24 @@ def weekly(root):
     return {name: data for name, data in names.items() if not name.startswith(("candles", "features"))}
 
 
-def undisturbed(project, settings, home):
+def undisturbed(build_project, settings, home):
     """Another project with the same market data that runs both weeks in process, and the seconds that took."""
-    world = project(settings)
+    project = build_project(settings)
     for part in ("candles", "features", "leak_sentinel"):
-        shutil.copytree(home / "store" / part, Path(world.store.root) / part)
+        shutil.copytree(home / "store" / part, Path(project.store.root) / part)
     began = time.monotonic()
-    assert world.run("weekly_cycle", f"AAA|{WEEKS[0]}", f"AAA|{WEEKS[-1]}").success
-    return world, time.monotonic() - began
+    assert project.run("weekly_cycle", f"AAA|{WEEKS[0]}", f"AAA|{WEEKS[-1]}").success
+    return project, time.monotonic() - began
 
 
-def same_end(home, world):
+def same_end(home, project):
     """The bytes of the store, the ledger's head and one version for each identity are those of the other project."""
-    assert weekly(home / "store") == weekly(world.store.root)
-    ledger = type(world.ledger)(url=f"sqlite:///{home}/quantum_training.db")
-    assert ledger.head("AAA") == world.ledger.head("AAA")
+    assert weekly(home / "store") == weekly(project.store.root)
+    ledger = type(project.ledger)(url=f"sqlite:///{home}/quantum_training.db")
+    assert ledger.head("AAA") == project.ledger.head("AAA")
     model_ids = [
         sorted(v.tags["model_id"] for v in registry.client().search_model_versions("name = 'AAA'"))
-        for registry in (ModelRegistry(tracking_uri=f"sqlite:///{home}/mlflow/mlflow.db"), world.registry)
+        for registry in (ModelRegistry(tracking_uri=f"sqlite:///{home}/mlflow/mlflow.db"), project.registry)
     ]
     assert model_ids[0] == model_ids[1]
     assert len(model_ids[0]) == len(WEEKS)
@@ -241,7 +241,9 @@ def on_ray(home, cluster):
         run.wait()
 
 
-def test_steps_on_ray_survive_the_loss_of_their_node_and_end_as_in_process(home, worker, settings, project, algorithms):
+def test_steps_on_ray_survive_the_loss_of_their_node_and_end_as_in_process(
+    home, worker, settings, build_project, algorithms
+):
     cluster = worker
     marker, log = algorithms / "begun", home / "cycle.log"
     with on_ray(home, cluster) as run:
@@ -257,8 +259,8 @@ def test_steps_on_ray_survive_the_loss_of_their_node_and_end_as_in_process(home,
             of_type=dg.DagsterEventType.STEP_UP_FOR_RETRY,
         )
         assert again.step_key == "slow_model"
-    world, seconds = undisturbed(project, settings, home)
-    same_end(home, world)
+    project, seconds = undisturbed(build_project, settings, home)
+    same_end(home, project)
 
     shutil.rmtree(home / "store" / "champion")  # any later asset: the run is to begin anew, on a cluster at rest
     began = time.monotonic()
@@ -268,11 +270,11 @@ def test_steps_on_ray_survive_the_loss_of_their_node_and_end_as_in_process(home,
     print(
         f"a cycle of {len(WEEKS)} weeks: {seconds:.1f} s in process, {taken:.1f} s as a command with its steps on Ray"
     )
-    same_end(home, world)
+    same_end(home, project)
 
 
 def test_a_run_on_ray_survives_the_loss_of_its_node_by_dagster_yaml_alone(
-    home, worker, settings, project, algorithms, platform
+    home, worker, settings, build_project, algorithms, platform
 ):
     """The documented run launcher; monitoring finds the dead run, and the daemon starts it again."""
     block = re.search(
@@ -307,4 +309,4 @@ def test_a_run_on_ray_survives_the_loss_of_its_node_by_dagster_yaml_alone(
         wait_for("end of the run that was tried again", done, 400, platform.log_tails)
         print(f"{time.monotonic() - killed:.0f} s from the node's loss to the end of the second run")
         assert [run.status.value for run in runs()] == ["SUCCESS", "FAILURE"]
-    same_end(home, undisturbed(project, settings, home)[0])
+    same_end(home, undisturbed(build_project, settings, home)[0])

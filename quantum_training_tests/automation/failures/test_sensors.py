@@ -34,8 +34,8 @@ LAUNCHED = RemoteJobOrigin(RemoteRepositoryOrigin(LOCATION, "__repository__"), "
 RUNNING = dg.DagsterRunStatus.STARTED
 
 
-class World:
-    """An instance, the sensors over it and their cursors. project: where a test runs its jobs."""
+class SensorSetup:
+    """An instance, the sensors over it and their cursors. project: runs the jobs of a test."""
 
     def __init__(self, settings, instance, project=None):
         self.project, self.instance, self.url = project, instance, settings.database_url
@@ -92,28 +92,28 @@ def no_waits(monkeypatch):
 
 
 @pytest.fixture
-def build(small, tmp_path, monkeypatch):
-    """`build(instance=None, **settings)`: a world with alerts to a webhook."""
+def build_setup(small, tmp_path, monkeypatch):
+    """`build_setup(instance=None, **settings)`: the sensors of these settings, with alerts to a webhook."""
     with ExitStack() as stack:
 
-        def build(instance=None, **changes):
+        def build_setup(instance=None, **changes):
             settings = {"alerts": {"webhook": True}, "database_url": f"sqlite:///{tmp_path}/alerts.db", **changes}
             (tmp_path / "settings.yaml").write_text(yaml.safe_dump({**small, **settings}))
             monkeypatch.setenv("QUANTUM_TRAINING_CONFIG", str(tmp_path / "settings.yaml"))
-            return World(load_settings(), instance or stack.enter_context(dg.DagsterInstance.ephemeral()))
+            return SensorSetup(load_settings(), instance or stack.enter_context(dg.DagsterInstance.ephemeral()))
 
-        yield build
+        yield build_setup
 
 
 @pytest.fixture
-def failing_project(project, small):
-    """`failing_project(path)`: a world over a project in which that file is the source of AAA."""
+def failing_project(build_project, small):
+    """`failing_project(path)`: the sensors of a project in which that file is the source of AAA."""
 
     def failing_project(path):
         source = {"kind": "files", "path": str(path)}
         symbols = {**small["symbols"], "AAA": {**small["symbols"]["AAA"], "source": source}}
-        world = project({**small, "symbols": symbols, "alerts": {"webhook": True}})
-        return World(world.settings, world.instance, world)
+        project = build_project({**small, "symbols": symbols, "alerts": {"webhook": True}})
+        return SensorSetup(project.settings, project.instance, project)
 
     return failing_project
 
@@ -127,19 +127,19 @@ def retrying():
 
 
 def test_a_failing_symbol_is_one_alert_with_cause_and_next_step_and_a_count(failing_project, tmp_path):
-    world = failing_project(tmp_path / "missing.csv")
+    setup = failing_project(tmp_path / "missing.csv")
     for month in ("2019-09-01", "2019-10-01", "2019-11-01"):
-        assert not world.project.run("market_data", f"AAA|{month}").success
-    assert world.project.run("market_data", "BBB|2019-09-01").success
-    (alert,) = world.new_alerts()
+        assert not setup.project.run("market_data", f"AAA|{month}").success
+    assert setup.project.run("market_data", "BBB|2019-09-01").success
+    (alert,) = setup.new_alerts()
     assert (alert.kind, alert.severity, alert.symbol, alert.count) == ("run_failure", "ERROR", "AAA", 3)
     assert alert.place == "candles AAA|2019-09-01"
     assert alert.cause.startswith("SourceError: AAA: source files ")
     assert "missing.csv" in alert.cause
     assert alert.next_step == "Mend source.path or put the file there"
     assert alert.url == f"http://127.0.0.1:3000/runs/{alert.run_id}"
-    assert not world.project.run("market_data", "AAA|2019-12-01").success
-    assert world.new_alerts() == []
+    assert not setup.project.run("market_data", "AAA|2019-12-01").success
+    assert setup.new_alerts() == []
 
 
 def test_refused_bars_are_an_alert_of_their_check_only(failing_project, tmp_path):
@@ -147,9 +147,9 @@ def test_refused_bars_are_an_alert_of_their_check_only(failing_project, tmp_path
     rows = [f"2019-09-{d:02}T{h:02}:00:00Z,100,101,99,100,5" for d in range(1, 31) for h in range(0, 24, 4)]
     rows[50] = rows[50].replace(",101,99,", ",90,99,")
     bars.write_text("\n".join(["open_time,open,high,low,close,volume", *rows]))
-    world = failing_project(bars)
-    assert not world.project.run("market_data", "AAA|2019-09-01").success
-    (alert,) = world.new_alerts()
+    setup = failing_project(bars)
+    assert not setup.project.run("market_data", "AAA|2019-09-01").success
+    (alert,) = setup.new_alerts()
     assert (alert.kind, alert.symbol, alert.place) == (
         "check_failure",
         "AAA",
@@ -160,165 +160,165 @@ def test_refused_bars_are_an_alert_of_their_check_only(failing_project, tmp_path
 
 
 def test_a_failed_nested_run_and_its_surrounding_run_are_one_alert(failing_project, tmp_path):
-    world = failing_project(tmp_path / "missing.csv")
-    job = world.project.definitions.resolve_job_def("clm_cycle")
+    setup = failing_project(tmp_path / "missing.csv")
+    job = setup.project.definitions.resolve_job_def("clm_cycle")
     config = {"symbols": ["AAA"], "week": "2020-01-06"}
     job.execute_in_process(
-        instance=world.instance, run_config={"ops": {"run_cycle": {"config": config}}}, raise_on_error=False
+        instance=setup.instance, run_config={"ops": {"run_cycle": {"config": config}}}, raise_on_error=False
     )
-    assert [run.status.value for run in world.instance.get_runs()] == ["FAILURE", "FAILURE"]
-    (alert,) = world.new_alerts()
+    assert [run.status.value for run in setup.instance.get_runs()] == ["FAILURE", "FAILURE"]
+    (alert,) = setup.new_alerts()
     assert (alert.symbol, alert.next_step) == ("AAA", "Mend source.path or put the file there")
 
 
 def test_a_stopped_surrounding_run_is_one_alert_and_its_nested_run_none(failing_project, tmp_path, monkeypatch):
-    world = failing_project(tmp_path / "missing.csv")
+    setup = failing_project(tmp_path / "missing.csv")
 
     def stopped(*_):
         raise DagsterExecutionInterruptedError
 
     monkeypatch.setattr(ingestion, "fetch_month", stopped)
-    world.project.definitions.resolve_job_def("clm_cycle").execute_in_process(
-        instance=world.instance,
+    setup.project.definitions.resolve_job_def("clm_cycle").execute_in_process(
+        instance=setup.instance,
         run_config={"ops": {"run_cycle": {"config": {"week": "2020-01-06"}}}},
         raise_on_error=False,
     )
-    assert [run.status.value for run in world.instance.get_runs()] == ["FAILURE", "FAILURE"]
-    (alert,) = world.new_alerts()
+    assert [run.status.value for run in setup.instance.get_runs()] == ["FAILURE", "FAILURE"]
+    (alert,) = setup.new_alerts()
     assert alert.place.startswith("job clm_cycle")
 
 
 def test_a_symbol_that_failed_before_its_nested_run_is_an_alert_of_the_surrounding_run(failing_project, tmp_path):
-    world = failing_project(tmp_path / "missing.csv")
-    job = world.project.definitions.resolve_job_def("clm_cycle")
+    setup = failing_project(tmp_path / "missing.csv")
+    job = setup.project.definitions.resolve_job_def("clm_cycle")
     config = {"symbols": ["AAA"], "week": "2020-01-07"}
     job.execute_in_process(
-        instance=world.instance, run_config={"ops": {"run_cycle": {"config": config}}}, raise_on_error=False
+        instance=setup.instance, run_config={"ops": {"run_cycle": {"config": config}}}, raise_on_error=False
     )
-    assert {alert.symbol for alert in world.new_alerts()} == {"AAA"}
+    assert {alert.symbol for alert in setup.new_alerts()} == {"AAA"}
 
 
-def test_a_retried_run_is_an_alert_after_its_last_attempt(build, retrying):
-    world = build(retrying)
-    run, alerts = world.run(remote_job_origin=LAUNCHED), []
+def test_a_retried_run_is_an_alert_after_its_last_attempt(build_setup, retrying):
+    setup = build_setup(retrying)
+    run, alerts = setup.run(remote_job_origin=LAUNCHED), []
     for number in range(3):
-        run = world.again(run) if number else run
+        run = setup.again(run) if number else run
         message = f"Run execution process for {run.run_id} was terminated by signal 9 (SIGKILL)."
         retrying.report_engine_event(message, run)
         retrying.report_run_failed(run)
-        alerts.append(world.new_alerts())
+        alerts.append(setup.new_alerts())
     assert alerts[:2] == [[], []]
     (alert,) = alerts[2]
     assert alert.run_id == run.run_id
     assert alert.cause.endswith("was terminated by signal 9 (SIGKILL).")
     assert alert.next_step.startswith("look for the kernel's out-of-memory killer")
-    assert json.loads(world.cursors[sensors.RUNS_SENSOR])["waiting"] == {}
+    assert json.loads(setup.cursors[sensors.RUNS_SENSOR])["waiting"] == {}
 
 
-def test_the_wait_for_a_retry_is_bounded(build, retrying):
-    world = build(retrying)
-    run = world.run(remote_job_origin=LAUNCHED)
+def test_the_wait_for_a_retry_is_bounded(build_setup, retrying):
+    setup = build_setup(retrying)
+    run = setup.run(remote_job_origin=LAUNCHED)
     retrying.report_run_failed(run, "Exceeded maximum runtime of 3600 seconds.")
     run = retrying.get_run_by_id(run.run_id)
     assert is_over(retrying, run, 1) is None
     assert is_over(retrying, run, RETRY_WAIT_SECONDS + 1) is True
-    assert world.new_alerts() == []
+    assert setup.new_alerts() == []
     retrying.add_run_tags(run.run_id, {"dagster/will_retry": "false"})
-    (alert,) = world.new_alerts()
+    (alert,) = setup.new_alerts()
     assert alert.next_step.startswith("raise TRAINING_JOB_TIMEOUT")
 
 
-def test_a_dead_training_is_published_as_failed_after_its_last_attempt(build, retrying):
-    world = build(retrying)
-    first = world.run(remote_job_origin=LAUNCHED, tags={"dagster/max_retries": "1"})
-    jobs = [TrainingJob(world.bus, "AAA", recipe, f"{first.run_id}/AAA|2020-01-06/{recipe}") for recipe in ("a", "b")]
+def test_a_dead_training_is_published_as_failed_after_its_last_attempt(build_setup, retrying):
+    setup = build_setup(retrying)
+    first = setup.run(remote_job_origin=LAUNCHED, tags={"dagster/max_retries": "1"})
+    jobs = [TrainingJob(setup.bus, "AAA", recipe, f"{first.run_id}/AAA|2020-01-06/{recipe}") for recipe in ("a", "b")]
     with jobs[0].publish_started("SCHEDULED", "weekly"):
         pass
     jobs[0].publish_succeeded("v1", {}, 1.0)
-    other = TrainingJob(world.bus, "BBB", "a", "another-run/BBB|2020-01-06/a")
+    other = TrainingJob(setup.bus, "BBB", "a", "another-run/BBB|2020-01-06/a")
     for job in (jobs[1], other):
         with job.publish_started("SCHEDULED", "weekly"):
             pass
-    before = world.events()
+    before = setup.events()
     retrying.report_run_failed(first)
-    world.tick()
-    assert world.events() == before
-    again = world.again(first)
+    setup.tick()
+    assert setup.events() == before
+    again = setup.again(first)
     retrying.add_run_tags(again.run_id, {"dagster/max_retries": "1"})
     with jobs[1].publish_started("SCHEDULED", "weekly"):
         pass
-    assert world.events() == before, "the run that tries it again goes on with the same training"
+    assert setup.events() == before, "the run that tries it again goes on with the same training"
     retrying.report_run_failed(retrying.get_run_by_id(again.run_id))
-    assert "1 trainings published as failed" in world.tick().skip_message
-    (ended,) = world.events()[len(before) :]
+    assert "1 trainings published as failed" in setup.tick().skip_message
+    (ended,) = setup.events()[len(before) :]
     assert (ended.symbol, ended.payload.job_id, ended.payload.status) == ("AAA", jobs[1].job_id, "failed")
     assert (ended.payload.model_version, ended.payload.duration_seconds) == (None, None)
     jobs[1].publish_succeeded("v2", {}, 1.0)
-    assert [e.payload.status for e in world.events()[len(before) :]] == ["failed", "succeeded"]
+    assert [e.payload.status for e in setup.events()[len(before) :]] == ["failed", "succeeded"]
 
 
-def test_nested_runs_of_a_dead_run_fail_with_it_as_one_alert(build):
-    world = build()
-    parent = world.run(job="retrain", tags={"symbol": "AAA"})
-    inside = world.run(tags={"clm/launched_by": parent.run_id})
-    done = world.run(status=dg.DagsterRunStatus.SUCCESS, tags={"clm/launched_by": parent.run_id})
-    foreign = world.run(tags={"clm/launched_by": "another"})
-    training = TrainingJob(world.bus, "AAA", "a", f"{inside.run_id}/AAA|2020-01-06/a")
+def test_nested_runs_of_a_dead_run_fail_with_it_as_one_alert(build_setup):
+    setup = build_setup()
+    parent = setup.run(job="retrain", tags={"symbol": "AAA"})
+    inside = setup.run(tags={"clm/launched_by": parent.run_id})
+    done = setup.run(status=dg.DagsterRunStatus.SUCCESS, tags={"clm/launched_by": parent.run_id})
+    foreign = setup.run(tags={"clm/launched_by": "another"})
+    training = TrainingJob(setup.bus, "AAA", "a", f"{inside.run_id}/AAA|2020-01-06/a")
     with training.publish_started("MANUAL", "asked"):
         pass
-    world.instance.report_run_failed(parent)
-    assert "1 runs ended with the one that ran them" in world.tick().skip_message
-    assert [world.status(r).value for r in (inside, done, foreign)] == ["FAILURE", "SUCCESS", "STARTED"]
-    (alert,) = world.new_alerts()
+    setup.instance.report_run_failed(parent)
+    assert "1 runs ended with the one that ran them" in setup.tick().skip_message
+    assert [setup.status(r).value for r in (inside, done, foreign)] == ["FAILURE", "SUCCESS", "STARTED"]
+    (alert,) = setup.new_alerts()
     assert (alert.run_id, alert.symbol, alert.place) == (parent.run_id, "AAA", "job retrain AAA|2020-01-06")
-    assert [e.payload.status for e in world.events() if e.type == "model.training_completed"] == ["failed"]
-    assert world.new_alerts() == []
+    assert [e.payload.status for e in setup.events() if e.type == "model.training_completed"] == ["failed"]
+    assert setup.new_alerts() == []
 
 
-def test_a_nested_run_that_monitoring_failed_is_no_second_alert(build, monkeypatch):
-    world = build()
-    parent = world.run(job="retrain", tags={"symbol": "AAA"})
-    inside = world.run(tags={"clm/launched_by": parent.run_id})
-    world.instance.report_run_failed(parent)
+def test_a_nested_run_that_monitoring_failed_is_no_second_alert(build_setup, monkeypatch):
+    setup = build_setup()
+    parent = setup.run(job="retrain", tags={"symbol": "AAA"})
+    inside = setup.run(tags={"clm/launched_by": parent.run_id})
+    setup.instance.report_run_failed(parent)
     launcher = WatchfulRunLauncher()
-    launcher.register_instance(world.instance)
+    launcher.register_instance(setup.instance)
     health = launcher.check_run_worker_health(inside)
     assert health.status == WorkerStatus.FAILED
     assert isinstance(health, CheckRunHealthResult)
     message = f"Detected run worker status {health}. Marking run {inside.run_id} as failed."  # as run_monitoring does
-    world.instance.report_run_failed(inside, message)
-    (alert,) = world.new_alerts()
+    setup.instance.report_run_failed(inside, message)
+    (alert,) = setup.new_alerts()
     assert alert.run_id == parent.run_id
 
 
-def test_a_manual_reexecution_has_its_own_trainings(build, retrying):
-    world = build(retrying)
-    first = world.run(status=dg.DagsterRunStatus.FAILURE, remote_job_origin=LAUNCHED)
+def test_a_manual_reexecution_has_its_own_trainings(build_setup, retrying):
+    setup = build_setup(retrying)
+    first = setup.run(status=dg.DagsterRunStatus.FAILURE, remote_job_origin=LAUNCHED)
     ids = {"root_run_id": first.run_id, "parent_run_id": first.run_id}
-    by_person = world.run(status=dg.DagsterRunStatus.FAILURE, remote_job_origin=LAUNCHED, **ids)
-    again = world.again(by_person)
+    by_person = setup.run(status=dg.DagsterRunStatus.FAILURE, remote_job_origin=LAUNCHED, **ids)
+    again = setup.again(by_person)
     jobs = [f"{first_attempt(retrying, run)}/AAA|2020-01-06/a" for run in (first, by_person, again)]
     assert [job.partition("/")[0] for job in jobs] == [first.run_id, by_person.run_id, by_person.run_id]
     for job in jobs[:2]:
-        with TrainingJob(world.bus, "AAA", "a", job).publish_started("MANUAL", "asked"):
+        with TrainingJob(setup.bus, "AAA", "a", job).publish_started("MANUAL", "asked"):
             pass
     (record,) = retrying.get_run_records(dg.RunsFilter(run_ids=[again.run_id]))
-    assert fail_trainings(retrying, world.bus, [record]) == [jobs[1]]
+    assert fail_trainings(retrying, setup.bus, [record]) == [jobs[1]]
 
 
-def test_a_cancelled_run_is_no_alert_but_its_training_is_published_as_failed(build):
-    world = build()
-    run = world.run()
-    with TrainingJob(world.bus, "AAA", "a", f"{run.run_id}/AAA|2020-01-06/a").publish_started("MANUAL", "asked"):
+def test_a_cancelled_run_is_no_alert_but_its_training_is_published_as_failed(build_setup):
+    setup = build_setup()
+    run = setup.run()
+    with TrainingJob(setup.bus, "AAA", "a", f"{run.run_id}/AAA|2020-01-06/a").publish_started("MANUAL", "asked"):
         pass
-    world.instance.report_run_canceled(run)
-    assert world.new_alerts() == []
-    assert world.events()[-1].payload.status == "failed"
+    setup.instance.report_run_canceled(run)
+    assert setup.new_alerts() == []
+    assert setup.events()[-1].payload.status == "failed"
 
 
-def test_a_tick_that_cannot_record_its_findings_is_repeated(build, monkeypatch):
-    world = build()
-    world.instance.report_run_failed(world.run())
+def test_a_tick_that_cannot_record_its_findings_is_repeated(build_setup, monkeypatch):
+    setup = build_setup()
+    setup.instance.report_run_failed(setup.run())
     with monkeypatch.context() as patch:
 
         def down(*_):
@@ -326,11 +326,11 @@ def test_a_tick_that_cannot_record_its_findings_is_repeated(build, monkeypatch):
 
         patch.setattr(book, "record", down)
         with pytest.raises(DatabaseError):
-            world.tick()
-    assert len(world.new_alerts()) == 1
+            setup.tick()
+    assert len(setup.new_alerts()) == 1
 
 
-def report(world, check, passed, severity, **fields):
+def report(setup, check, passed, severity, **fields):
     evaluation = AssetCheckEvaluation(
         asset_key=dg.AssetKey(fields.pop("asset", "candles")),
         check_name=check,
@@ -339,29 +339,29 @@ def report(world, check, passed, severity, **fields):
         metadata={},
         **fields,
     )
-    world.instance.report_runless_asset_event(evaluation)
+    setup.instance.report_runless_asset_event(evaluation)
 
 
 @pytest.mark.parametrize(
     ("warnings", "checks"), [(False, ["leak_free", "no_drift"]), (True, ["leak_free", "no_decay", "no_drift"])]
 )
-def test_a_failed_check_is_an_alert_although_its_run_succeeded(build, warnings, checks):
-    world = build(alerts={"webhook": True, "warnings": warnings})
+def test_a_failed_check_is_an_alert_although_its_run_succeeded(build_setup, warnings, checks):
+    setup = build_setup(alerts={"webhook": True, "warnings": warnings})
     error, warn = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
-    report(world, "quality", True, error)
+    report(setup, "quality", True, error)
     report(
-        world, "leak_free", False, error, asset="xgboost_model", description="xgboost AAA|2020-01-06: it looks ahead"
+        setup, "leak_free", False, error, asset="xgboost_model", description="xgboost AAA|2020-01-06: it looks ahead"
     )
-    report(world, "no_decay", False, warn, asset="decay_report", partition="AAA|2020-01-06", description="DECAYED")
+    report(setup, "no_decay", False, warn, asset="decay_report", partition="AAA|2020-01-06", description="DECAYED")
     drifted = {"asset": "drift_report", "partition": "BBB|2020-01-06"}
-    report(world, "no_drift", False, error, description="BBB|2020-01-06 SEVERE: 2 columns", **drifted)
-    report(world, "rsi", False, error, description="BBB|2020-01-06 SEVERE: drift", **drifted)
-    alerts = world.new_alerts()
+    report(setup, "no_drift", False, error, description="BBB|2020-01-06 SEVERE: 2 columns", **drifted)
+    report(setup, "rsi", False, error, description="BBB|2020-01-06 SEVERE: drift", **drifted)
+    alerts = setup.new_alerts()
     assert sorted(alert.place.split()[1] for alert in alerts) == checks
     assert {alert.symbol for alert in alerts if "no_drift" in alert.place} == {"BBB"}
     assert {alert.symbol for alert in alerts if "no_drift" not in alert.place} == {"AAA"}
     assert all(alert.next_step and alert.url is None for alert in alerts)
-    assert world.new_alerts() == []
+    assert setup.new_alerts() == []
 
 
 @pytest.mark.parametrize(("message", "symbol"), [("xgboost BBB|2020-01-06: it looks ahead", "BBB"), ("it looks", None)])
@@ -379,33 +379,33 @@ def test_the_alert_of_a_check_over_several_symbols_names_the_one_in_its_descript
     assert check_finding(evaluation, "run", tags).symbol == symbol
 
 
-def test_events_younger_than_the_settling_time_wait_for_the_next_tick(build, monkeypatch):
-    world = build()
+def test_events_younger_than_the_settling_time_wait_for_the_next_tick(build_setup, monkeypatch):
+    setup = build_setup()
     monkeypatch.setattr(sensors, "SETTLE_SECONDS", 60)
-    world.instance.report_run_failed(world.run())
-    report(world, "quality", False, dg.AssetCheckSeverity.ERROR, description="AAA|2020-01-01: a gap")
-    assert world.new_alerts() == []
+    setup.instance.report_run_failed(setup.run())
+    report(setup, "quality", False, dg.AssetCheckSeverity.ERROR, description="AAA|2020-01-01: a gap")
+    assert setup.new_alerts() == []
     monkeypatch.setattr(sensors, "SETTLE_SECONDS", 0)
-    assert len(world.new_alerts()) == 2
+    assert len(setup.new_alerts()) == 2
 
 
-def test_a_clock_that_was_set_back_does_not_block_the_sensor(build, monkeypatch):
-    world = build()
-    world.instance.report_run_failed(world.run())
+def test_a_clock_that_was_set_back_does_not_block_the_sensor(build_setup, monkeypatch):
+    setup = build_setup()
+    setup.instance.report_run_failed(setup.run())
     hour_ago = time.time() - 3600
     monkeypatch.setattr(sensors, "SETTLE_SECONDS", 5)
     monkeypatch.setattr(sensors, "time", SimpleNamespace(time=lambda: hour_ago))
-    assert len(world.new_alerts()) == 1
+    assert len(setup.new_alerts()) == 1
 
 
-def test_max_concurrent_training_jobs_becomes_the_limit_of_the_pool(build, retrying, monkeypatch):
+def test_max_concurrent_training_jobs_becomes_the_limit_of_the_pool(build_setup, retrying, monkeypatch):
     monkeypatch.setenv("MAX_CONCURRENT_TRAINING_JOBS", "7")
-    build(retrying)
+    build_setup(retrying)
     assert {pool.name: pool.limit for pool in retrying.event_log_storage.get_pool_limits()} == {"training": 7}
     assert not limit_training(retrying, 7)
 
 
-def test_both_sensors_are_on_by_default(build):
-    sensors = build().sensors
+def test_both_sensors_are_on_by_default(build_setup):
+    sensors = build_setup().sensors
     assert {*sensors} == {"run_failure_sensor", "check_failure_sensor"}
     assert {sensor.default_status for sensor in sensors.values()} == {dg.DefaultSensorStatus.RUNNING}

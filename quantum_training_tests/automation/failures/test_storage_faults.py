@@ -27,28 +27,28 @@ def fails_once(instance, monkeypatch, error):
 
 
 @pytest.mark.parametrize("error", [DagsterPostgresException("too many retries for DB connection"), CONNECTION_LOST])
-def test_a_run_whose_storage_failed_is_restarted(project, small, monkeypatch, error):
-    world = project(small)
-    failed_events = fails_once(world.instance, monkeypatch, error)
-    result = world.run("market_data", "AAA|2019-09-01")
+def test_a_run_whose_storage_failed_is_restarted(build_project, small, monkeypatch, error):
+    project = build_project(small)
+    failed_events = fails_once(project.instance, monkeypatch, error)
+    result = project.run("market_data", "AAA|2019-09-01")
     assert failed_events
     assert not result.success
-    assert world.instance.get_run_by_id(result.run_id).tags[RESTART_TAG] == "true"
+    assert project.instance.get_run_by_id(result.run_id).tags[RESTART_TAG] == "true"
 
 
-def test_a_run_whose_storage_is_full_is_not_restarted(project, small, monkeypatch):
+def test_a_run_whose_storage_is_full_is_not_restarted(build_project, small, monkeypatch):
     full = DagsterPostgresException("could not extend file: No space left on device")
-    world = project(small)
-    failed_events = fails_once(world.instance, monkeypatch, full)
-    result = world.run("market_data", "AAA|2019-09-01")
+    project = build_project(small)
+    failed_events = fails_once(project.instance, monkeypatch, full)
+    result = project.run("market_data", "AAA|2019-09-01")
     assert failed_events
-    assert world.instance.get_run_by_id(result.run_id).tags[RESTART_TAG] == "false"
+    assert project.instance.get_run_by_id(result.run_id).tags[RESTART_TAG] == "false"
 
 
 @pytest.mark.parametrize("inherited", ["false", "true"])
-def test_a_run_that_lacks_its_data_is_not_restarted(project, small, inherited):
+def test_a_run_that_lacks_its_data_is_not_restarted(build_project, small, inherited):
     """A run that was started again after a fault of the storage carries the tag of the one before."""
-    world = project(small)
-    result = world.run("weekly_cycle", "AAA|2020-01-06", tags={RESTART_TAG: inherited})
-    run = world.instance.get_run_by_id(result.run_id)
+    project = build_project(small)
+    result = project.run("weekly_cycle", "AAA|2020-01-06", tags={RESTART_TAG: inherited})
+    run = project.instance.get_run_by_id(result.run_id)
     assert (run.status, run.tags[RESTART_TAG]) == (dg.DagsterRunStatus.FAILURE, "false")

@@ -19,18 +19,18 @@ def working_directory(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def launch(world, **config):
-    job = world.definitions.resolve_job_def("benchmark")
+def launch(project, **config):
+    job = project.definitions.resolve_job_def("benchmark")
     return job.execute_in_process(
-        instance=world.instance, run_config={"ops": {"run_benchmark": {"config": config}}}, raise_on_error=False
+        instance=project.instance, run_config={"ops": {"run_benchmark": {"config": config}}}, raise_on_error=False
     )
 
 
 @pytest.mark.long
-def test_every_strategy_of_every_symbol_is_a_row_beside_buy_and_hold(project, small, tmp_path, capfd):
+def test_every_strategy_of_every_symbol_is_a_row_beside_buy_and_hold(build_project, small, tmp_path, capfd):
     small["backtest_weeks"] = 1  # the table covers the range that was asked for, not the backtest's
-    world = project(small)
-    assert launch(world, weeks=4, output="out").success
+    project = build_project(small)
+    assert launch(project, weeks=4, output="out").success
     table = pd.read_csv(tmp_path / "out/benchmark.csv")
     assert list(table.groupby("symbol")["strategy"].count()) == [5, 5]
     assert (table.loc[table["strategy"] == "buy_and_hold", "bars"] == 4 * 42).all()
@@ -41,10 +41,10 @@ def test_every_strategy_of_every_symbol_is_a_row_beside_buy_and_hold(project, sm
     row = table[(table["symbol"] == "AAA") & (table["strategy"] == "xgboost")].iloc[0]
     assert row["sharpe_low"] < row["sharpe"] < row["sharpe_high"]
 
-    scores = pd.concat(world.store.read_frame("shadow_scores", "AAA", week) for week in WEEKS[1:])
+    scores = pd.concat(project.store.read_frame("shadow_scores", "AAA", week) for week in WEEKS[1:])
     target = scores.loc[scores["strategy"] == "xgboost", "target"]
-    candles = world.store.read_frames("candles", "AAA", "2020-01-01", "2020-02-01").loc[target.index]
-    options = world.settings.symbols["AAA"]
+    candles = project.store.read_frames("candles", "AAA", "2020-01-01", "2020-02-01").loc[target.index]
+    options = project.settings.symbols["AAA"]
     account = simulate(candles, target, options.costs, options.account)
     assert row["total_return"] == pytest.approx(account.equity[-1, 0] / 1e5 - 1, rel=1e-9)
 
@@ -56,24 +56,24 @@ def test_every_strategy_of_every_symbol_is_a_row_beside_buy_and_hold(project, sm
 
 
 @pytest.mark.long
-def test_a_second_run_gives_the_same_files(project, small, tmp_path):
-    world = project(small)
+def test_a_second_run_gives_the_same_files(build_project, small, tmp_path):
+    project = build_project(small)
     outputs = []
     for _ in range(2):
-        assert launch(world, weeks=2, symbols=["AAA"], output="out").success
+        assert launch(project, weeks=2, symbols=["AAA"], output="out").success
         outputs.append({f.name: f.read_bytes() for f in (tmp_path / "out").iterdir()})
     assert outputs[0] == outputs[1]
     assert len(outputs[0]) == 3
 
 
 @pytest.mark.long
-def test_a_symbol_with_a_torn_record_is_a_failed_row_of_the_table(project, small, tmp_path, monkeypatch):
+def test_a_symbol_with_a_torn_record_is_a_failed_row_of_the_table(build_project, small, tmp_path, monkeypatch):
     monkeypatch.setattr(leakage, "measure_skill", lambda recipe, code: {"insufficient": "not asked for"})
-    world = project(small)
-    torn = Path(world.store.root) / "shadow_scores" / "AAA" / "2020-02-20.parquet"
+    project = build_project(small)
+    torn = Path(project.store.root) / "shadow_scores" / "AAA" / "2020-02-20.parquet"
     torn.parent.mkdir(parents=True)
     torn.write_bytes(b"PAR1")
-    result = launch(world, week="2020-02-24", weeks=2, output=str(tmp_path / "out"))
+    result = launch(project, week="2020-02-24", weeks=2, output=str(tmp_path / "out"))
     assert not result.success
     assert "1 of 2 symbols failed" in str([e.step_failure_data.error for e in result.all_events if e.is_step_failure])
     table = pd.read_csv(tmp_path / "out/benchmark.csv")
@@ -81,34 +81,34 @@ def test_a_symbol_with_a_torn_record_is_a_failed_row_of_the_table(project, small
     assert len(table[table["symbol"] == "BBB"]) == 5
 
 
-def test_a_failing_symbol_is_a_failed_row_of_the_table(project, small, tmp_path):
+def test_a_failing_symbol_is_a_failed_row_of_the_table(build_project, small, tmp_path):
     small["symbols"]["AAA"]["source"] = {"kind": "files", "path": str(tmp_path / "gone.csv")}
-    world = project(small)
-    assert not launch(world, week="2020-02-24", output="out").success
+    project = build_project(small)
+    assert not launch(project, week="2020-02-24", output="out").success
     table = pd.read_csv(tmp_path / "out/benchmark.csv")
     assert table.loc[table["symbol"] == "AAA", "strategy"].item() == "failed"
     assert "gone.csv" in table.loc[table["symbol"] == "AAA", "verdict"].item()
     assert np.isfinite(table.loc[(table["symbol"] == "BBB") & (table["strategy"] == "buy_and_hold"), "sharpe"].item())
     assert "gone.csv" in (tmp_path / "out/benchmark.md").read_text()
     alone = tmp_path / "alone"
-    assert not launch(world, week="2020-02-24", symbols=["AAA"], output=str(alone)).success
+    assert not launch(project, week="2020-02-24", symbols=["AAA"], output=str(alone)).success
     assert "failed" in (alone / "benchmark.md").read_text()
 
 
 @pytest.mark.parametrize("output", ["/etc", "../elsewhere", "out/../..", "link/out", "a\0b"])
-def test_an_output_outside_the_working_directory_is_refused(project, small, tmp_path, output):
+def test_an_output_outside_the_working_directory_is_refused(build_project, small, tmp_path, output):
     (tmp_path / "link").symlink_to("/dev/shm")
-    world = project(small)
-    done = launch(world, weeks=1, output=output)
+    project = build_project(small)
+    done = launch(project, weeks=1, output=output)
     assert not done.success
     message = done.failure_data_for_node("run_benchmark").user_failure_data.description
     assert "is not below the working directory" in message
-    assert not list(world.instance.get_runs(dg.RunsFilter(job_name="market_data"))), "refused before hours of work"
+    assert not list(project.instance.get_runs(dg.RunsFilter(job_name="market_data"))), "refused before hours of work"
 
 
-def test_an_output_that_cannot_be_written_fails_before_any_cycle(project, small, tmp_path, monkeypatch):
+def test_an_output_that_cannot_be_written_fails_before_any_cycle(build_project, small, tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "file"))
-    world = project(small)
-    assert not launch(world, weeks=1).success
-    assert not list(world.instance.get_runs(dg.RunsFilter(job_name="market_data")))
+    project = build_project(small)
+    assert not launch(project, weeks=1).success
+    assert not list(project.instance.get_runs(dg.RunsFilter(job_name="market_data")))

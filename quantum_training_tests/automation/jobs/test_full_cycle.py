@@ -18,45 +18,47 @@ from quantum_training.lifecycle.market_history import first_month_for_week
 ROOT = Path(__file__).parents[3]
 
 
-def launch(world, **config):
-    job = world.definitions.resolve_job_def("clm_cycle")
+def launch(project, **config):
+    job = project.definitions.resolve_job_def("clm_cycle")
     return job.execute_in_process(
-        instance=world.instance, run_config={"ops": {"run_cycle": {"config": config}}}, raise_on_error=False
+        instance=project.instance, run_config={"ops": {"run_cycle": {"config": config}}}, raise_on_error=False
     )
 
 
-def runs(world, job):
-    return world.instance.get_runs(dg.RunsFilter(job_name=job))
+def runs(project, job):
+    return project.instance.get_runs(dg.RunsFilter(job_name=job))
 
 
 @pytest.mark.long
-def test_all_symbols_at_the_latest_week_the_data_allow(project, small, capfd):
-    world = project(small)
-    assert launch(world, weeks=2).success
+def test_all_symbols_at_the_latest_week_the_data_allow(build_project, small, capfd):
+    project = build_project(small)
+    assert launch(project, weeks=2).success
     for symbol in ("AAA", "BBB"):
-        assert list(world.store.read_records("champion", symbol)) == ["2020-02-17", "2020-02-24"]
+        assert list(project.store.read_records("champion", symbol)) == ["2020-02-17", "2020-02-24"]
     for job in ("market_data", "weekly_cycle"):
-        job_runs = runs(world, job)
+        job_runs = runs(project, job)
         assert sorted(r.tags["symbol"] for r in job_runs) == ["AAA", "BBB"]
-        assert all(r.tags["clm/launched_by"] == runs(world, "clm_cycle")[0].run_id for r in job_runs)
+        assert all(r.tags["clm/launched_by"] == runs(project, "clm_cycle")[0].run_id for r in job_runs)
     log = capfd.readouterr().err
     assert "| symbol" in log
     assert "xgboost_model 2/2 BBB|2020-02-24" in log
 
 
-def test_a_failing_symbol_is_named_and_the_others_complete(project, small, tmp_path):
+def test_a_failing_symbol_is_named_and_the_others_complete(build_project, small, tmp_path):
     small["symbols"]["AAA"]["source"] = {"kind": "files", "path": str(tmp_path / "gone.csv")}
-    world = project(small)
-    result = launch(world, week="2020-02-24")
+    project = build_project(small)
+    result = launch(project, week="2020-02-24")
     assert not result.success
     message = str([e.step_failure_data.error for e in result.all_events if e.is_step_failure])
     assert "1 of 2 symbols failed" in message
     assert "gone.csv" in message
-    assert list(world.store.read_records("champion", "BBB")) == ["2020-02-24"]
+    assert list(project.store.read_records("champion", "BBB")) == ["2020-02-24"]
 
 
 @pytest.mark.long
-def test_every_kind_of_failing_symbol_is_named_in_one_failure(project, small, tmp_path, monkeypatch, make_candles):
+def test_every_kind_of_failing_symbol_is_named_in_one_failure(
+    build_project, small, tmp_path, monkeypatch, make_candles
+):
     monkeypatch.setattr(leakage, "measure_skill", lambda recipe, code: {"insufficient": "not asked for"})
     sound = {**small["symbols"]["AAA"], "recipes": ["xgboost"]}
     honest = make_candles(1200, freq="4h").set_index(pd.date_range("2019-09-01", periods=1200, freq="4h", tz="UTC"))
@@ -80,11 +82,11 @@ def test_every_kind_of_failing_symbol_is_named_in_one_failure(project, small, tm
         "TORN": sound,
         "SOUND": sound,
     }
-    world = project(small)
-    torn = Path(world.store.root) / "champion" / "TORN" / "2020-01-06.json"
+    project = build_project(small)
+    torn = Path(project.store.root) / "champion" / "TORN" / "2020-01-06.json"
     torn.parent.mkdir(parents=True)
     torn.write_text("{")
-    result = launch(world, week="2020-02-03")
+    result = launch(project, week="2020-02-03")
     assert not result.success
     (event,) = [e for e in result.all_events if e.is_step_failure]
     failure = event.step_failure_data.user_failure_data
@@ -102,26 +104,26 @@ def test_every_kind_of_failing_symbol_is_named_in_one_failure(project, small, tm
         assert part in reasons[symbol], (symbol, reasons[symbol])
     assert failure.description.startswith("6 of 7 symbols failed:\n")
     assert all(f"\n{symbol}: " in failure.description for symbol in messages)
-    assert list(world.store.read_records("champion", "SOUND")) == ["2020-02-03"]
+    assert list(project.store.read_records("champion", "SOUND")) == ["2020-02-03"]
 
 
-def test_the_market_data_of_pool_peers_come_first(project, small, monkeypatch):
+def test_the_market_data_of_pool_peers_come_first(build_project, small, monkeypatch):
     monkeypatch.setattr(leakage, "measure_skill", lambda recipe, code: {"insufficient": "not asked for"})
     small["recipes"] = {"pooled": {**small["recipes"]["lightgbm"], "algorithm": "pooled_lightgbm"}}
     for symbol in small["symbols"].values():
         symbol["recipes"] = ["pooled"]
-    world = project(small)
-    assert launch(world, symbols=["AAA"]).success
-    (version,) = world.store.read_record("pooled_model", "AAA", "2020-02-24")["versions"]
-    assert list(world.registry.load("AAA", version["model_id"]).normalisers) == ["AAA", "BBB"]
-    assert world.store.periods("features", "BBB")
-    assert not world.store.periods("pooled_model", "BBB", "json")
+    project = build_project(small)
+    assert launch(project, symbols=["AAA"]).success
+    (version,) = project.store.read_record("pooled_model", "AAA", "2020-02-24")["versions"]
+    assert list(project.registry.load("AAA", version["model_id"]).normalisers) == ["AAA", "BBB"]
+    assert project.store.periods("features", "BBB")
+    assert not project.store.periods("pooled_model", "BBB", "json")
 
 
-def test_log_level_reaches_the_nested_runs(project, small, monkeypatch, capfd):
+def test_log_level_reaches_the_nested_runs(build_project, small, monkeypatch, capfd):
     monkeypatch.setenv("LOG_LEVEL", "ERROR")
-    world = project(small)
-    assert launch(world, symbols=["AAA"]).success
+    project = build_project(small)
+    assert launch(project, symbols=["AAA"]).success
     assert "xgboost_model 1/1" not in capfd.readouterr().err
 
 
@@ -133,45 +135,45 @@ def test_log_level_reaches_the_nested_runs(project, small, monkeypatch, capfd):
         ({"week": "2020-02-25", "symbols": ["AAA"]}, "a Monday"),
     ],
 )
-def test_a_wrong_config_is_refused(project, small, config, message):
-    result = launch(project(small), **config)
+def test_a_wrong_config_is_refused(build_project, small, config, message):
+    result = launch(build_project(small), **config)
     assert not result.success
     assert message in str([e.step_failure_data.error for e in result.all_events if e.is_step_failure])
 
 
-def test_the_latest_week_is_that_of_the_source(project, small):
-    settings = project(small).settings
+def test_the_latest_week_is_that_of_the_source(build_project, small):
+    settings = build_project(small).settings
     assert weeks_of(settings, "AAA", CycleConfig(weeks=3)) == ("2020-02-10", "2020-02-24")
     assert weeks_of(settings, "AAA", CycleConfig(week="2020-01-06")) == ("2020-01-06", "2020-01-06")
 
 
-def test_market_data_reach_back_far_enough_for_the_first_fit(project, small):
-    settings = project(small).settings
+def test_market_data_reach_back_far_enough_for_the_first_fit(build_project, small):
+    settings = build_project(small).settings
     week = pd.Timestamp("2020-01-06", tz="UTC")
     month = pd.Timestamp(first_month_for_week(settings, "AAA", "2020-01-06"), tz="UTC")
     assert (week - month) / pd.Timedelta("4h") >= 150 + 360
 
 
-def test_stopping_a_nested_run_stops_the_surrounding_run(project, small, monkeypatch):
-    world = project(small)
+def test_stopping_a_nested_run_stops_the_surrounding_run(build_project, small, monkeypatch):
+    project = build_project(small)
 
     def stopped(*_):
         raise DagsterExecutionInterruptedError
 
     monkeypatch.setattr(ingestion, "fetch_month", stopped)
-    result = launch(world, week="2020-01-06")
+    result = launch(project, week="2020-01-06")
     assert not result.success
-    (inside,) = runs(world, "market_data")
+    (inside,) = runs(project, "market_data")
     assert (inside.tags["symbol"], inside.tags["dagster/max_runtime"]) == ("AAA", "0"), "its launcher's limit holds"
     (event,) = [e for e in result.all_events if e.is_step_failure]
     assert event.step_failure_data.error.cls_name == "DagsterExecutionInterruptedError"
-    assert runs(world, "clm_cycle")[0].tags["dagster/failure_reason"] == "UNEXPECTED_TERMINATION"
+    assert runs(project, "clm_cycle")[0].tags["dagster/failure_reason"] == "UNEXPECTED_TERMINATION"
 
 
-def test_the_queue_runs_one_nesting_job_at_a_time(project, small):
-    world = project(small)
+def test_the_queue_runs_one_nesting_job_at_a_time(build_project, small):
+    project = build_project(small)
     (name,) = NESTS_RUNS
-    jobs = {job.name: job.tags for job in world.definitions.resolve_all_job_defs()}
+    jobs = {job.name: job.tags for job in project.definitions.resolve_all_job_defs()}
     assert {job for job, tags in jobs.items() if name in tags} == {"benchmark", "clm_cycle", "retrain"}
     assert jobs["benchmark"]["dagster/max_runtime"] == jobs["clm_cycle"]["dagster/max_runtime"] == str(3600 * 4)
     assert jobs["housekeeping"]["dagster/max_runtime"] == "3600"

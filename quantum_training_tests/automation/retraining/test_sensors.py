@@ -128,7 +128,7 @@ def fixed_time(monkeypatch):
 
 
 @pytest.fixture
-def world(tmp_path, monkeypatch, definitions, settings):
+def project(tmp_path, monkeypatch, definitions, settings):
     monkeypatch.setenv("QUANTUM_TRAINING_CONFIG", str(tmp_path / "settings.yaml"))
     with dg.DagsterInstance.ephemeral() as instance:
         yield World(tmp_path, instance, definitions, settings)
@@ -138,8 +138,8 @@ def keys(data):
     return [request.run_key for request in data.run_requests]
 
 
-def test_severe_drift_trains_every_recipe_of_the_symbol_once(world):
-    at = world.store_versions("AAA").store_versions("BBB").drift("SEVERE", "AAA").drift("MINOR", "BBB")
+def test_severe_drift_trains_every_recipe_of_the_symbol_once(project):
+    at = project.store_versions("AAA").store_versions("BBB").drift("SEVERE", "AAA").drift("MINOR", "BBB")
     (request,) = at.tick("drift_sensor").run_requests
     assert request.run_key == f"AAA|{TODAY}|SEVERE"
     assert request.tags["dagster/partition"] == f"AAA|{(UNTIL - pd.Timedelta(days=UNTIL.weekday())):%Y-%m-%d}"
@@ -160,22 +160,22 @@ def test_severe_drift_trains_every_recipe_of_the_symbol_once(world):
     assert keys(at.tick("drift_sensor")) == [], "without its cursor it knows by the run that was started"
 
 
-def test_a_lost_tick_is_requested_again_with_the_same_key(world):
-    at = world.store_versions().drift("SEVERE")
+def test_a_lost_tick_is_requested_again_with_the_same_key(project):
+    at = project.store_versions().drift("SEVERE")
     lost = at.tick("drift_sensor", launch=False, keep=False)
     assert keys(lost) == keys(at.tick("drift_sensor")) == [f"AAA|{TODAY}|SEVERE"]
 
 
-def test_drift_that_a_version_was_trained_on_starts_nothing(world):
-    at = world.store_versions(as_of=f"{TODAY}T00:00:00+00:00").drift("SEVERE")
+def test_drift_that_a_version_was_trained_on_starts_nothing(project):
+    at = project.store_versions(as_of=f"{TODAY}T00:00:00+00:00").drift("SEVERE")
     assert keys(at.tick("drift_sensor")) == []
     assert json.loads(at.cursors["drift_sensor"]) == {"AAA": f"AAA|{TODAY}|SEVERE"}
 
 
 @pytest.mark.parametrize(("days", "starts"), [(3, False), (5, True)])
-def test_moderate_drift_trains_only_after_some_days(world, days, starts):
+def test_moderate_drift_trains_only_after_some_days(project, days, starts):
     as_of = (pd.Timestamp(TODAY, tz="UTC") - pd.Timedelta(days=days)).isoformat()
-    at = world.policy(moderate_after_days=4).store_versions(as_of=as_of).drift("MODERATE")
+    at = project.policy(moderate_after_days=4).store_versions(as_of=as_of).drift("MODERATE")
     assert bool(keys(at.tick("drift_sensor"))) == starts
 
 
@@ -183,15 +183,15 @@ def test_moderate_drift_trains_only_after_some_days(world, days, starts):
     ("severity", "fault", "starts"),
     [("NONE", None, False), ("MINOR", None, False), ("CRITICAL", None, True), ("CRITICAL", "constant", False)],
 )
-def test_minor_drift_and_data_faults_start_nothing(world, severity, fault, starts):
-    at = world.store_versions().drift(severity, fault=fault)
+def test_minor_drift_and_data_faults_start_nothing(project, severity, fault, starts):
+    at = project.store_versions().drift(severity, fault=fault)
     assert bool(keys(at.tick("drift_sensor"))) == starts
 
 
-def test_the_cool_down_follows_a_training_unless_it_failed(world):
+def test_the_cool_down_follows_a_training_unless_it_failed(project):
     yesterday = f"{NOW - pd.Timedelta(days=1):%Y-%m-%d}"
     later = f"{NOW + pd.Timedelta(days=2):%Y-%m-%d}"
-    at = world.store_versions().drift("SEVERE", day=yesterday)
+    at = project.store_versions().drift("SEVERE", day=yesterday)
     assert keys(at.tick("drift_sensor")) == [f"AAA|{yesterday}|SEVERE"]
     waits = at.drift("SEVERE", day=later).tick("drift_sensor")
     assert waits.run_requests == []
@@ -204,8 +204,8 @@ def test_the_cool_down_follows_a_training_unless_it_failed(world):
     assert keys(at.tick("drift_sensor")) == [f"AAA|{later}|SEVERE"]
 
 
-def test_the_daily_budget_goes_to_the_most_severe_drift(world):
-    at = world.policy(daily_budget=2)
+def test_the_daily_budget_goes_to_the_most_severe_drift(project):
+    at = project.policy(daily_budget=2)
     for symbol, severity in zip(SYMBOLS, ("SEVERE", "SEVERE", "CRITICAL", "CRITICAL"), strict=True):
         at.store_versions(symbol).drift(severity, symbol)
     assert [request.tags["symbol"] for request in at.tick("drift_sensor").run_requests] == ["CCC", "DDD"]
@@ -216,8 +216,10 @@ def test_the_daily_budget_goes_to_the_most_severe_drift(world):
     assert len(keys(at.policy(daily_budget=4).tick("drift_sensor"))) == 2
 
 
-def test_a_decayed_champion_trains_the_recipes_after_the_weekly_refresh(world):
-    at = world.store_versions(as_of=MONDAY.isoformat(), until=max(UNTIL, MONDAY + pd.Timedelta(hours=1))).decay("NONE")
+def test_a_decayed_champion_trains_the_recipes_after_the_weekly_refresh(project):
+    at = project.store_versions(as_of=MONDAY.isoformat(), until=max(UNTIL, MONDAY + pd.Timedelta(hours=1))).decay(
+        "NONE"
+    )
     assert keys(at.tick("performance_decay_sensor")) == []
     assert keys(at.policy(decay=False).decay("DECAYED").tick("performance_decay_sensor")) == []
     (request,) = at.policy().tick("performance_decay_sensor").run_requests
@@ -237,10 +239,10 @@ def test_a_decayed_champion_trains_the_recipes_after_the_weekly_refresh(world):
         ({}, 100, False),
     ],
 )
-def test_new_bars_train_the_recipes_with_an_interval(world, training, bars, starts):
+def test_new_bars_train_the_recipes_with_an_interval(project, training, bars, starts):
     until = NOW.floor("4h")
     as_of = (until - bars * pd.Timedelta(hours=4)).isoformat()
-    at = world.policy(recipes={"lightgbm": training}).store_versions(until=until, as_of=as_of)
+    at = project.policy(recipes={"lightgbm": training}).store_versions(until=until, as_of=as_of)
     data = at.tick("market_data_sensor")
     assert bool(keys(data)) == starts
     for request in data.run_requests:
@@ -250,8 +252,8 @@ def test_new_bars_train_the_recipes_with_an_interval(world, training, bars, star
         assert keys(at.tick("market_data_sensor")) == []
 
 
-def test_without_new_bars_a_training_is_deferred_with_advice(world):
-    at = world.drift("SEVERE")
+def test_without_new_bars_a_training_is_deferred_with_advice(project):
+    at = project.drift("SEVERE")
     assert "run the job market_data" in at.tick("drift_sensor").skip_message
     early = pd.Timestamp("2019-09-02", tz="UTC")
     at.store_versions(until=early, as_of=early.isoformat())
@@ -259,15 +261,15 @@ def test_without_new_bars_a_training_is_deferred_with_advice(world):
     assert keys(at.store_versions().tick("drift_sensor")) == [f"AAA|{TODAY}|SEVERE"]
 
 
-def test_a_week_outside_the_settings_waits_and_stops_nobody_else(world):
-    at = world.store_versions("BBB").drift("SEVERE", "AAA").drift("SEVERE", "BBB")
+def test_a_week_outside_the_settings_waits_and_stops_nobody_else(project):
+    at = project.store_versions("BBB").drift("SEVERE", "AAA").drift("SEVERE", "BBB")
     at.store_versions("AAA", until=pd.Timestamp("2019-01-05", tz="UTC"), as_of="2018-12-01T00:00:00+00:00")
     data = at.tick("drift_sensor")
     assert keys(data) == [f"BBB|{TODAY}|SEVERE"]
 
 
-def test_the_policy_is_read_at_every_tick_and_a_broken_file_keeps_the_last_good_one(world):
-    at = world.policy(enabled=False).store_versions().drift("SEVERE")
+def test_the_policy_is_read_at_every_tick_and_a_broken_file_keeps_the_last_good_one(project):
+    at = project.policy(enabled=False).store_versions().drift("SEVERE")
     assert at.tick("drift_sensor").skip_message == "retraining.enabled is false"
     file = at.file
     good = file.read_text()
@@ -286,8 +288,8 @@ def test_the_policy_is_read_at_every_tick_and_a_broken_file_keeps_the_last_good_
     assert "restart the code server" in at.tick("drift_sensor").skip_message
 
 
-def test_a_manual_request_runs_once_and_is_acknowledged_after_its_launch(world):
-    at = world.store_versions()
+def test_a_manual_request_runs_once_and_is_acknowledged_after_its_launch(project):
+    at = project.store_versions()
     retrain_request = RetrainRequest(recipes=("xgboost",), requested_by="ann", reason="new fees", requested_at=NOW)
     id_ = at.receive(retrain_request)
     assert at.policy(enabled=False).tick("event_inbox_sensor").skip_message == "retraining.enabled is false"
@@ -309,8 +311,8 @@ def test_a_manual_request_runs_once_and_is_acknowledged_after_its_launch(world):
     assert keys(at.tick("event_inbox_sensor")) == [], "the same event again"
 
 
-def test_an_event_with_unknown_names_is_a_dead_letter_and_the_others_run(world):
-    at = world.store_versions()
+def test_an_event_with_unknown_names_is_a_dead_letter_and_the_others_run(project):
+    at = project.store_versions()
     retrain_request = RetrainRequest(requested_by="ann", reason="new fees", requested_at=NOW)
     at.receive(retrain_request, symbol="ZZZ")
     at.receive(retrain_request.model_copy(update={"recipes": ("ridge",)}), "2")
@@ -324,8 +326,8 @@ def test_an_event_with_unknown_names_is_a_dead_letter_and_the_others_run(world):
     ]
 
 
-def test_a_severe_drift_signal_trains_and_the_next_one_waits_for_the_cool_down(world):
-    at = world.store_versions()
+def test_a_severe_drift_signal_trains_and_the_next_one_waits_for_the_cool_down(project):
+    at = project.store_versions()
     signal = DriftSignal(severity="MODERATE", reason="spreads", observed_at=NOW)
     at.receive(signal, "1")
     assert keys(at.tick("event_inbox_sensor")) == []
@@ -345,8 +347,8 @@ def test_a_severe_drift_signal_trains_and_the_next_one_waits_for_the_cool_down(w
     assert len(at.bus.inbox.read("event_inbox_sensor")) == 1
 
 
-def test_metrics_test_the_decay_at_most_once_an_hour(world):
-    at = world.store_versions()
+def test_metrics_test_the_decay_at_most_once_an_hour(project):
+    at = project.store_versions()
     metrics = MetricsUpdated(model_type="xgboost", metrics={"sharpe": 0.1}, measured_at=NOW)
     at.receive(metrics, "1")
     assert keys(at.tick("event_inbox_sensor")) == [], "no champion was ever judged"
@@ -361,17 +363,17 @@ def test_metrics_test_the_decay_at_most_once_an_hour(world):
     assert "was tested within" in waits.skip_message
 
 
-def test_retraining_sensors_are_off_by_default(world):
-    statuses = {sensor.name: sensor.default_status for sensor in world.definitions.get_repository_def().sensor_defs}
+def test_retraining_sensors_are_off_by_default(project):
+    statuses = {sensor.name: sensor.default_status for sensor in project.definitions.get_repository_def().sensor_defs}
     alerts = {"run_failure_sensor", "check_failure_sensor"}
     assert {name for name, status in statuses.items() if status == dg.DefaultSensorStatus.STOPPED} == {*SENSORS}
     assert statuses.keys() - {*SENSORS} == alerts
 
 
-def test_a_run_with_odd_tags_stops_no_sensor(world):
-    world.store_versions().drift("SEVERE")
-    world.ran({"trigger": "DRIFT_DETECTED", "dagster/partition": "zzz"})
-    assert len(world.tick("drift_sensor").run_requests) == 1
+def test_a_run_with_odd_tags_stops_no_sensor(project):
+    project.store_versions().drift("SEVERE")
+    project.ran({"trigger": "DRIFT_DETECTED", "dagster/partition": "zzz"})
+    assert len(project.tick("drift_sensor").run_requests) == 1
 
 
 @pytest.mark.parametrize("name", SENSORS)

@@ -56,10 +56,10 @@ def features(store):
 
 
 @pytest.fixture
-def world(project, small):
+def project(build_project, small):
     """Ten weeks in which xgboost is far better, and a version of each recipe; no model was ever trained."""
     small["promotion"] = {"rule": "evidence", "min_dsr": 0.0, "max_spa_p": 1.0}
-    built = project(small)
+    built = build_project(small)
     features(built.store)
     for week in WEEKS:
         built.store.write_frame("shadow_scores", "AAA", week, scores(week, xgboost=0.4, lightgbm=0.0))
@@ -69,22 +69,22 @@ def world(project, small):
     return built
 
 
-def history(world):
-    return MarketHistory(world.store, world.settings, "AAA")
+def history(project):
+    return MarketHistory(project.store, project.settings, "AAA")
 
 
-def run(world, last=WEEKS[-1], load=loads):
-    return decide(history(world), world.ledger, last, load)
+def run(project, last=WEEKS[-1], load=loads):
+    return decide(history(project), project.ledger, last, load)
 
 
-def events(world):
-    bus = EventBus(database_url=world.settings.database_url)
+def events(project):
+    bus = EventBus(database_url=project.settings.database_url)
     return [json.loads(d.text) for d in bus.outbox.queue().read("test", 100)]
 
 
-def test_each_week_is_one_row_and_what_took_effect_is_told_once(world):
-    records = run(world)
-    rows = world.ledger.rows("AAA")
+def test_each_week_is_one_row_and_what_took_effect_is_told_once(project):
+    records = run(project)
+    rows = project.ledger.rows("AAA")
     assert [row.payload["week"] for row in rows] == WEEKS
     promoted = next(week for week in WEEKS if records[week].champion)
     assert [row.payload["week"] for row in rows if row.kind == "promotion"] == [promoted]
@@ -92,64 +92,64 @@ def test_each_week_is_one_row_and_what_took_effect_is_told_once(world):
     assert row.payload["judgements"]["xgboost"]["z"] >= row.payload["judgements"]["xgboost"]["boundary"]
     assert row.payload["model_id"] == f"xgboost-{promoted}"
     assert row.actor == "rule evidence"
-    (told,) = events(world)
+    (told,) = events(project)
     assert told["type"] == "model.promoted"
     assert told["payload"]["new_version"] == f"xgboost-{promoted}"
     assert told["payload"]["old_version"] is None
-    assert run(world) == records
-    assert world.ledger.rows("AAA") == rows
-    assert events(world) == [told]
+    assert run(project) == records
+    assert project.ledger.rows("AAA") == rows
+    assert events(project) == [told]
 
 
-def test_week_by_week_and_all_at_once_leave_the_same_chain(world, project, small):
+def test_week_by_week_and_all_at_once_leave_the_same_chain(project, build_project, small):
     small["promotion"] = {"rule": "evidence", "min_dsr": 0.0, "max_spa_p": 1.0}
-    other = project(small)
+    other = build_project(small)
     features(other.store)
-    for week, frame in ((w, world.store.read_frame("shadow_scores", "AAA", w)) for w in WEEKS):
+    for week, frame in ((w, project.store.read_frame("shadow_scores", "AAA", w)) for w in WEEKS):
         other.store.write_frame("shadow_scores", "AAA", week, frame)
         for recipe in ("xgboost", "lightgbm"):
-            record = world.store.read_record(f"{recipe}_model", "AAA", week)
+            record = project.store.read_record(f"{recipe}_model", "AAA", week)
             other.store.write_record(f"{recipe}_model", "AAA", week, record)
         run(other, week)
-    run(world)
-    assert other.ledger.head("AAA") == world.ledger.head("AAA")
+    run(project)
+    assert other.ledger.head("AAA") == project.ledger.head("AAA")
 
 
-def test_revised_scores_change_no_decision_and_the_record_says_so(world):
-    before = run(world)
-    rows = world.ledger.rows("AAA")
+def test_revised_scores_change_no_decision_and_the_record_says_so(project):
+    before = run(project)
+    rows = project.ledger.rows("AAA")
     for week in WEEKS[:6]:
-        world.store.write_frame("shadow_scores", "AAA", week, scores(week, seed=3, xgboost=0.0, lightgbm=0.0))
-    after = run(world)
+        project.store.write_frame("shadow_scores", "AAA", week, scores(week, seed=3, xgboost=0.0, lightgbm=0.0))
+    after = run(project)
     assert [after[w].champion for w in WEEKS] == [before[w].champion for w in WEEKS]
     assert [after[w].model_id for w in WEEKS] == [before[w].model_id for w in WEEKS]
     assert any(after[w].disagreement for w in WEEKS[:6])
-    assert world.ledger.rows("AAA") == rows
+    assert project.ledger.rows("AAA") == rows
 
 
-def test_a_week_scored_after_later_ones_were_decided_gets_no_row(world):
-    first = world.store.read_frame("shadow_scores", "AAA", WEEKS[0])
-    run(world, WEEKS[5])
-    rows = world.ledger.rows("AAA")
+def test_a_week_scored_after_later_ones_were_decided_gets_no_row(project):
+    first = project.store.read_frame("shadow_scores", "AAA", WEEKS[0])
+    run(project, WEEKS[5])
+    rows = project.ledger.rows("AAA")
     early = "2019-12-30"
-    world.store.write_frame("shadow_scores", "AAA", early, first.set_axis(first.index - pd.Timedelta(days=7)))
-    records = run(world, WEEKS[5])
-    assert world.ledger.rows("AAA") == rows
+    project.store.write_frame("shadow_scores", "AAA", early, first.set_axis(first.index - pd.Timedelta(days=7)))
+    records = run(project, WEEKS[5])
+    assert project.ledger.rows("AAA") == rows
     assert early in records
 
 
-def test_runs_at_once_promote_once(world):
+def test_runs_at_once_promote_once(project):
     with ThreadPoolExecutor(4) as pool:
-        done = list(pool.map(lambda _: run(world), range(8)))
+        done = list(pool.map(lambda _: run(project), range(8)))
     assert all(records == done[0] for records in done)
-    assert [row.payload["week"] for row in world.ledger.rows("AAA")] == WEEKS
-    world.ledger.verify("AAA")
-    assert [e["type"] for e in events(world)] == ["model.promoted"]
+    assert [row.payload["week"] for row in project.ledger.rows("AAA")] == WEEKS
+    project.ledger.verify("AAA")
+    assert [e["type"] for e in events(project)] == ["model.promoted"]
 
 
-def test_a_run_that_meets_an_operator_decides_again_on_what_it_left(world, monkeypatch):
+def test_a_run_that_meets_an_operator_decides_again_on_what_it_left(project, monkeypatch):
     """The pin arrives between reading the ledger and writing to it."""
-    run(world, WEEKS[0])
+    run(project, WEEKS[0])
     pin = Entry(
         symbol="AAA",
         key="pin/1",
@@ -159,24 +159,24 @@ def test_a_run_that_meets_an_operator_decides_again_on_what_it_left(world, monke
         reason="hands off",
         payload={"week": WEEKS[0]},
     )
-    rows, asked = type(world.ledger).rows, []
+    rows, asked = type(project.ledger).rows, []
 
     def meddling(self, *args):
         found = rows(self, *args)
         if not asked:
             asked.append(True)
-            world.ledger.append([pin])
+            project.ledger.append([pin])
         return found
 
-    monkeypatch.setattr(type(world.ledger), "rows", meddling)
-    records = run(world)
+    monkeypatch.setattr(type(project.ledger), "rows", meddling)
+    records = run(project)
     assert {records[w].champion for w in WEEKS} == {None}
     assert all(records[w].pinned for w in WEEKS)
-    assert [row.kind for row in rows(world.ledger, "AAA")] == ["look", "pin", *["look"] * 9]
+    assert [row.kind for row in rows(project.ledger, "AAA")] == ["look", "pin", *["look"] * 9]
 
 
-def test_a_champion_whose_model_is_lost_is_rolled_back_once_and_what_was_found_stands(world):
-    records = run(world, WEEKS[6])
+def test_a_champion_whose_model_is_lost_is_rolled_back_once_and_what_was_found_stands(project):
+    records = run(project, WEEKS[6])
     assert records[WEEKS[6]].champion == "xgboost"
 
     def lost(model_id):
@@ -184,34 +184,34 @@ def test_a_champion_whose_model_is_lost_is_rolled_back_once_and_what_was_found_s
             raise RegistryError(f"{model_id} is gone")
         return Long()
 
-    records = run(world, WEEKS[7], lost)
+    records = run(project, WEEKS[7], lost)
     record = records[WEEKS[7]]
     assert (record.verdict, record.former, record.champion) == ("ROLLBACK", "xgboost", None)
     assert record.reason.startswith(
         f"xgboost back to no champion: operational fault: xgboost cannot be loaded: xgboost-{WEEKS[7]} is gone"
     )
-    row = world.ledger.rows("AAA")[-1]
+    row = project.ledger.rows("AAA")[-1]
     assert (row.kind, row.payload["faults"]) == ("rollback", record.faults)
-    assert [e["type"] for e in events(world)] == ["model.promoted", "model.regressed"]
-    regressed = events(world)[-1]["payload"]
+    assert [e["type"] for e in events(project)] == ["model.promoted", "model.regressed"]
+    regressed = events(project)[-1]["payload"]
     assert (regressed["failed_version"], regressed["rolled_back_to"]) == (f"xgboost-{WEEKS[7]}", None)
-    head = world.ledger.head("AAA")
-    assert run(world, WEEKS[7]) == records, "the model is back; what was found in that week stands"
-    assert world.ledger.head("AAA") == head
-    assert len(events(world)) == 2
+    head = project.ledger.head("AAA")
+    assert run(project, WEEKS[7]) == records, "the model is back; what was found in that week stands"
+    assert project.ledger.head("AAA") == head
+    assert len(events(project)) == 2
 
 
-def test_a_challenger_whose_positions_do_not_reproduce_is_not_promoted(world):
-    promoted = next(week for week, record in run(world, WEEKS[5]).items() if record.champion)
+def test_a_challenger_whose_positions_do_not_reproduce_is_not_promoted(project):
+    promoted = next(week for week, record in run(project, WEEKS[5]).items() if record.champion)
 
     class Short(Long):
         def positions(self, features):
             return -super().positions(features)
 
-    other = world.store.read_frame("shadow_scores", "AAA", promoted)
+    other = project.store.read_frame("shadow_scores", "AAA", promoted)
     assert set(other["target"]) == {1.0}
-    fresh = Ledger(url=world.settings.database_url.replace(".db", "_2.db"))
-    records = decide(history(world), fresh, promoted, lambda m: Short())
+    fresh = Ledger(url=project.settings.database_url.replace(".db", "_2.db"))
+    records = decide(history(project), fresh, promoted, lambda m: Short())
     assert records[promoted].champion is None
     assert records[promoted].verdict == "CONTINUE"
     first = other.index[0]

@@ -19,26 +19,26 @@ PROMOTE = ManualAction("promote", "AAA", "ann", "I know better", "promote/1", re
 
 
 @pytest.fixture
-def world(project, small):
+def project(build_project, small):
     """A project with one decided week and a version of xgboost."""
-    world = project(small)
+    project = build_project(small)
     version = {"as_of": f"{WEEK}T00:00:00+00:00", "model_id": "m1"}
-    world.store.write_record("xgboost_model", "AAA", WEEK, {"versions": [version]})
+    project.store.write_record("xgboost_model", "AAA", WEEK, {"versions": [version]})
     analysis = {"week": WEEK, "verdict": "CONTINUE", "champion": None, "model_id": None}
     row = {"kind": "look", "effective": pd.Timestamp(WEEK, tz="UTC"), "actor": "rule", "reason": ""}
-    world.ledger.append([Entry(symbol="AAA", key=f"week/{WEEK}", payload=analysis, **row)])
-    return world
+    project.ledger.append([Entry(symbol="AAA", key=f"week/{WEEK}", payload=analysis, **row)])
+    return project
 
 
-def record(world, action):
-    return record_action(action, world.settings, world.store, world.ledger, NOW)
+def record(project, action):
+    return record_action(action, project.settings, project.store, project.ledger, NOW)
 
 
-def test_a_promotion_is_one_ledger_row_and_one_event_however_often_it_is_recorded(world):
-    assert [record(world, PROMOTE), record(world, PROMOTE)] == [WEEK, WEEK]
-    (row,) = world.ledger.rows("AAA", {"promote"})
+def test_a_promotion_is_one_ledger_row_and_one_event_however_often_it_is_recorded(project):
+    assert [record(project, PROMOTE), record(project, PROMOTE)] == [WEEK, WEEK]
+    (row,) = project.ledger.rows("AAA", {"promote"})
     assert (row.actor, row.reason, row.payload) == ("ann", "I know better", {"week": WEEK, "recipe": "xgboost"})
-    deliveries = EventBus(database_url=world.settings.database_url).outbox.queue().read("test", 10)
+    deliveries = EventBus(database_url=project.settings.database_url).outbox.queue().read("test", 10)
     assert sum('"model.promoted"' in delivery.text for delivery in deliveries) == 1
 
 
@@ -60,12 +60,12 @@ def test_a_promotion_is_one_ledger_row_and_one_event_however_often_it_is_recorde
         ),
     ],
 )
-def test_an_impossible_action_is_refused_without_a_ledger_row(world, action, message):
+def test_an_impossible_action_is_refused_without_a_ledger_row(project, action, message):
     with pytest.raises(RefusedActionError) as error:
-        record(world, action)
+        record(project, action)
     assert str(error.value).startswith(message)
-    assert not world.ledger.rows(action.symbol, {action.kind})
+    assert not project.ledger.rows(action.symbol, {action.kind})
 
 
-def test_the_outcome_of_a_week_without_records_names_no_champion(world):
-    assert action_outcome(world.store, "AAA", WEEK, "promote") == {"champion": "none", "pinned": None, "share": None}
+def test_the_outcome_of_a_week_without_records_names_no_champion(project):
+    assert action_outcome(project.store, "AAA", WEEK, "promote") == {"champion": "none", "pinned": None, "share": None}

@@ -18,24 +18,24 @@ WEEKS = ["2020-01-06", "2020-01-13", "2020-01-20", "2020-01-27", "2020-02-03"]
 
 
 @pytest.fixture
-def world(project, small):
+def project(build_project, small):
     """A project whose store holds decisions, scores and drift reports of five calm weeks of champion a."""
-    world = project(small)
-    office(world, dict.fromkeys(WEEKS, "a"))
+    project = build_project(small)
+    office(project, dict.fromkeys(WEEKS, "a"))
     for week in WEEKS:
-        world.store.write_frame("shadow_scores", "AAA", week, scores(week))
+        project.store.write_frame("shadow_scores", "AAA", week, scores(week))
     for day in pd.date_range("2019-12-30", WEEKS[-1]):
-        drift(world, f"{day:%Y-%m-%d}", "NONE")
-    return world
+        drift(project, f"{day:%Y-%m-%d}", "NONE")
+    return project
 
 
-def office(world, champions, symbol="AAA"):
+def office(project, champions, symbol="AAA"):
     for week, champion in champions.items():
-        write_record(world.store, symbol, week, records.decision(week, champion))
+        write_record(project.store, symbol, week, records.decision(week, champion))
 
 
-def drift(world, day, severity):
-    write_record(world.store, "AAA", day, records.drift(day, severity))
+def drift(project, day, severity):
+    write_record(project.store, "AAA", day, records.drift(day, severity))
 
 
 def scores(week, **net):
@@ -45,25 +45,25 @@ def scores(week, **net):
     return pd.concat(frames)
 
 
-def ledger(world):
-    return Ledger(url=world.settings.database_url)
+def ledger(project):
+    return Ledger(url=project.settings.database_url)
 
 
-def roll(world, first, last=None, symbol="AAA"):
+def roll(project, first, last=None, symbol="AAA"):
     """Materialise one partition, or all to `last`."""
-    asset = world.definitions.resolve_assets_def("rollout")
+    asset = project.definitions.resolve_assets_def("rollout")
     tags = dict(zip(RANGE_TAGS, (f"{symbol}|{first}", f"{symbol}|{last or first}"), strict=True))
-    return dg.materialize([asset], instance=world.instance, tags=tags, raise_on_error=False)
+    return dg.materialize([asset], instance=project.instance, tags=tags, raise_on_error=False)
 
 
-def shares(world, symbol="AAA"):
-    return [record["share"] for record in world.store.read_records("rollout", symbol).values()]
+def shares(project, symbol="AAA"):
+    return [record["share"] for record in project.store.read_records("rollout", symbol).values()]
 
 
-def test_the_share_climbs_and_a_person_reads_it_in_the_ui(world):
-    result = roll(world, WEEKS[0], WEEKS[-1])
+def test_the_share_climbs_and_a_person_reads_it_in_the_ui(project):
+    result = roll(project, WEEKS[0], WEEKS[-1])
     assert result.success
-    assert shares(world) == [0.0, 0.01, 0.05, 0.05, 0.10]
+    assert shares(project) == [0.0, 0.01, 0.05, 0.05, 0.10]
     shown = {e.partition: e.materialization.metadata for e in result.get_asset_materialization_events()}
     newest = {name: value.value for name, value in shown[f"AAA|{WEEKS[3]}"].items()}
     assert (newest["share"], newest["stage"], newest["days_in_stage"], newest["drawdown"]) == (0.05, 2, 7, 0.0)
@@ -71,29 +71,29 @@ def test_the_share_climbs_and_a_person_reads_it_in_the_ui(world):
     assert newest["next_step"].startswith("10 % from 2020-02-03 on")
 
 
-def test_a_range_single_weeks_and_running_again_give_the_same_bytes(world):
+def test_a_range_single_weeks_and_running_again_give_the_same_bytes(project):
     for week in WEEKS[:3]:
-        assert roll(world, week).success
-    stored = world.stored()
-    assert roll(world, WEEKS[0], WEEKS[2]).success
-    assert world.stored() == stored
+        assert roll(project, week).success
+    stored = project.stored()
+    assert roll(project, WEEKS[0], WEEKS[2]).success
+    assert project.stored() == stored
 
 
-def test_later_decisions_scores_and_drift_change_nothing_at_a_week(world):
-    assert roll(world, WEEKS[2]).success
-    before = world.store.read_record("rollout", "AAA", WEEKS[2])
-    office(world, {WEEKS[3]: "b"})
-    world.store.write_frame("shadow_scores", "AAA", WEEKS[3], scores(WEEKS[3], a=-0.1))
-    drift(world, WEEKS[2], "CRITICAL")
-    assert roll(world, WEEKS[2]).success
-    assert world.store.read_record("rollout", "AAA", WEEKS[2]) == before
+def test_later_decisions_scores_and_drift_change_nothing_at_a_week(project):
+    assert roll(project, WEEKS[2]).success
+    before = project.store.read_record("rollout", "AAA", WEEKS[2])
+    office(project, {WEEKS[3]: "b"})
+    project.store.write_frame("shadow_scores", "AAA", WEEKS[3], scores(WEEKS[3], a=-0.1))
+    drift(project, WEEKS[2], "CRITICAL")
+    assert roll(project, WEEKS[2]).success
+    assert project.store.read_record("rollout", "AAA", WEEKS[2]) == before
 
 
-def test_the_champions_losses_stop_it_and_an_order_in_the_ledger_begins_again(world):
-    world.store.write_frame("shadow_scores", "AAA", WEEKS[2], scores(WEEKS[2], a=-0.03))
-    assert roll(world, WEEKS[0], WEEKS[-1]).success
-    assert shares(world) == [0.0, 0.01, 0.0, 0.0, 0.0]
-    assert "lost 16.7% on 2020-01-13" in world.store.read_record("rollout", "AAA", WEEKS[2])["stopped"]
+def test_the_champions_losses_stop_it_and_an_order_in_the_ledger_begins_again(project):
+    project.store.write_frame("shadow_scores", "AAA", WEEKS[2], scores(WEEKS[2], a=-0.03))
+    assert roll(project, WEEKS[0], WEEKS[-1]).success
+    assert shares(project) == [0.0, 0.01, 0.0, 0.0, 0.0]
+    assert "lost 16.7% on 2020-01-13" in project.store.read_record("rollout", "AAA", WEEKS[2])["stopped"]
     order = Entry(
         symbol="AAA",
         key="order-1",
@@ -103,33 +103,33 @@ def test_the_champions_losses_stop_it_and_an_order_in_the_ledger_begins_again(wo
         reason="the market was closed by error",
         payload={"week": WEEKS[2], "recipe": "a"},
     )
-    ledger(world).append([order])
-    assert roll(world, WEEKS[0], WEEKS[-1]).success
-    assert shares(world) == [0.0, 0.01, 0.0, 0.01, 0.05]
-    reason = world.store.read_record("rollout", "AAA", WEEKS[2])["reason"]
+    ledger(project).append([order])
+    assert roll(project, WEEKS[0], WEEKS[-1]).success
+    assert shares(project) == [0.0, 0.01, 0.0, 0.01, 0.05]
+    reason = project.store.read_record("rollout", "AAA", WEEKS[2])["reason"]
     assert reason == "reset ordered by ann: the market was closed by error"
 
 
-def test_an_order_that_is_none_stops_the_run_and_is_named(world):
+def test_an_order_that_is_none_stops_the_run_and_is_named(project):
     wrong = {"kind": "rollout_ceiling", "effective": pd.Timestamp(WEEKS[0], tz="UTC"), "actor": "ann", "reason": ""}
-    ledger(world).append([Entry(symbol="AAA", key="1", payload={"week": WEEKS[0], "recipe": "a"}, **wrong)])
-    result = roll(world, WEEKS[0])
+    ledger(project).append([Entry(symbol="AAA", key="1", payload={"week": WEEKS[0], "recipe": "a"}, **wrong)])
+    result = roll(project, WEEKS[0])
     assert not result.success
     assert "a ceiling needs a share" in str([e.step_failure_data.error for e in result.all_events if e.is_step_failure])
 
 
-def test_a_week_without_a_decision_is_refused(world):
-    result = roll(world, "2020-02-10")
+def test_a_week_without_a_decision_is_refused(project):
+    result = roll(project, "2020-02-10")
     assert not result.success
     said = str([e.step_failure_data.error for e in result.all_events if e.is_step_failure])
     assert "materialise champion of this week first" in said
 
 
-def test_symbols_do_not_mix(world):
-    office(world, {WEEKS[0]: None}, "BBB")
-    assert roll(world, WEEKS[0], symbol="BBB").success
-    assert shares(world, "BBB") == [0.0]
-    assert shares(world) == []
+def test_symbols_do_not_mix(project):
+    office(project, {WEEKS[0]: None}, "BBB")
+    assert roll(project, WEEKS[0], symbol="BBB").success
+    assert shares(project, "BBB") == [0.0]
+    assert shares(project) == []
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ class Constant:
         return pd.Series(self.target, features.index).where(features.notna().all(axis=1))
 
 
-def write_market(world, prices):
+def write_market(project, prices):
     """Candles and one feature of these closes, month by month, as the market's assets store them."""
     close = pd.Series(prices)
     candles = pd.DataFrame({"open": close.shift(1).fillna(close.iloc[0]), "close": close})
@@ -59,7 +59,7 @@ def write_market(world, prices):
     candles["volume"] = 1.0
     for asset, frame in (("candles", candles), ("features", candles[["close"]])):
         for month, part in frame.groupby(frame.index.strftime("%Y-%m-01")):
-            world.store.write_frame(asset, "AAA", month, part)
+            project.store.write_frame(asset, "AAA", month, part)
 
 
 def flat_market(until="2020-02-01"):
@@ -67,9 +67,9 @@ def flat_market(until="2020-02-01"):
     return pd.Series(100.0, times)
 
 
-def write_decision(world, week=WEEK, champion="lightgbm", **stage):
-    write_record(world.store, "AAA", week, records.decision(week, champion))
-    write_record(world.store, "AAA", week, records.rollout(week, champion, **{**ROLLOUT, **stage}))
+def write_decision(project, week=WEEK, champion="lightgbm", **stage):
+    write_record(project.store, "AAA", week, records.decision(week, champion))
+    write_record(project.store, "AAA", week, records.rollout(week, champion, **{**ROLLOUT, **stage}))
 
 
 @dataclass(frozen=True)
@@ -94,31 +94,31 @@ def workspace(tmp_path_factory, monkeypatch):
 
 
 @pytest.fixture
-def world(workspace, small):
+def project(workspace, small):
     """A flat market with lightgbm at 5 % of capital."""
-    world = workspace(small)
-    write_market(world, flat_market())
-    write_decision(world)
+    project = workspace(small)
+    write_market(project, flat_market())
+    write_decision(project)
     version = {"as_of": "2020-01-06T00:00:00+00:00", "model_id": "m1"}
-    world.store.write_record("lightgbm_model", "AAA", "2020-01-06", {"versions": [version]})
-    return world
+    project.store.write_record("lightgbm_model", "AAA", "2020-01-06", {"versions": [version]})
+    return project
 
 
-def history(world, settings=None):
-    return MarketHistory(world.store, settings or world.settings, "AAA")
+def history(project, settings=None):
+    return MarketHistory(project.store, settings or project.settings, "AAA")
 
 
-def signal_at(world, now=NOW, target=0.8, settings=None):
-    return signal(history(world, settings), now, lambda model_id: Constant(target))
+def signal_at(project, now=NOW, target=0.8, settings=None):
+    return signal(history(project, settings), now, lambda model_id: Constant(target))
 
 
-def with_rollout(world, **changes):
-    policy = world.settings.rollout.model_copy(update=changes)
-    return world.settings.model_copy(update={"rollout": policy})
+def with_rollout(project, **changes):
+    policy = project.settings.rollout.model_copy(update=changes)
+    return project.settings.model_copy(update={"rollout": policy})
 
 
-def test_a_signal_is_the_champions_target_times_its_share(world):
-    assert signal_at(world).model_dump() == {
+def test_a_signal_is_the_champions_target_times_its_share(project):
+    assert signal_at(project).model_dump() == {
         "symbol": "AAA",
         "bar": "2020-01-22T04:00:00+00:00",
         "valid_until": "2020-01-22T12:00:00+00:00",
@@ -137,50 +137,50 @@ def test_a_signal_is_the_champions_target_times_its_share(world):
 
 
 @pytest.mark.parametrize(("target", "position"), [(1.0, 0.03), (-1.0, -0.03), (0.5, 0.025), (0.0, 0.0)])
-def test_a_position_is_cut_to_max_position_size_long_and_short(world, target, position):
-    shorting = world.settings.symbols["AAA"].model_copy(update={"account": Account(allow_short=True)})
-    settings = with_rollout(world, max_position_size=0.03).model_copy(update={"symbols": {"AAA": shorting}})
-    record = signal_at(world, target=target, settings=settings)
+def test_a_position_is_cut_to_max_position_size_long_and_short(project, target, position):
+    shorting = project.settings.symbols["AAA"].model_copy(update={"account": Account(allow_short=True)})
+    settings = with_rollout(project, max_position_size=0.03).model_copy(update={"symbols": {"AAA": shorting}})
+    record = signal_at(project, target=target, settings=settings)
     assert record.position == pytest.approx(position)
     assert ("cut to 3 %" in record.reason) == (abs(target) == 1)
 
 
-def test_with_the_kill_switch_on_the_signal_is_flat(world):
-    record = signal_at(world, settings=with_rollout(world, kill_switch=True))
+def test_with_the_kill_switch_on_the_signal_is_flat(project):
+    record = signal_at(project, settings=with_rollout(project, kill_switch=True))
     assert (record.position, record.reason) == (0.0, "flat: the kill switch is on")
 
 
-def test_at_a_share_of_zero_the_signal_has_a_target_and_a_flat_position(world):
-    write_decision(world, share=0.0, stage=0, reason="stays at 0 %: drift SEVERE")
-    record = signal_at(world)
+def test_at_a_share_of_zero_the_signal_has_a_target_and_a_flat_position(project):
+    write_decision(project, share=0.0, stage=0, reason="stays at 0 %: drift SEVERE")
+    record = signal_at(project)
     assert (record.target, record.share, record.position) == (0.8, 0.0, 0.0)
     assert record.reason == "flat: 0 % of capital: stays at 0 %: drift SEVERE"
 
 
-def test_without_a_champion_the_signal_is_flat(world):
-    write_decision(world, champion=None, share=0.0)
-    assert signal_at(world).reason == "flat: no champion"
+def test_without_a_champion_the_signal_is_flat(project):
+    write_decision(project, champion=None, share=0.0)
+    assert signal_at(project).reason == "flat: no champion"
 
 
-def test_a_champion_decided_after_the_rollout_is_not_traded_by_the_old_share(world):
-    write_record(world.store, "AAA", WEEK, records.decision(WEEK, "xgboost"))
-    record = signal_at(world)
+def test_a_champion_decided_after_the_rollout_is_not_traded_by_the_old_share(project):
+    write_record(project.store, "AAA", WEEK, records.decision(WEEK, "xgboost"))
+    record = signal_at(project)
     assert (record.position, record.reason) == (
         0.0,
         f"flat: the champion of {WEEK} was decided since; run rollout of that week",
     )
-    write_decision(world)
-    write_record(world.store, "AAA", "2020-01-27", records.decision("2020-01-27", "lightgbm"))
-    assert signal_at(world).position > 0, "a decision of a later week was read"
-    assert "champion of 2020-01-27 was decided since" in signal_at(world, MONDAY + pd.Timedelta("7D 5h")).reason
+    write_decision(project)
+    write_record(project.store, "AAA", "2020-01-27", records.decision("2020-01-27", "lightgbm"))
+    assert signal_at(project).position > 0, "a decision of a later week was read"
+    assert "champion of 2020-01-27 was decided since" in signal_at(project, MONDAY + pd.Timedelta("7D 5h")).reason
 
 
 @pytest.mark.parametrize(
     ("ago", "flat"),
     [("0h", False), ("4h", False), ("8h", True), ("40h", True)],
 )
-def test_a_market_two_bars_behind_is_flat(world, ago, flat):
-    record = signal_at(world, pd.Timestamp("2020-02-01 00:00", tz="UTC") + pd.Timedelta(ago))
+def test_a_market_two_bars_behind_is_flat(project, ago, flat):
+    record = signal_at(project, pd.Timestamp("2020-02-01 00:00", tz="UTC") + pd.Timedelta(ago))
     assert record.bar == "2020-01-31T20:00:00+00:00"
     assert (record.position == 0) == flat
     if flat:
@@ -189,77 +189,77 @@ def test_a_market_two_bars_behind_is_flat(world, ago, flat):
 
 def test_bars_behind_are_counted_by_the_markets_calendar(workspace, small):
     small["symbols"]["AAA"] |= {"calendar": "XNYS", "timeframe": "1d"}
-    world = workspace(small)
+    project = workspace(small)
     days = pd.bdate_range("2019-12-02", "2020-01-17", tz="UTC", name="open_time")
-    write_market(world, pd.Series(100.0, days))
-    write_decision(world, "2020-01-13")
+    write_market(project, pd.Series(100.0, days))
+    write_decision(project, "2020-01-13")
     version = {"as_of": "2020-01-06T00:00:00+00:00", "model_id": "m1"}
-    world.store.write_record("lightgbm_model", "AAA", "2020-01-06", {"versions": [version]})
+    project.store.write_record("lightgbm_model", "AAA", "2020-01-06", {"versions": [version]})
     # Monday 20 January 2020 is a holiday: the bar after Friday's is Tuesday's, known on Wednesday 00:00
-    record = signal_at(world, pd.Timestamp("2020-01-21 23:00", tz="UTC"))
+    record = signal_at(project, pd.Timestamp("2020-01-21 23:00", tz="UTC"))
     assert (record.bar, record.valid_until) == ("2020-01-17T00:00:00+00:00", "2020-01-22T00:00:00+00:00")
     assert record.position > 0
-    assert signal_at(world, pd.Timestamp("2020-01-22 23:00", tz="UTC")).position > 0
-    assert "2 bars after the newest are missing" in signal_at(world, pd.Timestamp("2020-01-23", tz="UTC")).reason
+    assert signal_at(project, pd.Timestamp("2020-01-22 23:00", tz="UTC")).position > 0
+    assert "2 bars after the newest are missing" in signal_at(project, pd.Timestamp("2020-01-23", tz="UTC")).reason
 
 
-def test_a_share_expires_without_a_new_weekly_rollout(world):
-    assert signal_at(world, MONDAY + pd.Timedelta("7D")).position > 0
-    write_market(world, flat_market("2020-02-20"))
-    assert signal_at(world, MONDAY + pd.Timedelta("13D 20h")).position > 0
-    assert "the newest rollout is of 2020-01-20" in signal_at(world, MONDAY + pd.Timedelta("14D")).reason
+def test_a_share_expires_without_a_new_weekly_rollout(project):
+    assert signal_at(project, MONDAY + pd.Timedelta("7D")).position > 0
+    write_market(project, flat_market("2020-02-20"))
+    assert signal_at(project, MONDAY + pd.Timedelta("13D 20h")).position > 0
+    assert "the newest rollout is of 2020-01-20" in signal_at(project, MONDAY + pd.Timedelta("14D")).reason
 
 
-def test_a_bar_without_a_target_of_the_champion_is_flat(world):
+def test_a_bar_without_a_target_of_the_champion_is_flat(project):
     features = flat_market().to_frame("close")
     features.loc[NOW.floor("4h") - pd.Timedelta("4h")] = np.nan
-    world.store.write_frame("features", "AAA", "2020-01-01", features.loc["2020-01"])
-    record = signal_at(world)
+    project.store.write_frame("features", "AAA", "2020-01-01", features.loc["2020-01"])
+    record = signal_at(project)
     assert (record.target, record.position) == (None, 0.0)
     assert "decides nothing on this bar" in record.reason
 
 
-def test_a_champion_without_a_version_at_the_bar_and_an_empty_store_are_flat(workspace, small, world):
+def test_a_champion_without_a_version_at_the_bar_and_an_empty_store_are_flat(workspace, small, project):
     version = {"as_of": "2020-01-22T12:00:00+00:00", "model_id": "m2"}
-    world.store.write_record("lightgbm_model", "AAA", "2020-01-06", {"versions": [version]})
-    assert "has no version as of 2020-01-22 08:00:00+00:00" in signal_at(world).reason
+    project.store.write_record("lightgbm_model", "AAA", "2020-01-06", {"versions": [version]})
+    assert "has no version as of 2020-01-22 08:00:00+00:00" in signal_at(project).reason
     empty = workspace(small)
     assert "no complete bar" in signal_at(empty).reason
     write_market(empty, flat_market())
     assert signal_at(empty).reason == "flat: no rollout is stored"
 
 
-def test_losses_since_the_weekly_decision_stop_the_signal_at_once(world):
+def test_losses_since_the_weekly_decision_stop_the_signal_at_once(project):
     crash = flat_market()
     crash[MONDAY + pd.Timedelta("1D 8h") :] = 85.0
-    write_market(world, crash)
-    record = signal_at(world, target=1.0)
+    write_market(project, crash)
+    record = signal_at(project, target=1.0)
     assert record.position == 0
     assert record.reason.startswith("flat: the risk guard: lightgbm lost 15.0% on 2020-01-21")
-    assert signal_at(world, MONDAY + pd.Timedelta("1D 8h"), target=1.0).position == 0.05, (
+    assert signal_at(project, MONDAY + pd.Timedelta("1D 8h"), target=1.0).position == 0.05, (
         "the bar of the crash is not complete"
     )
-    assert signal_at(world, target=0.5).position == 0.025, "half of the position loses half"
+    assert signal_at(project, target=0.5).position == 0.025, "half of the position loses half"
 
 
-def test_a_model_that_cannot_be_loaded_or_fails_gives_a_flat_signal_with_the_error(world):
+def test_a_model_that_cannot_be_loaded_or_fails_gives_a_flat_signal_with_the_error(project):
     def missing_model(model_id):
         raise RegistryError("AAA: version m1 is recorded but not in MLflow")
 
-    record = signal(history(world), NOW, missing_model)
+    record = signal(history(project), NOW, missing_model)
     assert (record.position, record.target, record.model_id) == (0.0, None, "m1")
     assert record.reason == (
         "flat: lightgbm cannot decide: RegistryError: AAA: version m1 is recorded but not in MLflow"
     )
-    failing_model_record = signal(history(world), NOW, lambda model_id: object())
+    failing_model_record = signal(history(project), NOW, lambda model_id: object())
     assert failing_model_record.reason.startswith("flat: lightgbm cannot decide: AttributeError: ")
     version = {"as_of": "2020-01-22T08:00:00+00:00", "model_id": "m2"}
-    world.store.write_record("lightgbm_model", "AAA", WEEK, {"versions": [version]})
-    record = signal(history(world), NOW, lambda m: Constant(0.8) if m == "m2" else missing_model(m))
+    project.store.write_record("lightgbm_model", "AAA", WEEK, {"versions": [version]})
+    record = signal(history(project), NOW, lambda m: Constant(0.8) if m == "m2" else missing_model(m))
     assert record.reason.startswith("flat: the losses of lightgbm are not known: RegistryError: ")
 
 
-def write_ab_test(world, share=0.02, ended=None, **stage):
+def write_ab_test(project, share=0.02, ended=None, **stage):
     """xgboost against lightgbm in blocks of a day from Monday on; xgboost has the even ones."""
     test = {
         "week": "2020-01-13",
@@ -273,12 +273,12 @@ def write_ab_test(world, share=0.02, ended=None, **stage):
         "challenger_first": True,
     }
     write_decision(
-        world,
+        project,
         ab={"test": test, "report": {"pairs": 0, "verdict": "no pair of blocks is over"}, "ended": ended},
         **stage,
     )
     version = {"as_of": "2020-01-06T00:00:00+00:00", "model_id": "x1"}
-    world.store.write_record("xgboost_model", "AAA", "2020-01-06", {"versions": [version]})
+    project.store.write_record("xgboost_model", "AAA", "2020-01-06", {"versions": [version]})
 
 
 @pytest.mark.parametrize(
@@ -291,80 +291,80 @@ def write_ab_test(world, share=0.02, ended=None, **stage):
     ],
 )
 def test_during_an_ab_test_a_bar_takes_target_and_share_of_the_arm_of_its_block(
-    world, at, arm, block, model_id, position
+    project, at, arm, block, model_id, position
 ):
-    write_ab_test(world)
-    record = signal_at(world, MONDAY + pd.Timedelta(at))
+    write_ab_test(project)
+    record = signal_at(project, MONDAY + pd.Timedelta(at))
     assert (record.arm, record.block, record.model_id) == (arm, block, model_id)
     assert record.position == pytest.approx(position)
     assert record.champion == "lightgbm"
-    write_ab_test(world, ended="stopped by ann: enough")
-    assert signal_at(world, MONDAY + pd.Timedelta(at)).arm is None
+    write_ab_test(project, ended="stopped by ann: enough")
+    assert signal_at(project, MONDAY + pd.Timedelta(at)).arm is None
 
 
-def test_a_challengers_share_is_at_most_the_champions_and_stops_with_it(world):
-    write_ab_test(world, share=0.1)
-    assert signal_at(world).position == pytest.approx(0.8 * ROLLOUT["share"])
-    write_ab_test(world, share=0.1, **{"stage": 0, "reason": "the risk guard stopped lightgbm"})
-    rollout = read_record(world.store, WeeklyRollout, "AAA", WEEK)
-    write_record(world.store, "AAA", WEEK, rollout.model_copy(update={"share": 0.0}))
-    record = signal_at(world)
+def test_a_challengers_share_is_at_most_the_champions_and_stops_with_it(project):
+    write_ab_test(project, share=0.1)
+    assert signal_at(project).position == pytest.approx(0.8 * ROLLOUT["share"])
+    write_ab_test(project, share=0.1, **{"stage": 0, "reason": "the risk guard stopped lightgbm"})
+    rollout = read_record(project.store, WeeklyRollout, "AAA", WEEK)
+    write_record(project.store, "AAA", WEEK, rollout.model_copy(update={"share": 0.0}))
+    record = signal_at(project)
     assert (record.arm, record.position) == ("xgboost", 0.0)
     assert record.reason == "flat: 0 % of capital: the risk guard stopped lightgbm"
 
 
-def test_a_challenger_is_stopped_by_its_losses_since_the_ab_test_began(world):
+def test_a_challenger_is_stopped_by_its_losses_since_the_ab_test_began(project):
     crash = flat_market()
     crash[MONDAY + pd.Timedelta("1D 8h") :] = 85.0
-    write_market(world, crash)
-    write_ab_test(world, guarded_from="2020-01-22T00:00:00+00:00")
-    record = signal_at(world, target=1.0)
+    write_market(project, crash)
+    write_ab_test(project, guarded_from="2020-01-22T00:00:00+00:00")
+    record = signal_at(project, target=1.0)
     assert record.reason.startswith("flat: the risk guard: xgboost lost 15.0% on 2020-01-21")
-    assert signal_at(world, MONDAY + pd.Timedelta("3D"), target=1.0).position == 0.05, (
+    assert signal_at(project, MONDAY + pd.Timedelta("3D"), target=1.0).position == 0.05, (
         "the champion has lost nothing since"
     )
 
 
-def test_losses_before_a_reset_of_the_risk_guard_do_not_stop_the_signal(world):
+def test_losses_before_a_reset_of_the_risk_guard_do_not_stop_the_signal(project):
     crash = flat_market()
     crash[MONDAY + pd.Timedelta("1D 8h") :] = 85.0
-    write_market(world, crash)
-    write_decision(world, guarded_from="2020-01-22T00:00:00+00:00")
-    assert signal_at(world, target=1.0).position == 0.05
+    write_market(project, crash)
+    write_decision(project, guarded_from="2020-01-22T00:00:00+00:00")
+    assert signal_at(project, target=1.0).position == 0.05
 
 
-def test_signals_equal_the_later_shadow_scores_and_so_do_the_returns_of_the_risk_guard(project, small):
+def test_signals_equal_the_later_shadow_scores_and_so_do_the_returns_of_the_risk_guard(build_project, small):
     """With real models: the signal at each bar of a week equals the later shadow score of that bar."""
     small["symbols"] = {"AAA": small["symbols"]["AAA"] | {"recipes": ["xgboost"]}}
-    world = project(small).market_data()
-    assets = [world.definitions.resolve_assets_def(name) for name in ("xgboost_model", "shadow_scores")]
+    project = build_project(small).market_data()
+    assets = [project.definitions.resolve_assets_def(name) for name in ("xgboost_model", "shadow_scores")]
     tags = dict(zip(RANGE_TAGS, ("AAA|2020-01-06", "AAA|2020-01-27"), strict=True))
-    assert dg.materialize(assets, instance=world.instance, tags=tags).success
-    write_decision(world, "2020-01-13", "xgboost")
-    write_decision(world, WEEK, "xgboost", share=0.05, guarded_from="2020-01-13T00:00:00+00:00")
-    scores = {week: world.store.read_frame("shadow_scores", "AAA", week) for week in (WEEK, "2020-01-27")}
+    assert dg.materialize(assets, instance=project.instance, tags=tags).success
+    write_decision(project, "2020-01-13", "xgboost")
+    write_decision(project, WEEK, "xgboost", share=0.05, guarded_from="2020-01-13T00:00:00+00:00")
+    scores = {week: project.store.read_frame("shadow_scores", "AAA", week) for week in (WEEK, "2020-01-27")}
     champion_scores = scores["2020-01-27"][scores["2020-01-27"]["strategy"] == "xgboost"]
-    load = cache(partial(world.registry.load, "AAA"))
+    load = cache(partial(project.registry.load, "AAA"))
     for fill, row in champion_scores.iterrows():
-        record = signal(history(world), fill, load)
+        record = signal(history(project), fill, load)
         assert (record.target, record.model_id) == (row["target"], row["model_id"])
         assert record.position == pytest.approx(0.05 * row["target"])
     assert champion_scores["target"].nunique() > 2, "the targets must vary"
-    rollout = read_record(world.store, WeeklyRollout, "AAA", WEEK)
-    trader = trader_of(history(world), rollout, champion_scores.index[-1])
+    rollout = read_record(project.store, WeeklyRollout, "AAA", WEEK)
+    trader = trader_of(history(project), rollout, champion_scores.index[-1])
     live = champion_returns(
-        history(world), trader, versions_of(world.store, "AAA", "xgboost"), champion_scores.index[-1], load
+        history(project), trader, versions_of(project.store, "AAA", "xgboost"), champion_scores.index[-1], load
     )
     pd.testing.assert_series_equal(live, daily_returns(trader.champions, scores), check_freq=False)
     assert len(live) == 14
 
 
-def test_the_job_stores_a_record_with_metadata_and_is_flat_after_the_market_ended(project, small):
-    world = project(small)
-    write_market(world, flat_market())
-    result = world.run("trading_signals", "AAA")
+def test_the_job_stores_a_record_with_metadata_and_is_flat_after_the_market_ended(build_project, small):
+    project = build_project(small)
+    write_market(project, flat_market())
+    result = project.run("trading_signals", "AAA")
     assert result.success
-    record = world.store.read_record("signals", "AAA", "latest")
+    record = project.store.read_record("signals", "AAA", "latest")
     assert (record["position"], record["bar"]) == (0.0, None)
     assert record["reason"].startswith("flat: no complete bar since ")
     (event,) = result.get_asset_materialization_events()
@@ -372,15 +372,15 @@ def test_the_job_stores_a_record_with_metadata_and_is_flat_after_the_market_ende
     metadata = event.materialization.metadata
     assert (metadata["position"].value, metadata["share"].value) == (0.0, 0.0)
     assert metadata["reason"].value == record["reason"]
-    assert not world.run("trading_signals", "ZZZ").success
+    assert not project.run("trading_signals", "ZZZ").success
 
 
 @pytest.mark.parametrize(("outages", "written"), [(2, [OLD, 1.0]), (99, [OLD, FLAT])])
-def test_an_outage_of_mlflow_is_retried_before_the_signal_is_flat(project, small, monkeypatch, outages, written):
-    world, positions, requests = project(small), [], []
+def test_an_outage_of_mlflow_is_retried_before_the_signal_is_flat(build_project, small, monkeypatch, outages, written):
+    project, positions, requests = build_project(small), [], []
 
     def stored():
-        return read_record(world.store, SignalRecord, "AAA", LATEST)
+        return read_record(project.store, SignalRecord, "AAA", LATEST)
 
     def decide(history, now, load):
         positions.append(stored().position)
@@ -398,7 +398,7 @@ def test_an_outage_of_mlflow_is_retried_before_the_signal_is_flat(project, small
     monkeypatch.setattr(signals, "signal", decide)
     monkeypatch.setattr(ModelRegistry, "load", load)
     monkeypatch.setattr(retries, "FIRST_WAIT_SECONDS", 0.01)
-    write_record(world.store, "AAA", LATEST, SignalRecord(symbol="AAA", position=OLD, reason="old"))
-    assert world.run("trading_signals", "AAA").success
+    write_record(project.store, "AAA", LATEST, SignalRecord(symbol="AAA", position=OLD, reason="old"))
+    assert project.run("trading_signals", "AAA").success
     assert [*dict.fromkeys(positions), stored().position] == written
     assert len(requests) == min(outages + 1, 4)

@@ -15,25 +15,25 @@ WEEKS = ["2020-01-06", "2020-01-13", "2020-01-20", "2020-01-27"]
 
 
 @pytest.fixture
-def world(cycled, small):
+def project(cycled_project, small):
     """Four weeks whose backtest is recorded in Dagster, too."""
-    world, only = cycled(small, WEEKS[0], WEEKS[-1]), [dg.AssetKey("backtest")]
-    assert world.run("weekly_cycle", f"AAA|{WEEKS[0]}", f"AAA|{WEEKS[-1]}", asset_selection=only).success
-    return world
+    project, only = cycled_project(small, WEEKS[0], WEEKS[-1]), [dg.AssetKey("backtest")]
+    assert project.run("weekly_cycle", f"AAA|{WEEKS[0]}", f"AAA|{WEEKS[-1]}", asset_selection=only).success
+    return project
 
 
-def metadata(world, week):
-    (record,) = world.instance.fetch_materializations(
+def metadata(project, week):
+    (record,) = project.instance.fetch_materializations(
         dg.AssetRecordsFilter(dg.AssetKey("backtest"), asset_partitions=[f"AAA|{week}"]), limit=1
     ).records
     return record.asset_materialization.metadata
 
 
-def test_the_record_is_one_account_over_the_positions_that_the_scores_recorded(world):
-    record = world.store.read_record("backtest", "AAA", WEEKS[-1])
-    scores = pd.concat(world.store.read_frame("shadow_scores", "AAA", w) for w in WEEKS)
-    candles = world.store.read_frames("candles", "AAA", "2019-12-01", "2020-01-01")
-    options = world.settings.symbols["AAA"]
+def test_the_record_is_one_account_over_the_positions_that_the_scores_recorded(project):
+    record = project.store.read_record("backtest", "AAA", WEEKS[-1])
+    scores = pd.concat(project.store.read_frame("shadow_scores", "AAA", w) for w in WEEKS)
+    candles = project.store.read_frames("candles", "AAA", "2019-12-01", "2020-01-01")
+    options = project.settings.symbols["AAA"]
     for name in ("xgboost", "buy_and_hold"):
         own = scores.loc[scores["strategy"] == name, "target"].dropna()
         account = simulate(candles.loc[own.index], own, options.costs, options.account)
@@ -41,14 +41,14 @@ def test_the_record_is_one_account_over_the_positions_that_the_scores_recorded(w
         assert record["metrics"][name]["bars"] == len(own)
     assert record["missing_weeks"] == []
     assert record["first_week"] == WEEKS[0]
-    equity = world.store.read_frame("backtest", "AAA", WEEKS[-1])
+    equity = project.store.read_frame("backtest", "AAA", WEEKS[-1])
     assert set(equity) == {"xgboost", "lightgbm", "buy_and_hold", "ma_crossover", "flat"}
     assert equity["buy_and_hold"].iloc[-1] - 1 == pytest.approx(record["metrics"]["buy_and_hold"]["total_return"])
 
 
-def test_a_person_need_not_leave_the_ui(world):
-    found = metadata(world, WEEKS[-1])
-    record = world.store.read_record("backtest", "AAA", WEEKS[-1])
+def test_a_person_need_not_leave_the_ui(project):
+    found = metadata(project, WEEKS[-1])
+    record = project.store.read_record("backtest", "AAA", WEEKS[-1])
     assert found["verdict"].value == record["verdict"]["text"]
     table = found["metrics"].value
     for name, values in record["metrics"].items():
@@ -59,33 +59,33 @@ def test_a_person_need_not_leave_the_ui(world):
     assert any(block in table for block in "▁▂▃▄▅▆▇█")
 
 
-def test_the_last_week_of_a_run_has_its_report_in_the_store_and_in_mlflow(world):
-    found = metadata(world, WEEKS[-1])
+def test_the_last_week_of_a_run_has_its_report_in_the_store_and_in_mlflow(project):
+    found = metadata(project, WEEKS[-1])
     html = Path(found["report"].value).read_text()
-    assert world.store.read_record("backtest", "AAA", WEEKS[-1])["verdict"]["text"] in html
-    client = world.registry.client()
+    assert project.store.read_record("backtest", "AAA", WEEKS[-1])["verdict"]["text"] in html
+    client = project.registry.client()
     for recipe in ("xgboost", "lightgbm"):
-        model_id = versions_of(world.store, "AAA", recipe)[-1].model_id
-        run_id = world.registry.find("AAA", model_id).run_id
+        model_id = versions_of(project.store, "AAA", recipe)[-1].model_id
+        run_id = project.registry.find("AAA", model_id).run_id
         assert run_id in found[f"report_in_mlflow_{recipe}"].value
         assert Path(client.download_artifacts(run_id, f"backtest/{WEEKS[-1]}.html")).read_text() == html
-    assert "report" not in metadata(world, WEEKS[0])
-    assert world.run("weekly_cycle", f"AAA|{WEEKS[0]}").success
-    assert "report" in metadata(world, WEEKS[0])
+    assert "report" not in metadata(project, WEEKS[0])
+    assert project.run("weekly_cycle", f"AAA|{WEEKS[0]}").success
+    assert "report" in metadata(project, WEEKS[0])
 
 
 @pytest.mark.long
-def test_a_week_without_scores_is_refused_and_one_that_lacks_in_the_middle_is_named(project, small):
-    world = project(small).market_data()
+def test_a_week_without_scores_is_refused_and_one_that_lacks_in_the_middle_is_named(build_project, small):
+    project = build_project(small).market_data()
     for week in (WEEKS[0], WEEKS[1], WEEKS[3]):
-        assert world.run("weekly_cycle", f"AAA|{week}").success
-    record = world.store.read_record("backtest", "AAA", WEEKS[3])
+        assert project.run("weekly_cycle", f"AAA|{week}").success
+    record = project.store.read_record("backtest", "AAA", WEEKS[3])
     assert record["missing_weeks"] == [WEEKS[2]]
     assert record["metrics"]["buy_and_hold"]["bars"] == 4 * 42
     assert record["metrics"]["buy_and_hold"]["bars_without_decision"] == 42
     result = dg.materialize(
-        [world.definitions.resolve_assets_def("backtest")],
-        instance=world.instance,
+        [project.definitions.resolve_assets_def("backtest")],
+        instance=project.instance,
         partition_key=f"AAA|{WEEKS[2]}",
         raise_on_error=False,
     )
@@ -93,19 +93,19 @@ def test_a_week_without_scores_is_refused_and_one_that_lacks_in_the_middle_is_na
     assert "materialise shadow_scores" in str(
         [e.step_failure_data.error for e in result.all_events if e.is_step_failure]
     )
-    assert world.store.read_record("backtest", "AAA", WEEKS[2]) is None
+    assert project.store.read_record("backtest", "AAA", WEEKS[2]) is None
 
 
-def test_an_account_of_whole_shares_at_a_broker_goes_through_the_whole_cycle(project, small):
+def test_an_account_of_whole_shares_at_a_broker_goes_through_the_whole_cycle(build_project, small):
     small["symbols"]["AAA"] |= {
         "costs": {"fee_bps": 0, "slippage_bps": 1, "per_share": 0.01, "minimum": 2.5, "cap": 0.01},
         "account": {"capital": 5_000, "whole_units": True},
     }
-    world = project(small).market_data()
-    assert world.run("weekly_cycle", f"AAA|{WEEKS[0]}", f"AAA|{WEEKS[1]}").success
-    record = world.store.read_record("backtest", "AAA", WEEKS[1])
+    project = build_project(small).market_data()
+    assert project.run("weekly_cycle", f"AAA|{WEEKS[0]}", f"AAA|{WEEKS[1]}").success
+    record = project.store.read_record("backtest", "AAA", WEEKS[1])
     json.dumps(record, allow_nan=False)
-    candles = world.store.read_frames("candles", "AAA", "2019-12-01", "2020-01-01")
+    candles = project.store.read_frames("candles", "AAA", "2019-12-01", "2020-01-01")
     price = candles.loc[pd.Timestamp(WEEKS[0], tz="UTC") - pd.Timedelta(days=7), "open"] * 1.0001
     shares = np.floor((5_000 - 2.5) / price)
     assert record["metrics"]["buy_and_hold"]["cost"] == pytest.approx((2.5 + shares * price / 10_001) / 5_000, rel=1e-6)

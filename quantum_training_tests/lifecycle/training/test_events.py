@@ -17,59 +17,59 @@ FIRST, SECOND = "AAA|2020-01-06", "AAA|2020-01-13"
 
 
 @pytest.fixture
-def one(project, small):
+def one(build_project, small):
     """`one(**params)`: a project with one symbol and one recipe, its market data in store."""
 
     def build(**params):
         recipe = small["recipes"]["xgboost"]
         recipes = {"xgboost": {**recipe, "params": {**recipe["params"], **params}}}
         symbols = {"AAA": {**small["symbols"]["AAA"], "recipes": ["xgboost"]}}
-        return project({**small, "symbols": symbols, "recipes": recipes}).market_data()
+        return build_project({**small, "symbols": symbols, "recipes": recipes}).market_data()
 
     return build
 
 
-def published_events(world):
-    bus = EventBus(database_url=world.settings.database_url)
+def published_events(project):
+    bus = EventBus(database_url=project.settings.database_url)
     return [Event.model_validate_json(d.text) for d in bus.outbox.queue().read("test", 100)]
 
 
-def train(world, week):
-    return world.run("weekly_cycle", week, asset_selection=[dg.AssetKey("xgboost_model")])
+def train(project, week):
+    return project.run("weekly_cycle", week, asset_selection=[dg.AssetKey("xgboost_model")])
 
 
 def test_start_and_version_are_published_once_even_if_the_run_dies_between_them(one, monkeypatch):
-    world = one()
-    result = train(world, FIRST)
+    project = one()
+    result = train(project, FIRST)
     assert result.success
-    started, completed = published_events(world)
+    started, completed = published_events(project)
     assert (started.type, completed.type) == ("model.training_started", "model.training_completed")
     assert started.symbol == completed.symbol == "AAA"
     assert started.payload.job_id == completed.payload.job_id == f"{result.run_id}/{FIRST}/xgboost"
     assert (started.payload.model_type, started.payload.trigger) == ("xgboost", "SCHEDULED")
-    (version,) = world.store.read_record("xgboost_model", "AAA", FIRST[4:])["versions"]
+    (version,) = project.store.read_record("xgboost_model", "AAA", FIRST[4:])["versions"]
     assert (completed.payload.status, completed.payload.model_version) == ("succeeded", version["model_id"])
-    metrics = world.registry.client().get_run(world.registry.find("AAA", version["model_id"]).run_id).data.metrics
+    metrics = project.registry.client().get_run(project.registry.find("AAA", version["model_id"]).run_id).data.metrics
     assert completed.payload.duration_seconds == metrics.pop("fit_seconds")
     assert completed.payload.metrics == metrics
     assert completed.payload.completed_at >= started.payload.started_at
-    assert train(world, FIRST).success
-    assert published_events(world) == [started, completed]
+    assert train(project, FIRST).success
+    assert published_events(project) == [started, completed]
 
     with monkeypatch.context() as patch:
         patch.setattr(TrainingJob, "publish_succeeded", None)
-        assert not train(world, SECOND).success
-    assert [e.type for e in published_events(world)[2:]] == ["model.training_started"]
-    assert train(world, SECOND).success
-    late = published_events(world)[-1].payload
-    (version,) = world.store.read_record("xgboost_model", "AAA", SECOND[4:])["versions"]
+        assert not train(project, SECOND).success
+    assert [e.type for e in published_events(project)[2:]] == ["model.training_started"]
+    assert train(project, SECOND).success
+    late = published_events(project)[-1].payload
+    (version,) = project.store.read_record("xgboost_model", "AAA", SECOND[4:])["versions"]
     assert (late.status, late.model_version, late.duration_seconds) == ("succeeded", version["model_id"], None)
 
 
 def test_a_training_that_raises_is_published_as_failed(one):
-    world = one(max_depth=-5)
-    assert not train(world, FIRST).success
-    started, completed = published_events(world)
+    project = one(max_depth=-5)
+    assert not train(project, FIRST).success
+    started, completed = published_events(project)
     assert (completed.payload.status, completed.payload.model_version) == ("failed", None)
     assert completed.payload.job_id == started.payload.job_id
     assert (completed.payload.metrics, completed.payload.duration_seconds >= 0) == ({}, True)
@@ -77,17 +77,17 @@ def test_a_training_that_raises_is_published_as_failed(one):
 
 @pytest.mark.parametrize("restarted", [True, False])
 def test_a_training_that_was_stopped_has_failed_unless_dagster_may_start_it_again(one, monkeypatch, restarted):
-    world = one()
+    project = one()
 
     def stopped(*_):
         if restarted:  # as in a run that the daemon has launched
             monkeypatch.setattr(dg.DagsterRun, "remote_job_origin", "here")
-            monkeypatch.setattr(type(world.instance), "run_retries_enabled", True)
+            monkeypatch.setattr(type(project.instance), "run_retries_enabled", True)
         raise DagsterExecutionInterruptedError
 
     monkeypatch.setattr(train_version, "fit_seeds", stopped)
-    assert not train(world, FIRST).success
-    ended = [e.payload.status for e in published_events(world) if e.type == "model.training_completed"]
+    assert not train(project, FIRST).success
+    ended = [e.payload.status for e in published_events(project) if e.type == "model.training_completed"]
     assert ended == ([] if restarted else ["failed"])
 
 

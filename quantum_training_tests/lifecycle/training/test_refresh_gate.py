@@ -47,21 +47,21 @@ class Momentum(Model):
 
 
 @pytest.fixture
-def world(project, small, monkeypatch):
+def project(build_project, small, monkeypatch):
     """Momentum is the only recipe, and champion by a manual promotion from the first week on."""
     monkeypatch.setitem(sys.modules, "breaks.momentum", SimpleNamespace(Model=Momentum))
     monkeypatch.setattr(leakage, "measure_skill", lambda *_: {"insufficient": "it has a rule and learns nothing"})
     recipe = {**small["recipes"]["xgboost"], "algorithm": "breaks.momentum", "params": {}, "window_bars": 300}
     small["symbols"] = {"AAA": {**small["symbols"]["AAA"], "recipes": ["momentum"]}}
-    built = project({**small, "recipes": {"momentum": recipe}}).market_data(first="2019-10-01")
+    built = build_project({**small, "recipes": {"momentum": recipe}}).market_data(first="2019-10-01")
     action = {"actor": "ann", "reason": "to see", "payload": {"week": WEEKS[0], "recipe": "momentum"}}
     start = pd.Timestamp(WEEKS[0], tz="UTC")
     built.ledger.append([Entry(symbol="AAA", key="promote/1", kind="promote", effective=start, **action)])
     return built
 
 
-def cycle(world, first, last=None, **options):
-    result = world.run(
+def cycle(project, first, last=None, **options):
+    result = project.run(
         "weekly_cycle", f"AAA|{first}", f"AAA|{last}" if last else None, asset_selection=ASSETS, **options
     )
     assert result.success, [e.step_failure_data.error for e in result.all_events if e.is_step_failure]
@@ -82,22 +82,22 @@ def metadata(result, asset, week):
     return {name: value.value for name, value in metadata.items()}
 
 
-def entry(world, week):
-    return world.store.read_record("momentum_model", "AAA", week)["versions"][-1]
+def entry(project, week):
+    return project.store.read_record("momentum_model", "AAA", week)["versions"][-1]
 
 
-def alias(world, name):
-    return world.registry.aliases.of("AAA")[name]
+def alias(project, name):
+    return project.registry.aliases.of("AAA")[name]
 
 
-def number(world, week):
-    return world.registry.find("AAA", entry(world, week)["model_id"]).number
+def number(project, week):
+    return project.registry.find("AAA", entry(project, week)["model_id"]).number
 
 
 @pytest.mark.long
-def test_a_broken_refresh_is_refused_everywhere_and_the_next_good_one_takes_over(world):
-    result = cycle(world, WEEKS[0], BROKEN)
-    first, good, broken = (entry(world, week) for week in WEEKS[:3])
+def test_a_broken_refresh_is_refused_everywhere_and_the_next_good_one_takes_over(project):
+    result = cycle(project, WEEKS[0], BROKEN)
+    first, good, broken = (entry(project, week) for week in WEEKS[:3])
     assert first["refresh"]["reason"] == "first version"
     assert (good["refresh"]["accepted"], good["refresh"]["against"]) == (True, first["model_id"])
     assert (good["refresh"]["change"], good["refresh"]["difference"]) == (0, 0)
@@ -120,53 +120,53 @@ def test_a_broken_refresh_is_refused_everywhere_and_the_next_good_one_takes_over
     assert warned.description == f"AAA 2020-01-20T00:00: {why}"
     assert warned.metadata["change AAA"].value == 1
 
-    record = world.store.read_record("champion", "AAA", BROKEN)
+    record = project.store.read_record("champion", "AAA", BROKEN)
     assert (record["champion"], record["model_id"]) == ("momentum", good["model_id"])
     assert record["refused_refresh"] == f"the refresh of 2020-01-20 was refused: {why}"
     assert metadata(result, "champion", BROKEN)["refused_refresh"] == record["refused_refresh"]
-    assert world.store.read_record("champion", "AAA", WEEKS[1])["refused_refresh"] is None
-    assert [v.model_id for v in versions_of(world.store, "AAA", "momentum")] == [first["model_id"], good["model_id"]]
-    assert alias(world, "shadow-momentum") == alias(world, "champion") == number(world, WEEKS[1])
-    client = world.registry.client()
-    tags = {week: client.get_model_version("AAA", str(number(world, week))).tags["refresh"] for week in WEEKS[:3]}
-    assert tags[BROKEN] == client.get_run(world.registry.find("AAA", broken["model_id"]).run_id).data.tags["refresh"]
+    assert project.store.read_record("champion", "AAA", WEEKS[1])["refused_refresh"] is None
+    assert [v.model_id for v in versions_of(project.store, "AAA", "momentum")] == [first["model_id"], good["model_id"]]
+    assert alias(project, "shadow-momentum") == alias(project, "champion") == number(project, WEEKS[1])
+    client = project.registry.client()
+    tags = {week: client.get_model_version("AAA", str(number(project, week))).tags["refresh"] for week in WEEKS[:3]}
+    assert tags[BROKEN] == client.get_run(project.registry.find("AAA", broken["model_id"]).run_id).data.tags["refresh"]
     assert [tag.partition(":")[0] for tag in tags.values()] == ["accepted", "accepted", "refused"]
 
-    result = cycle(world, WEEKS[3])
+    result = cycle(project, WEEKS[3])
     assert check(result).passed
-    scored = world.store.read_frame("shadow_scores", "AAA", WEEKS[3])
+    scored = project.store.read_frame("shadow_scores", "AAA", WEEKS[3])
     assert set(scored.loc[scored["strategy"] == "momentum", "model_id"]) == {good["model_id"]}
-    healed = entry(world, WEEKS[3])["refresh"]
+    healed = entry(project, WEEKS[3])["refresh"]
     assert (healed["accepted"], healed["against"], healed["change"]) == (True, good["model_id"], 0)
-    assert alias(world, "shadow-momentum") == alias(world, "champion") == number(world, WEEKS[3])
-    assert world.store.read_record("champion", "AAA", WEEKS[3])["refused_refresh"] is None
+    assert alias(project, "shadow-momentum") == alias(project, "champion") == number(project, WEEKS[3])
+    assert project.store.read_record("champion", "AAA", WEEKS[3])["refused_refresh"] is None
 
-    stored, aliases = world.stored(), world.registry.aliases.of("AAA")
-    cycle(world, WEEKS[0], WEEKS[3])
-    assert world.stored() == stored
-    assert world.registry.aliases.of("AAA") == aliases
+    stored, aliases = project.stored(), project.registry.aliases.of("AAA")
+    cycle(project, WEEKS[0], WEEKS[3])
+    assert project.stored() == stored
+    assert project.registry.aliases.of("AAA") == aliases
     assert len(client.search_model_versions("name = 'AAA'")) == 4
 
 
-def test_a_version_of_the_same_week_replaces_a_refused_one(world):
+def test_a_version_of_the_same_week_replaces_a_refused_one(project):
     """As of Wednesday the recipe is sound again; it is compared with the version before the broken one."""
-    cycle(world, WEEKS[1], BROKEN)
+    cycle(project, WEEKS[1], BROKEN)
     wednesday = {"ops": {"momentum_model": {"config": {"as_of": "2020-01-22T12:00:00", "trigger": "MANUAL"}}}}
     only = [dg.AssetKey("momentum_model")]
-    result = world.run("weekly_cycle", f"AAA|{BROKEN}", asset_selection=only, run_config=wednesday)
+    result = project.run("weekly_cycle", f"AAA|{BROKEN}", asset_selection=only, run_config=wednesday)
     assert check(result).passed
-    versions = world.store.read_record("momentum_model", "AAA", BROKEN)["versions"]
+    versions = project.store.read_record("momentum_model", "AAA", BROKEN)["versions"]
     assert [v["refresh"]["accepted"] for v in versions] == [False, True]
-    assert versions[1]["refresh"]["against"] == entry(world, WEEKS[1])["model_id"]
-    accepted = [v.model_id for v in versions_of(world.store, "AAA", "momentum")]
+    assert versions[1]["refresh"]["against"] == entry(project, WEEKS[1])["model_id"]
+    accepted = [v.model_id for v in versions_of(project.store, "AAA", "momentum")]
     assert accepted == [versions[1]["refresh"]["against"], versions[1]["model_id"]]
-    assert alias(world, "shadow-momentum") == number(world, BROKEN)
-    record = world.store.read_record("champion", "AAA", BROKEN)
-    model = world.stored()[f"momentum_model/AAA/{BROKEN}.json"]
+    assert alias(project, "shadow-momentum") == number(project, BROKEN)
+    record = project.store.read_record("champion", "AAA", BROKEN)
+    model = project.stored()[f"momentum_model/AAA/{BROKEN}.json"]
     assert json.loads(model)["outcome"] == "trained"
-    cycle(world, BROKEN)
-    assert world.stored()[f"momentum_model/AAA/{BROKEN}.json"] == model
-    assert world.store.read_record("champion", "AAA", BROKEN) == record
+    cycle(project, BROKEN)
+    assert project.stored()[f"momentum_model/AAA/{BROKEN}.json"] == model
+    assert project.store.read_record("champion", "AAA", BROKEN) == record
     assert record["refused_refresh"].startswith("the refresh of 2020-01-20 was refused"), "Wednesday is not yet known"
 
     class Broken(Momentum):
@@ -177,7 +177,7 @@ def test_a_version_of_the_same_week_replaces_a_refused_one(world):
 
     def compare(incumbent, candidate_model, incumbent_model):
         candidate = Candidate(new, candidate_model, pd.Timestamp(WEEKS[0], tz="UTC"))
-        history = MarketHistory(world.store, world.settings, "AAA")
+        history = MarketHistory(project.store, project.settings, "AAA")
         return compare_versions(history, incumbent, candidate, lambda _: incumbent_model)
 
     refresh = compare(incumbent, Momentum(True), Broken(True))

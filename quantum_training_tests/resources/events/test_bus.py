@@ -1,4 +1,4 @@
-"""The event bus over SQLite and Postgres: each event is stored once and reaches each consumer; junk is a dead letter."""
+"""The event bus over SQLite and Postgres: each event is stored once, each consumer gets it; junk is a dead letter."""
 
 import json
 import multiprocessing

@@ -79,39 +79,41 @@ def test_missing_permissions_are_no_fault_of_the_version(error, advice):
 
 @pytest.mark.long
 @pytest.mark.usefixtures("no_sentinel")
-def test_a_champion_that_cannot_be_asked_for_is_not_rolled_back(project, small, monkeypatch):
-    world = project(small).market_data()
+def test_a_champion_that_cannot_be_asked_for_is_not_rolled_back(build_project, small, monkeypatch):
+    project = build_project(small).market_data()
     monkeypatch.setattr("quantum_training.assets.step_retries.FIRST_WAIT_SECONDS", 0.01)
-    before = world.run("weekly_cycle", FIRST, "AAA|2020-01-27")
+    before = project.run("weekly_cycle", FIRST, "AAA|2020-01-27")
     assert before.success, [
         e.step_failure_data.error.to_string()[:2000] for e in before.all_events if e.is_step_failure
     ]
-    record = world.store.read_record("champion", "AAA", "2020-01-27")
+    record = project.store.read_record("champion", "AAA", "2020-01-27")
     assert record["champion"] is not None
-    client = world.registry.client()
-    number = world.registry.find("AAA", record["model_id"]).number
+    client = project.registry.client()
+    number = project.registry.find("AAA", record["model_id"]).number
     folder = Path(url2pathname(urlsplit(client.get_model_version_download_uri("AAA", str(number))).path))
     (file,) = folder.rglob("booster.json")
     kept = file.rename(file.with_suffix(".kept"))
     file.symlink_to(file)  # as a file of a disk that does not answer: there, but not to be read
-    stored, head = world.stored(), world.ledger.head("AAA")
-    result = world.run("weekly_cycle", "AAA|2020-02-03")
+    stored, head = project.stored(), project.ledger.head("AAA")
+    result = project.run("weekly_cycle", "AAA|2020-02-03")
     assert not result.success
     said = str([e.step_failure_data.error for e in result.all_events if e.is_step_failure])
     assert "AAA: MLflow at sqlite:///" in said
     assert "then run this again" in said
-    assert world.ledger.head("AAA") == head
-    assert not [f for f in world.stored() if f not in stored and f.startswith(("shadow_scores", "champion", "rollout"))]
+    assert project.ledger.head("AAA") == head
+    assert not [
+        f for f in project.stored() if f not in stored and f.startswith(("shadow_scores", "champion", "rollout"))
+    ]
     file.unlink()
     kept.rename(file)
-    assert world.run("weekly_cycle", "AAA|2020-02-03").success
-    assert world.store.read_record("champion", "AAA", "2020-02-03")["verdict"] != "ROLLBACK"
+    assert project.run("weekly_cycle", "AAA|2020-02-03").success
+    assert project.store.read_record("champion", "AAA", "2020-02-03")["verdict"] != "ROLLBACK"
 
 
 @pytest.mark.usefixtures("no_sentinel")
-def test_an_answer_that_was_lost_registers_no_twin(project, small, monkeypatch):
+def test_an_answer_that_was_lost_registers_no_twin(build_project, small, monkeypatch):
     """MLflow's client sends a request again whose answer was lost, although the server had done it."""
-    world, real = project(small).market_data(), {}
+    project, real = build_project(small).market_data(), {}
     for name in ("create_run", "create_model_version"):
         real[name] = getattr(MlflowClient, name)
 
@@ -120,10 +122,10 @@ def test_an_answer_that_was_lost_registers_no_twin(project, small, monkeypatch):
             return real[_name](self, *arguments, **options)
 
         monkeypatch.setattr(MlflowClient, name, twice)
-    assert world.run("weekly_cycle", FIRST).success
-    found = versions(world.registry)
+    assert project.run("weekly_cycle", FIRST).success
+    found = versions(project.registry)
     assert len(found) == len({*found}) == 2
-    client = world.registry.client()
+    client = project.registry.client()
     experiment = client.get_experiment_by_name("AAA").experiment_id
     assert sorted(r.info.status for r in client.search_runs([experiment])) == ["FINISHED"] * 2 + ["KILLED"] * 2
 
@@ -156,11 +158,11 @@ def disturbed(server: MlflowServer, away: Callable[[], float], moment: Callable[
 @pytest.mark.soak
 @pytest.mark.parametrize("seed", range(SEEDS))
 @pytest.mark.parametrize(("seconds", "most"), [(60, 1), (0, 6)], ids=["away for 60 s", "killed again and again"])
-def test_a_weekly_cycle_ends_right_although_the_server_went_away(project, small, server, seconds, most, seed):
-    reference = project(small).market_data()
+def test_a_weekly_cycle_ends_right_although_the_server_went_away(build_project, small, server, seconds, most, seed):
+    reference = build_project(small).market_data()
     for name, recipe in reference.settings.recipes.items():
         skill_record(reference.store, name, recipe)
-    other = project(small)
+    other = build_project(small)
     shutil.copytree(reference.store.root, other.store.root)
     begun = time.monotonic()
     assert reference.run("weekly_cycle", FIRST, LAST).success
@@ -168,12 +170,12 @@ def test_a_weekly_cycle_ends_right_although_the_server_went_away(project, small,
 
     registry = ModelRegistry(tracking_uri=server.url)
     definitions = build_defs(other.settings, {"store": other.store, "registry": registry})
-    world, rng = replace(other, registry=registry, definitions=definitions), random.Random(f"{most} {seed}")
+    project, rng = replace(other, registry=registry, definitions=definitions), random.Random(f"{most} {seed}")
     over, thread, killed = disturbed(server, lambda: seconds, lambda: rng.uniform(0, length / most / 3), most)
     begun, runs = time.monotonic(), 0
     try:
         for runs in range(1, 4):  # noqa: B007 - as Dagster starts a run again that failed
-            result = world.run("weekly_cycle", FIRST, LAST)
+            result = project.run("weekly_cycle", FIRST, LAST)
             if result.success:
                 break
             print("FAILED", [e.step_failure_data.error.message[:400] for e in result.all_events if e.is_step_failure])
@@ -188,8 +190,8 @@ def test_a_weekly_cycle_ends_right_although_the_server_went_away(project, small,
     assert killed
     server.ready()
     assert versions(registry) == versions(reference.registry)
-    assert world.stored() == reference.stored()
-    assert world.ledger.head("AAA") == reference.ledger.head("AAA")
+    assert project.stored() == reference.stored()
+    assert project.ledger.head("AAA") == reference.ledger.head("AAA")
     client = registry.client()
     by_number = {int(v.version): v.tags["model_id"] for v in client.search_model_versions("name = 'AAA'")}
     numbers = reference.registry.client().search_model_versions("name = 'AAA'")

@@ -159,25 +159,25 @@ def test_only_a_server_that_is_down_is_worth_another_try(s3, store):
     assert (is_transient(missing.value), is_transient(down.value)) == (False, True)
 
 
-def cycles(project, settings, s3):
+def cycles(build_project, settings, s3):
     """The same two weeks, with everything on this disk and with everything on S3 but for databases."""
-    here = project(settings).market_data()
-    there = project(settings)
+    here = build_project(settings).market_data()
+    there = build_project(settings)
     store = Store(root=f"s3://{BUCKET}/store")
     there.registry.client().create_experiment("AAA", artifact_location=f"s3://{BUCKET}/mlflow/AAA")
     there = replace(
         there, store=store, definitions=build_defs(there.settings, {"store": store, "registry": there.registry})
     ).market_data()
-    for world in (here, there):
-        assert world.run("weekly_cycle", f"AAA|{WEEKS[0]}", f"AAA|{WEEKS[-1]}").success
+    for project in (here, there):
+        assert project.run("weekly_cycle", f"AAA|{WEEKS[0]}", f"AAA|{WEEKS[-1]}").success
     return here, there
 
 
 @pytest.mark.soak
-def test_a_weekly_cycle_on_s3_stores_what_one_on_disk_stores(project, small, s3):
+def test_a_weekly_cycle_on_s3_stores_what_one_on_disk_stores(build_project, small, s3):
     small["symbols"] = {"AAA": {**small["symbols"]["AAA"], "recipes": ["lightgbm"]}}
     small["recipes"] = {"lightgbm": small["recipes"]["lightgbm"]}
-    here, there = cycles(project, small, s3)
+    here, there = cycles(build_project, small, s3)
     ours = s3.objects("store")
     assert ours == here.stored()
     assert len(ours) > 10 * len(WEEKS) / 2
@@ -203,16 +203,16 @@ def stack():
     ],
     ids=["through the server", "directly"],
 )
-def test_artefacts_of_an_mlflow_server_lie_on_s3(project, small, s3, tmp_path, stack, options):
+def test_artefacts_of_an_mlflow_server_lie_on_s3(build_project, small, s3, tmp_path, stack, options):
     small["symbols"] = {"AAA": {**small["symbols"]["AAA"], "recipes": ["xgboost"]}}
     small["recipes"] = {"xgboost": small["recipes"]["xgboost"]}
-    here, there = project(small).market_data(), project(small)
+    here, there = build_project(small).market_data(), build_project(small)
     registry = ModelRegistry(tracking_uri=MlflowServer(tmp_path, stack, tuple(options)).start().ready().url)
     store = Store(root=f"s3://{BUCKET}/store")
     definitions = build_defs(there.settings, {"store": store, "registry": registry})
     there = replace(there, store=store, registry=registry, definitions=definitions).market_data()
-    for world in (here, there):
-        assert world.run("weekly_cycle", f"AAA|{WEEKS[0]}", f"AAA|{WEEKS[-1]}").success
+    for project in (here, there):
+        assert project.run("weekly_cycle", f"AAA|{WEEKS[0]}", f"AAA|{WEEKS[-1]}").success
     assert s3.objects("store") == here.stored()
     assert sum(key.endswith("algorithm.json") for key in s3.objects("mlflow")) == len(WEEKS)
     assert registry.aliases.of("AAA") == here.registry.aliases.of("AAA")
