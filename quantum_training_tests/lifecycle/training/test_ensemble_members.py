@@ -17,7 +17,7 @@ FIRST, SECOND, AS_OF = (pd.Timestamp(day, tz="UTC") for day in ("2019-12-30", "2
 class Constant:
     """Decides the same position on every bar."""
 
-    memory, has_account = 0, False
+    lookback_bars, has_account = 0, False
 
     def __init__(self, position):
         self.position = position

@@ -20,7 +20,7 @@ PREVIOUS = tuple(Version(pd.Timestamp(day, tz="UTC"), day) for day in ("2020-01-
 class Flat:
     """Decides to hold nothing."""
 
-    memory, has_account = 0, False
+    lookback_bars, has_account = 0, False
 
     def positions(self, features):
         return pd.Series(0.0, features.index)
