@@ -1,6 +1,7 @@
-"""The database of what must never be lost: its tables and one way to run a transaction. No meaning of a row lives here.
+"""The database for ledger, events and alerts: its tables, and transactions that outlast a short outage.
 
-SQLite for one machine, Postgres for several. It loads SQLAlchemy, so others import it inside their functions.
+SQLite for one machine, Postgres for several. The meaning of the rows is defined elsewhere. This module loads
+SQLAlchemy, so others import it inside their functions.
 """
 
 from __future__ import annotations
@@ -15,14 +16,7 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
-from tenacity import (
-    RetryCallState,
-    RetryError,
-    Retrying,
-    retry_if_exception,
-    stop_after_delay,
-    wait_random_exponential,
-)
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from quantum_training.resources.faults import is_outage_of_database, remedy
 from quantum_training.resources.time_limits import patience
@@ -33,17 +27,15 @@ SQLITE_BUSY_SECONDS = 10
 POSTGRES_CONNECT_SECONDS = 5
 POSTGRES_ANSWER_MILLISECONDS = 30_000
 GIVE_UP_SECONDS = 180
-"""Longer than a server takes to start again elsewhere, far shorter than a run may take. All work may run again."""
+"""Longer than a server takes to restart elsewhere, far shorter than a run may take."""
 
 QUERY_CANCELED = "57014"
-"""Postgres: the statement took longer than POSTGRES_ANSWER_MILLISECONDS, or a person ended it."""
-
-MOST_CONFLICTS = 50
-FIRST_TOLD = 8
-"""Failed try after which the log says that a database is waited for: earlier ones are over in a moment."""
-
-TABLES_LOCK = 7_104_281_963  # any number that no other program takes in this database
-
+"""Postgres code of a statement that took longer than POSTGRES_ANSWER_MILLISECONDS, or that a person cancelled."""
+MAX_CONFLICTS = 50
+LOGGED_ATTEMPT = 8
+"""The failed attempt that is logged: most waits end earlier, after a moment."""
+TABLES_LOCK = 7_104_281_963  # any number that no other program uses in this database
+log = logging.getLogger(__name__)
 TABLES = sa.MetaData()
 
 
@@ -122,50 +114,46 @@ alerts = sa.Table(
 )
 
 
-log = logging.getLogger(__name__)
-
-
 class DatabaseError(RuntimeError):
-    """The database did not do it. The message names it, without its password, and says what to do."""
+    """The database failed. The message names it, without its password, and says what to do."""
 
 
 def transaction(url: str, work: Callable[[sa.Connection], T]) -> T:
-    """`work(connection)` in one transaction: all of it or nothing. "" is the SQLite file under DAGSTER_HOME.
+    """The result of `work(connection)`, run in one transaction. url: "" is the SQLite file under DAGSTER_HOME.
 
-    Where the server is away, the connection breaks or another process wrote the same key first, `work` runs again from
-    its start, for up to GIVE_UP_SECONDS, so it must read what it depends on inside. DatabaseError in the end, at once
-    where waiting does not help; what `work` raises passes through.
+    If the server is away, the connection breaks or another process wrote the same key first, `work` runs again from
+    its start, for up to GIVE_UP_SECONDS; so it must read inside the transaction whatever it depends on. DatabaseError
+    after that, and at once if waiting does not help. Errors that `work` raises pass through.
     """
 
-    def once() -> T:
+    def run() -> T:
         with _engine(_resolved(url), os.getpid()).begin() as connection:
             return work(connection)
 
-    return _persistently(url, once)
+    return _repeat_through_outages(url, run)
 
 
-def held_transaction(url: str, ask: Callable[[sa.Connection], bool]) -> sa.Connection | None:
-    """A connection whose transaction goes on, where `ask(connection)` says yes in it; close it to end that. Else None.
+def open_transaction(url: str, accept: Callable[[sa.Connection], bool]) -> sa.Connection | None:
+    """A connection in an open transaction if `accept(connection)` is true in it, else None. Close it to end that.
 
-    Tried again as `transaction` is. DatabaseError in the end.
+    Attempts are repeated as by `transaction`; DatabaseError after the last one.
     """
 
-    def once() -> sa.Connection | None:
+    def run() -> sa.Connection | None:
         connection = _engine(_resolved(url), os.getpid()).connect()
+        accepted = False
         try:
-            if ask(connection):
-                return connection
-        except BaseException:
-            connection.close()
-            raise
-        connection.close()
-        return None
+            accepted = accept(connection)
+        finally:
+            if not accepted:
+                connection.close()
+        return connection if accepted else None
 
-    return _persistently(url, once)
+    return _repeat_through_outages(url, run)
 
 
 def sqlite_file(url: str) -> Path | None:
-    """The SQLite file that the database is, or None."""
+    """The path of the SQLite file, None for a database server."""
     url = _resolved(url)
     return Path(sa.make_url(url).database or "").absolute() if url.startswith("sqlite") else None
 
@@ -174,53 +162,50 @@ def _resolved(url: str) -> str:
     return url or f"sqlite:///{under_dagster_home('quantum_training.db')}"
 
 
-def _persistently(url: str, once: Callable[[], T]) -> T:
-    seconds = patience(GIVE_UP_SECONDS)
+def _repeat_through_outages(url: str, run: Callable[[], T]) -> T:
+    """The result of `run()`, called again after an outage or a conflict. DatabaseError after the last attempt."""
+    place, seconds = without_password(_resolved(url)), patience(GIVE_UP_SECONDS)
     conflicts: list[BaseException] = []
 
-    def passing(error: BaseException) -> bool:
+    def may_succeed_later(error: BaseException) -> bool:
         if isinstance(error, sa.exc.IntegrityError):
             conflicts.append(error)
-            return len(conflicts) < MOST_CONFLICTS
+            return len(conflicts) < MAX_CONFLICTS
         return is_outage_of_database(error)
 
-    def say(state: RetryCallState) -> None:
-        if state.attempt_number == FIRST_TOLD and state.outcome:
-            error = state.outcome.exception()
-            place = without_password(_resolved(url))
-            log.warning("%s: %s; asked again for up to %g s", place, _said(error), seconds)
+    def log_wait(state: RetryCallState) -> None:
+        if state.attempt_number == LOGGED_ATTEMPT and state.outcome:
+            log.warning("%s: %s; asked again for up to %g s", place, _message(state.outcome.exception()), seconds)
 
     try:
         return Retrying(
-            retry=retry_if_exception(passing),
+            retry=retry_if_exception(may_succeed_later),
             wait=wait_random_exponential(multiplier=0.02, max=1),
             stop=stop_after_delay(seconds),
-            before_sleep=say,
-        )(once)
-    except (RetryError, sa.exc.DBAPIError, OSError, ModuleNotFoundError) as error:
-        cause = error.last_attempt.exception() if isinstance(error, RetryError) else error
-        todo = _todo(cause)
-        raise DatabaseError(
-            f"{without_password(_resolved(url))}: {_said(cause)}. {todo}, then run this again: what was stored is not "
-            "stored twice"
-            + (" (Postgres needs the extra quantum_training[postgres])" if isinstance(error, ImportError) else "")
-        ) from cause
+            before_sleep=log_wait,
+            reraise=True,
+        )(run)
+    except (sa.exc.DBAPIError, OSError, ModuleNotFoundError) as error:
+        advice = f"{_advice(error)}, then run this again: what was stored is not stored twice"
+        raise DatabaseError(f"{place}: {_message(error)}. {advice}") from error
 
 
-def _todo(error: BaseException | None) -> str:
+def _advice(error: BaseException) -> str:
     if isinstance(error, sa.exc.IntegrityError):
         return "See which other processes write these rows, or what else the row breaks"
     if getattr(getattr(error, "orig", None), "pgcode", None) == QUERY_CANCELED:
         return "See what else keeps the database busy or holds the rows"
+    if isinstance(error, ImportError):
+        return "Install the extra quantum_training[postgres]"
     return remedy(error) or "Start the database or mend database_url"
 
 
-def _said(error: BaseException | None) -> str:
+def _message(error: BaseException | None) -> str:
     return " ".join(str(getattr(error, "orig", None) or error).split())[:300]
 
 
 def insert_missing(connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Insert the rows whose unique columns are not there yet."""
+    """Insert the rows whose unique columns are not in the table yet."""
     if rows:
         insert: Any = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[connection.dialect.name]
         connection.execute(insert(table).on_conflict_do_nothing(), list(rows))
@@ -228,17 +213,17 @@ def insert_missing(connection: sa.Connection, table: sa.Table, rows: Sequence[Ma
 
 @cache
 def _engine(url: str, process: int) -> sa.Engine:
-    """The pool of one process (a forked child must not share its parent's), with the tables made."""
+    """The connection pool of one process, with the tables created. A forked child must not share its parent's pool."""
     if url.startswith("sqlite"):
         engine = _sqlite(url)
     else:
-        arguments = {"connect_timeout": POSTGRES_CONNECT_SECONDS, "tcp_user_timeout": POSTGRES_ANSWER_MILLISECONDS}
-        engine = sa.create_engine(url, pool_pre_ping=True, connect_args=arguments)
+        limits = {"connect_timeout": POSTGRES_CONNECT_SECONDS, "tcp_user_timeout": POSTGRES_ANSWER_MILLISECONDS}
+        engine = sa.create_engine(url, pool_pre_ping=True, connect_args=limits)
 
         @sa.event.listens_for(engine, "begin")
-        def bound(connection: sa.Connection) -> None:
-            limit = sa.func.set_config("statement_timeout", str(POSTGRES_ANSWER_MILLISECONDS), True)
-            connection.execute(sa.select(limit))
+        def limit_statement_time(connection: sa.Connection) -> None:
+            setting = sa.func.set_config("statement_timeout", str(POSTGRES_ANSWER_MILLISECONDS), True)
+            connection.execute(sa.select(setting))
 
     with engine.begin() as connection:
         if engine.dialect.name == "postgresql":

@@ -88,14 +88,14 @@ def _take(url: str, number: int) -> Connection:
 
     from quantum_training.resources import database
 
-    def ask(connection: Connection) -> bool:
+    def take(connection: Connection) -> bool:
         connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
         for setting, value in NOTICED_DEAD.items():
             connection.exec_driver_sql(f"SET LOCAL {setting} = {value}")
         return connection.execute(text("SELECT pg_try_advisory_xact_lock(:number)"), {"number": number}).scalar_one()
 
     while True:
-        connection = database.held_transaction(url, ask)
+        connection = database.open_transaction(url, take)
         if connection is not None:
             return connection
         time.sleep(ASK_SECONDS)

@@ -77,7 +77,7 @@ def test_work_runs_again_where_another_process_wrote_the_same_key_first(url):
 
 
 def test_a_key_that_stays_taken_is_not_told_as_a_database_to_be_started(url, monkeypatch):
-    monkeypatch.setattr(database, "MOST_CONFLICTS", 2)
+    monkeypatch.setattr(database, "MAX_CONFLICTS", 2)
     insert(url, 1)
     with pytest.raises(DatabaseError, match=r"letter_id.*\. See which other processes write these rows"):
         insert(url, 1)
