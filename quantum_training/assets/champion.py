@@ -8,7 +8,7 @@ import dagster as dg
 from quantum_training.assets.evidence_assets import evidence_asset, last_week_of, previous_week_drift
 from quantum_training.assets.metadata.decision import decision_metadata
 from quantum_training.assets.partition_runner import each_partition
-from quantum_training.assets.step_retries import retried
+from quantum_training.assets.step_retries import retry_transient_faults
 from quantum_training.lifecycle.decision.champion import decide, move_aliases
 from quantum_training.lifecycle.market_history import MarketHistory
 from quantum_training.lifecycle.records import BACKTEST, CHAMPION, SHADOW_SCORES, WeeklyDecision, write_record
@@ -45,7 +45,7 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
             return decide(MarketHistory(store, settings, symbol), ledger, last, load)
 
         weeks = last_week_of(context, partitions)
-        with retried(context):
+        with retry_transient_faults(context):
             decisions = {symbol: decide_symbol(symbol, last) for symbol, last in weeks.items()}
             events.outbox.relay_quietly()
 

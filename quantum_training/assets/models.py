@@ -8,7 +8,7 @@ import dagster as dg
 from quantum_training.assets.cluster_tags import cluster_tags, dagster_pool
 from quantum_training.assets.metadata.training import training_metadata
 from quantum_training.assets.partition_runner import OWNERS, SINGLE_RUN, each_partition
-from quantum_training.assets.step_retries import first_attempt, goes_on
+from quantum_training.assets.step_retries import first_attempt, may_be_retried
 from quantum_training.lifecycle.records import model_asset
 from quantum_training.lifecycle.services import Services
 from quantum_training.lifecycle.training.ensemble_members import members_of
@@ -67,7 +67,10 @@ def build(name: str, settings: Settings, partitions: Partitions) -> dg.AssetsDef
     ) -> dg.MaterializeResult:
         services, request = Services(settings, store, registry, events), TrainingRequest(**config.model_dump())
         run = TrainingRun(
-            context.run.run_id, first_attempt(context.instance, context.run), context.log, partial(goes_on, context)
+            context.run.run_id,
+            first_attempt(context.instance, context.run),
+            context.log,
+            partial(may_be_retried, context),
         )
 
         def materialize_partition(key: Key) -> dict[str, Any]:

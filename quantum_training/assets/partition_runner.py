@@ -1,4 +1,4 @@
-"""How an asset works through the partitions of its run, and how it reads what lies before them. No asset lives here."""
+"""Materialisation of the partitions of a run, one after the other, oldest first. Every partitioned asset uses it."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -17,39 +17,38 @@ OWNERS = ["team:quant"]
 def each_partition(
     context: dg.AssetExecutionContext,
     grid: dg.MultiPartitionsDefinition,
-    produce: Callable[[Key], Mapping[str, Any] | None],
+    materialize_partition: Callable[[Key], Mapping[str, Any] | None],
     finish: Callable[[], None] = lambda: None,
 ) -> dg.MaterializeResult:
-    """Call `produce` for every partition of the run, oldest first, and keep its metadata with that partition.
+    """Call `materialize_partition` for every partition of the run, oldest first, and record its metadata.
 
-    A partition for which it gives None is not recorded as materialised.
-    finish: what is done once all are. Where one fails, those before it stay recorded as materialised and the error is
-    raised with the partition's name. Where the fault can pass, the step is tried again from its start instead: what is
-    stored already is not changed.
+    A partition without metadata (None) is not recorded as materialised. finish: called after the last partition.
+    If a partition fails, those before it stay recorded as materialised, and the error is raised with the partition's
+    name. If the fault may pass, the step is repeated from its start instead: that changes nothing already stored.
     """
     asset = context.asset_key.to_user_string()
     keys = run_keys(grid, context.run.tags)
-    done: dict[Key, Mapping[str, Any]] = {}
-    keep = partial(record_materializations, context, done)
+    materialized: dict[Key, Mapping[str, Any]] = {}
+    record_finished = partial(record_materializations, context, materialized)
     for number, key in enumerate(keys, 1):
         try:
-            metadata = produce(key)
+            metadata = materialize_partition(key)
         except Exception as error:
             error.add_note(f"in partition {key} of {asset}")
-            raise_or_retry(context, error, keep)
+            raise_or_retry(context, error, record_finished)
         if metadata is not None:
-            done[key] = metadata
+            materialized[key] = metadata
         context.log.info(f"{asset} {number}/{len(keys)} {key}")
     try:
         finish()
     except Exception as error:
-        raise_or_retry(context, error, keep)
-    for key, metadata in done.items():
+        raise_or_retry(context, error, record_finished)
+    for key, metadata in materialized.items():
         context.add_asset_metadata(metadata, partition_key=str(key))
     return dg.MaterializeResult()
 
 
-def record_materializations(context: dg.AssetExecutionContext, done: Mapping[Key, Mapping[str, Any]]) -> None:
-    """Record materialisations of a run that is about to fail: Dagster would forget the partitions it finished."""
-    for key, metadata in done.items():
+def record_materializations(context: dg.AssetExecutionContext, materialized: Mapping[Key, Mapping[str, Any]]) -> None:
+    """Record the finished partitions of a run that is about to fail: Dagster would not record them."""
+    for key, metadata in materialized.items():
         context.log_event(dg.AssetMaterialization(context.asset_key, metadata=metadata, partition=str(key)))

@@ -11,7 +11,7 @@ import pandas as pd
 
 from quantum_training.assets.metadata.decision import signal_metadata
 from quantum_training.assets.partition_runner import OWNERS, SINGLE_RUN
-from quantum_training.assets.step_retries import retried, will_retry
+from quantum_training.assets.step_retries import retry_transient_faults, will_retry
 from quantum_training.lifecycle.decision.signals import signal
 from quantum_training.lifecycle.market_history import MarketHistory
 from quantum_training.lifecycle.records import FEATURES, LATEST, ROLLOUT, SIGNALS, write_record
@@ -47,7 +47,7 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
         if not context.partition_keys:
             raise ValueError("the run names no symbol; a range must go from the earlier to the later of the settings")
         outages: list[Exception] = []
-        with retried(context):
+        with retry_transient_faults(context):
             for symbol in context.partition_keys:
                 before, load = len(outages), _loader(context, registry, symbol, outages)
                 record = signal(MarketHistory(store, settings, symbol), pd.Timestamp.now("UTC"), load)

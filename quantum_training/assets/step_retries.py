@@ -1,7 +1,6 @@
-"""Which faults can pass by themselves, and when a step is tried again. A run that died is Dagster's to restart.
+"""When a step is repeated after a fault, and how long it waits before. Dagster itself restarts runs that died.
 
-It is an exception that asks Dagster for another try, not a RetryPolicy: that would also bring back a run that a person
-has stopped.
+A step is repeated by an exception, not by a RetryPolicy, which would also revive a run that a person has stopped.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from dagster._core.storage.tags import MAX_RETRIES_TAG, RETRY_NUMBER_TAG
 from quantum_training.resources.faults import is_transient
 
 DEFAULT_RETRIES = 3
-"""Of a run without the tag, as one that the UI materialises; run_retries of Dagster has the same default."""
+"""Of a run without the tag, such as one started in the UI. Dagster's run_retries has the same default."""
 
 Context = dg.AssetExecutionContext | dg.AssetCheckExecutionContext
 
@@ -25,41 +24,41 @@ FIRST_WAIT_SECONDS, MAX_WAIT_SECONDS = 10.0, 120.0
 
 
 def first_attempt(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:
-    """The id of the run that this one tries again, itself where it is the first: runs that Dagster starts are one deed.
+    """The id of the run that Dagster restarted as this one, over all restarts; its own id if it is no restart.
 
-    A run that a person executes again is a new deed.
+    A run that a person executes again counts as a first attempt.
     """
-    first, at = run.run_id, run
-    while RETRY_NUMBER_TAG in at.tags and at.parent_run_id:
-        first = at.parent_run_id
-        before = instance.get_run_by_id(first)
-        if before is None:
+    first_id, attempt = run.run_id, run
+    while RETRY_NUMBER_TAG in attempt.tags and attempt.parent_run_id:
+        first_id = attempt.parent_run_id
+        parent = instance.get_run_by_id(first_id)
+        if parent is None:
             break
-        at = before
-    return first
+        attempt = parent
+    return first_id
 
 
 def retries_left(context: Context) -> int:
-    """How often this step may still be tried again: TRAINING_RETRY_ATTEMPTS in all, which the run's tag carries."""
+    """How often this step may still be repeated. The run's tag holds TRAINING_RETRY_ATTEMPTS, the number in all."""
     tag = context.run.tags.get(MAX_RETRIES_TAG, "")
     allowed = int(tag) if tag.isdigit() else DEFAULT_RETRIES
     return max(0, allowed - context.retry_number)
 
 
 def will_retry(context: Context, error: BaseException) -> bool:
-    """Will the step be tried again after this error?"""
+    """Whether the step will be repeated after this error."""
     return isinstance(error, Exception) and is_transient(error) and retries_left(context) > 0
 
 
-def goes_on(context: Context, error: BaseException) -> bool:
-    """May the step be tried again after this error, also by another run? Where it was stopped, Dagster decides that."""
+def may_be_retried(context: Context, error: BaseException) -> bool:
+    """Whether this step or another run may repeat the work after the error. If it was stopped, Dagster decides."""
     if isinstance(error, Exception):
         return will_retry(context, error)
     return context.instance.run_retries_enabled and context.run.remote_job_origin is not None
 
 
 def raise_or_retry(context: Context, error: Exception, before: Callable[[], None] = lambda: None) -> NoReturn:
-    """Have the step tried again where this error can pass; else call `before` and raise the error."""
+    """Have Dagster repeat the step if the error may pass; else call `before` and raise the error."""
     if will_retry(context, error):
         raise retry_later(context) from error
     before()
@@ -67,8 +66,8 @@ def raise_or_retry(context: Context, error: Exception, before: Callable[[], None
 
 
 @contextmanager
-def retried(context: Context) -> Iterator[None]:
-    """A block whose errors have the step tried again where they can pass."""
+def retry_transient_faults(context: Context) -> Iterator[None]:
+    """Have Dagster repeat the step if the block fails with an error that may pass."""
     try:
         yield
     except Exception as error:
@@ -76,7 +75,7 @@ def retried(context: Context) -> Iterator[None]:
 
 
 def retry_later(context: Context) -> dg.RetryRequested:
-    """The exception that has the step tried again, after about 10, 20, 40, ... seconds, at most 120."""
+    """The exception with which Dagster repeats the step after about 10, 20, 40, ... seconds, at most 120."""
     longest = min(FIRST_WAIT_SECONDS * 2**context.retry_number, MAX_WAIT_SECONDS)
-    wait = longest * (0.5 + random.random() / 2)  # noqa: S311 - symbols that failed together come back one by one
+    wait = longest * (0.5 + random.random() / 2)  # noqa: S311 - symbols that failed together are repeated one by one
     return dg.RetryRequested(max_retries=context.retry_number + retries_left(context), seconds_to_wait=wait)

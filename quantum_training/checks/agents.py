@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from quantum_training.assets.metadata.tables import markdown
-from quantum_training.assets.step_retries import retried
+from quantum_training.assets.step_retries import retry_transient_faults
 from quantum_training.lifecycle.records import ModelRecord, model_asset, read_record
 from quantum_training.market.periods import Key
 from quantum_training.models.agent import ACTION, Agent
@@ -64,7 +64,7 @@ def agent_checks(name: str, partitions: Partitions) -> dg.AssetChecksDefinition:
     ) -> Iterable[dg.AssetCheckResult]:
         newest_agents: dict[str, Agent] = {}
         broken_weights: dict[str, list[str]] = {}
-        with retried(context):
+        with retry_transient_faults(context):
             for key in run_keys(partitions.week, context.run.tags):
                 for agent in agents_of_week(store, registry, asset, key):
                     newest_agents[key.symbol] = agent

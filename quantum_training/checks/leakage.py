@@ -6,7 +6,7 @@ import dagster as dg
 import pandas as pd
 
 from quantum_training.assets.metadata.tables import markdown, reports_table
-from quantum_training.assets.step_retries import retried
+from quantum_training.assets.step_retries import retry_transient_faults
 from quantum_training.lifecycle.evaluation.leakage import LeakReport, leak_report
 from quantum_training.lifecycle.records import model_asset
 from quantum_training.monitoring.model_leakage import FIRST_SEEDS, SUMMARY_FIELDS
@@ -35,7 +35,7 @@ def leak_free(name: str, settings: Settings, partitions: Partitions) -> dg.Asset
         store: dg.ResourceParam[Store],
         registry: dg.ResourceParam[ModelRegistry],
     ) -> dg.AssetCheckResult:
-        with retried(context):
+        with retry_transient_faults(context):
             report = leak_report(store, registry, settings, name, run_keys(partitions.week, context.run.tags))
         messages = report.failures or report.remarks
         return dg.AssetCheckResult(

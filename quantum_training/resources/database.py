@@ -19,7 +19,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from quantum_training.resources.faults import is_outage_of_database, remedy
-from quantum_training.resources.time_limits import patience
+from quantum_training.resources.time_limits import wait_limit
 from quantum_training.settings.paths import under_dagster_home, without_password
 
 T = TypeVar("T")
@@ -164,7 +164,7 @@ def _resolved(url: str) -> str:
 
 def _repeat_through_outages(url: str, run: Callable[[], T]) -> T:
     """The result of `run()`, called again after an outage or a conflict. DatabaseError after the last attempt."""
-    place, seconds = without_password(_resolved(url)), patience(GIVE_UP_SECONDS)
+    place, seconds = without_password(_resolved(url)), wait_limit(GIVE_UP_SECONDS)
     conflicts: list[BaseException] = []
 
     def may_succeed_later(error: BaseException) -> bool:

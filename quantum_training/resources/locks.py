@@ -1,5 +1,6 @@
-"""Locks that end with the process that holds them, however it dies: of a file, and of a name among all processes that
-share a database. What is done under a lock lives with its caller.
+"""Locks that end with their process, however it dies: on a file, and on a name among all processes of a database.
+
+What a lock protects is the caller's business.
 """
 
 from __future__ import annotations
@@ -16,25 +17,25 @@ from typing import TYPE_CHECKING, BinaryIO
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-ASK_SECONDS = 0.5
-"""How often a process that waits asks the database again."""
+POLL_SECONDS = 0.5
+"""Seconds between two attempts to take a lock of the database."""
 
-NOTICED_DEAD = {"tcp_keepalives_idle": 30, "tcp_keepalives_interval": 10, "tcp_keepalives_count": 3}
-"""How Postgres notices within a minute that a machine which held a lock is gone, in its own settings."""
+KEEPALIVE_SETTINGS = {"tcp_keepalives_idle": 30, "tcp_keepalives_interval": 10, "tcp_keepalives_count": 3}
+"""Settings of Postgres with which it notices within a minute that the machine of a lock's holder is gone."""
 
 
 @contextmanager
-def own(path: Path) -> Iterator[BinaryIO]:
-    """The file, open for appending, for one process or thread at a time; the others wait. Made where it is missing.
+def file_lock(path: Path) -> Iterator[BinaryIO]:
+    """The file, open for appending, for one process or thread at a time; the others wait. Created if it is missing.
 
-    What a process that was killed left in it is still there. Gone at the end, unless the block has renamed it.
+    It still holds what a killed process wrote. It is removed at the end, unless the block has renamed it.
     """
     while True:
         file = path.open("ab")
         fcntl.flock(file, fcntl.LOCK_EX)
         if _is_at(file, path):
             break
-        file.close()  # the one before has renamed or removed what was opened
+        file.close()  # the holder before has renamed or removed this file
     with file:
         try:
             yield file
@@ -44,12 +45,12 @@ def own(path: Path) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def alone(url: str, name: str) -> Iterator[Callable[[], None]]:
-    """Of all processes that share the database, one at a time goes on here by this name; the others wait for it.
+def exclusive_lock(url: str, name: str) -> Iterator[Callable[[], None]]:
+    """A lock on a name among all processes that share the database; the others wait.
 
-    Gives a function to call before what must not be done twice: where the connection was lost in between, it waits
-    for the lock again, and another may have held it meanwhile. `url` is settings.database_url; SQLite locks a file
-    beside its own, Postgres needs no pooler or one that keeps transactions whole. DatabaseError where it is out of
+    url: settings.database_url. SQLite locks a file beside its own; a pooler before Postgres must keep transactions on
+    one connection. Yields a function to call before a step that must not happen twice: if the connection was lost, it
+    waits for the lock again, which another process may have held meanwhile. DatabaseError if the database is out of
     reach.
     """
     from quantum_training.resources import database
@@ -58,7 +59,7 @@ def alone(url: str, name: str) -> Iterator[Callable[[], None]]:
     file = database.sqlite_file(url)
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with own(file.with_name(f".{file.name}.{digest[:8].hex()}.lock")):
+        with file_lock(file.with_name(f".{file.name}.{digest[:8].hex()}.lock")):
             yield lambda: None
         return
     from sqlalchemy.exc import DBAPIError
@@ -66,7 +67,7 @@ def alone(url: str, name: str) -> Iterator[Callable[[], None]]:
     number = int.from_bytes(digest[:8], "big", signed=True)
     connection = _take(url, number)
 
-    def still() -> None:
+    def assert_lock_held() -> None:
         nonlocal connection
         try:
             connection.exec_driver_sql("SELECT 1")
@@ -76,9 +77,9 @@ def alone(url: str, name: str) -> Iterator[Callable[[], None]]:
             connection = _take(url, number)
 
     try:
-        yield still
+        yield assert_lock_held
     finally:
-        with suppress(DBAPIError):  # the lock went with the connection
+        with suppress(DBAPIError):  # the lock ended with the connection
             connection.close()
 
 
@@ -90,7 +91,7 @@ def _take(url: str, number: int) -> Connection:
 
     def take(connection: Connection) -> bool:
         connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
-        for setting, value in NOTICED_DEAD.items():
+        for setting, value in KEEPALIVE_SETTINGS.items():
             connection.exec_driver_sql(f"SET LOCAL {setting} = {value}")
         return connection.execute(text("SELECT pg_try_advisory_xact_lock(:number)"), {"number": number}).scalar_one()
 
@@ -98,7 +99,7 @@ def _take(url: str, number: int) -> Connection:
         connection = database.open_transaction(url, take)
         if connection is not None:
             return connection
-        time.sleep(ASK_SECONDS)
+        time.sleep(POLL_SECONDS)
 
 
 def _is_at(file: BinaryIO, path: Path) -> bool:

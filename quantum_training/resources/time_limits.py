@@ -1,6 +1,6 @@
-"""How long a database that is away is waited for: minutes in a run, seconds in a sensor's tick.
+"""How long code waits for a database that is away: minutes in a run, seconds in a sensor's tick.
 
-Dagster ends a tick after 60 s without saying what it waited for.
+Dagster ends a tick after 60 s without saying what the tick waited for.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 TICK_SECONDS = 20.0
-_seconds: ContextVar[float | None] = ContextVar("patience", default=None)
+_seconds: ContextVar[float | None] = ContextVar("wait_limit", default=None)
 
 
 @contextmanager
 def short_timeouts() -> Iterator[None]:
-    """Within the block, or the function that it decorates, nothing waits longer than TICK_SECONDS."""
+    """Limit every wait in the block, or in the decorated function, to TICK_SECONDS."""
     token = _seconds.set(TICK_SECONDS)
     try:
         yield
@@ -23,6 +23,6 @@ def short_timeouts() -> Iterator[None]:
         _seconds.reset(token)
 
 
-def patience(usual: float) -> float:
-    """Seconds to wait here, where `usual` is what a run waits."""
+def wait_limit(usual: float) -> float:
+    """The longest wait in seconds here. usual: that of a run."""
     return min(usual, _seconds.get() or usual)

@@ -11,7 +11,7 @@ from ccxt.base.errors import NetworkError
 
 from quantum_training.assets import step_retries as retries
 from quantum_training.assets.partition_runner import SINGLE_RUN, each_partition
-from quantum_training.assets.step_retries import goes_on
+from quantum_training.assets.step_retries import may_be_retried
 from quantum_training.checks import leakage as checks
 from quantum_training.checks.agents import agent_checks
 from quantum_training.features.windows import InsufficientData
@@ -139,11 +139,11 @@ def run(monkeypatch):
 
         @dg.asset(partitions_def=grid, backfill_policy=SINGLE_RUN)
         def model(context: dg.AssetExecutionContext):
-            def produce(key):
+            def materialize_partition(key):
                 tries.append(str(key))
                 return meet(str(key))
 
-            return each_partition(context, grid, produce, lambda: meet("finish"))
+            return each_partition(context, grid, materialize_partition, lambda: meet("finish"))
 
         def meet(place):
             if place == at and tries.count("AAA|2020-01-13") <= times:
@@ -227,7 +227,7 @@ def test_whether_a_stopped_training_is_over_is_left_to_dagster_where_that_starts
 ):
     run = SimpleNamespace(remote_job_origin="here" if launched else None, tags={})
     context = SimpleNamespace(run=run, instance=SimpleNamespace(run_retries_enabled=enabled), retry_number=0)
-    assert goes_on(context, error) is expected
+    assert may_be_retried(context, error) is expected
 
 
 @pytest.mark.parametrize(

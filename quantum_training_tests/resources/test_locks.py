@@ -1,4 +1,4 @@
-"""Locks of files and names: one at a time, given up by a killed process, and taken again where Postgres went away."""
+"""Locks of files and names: one holder at a time, released by a killed process, taken again if Postgres goes away."""
 
 import multiprocessing
 import os
@@ -8,13 +8,13 @@ import time
 import pytest
 import sqlalchemy as sa
 
-from quantum_training.resources.locks import alone, own
+from quantum_training.resources.locks import exclusive_lock, file_lock
 
 FORK = multiprocessing.get_context("fork")
 
 
 def append_slowly(url, name, file, order):
-    with alone(url, name):
+    with exclusive_lock(url, name):
         for part in ("in", "out"):
             with file.open("a") as text:
                 text.write(f"{order} {part}\n")
@@ -28,49 +28,49 @@ def test_one_process_at_a_time_by_name(url, tmp_path):
         process.start()
     for process in processes:
         process.join(60)
-    said = file.read_text().split("\n")[:-1]
-    assert len(said) == 8
-    assert all(a.split()[0] == b.split()[0] for a, b in zip(said[::2], said[1::2], strict=True)), said
+    lines = file.read_text().split("\n")[:-1]
+    assert len(lines) == 8
+    assert all(a.split()[0] == b.split()[0] for a, b in zip(lines[::2], lines[1::2], strict=True)), lines
     assert not list(tmp_path.rglob("*.lock")), "a lock that nobody holds leaves nothing"
 
 
 def test_another_name_does_not_wait(url):
-    with alone(url, "a"), alone(url, "b"):
+    with exclusive_lock(url, "a"), exclusive_lock(url, "b"):
         pass
 
 
-def hold(url, held):
-    with alone(url, "a"):
-        held.set()
+def hold(url, is_held):
+    with exclusive_lock(url, "a"):
+        is_held.set()
         time.sleep(600)
 
 
-def test_a_killed_process_lets_the_next_one_in(url):
-    held = FORK.Event()
-    holder = FORK.Process(target=hold, args=(url, held), daemon=True)
+def test_a_killed_process_releases_its_lock(url):
+    is_held = FORK.Event()
+    holder = FORK.Process(target=hold, args=(url, is_held), daemon=True)
     holder.start()
-    assert held.wait(60)
+    assert is_held.wait(60)
     os.kill(holder.pid, signal.SIGKILL)
     holder.join(10)
     began = time.monotonic()
-    with alone(url, "a") as still:
-        still()
+    with exclusive_lock(url, "a") as assert_lock_held:
+        assert_lock_held()
     assert time.monotonic() - began < 5
 
 
-def test_a_lock_that_went_with_its_connection_is_waited_for_again(postgres_url):
+def test_a_lock_lost_with_its_connection_is_acquired_again(postgres_url):
     """Postgres ends the connection of the first; the second comes in, and the first waits for it before it goes on."""
     engine = sa.create_engine(postgres_url, isolation_level="AUTOCOMMIT")
     others = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1"
     entered, left = FORK.Event(), FORK.Value("d", 0.0)
 
     def second():
-        with alone(postgres_url, "a"):
+        with exclusive_lock(postgres_url, "a"):
             entered.set()
             time.sleep(1)
             left.value = time.monotonic()
 
-    with alone(postgres_url, "a") as still:
+    with exclusive_lock(postgres_url, "a") as assert_lock_held:
         process = FORK.Process(target=second)
         process.start()
         time.sleep(0.5)
@@ -78,21 +78,21 @@ def test_a_lock_that_went_with_its_connection_is_waited_for_again(postgres_url):
         with engine.connect() as connection:
             assert connection.exec_driver_sql(others).all() == [(True,)]
         assert entered.wait(60)
-        still()
+        assert_lock_held()
         assert 0 < left.value <= time.monotonic()
     process.join(10)
     assert process.exitcode == 0
 
 
-def test_what_a_killed_writer_left_is_taken_over_and_goes(tmp_path):
+def test_the_file_of_a_killed_writer_is_taken_over_and_removed(tmp_path):
     path = tmp_path / ".a.tmp"
     path.write_bytes(b"half")
-    with own(path) as file:
+    with file_lock(path) as file:
         file.truncate(0)
         file.write(b"whole")
         file.flush()
         path.replace(tmp_path / "a")
     assert {f.name: f.read_bytes() for f in tmp_path.iterdir()} == {"a": b"whole"}
-    with pytest.raises(KeyError), own(path):
+    with pytest.raises(KeyError), file_lock(path):
         raise KeyError("in the middle")
     assert not path.exists()

@@ -5,22 +5,22 @@ import time
 import dagster as dg
 import pytest
 
-from quantum_training.resources import time_limits as patience_module
+from quantum_training.resources import time_limits
 from quantum_training.resources.database import DatabaseError
 from quantum_training.resources.events.bus import EventBus
-from quantum_training.resources.time_limits import TICK_SECONDS, patience, short_timeouts
+from quantum_training.resources.time_limits import TICK_SECONDS, wait_limit, short_timeouts
 
 
 def test_a_tick_waits_shorter_than_dagster_and_a_run_waits_longer():
     assert TICK_SECONDS < 60
     with short_timeouts():
-        assert (patience(180), patience(5)) == (TICK_SECONDS, 5)
-    assert patience(180) == 180
+        assert (wait_limit(180), wait_limit(5)) == (TICK_SECONDS, 5)
+    assert wait_limit(180) == 180
 
 
 @pytest.mark.parametrize("name", ["event_inbox_sensor", "run_failure_sensor"])
 def test_a_tick_fails_by_itself_while_the_database_is_away(build_project, small, monkeypatch, name):
-    monkeypatch.setattr(patience_module, "TICK_SECONDS", 0.5)
+    monkeypatch.setattr(time_limits, "TICK_SECONDS", 0.5)
     project = build_project({**small, "database_url": "postgresql+psycopg2://ann:hush@127.0.0.1:9/db"})
     sensor = project.definitions.resolve_sensor_def(name)
     resources = {"store": project.store, "events": EventBus(database_url=project.settings.database_url)}

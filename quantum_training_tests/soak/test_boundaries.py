@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from quantum_training.models.contract import Model as Contract
-from quantum_training.resources.locks import alone
+from quantum_training.resources.locks import exclusive_lock
 from quantum_training.resources.registry.new_version import NewVersion
 from quantum_training.resources.registry.registry import ModelRegistry
 from quantum_training.resources.store.store import Store
@@ -72,11 +72,11 @@ def train(world, model, kind=None, number=0):
     watched = boundaries.Boundaries(world, kind, number)
     watched.watch()
     registry = ModelRegistry(tracking_uri=f"sqlite:///{world}/mlflow/mlflow.db")
-    with alone(f"sqlite:///{world}/quantum_training.db", "training") as still_alone:
+    with exclusive_lock(f"sqlite:///{world}/quantum_training.db", "training") as assert_lock_held:
         if registry.find("AAA", "id-1") is None:
             tags = {"model_id": "id-1", "recipe": "weighed", "as_of": "2024-01-08T00:00:00+00:00"}
             options = {"params": {}, "metrics": {}, "started": pd.Timestamp.now("UTC")}
-            registry.register("AAA", NewVersion(model, ALGORITHM, FEATURES, tags=tags, **options), still_alone)
+            registry.register("AAA", NewVersion(model, ALGORITHM, FEATURES, tags=tags, **options), assert_lock_held)
         Store(root=str(world / "store")).write_record("weighed_model", "AAA", "2024-01-08", {"versions": ["id-1"]})
     registry.aliases.move("AAA", {"shadow-weighed": "id-1"})
     (world.parent / "events.json").write_text(json.dumps(watched.events))

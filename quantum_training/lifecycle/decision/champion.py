@@ -20,7 +20,7 @@ from quantum_training.lifecycle.training.versions import recorded_versions
 from quantum_training.market.calendars import expected_open_times, periods_per_year
 from quantum_training.resources.events.payloads import Event, Promoted, Regressed, event
 from quantum_training.resources.ledger import Ledger, LedgerConflict
-from quantum_training.resources.locks import alone
+from quantum_training.resources.locks import exclusive_lock
 from quantum_training.resources.registry.registry import ModelRegistry
 from quantum_training.resources.store.store import Store
 from quantum_training.selection.champion import decide_weeks
@@ -122,7 +122,7 @@ def refused_refresh(week: str, versions: Iterable[ModelVersion]) -> str | None:
 
 def move_aliases(store: Store, registry: ModelRegistry, settings: Settings, symbol: str) -> None:
     """Point MLflow's aliases `champion` and `previous` at the versions of the newest stored decision."""
-    with alone(settings.database_url, f"aliases {symbol}"):
+    with exclusive_lock(settings.database_url, f"aliases {symbol}"):
         newest = list(read_records(store, WeeklyDecision, symbol).values())[-1]
         registry.aliases.move(symbol, _aliases(registry, symbol, newest))
 

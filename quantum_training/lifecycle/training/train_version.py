@@ -24,7 +24,7 @@ from quantum_training.models.agent import Agent
 from quantum_training.models.contract import Model, algorithm
 from quantum_training.models.fitting import fit_seeds
 from quantum_training.models.provenance import code_hash, identity
-from quantum_training.resources.locks import alone
+from quantum_training.resources.locks import exclusive_lock
 from quantum_training.resources.registry.errors import RegistryError
 from quantum_training.resources.registry.new_version import NewVersion
 from quantum_training.resources.registry.registry import RegisteredVersion
@@ -185,7 +185,7 @@ class _VersionTraining:
     def _shared_fit_lock(self) -> AbstractContextManager[Any]:
         """The lock under which one symbol fits the pool while the others wait; no lock without a pool."""
         shared_fit = self.ids.shared_fit
-        return alone(self.services.settings.database_url, shared_fit) if shared_fit else nullcontext()
+        return exclusive_lock(self.services.settings.database_url, shared_fit) if shared_fit else nullcontext()
 
     def _shared_model(self) -> Model | None:
         """The model that another symbol of the pool has registered, if it can be loaded."""

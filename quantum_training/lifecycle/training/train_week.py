@@ -21,7 +21,7 @@ from quantum_training.lifecycle.training.schedule import training_weeks
 from quantum_training.lifecycle.training.train_version import TrainingResult, TrainingTask, train_version
 from quantum_training.lifecycle.training.versions import versions_of
 from quantum_training.market.periods import Key
-from quantum_training.resources.locks import alone
+from quantum_training.resources.locks import exclusive_lock
 from quantum_training.selection.refresh import Refresh
 from quantum_training.trading.scoring import Version
 
@@ -57,7 +57,7 @@ def train_week(
     partition. ValueError if the requested as_of lies outside the week or the recipe asks for what its algorithm cannot
     do; StoreError if bars up to as_of are missing; RegistryOutage if MLflow cannot be reached.
     """
-    with alone(services.settings.database_url, f"{model_asset(recipe)} {key}") as assert_lock_held:
+    with exclusive_lock(services.settings.database_url, f"{model_asset(recipe)} {key}") as assert_lock_held:
         week = _Week(services, recipe, key, request or TrainingRequest(), run or TrainingRun())
         return week.train(assert_lock_held)
 
@@ -65,7 +65,7 @@ def train_week(
 def update_shadow_alias(services: Services, recipe: str, symbols: Iterable[str]) -> None:
     """Point the alias `shadow-<recipe>` of each symbol at the recipe's newest accepted version."""
     for symbol in symbols:
-        with alone(services.settings.database_url, f"aliases {symbol}"):
+        with exclusive_lock(services.settings.database_url, f"aliases {symbol}"):
             if versions := versions_of(services.store, symbol, recipe):
                 services.registry.aliases.move(symbol, {f"shadow-{recipe}": versions[-1].model_id})
 

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from cachetools import LRUCache, cached
 from fsspec.implementations.local import LocalFileSystem
 
-from quantum_training.resources.locks import own
+from quantum_training.resources.locks import file_lock
 
 HELD_BYTES = 64 * 2**20
 """Of the frames that a process read last and keeps: of 1h bars all months of a symbol for decades. Bytes, since a month
@@ -36,18 +36,18 @@ def read_table(filesystem: fsspec.AbstractFileSystem, path: str, unique: str) ->
 
 def unique_of(filesystem: fsspec.AbstractFileSystem, path: str) -> str:
     """What changes with every write of a file. FileNotFoundError where there is none."""
-    with reached(filesystem, path):
+    with storage_errors(filesystem, path):
         return filesystem.ukey(path)
 
 
 def read_file(filesystem: fsspec.AbstractFileSystem, path: str) -> bytes:
     """The bytes of a file in one go, so that none is of a later write. FileNotFoundError where there is none."""
-    with reached(filesystem, path):
+    with storage_errors(filesystem, path):
         return filesystem.cat_file(path)
 
 
 @contextmanager
-def reached(filesystem: fsspec.AbstractFileSystem, path: str) -> Iterator[None]:
+def storage_errors(filesystem: fsspec.AbstractFileSystem, path: str) -> Iterator[None]:
     """Say what to do where an object store fails; that there is no such object is no failure."""
     if isinstance(filesystem, LocalFileSystem):
         yield
@@ -77,14 +77,14 @@ def reached(filesystem: fsspec.AbstractFileSystem, path: str) -> Iterator[None]:
 @lru_cache(maxsize=1024)
 def read_metadata(filesystem: fsspec.AbstractFileSystem, path: str, unique: str) -> dict[bytes, bytes] | None:
     """What stands beside the frame in one file, without reading the frame: a sensor asks it of every symbol."""
-    with reached(filesystem, path), filesystem.open(path, "rb") as file:
+    with storage_errors(filesystem, path), filesystem.open(path, "rb") as file:
         return pq.read_schema(file).metadata
 
 
 def replace_file(path: Path, data: bytes) -> None:
     """Put the bytes there, on disk before the name is theirs: a reader, or a kill, meets the old file or the new."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with own(path.with_name(f".{path.name}.tmp")) as file:
+    with file_lock(path.with_name(f".{path.name}.tmp")) as file:
         file.truncate(0)
         file.write(data)
         file.flush()

@@ -22,7 +22,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from quantum_training.resources.faults import UNREACHABLE, remedy
 from quantum_training.resources.store.files import (
-    reached,
+    storage_errors,
     read_file,
     read_metadata,
     read_table,
@@ -152,7 +152,7 @@ class Store:
             if isinstance(filesystem, LocalFileSystem):  # its ls takes five times as long: sensors list years of days
                 names = os.listdir(folder)
             else:
-                with reached(filesystem, folder):
+                with storage_errors(filesystem, folder):
                     listed = filesystem.ls(folder, detail=False, refresh=True)
                 names = [entry.rpartition("/")[2] for entry in listed]
         except FileNotFoundError:
@@ -215,6 +215,6 @@ class Store:
                     "this again: what was stored stands as it was"
                 ) from error
         else:
-            with reached(filesystem, path):
+            with storage_errors(filesystem, path):
                 filesystem.pipe_file(path, data)
         return Written(path, digest, changed=True)
