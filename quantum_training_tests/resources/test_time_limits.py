@@ -8,7 +8,7 @@ import pytest
 from quantum_training.resources import time_limits
 from quantum_training.resources.database import DatabaseError
 from quantum_training.resources.events.bus import EventBus
-from quantum_training.resources.time_limits import TICK_SECONDS, wait_limit, short_timeouts
+from quantum_training.resources.time_limits import TICK_SECONDS, short_timeouts, wait_limit
 
 
 def test_a_tick_waits_shorter_than_dagster_and_a_run_waits_longer():

@@ -1,6 +1,6 @@
 """The sensors of failures, on from the start: `run_failure_sensor` and `check_failure_sensor`.
 
-Each reads the event log from its cursor on. Findings are written into the book of alerts before they are sent.
+Each reads the event log from its cursor on. Alerts are stored before they are sent.
 """
 
 from __future__ import annotations
@@ -149,11 +149,11 @@ def raise_alerts(
     findings: each with the number of its event. DatabaseError if they cannot be recorded: the tick then fails and is
     repeated. Nothing else stops it.
     """
-    from quantum_training.resources.alerts import book
+    from quantum_training.resources.alerts import alert_store
 
-    events, policy = [book.Found(*numbered) for numbered in findings], settings.alerts
+    events, policy = [alert_store.NumberedFinding(*numbered) for numbered in findings], settings.alerts
     url, window = settings.database_url, policy.window_hours * 3600
-    new_alerts = book.record(url, events, policy.channels, window, now, policy.ui_url.rstrip("/"))
+    new_alerts = alert_store.record(url, events, policy.channels, window, now, policy.ui_url.rstrip("/"))
     if new_alerts and policy.log:
         context.log.error(text_of(new_alerts))
     sent = deliver(policy, url, now, context.log)

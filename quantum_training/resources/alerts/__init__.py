@@ -1,1 +1,1 @@
-"""Alerts on their way: what one says, the book of what was told, how it is sent. What is wrong is found elsewhere."""
+"""Alerts: their text, their storage and their delivery. What is wrong is detected in automation/failures."""

@@ -1,4 +1,4 @@
-"""How alerts leave: a webhook and e-mail, each with few tries and short time limits. What is owed is in book.py."""
+"""Delivery of alerts by webhook and e-mail, each with few attempts and short time limits. Storage: alert_store.py."""
 
 from __future__ import annotations
 
@@ -19,47 +19,47 @@ from quantum_training.settings.alerting import AlertPolicy, Email
 from quantum_training.sources.retry import OVERLOAD_STATUS
 
 TIMEOUT_SECONDS = 5.0
-TRIES, TRYING_SECONDS = 3, 10.0
+ATTEMPTS, ATTEMPT_SECONDS = 3, 10.0
 WEBHOOK_URL, SMTP_PASSWORD = "ALERT_WEBHOOK_URL", "ALERT_SMTP_PASSWORD"  # pragma: allowlist secret
 
 
 class DeliveryError(RuntimeError):
-    """A channel did not take the alerts. The message says which and what to do, and holds no secret."""
+    """A channel did not accept the alerts. The message names it and says what to do. It contains no secret."""
 
 
-class _PassingError(DeliveryError):
-    """Another try may do."""
+class _TransientError(DeliveryError):
+    """Another attempt may succeed."""
 
 
 def deliver(policy: AlertPolicy, database_url: str, now: float, log: logging.Logger) -> int:
-    """Send what is owed, one message per channel; returns how many alerts a channel took.
+    """Send the pending alerts, one message per channel. Returns the number of alerts that a channel accepted.
 
-    Whatever a channel fails with is logged; its alerts stay owed, and are tried again after a minute.
+    If a channel fails, the error is logged; its alerts stay pending and are sent again after a minute.
     """
-    from quantum_training.resources.alerts import book
+    from quantum_training.resources.alerts import alert_store
 
     email = policy.email
     channels: dict[str, Callable[[AlertMessage], None]] = {
         **({"webhook": post} if policy.webhook else {}),
         **({"email": lambda message: mail(email, message, now, log)} if email else {}),
     }
-    owed, taken = book.claim(database_url, now), 0
-    for name in dict.fromkeys(channel for one in owed for channel in one.channels):
-        alerts: Sequence[Alert] = [one.alert for one in owed if name in one.channels]
+    pending, accepted = alert_store.claim(database_url, now), 0
+    for name in dict.fromkeys(channel for one in pending for channel in one.channels):
+        alerts: Sequence[Alert] = [one.alert for one in pending if name in one.channels]
         try:
-            if name in channels:  # one that was switched off since is owed nothing any more
-                _tried(channels[name], message_of(alerts))
-            taken += len(alerts) if name in channels else 0
-        except Exception as error:  # whatever happens out there, the sensor goes on
-            said = str(error) if isinstance(error, DeliveryError) else f"{name}: {type(error).__name__}"
-            log.warning(f"{len(alerts)} alerts wait: {said}")
+            if name in channels:  # else it was switched off since, and its alerts are dropped
+                _send(channels[name], message_of(alerts))
+            accepted += len(alerts) if name in channels else 0
+        except Exception as error:  # no failure of a channel may stop the sensor
+            reason = str(error) if isinstance(error, DeliveryError) else f"{name}: {type(error).__name__}"
+            log.warning(f"{len(alerts)} alerts wait: {reason}")
         else:
-            book.sent(database_url, [str(alert.alert_id) for alert in alerts], name)
-    return taken
+            alert_store.mark_sent(database_url, [str(alert.alert_id) for alert in alerts], name)
+    return accepted
 
 
 def post(message: AlertMessage) -> None:
-    """POST the message as JSON to the webhook. Any 2xx takes it; redirects are not followed. DeliveryError else."""
+    """POST the message as JSON to the webhook. DeliveryError for any answer but 2xx; redirects are not followed."""
     import requests
 
     url = secret(WEBHOOK_URL)
@@ -76,18 +76,18 @@ def post(message: AlertMessage) -> None:
             stream=True,
         )
         response.close()
-    except requests.RequestException as error:  # its text holds the URL, which is the secret
-        raise _PassingError(f"webhook: {host} does not answer: {type(error).__name__}; check the network") from None
+    except requests.RequestException as error:  # its text contains the URL, which is the secret
+        raise _TransientError(f"webhook: {host} does not answer: {type(error).__name__}; check the network") from None
     if response.status_code in OVERLOAD_STATUS:
-        raise _PassingError(f"webhook: {host} answered {response.status_code}; it is tried again")
+        raise _TransientError(f"webhook: {host} answered {response.status_code}; it is tried again")
     if not response.ok or response.is_redirect:
         raise DeliveryError(f"webhook: {host} answered {response.status_code}; check {WEBHOOK_URL}")
 
 
 def mail(email: Email, message: AlertMessage, now: float, log: logging.Logger) -> None:
-    """Mail the message as plain text. DeliveryError where the server takes it for no recipient.
+    """Mail the message as plain text. DeliveryError if the server accepts it for no recipient.
 
-    One that is refused is logged: sent again, the message would come to all the others once more.
+    A single refused recipient is logged: a repeated message would reach all the others again.
     """
     letter = letter_of(email, message, now)
     password = secret(SMTP_PASSWORD) if email.user else ""
@@ -107,13 +107,13 @@ def mail(email: Email, message: AlertMessage, now: float, log: logging.Logger) -
     except (smtplib.SMTPAuthenticationError, smtplib.SMTPNotSupportedError, ssl.SSLCertVerificationError) as error:
         raise DeliveryError(f"{where}: {type(error).__name__}; check alerts.email and {SMTP_PASSWORD}") from None
     except (smtplib.SMTPException, OSError) as error:
-        raise _PassingError(f"{where}: {type(error).__name__}; check that the server takes mail") from None
+        raise _TransientError(f"{where}: {type(error).__name__}; check that the server takes mail") from None
     if refused:
         log.warning(f"{where}: refused {', '.join(sorted(refused))}; check alerts.email.recipients")
 
 
 def letter_of(email: Email, message: AlertMessage, now: float) -> EmailMessage:
-    """The message as a letter. Its headers hold nothing that came from outside but symbols' names."""
+    """The message as an e-mail. Of outside text, its headers contain only the names of symbols."""
     names = sorted({alert.symbol or "all symbols" for alert in message.alerts})
     letter = EmailMessage()
     letter["Subject"] = f"[quantum_training] {len(message.alerts)} alerts: " + ", ".join(names)[:100]
@@ -126,7 +126,7 @@ def letter_of(email: Email, message: AlertMessage, now: float) -> EmailMessage:
 
 
 def secret(name: str) -> str:
-    """A secret from the environment variable, or the file that NAME_FILE names. DeliveryError where there is none."""
+    """A secret from the environment variable, or the file that NAME_FILE names. DeliveryError if both are missing."""
     file = os.environ.get(f"{name}_FILE")
     try:
         value = os.environ.get(name) or (Path(file).read_text().strip() if file else "")
@@ -137,10 +137,10 @@ def secret(name: str) -> str:
     return value
 
 
-def _tried(send: Callable[[AlertMessage], None], message: AlertMessage) -> None:
+def _send(send: Callable[[AlertMessage], None], message: AlertMessage) -> None:
     Retrying(
-        retry=retry_if_exception_type(_PassingError),
+        retry=retry_if_exception_type(_TransientError),
         wait=wait_random_exponential(multiplier=0.2, max=2),
-        stop=stop_after_attempt(TRIES) | stop_after_delay(TRYING_SECONDS),
+        stop=stop_after_attempt(ATTEMPTS) | stop_after_delay(ATTEMPT_SECONDS),
         reraise=True,
     )(send, message)

@@ -1,4 +1,4 @@
-"""An alert, the message that carries several, and both as text. Nothing is stored or sent here."""
+"""The types of an alert and of the message that carries several, and their text. Storage: alert_store.py."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from uuid import UUID, uuid5
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 NAMESPACE = UUID("0b8c5f6e-97a1-5e0e-8a3c-6a4f4b1f2d5b")
-LONGEST = 600
-SHOWN_SYMBOLS, SHOWN_GROUPS = 10, 20
+MAX_LINE = 600
+MAX_SYMBOLS, MAX_GROUPS = 10, 20
 TEXT_LIMIT = 12_000
 
 VARYING = re.compile(
     r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|\b[0-9a-f]{12,}\b|\d+(?:[.,:+-]\d+|T\d+|e-?\d+)*", re.IGNORECASE
 )
-"""Ids, times and numbers: what differs between two alerts that say the same."""
+"""Ids, times and numbers: the parts in which two alerts about the same problem differ."""
 
 
 class Finding(BaseModel):
@@ -42,13 +42,13 @@ class Finding(BaseModel):
 
     @property
     def identity(self) -> str:
-        """The same for findings that say the same of the same symbol: ids, times and numbers do not count."""
-        said = [VARYING.sub("#", part) for part in (self.cause, self.next_step)]
-        return str(uuid5(NAMESPACE, json.dumps([self.kind, self.severity, self.symbol, *said])))
+        """Equal for findings about the same problem of the same symbol: ids, times and numbers are ignored."""
+        texts = [VARYING.sub("#", part) for part in (self.cause, self.next_step)]
+        return str(uuid5(NAMESPACE, json.dumps([self.kind, self.severity, self.symbol, *texts])))
 
 
 class Alert(Finding):
-    """A finding that is told. Drop it where its `alert_id` came before: delivery is at least once."""
+    """A finding to be sent. Delivery is at least once: a reader drops an `alert_id` that it already has."""
 
     alert_id: UUID = Field(description="Of this alert, however often it is sent.")
     first_seen: datetime = Field(description="When it was first found in this window, UTC.")
@@ -76,35 +76,33 @@ def message_of(alerts: Iterable[Alert]) -> AlertMessage:
 
 
 def text_of(alerts: Iterable[Alert]) -> str:
-    """The alerts in words; those of several symbols that say the same are one paragraph."""
+    """The alerts as text. One paragraph holds the same problem of several symbols."""
     groups: dict[tuple[str, ...], list[Alert]] = {}
     for alert in alerts:
-        said = (alert.cause, alert.next_step)
-        same = tuple(VARYING.sub("#", s.replace(alert.symbol, "*") if alert.symbol else s) for s in said)
-        groups.setdefault((alert.severity, *same), []).append(alert)
-    shown = [_paragraph(group) for group in [*groups.values()][:SHOWN_GROUPS]]
-    left = len(groups) - len(shown)
-    return "\n\n".join([*shown, *([f"and {left} more"] if left else [])])[:TEXT_LIMIT]
+        texts = (alert.cause, alert.next_step)
+        problem = tuple(VARYING.sub("#", t.replace(alert.symbol, "*") if alert.symbol else t) for t in texts)
+        groups.setdefault((alert.severity, *problem), []).append(alert)
+    paragraphs = [_paragraph(group) for group in [*groups.values()][:MAX_GROUPS]]
+    omitted = len(groups) - len(paragraphs)
+    return "\n\n".join([*paragraphs, *([f"and {omitted} more"] if omitted else [])])[:TEXT_LIMIT]
 
 
 def one_line(text: str) -> str:
-    """A text on one line of bounded length that any system takes: no control characters, no lone surrogates."""
+    """The text on one line of bounded length, without control characters and lone surrogates."""
     plain = "".join(c if c.isprintable() else " " for c in text.encode(errors="backslashreplace").decode())
     line = " ".join(plain.split())
-    return line if len(line) <= LONGEST else f"{line[: LONGEST - 4]} ..."
+    return line if len(line) <= MAX_LINE else f"{line[: MAX_LINE - 4]} ..."
 
 
 def utc(seconds: float) -> datetime:
-    """A time as stored."""
+    """The time of a stored number of seconds."""
     return datetime.fromtimestamp(seconds, UTC)
 
 
 def _paragraph(group: list[Alert]) -> str:
     first = group[0]
     names = sorted({alert.symbol or "all symbols" for alert in group})
-    who = ", ".join(names[:SHOWN_SYMBOLS]) + (
-        f" and {len(names) - SHOWN_SYMBOLS} more" if names[SHOWN_SYMBOLS:] else ""
-    )
+    who = ", ".join(names[:MAX_SYMBOLS]) + (f" and {len(names) - MAX_SYMBOLS} more" if names[MAX_SYMBOLS:] else "")
     count, before = sum(alert.count for alert in group), sum(alert.before for alert in group)
     times = [f"{count} times"] if count > len(group) else []
     times += [f"{before} times in the window before"] if before else []

@@ -22,11 +22,11 @@ from fsspec.implementations.local import LocalFileSystem
 
 from quantum_training.resources.faults import UNREACHABLE, remedy
 from quantum_training.resources.store.files import (
-    storage_errors,
     read_file,
     read_metadata,
     read_table,
     replace_file,
+    storage_errors,
     unique_of,
 )
 from quantum_training.settings.paths import under_dagster_home

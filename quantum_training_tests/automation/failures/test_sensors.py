@@ -22,7 +22,7 @@ from quantum_training.automation.failures.findings import check_finding
 from quantum_training.automation.run_launcher import WatchfulRunLauncher
 from quantum_training.lifecycle import ingestion
 from quantum_training.lifecycle.training.events import TrainingJob
-from quantum_training.resources.alerts import book
+from quantum_training.resources.alerts import alert_store
 from quantum_training.resources.database import DatabaseError
 from quantum_training.resources.events.bus import EventBus
 from quantum_training.resources.events.payloads import Event
@@ -56,8 +56,8 @@ class SensorSetup:
     def new_alerts(self):
         """The alerts since the last call, after a tick of both sensors."""
         messages = [self.tick(name).skip_message for name in self.sensors]
-        due = book.claim(self.url, LATER)
-        book.sent(self.url, [one.alert.alert_id for one in due], "webhook")
+        due = alert_store.claim(self.url, LATER)
+        alert_store.mark_sent(self.url, [one.alert.alert_id for one in due], "webhook")
         assert (messages == ["nothing new"] * 2) <= (not due)
         return [one.alert for one in due]
 
@@ -87,8 +87,8 @@ class SensorSetup:
 def no_waits(monkeypatch):
     monkeypatch.setattr(sensors, "SETTLE_SECONDS", 0)
     monkeypatch.setattr(sensors, "deliver", lambda *_: 0)
-    monkeypatch.setattr(book, "GIVE_UP_SECONDS", 2 * LATER)
-    monkeypatch.setattr(book, "KEPT_SECONDS", 2 * LATER)
+    monkeypatch.setattr(alert_store, "GIVE_UP_SECONDS", 2 * LATER)
+    monkeypatch.setattr(alert_store, "RETENTION_SECONDS", 2 * LATER)
 
 
 @pytest.fixture
@@ -324,7 +324,7 @@ def test_a_tick_that_cannot_record_its_findings_is_repeated(build_setup, monkeyp
         def down(*_):
             raise DatabaseError("no database")
 
-        patch.setattr(book, "record", down)
+        patch.setattr(alert_store, "record", down)
         with pytest.raises(DatabaseError):
             setup.tick()
     assert len(setup.new_alerts()) == 1

@@ -1,4 +1,4 @@
-"""Alerts over real sockets: servers that fail first, hang or refuse; nothing is lost, no secret is told."""
+"""Alerts over real sockets: servers that fail first, hang or refuse; nothing is lost, no secret is shown."""
 
 import email
 import json
@@ -8,8 +8,8 @@ import time
 import pytest
 from pydantic import ValidationError
 
-from quantum_training.resources.alerts import book, delivery
-from quantum_training.resources.alerts.book import Found, record
+from quantum_training.resources.alerts import alert_store, delivery
+from quantum_training.resources.alerts.alert_store import NumberedFinding, record
 from quantum_training.resources.alerts.delivery import deliver
 from quantum_training.resources.alerts.message import AlertMessage
 from quantum_training.settings.alerting import AlertPolicy, Email
@@ -49,19 +49,19 @@ def mailbox(servers, monkeypatch):
     return mailbox
 
 
-def owe(url, policy, *findings):
-    found = [Found(number, finding) for number, finding in enumerate(findings)]
-    return record(url, found, policy.channels, 3600, NOW, policy.ui_url)
+def store(url, policy, *findings):
+    numbered = [NumberedFinding(number, finding) for number, finding in enumerate(findings)]
+    return record(url, numbered, policy.channels, 3600, NOW, policy.ui_url)
 
 
 def test_a_webhook_that_fails_at_first_gets_one_message_with_all_alerts(url, webhook, finding):
     server, policy = webhook(500, -1, 200), AlertPolicy(webhook=True)
-    told = owe(url, policy, finding("AAA"), finding("BBB"), finding("AAA", "no version", next_step="train it"))
+    alerts = store(url, policy, finding("AAA"), finding("BBB"), finding("AAA", "no version", next_step="train it"))
     assert deliver(policy, url, NOW, log) == 3
     assert len({*server.bodies}) == 1
     assert len(server.bodies) == 3
     message = AlertMessage.model_validate_json(server.bodies[-1])
-    assert {alert.alert_id for alert in message.alerts} == {alert.alert_id for alert in told}
+    assert {alert.alert_id for alert in message.alerts} == {alert.alert_id for alert in alerts}
     assert server.headers[-1]["Idempotency-Key"] == str(message.message_id)
     first, second = json.loads(server.bodies[-1])["text"].split("\n\n")
     assert first.splitlines() == [
@@ -76,12 +76,12 @@ def test_a_webhook_that_fails_at_first_gets_one_message_with_all_alerts(url, web
 
 
 @pytest.mark.parametrize(("answers", "requests"), [((0,), 3), ((503,), 3), ((404,), 1), ((302,), 1)])
-def test_what_is_not_taken_stays_owed_and_the_log_holds_no_secret(url, webhook, finding, caplog, answers, requests):
+def test_alerts_not_accepted_stay_pending_and_no_secret_is_logged(url, webhook, finding, caplog, answers, requests):
     server, policy = webhook(*answers), AlertPolicy(webhook=True)
-    (alert,) = owe(url, policy, finding())
+    (alert,) = store(url, policy, finding())
     started = time.monotonic()
     assert deliver(policy, url, NOW, log) == 0
-    assert time.monotonic() - started < delivery.TRYING_SECONDS + 2
+    assert time.monotonic() - started < delivery.ATTEMPT_SECONDS + 2
     assert len(server.bodies) == requests
     assert "1 alerts wait: webhook: 127.0.0.1" in caplog.text
     assert "s3cret" not in caplog.text
@@ -90,10 +90,10 @@ def test_what_is_not_taken_stays_owed_and_the_log_holds_no_secret(url, webhook, 
     assert AlertMessage.model_validate_json(server.bodies[-1]).alerts[0].alert_id == alert.alert_id
 
 
-def test_a_server_that_is_not_there_is_named_without_the_secret(url, webhook, finding, caplog):
+def test_an_unreachable_server_is_named_without_the_secret(url, webhook, finding, caplog):
     policy, server = AlertPolicy(webhook=True), webhook(200)
     server.stop()
-    owe(url, policy, finding())
+    store(url, policy, finding())
     assert deliver(policy, url, NOW, log) == 0
     assert "127.0.0.1 does not answer" in caplog.text
     assert "s3cret" not in caplog.text
@@ -103,7 +103,7 @@ def test_mail_arrives_with_every_alert_and_its_own_headers(url, mailbox, finding
     monkeypatch.setenv("ALERT_SMTP_PASSWORD", "pass word")
     server, settings = mailbox(220, user="ann")
     policy = AlertPolicy(email=settings)
-    owe(url, policy, finding("AAA"), finding("BTC-USDT", "Ünglück"))
+    store(url, policy, finding("AAA"), finding("BTC-USDT", "Ünglück"))
     assert deliver(policy, url, NOW, log) == 2
     (letter,) = (email.message_from_string(text, policy=email.policy.default) for text in server.letters)
     assert letter["Subject"] == "[quantum_training] 2 alerts: AAA, BTC-USDT"
@@ -116,57 +116,57 @@ def test_mail_arrives_with_every_alert_and_its_own_headers(url, mailbox, finding
 def test_mail_waits_for_a_server_that_hangs_or_is_busy(url, mailbox, finding):
     server, settings = mailbox(421, 0, 421)
     policy = AlertPolicy(email=settings)
-    owe(url, policy, finding())
+    store(url, policy, finding())
     assert deliver(policy, url, NOW, log) == 0
     server.greetings = [220]
     assert deliver(policy, url, NOW + 61, log) == 1
     assert len(server.letters) == 1
 
 
-def test_a_password_is_never_sent_without_the_encryption_that_is_asked_for(url, mailbox, finding, monkeypatch, caplog):
+def test_a_password_is_never_sent_without_the_requested_encryption(url, mailbox, finding, monkeypatch, caplog):
     monkeypatch.setenv("ALERT_SMTP_PASSWORD", "s3cret")
     server, settings = mailbox(220, tls="starttls", user="ann")
     policy = AlertPolicy(email=settings)
-    owe(url, policy, finding())
+    store(url, policy, finding())
     assert deliver(policy, url, NOW, log) == 0
     assert not [line for line in server.lines if line.startswith("AUTH")]
     assert "check alerts.email" in caplog.text
 
 
-def test_one_recipient_that_is_refused_is_named_and_the_others_get_the_mail_once(url, mailbox, finding, caplog):
+def test_a_refused_recipient_is_named_and_the_others_get_the_mail_once(url, mailbox, finding, caplog):
     server, settings = mailbox(220)
     server.refused = "bob@"
     policy = AlertPolicy(email=settings)
-    owe(url, policy, finding())
+    store(url, policy, finding())
     assert [deliver(policy, url, NOW, log), deliver(policy, url, NOW + 61, log)] == [1, 0]
     assert len(server.letters) == 1
     assert "refused bob@example.org; check alerts.email.recipients" in caplog.text
 
 
-def test_mail_that_is_refused_for_all_stays_owed(url, mailbox, finding):
+def test_mail_refused_for_every_recipient_stays_pending(url, mailbox, finding):
     server, settings = mailbox(220)
     server.refused = "@example.org>"
     policy = AlertPolicy(email=settings)
-    owe(url, policy, finding())
+    store(url, policy, finding())
     assert deliver(policy, url, NOW, log) == 0
     server.refused = ""
     assert deliver(policy, url, NOW + 61, log) == 1
     assert len(server.letters) == 1
 
 
-def test_one_channel_that_fails_keeps_no_other_from_its_alerts(url, webhook, mailbox, finding):
+def test_a_channel_that_fails_does_not_stop_the_others(url, webhook, mailbox, finding):
     web, (post, settings) = webhook(404), mailbox(220)
     policy = AlertPolicy(webhook=True, email=settings)
-    owe(url, policy, finding())
+    store(url, policy, finding())
     assert deliver(policy, url, NOW, log) == 1
     web.answers = [204]
     assert deliver(policy, url, NOW + 61, log) == 1
     assert (len(post.letters), len(web.bodies)) == (1, 2)
 
 
-def test_a_channel_that_was_switched_off_is_owed_nothing_more(url, webhook, finding):
+def test_alerts_of_a_switched_off_channel_are_dropped(url, webhook, finding):
     server = webhook(200)
-    owe(url, AlertPolicy(webhook=True), finding())
+    store(url, AlertPolicy(webhook=True), finding())
     assert deliver(AlertPolicy(), url, NOW, log) == 0
     assert deliver(AlertPolicy(webhook=True), url, NOW + 61, log) == 0
     assert server.bodies == []
@@ -176,7 +176,7 @@ def test_no_text_from_outside_becomes_a_header_or_a_line(url, mailbox, finding):
     server, settings = mailbox(220)
     policy = AlertPolicy(email=settings)
     nasty = "x\r\n.\r\nMAIL FROM:<evil@example.org>\r\nBcc: evil@example.org\x00\x1b[2J\udcff"
-    owe(url, policy, finding("A\r\nBcc: evil@example.org", nasty))
+    store(url, policy, finding("A\r\nBcc: evil@example.org", nasty))
     deliver(policy, url, NOW, log)
     (letter,) = (email.message_from_string(text, policy=email.policy.default) for text in server.letters)
     assert (letter["Bcc"], letter["Subject"]) == (None, "[quantum_training] 1 alerts: A Bcc: evil@example.org")
@@ -202,11 +202,9 @@ def test_settings_that_could_forge_a_mail_or_hold_a_password_are_refused(wrong):
         Email(**{**right, **wrong})
 
 
-def test_a_secret_may_lie_in_a_file_and_one_that_is_missing_is_named(
-    url, webhook, finding, monkeypatch, tmp_path, caplog
-):
+def test_a_secret_may_be_in_a_file_and_a_missing_one_is_named(url, webhook, finding, monkeypatch, tmp_path, caplog):
     policy, server = AlertPolicy(webhook=True), webhook(200)
-    owe(url, policy, finding())
+    store(url, policy, finding())
     monkeypatch.delenv("ALERT_WEBHOOK_URL")
     assert deliver(policy, url, NOW, log) == 0
     assert "ALERT_WEBHOOK_URL is not set; export it or ALERT_WEBHOOK_URL_FILE" in caplog.text
@@ -217,8 +215,8 @@ def test_a_secret_may_lie_in_a_file_and_one_that_is_missing_is_named(
 
 def test_a_hundred_symbols_with_one_cause_are_one_paragraph(url, webhook, finding):
     server, policy = webhook(200), AlertPolicy(webhook=True)
-    owe(url, policy, *(finding(f"S{n:03}", f"S{n:03}: no bars up to 2020-01-{n % 28 + 1:02}") for n in range(100)))
-    assert deliver(policy, url, NOW, log) == book.AT_ONCE == 100
+    store(url, policy, *(finding(f"S{n:03}", f"S{n:03}: no bars up to 2020-01-{n % 28 + 1:02}") for n in range(100)))
+    assert deliver(policy, url, NOW, log) == alert_store.CLAIM_LIMIT == 100
     text = json.loads(server.bodies[0])["text"]
     assert text.startswith("ERROR S000, S001,")
     assert "and 90 more: " in text
