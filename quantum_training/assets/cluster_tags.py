@@ -1,4 +1,4 @@
-"""What trainings ask of a cluster, as tags that Ray and Kubernetes read, and the pool in which they wait."""
+"""The cluster resources of trainings as tags for Ray and Kubernetes, and the Dagster pool of a training."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -8,22 +8,22 @@ from quantum_training.settings.settings import Settings
 
 
 def needs_of(settings: Settings) -> Resources:
-    """What a run needs that trains every recipe one after the other: the most that any of them needs."""
-    return most(recipe.resources for recipe in settings.recipes.values())
+    """The resources of a run that trains every recipe, one after the other: the maximum over the recipes."""
+    return max_resources(recipe.resources for recipe in settings.recipes.values())
 
 
-def most(needs: Iterable[Resources]) -> Resources:
-    """The most of each resource; None where nobody names it."""
-    told = list(needs)
+def max_resources(needs: Iterable[Resources]) -> Resources:
+    """The maximum of each resource; None if no recipe sets it."""
+    resources = list(needs)
     return Resources(
-        cpu=max((n.cpu for n in told if n.cpu is not None), default=None),
-        memory_gib=max((n.memory_gib for n in told if n.memory_gib is not None), default=None),
-        gpu=max((n.gpu for n in told), default=0),
+        cpu=max((n.cpu for n in resources if n.cpu is not None), default=None),
+        memory_gib=max((n.memory_gib for n in resources if n.memory_gib is not None), default=None),
+        gpu=max((n.gpu for n in resources), default=0),
     )
 
 
 def cluster_tags(needs: Resources) -> dict[str, dict[str, Any]]:
-    """Tags of a step or a run: `dagster-ray/config` and `dagster-k8s/config`. Empty where nothing is asked for."""
+    """Tags of a step or a run: `dagster-ray/config` and `dagster-k8s/config`. Empty if no resource is set."""
     ray: dict[str, Any] = {}
     requests, limits = dict[str, str](), dict[str, str]()
     if needs.cpu is not None:
@@ -42,5 +42,5 @@ def cluster_tags(needs: Resources) -> dict[str, dict[str, Any]]:
 
 
 def dagster_pool(needs: Resources) -> str:
-    """The pool in which a training waits for its turn."""
+    """The Dagster pool that limits how many such trainings run at a time."""
     return "gpu" if needs.gpu else "training"

@@ -1,1 +1,1 @@
-"""What assets talk to: candle sources, the Parquet store and the model registry. Only here is mlflow imported."""
+"""Access to the store, the model registry (MLflow), the database, events and alerts. Only here is mlflow imported."""

@@ -1,4 +1,4 @@
-"""The ledger as a resource: chains of rows in the database. What a row is and how it follows is selection/ledger.py."""
+"""The ledger in the database: one chain of rows per symbol. Rows and their hashes: selection/ledger.py."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 class LedgerConflict(LedgerError):  # noqa: N818 - an expected outcome: decide again
-    """The chain has another head than the writer saw. Nothing was written."""
+    """The head of the chain is not the one that the writer has read. Nothing was written."""
 
 
 @dataclass(frozen=True)
 class Ledger:
-    """What took effect, per symbol, append-only. `url` is settings.database_url."""
+    """The append-only record of what took effect, by symbol. url: settings.database_url."""
 
     url: str = ""
 
@@ -29,10 +29,10 @@ class Ledger:
     ) -> list[Row]:
         """Chain the entries and put the events into the outbox, in one transaction. Returns the row of each entry.
 
-        An entry whose key its chain already holds is not written again, even where it differs: the stored row stands
-        and is returned. With `expected_head`, a hash that `head` gave, the entries are of one symbol, and
-        LedgerConflict is raised where something new would be written after another head. DatabaseError where the
-        database is out of reach; run it again then, it is safe.
+        An entry whose key is already in its chain is not written again, even if it differs: its stored row is
+        returned. expected_head: a result of `head`; then the entries must be of one symbol, and LedgerConflict is
+        raised if something new would follow another head. DatabaseError if the database is out of reach; running it
+        again is safe.
         """
         from quantum_training.resources import database
         from quantum_training.resources.events.table import insert
@@ -55,18 +55,18 @@ class Ledger:
         return database.transaction(self.url, work)
 
     def rows(self, symbol: str, kinds: Collection[str] | None = None) -> list[Row]:
-        """The rows of a symbol, oldest first; only those of some kinds where given."""
+        """The rows of a symbol, oldest first. kinds: only rows of these kinds."""
         from quantum_training.resources import database
 
         table = database.ledger
         query = table.select().where(table.c.symbol == symbol).order_by(table.c.number)
         if kinds is not None:
             query = query.where(table.c.kind.in_(list(kinds)))
-        found = database.transaction(self.url, lambda connection: connection.execute(query).mappings().all())
-        return [_row(columns) for columns in found]
+        records = database.transaction(self.url, lambda connection: connection.execute(query).mappings().all())
+        return [_row(record) for record in records]
 
     def head(self, symbol: str) -> str:
-        """Hash of the newest row of a symbol; 64 zeros where there is none."""
+        """Hash of the newest row of a symbol; 64 zeros if it has none."""
         from quantum_training.resources import database
 
         newest = database.transaction(
@@ -95,17 +95,17 @@ def _write(connection: Connection, entry: Entry, expected_head: str | None) -> R
 
 
 def _find(connection: Connection, *conditions: ColumnElement[bool]) -> Row | None:
-    """The newest row that meets the conditions."""
+    """The newest row that meets the conditions, or None."""
     from quantum_training.resources.database import ledger
 
     query = ledger.select().where(*conditions).order_by(ledger.c.number.desc()).limit(1)
-    found = connection.execute(query).mappings().one_or_none()
-    return _row(found) if found else None
+    record = connection.execute(query).mappings().one_or_none()
+    return _row(record) if record else None
 
 
-def _row(columns: Any) -> Row:
+def _row(record: Any) -> Row:
     try:
-        fields = {name: columns[name] for name in Row.model_fields}
-        return Row.model_validate({**fields, "payload": json.loads(columns["payload"])})
+        fields = {name: record[name] for name in Row.model_fields}
+        return Row.model_validate({**fields, "payload": json.loads(record["payload"])})
     except ValueError as error:
-        raise LedgerError(f"{columns['symbol']}: row {columns['number']} was changed: it is no row: {error}") from error
+        raise LedgerError(f"{record['symbol']}: row {record['number']} was changed: it is no row: {error}") from error

@@ -1,1 +1,1 @@
-"""Typed settings from YAML and environment, and the policies that only the settings hold."""
+"""Typed settings from YAML and environment, and the policies that are only settings."""

@@ -1,4 +1,4 @@
-"""What an operator can set about alerts: where they go and how often the same one is sent. Secrets are not here.
+"""Settings of alerts: where they are sent and how often. Secrets are not among them.
 
 The webhook's URL is read from ALERT_WEBHOOK_URL, the password of the mail server from ALERT_SMTP_PASSWORD, or from the
 file that the same name with _FILE names.
@@ -29,7 +29,7 @@ class Email(BaseModel):
 
 
 class AlertPolicy(BaseModel):
-    """Where alerts go, and which."""
+    """Which alerts are sent, and where."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

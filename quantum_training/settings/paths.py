@@ -1,4 +1,4 @@
-"""Paths under DAGSTER_HOME, and addresses as they may be shown."""
+"""Paths under DAGSTER_HOME, and URLs without their passwords."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class SettingsError(ValueError):
 
 
 def under_dagster_home(part: str) -> str:
-    """Path of `part` under DAGSTER_HOME. SettingsError where that is unset."""
+    """Path of `part` under DAGSTER_HOME. SettingsError if that is unset."""
     home = os.environ.get("DAGSTER_HOME")
     if not home:
         raise SettingsError(
@@ -23,5 +23,5 @@ def under_dagster_home(part: str) -> str:
 
 
 def without_password(url: str) -> str:
-    """A URL, or a text that holds one, as it may be shown. All between a user and the last @ counts as password."""
+    """A URL, or a text with one, with *** for its password: everything between the user and the last @."""
     return re.sub(r"(password=)[^&\s'\"]+", r"\1***", re.sub(r"(://[^:/?#\s]*):.*@", r"\1:***@", url, flags=re.DOTALL))

@@ -1,4 +1,4 @@
-"""What an operator can set about training inside the week. Sensors read it anew at every tick: live_policy.py."""
+"""Settings of trainings inside the week. The sensors read them again at every tick: live_policy.py."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class RecipeTraining(BaseModel):
-    """When the sensors train a recipe. The weekly refresh goes on whatever is set here."""
+    """When the sensors train a recipe. It does not affect the weekly refresh."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -25,7 +25,7 @@ class RecipeTraining(BaseModel):
 
 
 class RetrainingPolicy(BaseModel):
-    """What makes a sensor train a symbol's recipes at once, and how often it may."""
+    """When a sensor trains the recipes of a symbol inside the week, and how often."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -49,5 +49,5 @@ class RetrainingPolicy(BaseModel):
     recipes: dict[str, RecipeTraining] = Field({}, description="By recipe; one that is not named has the defaults.")
 
     def training(self, recipe: str) -> RecipeTraining:
-        """What holds for a recipe."""
+        """The settings of a recipe; the defaults if it is not named."""
         return self.recipes.get(recipe, RecipeTraining())

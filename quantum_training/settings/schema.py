@@ -17,8 +17,8 @@ from quantum_training.trading.costs import Costs
 
 
 def _url(value: str) -> str:
-    """Refuse a user or password that is not percent-encoded: a library would take part of it for host or port, and say
-    so in its errors."""
+    """Refuse a user or password that is not percent-encoded: a library would read a part of it as host or port and
+    print it in its errors."""
     rest = value.partition("://")[2]
     if not rest.startswith("/") and re.search(r"""[/@?#\s'"]""", rest.rpartition("@")[0]):
         raise ValueError("user or password hold characters that a URL must have percent-encoded, as %40 for @")
@@ -56,7 +56,7 @@ class _Frozen(BaseModel):
 
 
 class Resources(_Frozen):
-    """What one training needs of a cluster. Nothing said: what Ray or Kubernetes give by default."""
+    """The cluster resources of one training. A field that is not set: the default of Ray or Kubernetes."""
 
     cpu: float | None = Field(None, gt=0, description="CPU cores.")
     memory_gib: float | None = Field(None, gt=0, description="Memory in GiB; on Kubernetes also the limit.")
@@ -95,7 +95,7 @@ class Recipe(_Frozen):
 
 
 class Symbol(_Frozen):
-    """One market: where its candles come from, when it trades, what trading it costs, which recipes compete."""
+    """One market: its source of candles, trading hours, costs and competing recipes."""
 
     source: Annotated[CandleSource, PlainValidator(source_from)]
     timeframe: Timeframe = "1d"

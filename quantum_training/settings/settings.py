@@ -1,4 +1,4 @@
-"""Typed settings from one YAML file and the environment. What an option means is said on its field.
+"""Typed settings from one YAML file and the environment. Each field describes its option.
 
 The file is the one that QUANTUM_TRAINING_CONFIG names, else default.yaml of this package. Operators' variables
 (TRAINING_CRON_SCHEDULE, ...) override it by their own names, every other field as QUANTUM_TRAINING_<FIELD>.
@@ -29,7 +29,7 @@ from quantum_training.settings.schema import Cron, Name, Recipe, RecipeName, Sym
 
 
 class Settings(BaseSettings):
-    """Everything that can be set. Unknown fields are refused."""
+    """All settings. Unknown fields are refused."""
 
     model_config = SettingsConfigDict(
         env_prefix="QUANTUM_TRAINING_", env_nested_delimiter="__", extra="forbid", frozen=True, validate_default=True
@@ -173,7 +173,7 @@ class Settings(BaseSettings):
 
     @property
     def seeds(self) -> dict[str, int]:
-        """How often a version of each recipe is fitted."""
+        """The number of fits per version, by recipe."""
         return {name: recipe.seeds for name, recipe in self.recipes.items()}
 
     @model_validator(mode="after")
@@ -184,8 +184,8 @@ class Settings(BaseSettings):
                     raise ValueError(
                         f"symbols.{name}.recipes: unknown recipe {recipe!r}; allowed: {', '.join(self.recipes)}"
                     )
-        for name, own in self.recipes.items():
-            if unknown := [member for member in own.members if member not in self.recipes]:
+        for name, recipe_settings in self.recipes.items():
+            if unknown := [member for member in recipe_settings.members if member not in self.recipes]:
                 allowed = ", ".join(self.recipes)
                 raise ValueError(f"recipes.{name}.members: unknown {', '.join(unknown)}; allowed: {allowed}")
         if unknown := sorted(self.retraining.recipes.keys() - self.recipes.keys()):
@@ -194,17 +194,17 @@ class Settings(BaseSettings):
 
 
 def config_path() -> Path:
-    """The YAML file in force."""
+    """The YAML file from which the settings are read."""
     return Path(os.environ.get("QUANTUM_TRAINING_CONFIG") or Path(__file__).parents[1] / "default.yaml")
 
 
 def environment() -> list[str]:
-    """The variables, of those that are set, from which the settings are read: another process needs the same."""
+    """The names of the set environment variables that the settings read. Another process needs the same variables."""
     aliases = {
         str(field.validation_alias).upper() for field in Settings.model_fields.values() if field.validation_alias
     }
-    known = {"DAGSTER_HOME", *aliases}
-    return sorted(name for name in os.environ if name in known or name.startswith("QUANTUM_TRAINING_"))
+    names = {"DAGSTER_HOME", *aliases}
+    return sorted(name for name in os.environ if name in names or name.startswith("QUANTUM_TRAINING_"))
 
 
 def load_settings() -> Settings:

@@ -7,7 +7,7 @@ import yaml
 from dagster_k8s.job import USER_DEFINED_K8S_CONFIG_KEY, get_user_defined_k8s_config
 from dagster_ray.configs import RayExecutionConfig
 
-from quantum_training.assets.cluster_tags import cluster_tags, most
+from quantum_training.assets.cluster_tags import cluster_tags, max_resources
 from quantum_training.definitions import build_defs
 from quantum_training.lifecycle.evaluation.leakage import FIELDS_NOT_IN_SKILL
 from quantum_training.lifecycle.training.train_version import FIELDS_NOT_IN_IDENTITY
@@ -51,9 +51,9 @@ def test_both_clusters_understand_what_a_recipe_asks_for():
 
 
 def test_a_run_of_several_recipes_needs_the_most_of_each():
-    told = [Resources(cpu=2), Resources(memory_gib=3), Resources(cpu=0.5, gpu=1)]
-    assert most(told) == Resources(cpu=2, memory_gib=3, gpu=1)
-    assert most([]) == Resources()
+    needs = [Resources(cpu=2), Resources(memory_gib=3), Resources(cpu=0.5, gpu=1)]
+    assert max_resources(needs) == Resources(cpu=2, memory_gib=3, gpu=1)
+    assert max_resources([]) == Resources()
 
 
 def test_a_model_asset_carries_its_tags_and_waits_in_its_pool(settings):

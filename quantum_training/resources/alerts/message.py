@@ -28,8 +28,8 @@ class Finding(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["run_failure", "check_failure"] = Field(description="What found it.")
-    severity: Literal["ERROR", "WARN"] = Field(description="WARN only where `alerts.warnings` asks for it.")
-    symbol: str | None = Field(description="Whose; null where it concerns no single symbol.")
+    severity: Literal["ERROR", "WARN"] = Field(description="WARN only if `alerts.warnings` is set.")
+    symbol: str | None = Field(description="The symbol; null if it concerns no single one.")
     place: str = Field(description="Job, or asset and check, with the partition.")
     cause: str = Field(description="What went wrong, on one line.")
     next_step: str = Field(description="What to do.")

@@ -1,1 +1,1 @@
-"""The event bus: what is said (payloads), where it waits (table, redis_stream), the resource over both (bus)."""
+"""The event bus: payloads, the queues (table, redis_stream), and outbox, inbox and bus over them."""

@@ -33,7 +33,7 @@ class EventInbox:
     url: str = ""
 
     def receive(self, texts: Iterable[str]) -> None:
-        """Keep events that arrive as JSON, each event id once. A text that is no event becomes a dead letter."""
+        """Store events that arrive as JSON, each event id once. A text that is no event becomes a dead letter."""
         from quantum_training.resources.database import inbox, transaction
         from quantum_training.resources.events.table import add_dead_letters, insert
 
@@ -140,7 +140,7 @@ def _parse(deliveries: Iterable[Delivery]) -> tuple[list[tuple[str, Event]], lis
 
 
 def _incoming_event(delivery: Delivery) -> Event:
-    """The event that a delivery holds. ValueError if it holds none, or none of the types that we take."""
+    """The event that a delivery holds. ValueError if it holds none, or one of a type that is not accepted."""
     event = Event.model_validate_json(delivery.text)
     if event.type not in IN:
         raise ValueError(f"{event.type} is not taken from outside; allowed: {', '.join(IN)}")

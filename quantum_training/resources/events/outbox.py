@@ -29,9 +29,9 @@ class EventOutbox:
     url: str = ""
 
     def publish(self, events: Iterable[Event]) -> None:
-        """Keep the events, each event id once, and relay them to Redis if that is set.
+        """Store the events, each event id once, and relay them to Redis if that is set.
 
-        DatabaseError if they could not be kept. An outage of Redis is logged: a later `relay` sends them.
+        DatabaseError if they could not be stored. An outage of Redis is logged: a later `relay` sends them.
         """
         events = list(events)
         if foreign := {e.type for e in events} - set(OUT):
@@ -47,7 +47,7 @@ class EventOutbox:
             log.warning("events stay in the outbox: %s", error)
 
     def relay(self) -> int:
-        """Send to Redis what it has not had yet; returns the number of events, 0 without Redis.
+        """Send new events to Redis. Returns their number, 0 without Redis.
 
         Safe to run again: readers drop repeated event ids. RedisError if Redis is out of reach.
         """

@@ -1,4 +1,4 @@
-"""The events that the project sends and takes: payloads, envelope, identity. How they travel is not said here."""
+"""The events that the project sends and accepts: payloads, envelope, identity. Queues: table.py, redis_stream.py."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Number = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class Payload(BaseModel):
-    """What an event of one type says. Unknown fields are refused."""
+    """The content of an event of one type. Unknown fields are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     type: ClassVar[str]
@@ -29,7 +29,7 @@ class TrainingStarted(Payload):
     """A fit begins."""
 
     type = "model.training_started"
-    job_id: Word = Field(description="Dagster run (the first one, where it was tried again), partition and recipe.")
+    job_id: Word = Field(description="Dagster run (of restarts the first), partition and recipe.")
     model_type: Word = Field(description="The recipe.")
     trigger: Word = Field(description="SCHEDULED, DRIFT_DETECTED, PERFORMANCE_DECAY or MANUAL.")
     reason: str = Field(description="A sentence for people.")
@@ -41,11 +41,11 @@ class TrainingCompleted(Payload):
 
     type = "model.training_completed"
     job_id: Word = Field(description="That of model.training_started.")
-    model_version: Word | None = Field(description="model_id of the version; None where the training failed.")
+    model_version: Word | None = Field(description="model_id of the version; None if the training failed.")
     status: Literal["succeeded", "failed"] = Field(description="How it ended.")
-    metrics: dict[str, Number | None] = Field(description="The fit's own report; None where one is undefined.")
+    metrics: dict[str, Number | None] = Field(description="The fit's own report; None if one is undefined.")
     duration_seconds: Annotated[Number, Field(ge=0)] | None = Field(
-        description="Of the fit, or until it failed; None where the run that fitted was killed before it could say so."
+        description="Of the fit, or until it failed; None if the run was killed during the fit."
     )
     completed_at: Instant = Field(description="When this was found to be over.")
 
@@ -55,20 +55,20 @@ class Promoted(Payload):
 
     type = "model.promoted"
     model_type: Word = Field(description="The recipe.")
-    old_version: Word | None = Field(description="model_id of the former champion; None where there was none.")
+    old_version: Word | None = Field(description="model_id of the former champion; None if there was none.")
     new_version: Word = Field(description="model_id of the champion.")
     promotion_reason: str = Field(description="The evidence in a sentence.")
-    improvement_pct: Number | None = Field(description="Gain over the former in per cent; None where undefined.")
+    improvement_pct: Number | None = Field(description="Gain over the former in per cent; None if undefined.")
     promoted_at: Instant = Field(description="When it takes effect.")
 
 
 class Regressed(Payload):
-    """A champion does harm, or does not work, and is taken back."""
+    """A champion does harm or does not work, and is rolled back."""
 
     type = "model.regressed"
     model_type: Word = Field(description="The recipe.")
-    failed_version: Word | None = Field(description="model_id of the version that failed; None where it has none.")
-    rolled_back_to: Word | None = Field(description="model_id of the version that trades now; None where none does.")
+    failed_version: Word | None = Field(description="model_id of the version that failed; None if it has none.")
+    rolled_back_to: Word | None = Field(description="model_id of the version that trades now; None if none does.")
     regression_reason: str = Field(description="The harm or the fault in a sentence.")
     regressed_at: Instant = Field(description="When it takes effect.")
 
@@ -80,22 +80,22 @@ class DriftDetected(Payload):
     drift_type: Word = Field(description="What drifted, as features, predictions or residuals.")
     severity: Severity = Field(description="How far.")
     affected_models: tuple[Word, ...] = Field(description="Recipes that read what drifted.")
-    psi_score: Annotated[Number, Field(ge=0)] | None = Field(description="The worst PSI; None where undefined.")
+    psi_score: Annotated[Number, Field(ge=0)] | None = Field(description="The worst PSI; None if undefined.")
     recommendation: str = Field(description="What to do.")
     detected_at: Instant = Field(description="When the report was made.")
 
 
 class MetricsUpdated(Payload):
-    """Somebody outside measured how a model does."""
+    """An outside system measured how a model performs."""
 
     type = "performance.metrics_updated"
     model_type: Word = Field(description="The recipe.")
-    metrics: dict[str, Number | None] = Field(description="Metrics by name; None where undefined.")
+    metrics: dict[str, Number | None] = Field(description="Metrics by name; None if undefined.")
     measured_at: Instant = Field(description="Up to when was measured.")
 
 
 class DriftSignal(Payload):
-    """Somebody outside saw the data drift."""
+    """An outside system observed drift of the data."""
 
     type = "data.drift_signal"
     severity: Severity = Field(description="How far.")
@@ -104,7 +104,7 @@ class DriftSignal(Payload):
 
 
 class RetrainRequest(Payload):
-    """A person asks for new versions."""
+    """A person requests new versions."""
 
     type = "manual.retrain_request"
     recipes: tuple[Word, ...] = Field((), description="Recipes to train; empty means all of the symbol.")
@@ -131,7 +131,7 @@ class Event(BaseModel):
 
     @field_validator("type")
     @classmethod
-    def _known(cls, value: str) -> str:
+    def _check_type(cls, value: str) -> str:
         if value not in PAYLOADS:
             raise ValueError(f"unknown type {value!r}; allowed: {', '.join(PAYLOADS)}")
         return value
@@ -143,9 +143,9 @@ class Event(BaseModel):
 
 
 def event(symbol: str, payload: Payload, cause: str) -> Event:
-    """The event of this type that `cause` made for the symbol.
+    """The event with this payload. Its id is the same on every machine for the same type, symbol and cause.
 
-    The cause is a key, as a run's id: the same type, symbol and cause give the same event id on every machine.
+    cause: a key of what caused the event, for example the id of a run.
     """
     event_id = uuid5(NAMESPACE, json.dumps([payload.type, symbol, cause]))
     return Event(event_id=event_id, type=payload.type, symbol=symbol, payload=payload)

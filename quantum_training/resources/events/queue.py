@@ -1,4 +1,4 @@
-"""What a queue of events must do, whatever keeps it. The two that exist are table.py and redis_stream.py."""
+"""The interface of a queue of events. Its two implementations are table.py and redis_stream.py."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from quantum_training.resources.events.payloads import Event
 
 
 class Delivery(NamedTuple):
-    """One event as it lies in a queue: the id to acknowledge it by, and its JSON, not validated."""
+    """One event in a queue: the id that acknowledges it, and its JSON, not validated."""
 
     id: str
     text: str
 
 
 class Queue(Protocol):
-    """Each named consumer gets every event at least once, oldest first, until it has acknowledged it."""
+    """Each named consumer gets every event at least once, oldest first, until it acknowledges it."""
 
     def publish(self, events: Iterable[Event]) -> None:
-        """Keep the events."""
+        """Store the events."""
 
     def read(self, consumer: str, limit: int) -> list[Delivery]:
         """Up to `limit` events that the consumer has not acknowledged."""
 
     def acknowledge(self, consumer: str, ids: Iterable[str]) -> None:
-        """Never give the consumer these deliveries again."""
+        """Never return these deliveries to the consumer again."""

@@ -1,4 +1,4 @@
-"""A queue that is a Redis stream. A consumer is a consumer group; redis-py (the extra `redis`) is loaded when used."""
+"""A queue of events in a Redis stream. A consumer is a consumer group. Needs redis-py, the extra `redis`."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ RELAY, BATCH = "relay", 500
 
 
 class RedisError(RuntimeError):
-    """Redis did not do it. The message names it, without its password, and says what to do."""
+    """Redis failed. The message names it, without its password, and says what to do."""
 
 
 class RedisQueue:
     """Events by stream; each entry holds an event's JSON in the field `event`.
 
-    An entry that a reader took and did not acknowledge, because it died, is given out again after `reclaim_seconds`.
-    Publishing twice gives two entries with the same event id. Our own stream keeps about its newest 100,000 entries.
+    An entry that a reader took and did not acknowledge, because it died, is read again after `reclaim_seconds`.
+    Publishing twice makes two entries with the same event id. A stream keeps about its newest 100,000 entries.
     """
 
     def __init__(self, url: str, stream: str, reclaim_seconds: float = 60.0) -> None:
@@ -39,7 +39,7 @@ class RedisQueue:
         self.send(e.model_dump_json() for e in events)
 
     def send(self, texts: Iterable[str]) -> None:
-        """Keep events that are JSON already."""
+        """Publish events that are JSON already."""
         texts = list(texts)
 
         def add(client: Any) -> None:
@@ -56,8 +56,8 @@ class RedisQueue:
             idle = int(self.reclaim_seconds * 1000)
             _, entries, _ = client.xautoclaim(self.stream, consumer, READER, min_idle_time=idle, count=limit)
             if len(entries) < limit:
-                fresh = client.xreadgroup(consumer, READER, {self.stream: ">"}, count=limit - len(entries))
-                entries = [*entries, *(entry for _, found in fresh for entry in found)]
+                streams = client.xreadgroup(consumer, READER, {self.stream: ">"}, count=limit - len(entries))
+                entries = [*entries, *(entry for _, new_entries in streams for entry in new_entries)]
             return [Delivery(id_.decode(), _text(fields)) for id_, fields in entries]
 
         return self._call(take)
@@ -100,7 +100,7 @@ class RedisQueue:
 
 
 def _text(fields: dict[bytes, bytes]) -> str:
-    """An entry's event, or all of it where it holds none, for the dead letters."""
+    """The event of an entry; if it has none, all its fields as JSON, for the dead letters."""
     if FIELD in fields:
         return fields[FIELD].decode(errors="backslashreplace")
     plain = {k.decode(errors="backslashreplace"): v.decode(errors="backslashreplace") for k, v in fields.items()}

@@ -1,4 +1,4 @@
-"""A queue that is a table of the database, and the dead letters. It loads SQLAlchemy: import it inside functions."""
+"""A queue of events in a table of the database, and the dead letters. It loads SQLAlchemy: import it in functions."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ RAW_LIMIT = 100_000
 PRUNED = ""
 """Body of an event that was pruned."""
 LOCK_NOT_AVAILABLE = "55P03"
-AT_ONCE = 500
-"""Ids that one statement names."""
+BATCH_SIZE = 500
+"""Ids in one statement."""
 LOCK = {
     "outbox": sa.text("LOCK TABLE outbox IN SHARE MODE NOWAIT"),
     "inbox": sa.text("LOCK TABLE inbox IN SHARE MODE NOWAIT"),
@@ -26,7 +26,7 @@ LOCK = {
 
 
 class DeadLetter(NamedTuple):
-    """What arrived and could not be read, and why."""
+    """A text that arrived and could not be read or followed, with the reason."""
 
     reason: str
     raw: str
@@ -35,8 +35,8 @@ class DeadLetter(NamedTuple):
 class TableQueue:
     """Events by table `outbox` or `inbox`. An event id is kept once, so publishing again changes nothing.
 
-    A consumer acknowledges event by event. Its cursor follows, up to which it has them all, so that only what lies
-    beyond is ever searched.
+    A consumer acknowledges event by event. Its cursor is the number up to which it has acknowledged every event; only
+    later events are searched.
     """
 
     def __init__(self, url: str, table: sa.Table) -> None:
@@ -55,12 +55,10 @@ class TableQueue:
 
     def acknowledge(self, consumer: str, ids: Iterable[str]) -> None:
         ids = list(ids)
-        transaction(self.url, lambda connection: self._done(connection, consumer, ids))
+        transaction(self.url, lambda connection: self._mark_done(connection, consumer, ids))
 
     def find(self, event_type: str, symbol: str | None) -> list[Delivery]:
-        """All events of a type and symbol, None for all, but the pruned, oldest first. It is no consumer: it
-        acknowledges nothing.
-        """
+        """All events of a type and symbol (None: all symbols) except the pruned, oldest first. Acknowledges nothing."""
         query = sa.select(self.table).where(self.table.c.type == event_type, self.table.c.body != PRUNED)
         if symbol is not None:
             query = query.where(self.table.c.symbol == symbol)
@@ -72,7 +70,7 @@ class TableQueue:
         return transaction(self.url, work)
 
     def since(self, types: Collection[str], time: datetime) -> list[Delivery]:
-        """All events of these types recorded since a time, but the pruned, oldest first. It acknowledges nothing."""
+        """All events of these types since a time except the pruned, oldest first. Acknowledges nothing."""
         recent = self.table.c.recorded_at >= time.astimezone(UTC)
         query = sa.select(self.table).where(self.table.c.type.in_([*types]), recent, self.table.c.body != PRUNED)
 
@@ -83,50 +81,51 @@ class TableQueue:
         return transaction(self.url, work)
 
     def move_to_dead_letters(self, consumer: str, letters: Mapping[str, DeadLetter]) -> None:
-        """Keep what could not be read, by its id, as dead letters and go on without it."""
+        """Store dead letters, each under the id of its event, and acknowledge those events."""
 
         def work(connection: sa.Connection) -> None:
-            self._done(connection, consumer, letters)
+            self._mark_done(connection, consumer, letters)
             add_dead_letters(connection, letters.values())
 
         if letters:
             transaction(self.url, work)
 
-    def prune(self, before: datetime, kept: Collection[str] = (), dry_run: bool = False) -> int:
-        """Empty the events recorded before that time which every known consumer has acknowledged; returns how many.
+    def prune(self, before: datetime, protected: Collection[str] = (), dry_run: bool = False) -> int:
+        """Empty the events recorded before a time that every consumer has acknowledged. Returns their number.
 
-        kept: ids of events that stay nevertheless. dry_run: only tell how many.
+        protected: ids of events that stay. dry_run: only count.
 
-        Their ids stay, so an event that is published again, as by the re-run of an old week, is still known as a
-        repeat. A consumer is known from its first acknowledgement on; where there is none, all is kept. One that comes
-        later is not given what was pruned. ValueError: `before` has no time zone.
+        Ids stay, so an event that is published again, for example by the re-run of an old week, is recognised. A
+        consumer counts from its first acknowledgement on; without any consumer nothing is pruned. A later consumer does
+        not get pruned events. ValueError if `before` has no time zone.
         """
         if before.tzinfo is None:
             raise ValueError(f"prune before {before}: the time has no time zone; give it one, as UTC")
         of_this = cursors.c.queue == self.table.name
         passed = sa.select(sa.func.min(cursors.c.number)).where(of_this).scalar_subquery()
-        old = self.table.c.recorded_at < before.astimezone(UTC)  # SQLite keeps no zone: what it holds is UTC
+        old = self.table.c.recorded_at < before.astimezone(UTC)  # SQLite stores no zone: its times are UTC
         query = sa.select(self.table.c.event_id).where(self.table.c.number <= passed, old, self.table.c.body != PRUNED)
 
         def work(connection: sa.Connection) -> int:
-            ids = [id_ for id_ in connection.execute(query).scalars() if id_ not in kept]
-            for first in range(0, 0 if dry_run else len(ids), AT_ONCE):
-                these = self.table.c.event_id.in_(ids[first : first + AT_ONCE])
+            ids = [id_ for id_ in connection.execute(query).scalars() if id_ not in protected]
+            for first in range(0, 0 if dry_run else len(ids), BATCH_SIZE):
+                these = self.table.c.event_id.in_(ids[first : first + BATCH_SIZE])
                 connection.execute(self.table.update().where(these).values(body=PRUNED))
             return len(ids)
 
         return transaction(self.url, work)
 
-    def _done(self, connection: sa.Connection, consumer: str, ids: Iterable[str]) -> None:
+    def _mark_done(self, connection: sa.Connection, consumer: str, ids: Iterable[str]) -> None:
         rows = [{"queue": self.table.name, "consumer": consumer, "event_id": id_} for id_ in ids]
         insert_missing(connection, acknowledged, rows)
-        if self._nobody_writes(connection):
+        if self._lock_out_writers(connection):
             self._move_cursor(connection, consumer)
 
-    def _nobody_writes(self, connection: sa.Connection) -> bool:
-        """Hold writers off until this transaction ends; False where one is at work.
+    def _lock_out_writers(self, connection: sa.Connection) -> bool:
+        """Lock out writers until this transaction ends; False if one is active.
 
-        On Postgres its rows may become visible after rows of a higher number, and a cursor must not step over them.
+        On Postgres the rows of a writer may become visible after rows with higher numbers, and a cursor must not pass
+        them.
         """
         if connection.dialect.name == "postgresql":
             try:
@@ -152,15 +151,15 @@ class TableQueue:
         query = sa.select(cursors.c.number).where(*self._of(cursors, consumer))
         number = connection.execute(query).scalar_one_or_none()
         done = sa.exists().where(*self._of(acknowledged, consumer), acknowledged.c.event_id == self.table.c.event_id)
-        waits = self.table.c.number > (number or 0), self.table.c.body != PRUNED, ~done
-        return sa.select(self.table).where(*waits).order_by(self.table.c.number)
+        is_unread = self.table.c.number > (number or 0), self.table.c.body != PRUNED, ~done
+        return sa.select(self.table).where(*is_unread).order_by(self.table.c.number)
 
     def _of(self, table: sa.Table, consumer: str) -> tuple[sa.ColumnElement[bool], ...]:
         return table.c.queue == self.table.name, table.c.consumer == consumer
 
 
 def insert(connection: sa.Connection, table: sa.Table, events: Iterable[Event]) -> None:
-    """Put events into a table in the caller's transaction; those already there stay as they are."""
+    """Insert events into a table in the caller's transaction; events already there stay unchanged."""
     rows = [
         {"event_id": str(e.event_id), "type": e.type, "symbol": e.symbol, "body": e.model_dump_json()} for e in events
     ]
@@ -168,7 +167,7 @@ def insert(connection: sa.Connection, table: sa.Table, events: Iterable[Event]) 
 
 
 def add_dead_letters(connection: sa.Connection, letters: Iterable[DeadLetter]) -> None:
-    """Keep dead letters, each raw text once and cut to 100,000 characters."""
+    """Store dead letters, each raw text once and cut to 100,000 characters."""
     rows = [
         {
             "letter_id": hashlib.sha256(letter.raw.encode(errors="backslashreplace")).hexdigest(),
@@ -187,7 +186,7 @@ def dead_letters_of(url: str) -> list[DeadLetter]:
 
 
 def prune_letters(url: str, before: datetime, dry_run: bool) -> int:
-    """Delete the dead letters recorded before that time; returns how many. dry_run: only tell how many."""
+    """Delete the dead letters recorded before a time. Returns their number. dry_run: only count."""
     old = dead_letters.c.recorded_at < before.astimezone(UTC)
 
     def work(connection: sa.Connection) -> int:
@@ -199,5 +198,5 @@ def prune_letters(url: str, before: datetime, dry_run: bool) -> int:
 
 
 def _storable(text: str) -> str:
-    """The text as any database takes it: no NUL (Postgres), no lone surrogate, of bounded length."""
+    """The text without NUL (for Postgres) and lone surrogates, of bounded length."""
     return text[:RAW_LIMIT].replace("\x00", "\\x00").encode(errors="backslashreplace").decode()

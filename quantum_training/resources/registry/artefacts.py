@@ -1,6 +1,6 @@
-"""A model as files in MLflow: logged into a run, read back and compared, and loaded once every file is as it was.
+"""A model as files in MLflow: logged into a run, read back and compared, and loaded after a check of every file.
 
-No code that lies in MLflow is run.
+Code that is stored in MLflow is never run.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def _metrics(new: NewVersion, start: int, model_id: str) -> list[Any]:
 def checked_model(source: str, files: Mapping[str, str]) -> Model:
     """The model at an address of MLflow, loaded from a copy that cannot change once it was checked against `files`.
 
-    ArtefactError where a file is another, was added or is missing.
+    ArtefactError if a file was changed, added or removed.
     """
     import mlflow
 
@@ -105,8 +105,8 @@ def checked_model(source: str, files: Mapping[str, str]) -> Model:
 
 @contextmanager
 def _no_package_map() -> Iterator[None]:
-    """Spare MLflow the look through all installed packages, 2 s in a process's first call: it would warn of versions
-    that differ from the installed ones, and ours are these."""
+    """Keep MLflow from scanning all installed packages (2 s in the first call of a process) for other versions than
+    the listed ones: those are the installed ones."""
     from mlflow.utils import requirements_utils
 
     package_map = requirements_utils._MODULES_TO_PACKAGES

@@ -54,7 +54,7 @@ class MlflowConnection:
     def artifacts_folder(self) -> Path | None:
         """The folder of all symbols' artefacts, beside the SQLite file. None if an MLflow server decides.
 
-        It is always given: for a bare database MLflow would take the working directory.
+        It is always set: for a bare database MLflow would take the working directory.
         """
         if self.is_server:
             return None

@@ -26,7 +26,7 @@ _version_cache: dict[tuple[str, str, str], "RegisteredVersion"] = {}
 
 
 class RegisteredVersion(NamedTuple):
-    """Where a version lives in MLflow."""
+    """The number and the run of a version in MLflow."""
 
     number: int
     run_id: str
@@ -95,9 +95,9 @@ class ModelRegistry(MlflowConnection):
     def load(self, symbol: str, model_id: str) -> Model:
         """The model of a registered version, once every file of its artefact is what was registered.
 
-        No code of the artefact is run. RegistryError where it is not registered, was changed since, or is no model.
-        RegistryOutage where that cannot be known: whoever goes on without a version that does not work must not go on
-        without one that could not be asked for.
+        No code of the artefact is run. RegistryError if the version is not registered, was changed since, or is no
+        model. RegistryOutage if MLflow cannot tell: a caller may replace a version that does not work, but not one
+        that is only out of reach.
         """
         version = self._registered(symbol, model_id)
         try:
@@ -105,7 +105,7 @@ class ModelRegistry(MlflowConnection):
             if FILES_TAG not in registered.tags:
                 raise ArtefactError(f"it was registered without the tag {FILES_TAG}")
             return checked_model(registered.source, json.loads(registered.tags[FILES_TAG]))
-        except Exception as error:  # an algorithm may fail on a broken file as it likes
+        except Exception as error:  # a broken file may raise any error in an algorithm
             self.forget(symbol, model_id)
             if remedy(error):
                 raise
@@ -116,7 +116,7 @@ class ModelRegistry(MlflowConnection):
 
     @outages_named
     def tag(self, symbol: str, model_id: str, name: str, value: str) -> None:
-        """Set a tag of a version and of its run. Does nothing twice. RegistryError where it is not registered."""
+        """Set a tag of a version and of its run. Does nothing if it is set. RegistryError if it is not registered."""
         version = self._registered(symbol, model_id)
         client = self.client()
         if client.get_model_version(symbol, str(version.number)).tags.get(name) != value:
@@ -125,9 +125,9 @@ class ModelRegistry(MlflowConnection):
 
     @outages_named
     def log_report(self, symbol: str, model_id: str, file: str, text: str) -> str:
-        """Keep a text among the artefacts of a version's run. Returns its address in the MLflow UI.
+        """Store a text in the artefacts of a version's run. Returns its address in the MLflow UI.
 
-        RegistryError where the version is not registered.
+        RegistryError if the version is not registered.
         """
         version = self._registered(symbol, model_id)
         self.client().log_text(version.run_id, text, file)
@@ -174,5 +174,5 @@ class ModelRegistry(MlflowConnection):
         return version
 
     def forget(self, symbol: str, model_id: str) -> None:
-        """Look a version up in MLflow again when it is asked for next: it may have been deleted, and trained anew."""
+        """Look a version up in MLflow again at the next access: it may have been deleted and trained again."""
         _version_cache.pop((self.uri, symbol, model_id), None)

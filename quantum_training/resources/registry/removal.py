@@ -1,8 +1,8 @@
-"""Removing from MLflow: versions with their runs and artefacts, runs that never became a version, old reports.
+"""Removal from MLflow: versions with their runs and artefacts, runs that never became a version, old reports.
 
-Which versions may go is not decided here: selection/retention.py. Not by MLflow's `gc` alone, which knows no aliases
-and leaves the models' files. A version leaves the registry first, so that nobody finds one whose files are half gone;
-what a kill leaves behind is then a run without a version, and goes the next time.
+selection/retention.py decides which versions may be removed. MLflow's `gc` would not do: it ignores aliases and leaves
+the models' files. A version is deleted from the registry first, so that no reader meets one with half of its files. A
+killed removal leaves a run without a version, which the next removal deletes.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ REPORTS = "backtest"
 
 @outages_named
 def registered(registry: ModelRegistry, symbol: str) -> list[Registered]:
-    """Every version of a symbol in MLflow, by its number; also those that a person registered by hand."""
+    """Every version of a symbol in MLflow in the order of their numbers, also those that a person registered."""
     client = registry.client()
-    found = _pages(lambda token: client.search_model_versions(f"name = '{symbol}'", PAGE, page_token=token))
+    pages = _pages(lambda token: client.search_model_versions(f"name = '{symbol}'", PAGE, page_token=token))
     versions = [
         Registered(
             v.tags.get("model_id", ""),
@@ -36,19 +36,19 @@ def registered(registry: ModelRegistry, symbol: str) -> list[Registered]:
             pd.Timestamp(v.creation_timestamp, unit="ms", tz="UTC"),
             v.tags.get("recipe", ""),
         )
-        for v in found
+        for v in pages
     ]
     return sorted(versions, key=lambda v: v.number)
 
 
 @outages_named
 def remove(
-    registry: ModelRegistry, symbol: str, going: Collection[Registered], before: pd.Timestamp, dry_run: bool
+    registry: ModelRegistry, symbol: str, expired: Collection[Registered], before: pd.Timestamp, dry_run: bool
 ) -> dict[str, RemovalCount]:
-    """Remove these versions of a symbol, and of what is older than `before` also runs without a version and reports.
+    """Remove the expired versions of a symbol, and its runs without a version and reports from before a time.
 
-    A version that an alias points at by now stays. The reports of versions with an alias stay, too. Returns what was
-    removed, or with dry_run would be, by kind. On an MLflow server the emptied runs wait for `mlflow gc` there.
+    A version that has an alias by now stays, with its reports. Returns the counts by kind; with dry_run nothing is
+    removed. An MLflow server keeps the emptied runs until `mlflow gc` is run there.
     """
     client = registry.client()
     experiment = client.get_experiment_by_name(symbol)
@@ -56,54 +56,54 @@ def remove(
         return {}
     artefacts = _Artefacts(experiment.artifact_location)
     if not dry_run:
-        going = [version for version in going if _unregister(registry, symbol, version)]
-    left_runs = {version.run_id for version in going}
-    kept = {version.run_id: version for version in registered(registry, symbol) if version.run_id not in left_runs}
-    versions, strays = RemovalCount(), RemovalCount()
-    dead = [
+        expired = [version for version in expired if _unregister(registry, symbol, version)]
+    expired_runs = {version.run_id for version in expired}
+    remaining = {v.run_id: v for v in registered(registry, symbol) if v.run_id not in expired_runs}
+    versions, unregistered = RemovalCount(), RemovalCount()
+    dead_runs = [
         run
         for run in _runs(registry, experiment)
-        if run.info.run_id not in kept
-        and "model_id" in run.data.tags  # others are of people who try things in the symbol's experiment
+        if run.info.run_id not in remaining
+        and "model_id" in run.data.tags  # people may have runs of their own in the symbol's experiment
         and run.info.start_time < before.timestamp() * 1000
     ]
-    models = _models(registry, experiment) if dead else {}
-    for run in dead:
-        own = models.get(run.info.run_id, [])
-        paths = [*(model.artifact_location for model in own), run.info.artifact_uri]
-        one = RemovalCount(1, sum(artefacts.size(path) for path in paths))
-        if run.info.run_id in left_runs:
-            versions += one
+    models = _models(registry, experiment) if dead_runs else {}
+    for run in dead_runs:
+        run_models = models.get(run.info.run_id, [])
+        paths = [*(model.artifact_location for model in run_models), run.info.artifact_uri]
+        count = RemovalCount(1, sum(artefacts.size(path) for path in paths))
+        if run.info.run_id in expired_runs:
+            versions += count
         else:
-            strays += one
+            unregistered += count
         if not dry_run:
             for path in paths:
                 artefacts.remove(path)
-            _drop(registry, run, own)
+            _delete_run(registry, run, run_models)
     aliased = {*registry.aliases.of(symbol).values()}
-    old = [v for v in kept.values() if v.model_id and v.created < before and v.number not in aliased]
+    old = [v for v in remaining.values() if v.model_id and v.created < before and v.number not in aliased]
     reports = _remove_reports(client, artefacts, old, before, dry_run)
-    return {"versions": versions, "unregistered_runs": strays, "reports_in_mlflow": reports}
+    return {"versions": versions, "unregistered_runs": unregistered, "reports_in_mlflow": reports}
 
 
 def _unregister(registry: ModelRegistry, symbol: str, version: Registered) -> bool:
-    """Take a version from the registry; False where an alias points at it. MLflow would take the alias with it."""
+    """Delete a version from the registry; False if an alias points at it, which MLflow would delete too."""
     client, number = registry.client(), str(version.number)
-    found = client.get_model_version(symbol, number)
-    if found.aliases:
+    entry = client.get_model_version(symbol, number)
+    if entry.aliases:
         return False
-    told = {"model_id", "recipe", FILES_TAG}
-    for tag in found.tags.keys() - told:  # MLflow keeps the tags of a deleted version for ever
+    identity_tags = {"model_id", "recipe", FILES_TAG}
+    for tag in entry.tags.keys() - identity_tags:  # MLflow keeps the tags of a deleted version for ever
         client.delete_model_version_tag(symbol, number, tag)
     client.delete_model_version(symbol, number)
     registry.forget(symbol, version.model_id)
     return True
 
 
-def _drop(registry: ModelRegistry, run: Any, models: list[Any]) -> None:
-    """Delete a run, last, and its models, whose files are gone: for good where MLflow is a database.
+def _delete_run(registry: ModelRegistry, run: Any, models: list[Any]) -> None:
+    """Delete the models of a run, whose files are already removed, and then the run. In a database that is final.
 
-    By what `mlflow gc` calls, not by itself: it would also take what a person has deleted by mistake.
+    It calls what `mlflow gc` calls. That itself would also remove what a person has deleted by mistake.
     """
     client = registry.client()
     store = client._tracking_client.store
@@ -119,7 +119,7 @@ def _drop(registry: ModelRegistry, run: Any, models: list[Any]) -> None:
 
 
 def _runs(registry: ModelRegistry, experiment: Any) -> Iterator[Any]:
-    """The runs of an experiment; of a database also those that a killed housekeeping has left half-way."""
+    """The runs of an experiment; in a database also those that a killed removal has marked as deleted."""
     from mlflow.entities import ViewType
 
     client = registry.client()
@@ -130,11 +130,11 @@ def _runs(registry: ModelRegistry, experiment: Any) -> Iterator[Any]:
 
 def _models(registry: ModelRegistry, experiment: Any) -> dict[str, list[Any]]:
     """The logged models of an experiment by their run."""
-    ask = partial(registry.client().search_logged_models, [experiment.experiment_id], max_results=PAGE)
-    found: dict[str, list[Any]] = {}
-    for model in _pages(lambda token: ask(page_token=token)):
-        found.setdefault(model.source_run_id, []).append(model)
-    return found
+    search = partial(registry.client().search_logged_models, [experiment.experiment_id], max_results=PAGE)
+    models: dict[str, list[Any]] = {}
+    for model in _pages(lambda token: search(page_token=token)):
+        models.setdefault(model.source_run_id, []).append(model)
+    return models
 
 
 def _remove_reports(
@@ -166,13 +166,13 @@ class _Artefacts:
         return self._size(self._path(uri))
 
     def remove(self, uri: str, file: str = "") -> None:
-        """Delete a file of a run's artefacts; without one, the folder of the run or model."""
+        """Delete one file of the artefacts; without a name, the folder of the run or model."""
         path = self._path(uri)
         self.repository.delete_artifacts(f"{path}/{file}" if file else path.removesuffix("/artifacts"))
 
     def _size(self, path: str) -> int:
-        found = self.repository.list_artifacts(path)
-        return sum(self._size(file.path) if file.is_dir else file.file_size or 0 for file in found)
+        files = self.repository.list_artifacts(path)
+        return sum(self._size(file.path) if file.is_dir else file.file_size or 0 for file in files)
 
     def _path(self, uri: str) -> str:
         if not uri.startswith(f"{self.location}/"):
@@ -180,11 +180,11 @@ class _Artefacts:
         return uri.removeprefix(self.location).strip("/")
 
 
-def _pages(ask: Callable[[str | None], Any]) -> Iterator[Any]:
-    """Everything that a paged question gives."""
+def _pages(search: Callable[[str | None], Any]) -> Iterator[Any]:
+    """All entries of a paged search."""
     token = None
     while True:
-        page = ask(token)
+        page = search(token)
         yield from page
         token = page.token
         if not token:

@@ -1,7 +1,4 @@
-"""One file of the store, in a folder or an object store: read in one go, kept in memory, replaced as a whole.
-
-Which file holds what is said in store.py.
-"""
+"""Reading, caching and replacing one file of the store, in a folder or an object store. Its layout: store.py."""
 
 import os
 from collections.abc import Iterator
@@ -19,36 +16,36 @@ from fsspec.implementations.local import LocalFileSystem
 
 from quantum_training.resources.locks import file_lock
 
-HELD_BYTES = 64 * 2**20
-"""Of the frames that a process read last and keeps: of 1h bars all months of a symbol for decades. Bytes, since a month
-of 1m bars is as large as sixty of 1h."""
+CACHE_BYTES = 64 * 2**20
+"""Size of the cache of frames: decades of 1h bars of a symbol. In bytes, since a month of 1m bars is as large as sixty
+of 1h."""
 
 
 class StoreAccessError(OSError):
-    """The object store does not answer, or refuses. The message says what to do."""
+    """The object store does not answer or refuses access. The message says what to do."""
 
 
-@cached(LRUCache(HELD_BYTES, getsizeof=attrgetter("nbytes")), lock=Lock())
+@cached(LRUCache(CACHE_BYTES, getsizeof=attrgetter("nbytes")), lock=Lock())
 def read_table(filesystem: fsspec.AbstractFileSystem, path: str, unique: str) -> pa.Table:
-    """One file, kept in memory while there is room and `unique` (inode, time, size or ETag) stays the same."""
+    """The table in a file, cached as long as `unique` (inode, time, size or ETag) stays the same."""
     return pq.read_table(pa.BufferReader(read_file(filesystem, path)))
 
 
 def unique_of(filesystem: fsspec.AbstractFileSystem, path: str) -> str:
-    """What changes with every write of a file. FileNotFoundError where there is none."""
+    """A token that changes with every write of the file. FileNotFoundError if the file is missing."""
     with storage_errors(filesystem, path):
         return filesystem.ukey(path)
 
 
 def read_file(filesystem: fsspec.AbstractFileSystem, path: str) -> bytes:
-    """The bytes of a file in one go, so that none is of a later write. FileNotFoundError where there is none."""
+    """The bytes of a file, read at once so that all are of one write. FileNotFoundError if the file is missing."""
     with storage_errors(filesystem, path):
         return filesystem.cat_file(path)
 
 
 @contextmanager
 def storage_errors(filesystem: fsspec.AbstractFileSystem, path: str) -> Iterator[None]:
-    """Say what to do where an object store fails; that there is no such object is no failure."""
+    """Raise StoreAccessError, which says what to do, if an object store fails. A missing object is no failure."""
     if isinstance(filesystem, LocalFileSystem):
         yield
         return
@@ -56,8 +53,8 @@ def storage_errors(filesystem: fsspec.AbstractFileSystem, path: str) -> Iterator
     try:
         yield
     except FileNotFoundError as error:
-        told = getattr(error.__cause__, "response", {}).get("Error", {})
-        if told.get("Code") == "NoSuchBucket":
+        s3_error = getattr(error.__cause__, "response", {}).get("Error", {})
+        if s3_error.get("Code") == "NoSuchBucket":
             raise StoreAccessError(
                 f"{path}: there is no bucket {bucket!r}; make it, or correct store_root and AWS_ENDPOINT_URL"
             ) from error
@@ -67,7 +64,7 @@ def storage_errors(filesystem: fsspec.AbstractFileSystem, path: str) -> Iterator
             f"{path}: refused: {error}; let the credentials in force (AWS_ACCESS_KEY_ID, a profile or a role) read, "
             f"write and list in {bucket!r}"
         ) from error
-    except Exception as error:  # each client library has failures of its own
+    except Exception as error:  # each client library has its own exceptions
         raise StoreAccessError(
             f"{path}: the object store does not answer: {type(error).__name__}: {error}; see that its server runs and "
             "that AWS_ENDPOINT_URL and the credentials are set here"
@@ -76,13 +73,13 @@ def storage_errors(filesystem: fsspec.AbstractFileSystem, path: str) -> Iterator
 
 @lru_cache(maxsize=1024)
 def read_metadata(filesystem: fsspec.AbstractFileSystem, path: str, unique: str) -> dict[bytes, bytes] | None:
-    """What stands beside the frame in one file, without reading the frame: a sensor asks it of every symbol."""
+    """The metadata of a frame's file, read without the frame, since sensors read it for every symbol."""
     with storage_errors(filesystem, path), filesystem.open(path, "rb") as file:
         return pq.read_schema(file).metadata
 
 
 def replace_file(path: Path, data: bytes) -> None:
-    """Put the bytes there, on disk before the name is theirs: a reader, or a kill, meets the old file or the new."""
+    """Replace a file atomically, with fsync: readers see the old or the new bytes, also after a kill."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with file_lock(path.with_name(f".{path.name}.tmp")) as file:
         file.truncate(0)

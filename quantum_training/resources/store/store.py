@@ -1,7 +1,7 @@
-"""The Parquet store: `root/asset/symbol/period.parquet` for frames, `.json` for records. Knows nothing of markets.
+"""The Parquet store: `root/asset/symbol/period.parquet` for frames, `.json` for records.
 
-A write is atomic (temporary file, fsync, rename; one PUT on object stores) and does nothing where the stored bytes
-are already the same, so re-running a partition changes nothing.
+A write is atomic (temporary file, fsync, rename; one PUT on object stores). It does nothing if the same bytes are
+stored already, so re-running a partition changes nothing.
 """
 
 import hashlib
@@ -33,21 +33,20 @@ from quantum_training.settings.paths import under_dagster_home
 
 LAYOUT_VERSION = "1"
 OPTIONS: Mapping[str, Mapping[str, Any]] = {
-    # listings of other processes' writes must be seen; s3fs itself waits 5 s for a connection, 15 s for an answer
+    # writes of other processes must appear in listings; s3fs itself waits 5 s for a connection, 15 s for an answer
     "s3": {"use_listings_cache": False, "config_kwargs": {"retries": {"mode": "standard", "max_attempts": 3}}},
 }
-"""Of an object store, by the scheme of its URL. Endpoint and credentials are those of its own environment."""
-LONGEST = 100
-"""Characters of a name; a file's name of 255 has room for two of them."""
+"""Options of an object store by the scheme of its URL. Endpoint and credentials come from its own environment."""
+MAX_NAME_LENGTH = 100
+"""Characters of a name; a file name, of at most 255, may contain two of them."""
 
 
 class StoreError(RuntimeError):
-    """Something asked for is not in the store, is not what the store wrote, or cannot be written. The message says
-    what to do."""
+    """A frame is missing, has another layout, or cannot be written. The message says what to do."""
 
 
 class Written(NamedTuple):
-    """What a write left behind."""
+    """The result of a write."""
 
     path: str
     content_hash: str
@@ -77,17 +76,17 @@ class Store:
     def write_frame(
         self, asset: str, symbol: str, period: str, frame: pd.DataFrame, attributes: Mapping[str, str] | None = None
     ) -> Written:
-        """Store a frame with its content hash; `attributes` are kept beside it in the file's metadata."""
+        """Store a frame. Its content hash and the `attributes` go into the file's metadata."""
         digest = content_hash(frame)
         table = pa.Table.from_pandas(frame)
-        own = {"content_hash": digest, "layout_version": LAYOUT_VERSION, **(attributes or {})}
-        table = table.replace_schema_metadata({**(table.schema.metadata or {}), **own})
+        fields = {"content_hash": digest, "layout_version": LAYOUT_VERSION, **(attributes or {})}
+        table = table.replace_schema_metadata({**(table.schema.metadata or {}), **fields})
         sink = pa.BufferOutputStream()
         pq.write_table(table, sink, compression="zstd")
         return self._publish(self._path(asset, symbol, period, "parquet"), sink.getvalue().to_pybytes(), digest)
 
     def write_record(self, asset: str, symbol: str, period: str, record: Mapping[str, Any]) -> Written:
-        """Store a JSON object. ValueError where it holds NaN or infinity."""
+        """Store a JSON object. ValueError if it contains NaN or infinity."""
         try:
             data = json.dumps(record, indent=1, sort_keys=True, allow_nan=False).encode() + b"\n"
         except ValueError as error:
@@ -97,14 +96,14 @@ class Store:
         return self._publish(self._path(asset, symbol, period, "json"), data, hashlib.sha256(data).hexdigest())
 
     def write_text(self, asset: str, symbol: str, period: str, suffix: str, text: str) -> Written:
-        """Store a text, as a report, beside the frame and the record of a period."""
+        """Store a text, such as a report, beside the frame and the record of a period."""
         data = text.encode()
         return self._publish(self._path(asset, symbol, period, suffix), data, hashlib.sha256(data).hexdigest())
 
     def read_frames(self, asset: str, symbol: str, first: str, last: str) -> pd.DataFrame:
-        """One frame, in the order of periods, of the stored periods from `first` to `last`, both included.
+        """The frames of the stored periods from `first` to `last`, both included, as one frame in that order.
 
-        The caller may change it. StoreError where none is stored, or two periods have different columns.
+        The caller may change it. StoreError if no period is stored, or two periods have different columns.
         """
         periods = [p for p in self.periods(asset, symbol) if first <= p <= last]
         if not periods:
@@ -120,13 +119,13 @@ class Store:
         return pa.concat_tables([table.replace_schema_metadata(pandas) for table in tables]).to_pandas()
 
     def read_frame(self, asset: str, symbol: str, period: str) -> pd.DataFrame:
-        """The stored frame of one period. StoreError where there is none."""
+        """The stored frame of one period. StoreError if it is missing."""
         return self.read_frames(asset, symbol, period, period)
 
     def attributes(self, asset: str, symbol: str, period: str) -> dict[str, str]:
-        """What was stored beside a frame: content_hash, layout_version, the writer's own; empty where no frame is."""
+        """content_hash, layout_version and the attributes of a frame; empty if the frame is missing."""
         try:
-            metadata = self._beside(asset, symbol, period)
+            metadata = self._metadata(asset, symbol, period)
         except FileNotFoundError:
             return {}
         return {k.decode(): v.decode() for k, v in metadata.items() if k != b"pandas"}
@@ -145,11 +144,11 @@ class Store:
         return {p: record for p in periods if (record := self.read_record(asset, symbol, p)) is not None}
 
     def periods(self, asset: str, symbol: str, suffix: str = "parquet") -> list[str]:
-        """The periods stored, oldest first."""
+        """The stored periods, oldest first."""
         filesystem, path = self._path(asset, symbol, "", suffix)
         folder = path.rpartition("/")[0]
         try:
-            if isinstance(filesystem, LocalFileSystem):  # its ls takes five times as long: sensors list years of days
+            if isinstance(filesystem, LocalFileSystem):  # its ls is five times slower, and sensors list years of days
                 names = os.listdir(folder)
             else:
                 with storage_errors(filesystem, folder):
@@ -168,18 +167,20 @@ class Store:
     def _table(self, asset: str, symbol: str, period: str) -> pa.Table:
         filesystem, path = self._path(asset, symbol, period, "parquet")
         table = read_table(filesystem, path, unique_of(filesystem, path))
-        self._known_layout(table.schema.metadata, asset, symbol, period)
+        self._checked_metadata(table.schema.metadata, asset, symbol, period)
         return table
 
-    def _beside(self, asset: str, symbol: str, period: str) -> dict[bytes, bytes]:
-        """The metadata of a frame's file, without its frame. FileNotFoundError where there is none."""
+    def _metadata(self, asset: str, symbol: str, period: str) -> dict[bytes, bytes]:
+        """The metadata of a frame's file. FileNotFoundError if the file is missing."""
         filesystem, path = self._path(asset, symbol, period, "parquet")
-        return self._known_layout(read_metadata(filesystem, path, unique_of(filesystem, path)), asset, symbol, period)
+        return self._checked_metadata(
+            read_metadata(filesystem, path, unique_of(filesystem, path)), asset, symbol, period
+        )
 
-    def _known_layout(
+    def _checked_metadata(
         self, metadata: dict[bytes, bytes] | None, asset: str, symbol: str, period: str
     ) -> dict[bytes, bytes]:
-        """The metadata of a frame's file. StoreError where this code did not write it."""
+        """The metadata of a frame's file. StoreError if it has another layout than this code writes."""
         version = (metadata or {}).get(b"layout_version", b"none").decode()
         if metadata is None or version != LAYOUT_VERSION:
             _, path = self._path(asset, symbol, period, "parquet")
@@ -191,10 +192,10 @@ class Store:
 
     def _path(self, asset: str, symbol: str, period: str, suffix: str) -> tuple[fsspec.AbstractFileSystem, str]:
         for part in (asset, symbol, period or "any", suffix):
-            if len(part) > LONGEST or not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*", part):
+            if len(part) > MAX_NAME_LENGTH or not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*", part):
                 raise ValueError(
-                    f"{part!r} is no name in the store: at most {LONGEST} letters, digits, _, - and, not first, dots "
-                    "(asset, symbol, period and suffix)"
+                    f"{part!r} is no name in the store: up to {MAX_NAME_LENGTH} letters, digits, _, - and, not first, "
+                    "dots (asset, symbol, period and suffix)"
                 )
         filesystem, base = self.place()
         return filesystem, f"{base}/{asset}/{symbol}/{period}.{suffix}"
@@ -212,7 +213,7 @@ class Store:
             except OSError as error:
                 raise StoreError(
                     f"{path} cannot be written: {error.strerror or error}. {remedy(error) or UNREACHABLE}, then run "
-                    "this again: what was stored stands as it was"
+                    "this again: what was stored before is unchanged"
                 ) from error
         else:
             with storage_errors(filesystem, path):

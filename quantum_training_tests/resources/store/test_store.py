@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from quantum_training.resources.store import store as store_module
-from quantum_training.resources.store.files import HELD_BYTES
+from quantum_training.resources.store.files import CACHE_BYTES
 from quantum_training.resources.store.store import Store, StoreError, content_hash
 
 PLACE = ("scores", "AAA", "2024-01-01")
@@ -330,7 +330,7 @@ def test_a_process_keeps_no_more_of_what_it_read_than_fits(local):
     before = pa.total_allocated_bytes()
     for number in range(12):
         assert local.read_frame("features", f"S{number}", "2024-01-01").equals(wide)
-    assert pa.total_allocated_bytes() - before <= HELD_BYTES < 12 * wide.to_numpy().nbytes
+    assert pa.total_allocated_bytes() - before <= CACHE_BYTES < 12 * wide.to_numpy().nbytes
 
 
 def test_attributes_are_told_without_reading_the_frame(local, monkeypatch):
