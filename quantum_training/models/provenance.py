@@ -5,6 +5,7 @@ Which parts an identity has is lifecycle/training.
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import inspect
 import json
@@ -19,8 +20,26 @@ import quantum_training.models.sizing
 from quantum_training.models.contract import Model, algorithm
 
 
-@cache
 def code_hash(algorithm_name: str) -> str:
+    """The hash of an algorithm's code in a version's identity: that of the earliest code which gives the same models.
+
+    A refactoring changes the hash of the code, and with it every model id, but not the models. A pair of hashes in
+    equivalent_code.tsv keeps the earlier one in force, so that no recorded version is trained again. CONTRIBUTING.md
+    says what must be proved before a pair is added.
+    """
+    present = present_code_hash(algorithm_name)
+    return earlier_code().get(present, present)
+
+
+@cache
+def earlier_code() -> dict[str, str]:
+    """Hash of the present code -> hash of the earlier code, from equivalent_code.tsv."""
+    with Path(__file__).with_name("equivalent_code.tsv").open(newline="") as table:
+        return {row["present"]: row["earlier"] for row in csv.DictReader(table, delimiter="\t")}
+
+
+@cache
+def present_code_hash(algorithm_name: str) -> str:
     """SHA-256 over source files and the versions of packages.
 
     The files are the features package, the sizing rule, the algorithm's class with its bases, and `traits.sources`. The

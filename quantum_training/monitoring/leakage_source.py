@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
+from quantum_training.models.provenance import earlier_code
 from quantum_training.monitoring import model_leakage, synthetic_training
 
-EQUIVALENT_SOURCES: Mapping[str, str] = {}
-"""Hash of the present code -> hash of earlier code that measures the same. Stored results of that code stay valid."""
+
+def source_hash() -> str:
+    """Hash of the code that measures the skill of a recipe, or of the earliest code that measures the same."""
+    present = present_source_hash()
+    return earlier_code().get(present, present)
 
 
 @cache
-def source_hash() -> str:
-    """Hash of the code that measures the skill of a recipe, or of the earliest code that measures the same."""
+def present_source_hash() -> str:
+    """SHA-256 over the two modules that measure the skill."""
     files = (model_leakage.__file__, synthetic_training.__file__)
-    present = hashlib.sha256(b"".join(Path(file).read_bytes() for file in files)).hexdigest()
-    return EQUIVALENT_SOURCES.get(present, present)
+    return hashlib.sha256(b"".join(Path(file).read_bytes() for file in files)).hexdigest()

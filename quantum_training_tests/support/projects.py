@@ -160,10 +160,14 @@ def templates() -> dict[str, Path]:
 
 
 def restore(template: Path, home: Path) -> None:
-    """Copy a project's state to another home, and replace the old home in the addresses of MLflow's database."""
+    """Copy a project's state to another home."""
     shutil.copytree(template, home, dirs_exist_ok=True)
-    old, new = str(home.with_name(template.name)), str(home)
-    with closing(sqlite3.connect(home / "mlflow.db")) as database, database:
+    move_addresses(home / "mlflow.db", str(home.with_name(template.name)), str(home))
+
+
+def move_addresses(mlflow_database: Path, old: str, new: str) -> None:
+    """Replace a home by another in the addresses of artefacts, which MLflow's database keeps as absolute paths."""
+    with closing(sqlite3.connect(mlflow_database)) as database, database:
         tables = [row[0] for row in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         for table in tables:
             for _, column, kind, *_ in database.execute(f"PRAGMA table_info('{table}')").fetchall():
