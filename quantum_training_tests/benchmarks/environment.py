@@ -86,7 +86,7 @@ class PlainEnv(gymnasium.Env):
 
 
 def same_as_ours(bars: Bars) -> None:
-    """AssertionError where the plain environment's episode differs from ours."""
+    """AssertionError if the plain environment's episode differs from ours."""
     ours, plain = TradingEnv([bars], TRADING), PlainEnv(bars)
     observation, _ = ours.reset(seed=0)
     start, end = (int(ours.episodes.accounts[name][0]) for name in ("start", "end"))
