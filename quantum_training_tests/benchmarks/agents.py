@@ -64,7 +64,7 @@ KINDS = {"ppo": (ppo.Model, ppo.PPOOptions, PPO), "sac": (sac.Model, sac.SACOpti
 
 
 class Clock(BaseCallback):
-    """Measures the policy every `every` steps clock stopped; may end the training at the goal."""
+    """Measures the policy every `every` steps with a stopped clock; may end the training at the goal."""
 
     def __init__(self, measure: Callable[[Any], float], every: int, stop: bool):
         super().__init__()
