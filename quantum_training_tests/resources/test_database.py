@@ -61,29 +61,29 @@ def test_a_transaction_that_raises_leaves_nothing(url):
     assert count(url) == 0
 
 
-def test_work_runs_again_where_another_process_wrote_the_same_key_first(url):
-    seen = []
+def test_work_runs_again_if_another_process_wrote_the_same_key_first(url):
+    row_counts = []
 
     def work(connection):
         there = connection.execute(sa.select(sa.func.count()).select_from(dead_letters)).scalar_one()
-        seen.append(there)
-        if len(seen) == 1:  # as one that read before the other committed
+        row_counts.append(there)
+        if len(row_counts) == 1:  # as one that read before the other committed
             connection.execute(dead_letters.insert(), [letter(1), letter(1)])
         connection.execute(dead_letters.insert().values(letter(1)))
 
     transaction(url, work)
-    assert seen == [0, 0]
+    assert row_counts == [0, 0]
     assert count(url) == 1
 
 
-def test_a_key_that_stays_taken_is_not_told_as_a_database_to_be_started(url, monkeypatch):
+def test_a_permanent_conflict_is_not_reported_as_an_outage(url, monkeypatch):
     monkeypatch.setattr(database, "MAX_CONFLICTS", 2)
     insert(url, 1)
     with pytest.raises(DatabaseError, match=r"letter_id.*\. See which other processes write these rows"):
         insert(url, 1)
 
 
-def test_rights_that_are_missing_on_postgres_are_told_as_rights(postgres_url):
+def test_missing_permissions_on_postgres_are_reported_as_such(postgres_url):
     insert(postgres_url, 1)
 
     def as_nobody(connection):
@@ -103,7 +103,7 @@ def test_sqlite_writes_ahead_and_waits_for_the_disk(tmp_path):
     assert pragmas == ["wal", 2, 10_000]
 
 
-def test_a_locked_sqlite_file_is_waited_for_and_then_named(tmp_path, monkeypatch):
+def test_a_locked_sqlite_file_is_awaited_and_then_named(tmp_path, monkeypatch):
     monkeypatch.setattr(database, "SQLITE_BUSY_SECONDS", 0.05)
     monkeypatch.setattr(database, "GIVE_UP_SECONDS", 0.3)
     url = f"sqlite:///{tmp_path}/a.db"
@@ -165,7 +165,7 @@ def test_a_stopped_postgres_is_named_without_its_password_and_keeps_nothing_half
 
 
 @pytest.mark.parametrize(
-    ("text", "shown"),
+    ("text", "masked"),
     [
         (f"postgresql+psycopg2://{LOGIN}@host:5432/db", "postgresql+psycopg2://ann:***@host:5432/db"),
         ("redis://:hush@host/0", "redis://:***@host/0"),
@@ -174,8 +174,8 @@ def test_a_stopped_postgres_is_named_without_its_password_and_keeps_nothing_half
         ("sqlite:////home/a.db", "sqlite:////home/a.db"),
     ],
 )
-def test_a_url_is_shown_without_its_password(text, shown):
-    assert without_password(text) == shown
+def test_a_url_is_shown_without_its_password(text, masked):
+    assert without_password(text) == masked
 
 
 @pytest.mark.parametrize("name", ["DATABASE_URL", "EVENT_BUS_URL"])
@@ -190,12 +190,12 @@ def test_a_url_of_another_kind_is_refused_at_load_without_showing_its_password(n
 
 
 @pytest.mark.parametrize("text", ["'; DROP TABLE ledger; --", "%s %(x)s :x ?", 'a"b`c\\', "ä\u2028\u202e"])
-def test_text_that_looks_like_sql_is_kept_as_text(url, text):
+def test_text_that_looks_like_sql_is_stored_as_text(url, text):
     ledger, bus = Ledger(url=url), EventBus(database_url=url)
-    told = dict.fromkeys(("symbol", "key", "kind", "actor", "reason"), text)
-    ledger.append([Entry(**told, effective="2024-01-01T00:00:00+00:00", payload={text: text})])
+    texts = dict.fromkeys(("symbol", "key", "kind", "actor", "reason"), text)
+    ledger.append([Entry(**texts, effective="2024-01-01T00:00:00+00:00", payload={text: text})])
     (row,) = ledger.rows(text, kinds=[text])
-    assert {name: getattr(row, name) for name in told} == told
+    assert {name: getattr(row, name) for name in texts} == texts
     assert row.payload == {text: text}
     ledger.verify(text)
     bus.inbox.receive([text])

@@ -156,8 +156,8 @@ def test_a_full_disk_registers_nothing_and_the_run_after_it_registers_once(
     ballast.unlink()
     assert registry.find("AAA", "id-2") is None
     assert before.items() <= files(disk / "artifacts").items()
-    found = register(registry, trained, "id-2")
-    assert found.number == 2
+    second_version = register(registry, trained, "id-2")
+    assert second_version.number == 2
     for model_id in ("id-1", "id-2"):
         assert registry.load("AAA", model_id).positions(trained[1]).equals(trained[0].positions(trained[1]))
     experiment = registry.client().get_experiment_by_name("AAA").experiment_id
@@ -172,16 +172,22 @@ def test_a_read_only_place_is_named_and_left_as_it_was(mount, tmp_path, trained,
     Store(root=str(real / "store")).write_frame("candles", "AAA", "2024-01-01", frame(100))
     Ledger(url=f"sqlite:///{real}/a.db").append(entries(2))
     before = files(real)
-    seen = mount(tmp_path / "seen", "--bind", str(real))
-    subprocess.run(["mount", "-o", "remount,bind,ro", str(seen)], check=True)
-    store = Store(root=str(seen / "store"))
+    read_only_mount = mount(tmp_path / "seen", "--bind", str(real))
+    subprocess.run(["mount", "-o", "remount,bind,ro", str(read_only_mount)], check=True)
+    store = Store(root=str(read_only_mount / "store"))
     assert len(store.read_frame("candles", "AAA", "2024-01-01")) == 100
     assert not store.write_frame("candles", "AAA", "2024-01-01", frame(100)).changed
-    with pytest.raises(StoreError, match=rf"{seen}/store/candles/AAA/2024-02-01.parquet .*: Read-only .*read and"):
+    with pytest.raises(
+        StoreError, match=rf"{read_only_mount}/store/candles/AAA/2024-02-01.parquet .*: Read-only .*read and"
+    ):
         store.write_frame("candles", "AAA", "2024-02-01", frame(100))
-    for url in (f"sqlite:///{seen}/a.db", f"sqlite:///{seen}/none/b.db"):
-        with pytest.raises(DatabaseError, match=rf"{seen}/.*\.db: .*Let this user read and write there, then run this"):
+    for url in (f"sqlite:///{read_only_mount}/a.db", f"sqlite:///{read_only_mount}/none/b.db"):
+        with pytest.raises(
+            DatabaseError, match=rf"{read_only_mount}/.*\.db: .*Let this user read and write there, then run this"
+        ):
             Ledger(url=url).append(entries(3))
-    with pytest.raises(RegistryOutage, match=rf"AAA: MLflow at sqlite:///{seen}/mlflow.db .*read and write there"):
-        register(ModelRegistry(tracking_uri=f"sqlite:///{seen}/mlflow.db"), trained, "id-2")
+    with pytest.raises(
+        RegistryOutage, match=rf"AAA: MLflow at sqlite:///{read_only_mount}/mlflow.db .*read and write there"
+    ):
+        register(ModelRegistry(tracking_uri=f"sqlite:///{read_only_mount}/mlflow.db"), trained, "id-2")
     assert files(real) == before

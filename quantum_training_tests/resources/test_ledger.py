@@ -59,7 +59,7 @@ def test_rows_come_back_as_they_were_written(ledger):
     ledger.verify("ZZZ")
 
 
-def test_when_it_was_recorded_is_kept_beside_the_hash(ledger, url):
+def test_the_time_of_recording_is_stored_outside_the_hash(ledger, url):
     before = datetime.now(UTC)
     ledger.append([entry(1)])
     (recorded,) = transaction(url, lambda c: c.execute(sa.select(table.c.recorded_at)).one())
@@ -77,15 +77,15 @@ def test_a_key_is_written_once_and_the_stored_row_stands(ledger, url):
 
 def test_another_head_than_expected_is_a_conflict_and_writes_nothing(ledger, url):
     ledger.append([entry(1)], expected_head=GENESIS)
-    seen = ledger.head("AAA")
-    ledger.append([entry(2)], expected_head=seen)
-    with pytest.raises(LedgerConflict, match=f"AAA: the head is {ledger.head('AAA')}, not {seen}: 3 was"):
-        ledger.append([entry(1), entry(3)], [promoted(3)], expected_head=seen)
+    first_head = ledger.head("AAA")
+    ledger.append([entry(2)], expected_head=first_head)
+    with pytest.raises(LedgerConflict, match=f"AAA: the head is {ledger.head('AAA')}, not {first_head}: 3 was"):
+        ledger.append([entry(1), entry(3)], [promoted(3)], expected_head=first_head)
     assert len(ledger.rows("AAA")) == 2
     assert count(url, outbox) == 0
     ledger.append([entry(3), entry(4)], expected_head=ledger.head("AAA"))
     with pytest.raises(ValueError, match="several symbols"):
-        ledger.append([entry(5), entry(5, symbol="BBB")], expected_head=seen)
+        ledger.append([entry(5), entry(5, symbol="BBB")], expected_head=first_head)
 
 
 def test_a_replay_is_no_conflict(ledger):
@@ -94,7 +94,7 @@ def test_a_replay_is_no_conflict(ledger):
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"reason": "worse"}, r"row 2 \(2\), in place 2, does not follow from row 1 \(1\)"),
         ({"payload": '{"margin":0.2}'}, r"row 2 \(2\), in place 2"),
@@ -103,12 +103,12 @@ def test_a_replay_is_no_conflict(ledger):
         (None, r"row 3 \(3\), in place 2, does not follow from row 1 \(1\)"),
     ],
 )
-def test_a_row_changed_in_the_database_is_named(ledger, url, changes, said):
+def test_a_row_changed_in_the_database_is_named(ledger, url, changes, message):
     ledger.append([entry(n) for n in (1, 2, 3)])
     where = table.c.number == 2
     change = table.delete().where(where) if changes is None else table.update().where(where).values(changes)
     transaction(url, lambda c: c.execute(change))
-    with pytest.raises(LedgerError, match=said):
+    with pytest.raises(LedgerError, match=message):
         ledger.verify("AAA")
 
 
@@ -155,8 +155,8 @@ def test_of_processes_that_expect_the_same_head_one_wins(ledger):
     assert len(ledger.rows("AAA")) == 2
 
 
-def test_a_writer_killed_at_any_moment_leaves_whole_transactions_and_all_it_was_told(ledger, url):
-    chance, told = random.Random(7), 0
+def test_a_writer_killed_at_any_moment_leaves_complete_and_all_confirmed_transactions(ledger, url):
+    chance, confirmed = random.Random(7), 0
     for life in range(8):
         receiver, sender = FORK.Pipe(duplex=False)
 
@@ -172,16 +172,16 @@ def test_a_writer_killed_at_any_moment_leaves_whole_transactions_and_all_it_was_
         os.kill(process.pid, signal.SIGKILL)
         process.join(10)
         sender.close()
-        told += 1
+        confirmed += 1
         while receiver.poll():
             try:
-                told += len(receiver.recv_bytes())
+                confirmed += len(receiver.recv_bytes())
             except EOFError:
                 break
         rows = ledger.rows("AAA")
         assert len(rows) % 3 == 0
         assert len(rows) == 3 * count(url, outbox)
-        assert told <= len(rows) // 3 <= told + life + 1
+        assert confirmed <= len(rows) // 3 <= confirmed + life + 1
         ledger.verify("AAA")
     ledger.append([entry("after")])
-    assert len(ledger.rows("AAA")) >= 3 * told + 1
+    assert len(ledger.rows("AAA")) >= 3 * confirmed + 1

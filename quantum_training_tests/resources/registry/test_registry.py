@@ -164,18 +164,18 @@ def artefact_folder(registry: ModelRegistry, symbol: str, number: int) -> Path:
 @pytest.mark.parametrize("family", ["xgboost", "lightgbm"])
 def test_a_version_comes_back_as_it_was(registry, register, models, features, family):
     symbol = f"BACK_{family}"
-    found = register(symbol, "0123456789abcdef", family)
-    assert found.number == 1
-    assert registry.find(symbol, "0123456789abcdef") == found
+    registered_version = register(symbol, "0123456789abcdef", family)
+    assert registered_version.number == 1
+    assert registry.find(symbol, "0123456789abcdef") == registered_version
     copy = registry.load(symbol, "0123456789abcdef")
     pd.testing.assert_series_equal(copy.positions(features), models[family].positions(features), check_exact=True)
     assert type(copy) is type(models[family])
 
 
 def test_a_run_holds_params_metrics_tags_and_its_own_time(registry, register):
-    found = register("NOTED", "id-1")
+    registered_version = register("NOTED", "id-1")
     client = registry.client()
-    run, version = client.get_run(found.run_id), client.get_model_version("NOTED", "1")
+    run, version = client.get_run(registered_version.run_id), client.get_model_version("NOTED", "1")
     assert run.info.status == "FINISHED"
     assert run.info.run_name == "trees 2024-01-08"
     assert run.info.start_time == STARTED.value // 10**6
@@ -192,14 +192,14 @@ def test_a_run_holds_params_metrics_tags_and_its_own_time(registry, register):
     model = {"artifacts/model/algorithm.json", "artifacts/model/model.ubj"}
     assert {"MLmodel", "pyfunc_model.py", *model} < files.keys()
     assert client.get_experiment(run.info.experiment_id).name == "NOTED"
-    link = f"http://ui:1/#/experiments/{run.info.experiment_id}/runs/{found.run_id}"
-    assert registry.run_url("NOTED", found) == link
+    link = f"http://ui:1/#/experiments/{run.info.experiment_id}/runs/{registered_version.run_id}"
+    assert registry.run_url("NOTED", registered_version) == link
 
 
 def test_artefacts_lie_beside_the_database_and_none_is_a_pickle(registry, register, home, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    found = register("PLACED", "id-1")
-    folder = artefact_folder(registry, "PLACED", found.number)
+    registered_version = register("PLACED", "id-1")
+    folder = artefact_folder(registry, "PLACED", registered_version.number)
     assert folder == home / "artifacts" / "PLACED"
     files = [f for f in folder.rglob("*") if f.is_file()]
     assert {"model.ubj", "booster.json", "algorithm.json", "MLmodel", "requirements.txt"} <= {f.name for f in files}
@@ -267,8 +267,8 @@ def test_a_missing_version_is_named_with_what_to_do(registry, register):
 
 
 def test_an_artefact_that_is_broken_or_gone_is_named_with_what_to_do(registry, register):
-    found = register("TORN", "id-1")
-    (file,) = artefact_folder(registry, "TORN", found.number).rglob("booster.json")
+    registered_version = register("TORN", "id-1")
+    (file,) = artefact_folder(registry, "TORN", registered_version.number).rglob("booster.json")
     file.write_text("{")
     with pytest.raises(RegistryError, match=r"TORN: the artefact of version id-1, .*booster\.json was changed"):
         registry.load("TORN", "id-1")
@@ -278,25 +278,27 @@ def test_an_artefact_that_is_broken_or_gone_is_named_with_what_to_do(registry, r
 
 
 def test_a_report_lies_in_the_run_of_its_version_and_is_replaced_not_doubled(registry, register):
-    found = register("REPORTED", "id1")
+    registered_version = register("REPORTED", "id1")
     for text in ("<p>old</p>", "<p>résumé</p>"):
         url = registry.log_report("REPORTED", "id1", "backtest/2024-01-08.html", text)
-    assert url == f"{registry.run_url('REPORTED', found)}/artifacts/backtest/2024-01-08.html"
+    assert url == f"{registry.run_url('REPORTED', registered_version)}/artifacts/backtest/2024-01-08.html"
     client = registry.client()
-    assert [a.path for a in client.list_artifacts(found.run_id, "backtest")] == ["backtest/2024-01-08.html"]
-    kept = client.download_artifacts(found.run_id, "backtest/2024-01-08.html")
-    assert Path(kept).read_text() == "<p>résumé</p>"
+    assert [a.path for a in client.list_artifacts(registered_version.run_id, "backtest")] == [
+        "backtest/2024-01-08.html"
+    ]
+    report_path = client.download_artifacts(registered_version.run_id, "backtest/2024-01-08.html")
+    assert Path(report_path).read_text() == "<p>résumé</p>"
     with pytest.raises(RegistryError, match="no_such"):
         registry.log_report("REPORTED", "no_such", "backtest/2024-01-08.html", "")
 
 
 def test_a_tag_is_set_on_version_and_run_and_may_change(registry, register):
-    found = register("TAGGED", "id1")
+    registered_version = register("TAGGED", "id1")
     client = registry.client()
     for text in ("accepted: first version", "refused: it broke", "refused: it broke"):
         registry.tag("TAGGED", "id1", "refresh", text)
-        assert client.get_model_version("TAGGED", str(found.number)).tags["refresh"] == text
-        assert client.get_run(found.run_id).data.tags["refresh"] == text
+        assert client.get_model_version("TAGGED", str(registered_version.number)).tags["refresh"] == text
+        assert client.get_run(registered_version.run_id).data.tags["refresh"] == text
     with pytest.raises(RegistryError, match="no_such"):
         registry.tag("TAGGED", "no_such", "refresh", "")
 
@@ -355,8 +357,8 @@ def test_a_copy_that_decides_otherwise_is_not_registered_and_its_run_has_failed(
     assert registry.find("LIAR", "id-1") is None
     experiment = registry.client().get_experiment_by_name("LIAR").experiment_id
     assert [r.info.status for r in registry.client().search_runs([experiment])] == ["FAILED"]
-    found = register("LIAR", "id-2", forgetful, algorithm(forgetful)(0.25))
-    assert found.number == 1, "what comes back equal is registered"
+    registered_version = register("LIAR", "id-2", forgetful, algorithm(forgetful)(0.25))
+    assert registered_version.number == 1, "what comes back equal is registered"
 
 
 def test_a_save_that_breaks_leaves_a_failed_run_and_no_version(registry, register, models, monkeypatch):
@@ -380,11 +382,11 @@ def test_a_run_that_a_killed_process_left_running_is_marked_killed(registry, reg
     experiment = client.get_experiment_by_name("KILLED").experiment_id
     dead = client.create_run(experiment, tags={"model_id": "id-1"}).info.run_id
     other = client.create_run(experiment, tags={"model_id": "id-2"}).info.run_id
-    found = register("KILLED", "id-1")
-    assert {r: client.get_run(r).info.status for r in (dead, other, found.run_id)} == {
+    registered_version = register("KILLED", "id-1")
+    assert {r: client.get_run(r).info.status for r in (dead, other, registered_version.run_id)} == {
         dead: "KILLED",
         other: "RUNNING",
-        found.run_id: "FINISHED",
+        registered_version.run_id: "FINISHED",
     }
 
 
@@ -400,9 +402,9 @@ def test_a_version_whose_answer_was_lost_keeps_its_finished_run(registry, regist
         return made
 
     monkeypatch.setattr(client, "create_model_version", loses_one_answer)
-    found = register("ANSWER", "id-1")
-    assert [found.run_id] == lost
-    assert client.get_run(found.run_id).info.status == "FINISHED"
+    registered_version = register("ANSWER", "id-1")
+    assert [registered_version.run_id] == lost
+    assert client.get_run(registered_version.run_id).info.status == "FINISHED"
 
 
 def test_a_version_has_a_finished_run_wherever_its_process_is_killed(registry, register, monkeypatch):
@@ -435,13 +437,15 @@ def test_a_version_has_a_finished_run_wherever_its_process_is_killed(registry, r
 
 def test_a_version_that_another_process_registered_meanwhile_stands(registry, register):
     theirs = []
-    found = register("MEANWHILE", "id-1", assert_lock_held=lambda: theirs.append(register("MEANWHILE", "id-1")))
-    assert [found] == theirs
+    registered_version = register(
+        "MEANWHILE", "id-1", assert_lock_held=lambda: theirs.append(register("MEANWHILE", "id-1"))
+    )
+    assert [registered_version] == theirs
     assert len(versions(registry, "MEANWHILE")) == 1
     client = registry.client()
     experiment = client.get_experiment_by_name("MEANWHILE").experiment_id
     assert sorted(run.info.status for run in client.search_runs([experiment])) == ["FINISHED", "KILLED"]
-    assert client.get_run(found.run_id).info.status == "FINISHED"
+    assert client.get_run(registered_version.run_id).info.status == "FINISHED"
 
 
 @pytest.mark.long
@@ -470,15 +474,15 @@ def test_two_processes_make_the_first_version_of_a_new_mlflow_at_once(models, fe
     while not all((meeting / f"ready{n}").exists() for n in "12") and all(p.poll() is None for p in both):
         time.sleep(0.01)
     (meeting / "go").touch()
-    said = [p.communicate(timeout=120) for p in both]
-    assert [p.returncode for p in both] == [0, 0], said
-    assert sorted(out.strip() for out, _ in said) == ["1", "2"]
+    outputs = [p.communicate(timeout=120) for p in both]
+    assert [p.returncode for p in both] == [0, 0], outputs
+    assert sorted(out.strip() for out, _ in outputs) == ["1", "2"]
     assert list(cwd.iterdir()) == []
     monkeypatch.setenv("DAGSTER_HOME", str(home))
     registry = ModelRegistry()
-    found = {n: registry.find("AAA", f"version{n}") for n in "12"}
-    assert registry.aliases.of("AAA") == {f"shadow-{n}": f.number for n, f in found.items()}
-    assert len({registry.client().get_run(f.run_id).info.experiment_id for f in found.values()}) == 1
+    registered_versions = {n: registry.find("AAA", f"version{n}") for n in "12"}
+    assert registry.aliases.of("AAA") == {f"shadow-{n}": f.number for n, f in registered_versions.items()}
+    assert len({registry.client().get_run(f.run_id).info.experiment_id for f in registered_versions.values()}) == 1
     assert artefact_folder(registry, "AAA", 1) == home / "mlflow" / "artifacts" / "AAA"
     assert {f.name for f in (home / "mlflow").iterdir()} >= {"mlflow.db", "artifacts"}
     for n in "12":

@@ -35,17 +35,17 @@ def test_through_a_server_files_go_and_those_of_an_alias_stay(server, make_windo
         )
         registry.log_report("AAA", name, "backtest/2020-01-06.html", "<p>")
     registry.aliases.move("AAA", {"champion": "champion"})
-    found, later = registered(registry, "AAA"), pd.Timestamp.now("UTC") + pd.Timedelta(days=31)
+    existing_versions, later = registered(registry, "AAA"), pd.Timestamp.now("UTC") + pd.Timedelta(days=31)
     before = {f for f in files.rglob("*") if f.is_file()}
     size = sum(f.stat().st_size for f in before)
-    told = remove(registry, "AAA", found[:2], later, dry_run=True)
+    dry_counts = remove(registry, "AAA", existing_versions[:2], later, dry_run=True)
     assert {f for f in files.rglob("*") if f.is_file()} == before
-    done = remove(registry, "AAA", found[:2], later, dry_run=False)
-    assert told["versions"].number == 2
-    assert done["versions"].number == 1, "the champion went"
+    counts = remove(registry, "AAA", existing_versions[:2], later, dry_run=False)
+    assert dry_counts["versions"].number == 2
+    assert counts["versions"].number == 1, "the champion went"
     left = size - sum(f.stat().st_size for f in files.rglob("*") if f.is_file())
-    assert left == done["versions"].size + done["reports_in_mlflow"].size > 1000
-    assert not [*files.rglob(f"*{found[0].run_id}*")]
+    assert left == counts["versions"].size + counts["reports_in_mlflow"].size > 1000
+    assert not [*files.rglob(f"*{existing_versions[0].run_id}*")]
     assert [v.model_id for v in registered(registry, "AAA")] == ["champion", "newest"]
     for name in ("champion", "newest"):
         registry.load("AAA", name)

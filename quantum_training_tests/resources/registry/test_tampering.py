@@ -93,23 +93,23 @@ def test_what_was_changed_since_is_refused_by_name_and_no_code_of_it_runs(
     code = RUN.format(mark=str(mark))
     for name in ("pyfunc_model.py", "artifacts/model/model.ubj", "artifacts/model/algorithm.json", "MLmodel"):
         file = folder / name
-        whole = file.read_bytes()
-        for changed in (whole[:-1], code.encode(), pickle.dumps(Runs(code))):
+        original = file.read_bytes()
+        for changed in (original[:-1], code.encode(), pickle.dumps(Runs(code))):
             file.write_bytes(changed)
             with pytest.raises(RegistryError, match=f"{REFUSED}stored: {name} was changed; bring it back"):
                 registry.load("AAA", "id-1")
         file.unlink()
         with pytest.raises(RegistryError, match=f"{REFUSED}stored: {name} is missing; bring it back"):
             registry.load("AAA", "id-1")
-        file.write_bytes(whole)
+        file.write_bytes(original)
     assert not mark.exists()
 
     booster = folder / "artifacts" / "model" / "model.ubj"
-    whole = booster.read_bytes()
-    booster.write_bytes(bytes([*whole[:-2], whole[-2] ^ 1, whole[-1]]))
+    original = booster.read_bytes()
+    booster.write_bytes(bytes([*original[:-2], original[-2] ^ 1, original[-1]]))
     with pytest.raises(ArtefactError, match=r"model\.ubj was changed"):
         mlflow.pyfunc.load_model("models:/AAA@champion")
-    booster.write_bytes(whole)
+    booster.write_bytes(original)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
     (tmp_path / "temporary").mkdir()
     assert registry.load("AAA", "id-1").positions(features).equals(model.positions(features))
@@ -129,8 +129,8 @@ class Runs:
 def test_a_manifest_that_was_changed_with_its_file_is_refused_by_the_tag_outside(local, model, features, tmp_path):
     register(local, model, features)
     (index,) = tmp_path.rglob("algorithm.json")
-    told = json.loads(index.read_text())
-    index.write_text(json.dumps({**told, "algorithm": "os"}, sort_keys=True))
+    index_fields = json.loads(index.read_text())
+    index.write_text(json.dumps({**index_fields, "algorithm": "os"}, sort_keys=True))
     with pytest.raises(RegistryError, match=r"artifacts/model/algorithm\.json was changed"):
         local.load("AAA", "id-1")
 

@@ -188,19 +188,23 @@ def test_what_is_not_there_is_said_with_what_to_do(store):
 
 def test_attributes_are_kept_beside_the_frame(store):
     store.write_frame(*PLACE, frame(), {"covered_until": "2024-02-01"})
-    kept = store.attributes(*PLACE)
-    assert kept == {"content_hash": content_hash(frame()), "layout_version": "1", "covered_until": "2024-02-01"}
+    stored_attributes = store.attributes(*PLACE)
+    assert stored_attributes == {
+        "content_hash": content_hash(frame()),
+        "layout_version": "1",
+        "covered_until": "2024-02-01",
+    }
 
 
 @pytest.mark.parametrize(
-    ("metadata", "said"), [({"layout_version": "0"}, "layout version 0"), ({}, "layout version none")]
+    ("metadata", "message"), [({"layout_version": "0"}, "layout version 0"), ({}, "layout version none")]
 )
-def test_a_file_of_another_layout_is_refused_with_what_to_do(local, metadata, said):
+def test_a_file_of_another_layout_is_refused_with_what_to_do(local, metadata, message):
     path = local.write_frame(*PLACE, frame()).path
     pq.write_table(pa.Table.from_pandas(frame()).replace_schema_metadata(metadata), path)
-    with pytest.raises(StoreError, match=rf"{said}, this code reads 1; re-materialise scores AAA\|2024-01-01"):
+    with pytest.raises(StoreError, match=rf"{message}, this code reads 1; re-materialise scores AAA\|2024-01-01"):
         local.read_frame(*PLACE)
-    with pytest.raises(StoreError, match=said):
+    with pytest.raises(StoreError, match=message):
         local.attributes(*PLACE)
 
 
