@@ -44,7 +44,7 @@ def test_after_a_kill_between_any_two_removals_the_next_one_removes_the_rest(reg
         (type(client), "delete_model_version_tag"),
         (type(client), "delete_model_version"),
         (removal._Artefacts, "remove"),
-        (removal, "_drop"),
+        (removal, "_delete_run"),
     ]
     for place, name in steps:
         original, calls = getattr(place, name), []
