@@ -20,6 +20,12 @@ from quantum_training.resources.registry.registry import ModelRegistry
 from quantum_training.resources.store.store import Store
 from quantum_training.settings.settings import Settings
 
+DESCRIPTION = (
+    "Who trades from this week on, and why: a pure fold over all stored shadow scores up to this week. Each decision "
+    "is one row of the ledger, which takes precedence if revised data would decide otherwise. MLflow's aliases "
+    "`champion` and `previous` follow the newest decision only."
+)
+
 
 def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
     """The asset, for the symbols of these settings."""
@@ -29,9 +35,7 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
         partitions,
         deps=[BACKTEST, previous_week_drift()],
         kinds={"mlflow"},
-        description="Who trades from this week on, and why: a pure fold over all stored shadow scores up to this week. "
-        "Each decision is one row of the ledger, which stands where revised data would decide otherwise. "
-        "MLflow's aliases `champion` and `previous` follow the newest decision only.",
+        description=DESCRIPTION,
     )
     def champion(
         context: dg.AssetExecutionContext,

@@ -19,6 +19,7 @@ from quantum_training.partitions import Partitions, overlap, run_keys
 from quantum_training.resources.events.bus import EventBus
 from quantum_training.resources.registry.registry import ModelRegistry
 from quantum_training.resources.store.store import Store
+from quantum_training.settings.schema import Recipe
 from quantum_training.settings.settings import Settings
 
 
@@ -33,6 +34,15 @@ class TrainingConfig(dg.Config):
     """A sentence for the people who read the version in MLflow."""
     episodes: int = 0
     """Budget of an agent's fit in episodes; 0: the recipe's."""
+
+
+def _description(name: str, recipe: Recipe) -> str:
+    return (
+        f"Versions of recipe `{name}` trained as of the week. The training window, up to {recipe.window_bars} bars, is "
+        "read from the stored features and candles of earlier months. The artefact lives in MLflow. A version whose "
+        "positions are invalid, or which is inferior to the version before it, is refused: the version before it stays "
+        "in use." + (f" Trained every {recipe.every_weeks} weeks." if recipe.every_weeks > 1 else "")
+    )
 
 
 def build(name: str, settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
@@ -52,11 +62,7 @@ def build(name: str, settings: Settings, partitions: Partitions) -> dg.AssetsDef
         owners=OWNERS,
         pool=dagster_pool(recipe.resources),
         op_tags=cluster_tags(recipe.resources),
-        description=f"Versions of recipe `{name}` trained as of the week. The training window, up to "
-        f"{recipe.window_bars} bars, is read from the stored features and candles of earlier months. "
-        "The artefact lives in MLflow. A version whose positions are invalid, or which is inferior to the version "
-        "before it, is refused: the version before it stays in use."
-        + (f" Trained every {recipe.every_weeks} weeks." if recipe.every_weeks > 1 else ""),
+        description=_description(name, recipe),
     )
     def model(
         context: dg.AssetExecutionContext,

@@ -16,10 +16,7 @@ from quantum_training.resources.cleanup.stale_files import folder_bytes
 
 
 class RunStorage:
-    """The runs of a Dagster instance with their events and logs.
-
-    The events of a run are in a SQLite file of their own, here called shard, or in Postgres.
-    """
+    """The runs of a Dagster instance with their events and logs. A shard is the SQLite file of one run's events."""
 
     def __init__(self, instance: dg.DagsterInstance) -> None:
         """NotImplementedError if Dagster keeps its events neither in SQLite nor in Postgres."""

@@ -37,9 +37,9 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
         owners=OWNERS,
         description="The champion's target position from the newest complete bar, times its share of capital, cut to "
         f"{percent(settings.rollout.max_position_size)} of it; in the challenger's blocks of an A/B test the "
-        "challenger's. Flat, with the reason, where there is no champion or no share, where bars or decisions are "
-        "missing, where the model cannot be loaded or fails, and where its losses since the last weekly look reach the "
-        "risk guard. Read it until `valid_until`; without a newer one be flat then.",
+        "challenger's. Flat, with the reason, if there is no champion or no share, if bars or decisions are missing, "
+        "if the model cannot be loaded or fails, or if its losses since the last weekly look reach the risk guard. "
+        "Read it until `valid_until`; without a newer one be flat then.",
     )
     def signals(
         context: dg.AssetExecutionContext, store: dg.ResourceParam[Store], registry: dg.ResourceParam[ModelRegistry]

@@ -7,10 +7,32 @@ from dataclasses import replace
 
 from quantum_training.models.contract import Model, TrainingContext, algorithm
 
+RENAMED_ATTRIBUTES = {
+    "memory": "lookback_bars",
+    "restless": "is_stochastic",
+    "remarks": "notes",
+    "require": "check_inputs",
+    "serving": "for_symbol",
+    "builders": "traits.build_packages",
+    "sources": "traits.sources",
+    "practises": "traits.needs_market",
+    "combines": "traits.is_ensemble",
+    "pools": "traits.is_pooled",
+    "abilities": "traits.capabilities",
+    "rehearsal": "traits.smoke_params",
+}
+"""What an algorithm's class declared before there was AlgorithmTraits, by the old name. Nothing reads it any more."""
+
 
 def fit_model(name: str, context: TrainingContext) -> Model:
-    """One fit of the algorithm `name`. TypeError if its `fit` does not take a TrainingContext as its only argument."""
+    """One fit of the algorithm `name`. TypeError if its class was written for an older version of Model."""
     cls = algorithm(name)
+    _check_contract(cls)
+    return cls.fit(context)
+
+
+def _check_contract(cls: type[Model]) -> None:
+    """TypeError, with the remedy, if `fit` takes other arguments than a context, or an attribute has an old name."""
     parameters = inspect.signature(cls.fit).parameters
     if len(parameters) != 1:
         raise TypeError(
@@ -19,7 +41,11 @@ def fit_model(name: str, context: TrainingContext) -> Model:
             "context.progress; class attributes such as sources and build_packages are now fields of "
             "`traits = AlgorithmTraits(...)`, see quantum_training/models/contract.py"
         )
-    return cls.fit(context)
+    if outdated := [f"{old} is now {new}" for old, new in RENAMED_ATTRIBUTES.items() if hasattr(cls, old)]:
+        raise TypeError(
+            f"{cls.__module__}: outdated attributes of Model: {', '.join(outdated)}; set those of traits as "
+            "`traits = AlgorithmTraits(...)`, see quantum_training/models/contract.py"
+        )
 
 
 def fit_seeds(name: str, context: TrainingContext, seeds: range) -> tuple[Model, dict[int, float | None]]:

@@ -1,6 +1,6 @@
 """One-sided CUSUM of daily returns against a baseline, with a limit for a given rate of false alarms.
 
-Arithmetic on daily returns. What a champion's record is, and what the report says: decay.py.
+Arithmetic on daily returns. A champion's record and the report on it: decay.py.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ REGIME_BARS = 100
 def random_candles(times: pd.DatetimeIndex, price: float, seed: int, drift: float = 0.0) -> pd.DataFrame:
     """A candle frame at these open times that starts at `price`: log returns are independent normals of 1 % a bar.
 
-    Without `drift` no past bar says anything about a later one. With it, the log price drifts by plus or minus `drift`
+    Without `drift` the past tells nothing about later bars. With it, the log price drifts by plus or minus `drift`
     standard deviations a bar and the sign changes after 100 bars on average, so that a model can learn the trends.
     """
     rng = np.random.default_rng(seed)

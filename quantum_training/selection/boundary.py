@@ -26,12 +26,12 @@ def spent(alpha: float, fraction: float) -> float:
 
 
 def boundaries(alpha: float, fractions: tuple[float, ...]) -> tuple[float, ...]:
-    """The normal z at which each look ends the evidence; inf where a look is too early to.
+    """The normal z at which each look ends the evidence; inf at a look that is too early to end it.
 
     alpha: one-sided error over all looks together. fractions: share of the planned information at each look, rising in
     (0, 1]. The looks need not be known beforehand nor be evenly spaced: each spends what its fraction allows. By
     recursive integration of the score's density among paths that have not crossed (Armitage, McPherson, Rowe 1969).
-    ValueError where the fractions do not rise or leave (0, 1].
+    ValueError if the fractions do not rise or leave (0, 1].
     """
     if not 0 < alpha < 0.5 or any(b <= a for a, b in zip((0.0, *fractions), (*fractions, math.inf), strict=True)):
         raise ValueError(f"alpha {alpha} must be in (0, 0.5) and the fractions rise in (0, 1]: {fractions}")

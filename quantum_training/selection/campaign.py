@@ -24,7 +24,7 @@ def campaign_at(
     eliminated: Sequence[str],
     policy: DecisionPolicy,
 ) -> Campaign:
-    """The campaign that opened in week number `opened`, as it stands in week number `at`."""
+    """The campaign that opened in week number `opened`, and its state in week number `at`."""
     weeks, first = policy.rule.campaign_weeks, history.weeks[opened]
     return Campaign(
         opened=first,

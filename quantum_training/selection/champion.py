@@ -66,10 +66,10 @@ def decide_weeks(
     not followed.
     """
     history = History(scores, recipes)
-    state, known = _State(), max(recorded, default="")
+    state, newest_recorded = _State(), max(recorded, default="")
     for at, week in enumerate(history.weeks):
         faults = HealthFindings(
-            partial(terms.faults, week) if week > known else partial(_recorded_findings, recorded.get(week))
+            partial(terms.faults, week) if week > newest_recorded else partial(_recorded_findings, recorded.get(week))
         )
         decision, opened = _decide(history, at, state, terms, faults)
         decision = _apply_ledger(decision, recorded.get(week))

@@ -18,8 +18,8 @@ class History:
     """Records of trading.scoring.score by week (`YYYY-MM-DD`), oldest first; record W holds the bars before W.
 
     net, turnover: open_time x strategy, 0 where a record has no row of the strategy. decided: where it had a decision.
-    A recipe that is not one of `recipes` counts nowhere, as if it had never competed; `removed` says in which weeks one
-    was seen.
+    A recipe that is not one of `recipes` is ignored, as if it had never competed; `removed` holds, for each week, those
+    that had scores.
     """
 
     def __init__(self, scores: Mapping[str, pd.DataFrame], recipes: Iterable[str]) -> None:
@@ -30,10 +30,10 @@ class History:
         for week in self.weeks:
             record = scores[week]
             self.removed.append({*record.loc[record["model_id"] != "", "strategy"]} - {*self.recipes})
-            kept = record[record["strategy"].isin([*self.recipes, BUY_AND_HOLD])]
-            if kept["net_return"].isna().any():
+            counted = record[record["strategy"].isin([*self.recipes, BUY_AND_HOLD])]
+            if counted["net_return"].isna().any():
                 raise ValueError(f"the scores of {week} hold a net return that is no number; score the week again")
-            parts.append(kept.assign(decided=kept["target"].notna().astype("float64")))
+            parts.append(counted.assign(decided=counted["target"].notna().astype("float64")))
 
         def wide(column: str) -> pd.DataFrame:
             tables = [p.pivot(columns="strategy", values=column).sort_index() for p in parts]  # noqa: PD010 - it refuses a bar that is there twice

@@ -22,7 +22,7 @@ class LedgerError(ValueError):
 
 
 def canonical(value: Mapping[str, Any]) -> str:
-    """The one JSON text of an object: sorted keys, no spaces, ASCII. ValueError where it holds NaN or infinity."""
+    """The one JSON text of an object: sorted keys, no spaces, ASCII. ValueError if it holds NaN or infinity."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 

@@ -56,7 +56,7 @@ class RefreshPolicy(BaseModel):
 
 
 class Refresh(BaseModel):
-    """What the gate says of a version, with the numbers it used; None where one was not needed or is undefined.
+    """The gate's verdict on a version, with the numbers it used; None if one was not needed or is undefined.
 
     against: the older version's model_id. change: mean change of the position on the `shared_days` that both learnt
     from, as a share of all that it can change. days, difference, deviation, lower_bound: of the daily net returns,

@@ -81,7 +81,7 @@ class _Step(NamedTuple):
 
 
 class _Week(NamedTuple):
-    """What the fold knows of a week. gap: the week before was never decided."""
+    """The inputs of the fold for a week. gap: the week before was never decided."""
 
     monday: pd.Timestamp
     harm: Harm | None
@@ -119,8 +119,8 @@ def fold(
         else:
             tripped = guard(returns.loc[state.guarded : monday - NANOSECOND], policy).tripped
             faults = decision.faults.get(state.champion, [])
-            known = _Week(monday, decision.harm, faults, drift.get(week), tripped, gap=monday != expected)
-            step = _advance(state, known, policy)
+            inputs = _Week(monday, decision.harm, faults, drift.get(week), tripped, gap=monday != expected)
+            step = _advance(state, inputs, policy)
         first = f"{expected or monday:%Y-%m-%d}"
         for order in orders:
             if step.state.champion == order.recipe and first <= order.week <= week:
@@ -207,7 +207,7 @@ def _shown_problem(week: _Week) -> str | None:
 
 
 def _climb(state: _State, week: _Week, policy: RolloutPolicy) -> _Step:
-    """One stage up, unless something speaks against it."""
+    """One stage up, unless a check blocks it."""
     now = percent(policy.stages[state.stage])
     if limit := _highest_stage(state, policy):
         return _Step(state, "hold", f"stays at {now}: {limit}")

@@ -1,7 +1,7 @@
 """The promotion rules: may this challenger take over, on this evidence? What a week's decision is built from.
 
-A rule judges one challenger at one look. The fold over weeks lives in champion.py, what a crossed boundary must pass
-besides in guardrails.py.
+A rule judges one challenger at one look. The fold over weeks is in champion.py, the checks after a crossed boundary
+are in guardrails.py.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ class InterimAnalysis(NamedTuple):
 
 
 class Judgement(BaseModel):
-    """What a rule says of one challenger, with the numbers it used; None where one is undefined or was not needed.
+    """A rule's verdict on one challenger, with the numbers it used; None if one is undefined or was not needed.
 
     bars, blocks: of the campaign so far. undecided: bars of them that the challenger counted flat for. margin: Sharpe
     ratio less the needed one. mean, deviation: of the paired daily differences of net returns. z against boundary;
-    alpha: the challenger's error in the campaign, alpha_spent: of that up to this look. guardrails: what was measured
-    besides of one whose evidence crossed the boundary.
+    alpha: the challenger's error in the campaign, alpha_spent: of that up to this look. guardrails: what was
+    also measured if its evidence crossed the boundary.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -92,7 +92,7 @@ class _Rule(BaseModel):
     """UTC days with bars that are needed before anything is decided."""
 
     def enough(self, bars: int, blocks: int) -> bool:
-        """Is this evidence a look at all?"""
+        """Is there enough evidence for a look?"""
         return bars >= self.min_predictions and blocks >= self.min_blocks
 
     def _numbers(self, pair: PairedReturns, periods: float) -> dict[str, Any]:
@@ -111,16 +111,16 @@ class _Rule(BaseModel):
 
 
 class ImprovementRule(_Rule):
-    """Takes over where the Sharpe ratio is better by `min_improvement`, at any weekly look.
+    """A challenger takes over if its Sharpe ratio is better by `min_improvement`, at any weekly look.
 
-    Simple and weak. Where all recipes are equally good it promotes one in 83 % of 26-week campaigns, in 98.5 % with
+    Simple and weak. If all recipes are equally good, it promotes one in 83 % of 26-week campaigns, in 98.5 % with
     five challengers, and in 47 % at a single look at 100 bars; one that is clearly worse in 22 % (docs/learning_loop).
     """
 
     rule: Literal["improvement"] = "improvement"
 
     def judge(self, pair: PairedReturns, look: InterimAnalysis) -> Judgement:
-        """Compare the Sharpe ratios. A flat incumbent, or one whose returns do not vary, stands at 0."""
+        """Compare the Sharpe ratios. A flat incumbent, or one whose returns do not vary, counts as 0."""
         numbers = self._numbers(pair, look.periods)
         if not self.enough(numbers["bars"], numbers["blocks"]):
             return Judgement(
@@ -137,7 +137,7 @@ class ImprovementRule(_Rule):
 
 
 class EvidenceRule(_Rule):
-    """Takes over where the evidence shows it better: a group-sequential test with a known error over all its looks.
+    """A challenger takes over if a group-sequential test shows it better; the error over all looks is known.
 
     The daily sums of the paired differences of net returns are tested weekly against O'Brien-Fleming boundaries, spent
     by the days observed (Lan and DeMets), one-sided, at `alpha` / challengers of the campaign. A challenger that shows
@@ -179,14 +179,14 @@ class EvidenceRule(_Rule):
         waiting: Verdict = "EXPIRED" if look.last else "CONTINUE"
         if tested.z is None or numbers["sharpe"] is None:
             return Judgement(verdict=waiting, reason="the difference to the incumbent does not vary", **numbers)
-        said = f"z {tested.z:.2f} of {bound:.2f} needed, {look.fractions[-1]:.0%} of the evidence"
+        evidence = f"z {tested.z:.2f} of {bound:.2f} needed, {look.fractions[-1]:.0%} of the evidence"
         if tested.z <= -bound:
-            return Judgement(verdict="REJECT", reason=f"worse: {said}", **numbers)
+            return Judgement(verdict="REJECT", reason=f"worse: {evidence}", **numbers)
         if tested.z >= bound and numbers["margin"] > 0:
-            return Judgement(verdict="PROMOTE", reason=f"better: {said}", **numbers)
+            return Judgement(verdict="PROMOTE", reason=f"better: {evidence}", **numbers)
         if tested.z >= bound:
-            said = f"Sharpe ratio short of the needed one by {-numbers['margin']:.3f}; {said}"
-        return Judgement(verdict=waiting, reason=said, **numbers)
+            evidence = f"Sharpe ratio short of the needed one by {-numbers['margin']:.3f}; {evidence}"
+        return Judgement(verdict=waiting, reason=evidence, **numbers)
 
 
 def _named(value: Any) -> str:

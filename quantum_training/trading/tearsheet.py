@@ -198,12 +198,12 @@ def _bounded(values: dict[str, Any], key: str) -> str:
 def _number(key: str, value: float) -> str:
     """A number as people read it, with all its digits for a machine."""
     if key in PERCENT:
-        shown = f"{value * 100:,.2f} %"
+        digits = f"{value * 100:,.2f} %"
     elif isinstance(value, int):
-        shown = f"{value:,}"
+        digits = f"{value:,}"
     else:
-        shown = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.2f}" if abs(value) >= 0.01 else f"{value:.2g}"
-    return f'<data value="{value}">{shown}</data>'
+        digits = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.2f}" if abs(value) >= 0.01 else f"{value:.2g}"
+    return f'<data value="{value}">{digits}</data>'
 
 
 def _words(code: str | None) -> str:

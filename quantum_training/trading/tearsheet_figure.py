@@ -52,10 +52,10 @@ def thin(frame: pd.DataFrame, limit: int) -> np.ndarray:
     values = frame.to_numpy("float64")
     low, high = np.where(np.isnan(values), np.inf, values), np.where(np.isnan(values), -np.inf, values)
     edges = np.linspace(0, len(values), max(limit // (2 * values.shape[1]), 1) + 1).astype(int)
-    kept = [np.array([0, len(values) - 1])]
+    rows = [np.array([0, len(values) - 1])]
     for first, end in pairwise(edges):
-        kept += [first + low[first:end].argmin(axis=0), first + high[first:end].argmax(axis=0)]
-    return np.unique(np.concatenate(kept))
+        rows += [first + low[first:end].argmin(axis=0), first + high[first:end].argmax(axis=0)]
+    return np.unique(np.concatenate(rows))
 
 
 def numbers(values: Iterable[float], digits: int = 5) -> list[float | None]:

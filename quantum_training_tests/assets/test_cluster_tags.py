@@ -10,7 +10,7 @@ from dagster_ray.configs import RayExecutionConfig
 from quantum_training.assets.cluster_tags import cluster_tags, max_resources
 from quantum_training.definitions import build_defs
 from quantum_training.lifecycle.evaluation.leakage import FIELDS_NOT_IN_SKILL
-from quantum_training.lifecycle.training.train_version import FIELDS_NOT_IN_IDENTITY
+from quantum_training.lifecycle.training.version_identity import FIELDS_NOT_IN_IDENTITY
 from quantum_training.settings.schema import Resources
 from quantum_training.settings.settings import load_settings
 

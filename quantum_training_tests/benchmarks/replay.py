@@ -73,7 +73,7 @@ class World(NamedTuple):
 
     @classmethod
     def at(cls, home: Path, rule: str = "evidence") -> "World":
-        """The world of this folder, created if it does not exist."""
+        """The world of this folder, made where it is not there yet."""
         home.mkdir(exist_ok=True)
         path = str(CANDLES / "crypto_1h" / "{symbol}-1h.feather")
         market = {"source": {"kind": "files", "path": path, "columns": {"open_time": "date"}}, "timeframe": "1h"}
@@ -86,7 +86,7 @@ class World(NamedTuple):
         return cls(home, loaded, build_defs(loaded), Store(root=str(home / "store")), Ledger(url=url))
 
     def run(self, job: str, first: str, last: str, assets: tuple[str, ...] = ()) -> None:
-        """One recorded run of a job over a range of periods, in this process. RuntimeError if it fails."""
+        """One recorded run of a job over a range of periods, in this process. RuntimeError where it fails."""
         tags = dict(zip(RANGE_TAGS, (f"{SYMBOL}|{first}", f"{SYMBOL}|{last}"), strict=True))
         with dg.DagsterInstance.local_temp(str(self.home)) as instance:
             self.definitions.resolve_job_def(job).execute_in_process(
@@ -191,21 +191,31 @@ def draw(net: pd.DataFrame, stories: dict[str, Story], target: Path) -> None:
         handles=[Patch(color=c, label=v) for v, c in VERDICTS.items()], fontsize=7, ncols=6, loc="lower center"
     )
     strip.set_ylim(-1.6, len(RULES) - 0.4)
-    judged = stories["evidence"].records
+    draw_evidence(stories["evidence"], below)
+    for week in last_campaign_weeks(stories["evidence"]):
+        for axis in (top, below):
+            axis.axvline(week, color="grey", lw=0.7, ls=":")
+    figure.savefig(target, dpi=100)
+
+
+def draw_evidence(story: Story, axis: Any) -> None:
+    """The z of every recipe and the boundary over the weeks, by the rule `evidence`."""
+    judged = story.records
     times = pd.to_datetime(list(judged))
     for recipe in RECIPES:
         z = [r["judgements"].get(recipe, {}).get("z") for r in judged.values()]
-        below.plot(times, np.array(z, dtype=float), color=COLOURS[recipe], lw=1, label=f"z of {recipe}")
+        axis.plot(times, np.array(z, dtype=float), color=COLOURS[recipe], lw=1, label=f"z of {recipe}")
     bounds = [[j["boundary"] for j in r["judgements"].values() if j["boundary"]] for r in judged.values()]
-    below.plot(times, [min(b, default=np.nan) for b in bounds], color="black", lw=1.2, label="boundary")
-    for week, record in judged.items():
-        if record["campaign"] and record["campaign"]["week"] == record["campaign"]["weeks"]:
-            for axis in (top, below):
-                axis.axvline(pd.Timestamp(week), color="grey", lw=0.7, ls=":")
-    below.set(ylabel="z of the campaign (rule evidence)", ylim=(-5, 8))
-    below.axhline(0, color="black", lw=0.5)
-    below.legend(loc="upper left", fontsize=8, ncols=3)
-    figure.savefig(target, dpi=100)
+    axis.plot(times, [min(b, default=np.nan) for b in bounds], color="black", lw=1.2, label="boundary")
+    axis.set(ylabel="z of the campaign (rule evidence)", ylim=(-5, 8))
+    axis.axhline(0, color="black", lw=0.5)
+    axis.legend(loc="upper left", fontsize=8, ncols=3)
+
+
+def last_campaign_weeks(story: Story) -> list[pd.Timestamp]:
+    """The Mondays on which a campaign had its last look."""
+    campaigns = {week: record["campaign"] for week, record in story.records.items() if record["campaign"]}
+    return [pd.Timestamp(week) for week, campaign in campaigns.items() if campaign["week"] == campaign["weeks"]]
 
 
 def table(net: pd.DataFrame, stories: dict[str, Story], periods: float) -> str:

@@ -40,9 +40,14 @@ class Outdated(Scored):
         raise AssertionError("it is not called")
 
 
+class Renamed(Scored):
+    memory = 12
+    combines = True
+
+
 @pytest.fixture(autouse=True)
 def algorithms_of_the_test(monkeypatch):
-    for name, cls in (("zoo_scored", Scored), ("zoo_outdated", Outdated)):
+    for name, cls in (("zoo_scored", Scored), ("zoo_outdated", Outdated), ("zoo_renamed", Renamed)):
         module = ModuleType(name)
         module.Model = cls
         monkeypatch.setitem(sys.modules, f"seed_zoo.{name}", module)
@@ -89,3 +94,9 @@ def test_an_algorithm_with_an_outdated_fit_signature_is_named_with_the_remedy():
     remedy = r"Model\.fit\(window, params, sizing, seed, progress\) has an outdated signature; write "
     with pytest.raises(TypeError, match=f"test_fitting: {remedy}"):
         fit_model("seed_zoo.zoo_outdated", TrainingContext(None))
+
+
+def test_attributes_of_the_old_contract_are_named_with_their_new_names():
+    remedy = r"outdated attributes of Model: memory is now lookback_bars, combines is now traits\.is_ensemble; set"
+    with pytest.raises(TypeError, match=f"test_fitting: {remedy}"):
+        fit_model("seed_zoo.zoo_renamed", TrainingContext(None))

@@ -1,4 +1,4 @@
-"""Champion decisions week by week: the champion, the data it may depend on, and the recorded reasons."""
+"""The fold over weeks: who is champion, what it may depend on, and what it must say."""
 
 import json
 

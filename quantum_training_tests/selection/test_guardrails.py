@@ -1,4 +1,4 @@
-"""The guardrails of a challenger, each at its limit."""
+"""What a challenger must pass besides its evidence, each at its border."""
 
 import numpy as np
 import pandas as pd

@@ -1,4 +1,4 @@
-"""The share of capital: every edge of the state machine, and its invariants."""
+"""The share of capital: every edge of the state machine, and what must hold whatever happens."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -4,9 +4,17 @@ import http.server
 import socketserver
 import threading
 import time
+from itertools import takewhile
 from typing import Any
 
 HANG_SECONDS = 2.0
+REPLIES = {
+    "EHLO": "250-here\r\n250 AUTH PLAIN",
+    "AUTH": "235 welcome",
+    "DATA": "354 go on",
+    "QUIT": "221 bye",
+}
+"""The mail server's answer to each command; to all others it is 250."""
 
 
 class WebServer:
@@ -65,28 +73,13 @@ class MailServer:
                 for raw in self.rfile:
                     line = raw.decode().strip()
                     outer.lines.append(line)
-                    word = line.split(" ")[0].upper()
-                    if word == "EHLO":
-                        self.answer("250-here")
-                        self.answer("250 AUTH PLAIN")
-                    elif word == "AUTH":
-                        self.answer("235 welcome")
-                    elif word == "RCPT" and outer.refused and outer.refused in line:
-                        self.answer("550 nobody of that name")
-                    elif word == "DATA":
-                        self.answer("354 go on")
-                        lines = []
-                        for part in self.rfile:
-                            if part == b".\r\n":
-                                break
-                            lines.append(part.decode())
-                        outer.letters.append("".join(lines))
+                    self.answer(outer.reply(line))
+                    if line.upper() == "DATA":
+                        letter = takewhile(lambda part: part != b".\r\n", self.rfile)
+                        outer.letters.append("".join(part.decode() for part in letter))
                         self.answer("250 taken")
-                    elif word == "QUIT":
-                        self.answer("221 bye")
+                    elif line.upper() == "QUIT":
                         return
-                    else:
-                        self.answer("250 fine")
 
         class Server(socketserver.ThreadingTCPServer):
             daemon_threads = True
@@ -97,6 +90,13 @@ class MailServer:
         self.server = Server(("127.0.0.1", 0), Handler)
         self.port = self.server.server_address[1]
         threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
+
+    def reply(self, line: str) -> str:
+        """The answer to a command; a recipient that contains `refused` is refused."""
+        command = line.split(" ")[0].upper()
+        if command == "RCPT" and self.refused and self.refused in line:
+            return "550 nobody of that name"
+        return REPLIES.get(command, "250 fine")
 
     def stop(self) -> None:
         self.server.shutdown()

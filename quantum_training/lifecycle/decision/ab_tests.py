@@ -80,7 +80,7 @@ def running_test(rollout: WeeklyRollout, time: pd.Timestamp) -> ABTest | None:
 def ab_state(
     history: MarketHistory, rows: Sequence[Row], decisions: Mapping[str, Decision], week: str
 ) -> ABState | None:
-    """The newest test as it stands in a week, from what was registered, decided and scored up to the week.
+    """The state of the newest test in a week, from what was registered, decided and scored up to the week.
 
     rows: those of AB_KINDS, oldest first. decisions: by week. A change of the champion ends a test. None without a
     test, from the week after the one that saw its end, and if the challenger is no recipe of the symbol any more.

@@ -59,7 +59,7 @@ def weekly_decisions(history: MarketHistory, last: str, rows: list[Row], load: L
     """The decision of every scored week up to `last`, and the versions that trade by it. rows: of the ledger."""
     recipes = history.market.recipes
     recorded = {recipe: recorded_versions(history.store, history.symbol, recipe, last) for recipe in recipes}
-    versions = {recipe: [v.version for v in found if v.accepted] for recipe, found in recorded.items()}
+    versions = {recipe: [v.version for v in entries if v.accepted] for recipe, entries in recorded.items()}
     policy = decision_policy(history.settings, history.symbol)._replace(
         faults=partial(health_findings, history, versions, load),
         drift=partial(worst_drift_of_week, history.store, history.symbol),
@@ -114,10 +114,10 @@ def current_champion(decisions: Mapping[str, Decision]) -> tuple[str | None, pd.
 
 def refused_refresh(week: str, versions: Iterable[ModelVersion]) -> str | None:
     """Why a recipe's newest version at the start of the week does not trade; None if it does. Oldest version first."""
-    known = [v for v in versions if v.time <= pd.Timestamp(week, tz="UTC")]
-    if not known or known[-1].refresh is None or known[-1].accepted:
+    newest = next((v for v in reversed([*versions]) if v.time <= pd.Timestamp(week, tz="UTC")), None)
+    if newest is None or newest.refresh is None or newest.accepted:
         return None
-    return f"the refresh of {known[-1].as_of[:10]} was refused: {known[-1].refresh.reason}"
+    return f"the refresh of {newest.as_of[:10]} was refused: {newest.refresh.reason}"
 
 
 def move_aliases(store: Store, registry: ModelRegistry, settings: Settings, symbol: str) -> None:

@@ -1,18 +1,24 @@
 """A symbol's signal: the champion's target position for the next bar, times its share of capital.
 
-Nothing is decided here: champion.py says who trades, rollout.py with how much. In doubt the signal is flat, and says
+Nothing is decided here: trader.py reads who trades and with what share. In doubt the signal is flat; its reason says
 why.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pandas as pd
 
-from quantum_training.lifecycle.decision.ab_tests import running_test
-from quantum_training.lifecycle.decision.rollout import by_day, daily_returns
+from quantum_training.lifecycle.decision.trader import (
+    MAX_SESSION_GAP,
+    FlatSignalError,
+    Trader,
+    champion_returns,
+    history_start,
+    trader_of,
+)
 from quantum_training.lifecycle.evaluation.scoring import Load
 from quantum_training.lifecycle.market_history import MarketHistory
 from quantum_training.lifecycle.records import (
@@ -20,7 +26,6 @@ from quantum_training.lifecycle.records import (
     FEATURES,
     ROLLOUT,
     SignalRecord,
-    WeeklyDecision,
     WeeklyRollout,
     read_records,
 )
@@ -30,20 +35,13 @@ from quantum_training.market.periods import WEEK
 from quantum_training.market.timeframe import known_at, to_timedelta
 from quantum_training.selection.rollout import guard, percent, position
 from quantum_training.settings.schema import Symbol
-from quantum_training.trading.scoring import Version, assign_versions, decisions, positions_at, score
-
-MAX_SESSION_GAP = pd.Timedelta(days=31)
-"""Longest time between two neighbouring bars of a market, holidays included."""
+from quantum_training.trading.scoring import Version, assign_versions, positions_at
 
 STALE_BARS = 2
 """A signal is flat if so many bars after the newest one are missing: the first may still be on its way."""
 
 SHARE_TTL = 2 * WEEK
 """How long a share of capital is valid: if it is older, a weekly cycle has failed and nobody judged the champion."""
-
-
-class FlatSignalError(Exception):
-    """The signal must be flat; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -60,25 +58,9 @@ class NewestBar:
     features: pd.DataFrame
 
 
-@dataclass(frozen=True)
-class Trader:
-    """The recipe that trades the next bar, its share of capital, and from when its losses count.
-
-    champions: by week, the recipe whose returns count as its own. arm, block: in an A/B test, else None.
-    """
-
-    recipe: str
-    share: float
-    week: str
-    guarded_from: pd.Timestamp
-    champions: Mapping[str, str | None]
-    arm: str | None = None
-    block: int | None = None
-
-
 @dataclass
 class _Draft:
-    """What is known of a signal so far; the fields are filled from top to bottom."""
+    """A signal in the making; the fields are filled from top to bottom."""
 
     symbol: str
     bar: NewestBar | None = None
@@ -163,41 +145,6 @@ def _newest(rollouts: Mapping[str, WeeklyRollout]) -> WeeklyRollout:
     return rollouts[max(rollouts)]
 
 
-def trader_of(history: MarketHistory, rollout: WeeklyRollout, fill: pd.Timestamp) -> Trader:
-    """Who trades the bar that opens at `fill`: the champion, or the challenger in its blocks of an A/B test.
-
-    rollout: the newest one. FlatSignalError if there is no champion, or if a later decision has no rollout yet.
-    """
-    champions = _champions(history, fill)
-    week = max(champions)
-    if week != rollout.week or champions[week] != rollout.champion:
-        raise FlatSignalError(f"the champion of {week} was decided since; run {ROLLOUT} of that week")
-    if rollout.champion is None:
-        raise FlatSignalError("no champion")
-    guarded_from = pd.Timestamp(rollout.guarded_from)
-    trader = Trader(rollout.champion, rollout.share, rollout.week, guarded_from, champions)
-    test = running_test(rollout, fill)
-    block = test.block(fill) if test else None
-    if test is None or block is None:
-        return trader
-    trader = replace(trader, arm=test.arm(block), block=block + 1)
-    if trader.arm != test.challenger:
-        return trader
-    return replace(
-        trader,
-        recipe=test.challenger,
-        share=min(test.share, rollout.share),
-        guarded_from=pd.Timestamp(test.start),
-        champions={"": test.challenger},
-    )
-
-
-def _champions(history: MarketHistory, fill: pd.Timestamp) -> dict[str, str | None]:
-    """The champion of each decided week up to the bar."""
-    decided = read_records(history.store, WeeklyDecision, history.symbol, f"{fill:%Y-%m-%d}")
-    return {week: decision.champion for week, decision in decided.items()}
-
-
 def _deciding_version(recipe: str, versions: Sequence[Version], fill: pd.Timestamp) -> str:
     """The newest version of the recipe when the bar opens. FlatSignalError if it has none."""
     number = int(assign_versions(pd.DatetimeIndex([fill]), versions)[0])
@@ -242,32 +189,3 @@ def _assert_within_limits(
         ) from error
     if tripped := guard(returns, history.settings.rollout).tripped:
         raise FlatSignalError(f"the risk guard: {trader.recipe} {tripped}")
-
-
-def champion_returns(
-    history: MarketHistory, trader: Trader, versions: Sequence[Version], last: pd.Timestamp, load: Load
-) -> pd.Series:
-    """Net return per UTC day, at full size, of the trader since its losses count, up to the bar `last`.
-
-    The scored weeks count as they were scored; later bars are scored here by the same code, so that the next weekly
-    decision finds the same returns.
-    """
-    weeks = [w for w in history.scored_weeks(trader.week) if trader.guarded_from < pd.Timestamp(w, tz="UTC")]
-    scored = daily_returns(trader.champions, {week: history.scores(week) for week in weeks})
-    start = pd.Timestamp(trader.week, tz="UTC")
-    if last < start:
-        return scored.loc[trader.guarded_from :]
-    candles, features = (_stored_until(history, asset, start, last) for asset in (CANDLES, FEATURES))
-    decided = decisions(candles, features, versions, start, load)
-    frame = score(candles, start, {trader.recipe: decided}, history.market.costs, history.market.account)
-    return pd.concat([scored, by_day(frame["net_return"])]).loc[trader.guarded_from :]
-
-
-def _stored_until(history: MarketHistory, asset: str, start: pd.Timestamp, last: pd.Timestamp) -> pd.DataFrame:
-    """The stored rows up to the bar `last`, from early enough on that every recipe can decide at `start`."""
-    return history.stored_rows(asset, history_start(history, start), last).loc[:last]
-
-
-def history_start(history: MarketHistory, time: pd.Timestamp) -> pd.Timestamp:
-    """A time early enough that every recipe can decide on a bar at `time`."""
-    return min(time - MAX_SESSION_GAP, pd.Timestamp(history.first_month_for_decisions(time), tz="UTC"))

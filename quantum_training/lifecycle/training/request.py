@@ -1,4 +1,4 @@
-"""What a caller says about a training: as of when and why a version is wanted, and which run trains it."""
+"""The request for a training: as of when and why a version is trained, and which run trains it."""
 
 from __future__ import annotations
 

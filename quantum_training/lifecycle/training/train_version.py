@@ -6,11 +6,11 @@ Whether a week needs a version, and whether the version may trade, is decided in
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 
@@ -18,12 +18,11 @@ from quantum_training.lifecycle.records import ModelVersion
 from quantum_training.lifecycle.services import Services
 from quantum_training.lifecycle.training.events import TrainingJob
 from quantum_training.lifecycle.training.inputs import TrainingInputs
-from quantum_training.lifecycle.training.request import TrainingRequest, TrainingRun
-from quantum_training.market.periods import Key
+from quantum_training.lifecycle.training.request import TrainingRun
+from quantum_training.lifecycle.training.version_identity import TrainingTask, VersionIdentity, identify
 from quantum_training.models.agent import Agent
 from quantum_training.models.contract import Model, algorithm
 from quantum_training.models.fitting import fit_seeds
-from quantum_training.models.provenance import code_hash, identity
 from quantum_training.resources.locks import exclusive_lock
 from quantum_training.resources.registry.errors import RegistryError
 from quantum_training.resources.registry.new_version import NewVersion
@@ -34,21 +33,6 @@ from quantum_training.settings.settings import Settings
 
 SEED_STRIDE = 100_000
 """Distance between the seeds of a recipe: more than an agent has parallel episodes, each with a seed of its own."""
-
-FIELDS_NOT_IN_IDENTITY = {"every_weeks", "resources"}
-"""Fields of a recipe that do not change what a fit gives."""
-
-
-@dataclass(frozen=True)
-class TrainingTask:
-    """One version to train: the recipe, the partition, the time up to which data may be used, and why."""
-
-    recipe: str
-    key: Key
-    as_of: pd.Timestamp
-    request: TrainingRequest
-    assert_lock_held: Callable[[], None]
-    """Of the lock under which one process at a time trains for the partition; called before a version is registered."""
 
 
 @dataclass(frozen=True)
@@ -83,14 +67,6 @@ class TrainingResult:
     mlflow_url: str
 
 
-class VersionIdentity(NamedTuple):
-    """The hashes that a version is known by. shared_fit: the same for all symbols of a pool; None without a pool."""
-
-    model_id: str
-    shared_fit: str | None
-    code_hash: str
-
-
 def train_version(services: Services, task: TrainingTask, inputs: TrainingInputs, run: TrainingRun) -> TrainingResult:
     """Fit and register a version, or find the one that the same data, code and recipe gave before.
 
@@ -109,22 +85,6 @@ def with_episode_budget(recipe: Recipe, episodes: int) -> Recipe:
         raise ValueError(f"{recipe.algorithm} learns from labels, not from episodes; remove episodes_per_run")
     steps = cls.parse(recipe.params).steps_of(episodes)
     return recipe.model_copy(update={"params": {**recipe.params, "total_steps": steps}})
-
-
-def identify(task: TrainingTask, recipe: Recipe, inputs: TrainingInputs) -> VersionIdentity:
-    """The identity of the version that this task gives: equal recipe, as_of, data and code give equal hashes."""
-    code = code_hash(recipe.algorithm)
-    parts = {
-        "recipe": recipe.model_dump(mode="json", exclude=FIELDS_NOT_IN_IDENTITY),
-        "as_of": task.as_of,
-        "data": inputs.window.content_hash,
-        "code": code,
-        **inputs.identity_inputs,
-    }
-    is_pooled = algorithm(recipe.algorithm).traits.is_pooled
-    return VersionIdentity(
-        identity(name=task.recipe, symbol=task.key.symbol, **parts), identity(**parts) if is_pooled else None, code
-    )
 
 
 def checkpoint_dir(settings: Settings, model_id: str) -> Path:

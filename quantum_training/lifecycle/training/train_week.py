@@ -1,4 +1,4 @@
-"""Trains a recipe for one symbol and week: is a version due, is it accepted, and what the week's record says.
+"""Trains a recipe for one symbol and week: is a version due, is it accepted, and the week's record.
 
 The fit itself is in train_version.py, the comparison with the version before it in refresh_gate.py.
 """
@@ -18,7 +18,8 @@ from quantum_training.lifecycle.training.inputs import InputSources, TrainingTar
 from quantum_training.lifecycle.training.refresh_gate import Candidate, compare_versions, outcome_of, refresh_tag
 from quantum_training.lifecycle.training.request import TrainingRequest, TrainingRun
 from quantum_training.lifecycle.training.schedule import training_weeks
-from quantum_training.lifecycle.training.train_version import TrainingResult, TrainingTask, train_version
+from quantum_training.lifecycle.training.train_version import TrainingResult, train_version
+from quantum_training.lifecycle.training.version_identity import TrainingTask
 from quantum_training.lifecycle.training.versions import versions_of
 from quantum_training.market.periods import Key
 from quantum_training.resources.locks import exclusive_lock

@@ -12,7 +12,8 @@ import yaml
 from quantum_training.assets import signals
 from quantum_training.assets import step_retries as retries
 from quantum_training.lifecycle.decision.rollout import daily_returns
-from quantum_training.lifecycle.decision.signals import champion_returns, signal, trader_of
+from quantum_training.lifecycle.decision.signals import signal
+from quantum_training.lifecycle.decision.trader import champion_returns, trader_of
 from quantum_training.lifecycle.market_history import MarketHistory
 from quantum_training.lifecycle.records import LATEST, SignalRecord, WeeklyRollout, read_record, write_record
 from quantum_training.lifecycle.training.versions import versions_of
