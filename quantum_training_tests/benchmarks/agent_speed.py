@@ -26,7 +26,7 @@ CANDLES = Path(os.environ.get("QT_CANDLES_DIR", Path(__file__).resolve().parents
 
 
 def btc() -> TrainingContext:
-    """A year of BTC 1h with the 20 features, as a weekly fit is given it."""
+    """A year of BTC 1h with the 20 features, as in a weekly fit."""
     frame = pd.read_feather(CANDLES / "crypto_1h" / "BTC_USDT-1h.feather").set_index("date")
     candles = as_candles(frame).iloc[-9_200:]
     features = compute_features(candles, candles.index[0])
@@ -119,7 +119,7 @@ def bare(learner: Any, kind: str, batch: int, repeats: int) -> float:
 
 
 def profile(learner_of: Callable[[str], tuple[Any, Any]], quick: bool) -> None:
-    """Where the time of a default training goes: timers around the environment, the policy and the update.
+    """The time of a default training by part: timers around the environment, the policy and the update.
 
     learner_of: a learner with our defaults, and these, by the algorithm's name.
     """

@@ -1,4 +1,4 @@
-"""PPO and SAC beside stable-baselines3's defaults: time to a known quality, speed of the whole loop, where time goes.
+"""PPO and SAC beside stable-baselines3's defaults: time to a defined quality, speed of the training loop, time by part.
 
     python quantum_training_tests/benchmarks/agents.py [--quick] [ppo] [sac] [loop] [profile]
 
@@ -64,7 +64,7 @@ KINDS = {"ppo": (ppo.Model, ppo.PPOOptions, PPO), "sac": (sac.Model, sac.SACOpti
 
 
 class Clock(BaseCallback):
-    """Measures the policy every `every` steps while the clock stands still; may end the training once it is there."""
+    """Measures the policy every `every` steps with a stopped clock; may end the training at the goal."""
 
     def __init__(self, measure: Callable[[Any], float], every: int, stop: bool):
         super().__init__()
@@ -98,7 +98,7 @@ class Clock(BaseCallback):
 
 
 def network_of(learner: Any, model: type[Agent]) -> dict[str, np.ndarray]:
-    """The learner's policy under stable-baselines3's names, also where it is one of sbx."""
+    """The learner's policy under stable-baselines3's names, also for a learner of sbx."""
     if not hasattr(learner.policy, "actor_state"):
         return {name: value.cpu().numpy() for name, value in learner.policy.state_dict().items()}
     dense = _dense(learner.policy.actor_state.params)
@@ -139,7 +139,7 @@ class Setting:
 
 
 class World:
-    """A training market as an agent is given it, and what its policies are worth on the test market."""
+    """A training market, and the value of its policies on the test market."""
 
     def __init__(self, seed: int, kind: str):
         self.model, self.options_type, _ = KINDS[kind]
@@ -172,7 +172,7 @@ class World:
 
 
 def peer(kind: str, count: int, **params: Any) -> Callable[[World, int], Any]:
-    """stable-baselines3's learner on plain environments, with its defaults where `params` says nothing."""
+    """stable-baselines3's learner on plain environments, with its defaults for what `params` leaves out."""
     return lambda world, seed: KINDS[kind][2]("MlpPolicy", world.plain(count), seed=seed, device="cpu", **params)
 
 

@@ -31,7 +31,7 @@ from quantum_training.trading.gym_env import TradingEnv
 from quantum_training.trading.observation import HALF_HELD, LIMIT, View
 from quantum_training.trading.vec_env import BatchEnv
 
-FEATURES_USED, LAGS, WINDOW, ROUNDS, SECONDS, DRAWN = 20, 5, 10, 5, 0.3, 256
+FEATURES_USED, LAGS, WINDOW, ROUNDS, SECONDS, PREPARED_ACTIONS = 20, 5, 10, 5, 0.3, 256
 COSTS = Costs(fee_bps=10, slippage_bps=0)
 TRADING = Trading(actions="discrete")
 GOAL = 50
@@ -86,7 +86,7 @@ class PlainEnv(gymnasium.Env):
 
 
 def same_as_ours(bars: Bars) -> None:
-    """AssertionError where the plain environment's episode differs from ours."""
+    """AssertionError if the plain environment's episode differs from ours."""
     ours, plain = TradingEnv([bars], TRADING), PlainEnv(bars)
     observation, _ = ours.reset(seed=0)
     start, end = (int(ours.episodes.accounts[name][0]) for name in ("start", "end"))
@@ -103,25 +103,25 @@ def same_as_ours(bars: Bars) -> None:
 
 def stepping(env: Any, count: int, actions: int) -> Callable[[int], None]:
     """Step a vector environment some times with random actions."""
-    random_actions = np.random.default_rng(0).integers(0, actions, (DRAWN, count))
+    random_actions = np.random.default_rng(0).integers(0, actions, (PREPARED_ACTIONS, count))
     env.seed(0)
     env.reset()
 
     def run(times: int) -> None:
         for i in range(times):
-            env.step(random_actions[i % DRAWN])
+            env.step(random_actions[i % PREPARED_ACTIONS])
 
     return run
 
 
 def stepping_one(env: gymnasium.Env, actions: int) -> Callable[[int], None]:
     """Step a Gymnasium environment some times with random actions."""
-    random_actions = np.random.default_rng(0).integers(0, actions, DRAWN).tolist()
+    random_actions = np.random.default_rng(0).integers(0, actions, PREPARED_ACTIONS).tolist()
     env.reset(seed=0)
 
     def run(times: int) -> None:
         for i in range(times):
-            _, _, terminated, truncated, _ = env.step(random_actions[i % DRAWN])
+            _, _, terminated, truncated, _ = env.step(random_actions[i % PREPARED_ACTIONS])
             if terminated or truncated:
                 env.reset()
 
@@ -160,10 +160,10 @@ def main(folder: Path) -> None:
     candles = as_candles(pd.read_feather(folder / "crypto_1h" / "BTC_USDT-1h.feather").set_index("date"))
     each, times = contenders(candles), []
     for _, _, run in each:
-        run(DRAWN)
+        run(PREPARED_ACTIONS)
         start = time.process_time()
-        run(DRAWN)
-        times.append(max(1, round(DRAWN * SECONDS / (time.process_time() - start))))
+        run(PREPARED_ACTIONS)
+        times.append(max(1, round(PREPARED_ACTIONS * SECONDS / (time.process_time() - start))))
     rates = np.empty((ROUNDS, len(each), 2))
     for round_ in range(ROUNDS):
         for at, (_, count, run) in enumerate(each):

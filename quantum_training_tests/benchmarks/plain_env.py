@@ -78,7 +78,7 @@ class PlainEnv(gymnasium.Env):
 
 
 def same_market(bars: Bars, trading: Any) -> None:
-    """Fails where the plain environment's observations or rewards differ from ours over an episode of random acts."""
+    """AssertionError if its observations or rewards differ from ours over an episode of random actions."""
     ours, theirs = Episodes([bars], trading, 1, scale=1 / bars.unit), PlainEnv(bars, trading, 0)
     ours.reset()
     theirs.reset()

@@ -45,7 +45,7 @@ PRICES = ("open", "high", "low", "close", "volume")
 
 
 class Case(NamedTuple):
-    """Two versions of one recipe; what the newer one holds is `broken`, a name of BROKEN, or sound where it is ""."""
+    """Two versions of one recipe. broken: a name of BROKEN for the candidate; "" for sound."""
 
     name: str
     goal: str
@@ -77,7 +77,7 @@ BROKEN: dict[str, Draw] = {
 
 
 def positions(rng: np.random.Generator, bars: int, case: Case) -> tuple[np.ndarray, np.ndarray]:
-    """Older and newer positions, redrawn once a day on average; the newer one differs where it drew for itself."""
+    """Positions of incumbent and candidate. They change once a day on average and differ on days that are redrawn."""
 
     def draw() -> np.ndarray:
         levels = rng.choice([-1.0, 1.0], bars) if case.short else rng.integers(0, 5, bars) / 4
@@ -156,7 +156,7 @@ class Market(NamedTuple):
 
 
 def markets() -> list[Market]:
-    """S&P 500 and NASDAQ from the arch package; AAPL and BTC where their candles are."""
+    """S&P 500 and NASDAQ from the arch package; AAPL and BTC if their candles are there."""
     from arch.data import nasdaq, sp500
 
     params = {"max_depth": 3, "learning_rate": 0.05, "subsample": 0.8, "colsample_bytree": 0.8, "max_rounds": 300}

@@ -73,7 +73,7 @@ class World(NamedTuple):
 
     @classmethod
     def at(cls, home: Path, rule: str = "evidence") -> "World":
-        """The world of this folder, made where it is not there yet."""
+        """The world of this folder, created if it does not exist."""
         home.mkdir(exist_ok=True)
         path = str(CANDLES / "crypto_1h" / "{symbol}-1h.feather")
         market = {"source": {"kind": "files", "path": path, "columns": {"open_time": "date"}}, "timeframe": "1h"}
@@ -86,7 +86,7 @@ class World(NamedTuple):
         return cls(home, loaded, build_defs(loaded), Store(root=str(home / "store")), Ledger(url=url))
 
     def run(self, job: str, first: str, last: str, assets: tuple[str, ...] = ()) -> None:
-        """One recorded run of a job over a range of periods, in this process. RuntimeError where it fails."""
+        """One recorded run of a job over a range of periods, in this process. RuntimeError if it fails."""
         tags = dict(zip(RANGE_TAGS, (f"{SYMBOL}|{first}", f"{SYMBOL}|{last}"), strict=True))
         with dg.DagsterInstance.local_temp(str(self.home)) as instance:
             self.definitions.resolve_job_def(job).execute_in_process(

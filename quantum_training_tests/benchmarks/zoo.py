@@ -91,7 +91,7 @@ def run(job: str, **options) -> None:
 
 
 def cycle(weeks: int) -> dict[str, float]:
-    """The whole cycle over the last weeks of both symbols; seconds of its parts and the process's peak."""
+    """The full cycle over the last weeks of both symbols; seconds of its parts and the process's peak."""
     from quantum_training.settings.settings import load_settings
 
     watch({recipe.algorithm for recipe in load_settings().recipes.values()})

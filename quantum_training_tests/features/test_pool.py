@@ -1,4 +1,4 @@
-"""The pool: whose rows train, in which units, and what is left out."""
+"""The pool: rows of each symbol, their normalisation, and symbols that are left out."""
 
 from dataclasses import replace
 

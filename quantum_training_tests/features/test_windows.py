@@ -170,7 +170,7 @@ def test_different_data_have_different_hashes():
 
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
-def test_no_row_sees_past_its_limit(data):
+def test_no_training_row_has_an_outcome_after_its_cut_off(data):
     rows = data.draw(st.integers(40, 80))
     hours_to_outcome = np.array(data.draw(st.lists(st.integers(1, 15), min_size=rows, max_size=rows)))
     index = pd.date_range("2024-01-01", periods=rows, freq="h", tz="UTC", name="open_time")

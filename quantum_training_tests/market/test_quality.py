@@ -253,7 +253,7 @@ def test_defects_of_the_bars_before_are_not_reported_again(judge, walk):
 
 
 @pytest.mark.filterwarnings("error")
-def test_bars_given_twice_are_computed_with_once(judge, walk):
+def test_duplicate_bars_enter_the_computation_once(judge, walk):
     month = walk("24/7", "1h", "2023-02-01", "2023-03-01")
     defects = judge(pd.concat([month, month * 0.3]), "2023-02-01", "2023-03-01")
     assert {d.rule for d in defects} == {"strictly_increasing"}

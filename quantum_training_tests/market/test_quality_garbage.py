@@ -1,4 +1,4 @@
-"""The gate never raises for what is in a frame; how it words its findings and checks its limits."""
+"""The quality gate raises for no content of a frame; its messages and its limits."""
 
 import numpy as np
 import pandas as pd

@@ -31,7 +31,7 @@ def test_with_nothing_stored_or_nothing_fetched_the_other_is_the_answer():
 
 
 def test_an_old_bar_that_is_fetched_late_does_not_slip_in_before_a_stored_one():
-    """A gap in what is stored is the quality gate's to judge; filling it here would change a closed month."""
+    """The quality gate judges gaps in stored bars; filling one here would change a closed month."""
     stored = candles("2024-01-01", [10, 11, 12]).drop(pd.Timestamp("2024-01-02", tz="UTC"))
     assert complete(stored, candles("2024-01-01", [10, 11, 12, 13])).index.day.tolist() == [1, 3, 4]
 
@@ -39,7 +39,7 @@ def test_an_old_bar_that_is_fetched_late_does_not_slip_in_before_a_stored_one():
 @pytest.mark.parametrize(
     ("factor", "caught"), [(1.0, False), (1.00009, False), (1.00011, True), (0.99989, True), (0.5, True)]
 )
-def test_the_newest_known_bar_must_come_back_within_a_hundredth_of_a_percent(factor, caught):
+def test_the_newest_stored_bar_must_be_fetched_again_within_a_hundredth_of_a_percent(factor, caught):
     stored, fetched = candles("2024-01-01", [10, 20]), candles("2024-01-02", [20, 21])
     fetched[["open", "high", "low", "close"]] *= factor
     defects = revised("AAA", stored, fetched)

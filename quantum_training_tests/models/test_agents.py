@@ -69,7 +69,7 @@ def fitted(train):
 
 @pytest.fixture(scope="module")
 def rows():
-    """Bars of a market that no agent has trained on, as `positions` wants them."""
+    """Bars of a market that no agent has trained on, with the columns that `positions` needs."""
     return sine_market(9, 260, 0.5).rows
 
 
@@ -296,7 +296,7 @@ def test_positions_equal_the_decisions_of_stable_baselines3_in_the_training_envi
 
 @pytest.mark.parametrize(("kind_", "trading", "account"), VARIANTS)
 def test_the_account_inside_an_agent_equals_the_simulator(variant, rows, kind_, trading, account):
-    """Also where nothing is decided, which is flat: as the scores count it."""
+    """Undecided bars count as flat, as in the scores."""
     model = variant(kind_, trading, account)
     holed = rows.copy()
     holed.iloc[[50, 51, 120], 0] = np.nan
@@ -508,7 +508,7 @@ def test_wall_time_ends_a_fit_early_and_says_so(kind, train):
 
 @pytest.mark.filterwarnings("ignore")
 def test_a_training_that_diverges_is_an_error_with_its_reason(kind, train, monkeypatch):
-    """Weights that are no numbers, from whatever makes them so."""
+    """Weights become NaN during the training."""
     import torch
 
     calls, inner = [0], torch.optim.Adam.step

@@ -92,7 +92,7 @@ def kind(request):
 
 @pytest.fixture(scope="module")
 def undisturbed_fit(train):
-    """`whole(kind)`: a training that nothing disturbed."""
+    """`undisturbed_fit(kind)`: the model of a training that was not interrupted."""
     done = {}
 
     def get(kind):

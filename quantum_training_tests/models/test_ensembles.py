@@ -1,4 +1,4 @@
-"""The ensembles: how members are weighed, on which bars, and what is kept. The members here are made of columns."""
+"""The ensembles: weights of the members, the bars behind them, and the artefact. A member here is a feature column."""
 
 import json
 import sys
@@ -209,7 +209,7 @@ def test_the_effective_number_of_members_by_hand():
 
 
 def test_a_regime_s_weights_follow_what_members_earned_in_it(window, context, candles, features):
-    """Member a is right where column c is high, member b where it is low; c tells the regimes' trend apart."""
+    """Member a is right where column c is high, member b where it is low; c separates the regimes."""
     moves = candles["close"].pct_change().shift(-1)
     up, high = (moves > 0).astype(float), features["c"] > 0.5
     decided = pd.DataFrame({"a": up.where(high, 1 - up), "b": up.where(~high, 1 - up)})
@@ -276,7 +276,7 @@ def test_an_artefact_holds_the_members_and_comes_back_equal(kind, window, contex
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_nothing_after_the_record_changes_the_weights_and_no_later_row_a_position(kind, window, context, features):
+def test_weights_depend_on_no_later_record_and_positions_on_no_later_row(kind, window, context, features):
     model = fit(kind, context)
     changed = features.copy()
     changed.iloc[200:] = 1 - changed.iloc[200:]

@@ -1,4 +1,4 @@
-"""LSTM, N-HiTS and PatchTST against the contract: what they learn from, when they may know it, what is kept of them."""
+"""LSTM, N-HiTS and PatchTST against the contract: training data, no look-ahead, and the artefact."""
 
 import os
 import pickle
@@ -135,7 +135,7 @@ def test_an_untrained_network_forecasts_a_return_of_0(kind):
 
 
 def test_no_target_of_the_training_part_reaches_into_the_validation(context):
-    """The slice may hold anything: what is learnt before it stays the same in every bit."""
+    """The weights do not depend on the validation slice in any bit."""
     options = Options(architecture="lstm", **{**TINY, "check_steps": 4, "batch_windows": 200})
     z = np.random.default_rng(1).normal(size=(120, 2))
     other = z.copy()

@@ -29,7 +29,7 @@ def number(text):
 
 
 class Clock:
-    """Half a second goes by whenever the time is asked for."""
+    """Each reading of the clock advances it by half a second."""
 
     def __init__(self):
         self.now = 0.0
@@ -87,7 +87,7 @@ def test_curves_have_about_a_hundred_points_and_are_the_same_again(kind, train):
 
 
 def test_the_time_budget_includes_earlier_runs_of_the_training(kind, train, clock, monkeypatch, tmp_path):
-    """Stopped in the middle of its time and gone on with, a training has only the rest of it."""
+    """A training that was stopped and resumed has only the rest of its time."""
     long = {**SHORT[kind], "total_steps": 10_000_000, "max_seconds": 200.0, "save_seconds": 1.0}
     inner = training_callback.TrainingCallback._on_rollout_start
 

@@ -1,4 +1,4 @@
-"""One column against its own weeks: probabilities that hold what they say, faults that are named and never raise."""
+"""One column against its own weeks: calibrated probabilities, and faults that are named and never raise."""
 
 import numpy as np
 import pandas as pd

@@ -1,4 +1,4 @@
-"""The drift report: what it calls drifted, in which order, and how often it is wrong where the truth is known."""
+"""The drift report: drifted columns, their order, and the error rates on simulated markets."""
 
 import importlib.util
 import json

@@ -58,14 +58,14 @@ class Peeking(Fixed):
 
 
 class Standardising(Fixed):
-    """Standardises over all rows that it is given, later ones included."""
+    """Standardises over all rows, later ones included."""
 
     def decide(self, features):
         return features["trend_60"] - features["trend_60"].mean() > 0
 
 
 class Trend(Fixed):
-    """Follows the trend, whatever the labels say."""
+    """Follows the trend and ignores the labels."""
 
     def decide(self, features):
         return features["trend_60"] > 0
@@ -165,7 +165,7 @@ def test_the_same_recipe_gives_the_same_figures(two_fits):
 
 
 def test_a_leaking_feature_predicts_random_walks(monkeypatch):
-    """At the longest horizon, where the next bar is but a small part of the outcome."""
+    """At the longest horizon the next bar is only a small part of the outcome."""
 
     def leaking(candles, since):
         out = compute_features(candles, since).copy()
@@ -194,7 +194,7 @@ def test_skill_that_was_not_learnt_survives_shuffled_labels(recipe_of):
     assert record["unpredictable"]["ic"] < LIMIT
 
 
-def test_a_constant_decision_is_no_leak_but_inconclusive(recipe_of, two_fits):
+def test_a_constant_decision_is_inconclusive(recipe_of, two_fits):
     record = examine(recipe_of(Constant))
     assert {figures["ic"] for figures in record.values()} == {0.0}
     assert leak_findings(record) == []

@@ -1,4 +1,4 @@
-"""Score records as trading.scoring.score writes them, made from given returns."""
+"""Score records as trading.scoring.score writes them, made from returns."""
 
 from collections.abc import Callable, Mapping
 

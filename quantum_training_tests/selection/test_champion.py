@@ -1,4 +1,4 @@
-"""The fold over weeks: who is champion, what it may depend on, and what it must say."""
+"""Champion decisions week by week: the champion, the data it may depend on, and the recorded reasons."""
 
 import json
 

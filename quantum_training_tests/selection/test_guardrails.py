@@ -1,4 +1,4 @@
-"""What a challenger must pass besides its evidence, each at its border."""
+"""The guardrails of a challenger, each at its limit."""
 
 import numpy as np
 import pandas as pd

@@ -1,4 +1,4 @@
-"""The chain of the ledger: what it hashes, and that no change of it goes unseen."""
+"""The chain of the ledger: the text behind each hash, and the detection of every change."""
 
 import hashlib
 from datetime import UTC, datetime, timedelta, timezone

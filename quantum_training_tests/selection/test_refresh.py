@@ -1,4 +1,4 @@
-"""The refresh gate: broken versions are refused and named, sound ones pass, small evidence decides nothing."""
+"""The refresh gate: broken candidates are refused with the reason, sound ones pass, little evidence refuses none."""
 
 import numpy as np
 import pandas as pd

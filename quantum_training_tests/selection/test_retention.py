@@ -1,4 +1,4 @@
-"""What may be removed: never what decides, or is named; and nothing stays for ever that nobody needs."""
+"""Which versions may be removed: none that may decide or is named, and the number of the others is bounded."""
 
 import numpy as np
 import pandas as pd

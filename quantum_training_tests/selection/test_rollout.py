@@ -1,4 +1,4 @@
-"""The share of capital: every edge of the state machine, and what must hold whatever happens."""
+"""The share of capital: every edge of the state machine, and its invariants."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -1,4 +1,4 @@
-"""Paging: for every kind of server either the whole history, or an error, and never more requests than bars allow."""
+"""Paging: for every kind of server either the full history or an error, with a bounded number of requests."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def test_the_documented_minimum_of_options_is_enough(options):
     assert isinstance(source, CandleSource)
     assert type(source).__module__.endswith(options["kind"])
     assert source_from(source) is source
-    # Whoever adds an option says what it means.
+    # Every option has a description.
     assert all(option.description for option in type(source).model_fields.values())
 
 

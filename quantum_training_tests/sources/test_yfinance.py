@@ -100,7 +100,7 @@ def chart_of(truth):
     return truth["chart"]["result"][0]
 
 
-def test_the_newest_session_given_twice_counts_once_with_its_last_state(yahoo, yahoo_source, raw):
+def test_a_newest_session_that_comes_twice_counts_once_with_its_last_state(yahoo, yahoo_source, raw):
     def live(truth):
         chart = chart_of(truth)
         chart["timestamp"].append(chart["timestamp"][-1] + 3600)

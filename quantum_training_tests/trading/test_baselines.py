@@ -1,4 +1,4 @@
-"""Baselines: what they decide, by hand, and that they see no bar after the one they decide at."""
+"""Baselines: their decisions by hand, and no decision depends on a later bar."""
 
 import numpy as np
 import pandas as pd

@@ -1,4 +1,4 @@
-"""Costs: what a round trip must earn, and what is refused. How a fill is charged: test_simulator.py."""
+"""Costs: the return that a round trip must earn, and invalid costs. How a fill is charged: test_simulator.py."""
 
 import numpy as np
 import pytest

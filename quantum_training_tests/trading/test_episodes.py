@@ -1,4 +1,4 @@
-"""Episodes: the simulator's equity to the last bit, rewards that mean what they say, streams that can be repeated."""
+"""Episodes: the simulator's equity to the last bit, rewards equal to its log returns, streams that can be repeated."""
 
 import json
 import math
@@ -67,7 +67,7 @@ def drawn_actions(trading, rng, count):
 
 
 def goals_of(actions, trading, low):
-    """The targets that an episode's actions ask for, told once more."""
+    """The targets of an episode's actions, computed independently of the episodes."""
     goals, level = [], 0.0
     for action in actions:
         if trading.actions == "discrete":

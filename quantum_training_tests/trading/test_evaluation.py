@@ -1,4 +1,4 @@
-"""The walk-forward record: what it measures, from when, against whom, and what it calls a win."""
+"""The walk-forward record: its metrics, their first bar, the comparison with baselines, and the verdict."""
 
 import json
 

@@ -46,7 +46,7 @@ def test_the_newest_version_decides_and_the_last_one_if_two_have_the_same_as_of(
 
 @pytest.mark.parametrize("seed", range(5))
 def test_weekly_scores_join_into_the_account_of_one_simulation(walk, seed):
-    """All in or all out: what is held over the border goes on without a cost, and no bar is lost between weeks."""
+    """Positions of 0 or 1: a position kept over the border costs nothing, and no bar is lost between weeks."""
     candles = walk(43 * 4, seed)  # four weeks of 42 bars and a bit
     rng = np.random.default_rng(seed)
     target = pd.Series(rng.integers(0, 2, len(candles)).astype("float64"), candles.index).where(
@@ -134,7 +134,7 @@ def test_a_week_without_bars_is_an_empty_score(walk):
 
 
 class ModelWithMemory:
-    """Decides by every row that it is given, so that a row more or less, or another one, shows."""
+    """Each position depends on all rows before it, so a missing, additional or changed row changes it."""
 
     lookback_bars, has_account = 30, True
 
@@ -149,7 +149,7 @@ WEEKS = [MONDAY + k * WEEK for k in range(2, 5)]
 
 @pytest.fixture
 def memory_case(walk):
-    """Five weeks of candles and a feature, and what was decided from the third week on, asked for at once."""
+    """Five weeks of candles, a feature, and the positions from the third week on, decided in one call."""
     candles = walk(42 * 5, 3)
     features = pd.DataFrame({"x": np.random.default_rng(3).normal(size=len(candles))}, candles.index)
     return candles, features, positions_from(candles, features, WEEKS[0])

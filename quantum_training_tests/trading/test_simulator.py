@@ -1,4 +1,4 @@
-"""The simulator: bit-equal to plain Python, true to its invariants, and right where a person can check by hand."""
+"""The simulator: bit-equal to plain Python, its invariants, and examples computed by hand."""
 
 import numpy as np
 import pandas as pd

@@ -68,7 +68,7 @@ def test_equal_to_vectorbt(candles, levels, slippage):
 
 
 def equity_in_backtesting(candles, target, size):
-    """`size(broker_strategy, bar)` places what is to be filled at the next bar's open."""
+    """`size(broker_strategy, bar)` places the order for the next bar's open."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from backtesting import Backtest, Strategy

@@ -1,4 +1,4 @@
-"""The tear sheet: the numbers it shows are those of the evaluation, it needs no network, and a browser draws it."""
+"""The tear sheet shows the numbers of the evaluation, needs no network, and a browser draws it."""
 
 import json
 import os
