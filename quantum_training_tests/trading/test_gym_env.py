@@ -6,6 +6,7 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
+from numba.core.errors import NumbaExperimentalFeatureWarning
 from stable_baselines3.common.env_checker import check_env as check_for_stable_baselines
 from stable_baselines3.common.vec_env import DummyVecEnv
 
@@ -24,6 +25,8 @@ def test_both_checkers_pass_without_a_warning(ready, trading):
     made = gymnasium.make(f"{TradingEnv.__module__}:{NAME}", bars=[ready(account=SHORT)], trading=trading)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        # A kernel may be compiled here for the first time; the warning is about numba's records, not the environment.
+        warnings.simplefilter("ignore", NumbaExperimentalFeatureWarning)
         check_env(made.unwrapped)
         check_for_stable_baselines(TradingEnv([ready(account=SHORT)], trading))
 
