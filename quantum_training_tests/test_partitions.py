@@ -42,10 +42,10 @@ def test_weeks_start_on_monday_and_the_period_in_progress_exists():
         ("../SPY|2019-01-07", "unknown symbol"),
     ],
 )
-def test_a_wrong_key_is_refused_with_the_right_form(key, said):
+def test_a_wrong_key_is_refused_with_the_right_form(key, message):
     with pytest.raises(ValueError, match="partition") as error:
         parse_key(GRIDS.week, key)
-    assert said in str(error.value)
+    assert message in str(error.value)
 
 
 def test_a_range_gives_every_key_once_oldest_first():
@@ -80,7 +80,7 @@ def test_a_recording_has_no_partition_after_the_periods_that_hold_its_end(end, l
 def test_a_week_that_straddles_two_months_needs_both():
     mapping = overlap("utc_month", "week", start=-1)
     subset = GRIDS.week.empty_subset().with_partition_keys(["SPY|2019-02-04", "SPY|2019-04-29"])
-    found = mapping.get_upstream_mapped_partitions_result_for_partitions(subset, GRIDS.week, GRIDS.month)
-    assert set(map(str, found.partitions_subset.get_partition_keys())) == {
+    result = mapping.get_upstream_mapped_partitions_result_for_partitions(subset, GRIDS.week, GRIDS.month)
+    assert set(map(str, result.partitions_subset.get_partition_keys())) == {
         f"SPY|2019-{m}-01" for m in ("01", "02", "04", "05")
     }

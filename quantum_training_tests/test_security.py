@@ -1,4 +1,4 @@
-"""No name, partition key, event, config or YAML leads out of its place, and no password into what people are shown."""
+"""No name, partition key, event, config or YAML reaches a path outside its place; no password is ever displayed."""
 
 import json
 import os
@@ -61,12 +61,12 @@ GRID = build_partitions(["AAA", "BBB"], "2024-01-01", "2024-03-01")
 
 
 @contextmanager
-def refused(said):
-    """What is inside goes through, or is refused by a ValueError that says so."""
+def refused(message):
+    """The block passes, or raises a ValueError that contains `message`."""
     try:
         yield
     except ValueError as error:
-        if said not in str(error):
+        if message not in str(error):
             raise
 
 
@@ -99,24 +99,24 @@ def test_a_symbol_or_recipe_of_settings_and_events_is_a_plain_name(text):
             assert not re.fullmatch(pattern, text)
         else:
             assert re.fullmatch(pattern, text)
-    told = {"event_id": "6f1c8d0e-52b3-5b8a-9d53-3c1a7be0f4d2", "type": "manual.retrain_request", "symbol": text}
-    asked = {"requested_by": "ann", "reason": "why", "requested_at": "2024-01-01T00:00:00+00:00"}
+    fields = {"event_id": "6f1c8d0e-52b3-5b8a-9d53-3c1a7be0f4d2", "type": "manual.retrain_request", "symbol": text}
+    payload = {"requested_by": "ann", "reason": "why", "requested_at": "2024-01-01T00:00:00+00:00"}
     try:
-        Event.model_validate({**told, "payload": asked})
+        Event.model_validate({**fields, "payload": payload})
     except ValidationError:
         assert not re.fullmatch("[A-Za-z0-9][A-Za-z0-9_-]{0,63}", text)
 
 
 @FUZZ
 @given(NAMES, NAMES, st.sampled_from(["AAA|", "AAA|2024-01-08", "BBB|2024-01-15", ""]))
-def test_a_partition_key_is_on_the_grid_or_refused(one, two, known):
+def test_a_partition_key_is_on_the_grid_or_refused(one, two, valid_key):
     for grid in (GRID.week, GRID.month, GRID.day):
-        for key in (one, known + one, f"{one}|{two}"):
+        for key in (one, valid_key + one, f"{one}|{two}"):
             with refused("partition"):
-                found = parse_key(grid, key)
-                assert str(found) == key
-                assert found.symbol in ("AAA", "BBB")
-    for tags in ({PARTITION_TAG: known + one}, dict(zip(RANGE_TAGS, (known, one), strict=True)), {one: two}):
+                key_parts = parse_key(grid, key)
+                assert str(key_parts) == key
+                assert key_parts.symbol in ("AAA", "BBB")
+    for tags in ({PARTITION_TAG: valid_key + one}, dict(zip(RANGE_TAGS, (valid_key, one), strict=True)), {one: two}):
         with refused("partition"):
             keys = run_keys(GRID.week, tags)
             assert {key.symbol for key in keys} <= {"AAA", "BBB"}
@@ -138,7 +138,7 @@ def test_no_config_of_a_run_points_a_resource_elsewhere(build_project, small):
                 dg.validate_run_config(definition, run_config)
 
 
-def test_dagster_hands_over_nothing_and_pickles_nothing(build_project, small):
+def test_no_value_passes_between_steps_and_nothing_is_pickled(build_project, small):
     project = build_project(small).market_data()
     assert [f for f in project.home.rglob("*") if "storage" in f.parts and f.is_file() and f.suffix != ".log"] == []
 
@@ -156,7 +156,7 @@ def test_dagster_hands_over_nothing_and_pickles_nothing(build_project, small):
 
 
 @pytest.mark.parametrize("tag", ["!!python/object/apply:os.mkdir [{}]", "!!python/name:os.system {}"])
-def test_yaml_that_would_run_code_is_refused_and_does_not(tmp_path, monkeypatch, tag):
+def test_yaml_that_would_run_code_is_refused(tmp_path, monkeypatch, tag):
     file, mark = tmp_path / "settings.yaml", tmp_path / "ran"
     file.write_text(f"start: {tag.format(mark)}\n")
     monkeypatch.setenv("QUANTUM_TRAINING_CONFIG", str(file))
@@ -167,20 +167,20 @@ def test_yaml_that_would_run_code_is_refused_and_does_not(tmp_path, monkeypatch,
 
 @FUZZ
 @given(st.text(min_size=4))
-def test_no_password_is_in_a_url_as_shown(password):
+def test_a_displayed_url_holds_no_password(password):
     encoded = quote(password, safe="")
     for hidden in (password, encoded):
-        shown = without_password(f"before redis://ann:{hidden}@host:1/0 after")
-        assert shown == "before redis://ann:***@host:1/0 after"
-    shown = without_password(f"postgresql+psycopg2:///db?password={encoded}&host=/run")
-    assert shown == "postgresql+psycopg2:///db?password=***&host=/run"
+        displayed = without_password(f"before redis://ann:{hidden}@host:1/0 after")
+        assert displayed == "before redis://ann:***@host:1/0 after"
+    displayed = without_password(f"postgresql+psycopg2:///db?password={encoded}&host=/run")
+    assert displayed == "postgresql+psycopg2:///db?password=***&host=/run"
 
 
 @pytest.mark.parametrize("name", ["DATABASE_URL", "EVENT_BUS_URL", "MLFLOW_TRACKING_URI"])
 @pytest.mark.parametrize(
     "password", [f"a@{MARKER}", f"a/{MARKER}", f"a#{MARKER}", f"a?{MARKER}", f"a {MARKER}", f"'{MARKER}"]
 )
-def test_a_password_that_is_not_encoded_is_refused_unseen(monkeypatch, name, password):
+def test_an_unencoded_password_is_refused_without_being_shown(monkeypatch, name, password):
     scheme = {"DATABASE_URL": "postgresql+psycopg2", "EVENT_BUS_URL": "redis", "MLFLOW_TRACKING_URI": "http"}[name]
     monkeypatch.setenv(f"QUANTUM_TRAINING_{name}", f"{scheme}://ann:{password}@127.0.0.1:1/0")
     with pytest.raises(SettingsError, match=f"{name.lower()} = .*percent-encoded, as %40 for @") as caught:
@@ -199,13 +199,15 @@ def test_a_failing_run_shows_no_password_anywhere(build_project, small, monkeypa
     small["symbols"] = {"AAA": small["symbols"]["AAA"]}
     project = build_project(small).market_data()
     assert not project.run("weekly_cycle", "AAA|2020-02-24").success
-    said = "".join(str(event) for run in project.instance.get_runs() for event in project.instance.all_logs(run.run_id))
-    assert "127.0.0.1:1/db" in said, "the failure is told, with the place"
-    shown = serialize_value(RepositorySnap.from_def(project.definitions.get_repository_def()))
-    assert "weekly_cycle" in shown
+    events = "".join(
+        str(event) for run in project.instance.get_runs() for event in project.instance.all_logs(run.run_id)
+    )
+    assert "127.0.0.1:1/db" in events, "the error names the address"
+    ui_snapshot = serialize_value(RepositorySnap.from_def(project.definitions.get_repository_def()))
+    assert "weekly_cycle" in ui_snapshot
     tags = [run.tags for run in project.instance.get_runs()]
     outputs = capfd.readouterr()
-    texts = [said, shown, json.dumps(tags), outputs.out, outputs.err, caplog.text]
+    texts = [events, ui_snapshot, json.dumps(tags), outputs.out, outputs.err, caplog.text]
     with pytest.raises(RedisError) as caught:
         RedisQueue(small["event_bus_url"], "s").read("c", 1)
     texts.append("".join(traceback.format_exception(caught.value)))
@@ -225,13 +227,13 @@ def mlflow_behind_a_login(monkeypatch):
     class Mlflow(BaseHTTPRequestHandler):
         def do_GET(self):
             entitled = self.headers["Authorization"] == "Basic " + b64encode(f"ann:{secret}".encode()).decode()
-            asked = self.path.partition("?")[0].rpartition("/mlflow/")[2]
+            endpoint = self.path.partition("?")[0].rpartition("/mlflow/")[2]
             answers = {
                 "model-versions/search": {"model_versions": [version]},
                 "model-versions/get": {"model_version": version},
             }
-            body = json.dumps(answers.get(asked, "no such thing")).encode()
-            self.send_response((200 if asked in answers else 404) if entitled else 401)
+            body = json.dumps(answers.get(endpoint, "no such thing")).encode()
+            self.send_response((200 if endpoint in answers else 404) if entitled else 401)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
@@ -250,10 +252,10 @@ def mlflow_behind_a_login(monkeypatch):
     mlflow.set_tracking_uri(before)
 
 
-def test_no_error_of_mlflow_nor_its_cause_shows_the_password(mlflow_behind_a_login, capfd, caplog):
+def test_no_error_of_mlflow_and_no_cause_of_one_shows_the_password(mlflow_behind_a_login, capfd, caplog):
     there = ModelRegistry(tracking_uri=mlflow_behind_a_login)
     away = ModelRegistry(tracking_uri=f"http://ann:{MARKER}@127.0.0.1:1")
-    assert there.find("AAA", "id-1") == RegisteredVersion(1, "r"), "the login is told to the server, decoded"
+    assert there.find("AAA", "id-1") == RegisteredVersion(1, "r"), "the server gets the decoded login"
     now, texts = pd.Timestamp.now("UTC"), []
     for registry, expected, call in (
         (there, RegistryError, lambda r: r.load("AAA", "id-1")),
@@ -273,7 +275,7 @@ def test_no_error_of_mlflow_nor_its_cause_shows_the_password(mlflow_behind_a_log
     assert [text[max(0, text.find(MARKER) - 200) :][:400] for text in texts if MARKER in text] == []
 
 
-def test_what_make_starts_listens_on_loopback_alone():
+def test_servers_that_make_starts_listen_on_loopback_only():
     starts = [
         line for line in (ROOT / "Makefile").read_text().splitlines() if re.search(r"webserver -w|mlflow ui", line)
     ]
@@ -295,17 +297,17 @@ def test_what_make_starts_listens_on_loopback_alone():
 
 @pytest.fixture
 def osv():
-    """Address of a vulnerability service that knows of one in `leaky`, and what it was asked."""
-    asked = []
+    """Address of a vulnerability service that knows of one in `leaky`, and the packages requested."""
+    requested_packages = []
 
     class Service(BaseHTTPRequestHandler):
         def do_POST(self):
             query = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            asked.append(query["package"]["name"])
+            requested_packages.append(query["package"]["name"])
             ranges = [{"type": "ECOSYSTEM", "events": [{"introduced": "0"}, {"fixed": "2.0"}]}]
             package = {"ecosystem": "PyPI", "name": "leaky"}
-            known = {"id": "OSV-1", "summary": "it leaks", "affected": [{"package": package, "ranges": ranges}]}
-            body = json.dumps({"vulns": [known]} if query["package"]["name"] == "leaky" else {}).encode()
+            vulnerability = {"id": "OSV-1", "summary": "it leaks", "affected": [{"package": package, "ranges": ranges}]}
+            body = json.dumps({"vulns": [vulnerability]} if query["package"]["name"] == "leaky" else {}).encode()
             self.send_response(200)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -316,12 +318,12 @@ def osv():
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Service)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_address[1]}", asked
+    yield f"http://127.0.0.1:{server.server_address[1]}", requested_packages
     server.shutdown()
 
 
-def test_the_audit_fails_on_a_finding_passes_without_and_says_so_where_nobody_answers(tmp_path, osv):
-    url, asked = osv
+def test_the_audit_fails_on_a_vulnerability_and_reports_an_unreachable_service(tmp_path, osv):
+    url, requested_packages = osv
 
     def audit(pins, address):
         (tmp_path / "constraints.txt").write_text(pins)
@@ -329,18 +331,18 @@ def test_the_audit_fails_on_a_finding_passes_without_and_says_so_where_nobody_an
         env = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
         return subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
 
-    found = audit("sound==1.0\nleaky==1.0\n", url)
-    assert (found.returncode, asked) == (1, ["sound", "leaky"]), found.stderr
-    assert "leaky 1.0: OSV-1, mended in 2.0" in found.stdout
+    report = audit("sound==1.0\nleaky==1.0\n", url)
+    assert (report.returncode, requested_packages) == (1, ["sound", "leaky"]), report.stderr
+    assert "leaky 1.0: OSV-1, mended in 2.0" in report.stdout
     clean = audit("sound==1.0\n", url)
     assert clean.returncode == 0
     assert "1 packages of constraints.txt audited, 0 vulnerabilities" in clean.stdout
-    nobody = audit("sound==1.0\n", "http://127.0.0.1:1/")
-    assert nobody.returncode == 0
-    assert "*** NOT AUDITED" in nobody.stdout
+    unreachable = audit("sound==1.0\n", "http://127.0.0.1:1/")
+    assert unreachable.returncode == 0
+    assert "*** NOT AUDITED" in unreachable.stdout
 
 
-def test_the_secret_scan_of_make_lint_finds_one(tmp_path):
+def test_the_secret_scan_of_make_lint_finds_a_secret(tmp_path):
     (line,) = re.findall(r"xargs -0 .*?\$\(BIN\)/(detect-secrets-hook)(.*)", (ROOT / "Makefile").read_text())
     scan = [str(Path(sys.executable).with_name(line[0])), *line[1].split()]
     planted, plain = tmp_path / "settings.py", tmp_path / "plain.py"

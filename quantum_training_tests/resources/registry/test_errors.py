@@ -1,4 +1,4 @@
-"""MLflow that is away, and a real MLflow server that dies and comes back: nothing doubled, nobody judged by it."""
+"""Outages of MLflow: an unreachable server, and a real one killed and restarted; nothing is registered twice."""
 
 from __future__ import annotations
 
@@ -39,23 +39,23 @@ def no_sentinel(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def versions(registry: ModelRegistry) -> list[str]:
-    found = registry.client().search_model_versions("name = 'AAA'")
-    return sorted(v.tags["model_id"] for v in found)
+    registered_versions = registry.client().search_model_versions("name = 'AAA'")
+    return sorted(v.tags["model_id"] for v in registered_versions)
 
 
-def test_a_server_that_is_away_is_named_with_symbol_and_remedy(monkeypatch):
+def test_an_unreachable_server_is_named_with_symbol_and_remedy(monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    registry, asked = ModelRegistry(tracking_uri="http://127.0.0.1:9"), []
+    registry, calls = ModelRegistry(tracking_uri="http://127.0.0.1:9"), []
     real = MlflowClient.get_model_version_by_alias
 
     def counted(*arguments):
-        asked.append(arguments)
+        calls.append(arguments)
         return real(*arguments)
 
     monkeypatch.setattr(MlflowClient, "get_model_version_by_alias", counted)
     with pytest.raises(RegistryOutage, match=r"^AAA: MLflow at http://127.0.0.1:9 failed in move: ") as error:
         registry.aliases.move("AAA", {"champion": "id-1"})
-    assert len(asked) == 1, "what MLflow's client has given up is not asked for twice"
+    assert len(calls) == 1, "a request that MLflow's client gave up is not repeated"
     assert "then run this again: what was registered is not registered twice" in str(error.value)
     assert is_transient(error.value)
 
@@ -79,7 +79,7 @@ def test_missing_permissions_are_no_fault_of_the_version(error, advice):
 
 @pytest.mark.long
 @pytest.mark.usefixtures("no_sentinel")
-def test_a_champion_that_cannot_be_asked_for_is_not_rolled_back(build_project, small, monkeypatch):
+def test_a_champion_that_cannot_be_read_during_an_outage_is_not_rolled_back(build_project, small, monkeypatch):
     project = build_project(small).market_data()
     monkeypatch.setattr("quantum_training.assets.step_retries.FIRST_WAIT_SECONDS", 0.01)
     before = project.run("weekly_cycle", FIRST, "AAA|2020-01-27")
@@ -92,27 +92,27 @@ def test_a_champion_that_cannot_be_asked_for_is_not_rolled_back(build_project, s
     number = project.registry.find("AAA", record["model_id"]).number
     folder = Path(url2pathname(urlsplit(client.get_model_version_download_uri("AAA", str(number))).path))
     (file,) = folder.rglob("booster.json")
-    kept = file.rename(file.with_suffix(".kept"))
+    moved = file.rename(file.with_suffix(".kept"))
     file.symlink_to(file)  # as a file of a disk that does not answer: there, but not to be read
     stored, head = project.stored(), project.ledger.head("AAA")
     result = project.run("weekly_cycle", "AAA|2020-02-03")
     assert not result.success
-    said = str([e.step_failure_data.error for e in result.all_events if e.is_step_failure])
-    assert "AAA: MLflow at sqlite:///" in said
-    assert "then run this again" in said
+    errors = str([e.step_failure_data.error for e in result.all_events if e.is_step_failure])
+    assert "AAA: MLflow at sqlite:///" in errors
+    assert "then run this again" in errors
     assert project.ledger.head("AAA") == head
     assert not [
         f for f in project.stored() if f not in stored and f.startswith(("shadow_scores", "champion", "rollout"))
     ]
     file.unlink()
-    kept.rename(file)
+    moved.rename(file)
     assert project.run("weekly_cycle", "AAA|2020-02-03").success
     assert project.store.read_record("champion", "AAA", "2020-02-03")["verdict"] != "ROLLBACK"
 
 
 @pytest.mark.usefixtures("no_sentinel")
-def test_an_answer_that_was_lost_registers_no_twin(build_project, small, monkeypatch):
-    """MLflow's client sends a request again whose answer was lost, although the server had done it."""
+def test_a_lost_response_registers_no_duplicate(build_project, small, monkeypatch):
+    """MLflow's client repeats a request whose response was lost, although the server has already processed it."""
     project, real = build_project(small).market_data(), {}
     for name in ("create_run", "create_model_version"):
         real[name] = getattr(MlflowClient, name)
@@ -123,8 +123,8 @@ def test_an_answer_that_was_lost_registers_no_twin(build_project, small, monkeyp
 
         monkeypatch.setattr(MlflowClient, name, twice)
     assert project.run("weekly_cycle", FIRST).success
-    found = versions(project.registry)
-    assert len(found) == len({*found}) == 2
+    model_ids = versions(project.registry)
+    assert len(model_ids) == len({*model_ids}) == 2
     client = project.registry.client()
     experiment = client.get_experiment_by_name("AAA").experiment_id
     assert sorted(r.info.status for r in client.search_runs([experiment])) == ["FINISHED"] * 2 + ["KILLED"] * 2
@@ -158,7 +158,9 @@ def disturbed(server: MlflowServer, away: Callable[[], float], moment: Callable[
 @pytest.mark.soak
 @pytest.mark.parametrize("seed", range(SEEDS))
 @pytest.mark.parametrize(("seconds", "most"), [(60, 1), (0, 6)], ids=["away for 60 s", "killed again and again"])
-def test_a_weekly_cycle_ends_right_although_the_server_went_away(build_project, small, server, seconds, most, seed):
+def test_a_weekly_cycle_ends_in_the_same_state_after_outages_of_the_server(
+    build_project, small, server, seconds, most, seed
+):
     reference = build_project(small).market_data()
     for name, recipe in reference.settings.recipes.items():
         skill_record(reference.store, name, recipe)
@@ -196,7 +198,7 @@ def test_a_weekly_cycle_ends_right_although_the_server_went_away(build_project, 
     by_number = {int(v.version): v.tags["model_id"] for v in client.search_model_versions("name = 'AAA'")}
     numbers = reference.registry.client().search_model_versions("name = 'AAA'")
     same = {int(v.version): v.tags["model_id"] for v in numbers}
-    told = {alias: by_number[n] for alias, n in registry.aliases.of("AAA").items()}
-    assert told == {alias: same[n] for alias, n in reference.registry.aliases.of("AAA").items()}
+    aliases = {alias: by_number[n] for alias, n in registry.aliases.of("AAA").items()}
+    assert aliases == {alias: same[n] for alias, n in reference.registry.aliases.of("AAA").items()}
     experiment = client.get_experiment_by_name("AAA").experiment_id
     assert not client.search_runs([experiment], "attributes.status = 'RUNNING'")

@@ -40,12 +40,12 @@ class Server:
 
     def objects(self, prefix):
         """Every byte below a prefix by the rest of its key."""
-        client, found = self.client(), {}
+        client, contents = self.client(), {}
         for page in client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=f"{prefix}/"):
             for item in page.get("Contents", []):
                 key = item["Key"]
-                found[key.removeprefix(f"{prefix}/")] = client.get_object(Bucket=BUCKET, Key=key)["Body"].read()
-        return found
+                contents[key.removeprefix(f"{prefix}/")] = client.get_object(Bucket=BUCKET, Key=key)["Body"].read()
+        return contents
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def store():
 
 
 @pytest.fixture
-def asked(monkeypatch):
+def s3_calls(monkeypatch):
     """The S3 calls that were made."""
     made, call = [], S3FileSystem._call_s3
 
@@ -89,14 +89,14 @@ def frame(scale=1.0):
     return pd.DataFrame({"close": [1.0 * scale, 2.0, float("nan")], "strategy": ["a", "b", "c"]}, index)
 
 
-def test_a_write_is_one_put_and_none_where_the_bytes_are_there(s3, store, asked):
+def test_a_write_is_one_put_and_none_if_the_bytes_are_stored(s3, store, s3_calls):
     written = store.write_frame(*PLACE, frame())
     assert written.changed
-    assert [call for call in asked if not call.startswith(("head", "get", "list"))] == ["put_object"]
+    assert [call for call in s3_calls if not call.startswith(("head", "get", "list"))] == ["put_object"]
     pd.testing.assert_frame_equal(store.read_frame(*PLACE), frame(), check_freq=False)
-    asked.clear()
+    s3_calls.clear()
     assert not store.write_frame(*PLACE, frame()).changed
-    assert "put_object" not in asked
+    assert "put_object" not in s3_calls
     store.write_record("champion", "AAA", "2024-01-01", {"a": 1})
     assert store.read_record("champion", "AAA", "2024-01-01") == {"a": 1}
     assert store.read_record("champion", "AAA", "2024-01-08") is None
@@ -125,13 +125,13 @@ CALLS = {
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_a_bucket_that_is_not_there_is_no_empty_store(s3, call):
+def test_a_missing_bucket_is_an_error_not_an_empty_store(s3, call):
     with pytest.raises(StoreAccessError, match=r"there is no bucket 'elsewhere'; make it, or correct store_root"):
         CALLS[call](Store(root="s3://elsewhere/store"))
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_who_is_refused_reads_what_to_allow(s3, store, call):
+def test_a_refused_request_names_the_missing_permission(s3, store, call):
     @set_initial_no_auth_action_count(0)
     def refused():
         with pytest.raises(StoreAccessError, match=rf"refused: .*read, write and list in '{BUCKET}'"):
@@ -141,7 +141,7 @@ def test_who_is_refused_reads_what_to_allow(s3, store, call):
 
 
 @pytest.mark.parametrize("call", ["periods", "write"])
-def test_a_server_that_is_down_is_asked_a_few_times_and_named(s3, store, call):
+def test_a_server_that_is_down_is_retried_and_named(s3, store, call):
     store.write_record("champion", "AAA", "2024-01-01", {"a": 0})
     s3.server.stop()
     began = time.monotonic()
@@ -150,7 +150,7 @@ def test_a_server_that_is_down_is_asked_a_few_times_and_named(s3, store, call):
     assert time.monotonic() - began < 30
 
 
-def test_only_a_server_that_is_down_is_worth_another_try(s3, store):
+def test_only_a_server_that_is_down_is_a_transient_fault(s3, store):
     with pytest.raises(StoreAccessError) as missing:
         Store(root="s3://elsewhere/store").periods("scores", "AAA")
     s3.server.stop()
