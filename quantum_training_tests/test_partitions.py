@@ -30,7 +30,7 @@ def test_weeks_start_on_monday_and_the_period_in_progress_exists():
 
 
 @pytest.mark.parametrize(
-    ("key", "said"),
+    ("key", "message"),
     [
         ("SPY|2019-01-08", "a Monday"),
         ("SPY|2018-12-31", "from 2019-01-07"),

@@ -40,7 +40,7 @@ def read(tags):
     return RayExecutionConfig.from_tags(stored), container.get("resources", {})
 
 
-def test_both_clusters_understand_what_a_recipe_asks_for():
+def test_both_clusters_read_the_resources_of_a_recipe():
     ray, kubernetes = read(cluster_tags(Resources(**NEEDS)))
     assert (ray.num_cpus, ray.num_gpus, ray.memory) == (1.5, 1, 6 * 2**30)
     assert kubernetes["requests"] == {"cpu": "1.5", "memory": "6144Mi"}
@@ -64,7 +64,7 @@ def test_a_model_asset_carries_its_tags_and_waits_in_its_pool(settings):
         assert read(op.tags)[0].num_cpus == cpus
 
 
-def test_the_run_asks_for_its_trainings_only_where_it_makes_them_itself(settings):
+def test_a_run_requests_resources_only_for_trainings_in_its_own_process(settings):
     for job in ("weekly_cycle", "retrain"):
         tags = build_defs(settings()).resolve_job_def(job).tags
         assert read(tags)[1]["limits"] == {"memory": "6144Mi", "nvidia.com/gpu": "1"}
@@ -73,7 +73,7 @@ def test_the_run_asks_for_its_trainings_only_where_it_makes_them_itself(settings
         assert not {"dagster-ray/config", USER_DEFINED_K8S_CONFIG_KEY} & ray.keys()
 
 
-def test_what_is_asked_of_a_cluster_changes_no_version_and_no_examination(settings):
+def test_requested_resources_change_no_version_and_no_score(settings):
     recipe = settings().recipes["lightgbm"]
     bare = recipe.model_copy(update={"resources": Resources()})
     for fields in (FIELDS_NOT_IN_IDENTITY, FIELDS_NOT_IN_SKILL):

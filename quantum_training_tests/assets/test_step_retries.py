@@ -119,7 +119,7 @@ FAULTS = [
 
 
 @pytest.mark.parametrize(("fault", "type_", "again"), FAULTS, ids=lambda value: getattr(value, "__name__", None))
-def test_only_a_fault_that_can_pass_is_tried_again(fault, type_, again, tmp_path, monkeypatch, empty_mlflow):
+def test_only_a_transient_fault_is_retried(fault, type_, again, tmp_path, monkeypatch, empty_mlflow):
     shutil.copy(empty_mlflow, tmp_path)
     monkeypatch.setattr(database, "GIVE_UP_SECONDS", 0.1)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
@@ -161,12 +161,12 @@ def run(monkeypatch):
     return run
 
 
-def test_a_fault_that_passes_is_outlived(run):
+def test_a_step_survives_a_transient_fault(run):
     result, tries, done = run(ConnectionError("reset"), times=2)
     assert (result.success, tries, done) == (True, 3, ["AAA|2020-01-06", "AAA|2020-01-13"])
 
 
-def test_it_ends_after_the_retries_that_the_run_allows_with_the_error_itself(run):
+def test_after_the_retries_of_the_run_the_step_fails_with_the_original_error(run):
     result, tries, done = run(ConnectionError("reset"), times=99, allowed=2)
     assert (result.success, tries, done) == (False, 3, ["AAA|2020-01-06"])
     (failure,) = [e.step_failure_data for e in result.all_events if e.is_step_failure]
@@ -174,7 +174,7 @@ def test_it_ends_after_the_retries_that_the_run_allows_with_the_error_itself(run
     assert "in partition AAA|2020-01-13 of model" in failure.error.cause.message
 
 
-def test_what_comes_after_the_partitions_is_tried_again_too_and_costs_none_of_them(run):
+def test_work_after_the_partitions_is_retried_without_repeating_them(run):
     both = ["AAA|2020-01-06", "AAA|2020-01-13"]
     result, tries, done = run(ConnectionError("reset"), times=2, at="finish")
     assert (result.success, tries, done) == (True, 3, both)
@@ -183,7 +183,7 @@ def test_what_comes_after_the_partitions_is_tried_again_too_and_costs_none_of_th
 
 
 @pytest.mark.parametrize("kind", ["leak_free", "agent"])
-def test_a_check_is_tried_again(build_project, small, monkeypatch, kind):
+def test_a_check_is_retried(build_project, small, monkeypatch, kind):
     project, tries, grid = build_project(small), [], build_partitions(["AAA"], "2020-01-01", "2020-03-01")
     project.store.write_record("xgboost_model", "AAA", "2020-01-06", {"outcome": "trained", "versions": [VERSION]})
 
@@ -207,8 +207,8 @@ def test_a_check_is_tried_again(build_project, small, monkeypatch, kind):
     leak = kind == "leak_free"
     check = checks.leak_free("xgboost", project.settings, grid) if leak else agent_checks("xgboost", grid)
     resources, tags = {"store": project.store, "registry": project.registry}, {"dagster/partition": "AAA|2020-01-06"}
-    told = {"resources": resources, "tags": tags, "instance": project.instance, "raise_on_error": False}
-    assert dg.materialize([model, check], **told).success
+    options = {"resources": resources, "tags": tags, "instance": project.instance, "raise_on_error": False}
+    assert dg.materialize([model, check], **options).success
     assert tries == ["m1"] * 3
 
 
@@ -222,9 +222,7 @@ def test_a_check_is_tried_again(build_project, small, monkeypatch, kind):
         (ValueError("wrong data"), True, True, False),
     ],
 )
-def test_whether_a_stopped_training_is_over_is_left_to_dagster_where_that_starts_its_run_again(
-    error, launched, enabled, expected
-):
+def test_a_stopped_training_may_continue_if_dagster_restarts_its_run(error, launched, enabled, expected):
     run = SimpleNamespace(remote_job_origin="here" if launched else None, tags={})
     context = SimpleNamespace(run=run, instance=SimpleNamespace(run_retries_enabled=enabled), retry_number=0)
     assert may_be_retried(context, error) is expected
@@ -233,7 +231,7 @@ def test_whether_a_stopped_training_is_over_is_left_to_dagster_where_that_starts
 @pytest.mark.parametrize(
     ("error", "allowed"), [(ValueError("wrong data"), 3), (ConnectionError("reset"), 0), (KeyboardInterrupt(), 3)]
 )
-def test_what_cannot_pass_or_may_not_be_retried_or_was_stopped_is_tried_once(run, error, allowed):
+def test_a_permanent_fault_a_run_without_retries_and_a_stopped_run_are_not_retried(run, error, allowed):
     result, tries, _ = run(error, times=99, allowed=allowed)
     assert (result.success, tries) == (False, 1)
 
@@ -245,7 +243,7 @@ def test_the_waits_double_up_to_two_minutes():
 
     for number, most in enumerate((10, 20, 40, 80, 120, 120)):
         Context.retry_number = number
-        asked = [retries.retry_later(Context) for _ in range(50)]
-        assert all(most / 2 <= a.seconds_to_wait <= most for a in asked)
-        assert len({a.seconds_to_wait for a in asked}) > 1
-        assert {a.max_retries for a in asked} == {20}
+        retries_requested = [retries.retry_later(Context) for _ in range(50)]
+        assert all(most / 2 <= a.seconds_to_wait <= most for a in retries_requested)
+        assert len({a.seconds_to_wait for a in retries_requested}) > 1
+        assert {a.max_retries for a in retries_requested} == {20}

@@ -127,8 +127,10 @@ def test_a_champion_whose_artefact_is_lost_is_rolled_back_and_the_week_goes_on(c
         f"operational fault: {champion} cannot be loaded: AAA: the artefact of version {model_id}" in record["reason"]
     )
     scores = project.store.read_frame("shadow_scores", "AAA", "2020-02-03")
-    silent = scores["target"].isna().groupby(scores["strategy"]).mean()
-    assert silent[["xgboost", "lightgbm"]].to_dict() == {r: float(r == champion) for r in ("xgboost", "lightgbm")}
+    share_without_target = scores["target"].isna().groupby(scores["strategy"]).mean()
+    assert share_without_target[["xgboost", "lightgbm"]].to_dict() == {
+        r: float(r == champion) for r in ("xgboost", "lightgbm")
+    }
     assert project.store.read_record("rollout", "AAA", "2020-02-03")["share"] == 0
     stored, head = project.stored(), project.ledger.head("AAA")
     assert project.run("weekly_cycle", "AAA|2020-02-03").success
@@ -156,7 +158,7 @@ def test_a_retrain_inside_the_week_is_a_later_version_of_the_same_partition(buil
     assert not project.run("weekly_cycle", f"AAA|{WEEKS[1]}", run_config=outside).success
 
 
-def test_too_little_data_is_a_recorded_outcome_and_no_version(build_project, small):
+def test_too_few_bars_are_a_recorded_outcome_without_a_version(build_project, small):
     project = build_project({**small, "min_training_data_points": 151}).market_data()
     result = project.run("weekly_cycle", f"AAA|{FIRST}")
     assert result.success

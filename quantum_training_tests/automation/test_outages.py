@@ -75,7 +75,7 @@ def server(tmp_path_factory):
 
 @pytest.mark.parametrize("seconds", [60, 0], ids=["60 s", "restarted"])
 @pytest.mark.parametrize("seed", range(int(os.environ.get("QT_OUTAGES", "3"))))
-def test_a_weekly_cycle_ends_right_although_postgres_went_away(
+def test_a_weekly_cycle_ends_in_the_same_state_after_an_outage_of_postgres(
     platform, server, build_project, small, monkeypatch, seconds, seed
 ):
     server, server_folder, dagster_url, project_url = server
@@ -135,9 +135,9 @@ def test_a_weekly_cycle_ends_right_although_postgres_went_away(
 
         wait_for("end of the runs", settled, 900, platform.log_tails)
         runs = sorted(ours(), key=lambda r: instance.get_run_stats(r.run_id).enqueued_time or 0)
-        told = [f"{r.status.value} {r.tags.get('dagster/failure_reason', '')}".strip() for r in runs]
+        run_states = [f"{r.status.value} {r.tags.get('dagster/failure_reason', '')}".strip() for r in runs]
         print(
-            f"OUTAGE {seconds} s, seed {seed}, {moment:.1f} s into the run: {' -> '.join(told)}; "
+            f"OUTAGE {seconds} s, seed {seed}, {moment:.1f} s into the run: {' -> '.join(run_states)}; "
             f"{time.monotonic() - back:.0f} s after it was back; restarted {dict(restarts) or 'nothing'}"
         )
         failed = [
@@ -147,5 +147,5 @@ def test_a_weekly_cycle_ends_right_although_postgres_went_away(
         ]
         for text in failed:
             print("STEP FAILURE", text)
-        assert runs[-1].status == dg.DagsterRunStatus.SUCCESS, told
+        assert runs[-1].status == dg.DagsterRunStatus.SUCCESS, run_states
     assert state(home / "store", registry, Ledger(url=project_url)) == expected

@@ -65,7 +65,7 @@ def test_every_service_heals_itself_within_its_memory(name):
         assert source in COMPOSE["volumes"] or source.startswith(("./", "${SETTINGS_FILE"))
 
 
-def test_the_code_server_is_one_process_because_its_run_launcher_asks_which_runs_it_knows():
+def test_the_code_server_is_one_process_because_its_run_launcher_lists_its_runs():
     program, *command = SERVICES["code"]["command"].split()
     assert (program, *command[:2]) == ("dagster", "api", "grpc")
     grpc = create_dagster_cli().commands["api"].commands["grpc"]
@@ -144,13 +144,15 @@ def test_every_operators_setting_is_used_by_the_package():
 
 
 def test_the_secrets_stay_out_of_git():
-    said = subprocess.run(["git", "check-ignore", "docker/.env"], cwd=ROOT, capture_output=True, text=True, check=False)
-    if "not a git repository" in said.stderr:
+    completed = subprocess.run(
+        ["git", "check-ignore", "docker/.env"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if "not a git repository" in completed.stderr:
         pytest.skip("this copy is no git repository")
-    assert said.stdout.strip() == "docker/.env"
+    assert completed.stdout.strip() == "docker/.env"
 
 
-def test_a_run_on_ray_is_told_of_every_place_that_all_machines_share():
+def test_a_run_on_ray_gets_every_shared_address():
     page = (DOCKER.parent / "docs/production/scale_out.md").read_text()
     (launcher,) = [yaml.safe_load(b) for b in re.findall(r"```yaml\n(.*?)```", page, re.S) if "run_launcher" in b]
     options = launcher["run_launcher"]["config"]["ray"]["env_vars"]

@@ -88,7 +88,7 @@ def test_the_instance_takes_what_the_chart_makes_of_the_values():
     assert not DAEMON["runCoordinator"]["enabled"], "with its limits, those of `concurrency` are refused"
 
 
-def test_what_runs_is_told_is_what_the_settings_read():
+def test_the_environment_of_runs_is_what_the_settings_read():
     names = {variable["name"] for variable in CODE["env"]}
     fields = {name.upper().removeprefix("QUANTUM_TRAINING_") for name in Settings.model_fields} | {"CONFIG"}
     config = {name.removeprefix("QUANTUM_TRAINING_") for name in names if name.startswith("QUANTUM_TRAINING_")}
@@ -105,7 +105,7 @@ def test_the_code_servers_arguments_are_those_of_its_command():
     assert {argument for argument in CODE["codeServerArgs"] if argument.startswith("-")} <= options
 
 
-def test_no_secret_stands_in_the_file_and_nothing_is_published():
+def test_the_file_holds_no_secret_and_publishes_no_port():
     assert not re.search(r"(?i)password\s*:\s*\S|secret_access_key\s*[:=]", TEXT.replace("PGPASSWORD", ""))
     assert not VALUES["generatePostgresqlPasswordSecret"]
     assert VALUES["dagsterWebserver"]["service"]["type"] == "ClusterIP"

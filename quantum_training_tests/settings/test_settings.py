@@ -72,7 +72,7 @@ def test_other_fields_take_the_prefix(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("path", "value", "said"),
+    ("path", "value", "message"),
     [
         ("colour", "blue", "colour = 'blue': Extra inputs"),
         ("symbols.SP500.colour", "blue", "symbols.SP500.colour = 'blue'"),
@@ -99,11 +99,11 @@ def test_other_fields_take_the_prefix(monkeypatch):
         ("start", "soon", "start = 'soon'"),
     ],
 )
-def test_a_wrong_value_is_refused_with_field_value_and_what_is_allowed(load, default, path, value, said):
+def test_a_wrong_value_is_refused_with_field_value_and_what_is_allowed(load, default, path, value, message):
     put(default, path, value)
     with pytest.raises(SettingsError) as error:
         load(default)
-    assert said in str(error.value)
+    assert message in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_broken_yaml_is_named(monkeypatch, tmp_path):
         load_settings()
 
 
-def test_dagster_home_is_asked_for_only_when_needed(monkeypatch):
+def test_dagster_home_is_required_only_when_needed(monkeypatch):
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
     load_settings()
     with pytest.raises(SettingsError, match="DAGSTER_HOME is not set"):

@@ -19,11 +19,11 @@ def payable(cash, units, price, side, fill, costs, leverage):
 
 
 def trade(cash, units, price, goal, costs, account):
-    wanted = goal * (cash + units * price) / price if goal != 0 else 0.0
+    target_units = goal * (cash + units * price) / price if goal != 0 else 0.0
     if account.whole_units:
-        wanted = float(math.trunc(wanted))
-    side = 1.0 if wanted > units else -1.0
-    quantity = abs(wanted - units)
+        target_units = float(math.trunc(target_units))
+    side = 1.0 if target_units > units else -1.0
+    quantity = abs(target_units - units)
     if quantity == 0:
         return cash, units, 0.0
     fill = price * (1 + side * (costs.slippage_bps / 1e4))

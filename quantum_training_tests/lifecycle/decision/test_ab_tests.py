@@ -31,8 +31,8 @@ def ledger(*entries):
     """Rows of (kind, effective, payload)."""
     rows = []
     for number, (kind, effective, payload) in enumerate(entries):
-        said = {"actor": "ann", "reason": "to see", "effective": pd.Timestamp(effective, tz="UTC")}
-        entry = Entry(symbol="AAA", key=str(number), kind=kind, payload=payload, **said)
+        fields = {"actor": "ann", "reason": "to see", "effective": pd.Timestamp(effective, tz="UTC")}
+        entry = Entry(symbol="AAA", key=str(number), kind=kind, payload=payload, **fields)
         rows.append(chain(rows[-1] if rows else None, entry))
     return rows
 
@@ -61,7 +61,7 @@ def at(store, week, rows, champions=None, recipes=RECIPES):
     return ab_state(MarketHistory(store, settings, "AAA"), rows, decisions, week)
 
 
-def test_a_test_is_shown_from_the_week_it_was_registered_in_to_the_one_that_saw_its_end(store):
+def test_an_ab_test_is_part_of_the_weeks_from_its_registration_to_its_end(store):
     rows = ledger(BEGUN)
     states = [at(store, week, rows) for week in WEEKS]
     assert [state.report.pairs for state in states[:7]] == [0, 2, 6, 9, 13, 16, 20]
@@ -74,7 +74,7 @@ def test_a_test_is_shown_from_the_week_it_was_registered_in_to_the_one_that_saw_
     assert table["share"][0] == 0.05
 
 
-def test_what_is_registered_or_stopped_later_is_not_seen_before(store):
+def test_an_earlier_week_does_not_see_a_later_registration_or_stop(store):
     rows = ledger(BEGUN, ("ab_stop", "2020-01-29", {"week": WEEKS[3]}))
     assert at(store, WEEKS[2], rows) == at(store, WEEKS[2], rows[:1])
     stopped = at(store, WEEKS[3], rows)
@@ -87,14 +87,14 @@ def test_what_is_registered_or_stopped_later_is_not_seen_before(store):
     assert at(store, WEEKS[4], again) == at(store, WEEKS[4], rows)
 
 
-def test_another_champion_ends_it_though_the_old_one_comes_back(store):
+def test_a_new_champion_ends_the_ab_test_even_if_the_old_one_returns(store):
     office = dict(zip(WEEKS, ["a", "a", "a", "b", "a", *["a"] * 5], strict=True))
     rows = ledger(BEGUN)
     assert at(store, WEEKS[3], rows, office).ended == f"the champion is b since {WEEKS[3]}"
     assert at(store, WEEKS[4], rows, office) is None
 
 
-def test_without_a_test_and_for_a_challenger_that_is_gone_there_is_none(store):
+def test_a_removed_challenger_has_no_ab_test(store):
     assert at(store, WEEKS[3], []) is None
     assert at(store, WEEKS[3], ledger(BEGUN), recipes=("a",)) is None
 

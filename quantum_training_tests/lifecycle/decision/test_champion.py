@@ -82,7 +82,7 @@ def events(project):
     return [json.loads(d.text) for d in bus.outbox.queue().read("test", 100)]
 
 
-def test_each_week_is_one_row_and_what_took_effect_is_told_once(project):
+def test_each_week_is_one_ledger_row_and_a_promotion_is_published_once(project):
     records = run(project)
     rows = project.ledger.rows("AAA")
     assert [row.payload["week"] for row in rows] == WEEKS
@@ -92,16 +92,16 @@ def test_each_week_is_one_row_and_what_took_effect_is_told_once(project):
     assert row.payload["judgements"]["xgboost"]["z"] >= row.payload["judgements"]["xgboost"]["boundary"]
     assert row.payload["model_id"] == f"xgboost-{promoted}"
     assert row.actor == "rule evidence"
-    (told,) = events(project)
-    assert told["type"] == "model.promoted"
-    assert told["payload"]["new_version"] == f"xgboost-{promoted}"
-    assert told["payload"]["old_version"] is None
+    (event,) = events(project)
+    assert event["type"] == "model.promoted"
+    assert event["payload"]["new_version"] == f"xgboost-{promoted}"
+    assert event["payload"]["old_version"] is None
     assert run(project) == records
     assert project.ledger.rows("AAA") == rows
-    assert events(project) == [told]
+    assert events(project) == [event]
 
 
-def test_week_by_week_and_all_at_once_leave_the_same_chain(project, build_project, small):
+def test_single_weeks_and_a_range_leave_the_same_ledger_chain(project, build_project, small):
     small["promotion"] = {"rule": "evidence", "min_dsr": 0.0, "max_spa_p": 1.0}
     other = build_project(small)
     features(other.store)
@@ -138,7 +138,7 @@ def test_a_week_scored_after_later_ones_were_decided_gets_no_row(project):
     assert early in records
 
 
-def test_runs_at_once_promote_once(project):
+def test_concurrent_runs_promote_once(project):
     with ThreadPoolExecutor(4) as pool:
         done = list(pool.map(lambda _: run(project), range(8)))
     assert all(records == done[0] for records in done)
@@ -147,7 +147,7 @@ def test_runs_at_once_promote_once(project):
     assert [e["type"] for e in events(project)] == ["model.promoted"]
 
 
-def test_a_run_that_meets_an_operator_decides_again_on_what_it_left(project, monkeypatch):
+def test_a_decision_during_a_manual_action_is_made_again(project, monkeypatch):
     """The pin arrives between reading the ledger and writing to it."""
     run(project, WEEKS[0])
     pin = Entry(
@@ -159,14 +159,14 @@ def test_a_run_that_meets_an_operator_decides_again_on_what_it_left(project, mon
         reason="hands off",
         payload={"week": WEEKS[0]},
     )
-    rows, asked = type(project.ledger).rows, []
+    rows, calls = type(project.ledger).rows, []
 
     def meddling(self, *args):
-        found = rows(self, *args)
-        if not asked:
-            asked.append(True)
+        stored_rows = rows(self, *args)
+        if not calls:
+            calls.append(True)
             project.ledger.append([pin])
-        return found
+        return stored_rows
 
     monkeypatch.setattr(type(project.ledger), "rows", meddling)
     records = run(project)
@@ -175,7 +175,7 @@ def test_a_run_that_meets_an_operator_decides_again_on_what_it_left(project, mon
     assert [row.kind for row in rows(project.ledger, "AAA")] == ["look", "pin", *["look"] * 9]
 
 
-def test_a_champion_whose_model_is_lost_is_rolled_back_once_and_what_was_found_stands(project):
+def test_a_champion_whose_model_is_missing_is_rolled_back_once_and_the_decision_stays(project):
     records = run(project, WEEKS[6])
     assert records[WEEKS[6]].champion == "xgboost"
 
@@ -210,8 +210,8 @@ def test_a_challenger_whose_positions_do_not_reproduce_is_not_promoted(project):
 
     other = project.store.read_frame("shadow_scores", "AAA", promoted)
     assert set(other["target"]) == {1.0}
-    fresh = Ledger(url=project.settings.database_url.replace(".db", "_2.db"))
-    records = decide(history(project), fresh, promoted, lambda m: Short())
+    new_ledger = Ledger(url=project.settings.database_url.replace(".db", "_2.db"))
+    records = decide(history(project), new_ledger, promoted, lambda m: Short())
     assert records[promoted].champion is None
     assert records[promoted].verdict == "CONTINUE"
     first = other.index[0]

@@ -60,12 +60,12 @@ def shares(project, symbol="AAA"):
     return [record["share"] for record in project.store.read_records("rollout", symbol).values()]
 
 
-def test_the_share_climbs_and_a_person_reads_it_in_the_ui(project):
+def test_the_share_climbs_and_is_in_the_metadata(project):
     result = roll(project, WEEKS[0], WEEKS[-1])
     assert result.success
     assert shares(project) == [0.0, 0.01, 0.05, 0.05, 0.10]
-    shown = {e.partition: e.materialization.metadata for e in result.get_asset_materialization_events()}
-    newest = {name: value.value for name, value in shown[f"AAA|{WEEKS[3]}"].items()}
+    metadata_by_week = {e.partition: e.materialization.metadata for e in result.get_asset_materialization_events()}
+    newest = {name: value.value for name, value in metadata_by_week[f"AAA|{WEEKS[3]}"].items()}
     assert (newest["share"], newest["stage"], newest["days_in_stage"], newest["drawdown"]) == (0.05, 2, 7, 0.0)
     assert newest["reason"] == "stays at 5 %: 7 of 14 days"
     assert newest["next_step"].startswith("10 % from 2020-02-03 on")
@@ -89,7 +89,7 @@ def test_later_decisions_scores_and_drift_change_nothing_at_a_week(project):
     assert project.store.read_record("rollout", "AAA", WEEKS[2]) == before
 
 
-def test_the_champions_losses_stop_it_and_an_order_in_the_ledger_begins_again(project):
+def test_losses_stop_the_champion_until_a_manual_action_resumes_it(project):
     project.store.write_frame("shadow_scores", "AAA", WEEKS[2], scores(WEEKS[2], a=-0.03))
     assert roll(project, WEEKS[0], WEEKS[-1]).success
     assert shares(project) == [0.0, 0.01, 0.0, 0.0, 0.0]
@@ -110,7 +110,7 @@ def test_the_champions_losses_stop_it_and_an_order_in_the_ledger_begins_again(pr
     assert reason == "reset ordered by ann: the market was closed by error"
 
 
-def test_an_order_that_is_none_stops_the_run_and_is_named(project):
+def test_an_invalid_manual_action_fails_the_run_and_is_named(project):
     wrong = {"kind": "rollout_ceiling", "effective": pd.Timestamp(WEEKS[0], tz="UTC"), "actor": "ann", "reason": ""}
     ledger(project).append([Entry(symbol="AAA", key="1", payload={"week": WEEKS[0], "recipe": "a"}, **wrong)])
     result = roll(project, WEEKS[0])
@@ -121,11 +121,11 @@ def test_an_order_that_is_none_stops_the_run_and_is_named(project):
 def test_a_week_without_a_decision_is_refused(project):
     result = roll(project, "2020-02-10")
     assert not result.success
-    said = str([e.step_failure_data.error for e in result.all_events if e.is_step_failure])
-    assert "materialise champion of this week first" in said
+    errors = str([e.step_failure_data.error for e in result.all_events if e.is_step_failure])
+    assert "materialise champion of this week first" in errors
 
 
-def test_symbols_do_not_mix(project):
+def test_symbols_are_independent(project):
     office(project, {WEEKS[0]: None}, "BBB")
     assert roll(project, WEEKS[0], symbol="BBB").success
     assert shares(project, "BBB") == [0.0]
@@ -133,7 +133,7 @@ def test_symbols_do_not_mix(project):
 
 
 @pytest.mark.parametrize(
-    ("changes", "found"),
+    ("changes", "worst"),
     [
         ({}, "NONE"),
         ({"2020-01-13": ("SEVERE", "measured")}, "SEVERE"),
@@ -144,22 +144,22 @@ def test_symbols_do_not_mix(project):
         ({"2020-01-14": ("NONE", "insufficient")}, "NONE"),
     ],
 )
-def test_the_worst_report_of_the_seven_days_before_counts(tmp_path, changes, found):
+def test_the_worst_report_of_the_seven_days_before_counts(tmp_path, changes, worst):
     store = Store(root=str(tmp_path))
     calm = {f"{day:%Y-%m-%d}": ("NONE", "measured") for day in pd.date_range("2020-01-13", "2020-01-19")}
     for day, (severity, outcome) in {**calm, **changes}.items():
         write_record(store, "AAA", day, records.drift(day, severity, outcome=outcome))
-    assert worst_drift_of_week(store, "AAA", WEEKS[2]) == found
+    assert worst_drift_of_week(store, "AAA", WEEKS[2]) == worst
 
 
 def test_without_the_report_of_the_sunday_the_week_was_not_measured(tmp_path):
     store = Store(root=str(tmp_path))
-    for day, found in (("2020-01-12", None), ("2020-01-18", None), ("2020-01-19", "NONE")):
+    for day, severity in (("2020-01-12", None), ("2020-01-18", None), ("2020-01-19", "NONE")):
         write_record(store, "AAA", day, records.drift(day))
-        assert worst_drift_of_week(store, "AAA", WEEKS[2]) == found
+        assert worst_drift_of_week(store, "AAA", WEEKS[2]) == severity
 
 
-def test_returns_are_those_of_whoever_was_in_office_compounded_by_day():
+def test_daily_returns_compound_the_bars_of_the_champion_at_the_time():
     champions = dict(zip(WEEKS, [None, "a", "b", "b", "a"], strict=True))
     del champions[WEEKS[3]]  # never decided: b went on
     record = {week: scores(week, a=0.01, b=-0.02) for week in WEEKS}

@@ -46,28 +46,28 @@ def test_the_record_is_one_account_over_the_positions_that_the_scores_recorded(p
     assert equity["buy_and_hold"].iloc[-1] - 1 == pytest.approx(record["metrics"]["buy_and_hold"]["total_return"])
 
 
-def test_a_person_need_not_leave_the_ui(project):
-    found = metadata(project, WEEKS[-1])
+def test_the_metadata_hold_verdict_and_metrics(project):
+    metadata_values = metadata(project, WEEKS[-1])
     record = project.store.read_record("backtest", "AAA", WEEKS[-1])
-    assert found["verdict"].value == record["verdict"]["text"]
-    table = found["metrics"].value
+    assert metadata_values["verdict"].value == record["verdict"]["text"]
+    table = metadata_values["metrics"].value
     for name, values in record["metrics"].items():
         assert name in table
         for number in ("sharpe", "max_drawdown", "turnover", "total_return"):
             if values[number] is not None:
-                assert found[f"{number}_{name}"].value == pytest.approx(values[number], abs=1e-4)
+                assert metadata_values[f"{number}_{name}"].value == pytest.approx(values[number], abs=1e-4)
     assert any(block in table for block in "▁▂▃▄▅▆▇█")
 
 
 def test_the_last_week_of_a_run_has_its_report_in_the_store_and_in_mlflow(project):
-    found = metadata(project, WEEKS[-1])
-    html = Path(found["report"].value).read_text()
+    metadata_values = metadata(project, WEEKS[-1])
+    html = Path(metadata_values["report"].value).read_text()
     assert project.store.read_record("backtest", "AAA", WEEKS[-1])["verdict"]["text"] in html
     client = project.registry.client()
     for recipe in ("xgboost", "lightgbm"):
         model_id = versions_of(project.store, "AAA", recipe)[-1].model_id
         run_id = project.registry.find("AAA", model_id).run_id
-        assert run_id in found[f"report_in_mlflow_{recipe}"].value
+        assert run_id in metadata_values[f"report_in_mlflow_{recipe}"].value
         assert Path(client.download_artifacts(run_id, f"backtest/{WEEKS[-1]}.html")).read_text() == html
     assert "report" not in metadata(project, WEEKS[0])
     assert project.run("weekly_cycle", f"AAA|{WEEKS[0]}").success
@@ -75,7 +75,7 @@ def test_the_last_week_of_a_run_has_its_report_in_the_store_and_in_mlflow(projec
 
 
 @pytest.mark.long
-def test_a_week_without_scores_is_refused_and_one_that_lacks_in_the_middle_is_named(build_project, small):
+def test_a_week_without_scores_is_refused_and_a_missing_earlier_week_is_named(build_project, small):
     project = build_project(small).market_data()
     for week in (WEEKS[0], WEEKS[1], WEEKS[3]):
         assert project.run("weekly_cycle", f"AAA|{week}").success
@@ -96,7 +96,7 @@ def test_a_week_without_scores_is_refused_and_one_that_lacks_in_the_middle_is_na
     assert project.store.read_record("backtest", "AAA", WEEKS[2]) is None
 
 
-def test_an_account_of_whole_shares_at_a_broker_goes_through_the_whole_cycle(build_project, small):
+def test_an_account_of_whole_shares_runs_the_weekly_cycle(build_project, small):
     small["symbols"]["AAA"] |= {
         "costs": {"fee_bps": 0, "slippage_bps": 1, "per_share": 0.01, "minimum": 2.5, "cap": 0.01},
         "account": {"capital": 5_000, "whole_units": True},

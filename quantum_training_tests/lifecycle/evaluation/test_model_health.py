@@ -32,7 +32,7 @@ class Echo:
 
 
 @dataclass
-class World:
+class ScoredWeek:
     """A store with the features of two months and the scores of one week; `models` is the registry."""
 
     store: Store
@@ -68,9 +68,9 @@ class World:
     def faults(self, recipe="xgboost", **versions):
         own = {"xgboost": [Version(END - pd.Timedelta(days=7), "old"), Version(END, "new")]}
         others = {"lightgbm": [Version(END, "other")]}
-        known = {**own, **others, **versions}
+        recorded_versions = {**own, **others, **versions}
         history = MarketHistory(self.store, load_settings().model_copy(update=SYMBOL), "AAA")
-        return health_findings(history, known, self.load, WEEK, recipe)
+        return health_findings(history, recorded_versions, self.load, WEEK, recipe)
 
 
 SP500 = load_settings().symbols["SP500"]
@@ -78,93 +78,91 @@ SYMBOL = {"symbols": {"AAA": SP500.model_copy(update={"timeframe": "4h", "calend
 
 
 @pytest.fixture
-def world(tmp_path):
-    built = World(Store(root=str(tmp_path)))
+def scored_week(tmp_path):
+    built = ScoredWeek(Store(root=str(tmp_path)))
     built.keep_features()
     built.keep_scores()
     return built
 
 
-def test_a_recipe_whose_versions_load_and_decide_as_stored_has_no_fault(world):
-    assert world.faults() == []
-    world.models["old"] = Echo(wrong=1e-10)
-    assert world.faults() == []
+def test_a_recipe_whose_versions_load_and_decide_as_stored_has_no_fault(scored_week):
+    assert scored_week.faults() == []
+    scored_week.models["old"] = Echo(wrong=1e-10)
+    assert scored_week.faults() == []
 
 
 @pytest.mark.parametrize("gone", ["old", "new"])
-def test_a_version_that_decided_or_will_and_cannot_be_loaded_is_a_fault(world, gone):
-    del world.models[gone]
-    assert world.faults() == [f"xgboost cannot be loaded: AAA: version {gone} is recorded but not in MLflow"]
+def test_a_version_that_decided_or_will_and_cannot_be_loaded_is_a_fault(scored_week, missing):
+    del scored_week.models[missing]
+    assert scored_week.faults() == [f"xgboost cannot be loaded: AAA: version {missing} is recorded but not in MLflow"]
 
 
-def test_where_nothing_can_be_loaded_the_registry_is_at_fault_and_no_recipe(world):
-    world.models.clear()
+def test_if_no_version_can_be_loaded_the_registry_is_at_fault_and_no_recipe(scored_week):
+    scored_week.models.clear()
     with pytest.raises(RegistryError, match=r"neither version old nor another .* nothing was decided"):
-        world.faults()
+        scored_week.faults()
 
 
-def test_a_recipe_without_a_version_at_the_week_is_a_fault(world):
+def test_a_recipe_without_a_version_at_the_week_is_a_fault(scored_week):
     late = [Version(END + pd.Timedelta(days=1), "new")]
-    assert world.faults(xgboost=late) == ["xgboost has no version as of 2020-01-20"]
+    assert scored_week.faults(xgboost=late) == ["xgboost has no version as of 2020-01-20"]
 
 
-def test_positions_that_do_not_reproduce_are_a_fault_that_names_the_first_bar(world):
-    target = world.features.shift(1).reindex(FILLED)
+def test_positions_that_do_not_reproduce_are_a_fault_that_names_the_first_bar(scored_week):
+    target = scored_week.features.shift(1).reindex(FILLED)
     target.iloc[5:8] += 1e-6
-    world.keep_scores(target)
-    (said,) = world.faults()
-    assert said.startswith("3 of 42 positions of xgboost do not reproduce, the first at 2020-01-13 20:00:00+00:00: ")
+    scored_week.keep_scores(target)
+    (message,) = scored_week.faults()
+    assert message.startswith("3 of 42 positions of xgboost do not reproduce, the first at 2020-01-13 20:00:00+00:00: ")
     target.iloc[5:8] = np.nan
-    world.keep_scores(target)
-    assert "nan is stored" in world.faults()[0]
+    scored_week.keep_scores(target)
+    assert "nan is stored" in scored_week.faults()[0]
 
 
-def test_features_revised_since_the_scoring_are_nobodys_fault(world):
-    world.features.iloc[250:] *= 2
-    world.keep_features()
+def test_features_revised_since_the_scoring_are_no_fault_of_a_recipe(scored_week):
+    scored_week.features.iloc[250:] *= 2
+    scored_week.keep_features()
     with pytest.raises(
         ValueError, match=r"bars or features of .* revised .*; materialise shadow_scores of 2020-01-20 again"
     ):
-        world.faults()
-    world.features.iloc[250:] /= 2
-    world.features.loc[END:] *= 3
-    world.keep_features()
-    assert world.faults() == [], "later bars are no part of it"
-    world.features = world.features.drop(FILLED[3])
-    world.keep_features()
+        scored_week.faults()
+    scored_week.features.iloc[250:] /= 2
+    scored_week.features.loc[END:] *= 3
+    scored_week.keep_features()
+    assert scored_week.faults() == [], "later bars are no part of it"
+    scored_week.features = scored_week.features.drop(FILLED[3])
+    scored_week.keep_features()
     with pytest.raises(ValueError, match="revised since it was scored"):
-        world.faults()
+        scored_week.faults()
 
 
-def test_features_that_are_not_stored_are_nobodys_fault(tmp_path):
-    world = World(Store(root=str(tmp_path)))
-    world.keep_scores()
+def test_missing_features_are_no_fault_of_a_recipe(tmp_path):
+    scored_week = ScoredWeek(Store(root=str(tmp_path)))
+    scored_week.keep_scores()
     with pytest.raises(StoreError, match="run the job market_data"):
-        world.faults()
+        scored_week.faults()
 
 
 @pytest.mark.parametrize(("missing", "fault"), [(21, False), (22, True)])
-def test_a_recipe_silent_on_more_than_half_of_the_bars_is_a_fault_unless_their_features_were_missing(
-    world, missing, fault
-):
+def test_no_position_on_more_than_half_of_the_bars_is_a_fault_unless_features_were_missing(scored_week, missing, fault):
     class Silent(Echo):
         def positions(self, features):
             return super().positions(features).where(~features.index.isin(quiet))
 
     quiet = FILLED[:missing] - pd.Timedelta("4h")
-    world.models["old"] = Silent()
-    target = world.features.shift(1).reindex(FILLED)
+    scored_week.models["old"] = Silent()
+    target = scored_week.features.shift(1).reindex(FILLED)
     target.iloc[:missing] = np.nan
-    world.keep_scores(target)
-    said = [f"xgboost decided nothing on {missing} of 42 bars that had their features"] if fault else []
-    assert world.faults() == said
-    world.features[quiet] = np.nan
-    world.keep_features()
-    world.keep_scores(target)
-    assert world.faults() == []
+    scored_week.keep_scores(target)
+    faults = [f"xgboost decided nothing on {missing} of 42 bars that had their features"] if fault else []
+    assert scored_week.faults() == faults
+    scored_week.features[quiet] = np.nan
+    scored_week.keep_features()
+    scored_week.keep_scores(target)
+    assert scored_week.faults() == []
 
 
-def test_bars_before_its_first_version_are_not_owed(world):
-    target = world.features.shift(1).reindex(FILLED).where(np.arange(42) >= 40)
-    world.keep_scores(target, np.where(np.arange(42) >= 40, "old", ""))
-    assert world.faults() == []
+def test_bars_before_the_first_version_need_no_position(scored_week):
+    target = scored_week.features.shift(1).reindex(FILLED).where(np.arange(42) >= 40)
+    scored_week.keep_scores(target, np.where(np.arange(42) >= 40, "old", ""))
+    assert scored_week.faults() == []

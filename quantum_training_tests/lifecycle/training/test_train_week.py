@@ -84,9 +84,9 @@ def test_a_version_whose_predecessors_were_deleted_is_kept(build):
     client, stored = services.registry.client(), record(services, "2020-01-13")
     client.delete_model_version("AAA", str(first.registered.number))
     services.registry.forget("AAA", first.version.model_id)
-    kept = train_week(services, "lightgbm", week("2020-01-13"))
-    assert (kept.outcome, kept.details["model_id"]) == ("stands", second.version.model_id)
-    assert f"such as {first.version.model_id}" in kept.details["reason"]
+    result = train_week(services, "lightgbm", week("2020-01-13"))
+    assert (result.outcome, result.details["model_id"]) == ("stands", second.version.model_id)
+    assert f"such as {first.version.model_id}" in result.details["reason"]
     assert record(services, "2020-01-13") == stored
 
 
