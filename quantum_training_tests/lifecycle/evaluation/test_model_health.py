@@ -91,7 +91,7 @@ def test_a_recipe_whose_versions_load_and_decide_as_stored_has_no_fault(scored_w
     assert scored_week.faults() == []
 
 
-@pytest.mark.parametrize("gone", ["old", "new"])
+@pytest.mark.parametrize("missing", ["old", "new"])
 def test_a_version_that_decided_or_will_and_cannot_be_loaded_is_a_fault(scored_week, missing):
     del scored_week.models[missing]
     assert scored_week.faults() == [f"xgboost cannot be loaded: AAA: version {missing} is recorded but not in MLflow"]
