@@ -107,7 +107,7 @@ def register(registry: ModelRegistry, trained: tuple, model_id: str):
     )
 
 
-def test_a_full_disk_leaves_the_store_as_it_was_and_the_run_after_it_whole(disk, tmp_path):
+def test_a_full_disk_leaves_the_store_unchanged_and_the_next_run_completes(disk, tmp_path):
     store, other = Store(root=str(disk / "store")), Store(root=str(tmp_path / "other"))
     for place in (store, other):
         place.write_frame("candles", "AAA", "2024-01-01", frame(100))
@@ -124,7 +124,7 @@ def test_a_full_disk_leaves_the_store_as_it_was_and_the_run_after_it_whole(disk,
     assert files(disk / "store") == files(Path(other.root))
 
 
-def test_a_full_disk_leaves_the_ledger_as_it_was_and_the_run_after_it_whole(disk, tmp_path):
+def test_a_full_disk_leaves_the_ledger_unchanged_and_the_next_run_completes(disk, tmp_path):
     ledger, other = Ledger(url=f"sqlite:///{disk}/a.db"), Ledger(url=f"sqlite:///{tmp_path}/b.db")
     for one in (ledger, other):
         one.append(entries(2))
@@ -143,9 +143,7 @@ def test_a_full_disk_leaves_the_ledger_as_it_was_and_the_run_after_it_whole(disk
 
 
 @pytest.mark.parametrize("leave", [0, 20_480, 40_960])
-def test_a_full_disk_registers_nothing_and_the_run_after_it_registers_once(
-    disk, trained, empty_mlflow, leave, monkeypatch
-):
+def test_a_full_disk_registers_nothing_and_the_next_run_registers_once(disk, trained, empty_mlflow, leave, monkeypatch):
     shutil.copy(empty_mlflow, disk / "mlflow.db")
     registry = ModelRegistry(tracking_uri=f"sqlite:///{disk}/mlflow.db")
     register(registry, trained, "id-1")
@@ -164,7 +162,7 @@ def test_a_full_disk_registers_nothing_and_the_run_after_it_registers_once(
     assert {r.info.status for r in registry.client().search_runs([experiment])} <= {"FINISHED", "FAILED", "KILLED"}
 
 
-def test_a_read_only_place_is_named_and_left_as_it_was(mount, tmp_path, trained, empty_mlflow):
+def test_a_read_only_folder_is_named_and_unchanged(mount, tmp_path, trained, empty_mlflow):
     real = tmp_path / "real"
     real.mkdir()
     shutil.copy(empty_mlflow, real / "mlflow.db")

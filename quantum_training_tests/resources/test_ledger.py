@@ -66,7 +66,7 @@ def test_the_time_of_recording_is_stored_outside_the_hash(ledger, url):
     assert before <= recorded.replace(tzinfo=recorded.tzinfo or UTC) <= datetime.now(UTC)
 
 
-def test_a_key_is_written_once_and_the_stored_row_stands(ledger, url):
+def test_a_key_is_written_once_and_its_row_never_changes(ledger, url):
     (first,) = ledger.append([entry(1)], [promoted(1)])
     again = ledger.append([entry(1, reason="another story"), entry(2), entry(2, reason="twice")], [promoted(1)])
     assert again[0] == first

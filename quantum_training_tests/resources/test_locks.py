@@ -21,7 +21,7 @@ def append_slowly(url, name, file, order):
             time.sleep(0.05)
 
 
-def test_one_process_at_a_time_by_name(url, tmp_path):
+def test_one_process_at_a_time_holds_a_lock(url, tmp_path):
     file = tmp_path / "order"
     processes = [FORK.Process(target=append_slowly, args=(url, "a", file, n)) for n in range(4)]
     for process in processes:
@@ -34,7 +34,7 @@ def test_one_process_at_a_time_by_name(url, tmp_path):
     assert not list(tmp_path.rglob("*.lock")), "a lock that nobody holds leaves nothing"
 
 
-def test_another_name_does_not_wait(url):
+def test_locks_of_different_names_do_not_wait(url):
     with exclusive_lock(url, "a"), exclusive_lock(url, "b"):
         pass
 

@@ -172,7 +172,7 @@ def test_alerts_of_a_switched_off_channel_are_dropped(url, webhook, finding):
     assert server.bodies == []
 
 
-def test_no_text_from_outside_becomes_a_header_or_a_line(url, mailbox, finding):
+def test_no_external_text_becomes_a_mail_header_or_a_line(url, mailbox, finding):
     server, settings = mailbox(220)
     policy = AlertPolicy(email=settings)
     nasty = "x\r\n.\r\nMAIL FROM:<evil@example.org>\r\nBcc: evil@example.org\x00\x1b[2J\udcff"

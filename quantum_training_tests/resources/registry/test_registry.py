@@ -221,7 +221,7 @@ def test_artefacts_lie_beside_the_database_and_none_is_a_pickle(registry, regist
         ("https://mlflow", None),
     ],
 )
-def test_where_artefacts_go_for_every_kind_of_mlflow(uri, place, monkeypatch, tmp_path):
+def test_the_artifacts_folder_follows_the_kind_of_mlflow(uri, place, monkeypatch, tmp_path):
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
     folder = ModelRegistry(tracking_uri=uri).artifacts_folder()
     assert folder == (place and Path(place.replace("HOME", str(tmp_path))))
@@ -250,7 +250,7 @@ def test_this_process_may_not_unpickle_either(registry, register):
     assert os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] == "false"
 
 
-def test_an_identity_is_found_once_and_by_its_symbol_only(registry, register):
+def test_a_model_id_is_registered_once_and_found_under_its_symbol_only(registry, register):
     first = register("ONCE", "id-1")
     assert registry.find("ONCE", "id-2") is None
     assert registry.find("OTHER", "id-1") is None
@@ -258,7 +258,7 @@ def test_an_identity_is_found_once_and_by_its_symbol_only(registry, register):
     assert again == registry.find("ONCE", "id-1") == first
 
 
-def test_a_missing_version_is_named_with_what_to_do(registry, register):
+def test_a_missing_version_is_named_with_a_remedy(registry, register):
     register("GONE", "id-1")
     with pytest.raises(RegistryError, match=r"GONE: version id-9 .*re-materialise"):
         registry.load("GONE", "id-9")
@@ -266,7 +266,7 @@ def test_a_missing_version_is_named_with_what_to_do(registry, register):
         registry.load("NEVER", "id-1")
 
 
-def test_an_artefact_that_is_broken_or_gone_is_named_with_what_to_do(registry, register):
+def test_a_changed_or_missing_artefact_is_named_with_a_remedy(registry, register):
     registered_version = register("TORN", "id-1")
     (file,) = artefact_folder(registry, "TORN", registered_version.number).rglob("booster.json")
     file.write_text("{")
@@ -277,7 +277,7 @@ def test_an_artefact_that_is_broken_or_gone_is_named_with_what_to_do(registry, r
         registry.load("TORN", "id-1")
 
 
-def test_a_report_lies_in_the_run_of_its_version_and_is_replaced_not_doubled(registry, register):
+def test_a_report_is_stored_in_the_run_of_its_version_and_replaced(registry, register):
     registered_version = register("REPORTED", "id1")
     for text in ("<p>old</p>", "<p>résumé</p>"):
         url = registry.log_report("REPORTED", "id1", "backtest/2024-01-08.html", text)
@@ -328,7 +328,7 @@ def test_setting_the_same_aliases_again_writes_nothing(registry, register, home)
     assert (home / "mlflow.db").read_bytes() == data
 
 
-def test_an_unknown_version_moves_no_alias_at_all(registry, register):
+def test_an_unknown_version_moves_no_alias(registry, register):
     register("HALF", "id-1")
     register("HALF", "id-2")
     registry.aliases.move("HALF", {"champion": "id-1"})
@@ -350,7 +350,7 @@ def forgetful(tmp_path, monkeypatch):
         sys.modules.pop(name, None)
 
 
-def test_a_copy_that_decides_otherwise_is_not_registered_and_its_run_has_failed(registry, register, forgetful):
+def test_a_copy_with_other_positions_is_not_registered_and_its_run_has_failed(registry, register, forgetful):
     with pytest.raises(RegistryError, match=r"LIAR: version id-1 decides otherwise once loaded back; not registered"):
         register("LIAR", "id-1", forgetful, algorithm(forgetful)(0.123456))
     assert versions(registry, "LIAR") == []
@@ -361,7 +361,7 @@ def test_a_copy_that_decides_otherwise_is_not_registered_and_its_run_has_failed(
     assert registered_version.number == 1, "what comes back equal is registered"
 
 
-def test_a_save_that_breaks_leaves_a_failed_run_and_no_version(registry, register, models, monkeypatch):
+def test_a_failing_save_leaves_a_failed_run_and_no_version(registry, register, models, monkeypatch):
     def broken(folder):
         raise OSError("disk is full")
 
@@ -390,7 +390,7 @@ def test_a_run_that_a_killed_process_left_running_is_marked_killed(registry, reg
     }
 
 
-def test_a_version_whose_answer_was_lost_keeps_its_finished_run(registry, register, monkeypatch):
+def test_a_version_whose_response_was_lost_keeps_its_finished_run(registry, register, monkeypatch):
     client = registry.client()
     create, lost = client.create_model_version, []
 
@@ -435,7 +435,7 @@ def test_a_version_has_a_finished_run_wherever_its_process_is_killed(registry, r
         assert client.get_run(registry.find("BETWEEN", model_id).run_id).info.status == "FINISHED"
 
 
-def test_a_version_that_another_process_registered_meanwhile_stands(registry, register):
+def test_a_version_registered_by_another_process_meanwhile_is_kept(registry, register):
     theirs = []
     registered_version = register(
         "MEANWHILE", "id-1", assert_lock_held=lambda: theirs.append(register("MEANWHILE", "id-1"))
@@ -489,9 +489,7 @@ def test_two_processes_make_the_first_version_of_a_new_mlflow_at_once(models, fe
         assert registry.load("AAA", f"version{n}").positions(features).equals(models["xgboost"].positions(features))
 
 
-def test_the_artefact_is_read_where_it_lies_and_no_copy_is_left_in_the_temporary_folder(
-    registry, register, tmp_path, monkeypatch
-):
+def test_an_artefact_is_read_in_place_without_a_temporary_copy(registry, register, tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
     register("TIDY", "id-1")

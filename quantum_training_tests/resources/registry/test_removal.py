@@ -21,7 +21,7 @@ def server(tmp_path):
 
 
 @pytest.mark.soak
-def test_through_a_server_files_go_and_those_of_an_alias_stay(server, make_window, make_features):
+def test_through_a_server_artefacts_are_removed_and_those_of_an_alias_stay(server, make_window, make_features):
     files, registry = server.served, ModelRegistry(tracking_uri=server.url)
     model = algorithm("xgboost").fit(TrainingContext(make_window(), {"max_rounds": 2}, seed=7))
     for name in ("old", "champion", "newest"):

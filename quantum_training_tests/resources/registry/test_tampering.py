@@ -75,7 +75,7 @@ def register(registry, model, features):
     )
 
 
-def test_what_was_changed_since_is_refused_by_name_and_no_code_of_it_runs(
+def test_a_changed_artefact_file_is_refused_by_name_and_none_of_its_code_runs(
     place, model, features, tmp_path, monkeypatch
 ):
     uri, root = place
@@ -126,7 +126,7 @@ class Runs:
         return exec, (self.code,)
 
 
-def test_a_manifest_that_was_changed_with_its_file_is_refused_by_the_tag_outside(local, model, features, tmp_path):
+def test_a_manifest_changed_together_with_its_file_is_refused_by_the_version_tag(local, model, features, tmp_path):
     register(local, model, features)
     (index,) = tmp_path.rglob("algorithm.json")
     index_fields = json.loads(index.read_text())
@@ -142,7 +142,7 @@ def test_a_version_without_hashes_is_refused(local, model, features):
         local.load("AAA", "id-1")
 
 
-def test_a_store_that_changes_what_it_is_given_registers_nothing(local, tmp_path, model, features, monkeypatch):
+def test_a_store_that_changes_an_artefact_registers_nothing(local, tmp_path, model, features, monkeypatch):
     mark, real = tmp_path / "ran", mlflow.models.Model.log
 
     def changed(*arguments, **options):
@@ -163,7 +163,7 @@ NAMES = ["a' OR '1'='1", "AAA' and name != '", "../AAA", "", "a" * 65, "AAA\n", 
 
 @given(name=st.sampled_from(NAMES) | st.text().filter(lambda text: not re.fullmatch("[A-Za-z0-9][A-Za-z0-9_-]*", text)))
 @hypothesis_settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_no_other_name_reaches_a_filter_or_a_folder_of_mlflow(local, tmp_path, name):
+def test_an_invalid_name_reaches_no_filter_and_no_folder_of_mlflow(local, tmp_path, name):
     calls = [
         lambda: local.find(name, "id-1"),
         lambda: local.find("AAA", name),

@@ -124,7 +124,7 @@ def test_the_same_frame_gives_the_same_file_in_two_stores(tmp_path):
 @pytest.mark.parametrize(
     ("error", "raised"), [(OSError("disk is full"), StoreError), (KeyboardInterrupt(), KeyboardInterrupt)]
 )
-def test_a_write_that_breaks_leaves_the_old_file_whole_and_no_litter(local, monkeypatch, broken, error, raised):
+def test_a_failing_write_leaves_the_old_file_and_no_temporary_file(local, monkeypatch, broken, error, raised):
     old = local.write_frame(*PLACE, frame())
     data = Path(old.path).read_bytes()
 
@@ -143,7 +143,7 @@ def test_a_write_that_breaks_leaves_the_old_file_whole_and_no_litter(local, monk
     assert local.write_frame(*PLACE, frame(scale=2.0)).changed
 
 
-def test_a_process_killed_in_a_loop_of_writes_leaves_a_whole_file(tmp_path):
+def test_a_process_killed_while_writing_leaves_a_complete_file(tmp_path):
     """A real process, 25 real kills or more; every time one of the two versions is there, every byte of it."""
     command = [sys.executable, "-c", KILLED_WHILE_WRITING, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -155,7 +155,7 @@ def test_a_process_killed_in_a_loop_of_writes_leaves_a_whole_file(tmp_path):
     assert [f.name for f in (tmp_path / "big" / "AAA").iterdir()] == ["2024-01-01.json"], "the next write clears up"
 
 
-def test_what_a_kill_leaves_behind_is_no_period(local):
+def test_a_temporary_file_of_a_killed_write_is_no_period(local):
     folder = Path(local.write_frame(*PLACE, frame()).path).parent
     (folder / ".2024-02-01.parquet.abc.tmp").write_bytes(b"half")
     (folder / ".2024-03-01.parquet").write_bytes(b"hidden")
@@ -178,7 +178,7 @@ def test_periods_are_read_in_order_and_within_both_ends(store):
     assert list(store.read_records("model", "AAA")) == store.periods("model", "AAA", "json")
 
 
-def test_what_is_not_there_is_said_with_what_to_do(store):
+def test_missing_data_is_named_with_a_remedy(store):
     with pytest.raises(StoreError, match=r"AAA: no candles stored from 2024-01-01 to 2024-02-01; materialise candles"):
         store.read_frames("candles", "AAA", "2024-01-01", "2024-02-01")
     assert store.periods("candles", "AAA") == []
@@ -199,7 +199,7 @@ def test_attributes_are_kept_beside_the_frame(store):
 @pytest.mark.parametrize(
     ("metadata", "message"), [({"layout_version": "0"}, "layout version 0"), ({}, "layout version none")]
 )
-def test_a_file_of_another_layout_is_refused_with_what_to_do(local, metadata, message):
+def test_a_file_of_another_layout_version_is_refused_with_a_remedy(local, metadata, message):
     path = local.write_frame(*PLACE, frame()).path
     pq.write_table(pa.Table.from_pandas(frame()).replace_schema_metadata(metadata), path)
     with pytest.raises(StoreError, match=rf"{message}, this code reads 1; re-materialise scores AAA\|2024-01-01"):
@@ -208,7 +208,7 @@ def test_a_file_of_another_layout_is_refused_with_what_to_do(local, metadata, me
         local.attributes(*PLACE)
 
 
-def test_periods_of_other_columns_do_not_go_together(store):
+def test_periods_with_other_columns_cannot_be_joined(store):
     store.write_frame("features", "AAA", "2024-01-01", frame())
     store.write_frame("features", "AAA", "2024-02-01", frame("2024-02-01").drop(columns="trades"))
     with pytest.raises(StoreError, match=r"AAA: features of 2024-02-01 has other columns.*2024-01-01; re-materialise"):
@@ -224,7 +224,7 @@ def test_a_record_with_nan_or_infinity_is_refused_and_nothing_is_written(store, 
     assert store.read_record(*PLACE) == {"sharpe": 1.0}
 
 
-def test_what_is_read_is_what_was_written_last(store):
+def test_a_read_returns_the_last_write(store):
     """Same shape and size of file every time, faster than a clock of seconds: the cache must notice."""
     for scale in range(1, 30):
         store.write_frame(*PLACE, frame(scale=scale))
@@ -265,7 +265,7 @@ def test_the_caller_may_change_what_it_read(store, columns, periods):
 
 @pytest.mark.parametrize("name", ["../BBB", "AAA/../../x", "..", "a/b", ".hidden", "a\\b", "/etc"])
 @pytest.mark.parametrize("position", [0, 1, 2])
-def test_no_name_leads_out_of_the_root(tmp_path, name, position):
+def test_no_name_reaches_outside_the_root(tmp_path, name, position):
     store = Store(root=str(tmp_path / "root"))
     place = [*PLACE]
     place[position] = name
@@ -299,7 +299,7 @@ def test_the_content_hash_sees_every_change(change):
     assert content_hash(change(frame())) != content_hash(frame())
 
 
-def test_the_content_hash_tells_apart_what_runs_together():
+def test_the_content_hash_separates_adjacent_values():
     index = pd.RangeIndex(2)
     one = pd.DataFrame({"a": ["x", "y"], "b": ["z", "w"]}, index)
     other = pd.DataFrame({"a": ["x", "yz"], "b": ["", "w"]}, index)
@@ -311,7 +311,7 @@ def test_the_content_hash_tells_apart_what_runs_together():
     assert content_hash(glued[0]) != content_hash(glued[1])
 
 
-def test_the_content_hash_is_of_values_not_of_memory():
+def test_the_content_hash_depends_on_values_not_on_memory_layout():
     nullable = pd.DataFrame({"a": pd.array([10**15, None, 10**16], dtype="Int64")})
     assert len({content_hash(nullable.copy(deep=True)) for _ in range(5)}) == 1
     assert content_hash(nullable) != content_hash(nullable.fillna(7))
@@ -320,13 +320,13 @@ def test_the_content_hash_is_of_values_not_of_memory():
     assert content_hash(frame(unit="us")[["close"]]) == content_hash(frame(unit="ns")[["close"]])
 
 
-def test_records_are_stored_for_people_too(local):
+def test_records_are_stored_as_readable_json(local):
     text = Path(local.write_record(*PLACE, {"b": 1, "a": [1]}).path).read_text()
     assert text == '{\n "a": [\n  1\n ],\n "b": 1\n}\n'
     assert json.loads(text) == {"a": [1], "b": 1}
 
 
-def test_a_process_keeps_no_more_of_what_it_read_than_fits(local):
+def test_the_read_cache_of_a_process_is_bounded(local):
     """Memory must not grow with the number of symbols that a process goes over, nor with the bars of a month."""
     wide = pd.DataFrame(np.random.default_rng(1).random((100_000, 10)), columns=list("abcdefghij"))  # 8 MB
     for number in range(12):
@@ -337,7 +337,7 @@ def test_a_process_keeps_no_more_of_what_it_read_than_fits(local):
     assert pa.total_allocated_bytes() - before <= CACHE_BYTES < 12 * wide.to_numpy().nbytes
 
 
-def test_attributes_are_told_without_reading_the_frame(local, monkeypatch):
+def test_attributes_are_read_without_the_frame(local, monkeypatch):
     local.write_frame("features", "AAA", "2024-01-01", frame(), {"covered_until": "now"})
 
     def refuse(*_):
