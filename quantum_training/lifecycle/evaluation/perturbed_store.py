@@ -71,6 +71,6 @@ class PerturbedStore(Store):
         table = self._tables.get((asset, symbol, period))
         return super()._table(asset, symbol, period) if table is None else table
 
-    def _beside(self, asset: str, symbol: str, period: str) -> dict[bytes, bytes]:
+    def _metadata(self, asset: str, symbol: str, period: str) -> dict[bytes, bytes]:
         table = self._tables.get((asset, symbol, period))
-        return super()._beside(asset, symbol, period) if table is None else table.schema.metadata
+        return super()._metadata(asset, symbol, period) if table is None else table.schema.metadata
