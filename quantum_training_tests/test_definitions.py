@@ -10,7 +10,7 @@ import pytest
 
 import quantum_training
 from quantum_training.definitions import build_defs, defs
-from quantum_training.settings.settings import load_settings
+from quantum_training.settings import load_settings
 
 PACKAGE = Path(quantum_training.__file__).parent
 HEAVY = (

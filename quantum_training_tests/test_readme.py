@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from quantum_training.settings.settings import load_settings
+from quantum_training.settings import load_settings
 from quantum_training_tests.support.processes import free_port, healthy, wait_for
 
 ROOT = Path(__file__).parents[1]

@@ -34,9 +34,9 @@ from quantum_training.resources.registry.errors import RegistryError, RegistryOu
 from quantum_training.resources.registry.registry import ModelRegistry, RegisteredVersion
 from quantum_training.resources.registry.removal import registered, remove
 from quantum_training.resources.store.store import Store
+from quantum_training.settings import load_settings
 from quantum_training.settings.paths import SettingsError, without_password
 from quantum_training.settings.schema import Name, RecipeName
-from quantum_training.settings.settings import load_settings
 
 ROOT = Path(__file__).parents[1]
 MARKER = "hush-7Kq"

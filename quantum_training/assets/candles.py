@@ -12,7 +12,7 @@ from quantum_training.lifecycle.ingestion import CandleMonth, ingest_month
 from quantum_training.market.periods import Key
 from quantum_training.partitions import Partitions, run_keys
 from quantum_training.resources.store.store import Store
-from quantum_training.settings.settings import Settings
+from quantum_training.settings import Settings
 
 QUALITY_CHECK = "quality"
 """The asset check on candles. It is evaluated here for refused months, in checks.candles for stored ones."""

@@ -1,10 +1,10 @@
-"""The cluster resources of trainings as tags for Ray and Kubernetes, and the Dagster pool of a training."""
+"""What trainings need of a cluster: the most that any recipe asks for, as tags for Ray and Kubernetes, and the pool."""
 
 from collections.abc import Iterable
 from typing import Any
 
+from quantum_training.settings import Settings
 from quantum_training.settings.schema import Resources
-from quantum_training.settings.settings import Settings
 
 
 def needs_of(settings: Settings) -> Resources:

@@ -14,7 +14,7 @@ from quantum_training.monitoring.severity import Severity
 from quantum_training.partitions import Partitions, newest_key_per_symbol, overlap, run_keys
 from quantum_training.resources.events.bus import EventBus
 from quantum_training.resources.store.store import Store
-from quantum_training.settings.settings import Settings
+from quantum_training.settings import Settings
 
 DESCRIPTION = (
     "PSI and KS of every feature, and of the champion's predictions and residuals, in the {days} days BEFORE this day, "

@@ -16,7 +16,7 @@ from quantum_training.resources.events.bus import EventBus
 from quantum_training.resources.ledger import Ledger
 from quantum_training.resources.registry.registry import ModelRegistry
 from quantum_training.resources.store.store import Store
-from quantum_training.settings.settings import Settings
+from quantum_training.settings import Settings
 
 ASSET = "housekeeping_report"
 DESCRIPTION = (

@@ -19,8 +19,8 @@ from quantum_training.partitions import Partitions, overlap, run_keys
 from quantum_training.resources.events.bus import EventBus
 from quantum_training.resources.registry.registry import ModelRegistry
 from quantum_training.resources.store.store import Store
+from quantum_training.settings import Settings
 from quantum_training.settings.schema import Recipe
-from quantum_training.settings.settings import Settings
 
 
 class TrainingConfig(dg.Config):

@@ -14,7 +14,7 @@ from quantum_training.market.periods import Key
 from quantum_training.partitions import Partitions
 from quantum_training.resources.ledger import Ledger
 from quantum_training.resources.store.store import Store
-from quantum_training.settings.settings import Settings
+from quantum_training.settings import Settings
 
 
 def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:

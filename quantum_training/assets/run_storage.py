@@ -1,4 +1,4 @@
-"""Deleting and measuring Dagster's runs: rows, logs and files. Which runs to remove: run_removal.py.
+"""Dagster's stored runs: deletes runs, shortens their logs, removes files without a run, measures bytes.
 
 It uses Dagster's own calls where they exist, else its tables: run_events.py.
 """

@@ -20,7 +20,7 @@ from quantum_training.partitions import Partitions
 from quantum_training.resources.registry.registry import ModelRegistry
 from quantum_training.resources.store.store import Store
 from quantum_training.selection.rollout import percent
-from quantum_training.settings.settings import Settings
+from quantum_training.settings import Settings
 
 
 def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:

@@ -12,7 +12,7 @@ from quantum_training.automation.jobs.asset_jobs import DRIFT, HOUSEKEEPING, MAR
 from quantum_training.lifecycle.surveillance.run_priorities import MARKET, WEEKLY
 from quantum_training.market.periods import Key, week_of
 from quantum_training.partitions import RANGE_TAGS
-from quantum_training.settings.settings import Settings
+from quantum_training.settings import Settings
 
 DAY = pd.Timedelta(days=1)
 MONTH_END_RETRY = 7 * DAY

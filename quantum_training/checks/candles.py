@@ -7,7 +7,7 @@ from quantum_training.assets.metadata.market_data import defects_metadata
 from quantum_training.lifecycle.ingestion import judge_stored_month
 from quantum_training.partitions import Partitions, run_keys
 from quantum_training.resources.store.store import Store
-from quantum_training.settings.settings import Settings
+from quantum_training.settings import Settings
 
 
 def candle_quality(settings: Settings, partitions: Partitions) -> dg.AssetChecksDefinition:

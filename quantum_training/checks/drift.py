@@ -16,7 +16,7 @@ from quantum_training.market.periods import Key
 from quantum_training.monitoring.severity import ColumnDrift, Severity
 from quantum_training.partitions import Partitions, newest_key_per_symbol, run_keys
 from quantum_training.resources.store.store import Store, StoreError
-from quantum_training.settings.settings import Settings
+from quantum_training.settings import Settings
 
 CHECK = "no_drift"
 COLUMN_CHECK = (

@@ -8,7 +8,7 @@ from quantum_training.lifecycle.evaluation.leakage import feature_report
 from quantum_training.monitoring.feature_leakage import FUTURE_BARS
 from quantum_training.partitions import Partitions, newest_key_per_symbol, run_keys
 from quantum_training.resources.store.store import Store
-from quantum_training.settings.settings import Settings
+from quantum_training.settings import Settings
 
 CAUSAL_CHECK = "causal"
 

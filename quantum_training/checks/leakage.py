@@ -13,7 +13,7 @@ from quantum_training.monitoring.model_leakage import FIRST_SEEDS, SUMMARY_FIELD
 from quantum_training.partitions import Partitions, run_keys
 from quantum_training.resources.registry.registry import ModelRegistry
 from quantum_training.resources.store.store import Store
-from quantum_training.settings.settings import Settings
+from quantum_training.settings import Settings
 
 LEAK_CHECK = "leak_free"
 

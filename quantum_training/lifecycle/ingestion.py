@@ -16,7 +16,7 @@ from quantum_training.market.quality import Defect, assess
 from quantum_training.market.revision import complete, revised
 from quantum_training.market.schema import SCHEMA_VERSION, empty_candles
 from quantum_training.resources.store.store import Store, Written
-from quantum_training.settings.settings import Settings
+from quantum_training.settings import Settings
 from quantum_training.sources import SourceError
 
 CONTEXT_BARS = 200

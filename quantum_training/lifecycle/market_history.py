@@ -18,8 +18,8 @@ from quantum_training.market.periods import MONTH, WEEK, month_of
 from quantum_training.market.timeframe import known_at
 from quantum_training.models.contract import algorithm
 from quantum_training.resources.store.store import Store, StoreError, content_hash
+from quantum_training.settings import Settings
 from quantum_training.settings.schema import Symbol
-from quantum_training.settings.settings import Settings
 from quantum_training.trading.baselines import LOOKBACK_BARS
 from quantum_training.trading.scoring import deciding_bars
 

@@ -8,7 +8,7 @@ from typing import Self
 from quantum_training.resources.events.bus import EventBus
 from quantum_training.resources.registry.registry import ModelRegistry
 from quantum_training.resources.store.store import Store
-from quantum_training.settings.settings import Settings
+from quantum_training.settings import Settings
 
 
 @dataclass(frozen=True)

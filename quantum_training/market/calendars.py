@@ -1,4 +1,4 @@
-"""When a market trades: the bars that a calendar expects, and bars per year. quality.py judges real bars.
+"""Functions of a calendar's code ('24/7', 'XNYS', ...): the bars it expects, bars per year, and the code's type.
 
 '24/7' is plain arithmetic; every other code is a calendar of exchange_calendars, which is imported only then.
 """

@@ -1,4 +1,4 @@
-"""The limits of the quality gate, and the defects that it finds. The rules themselves live in rules.py."""
+"""The limits of the quality gate, and the defects that it finds, also as a table. The rules: rules.py."""
 
 from __future__ import annotations
 

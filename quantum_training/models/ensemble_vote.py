@@ -1,4 +1,4 @@
-"""Recipe family `ensemble_vote`: the members' positions, weighted by the inverse of each member's measured risk."""
+"""Recipe family `ensemble_vote`: weights inverse to each member's measured risk. Fitting and deciding: ensemble.py."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recipe family `pooled_lightgbm`: one LightGBM that is fitted on all symbols of the recipe and serves each of them."""
+"""Recipe family `pooled_lightgbm`: lightgbm.py's model for many symbols, each scaled, the symbol a category."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings of the drift report, and its fixed figures. The rules are in drift.py and severity.py."""
+"""Settings of the drift report: rule, false-discovery share, windows, reference, and the least data a test needs."""
 
 from __future__ import annotations
 

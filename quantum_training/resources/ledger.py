@@ -1,4 +1,4 @@
-"""The ledger in the database: one chain of rows per symbol. Rows and their hashes: selection/ledger.py."""
+"""The ledger in the database: one chain of rows per symbol. Rows and their hashes: selection/hash_chain.py."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from quantum_training.resources.events.payloads import Event
-from quantum_training.selection.ledger import GENESIS, Entry, LedgerError, Row, canonical, chain, verify
+from quantum_training.selection.hash_chain import GENESIS, Entry, LedgerError, Row, canonical, chain, verify
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection
@@ -35,7 +35,7 @@ class Ledger:
         again is safe.
         """
         from quantum_training.resources import database
-        from quantum_training.resources.events.table import insert
+        from quantum_training.resources.events.table_queue import insert
 
         entries, events = list(entries), list(events)
         if expected_head is not None and len({entry.symbol for entry in entries}) > 1:

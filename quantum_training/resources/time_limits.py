@@ -1,4 +1,4 @@
-"""How long code waits for a database that is away: minutes in a run, seconds in a sensor's tick.
+"""Shorter waiting for a database in a sensor's tick: a cap on the seconds that callers wait. It retries nothing.
 
 Dagster ends a tick after 60 s without saying what the tick waited for.
 """

@@ -13,7 +13,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from quantum_training.selection.boundary import boundaries
-from quantum_training.selection.ledger import Instant, Row, Word
+from quantum_training.selection.hash_chain import Instant, Row, Word
 from quantum_training.selection.rule import PairedReturns, PairedTest, paired_test
 
 ALPHA = 0.045

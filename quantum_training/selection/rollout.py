@@ -1,4 +1,4 @@
-"""The share of capital that the champion may use, week by week: a pure fold over the decisions and its returns.
+"""The champion's share of capital by week: a fold over decisions, returns, drift and orders; its loss guard.
 
 What can be set and ordered is rollout_policy.py; what the fold reads is gathered in lifecycle/decision/rollout.py.
 """

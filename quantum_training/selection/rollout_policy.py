@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from quantum_training.selection.ledger import Instant, Word
+from quantum_training.selection.hash_chain import Instant, Word
 
 Share = Annotated[float, Field(ge=0, le=1)]
 

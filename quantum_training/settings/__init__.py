@@ -1,1 +1,5 @@
-"""Typed settings from YAML and environment, and the policies that are only settings."""
+"""Typed settings from YAML and environment, and the policies that only the settings hold."""
+
+from quantum_training.settings.settings import Settings, config_path, environment, load_settings
+
+__all__ = ["Settings", "config_path", "environment", "load_settings"]

@@ -11,8 +11,8 @@ from quantum_training.assets.cluster_tags import cluster_tags, max_resources
 from quantum_training.definitions import build_defs
 from quantum_training.lifecycle.evaluation.leakage import FIELDS_NOT_IN_SKILL
 from quantum_training.lifecycle.training.version_identity import FIELDS_NOT_IN_IDENTITY
+from quantum_training.settings import load_settings
 from quantum_training.settings.schema import Resources
-from quantum_training.settings.settings import load_settings
 
 NEEDS = {"cpu": 1.5, "memory_gib": 6, "gpu": 1}
 

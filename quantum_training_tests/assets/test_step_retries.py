@@ -25,9 +25,9 @@ from quantum_training.resources.faults import is_transient
 from quantum_training.resources.registry.errors import RegistryError, RegistryOutage
 from quantum_training.resources.registry.registry import ModelRegistry
 from quantum_training.resources.store.store import Store, StoreError
-from quantum_training.selection.ledger import LedgerError
+from quantum_training.selection.hash_chain import LedgerError
+from quantum_training.settings import load_settings
 from quantum_training.settings.paths import SettingsError
-from quantum_training.settings.settings import load_settings
 from quantum_training.sources.base import SourceError
 from quantum_training.sources.files import Source as Files
 from quantum_training.sources.retry import GaveUpError, Retries

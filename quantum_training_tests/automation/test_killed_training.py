@@ -14,7 +14,7 @@ from quantum_training.partitions import RANGE_TAGS
 from quantum_training.resources.alerts.message import AlertMessage
 from quantum_training.resources.events.bus import EventBus
 from quantum_training.resources.events.payloads import Event
-from quantum_training.settings.settings import load_settings
+from quantum_training.settings import load_settings
 from quantum_training_tests.support.platforms import LOCATION, launch
 from quantum_training_tests.support.processes import wait_for
 from quantum_training_tests.support.servers import WebServer

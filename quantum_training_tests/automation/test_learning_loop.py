@@ -27,7 +27,7 @@ from quantum_training.resources.events.bus import EventBus
 from quantum_training.resources.events.payloads import Event
 from quantum_training.resources.registry.registry import ModelRegistry
 from quantum_training.resources.store.store import Store
-from quantum_training.settings.settings import load_settings
+from quantum_training.settings import load_settings
 from quantum_training_tests.support.processes import wait_for
 
 NOW = pd.Timestamp.now("UTC")

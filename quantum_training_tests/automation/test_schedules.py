@@ -12,8 +12,8 @@ from pydantic import ConfigDict
 from quantum_training.definitions import build_defs
 from quantum_training.market.calendars import expected_open_times
 from quantum_training.partitions import RANGE_TAGS, build_partitions, run_keys
+from quantum_training.settings import load_settings
 from quantum_training.settings.schema import Symbol
-from quantum_training.settings.settings import load_settings
 from quantum_training.sources.sample import Source as Sample
 
 DEFAULTS = load_settings().model_copy(update={"end": None})

@@ -18,7 +18,7 @@ RUN = """
 import sys
 import dagster as dg
 from quantum_training.definitions import build_defs
-from quantum_training.settings.settings import load_settings
+from quantum_training.settings import load_settings
 
 definitions = build_defs(load_settings())
 with dg.DagsterInstance.local_temp(sys.argv[1]) as instance:

@@ -22,7 +22,7 @@ from dagster._core.instance import RUNLESS_JOB_NAME, RUNLESS_RUN_ID
 
 from quantum_training.automation.failures import sensors
 from quantum_training.resources.events.bus import EventBus
-from quantum_training.settings.settings import load_settings
+from quantum_training.settings import load_settings
 
 
 def settings_of(symbols: list[str], folder: str) -> dict:

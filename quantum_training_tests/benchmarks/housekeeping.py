@@ -63,7 +63,7 @@ class Year:
         from quantum_training.resources.ledger import Ledger
         from quantum_training.resources.registry.registry import ModelRegistry
         from quantum_training.resources.store.store import Store
-        from quantum_training.settings.settings import load_settings
+        from quantum_training.settings import load_settings
 
         self.home, self.url, self.settings = home, url, load_settings()
         leakage.measure_skill = lambda recipe, code: {"insufficient": "skipped"}  # it trains for minutes
@@ -130,7 +130,7 @@ class Year:
         """The week from this Monday on: its cycle and versions, then an hourly signal and update, a daily report."""
         from quantum_training.resources.events.payloads import TrainingStarted, event
         from quantum_training.resources.registry.new_version import NewVersion
-        from quantum_training.selection.ledger import Entry
+        from quantum_training.selection.hash_chain import Entry
 
         period = f"{week:%Y-%m-%d}"
         for recipe in RECIPES:

@@ -28,7 +28,7 @@ from quantum_training.market.calendars import periods_per_year
 from quantum_training.partitions import RANGE_TAGS
 from quantum_training.resources.ledger import Ledger
 from quantum_training.resources.store.store import Store
-from quantum_training.settings.settings import Settings, load_settings
+from quantum_training.settings import Settings, load_settings
 from quantum_training.trading.metrics import max_drawdown, sharpe
 
 ROOT = Path(__file__).parents[2]

@@ -32,7 +32,7 @@ from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
 
 from quantum_training.definitions import build_defs
 from quantum_training.market.periods import week_of
-from quantum_training.settings.settings import load_settings
+from quantum_training.settings import load_settings
 
 ROOT = Path(__file__).parents[2]
 YEARS = 5

@@ -23,7 +23,7 @@ from quantum_training.market.periods import month_of
 from quantum_training.resources.events.bus import EventBus
 from quantum_training.resources.events.payloads import DriftSignal, event
 from quantum_training.resources.store.store import Store
-from quantum_training.settings.settings import load_settings
+from quantum_training.settings import load_settings
 
 NOW = pd.Timestamp.now("UTC")
 RECIPES = ("xgboost", "lightgbm")

@@ -23,7 +23,7 @@ from quantum_training.market.timeframe import known_at
 from quantum_training.models.contract import TrainingContext, algorithm
 from quantum_training.resources.registry.new_version import NewVersion
 from quantum_training.resources.registry.registry import ModelRegistry
-from quantum_training.settings.settings import Settings, load_settings
+from quantum_training.settings import Settings, load_settings
 
 CANDLES = Path(os.environ.get("QT_CANDLES_DIR") or Path(__file__).parents[3] / "shared" / "candles")
 SYMBOLS = ("BTC_USDT", "ETH_USDT")

@@ -92,7 +92,7 @@ def run(job: str, **options) -> None:
 
 def cycle(weeks: int) -> dict[str, float]:
     """The full cycle over the last weeks of both symbols; seconds of its parts and the process's peak."""
-    from quantum_training.settings.settings import load_settings
+    from quantum_training.settings import load_settings
 
     watch({recipe.algorithm for recipe in load_settings().recipes.values()})
     started = time.perf_counter()
@@ -104,7 +104,7 @@ def one(symbol: str, recipe: str) -> dict[str, float]:
     """One more training of a recipe, alone in this process."""
     import pandas as pd
 
-    from quantum_training.settings.settings import load_settings
+    from quantum_training.settings import load_settings
 
     watch({r.algorithm for r in load_settings().recipes.values()})
     as_of = f"{pd.Timestamp(SYMBOLS[symbol]) + pd.Timedelta('2D')}"

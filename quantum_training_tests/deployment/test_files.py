@@ -11,7 +11,7 @@ import yaml
 from dagster._cli import create_dagster_cli
 
 from quantum_training.resources.alerts.delivery import SMTP_PASSWORD, WEBHOOK_URL
-from quantum_training.settings.settings import Settings
+from quantum_training.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 DOCKER = ROOT / "docker"

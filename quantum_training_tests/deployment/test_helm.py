@@ -16,7 +16,7 @@ from dagster_k8s import K8sRunLauncher
 from dagster_k8s.container_context import K8sContainerContext
 from dagster_k8s.job import UserDefinedDagsterK8sConfig
 
-from quantum_training.settings.settings import Settings
+from quantum_training.settings import Settings
 
 DOCKER = Path(__file__).parents[2] / "docker"
 TEXT = (DOCKER / "helm-values.yaml").read_text()

@@ -16,7 +16,7 @@ from quantum_training.lifecycle.ingestion import (
 )
 from quantum_training.market.periods import Key
 from quantum_training.resources.store.store import Store, StoreError
-from quantum_training.settings.settings import load_settings
+from quantum_training.settings import load_settings
 from quantum_training.sources import SourceError, source_from
 
 NOW = pd.Timestamp("2026-01-01", tz="UTC")

@@ -5,7 +5,7 @@ import pytest
 
 from quantum_training.lifecycle.market_history import Bars, MarketHistory, inputs_hash
 from quantum_training.resources.store.store import Store, StoreError
-from quantum_training.settings.settings import load_settings
+from quantum_training.settings import load_settings
 
 SP500 = load_settings().symbols["SP500"]
 MARKET = SP500.model_copy(update={"timeframe": "4h", "calendar": "24/7"})

@@ -8,7 +8,7 @@ from quantum_training.lifecycle.market_history import MarketHistory
 from quantum_training.lifecycle.services import Services
 from quantum_training.lifecycle.training.train_week import train_week
 from quantum_training.market.periods import Key
-from quantum_training.settings.settings import load_settings
+from quantum_training.settings import load_settings
 
 
 def test_a_week_is_trained_and_scored_without_dagster(workspace, small, tmp_path):

@@ -10,9 +10,9 @@ from quantum_training.resources import database
 from quantum_training.resources.database import DatabaseError, acknowledged, dead_letters, transaction
 from quantum_training.resources.events.bus import EventBus
 from quantum_training.resources.ledger import Ledger
-from quantum_training.selection.ledger import Entry
+from quantum_training.selection.hash_chain import Entry
+from quantum_training.settings import load_settings
 from quantum_training.settings.paths import SettingsError, without_password
-from quantum_training.settings.settings import load_settings
 
 LOGIN = "ann:hush@sh:1/"
 FORK = multiprocessing.get_context("fork")

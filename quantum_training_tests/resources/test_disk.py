@@ -20,7 +20,7 @@ from quantum_training.resources.registry.errors import RegistryOutage
 from quantum_training.resources.registry.new_version import NewVersion
 from quantum_training.resources.registry.registry import ModelRegistry
 from quantum_training.resources.store.store import Store, StoreError
-from quantum_training.selection.ledger import Entry
+from quantum_training.selection.hash_chain import Entry
 
 MONDAY = pd.Timestamp("2024-01-08", tz="UTC")
 WEEK = pd.Timedelta(days=7)

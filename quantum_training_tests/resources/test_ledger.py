@@ -14,7 +14,7 @@ from quantum_training.resources.database import ledger as table
 from quantum_training.resources.database import outbox, transaction
 from quantum_training.resources.events.payloads import Promoted, event
 from quantum_training.resources.ledger import Ledger, LedgerConflict
-from quantum_training.selection.ledger import GENESIS, Entry, LedgerError
+from quantum_training.selection.hash_chain import GENESIS, Entry, LedgerError
 
 FORK = multiprocessing.get_context("fork")
 WHEN = datetime(2024, 1, 8, tzinfo=UTC)

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from scipy.stats import binomtest
 
 from quantum_training.selection.ab import ABTest, complete_pairs, registered_test, report
-from quantum_training.selection.ledger import Entry, chain
+from quantum_training.selection.hash_chain import Entry, chain
 
 START = pd.Timestamp("2024-01-01", tz="UTC")
 DAY = pd.Timedelta(days=1)

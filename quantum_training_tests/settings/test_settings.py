@@ -5,9 +5,9 @@ import yaml
 from dagster._utils.schedules import is_valid_cron_string
 from pydantic import TypeAdapter, ValidationError
 
+from quantum_training.settings import Settings, config_path, load_settings
 from quantum_training.settings.paths import SettingsError, under_dagster_home
 from quantum_training.settings.schema import Cron
-from quantum_training.settings.settings import Settings, config_path, load_settings
 
 OPERATOR_VARIABLES = {
     "TRAINING_CRON_SCHEDULE": ("0 5 * * 3", "0 5 * * 3", "0 2 * * 1"),

@@ -1,4 +1,4 @@
-"""What people see of a housekeeping: how much was removed, what stayed, what failed, and the sizes before and after."""
+"""A housekeeping's report for people: metadata in the Dagster UI, log lines, and the message of one that failed."""
 
 from typing import Any
 

@@ -5,7 +5,7 @@ Where the run itself is started is the run launcher of dagster.yaml.
 
 import dagster as dg
 
-from quantum_training.settings.settings import Settings
+from quantum_training.settings import Settings
 
 
 def build_executor(settings: Settings) -> dg.ExecutorDefinition:

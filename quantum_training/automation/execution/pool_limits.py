@@ -1,4 +1,4 @@
-"""Applies MAX_CONCURRENT_TRAINING_JOBS as the limit of Dagster's pool `training`, which is kept in its database."""
+"""Sets the limit of Dagster's pool `training`, which Dagster keeps in its database, to MAX_CONCURRENT_TRAINING_JOBS."""
 
 from __future__ import annotations
 

@@ -14,8 +14,8 @@ from dagster._core.events import StepRetryData
 from dagster._core.execution.retries import RetryMode
 from dagster._core.executor.step_delegating import StepDelegatingExecutor, StepHandlerContext
 
+from quantum_training.settings import Settings, environment
 from quantum_training.settings.paths import SettingsError
-from quantum_training.settings.settings import Settings, environment
 
 try:
     from dagster_ray.core.executor import RayStepHandler

@@ -27,7 +27,7 @@ from quantum_training.resources.alerts.delivery import deliver
 from quantum_training.resources.alerts.message import Finding, text_of
 from quantum_training.resources.events.bus import EventBus
 from quantum_training.resources.time_limits import short_timeouts
-from quantum_training.settings.settings import Settings
+from quantum_training.settings import Settings
 
 RUNS_SENSOR, CHECKS_SENSOR = "run_failure_sensor", "check_failure_sensor"
 EVERY_SECONDS = 30

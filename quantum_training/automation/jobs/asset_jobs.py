@@ -10,7 +10,7 @@ from quantum_training.assets.housekeeping import ASSET as HOUSEKEEPING_REPORT
 from quantum_training.automation.failures.storage_faults import restart_after_storage_fault
 from quantum_training.automation.jobs.run_tags import time_limit_tags, training_tags
 from quantum_training.lifecycle.records import DECAY_REPORT
-from quantum_training.settings.settings import Settings
+from quantum_training.settings import Settings
 
 MARKET_DATA, WEEKLY_CYCLE, DRIFT, DECAY = "market_data", "weekly_cycle", "drift", "decay"
 HOUSEKEEPING = "housekeeping"

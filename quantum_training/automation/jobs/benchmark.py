@@ -18,8 +18,8 @@ from quantum_training.lifecycle.evaluation.backtest import evaluate_scores, targ
 from quantum_training.lifecycle.evaluation.benchmark_table import as_markdown, benchmark_rows, write
 from quantum_training.lifecycle.market_history import MarketHistory
 from quantum_training.resources.store.store import Store
+from quantum_training.settings import Settings
 from quantum_training.settings.paths import under_dagster_home
-from quantum_training.settings.settings import Settings
 
 BENCHMARK = "benchmark"
 

@@ -18,7 +18,7 @@ from quantum_training.lifecycle.training.pools import pool_peers
 from quantum_training.market.periods import WEEK, week_of
 from quantum_training.resources.registry.registry import ModelRegistry
 from quantum_training.resources.store.store import Store
-from quantum_training.settings.settings import Settings
+from quantum_training.settings import Settings
 
 FULL_CYCLE = "clm_cycle"
 

@@ -26,7 +26,7 @@ from quantum_training.lifecycle.records import CHAMPION, DECAY_REPORT, ROLLOUT
 from quantum_training.lifecycle.surveillance.run_priorities import PEOPLE
 from quantum_training.resources.ledger import Ledger
 from quantum_training.resources.store.store import Store
-from quantum_training.settings.settings import Settings
+from quantum_training.settings import Settings
 
 ACTIONS = {
     "promote": "Make a recipe the champion of a symbol by hand. It is watched for harm as any new champion is.",

@@ -20,8 +20,8 @@ from quantum_training.lifecycle.surveillance.run_priorities import MANUAL
 from quantum_training.market.periods import week_of
 from quantum_training.resources.ledger import Ledger
 from quantum_training.resources.store.store import Store
-from quantum_training.selection.ledger import Entry
-from quantum_training.settings.settings import Settings
+from quantum_training.selection.hash_chain import Entry
+from quantum_training.settings import Settings
 
 RETRAIN, RETRAIN_OP = "retrain", "retrain_recipes"
 DESCRIPTION = "Train recipes of a symbol inside the week: the same partition, a later as_of, trigger MANUAL."

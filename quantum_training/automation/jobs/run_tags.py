@@ -9,7 +9,7 @@ from dagster._core.storage.tags import MAX_RETRIES_TAG, MAX_RUNTIME_SECONDS_TAG
 
 from quantum_training.assets.cluster_tags import cluster_tags, needs_of
 from quantum_training.automation.failures.storage_faults import RESTART_TAG
-from quantum_training.settings.settings import Settings
+from quantum_training.settings import Settings
 
 NESTS_RUNS = {"quantum_training/carries_runs": "true"}
 """Tag of a run that trains in nested runs, which no pool counts. dagster.yaml lets one such run go on at a time."""

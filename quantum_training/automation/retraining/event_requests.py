@@ -22,7 +22,7 @@ from quantum_training.monitoring.severity import Severity
 from quantum_training.partitions import parse_key
 from quantum_training.resources.events.payloads import DriftSignal, Event, MetricsUpdated, RetrainRequest
 from quantum_training.resources.store.store import Store
-from quantum_training.settings.settings import Settings
+from quantum_training.settings import Settings
 
 CONSUMER = "event_inbox_sensor"
 DECAY_TEST_INTERVAL = pd.Timedelta(hours=1)

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from quantum_training.checks.agents import is_agent
+from quantum_training.settings import Settings, config_path
 from quantum_training.settings.paths import SettingsError
 from quantum_training.settings.retraining import RecipeTraining, RetrainingPolicy
-from quantum_training.settings.settings import Settings, config_path
 
 
 class LivePolicy:

@@ -24,8 +24,8 @@ from quantum_training.lifecycle.surveillance.retraining_triggers import (
 from quantum_training.market.periods import week_of
 from quantum_training.partitions import parse_key, partition_tags
 from quantum_training.resources.store.store import Store
+from quantum_training.settings import Settings
 from quantum_training.settings.retraining import RetrainingPolicy
-from quantum_training.settings.settings import Settings
 
 FAILED = (dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 

@@ -29,8 +29,8 @@ from quantum_training.partitions import Partitions
 from quantum_training.resources.events.bus import EventBus
 from quantum_training.resources.store.store import Store
 from quantum_training.resources.time_limits import short_timeouts
+from quantum_training.settings import Settings
 from quantum_training.settings.retraining import RetrainingPolicy
-from quantum_training.settings.settings import Settings
 
 EVERY_SECONDS = 30
 MAX_REASONS = 10

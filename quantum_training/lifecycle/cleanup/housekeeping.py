@@ -31,7 +31,7 @@ from quantum_training.resources.registry.registry import ModelRegistry
 from quantum_training.resources.registry.removal import registered, remove
 from quantum_training.resources.store.store import Store
 from quantum_training.selection.retention import removable
-from quantum_training.settings.settings import Settings
+from quantum_training.settings import Settings
 
 RemovalCounts = dict[str, RemovalCount]
 

@@ -15,9 +15,9 @@ from quantum_training.lifecycle.training.versions import recorded_versions
 from quantum_training.market.periods import WEEK
 from quantum_training.resources.ledger import Ledger
 from quantum_training.resources.store.store import Store, StoreError
-from quantum_training.selection.ledger import Row
+from quantum_training.selection.hash_chain import Row
 from quantum_training.selection.retention import Registered, VersionInfo, last_champions, needed
-from quantum_training.settings.settings import Settings
+from quantum_training.settings import Settings
 
 
 def needed_versions(

@@ -16,7 +16,7 @@ from quantum_training.market.calendars import expected_open_times
 from quantum_training.market.periods import WEEK
 from quantum_training.selection.ab import ABTest, complete_pairs, registered_test, report
 from quantum_training.selection.decision import Decision
-from quantum_training.selection.ledger import Row
+from quantum_training.selection.hash_chain import Row
 from quantum_training.settings.schema import Symbol
 
 AB_KINDS = AB_TEST, AB_STOP = "ab_test", "ab_stop"

@@ -25,8 +25,8 @@ from quantum_training.resources.registry.registry import ModelRegistry
 from quantum_training.resources.store.store import Store
 from quantum_training.selection.champion import decide_weeks
 from quantum_training.selection.decision import Action, Decision, DecisionPolicy, LedgerDecision
-from quantum_training.selection.ledger import GENESIS, Entry, Row
-from quantum_training.settings.settings import Settings
+from quantum_training.selection.hash_chain import GENESIS, Entry, Row
+from quantum_training.settings import Settings
 
 KINDS = {"PROMOTE": "promotion", "ROLLBACK": "rollback"}
 INTERIM_ANALYSIS = "look"

@@ -18,8 +18,8 @@ from quantum_training.lifecycle.training.versions import versions_of
 from quantum_training.resources.events.payloads import Event, Promoted, event
 from quantum_training.resources.ledger import Ledger
 from quantum_training.resources.store.store import Store
-from quantum_training.selection.ledger import Entry
-from quantum_training.settings.settings import Settings
+from quantum_training.selection.hash_chain import Entry
+from quantum_training.settings import Settings
 
 RUN_WEEKLY_CYCLE = "run weekly_cycle"
 

@@ -17,7 +17,7 @@ from quantum_training.lifecycle.records import WeeklyDecision, WeeklyRollout, re
 from quantum_training.market.periods import WEEK
 from quantum_training.resources.ledger import Ledger
 from quantum_training.selection.decision import Decision
-from quantum_training.selection.ledger import Row
+from quantum_training.selection.hash_chain import Row
 from quantum_training.selection.rollout import Stage, fold
 from quantum_training.selection.rollout_policy import Order
 

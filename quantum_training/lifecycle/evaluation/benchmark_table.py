@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from quantum_training.settings.settings import Settings
+from quantum_training.settings import Settings
 from quantum_training.trading.baselines import BUY_AND_HOLD
 from quantum_training.trading.evaluation import Evaluation
 

@@ -32,8 +32,8 @@ from quantum_training.monitoring.synthetic_training import RecipeUnderTest
 from quantum_training.resources.registry.errors import VersionDeleted
 from quantum_training.resources.registry.registry import ModelRegistry
 from quantum_training.resources.store.store import Store
+from quantum_training.settings import Settings
 from quantum_training.settings.schema import Recipe, Symbol
-from quantum_training.settings.settings import Settings
 
 SKILL_RECORDS = "leak_sentinel"
 """Name in the store of the records of recipes' skill on synthetic markets."""

@@ -26,7 +26,7 @@ from quantum_training.resources.events.bus import EventBus
 from quantum_training.resources.events.payloads import MetricsUpdated
 from quantum_training.resources.store.store import Store
 from quantum_training.selection.harm import harm_is_building
-from quantum_training.settings.settings import Settings
+from quantum_training.settings import Settings
 
 
 def decay_reports(

@@ -29,7 +29,7 @@ from quantum_training.monitoring.severity import Severity
 from quantum_training.resources.events.payloads import DriftDetected, Event, event
 from quantum_training.resources.store.store import Store, StoreError
 from quantum_training.selection.harm import Harm, harm_is_building
-from quantum_training.settings.settings import Settings
+from quantum_training.settings import Settings
 
 MONITORED: dict[str, Kind] = {"target": "prediction", "gross_return": "residual"}
 """Columns of the champion's scores that are monitored, and their kind."""

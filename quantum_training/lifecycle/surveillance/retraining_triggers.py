@@ -17,8 +17,8 @@ from quantum_training.lifecycle.surveillance import run_priorities
 from quantum_training.market.calendars import expected_open_times
 from quantum_training.monitoring.severity import Severity
 from quantum_training.resources.store.store import Store
+from quantum_training.settings import Settings
 from quantum_training.settings.retraining import RetrainingPolicy
-from quantum_training.settings.settings import Settings
 
 NEVER = pd.Timestamp(0, tz="UTC")
 ALARMS = ("DRIFT_DETECTED", "PERFORMANCE_DECAY")

@@ -13,7 +13,7 @@ from quantum_training.lifecycle.market_history import NANOSECOND, Bars, MarketHi
 from quantum_training.lifecycle.training.versions import versions_of
 from quantum_training.market.periods import WEEK, week_of
 from quantum_training.models.contract import Model, algorithm
-from quantum_training.settings.settings import Settings
+from quantum_training.settings import Settings
 from quantum_training.trading.scoring import Version, assign_versions, decisions
 
 DecisionCache = dict[tuple[str, str, str], pd.Series]

@@ -21,8 +21,8 @@ from quantum_training.market.timeframe import known_at
 from quantum_training.models.contract import Model, TrainingContext, algorithm
 from quantum_training.resources.registry.errors import RegistryError, VersionDeleted
 from quantum_training.resources.store.store import Store, content_hash
+from quantum_training.settings import Settings
 from quantum_training.settings.schema import Recipe
-from quantum_training.settings.settings import Settings
 from quantum_training.trading.baselines import BASELINES, decide
 from quantum_training.trading.episodes import Market
 from quantum_training.trading.scoring import Version, decisions

@@ -11,7 +11,7 @@ from quantum_training.lifecycle.market_history import MarketHistory, features_av
 from quantum_training.lifecycle.training.training_window import training_window
 from quantum_training.models.contract import algorithm
 from quantum_training.resources.store.store import StoreError
-from quantum_training.settings.settings import Settings
+from quantum_training.settings import Settings
 
 
 def pool_of(settings: Settings, symbol: str, recipe: str) -> list[str]:

@@ -27,9 +27,9 @@ from quantum_training.resources.locks import exclusive_lock
 from quantum_training.resources.registry.errors import RegistryError
 from quantum_training.resources.registry.new_version import NewVersion
 from quantum_training.resources.registry.registry import RegisteredVersion
+from quantum_training.settings import Settings
 from quantum_training.settings.paths import under_dagster_home
 from quantum_training.settings.schema import Recipe
-from quantum_training.settings.settings import Settings
 
 SEED_STRIDE = 100_000
 """Distance between the seeds of a recipe: more than an agent has parallel episodes, each with a seed of its own."""

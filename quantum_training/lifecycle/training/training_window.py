@@ -7,8 +7,8 @@ from quantum_training.features.labels import make_labels
 from quantum_training.features.windows import Window, WindowSize, build_window
 from quantum_training.lifecycle.market_history import MarketHistory
 from quantum_training.resources.store.store import Store
+from quantum_training.settings import Settings
 from quantum_training.settings.schema import Recipe
-from quantum_training.settings.settings import Settings
 
 
 def training_window(store: Store, settings: Settings, symbol: str, recipe: Recipe, as_of: pd.Timestamp) -> Window:

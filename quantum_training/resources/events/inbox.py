@@ -1,6 +1,6 @@
 """Events that arrive: taken from Redis if that is set, validated, stored. What is unreadable becomes a dead letter.
 
-How a queue stores them: table.py. What follows from an event is decided by its consumer.
+How a queue stores them: table_queue.py. What follows from an event is decided by its consumer.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from quantum_training.resources.events.redis_stream import BATCH, INBOX_STREAM, 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from quantum_training.resources.events.table import DeadLetter, TableQueue
+    from quantum_training.resources.events.table_queue import DeadLetter, TableQueue
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class EventInbox:
     def receive(self, texts: Iterable[str]) -> None:
         """Store events that arrive as JSON, each event id once. A text that is no event becomes a dead letter."""
         from quantum_training.resources.database import inbox, transaction
-        from quantum_training.resources.events.table import add_dead_letters, insert
+        from quantum_training.resources.events.table_queue import add_dead_letters, insert
 
         events, letters = _parse(Delivery("", text) for text in texts)
 
@@ -63,7 +63,7 @@ class EventInbox:
 
     def refuse(self, consumer: str, event: Event, reason: str) -> None:
         """Make an event that the consumer can read but not follow a dead letter."""
-        from quantum_training.resources.events.table import DeadLetter
+        from quantum_training.resources.events.table_queue import DeadLetter
 
         letter = DeadLetter(reason, event.model_dump_json())
         self._table.move_to_dead_letters(consumer, {str(event.event_id): letter})
@@ -82,7 +82,7 @@ class EventInbox:
 
     def dead_letters(self) -> list[DeadLetter]:
         """What arrived and could not be read, oldest first."""
-        from quantum_training.resources.events.table import dead_letters_of
+        from quantum_training.resources.events.table_queue import dead_letters_of
 
         return dead_letters_of(self.database_url)
 
@@ -91,7 +91,7 @@ class EventInbox:
 
         The last measurement of each symbol, recipe and week stays: a decay report reads it.
         """
-        from quantum_training.resources.events.table import prune_letters
+        from quantum_training.resources.events.table_queue import prune_letters
 
         events = self._table.prune(before, self._last_measurements(), dry_run)
         return events + prune_letters(self.database_url, before, dry_run)
@@ -119,14 +119,14 @@ class EventInbox:
     @property
     def _table(self) -> TableQueue:
         from quantum_training.resources.database import inbox
-        from quantum_training.resources.events.table import TableQueue
+        from quantum_training.resources.events.table_queue import TableQueue
 
         return TableQueue(self.database_url, inbox)
 
 
 def _parse(deliveries: Iterable[Delivery]) -> tuple[list[tuple[str, Event]], list[tuple[str, DeadLetter]]]:
     """The readable events and the dead letters, each with the id of its delivery."""
-    from quantum_training.resources.events.table import DeadLetter
+    from quantum_training.resources.events.table_queue import DeadLetter
 
     events, letters = [], []
     for delivery in deliveries:

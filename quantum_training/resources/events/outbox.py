@@ -1,4 +1,4 @@
-"""Events that leave: stored in the database first, then relayed to Redis if that is set. Queues: table.py.
+"""Events that leave: stored in the database first, then relayed to Redis if that is set. Queues: table_queue.py.
 
 An event and the ledger row that it reports are stored in one transaction, and an outage of Redis loses nothing.
 """
@@ -16,7 +16,7 @@ from quantum_training.resources.events.queue import Delivery, Queue
 from quantum_training.resources.events.redis_stream import BATCH, OUTBOX_STREAM, RELAY, RedisError, RedisQueue
 
 if TYPE_CHECKING:
-    from quantum_training.resources.events.table import TableQueue
+    from quantum_training.resources.events.table_queue import TableQueue
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +75,6 @@ class EventOutbox:
     @property
     def _table(self) -> TableQueue:
         from quantum_training.resources.database import outbox
-        from quantum_training.resources.events.table import TableQueue
+        from quantum_training.resources.events.table_queue import TableQueue
 
         return TableQueue(self.database_url, outbox)

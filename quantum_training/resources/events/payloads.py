@@ -1,4 +1,4 @@
-"""The events that the project sends and accepts: payloads, envelope, identity. Queues: table.py, redis_stream.py."""
+"""The events that the project sends and accepts: payloads, envelope, identity. Queues: table_queue.py."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from uuid import UUID, uuid5
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationInfo, field_validator
 
-from quantum_training.selection.ledger import Instant
+from quantum_training.selection.hash_chain import Instant
 from quantum_training.settings.schema import Name
 
 NAMESPACE = UUID("6f1c8d0e-52b3-5b8a-9d53-3c1a7be0f4d2")

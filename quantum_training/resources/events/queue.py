@@ -1,4 +1,4 @@
-"""The interface of a queue of events. Its two implementations are table.py and redis_stream.py."""
+"""The interface of a queue of events. Its two implementations are table_queue.py and redis_stream.py."""
 
 from __future__ import annotations
 

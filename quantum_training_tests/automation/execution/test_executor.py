@@ -8,8 +8,8 @@ import dagster as dg
 import pytest
 
 from quantum_training.automation.execution.executor import build_executor
+from quantum_training.settings import environment, load_settings
 from quantum_training.settings.paths import SettingsError
-from quantum_training.settings.settings import environment, load_settings
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from quantum_training.lifecycle.evaluation.leakage import skill_record
 from quantum_training.partitions import RANGE_TAGS
 from quantum_training.resources.registry.registry import ModelRegistry
 from quantum_training.resources.store.store import Store
-from quantum_training.settings.settings import load_settings
+from quantum_training.settings import load_settings
 from quantum_training_tests.support.processes import free_port, wait_for
 
 pytestmark = pytest.mark.soak

@@ -26,7 +26,7 @@ from quantum_training.resources.alerts import alert_store
 from quantum_training.resources.database import DatabaseError
 from quantum_training.resources.events.bus import EventBus
 from quantum_training.resources.events.payloads import Event
-from quantum_training.settings.settings import load_settings
+from quantum_training.settings import load_settings
 
 LATER = 10.0**10
 LOCATION = InProcessCodeLocationOrigin(LoadableTargetOrigin(module_name="quantum_training.definitions"))

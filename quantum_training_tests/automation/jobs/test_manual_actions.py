@@ -11,7 +11,7 @@ from quantum_training.automation.jobs import manual_actions
 from quantum_training.lifecycle.decision.champion import decide
 from quantum_training.lifecycle.market_history import MarketHistory
 from quantum_training.resources.events.bus import EventBus
-from quantum_training.selection.ledger import Entry
+from quantum_training.selection.hash_chain import Entry
 
 WEEKS = ["2020-01-06", "2020-01-13", "2020-01-20", "2020-01-27"]
 ANN = {"symbol": "AAA", "actor": "ann", "reason": "I know better"}

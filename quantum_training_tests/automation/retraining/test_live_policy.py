@@ -4,9 +4,9 @@ import pytest
 import yaml
 
 from quantum_training.automation.retraining.live_policy import LivePolicy
+from quantum_training.settings import load_settings
 from quantum_training.settings.paths import SettingsError
 from quantum_training.settings.retraining import RecipeTraining
-from quantum_training.settings.settings import load_settings
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from quantum_training.market.periods import month_of
 from quantum_training.resources.events.bus import EventBus
 from quantum_training.resources.events.payloads import DriftSignal, MetricsUpdated, RetrainRequest, event
 from quantum_training.resources.store.store import Store
-from quantum_training.settings.settings import load_settings
+from quantum_training.settings import load_settings
 from quantum_training_tests.support import records
 
 NOW = pd.Timestamp("2024-01-10 15:30", tz="UTC")

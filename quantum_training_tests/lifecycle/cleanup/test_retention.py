@@ -6,7 +6,7 @@ import pytest
 from quantum_training.lifecycle.cleanup.retention import first_undecided_bar, needed_versions
 from quantum_training.lifecycle.records import write_record
 from quantum_training.resources.store.store import StoreError
-from quantum_training.selection.ledger import Entry
+from quantum_training.selection.hash_chain import Entry
 from quantum_training.selection.retention import Registered
 from quantum_training_tests.support.records import decision
 

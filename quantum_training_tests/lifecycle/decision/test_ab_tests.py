@@ -8,8 +8,8 @@ from quantum_training.assets.metadata.decision import ab_summary
 from quantum_training.lifecycle.decision.ab_tests import ABPlan, ab_state, registration, running_test
 from quantum_training.lifecycle.market_history import MarketHistory
 from quantum_training.resources.store.store import Store
-from quantum_training.selection.ledger import Entry, chain
-from quantum_training.settings.settings import load_settings
+from quantum_training.selection.hash_chain import Entry, chain
+from quantum_training.settings import load_settings
 from quantum_training_tests.support import records
 
 WEEKS = pd.date_range("2020-01-06", periods=10, freq="7D").strftime("%Y-%m-%d").tolist()

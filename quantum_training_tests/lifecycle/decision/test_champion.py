@@ -12,7 +12,7 @@ from quantum_training.lifecycle.market_history import MarketHistory
 from quantum_training.resources.events.bus import EventBus
 from quantum_training.resources.ledger import Ledger
 from quantum_training.resources.registry.errors import RegistryError
-from quantum_training.selection.ledger import Entry
+from quantum_training.selection.hash_chain import Entry
 
 WEEKS = pd.date_range("2020-01-06", periods=10, freq="7D").strftime("%Y-%m-%d").tolist()
 BARS = 42

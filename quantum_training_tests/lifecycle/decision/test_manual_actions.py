@@ -11,7 +11,7 @@ from quantum_training.lifecycle.decision.manual_actions import (
     record_action,
 )
 from quantum_training.resources.events.bus import EventBus
-from quantum_training.selection.ledger import Entry
+from quantum_training.selection.hash_chain import Entry
 
 WEEK = "2020-01-06"
 NOW = pd.Timestamp("2020-01-08 12:00", tz="UTC")

@@ -11,7 +11,7 @@ from quantum_training.lifecycle.records import write_record
 from quantum_training.partitions import RANGE_TAGS
 from quantum_training.resources.ledger import Ledger
 from quantum_training.resources.store.store import Store
-from quantum_training.selection.ledger import Entry
+from quantum_training.selection.hash_chain import Entry
 from quantum_training_tests.support import records
 
 WEEKS = ["2020-01-06", "2020-01-13", "2020-01-20", "2020-01-27", "2020-02-03"]

@@ -21,7 +21,7 @@ from quantum_training.partitions import RANGE_TAGS
 from quantum_training.resources.registry.errors import RegistryError, RegistryOutage
 from quantum_training.resources.registry.registry import ModelRegistry
 from quantum_training.resources.store.store import Store
-from quantum_training.settings.settings import Settings, load_settings
+from quantum_training.settings import Settings, load_settings
 from quantum_training.trading.account import Account
 from quantum_training_tests.support import records
 

@@ -11,7 +11,7 @@ from quantum_training.lifecycle.market_history import Bars, MarketHistory, input
 from quantum_training.models.contract import Model
 from quantum_training.resources.registry.errors import RegistryError
 from quantum_training.resources.store.store import Store, StoreError
-from quantum_training.settings.settings import load_settings
+from quantum_training.settings import load_settings
 from quantum_training.trading.scoring import Version
 
 WEEK = "2020-01-20"

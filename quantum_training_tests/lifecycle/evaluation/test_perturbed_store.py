@@ -9,7 +9,7 @@ from quantum_training.lifecycle.evaluation.perturbed_store import PerturbedStore
 from quantum_training.lifecycle.market_history import read_bars
 from quantum_training.monitoring.random_markets import JUMP
 from quantum_training.resources.store.store import Store
-from quantum_training.settings.settings import load_settings
+from quantum_training.settings import load_settings
 
 CUT = pd.Timestamp("2024-04-17 08:00", tz="UTC")
 MONTHS = ["2024-01-01", "2024-02-01", "2024-03-01", "2024-04-01"]

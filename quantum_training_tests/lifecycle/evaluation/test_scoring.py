@@ -7,7 +7,7 @@ from quantum_training.lifecycle.evaluation.scoring import ScoredWeek, VersionLoa
 from quantum_training.lifecycle.market_history import MarketHistory
 from quantum_training.resources.registry.errors import RegistryError, VersionDeleted
 from quantum_training.resources.store.store import Store
-from quantum_training.settings.settings import load_settings
+from quantum_training.settings import load_settings
 from quantum_training.trading.baselines import BASELINES
 
 START = pd.Timestamp("2020-01-06", tz="UTC")

@@ -14,7 +14,7 @@ from quantum_training.lifecycle.market_history import MarketHistory
 from quantum_training.lifecycle.training.refresh_gate import Candidate, compare_versions
 from quantum_training.lifecycle.training.versions import versions_of
 from quantum_training.models.contract import Model
-from quantum_training.selection.ledger import Entry
+from quantum_training.selection.hash_chain import Entry
 from quantum_training.trading.scoring import Version
 
 WEEKS = ["2020-01-06", "2020-01-13", "2020-01-20", "2020-01-27"]

@@ -13,9 +13,9 @@ from sqlalchemy import select
 from quantum_training.resources.database import acknowledged, dead_letters, inbox, outbox, transaction
 from quantum_training.resources.events.bus import EventBus
 from quantum_training.resources.events.payloads import Event, MetricsUpdated, Regressed, RetrainRequest, event
-from quantum_training.resources.events.table import RAW_LIMIT
+from quantum_training.resources.events.table_queue import RAW_LIMIT
 from quantum_training.resources.ledger import Ledger
-from quantum_training.selection.ledger import Entry
+from quantum_training.selection.hash_chain import Entry
 
 FORK = multiprocessing.get_context("fork")
 NOW = datetime(2024, 1, 8, tzinfo=UTC)

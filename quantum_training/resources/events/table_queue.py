@@ -1,4 +1,7 @@
-"""A queue of events in a table of the database, and the dead letters. It loads SQLAlchemy: import it in functions."""
+"""A queue of events in a table of the database, its searches and pruning, and the dead letters.
+
+The tables are in resources/database.py. It loads SQLAlchemy: import it in functions.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""The ledger's arithmetic: how a row follows from the one before. Pure; where rows are kept is resources/ledger.py.
+"""The ledger's hash chain: each row's SHA-256 covers its entry and the row before. Storage: resources/ledger.py.
 
 One chain per symbol, numbered from 1. Each row's hash covers its entry and the hash before it, so an edit, a removal,
-a swap or an insertion breaks the chain at that row. A chain cut at its end is whole: compare its head with a known one.
+a swap or an insertion breaks the chain at that row. A chain that was cut at its end still verifies: compare
+its head with a recorded one.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from quantum_training.selection.ledger import GENESIS, Entry, LedgerError, Row, chain, verify
+from quantum_training.selection.hash_chain import GENESIS, Entry, LedgerError, Row, chain, verify
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=20)
 WORD = TEXT.filter(bool)
