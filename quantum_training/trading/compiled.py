@@ -21,7 +21,7 @@ SOURCES = (*sorted(Path(__file__).parents[1].glob("*/*kernel.py")), Path(observa
 
 
 def cache_folder(sources: Iterable[Path], base: str) -> str:
-    """A folder under `base`, or beside this file where that is empty, that is another one for other sources."""
+    """A folder under `base`, or beside this file if that is empty; other sources give another folder."""
     digest = hashlib.sha256(b"\0".join(source.read_bytes() for source in sources)).hexdigest()
     return str(Path(base or Path(__file__).with_name("__pycache__")) / f"kernels-{digest[:16]}")
 

@@ -185,22 +185,22 @@ def step(accounts, actions, markets, capital, prices, block, out, rewards, done,
 
 
 @fast
-def follow(accounts, actions, market, capital, opens, closes, block, seen, rewards):
+def follow(accounts, actions, market, capital, opens, closes, block, observations, rewards):
     """Take given actions from the first bar on, until the account is ruined. Returns how many were taken.
 
-    Writes what was observed at every close and each bar's reward.
+    Writes the observation at every close and the reward of every bar.
 
     accounts: one row of ACCOUNT. It must be the caller's: numba would free an array of its own after its last use,
     while the row is still in use.
     """
     account = accounts[0]
     open_account(account, capital, 0, len(closes))
-    observe(account, closes[0], market.unit, block[0], seen[0])
+    observe(account, closes[0], market.unit, block[0], observations[0])
     for t in range(len(actions)):
         if account.ruined != 0:
             return t
         before, depth = account.equity, account.equity / account.peak
         advance(account, goal_of(actions[t], account.target, market), opens[t + 1], closes[t + 1], market)
         rewards[t] = reward_of(before, depth, account, market)
-        observe(account, closes[t + 1], market.unit, block[t + 1], seen[t + 1])
+        observe(account, closes[t + 1], market.unit, block[t + 1], observations[t + 1])
     return len(actions)

@@ -10,7 +10,7 @@ import numpy as np
 
 from quantum_training.trading.compiled import compiled
 
-NAMES = ("fee", "slippage", "per_share", "minimum", "cap", "borrow", "funding", "leverage", "band", "whole")
+NAMES = ("fee", "slippage", "per_share", "minimum", "cap", "borrow", "funding", "leverage", "band", "whole_units")
 RULES = np.dtype([(name, "f8") for name in NAMES])
 
 
@@ -46,7 +46,7 @@ def payable(cash, units, price, side, fill, rule):
 def order(cash, units, price, goal, rule):
     """Trade at the open `price` towards a position of `goal` times equity. Returns cash, units and the cost."""
     target_units = goal * (cash + units * price) / price if goal != 0 else 0.0
-    if rule.whole:
+    if rule.whole_units:
         target_units = np.trunc(target_units)
     traded = target_units - units
     quantity = abs(traded)
@@ -57,12 +57,12 @@ def order(cash, units, price, goal, rule):
     limit = payable(cash, units, price, side, fill, rule)
     to_the_cent = side > 0 and rule.leverage == 1
     if quantity > limit:
-        quantity = limit if not rule.whole else np.floor(limit) + (1 if to_the_cent else 0)
+        quantity = limit if not rule.whole_units else np.floor(limit) + (1 if to_the_cent else 0)
     while to_the_cent and quantity > 0 and units + quantity > 0:
         if cash - (quantity * fill + commission(quantity, fill, rule)) >= 0:
             break
         quantity = np.nextafter(quantity, 0.0)
-        if rule.whole:
+        if rule.whole_units:
             quantity = np.floor(quantity)
     if quantity == 0:
         return cash, units, 0.0
@@ -100,11 +100,11 @@ def settle(units, cash, current, ruined, goal, price, close, rule, carries):
 
 
 @compiled
-def run(opens, closes, target, rules, start_units, start_cash, held, units_out, cash_out, equity_out, cost_out):
+def run(opens, closes, target, rules, start_units, start_cash, start_target, units_out, cash_out, equity_out, cost_out):
     """Account for every column. Arrays are (columns, bars); prices and rules may have one row for all columns.
 
-    start_units, start_cash, held: (columns,), the account before the first bar and the target then in force. Writes
-    units, cash, equity and cost of each bar into the last four, of the shape of `target`.
+    start_units, start_cash, start_target: (columns,), the account before the first bar and the target then in force.
+    Writes units, cash, equity and cost of each bar into the last four, of the shape of `target`.
     """
     columns, bars = target.shape
     for c in range(columns):
@@ -112,7 +112,7 @@ def run(opens, closes, target, rules, start_units, start_cash, held, units_out, 
         open_, close, goals = opens[c % len(opens)], closes[c % len(closes)], target[c]
         out_units, out_cash, out_equity, out_cost = units_out[c], cash_out[c], equity_out[c], cost_out[c]
         carries = rule.borrow != 0 or rule.funding != 0
-        units, cash, current, ruined = start_units[c], start_cash[c], held[c], False
+        units, cash, current, ruined = start_units[c], start_cash[c], start_target[c], False
         for t in range(bars):
             units, cash, current, ruined, equity, cost = settle(
                 units, cash, current, ruined, goals[t], open_[t], close[t], rule, carries

@@ -119,8 +119,8 @@ def trade(
     bars = candles.loc[start:]
     before = candles[candles.index < start].iloc[-1]
     target = pd.DataFrame({name: p.reindex(bars.index) for name, p in positions.items()})
-    held = [p.get(before.name, np.nan) for p in positions.values()]
-    return simulate(bars, target.fillna(0.0), costs, account, np.nan_to_num(held), float(before["close"]))
+    start_positions = [p.get(before.name, np.nan) for p in positions.values()]
+    return simulate(bars, target.fillna(0.0), costs, account, np.nan_to_num(start_positions), float(before["close"]))
 
 
 def score(

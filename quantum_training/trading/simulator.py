@@ -113,7 +113,7 @@ def simulate(
     target: pd.Series | pd.DataFrame,
     costs: Costs | Sequence[Costs] = Costs(),  # noqa: B008 - frozen
     account: Account = Account(),  # noqa: B008 - frozen
-    held: Sequence[float] | np.ndarray | float = 0.0,
+    start_position: Sequence[float] | np.ndarray | float = 0.0,
     entry: float | Sequence[float] | None = None,
 ) -> Simulation:
     """Trade each column of `target` over `candles`, one account per column.
@@ -123,8 +123,8 @@ def simulate(
     target: share of equity that each bar fills at its OPEN (so it was decided at the close of the bar before), in
     [0, max_leverage], or [-max_leverage, max_leverage] if the account may short. A new target is traded once and
     the units are held until it changes again.
-    held: share of the capital already invested at the close before the first bar, whose price is `entry`, both for all
-    columns or per column; it counts as the target in force.
+    start_position: share of the capital already invested at the close before the first bar, whose price is `entry`,
+    both for all columns or per column; it counts as the target in force.
 
     An order that adds to the position is cut to the most that can be paid: after it the position is worth no more than
     max_leverage times the equity left after costs. So an unlevered long-only account never owes money, unless funding
@@ -155,7 +155,7 @@ def simulate(
             "see allow_short and max_leverage of the account"
         )
     rules = rule_rows(each, account)
-    shares = np.broadcast_to(np.asarray(held, "float64"), count)
+    shares = np.broadcast_to(np.asarray(start_position, "float64"), count)
     start_units = _start_units(shares, entry, low, account)
     start_cash = account.capital - start_units * (0.0 if entry is None else np.asarray(entry, "float64"))
     units, cash, equity, cost = (np.empty_like(goals) for _ in range(4))

@@ -1,4 +1,4 @@
-"""The environment as stable-baselines3 wants it: a VecEnv whose steps are one call for all episodes.
+"""The environment behind stable-baselines3's interface: a VecEnv whose steps are one call for all episodes.
 
 Imports stable_baselines3, so it is imported where it is used.
 """
@@ -16,8 +16,11 @@ from quantum_training.trading.gym_env import spaces_of
 
 
 class BatchEnv(VecEnv):
-    """`count` trading episodes at once. An episode's end gives `terminal_observation`, `TimeLimit.truncated` and
-    `episode` (r: sum of rewards, l: bars, growth: equity / capital) in its info."""
+    """`count` trading episodes at once.
+
+    The info of an episode's last step holds `terminal_observation`, `TimeLimit.truncated` and `episode` (r: sum of
+    rewards, l: bars, growth: equity / capital).
+    """
 
     render_mode = None
 

@@ -49,13 +49,13 @@ def trade(cash, units, price, goal, costs, account):
     return cash, units + side * quantity, quantity * abs(fill - price) + paid
 
 
-def simulate(candles, target, costs, account, held=0.0, entry=None):
+def simulate(candles, target, costs, account, start_position=0.0, entry=None):
     """Rows (units, cash, equity, cost) per bar, as Python floats."""
-    units = held * account.capital / entry if held else 0.0
+    units = start_position * account.capital / entry if start_position else 0.0
     if account.whole_units:
         units = float(math.trunc(units))
     cash = account.capital - units * (entry or 0.0)
-    in_force, ruined, rows = float(held), False, []
+    in_force, ruined, rows = float(start_position), False, []
     for price, close, goal in zip(*(map(float, s) for s in (candles["open"], candles["close"], target)), strict=True):
         cost = 0.0
         equity = cash + units * price

@@ -197,7 +197,7 @@ def test_a_target_that_the_account_does_not_allow_is_refused(walk):
         simulate(candles, pd.Series(1.0, candles.index[1:]))
     for position, entry in ((0.5, None), (0.5, -1.0), (1.5, 100.0), (-0.5, 100.0), (0.5, np.inf), (0.0, np.nan)):
         with pytest.raises(ValueError, match="held at the start"):
-            simulate(candles, pd.Series(0.5, candles.index), held=position, entry=entry)
+            simulate(candles, pd.Series(0.5, candles.index), start_position=position, entry=entry)
     with pytest.raises(ValueError, match="2 candle frames for 1 column"):
         simulate([candles, candles], pd.Series(0.5, candles.index))
     with pytest.raises(ValueError, match="2 costs for 3 columns"):
@@ -346,7 +346,9 @@ def test_a_position_open_at_the_end_is_marked_and_its_closing_cost_is_known():
 
 def test_a_position_carried_in_costs_nothing_and_its_gap_counts():
     candles = candles_of([(110, 121), (121, 121)])
-    got = simulate(candles, pd.Series([1.0, 1.0], candles.index), Costs(fee_bps=50), Account(), held=1.0, entry=100.0)
+    got = simulate(
+        candles, pd.Series([1.0, 1.0], candles.index), Costs(fee_bps=50), Account(), start_position=1.0, entry=100.0
+    )
     assert got.cost.sum() == 0
     assert got.net_return[:, 0] == pytest.approx([0.21, 0])
     assert np.isnan(got.fill_price).all()

@@ -97,7 +97,7 @@ def test_carry_costs_belong_to_the_open_trade():
 
 
 def test_a_position_carried_in_is_a_trade_from_its_entry_price():
-    (row,) = table([1, 1, 0, 0, 0], held=1.0, entry=80.0).itertuples()
+    (row,) = table([1, 1, 0, 0, 0], start_position=1.0, entry=80.0).itertuples()
     assert (row.entry_price, row.bars) == (80, 2)
     assert row.net_pnl == pytest.approx(125 * 30)
 
