@@ -19,7 +19,7 @@ from quantum_training.models.contract import Model
 from quantum_training.partitions import Partitions
 from quantum_training.resources.registry.registry import ModelRegistry
 from quantum_training.resources.store.store import Store
-from quantum_training.selection.rollout import percent
+from quantum_training.selection.position_limits import percent
 from quantum_training.settings import Settings
 
 

@@ -1,4 +1,4 @@
-"""The champion's share of capital by week: a fold over decisions, returns, drift and orders; its loss guard.
+"""The champion's share of capital by week: a pure fold over decisions, returns, drift and operators' orders.
 
 What can be set and ordered is rollout_policy.py; what the fold reads is gathered in lifecycle/decision/rollout.py.
 """
@@ -15,8 +15,8 @@ from quantum_training.selection.decision import Decision
 from quantum_training.selection.guardrails import BROKEN
 from quantum_training.selection.harm import Harm, harm_is_building
 from quantum_training.selection.history import WEEK
+from quantum_training.selection.position_limits import Guard, guard, percent
 from quantum_training.selection.rollout_policy import Order, RolloutPolicy
-from quantum_training.trading.metrics import max_drawdown
 
 NANOSECOND = pd.Timedelta("1ns")
 BLOCKING = ("SEVERE", BROKEN)
@@ -50,14 +50,6 @@ class Stage(BaseModel):
     guarded_from: str
     worst_day: float | None
     drawdown: float | None
-
-
-class Guard(NamedTuple):
-    """Worst daily loss and deepest drawdown as positive fractions, None without a day; `tripped`: the limit reached."""
-
-    worst_day: float | None
-    drawdown: float | None
-    tripped: str | None
 
 
 class _State(NamedTuple):
@@ -150,24 +142,6 @@ def _stage(step: _Step, week: str, share: float, losses: Guard, policy: RolloutP
         worst_day=losses.worst_day if state.champion else None,
         drawdown=losses.drawdown if state.champion else None,
     )
-
-
-def guard(returns: pd.Series, policy: RolloutPolicy) -> Guard:
-    """Compare daily net returns, oldest first, with the two loss limits. A limit that is reached is tripped."""
-    if returns.empty:
-        return Guard(None, None, None)
-    worst, drawdown = max(0.0, -float(returns.min())), abs(max_drawdown(returns.to_numpy()))
-    tripped = None
-    if worst >= policy.max_daily_loss:
-        tripped = f"lost {worst:.1%} on {returns.idxmin():%Y-%m-%d}, the limit is {policy.max_daily_loss:.1%}"
-    elif drawdown >= policy.max_drawdown:
-        tripped = f"fell {drawdown:.1%} below its peak, the limit is {policy.max_drawdown:.1%}"
-    return Guard(worst, drawdown, tripped)
-
-
-def position(target: float, share: float, policy: RolloutPolicy) -> float:
-    """The target position times the share of capital, cut to max_position_size on either side."""
-    return max(-policy.max_position_size, min(policy.max_position_size, target * share))
 
 
 def _enter(state: _State | None, week: str, champion: str | None, share: float, policy: RolloutPolicy) -> _Step:
@@ -278,8 +252,3 @@ def _next_step(state: _State, policy: RolloutPolicy, monday: pd.Timestamp) -> st
     served = pd.Timestamp(state.since, tz="UTC") + pd.Timedelta(days=policy.min_days[state.stage])
     day = max(served, monday + WEEK)
     return f"{percent(share)} from {day:%Y-%m-%d} on, with drift below SEVERE and no harm building"
-
-
-def percent(share: float) -> str:
-    """A share as people read it: 0.05 is `5 %`."""
-    return f"{100 * share:g} %"

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from quantum_training.selection.rollout import BLOCKING, fold, guard, position
+from quantum_training.selection.position_limits import guard, position
+from quantum_training.selection.rollout import BLOCKING, fold
 from quantum_training.selection.rollout_policy import Order, RolloutPolicy
 from quantum_training_tests.support import records
 

@@ -33,7 +33,7 @@ from quantum_training.lifecycle.training.versions import versions_of
 from quantum_training.market.calendars import expected_open_times
 from quantum_training.market.periods import WEEK
 from quantum_training.market.timeframe import known_at, to_timedelta
-from quantum_training.selection.rollout import guard, percent, position
+from quantum_training.selection.position_limits import guard, percent, position
 from quantum_training.settings.schema import Symbol
 from quantum_training.trading.scoring import Version, assign_versions, positions_at
 
