@@ -35,19 +35,10 @@ HEAVY = (
 )
 
 
-def test_importing_the_definitions_is_quick_and_loads_nothing_heavy():
-    code = (
-        "import time, sys; start = time.process_time(); import quantum_training.definitions;"
-        f"print(time.process_time() - start, [m for m in {HEAVY} if m in sys.modules])"
-    )
-    seconds, loaded = min(
-        subprocess.run(
-            [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True
-        ).stdout.split(" ", 1)
-        for _ in range(3)
-    )
-    assert loaded.strip() == "[]"
-    assert float(seconds) < 2.5
+def test_importing_the_definitions_loads_nothing_heavy():
+    code = f"import sys; import quantum_training.definitions; print([m for m in {HEAVY} if m in sys.modules])"
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == "[]"
 
 
 def test_definitions_load_and_every_asset_is_described():

@@ -19,7 +19,7 @@ from quantum_training.models.ensemble_record import MemberRecord, correlation, e
 from quantum_training.models.ensemble_regime import MAX_T, REGIMES, _tilted
 from quantum_training.models.ensemble_vote import inverse_risk
 from quantum_training.models.manifest import ArtefactError
-from quantum_training.models.provenance import code_hash
+from quantum_training.models.provenance import code_hash, present_code_hash
 from quantum_training.models.sizing import Sizing
 from quantum_training.trading.account import Account
 from quantum_training.trading.costs import Costs
@@ -312,11 +312,11 @@ def test_code_of_the_vote_is_part_of_the_regimes_identity_and_the_library_of_the
     from quantum_training.models import provenance
 
     before = {kind: code_hash(kind) for kind in KINDS}
-    code_hash.cache_clear()
+    present_code_hash.cache_clear()
     monkeypatch.setattr(provenance, "version", lambda package: "9.9")
     assert code_hash("ensemble_stack") != before["ensemble_stack"]
     assert "quantum_training.models.ensemble_vote" in algorithm("ensemble_regime").traits.sources
-    code_hash.cache_clear()
+    present_code_hash.cache_clear()
 
 
 def test_an_ensemble_without_members_is_refused_with_what_it_needs(window):

@@ -14,6 +14,7 @@ from quantum_training.resources.events import redis_stream
 from quantum_training.resources.events.bus import EventBus
 from quantum_training.resources.events.payloads import Event, Regressed, RetrainRequest, event
 from quantum_training.resources.events.redis_stream import INBOX_STREAM, OUTBOX_STREAM, RedisError, RedisQueue
+from quantum_training.resources.events.table_queue import TableQueue
 
 FORK = multiprocessing.get_context("fork")
 NOW = datetime(2024, 1, 8, tzinfo=UTC)
@@ -93,13 +94,11 @@ def test_our_events_reach_the_stream_once_and_in_order(bus, client):
 
 
 def test_a_relay_killed_before_it_acknowledges_sends_the_same_event_ids_again(bus, client, monkeypatch):
-    table = type(bus._table("outbox"))
-
     def die(*_):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(table, "acknowledge", die)
+        patch.setattr(TableQueue, "acknowledge", die)
         with pytest.raises(KeyboardInterrupt):
             bus.outbox.publish([regressed(1)])
     assert bus.outbox.relay() == 1
