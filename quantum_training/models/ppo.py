@@ -1,4 +1,4 @@
-"""Recipe family `ppo`: proximal policy optimisation (Schulman et al. 2017) by stable-baselines3."""
+"""Recipe family `ppo` (Schulman et al. 2017): its options and stable-baselines3 learner. The rest is agent.py."""
 
 from __future__ import annotations
 

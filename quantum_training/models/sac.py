@@ -1,4 +1,4 @@
-"""Recipe family `sac`: soft actor-critic (Haarnoja et al. 2018) by stable-baselines3."""
+"""Recipe family `sac` (Haarnoja et al. 2018): its options and stable-baselines3 learner. The rest is agent.py."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An agent's observation of a market at a bar's close, as numbers. The portfolio's part is episode_kernel.observe.
+"""The market's part of an agent's observation at a bar's close. The portfolio's part: episode_kernel.observe.
 
 One definition for training, scoring and serving. Nothing here is compiled.
 """

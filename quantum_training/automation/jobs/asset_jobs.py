@@ -1,6 +1,4 @@
-"""The partitioned jobs, each a selection of assets: `market_data`, `weekly_cycle`, `drift`, `decay`, `housekeeping`,
-`trading_signals`.
-"""
+"""The jobs that select assets: `market_data`, `weekly_cycle`, `drift`, `decay`, `housekeeping`, `trading_signals`."""
 
 from typing import Any, NamedTuple
 

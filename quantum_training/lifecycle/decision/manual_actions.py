@@ -45,7 +45,7 @@ class ManualAction(NamedTuple):
 
 
 def check_names(settings: Settings, symbol: str, recipes: Iterable[str]) -> None:
-    """ActionRefused if the settings do not have the symbol, or the symbol not these recipes."""
+    """RefusedActionError if the settings do not have the symbol, or the symbol not these recipes."""
     if symbol not in settings.symbols:
         raise RefusedActionError(f"unknown symbol {symbol}; symbols are {', '.join(settings.symbols)}")
     allowed = settings.symbols[symbol].recipes
@@ -58,7 +58,7 @@ def check_names(settings: Settings, symbol: str, recipes: Iterable[str]) -> None
 def record_action(action: ManualAction, settings: Settings, store: Store, ledger: Ledger, now: pd.Timestamp) -> str:
     """Add an action to the ledger, a promotion together with its event. Returns the newest decided week.
 
-    ActionRefused if the action names something unknown or is impossible now.
+    RefusedActionError if the action names something unknown or is impossible now.
     """
     symbol = action.symbol
     recipe = action.ab_plan.challenger if action.ab_plan else action.recipe

@@ -1,4 +1,4 @@
-"""Priorities of runs in the queue: the larger number goes first. A run without a priority has 0."""
+"""Priorities of runs, the larger first; 0 without one. The tag is set in automation/execution/priorities.py."""
 
 from __future__ import annotations
 
