@@ -47,13 +47,13 @@ def test_a_training_that_was_killed_at_any_moment_ends_with_the_same_files(train
             time.sleep(rng.uniform(0, 0.4) * seconds)
             os.kill(process, signal.SIGKILL)
         status = training_server.wait()
-        if status == 0:
+        assert status in (0, -signal.SIGKILL)
+        kills += status != 0
+        if out.exists():  # also if the process was killed between its last write and its end
             assert files(out) == files_undisturbed
             ends += 1
         else:
-            assert status == -signal.SIGKILL
-            assert not out.exists()
-            kills += 1
+            assert status != 0
     print(f"{kind}: {kills} kills, {ends} ends, {seconds:.2f} s undisturbed")
 
 

@@ -6,6 +6,7 @@ once the process has ended, with its wait status. It trains nothing itself: torc
 
 import json
 import os
+import shutil
 import sys
 import traceback
 from dataclasses import replace
@@ -29,8 +30,11 @@ def train(order: dict[str, Any]) -> None:
     )
     model = algorithm(order["kind"]).fit(context)
     out = Path(order["out"])
-    save_model(model, out, order["kind"])
-    (out / "curves.json").write_text(json.dumps(model.curves))
+    partial = out.with_name(f"{out.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)  # of a training that was killed while it wrote
+    save_model(model, partial, order["kind"])
+    (partial / "curves.json").write_text(json.dumps(model.curves))
+    partial.rename(out)
 
 
 def main() -> None:
