@@ -37,6 +37,7 @@ LIFECYCLE = [  # a week's path through the layer `lifecycle`
     "records",
     "market_history",
     "services",
+    "consistency",
     "ingestion",
     "training",
     "evaluation",
