@@ -35,6 +35,7 @@ LAYERS = [  # from the ground up
 ]
 LIFECYCLE = [  # a week's path through the layer `lifecycle`
     "records",
+    "data_end",
     "market_history",
     "services",
     "consistency",

@@ -5,6 +5,7 @@ import dagster as dg
 from quantum_training.assets.candles import QUALITY_CHECK
 from quantum_training.assets.metadata.market_data import defects_metadata
 from quantum_training.lifecycle.ingestion import judge_stored_month
+from quantum_training.market.defects import SEVERITIES
 from quantum_training.partitions import Partitions, run_keys
 from quantum_training.resources.store.store import Store
 from quantum_training.settings import Settings
@@ -24,15 +25,16 @@ def candle_quality(settings: Settings, partitions: Partitions) -> dg.AssetChecks
     def quality(context: dg.AssetCheckExecutionContext, store: dg.ResourceParam[Store]) -> dg.AssetCheckResult:
         keys = run_keys(partitions.month, context.run.tags)
         defects = [defect for key in keys for defect in judge_stored_month(store, settings, key)]
-        errors = [d for d in defects if d.severity == "error"]
+        errors, warnings, accepted = ([d for d in defects if d.severity == s] for s in SEVERITIES)
         return dg.AssetCheckResult(
-            passed=not defects,
+            passed=not errors and not warnings,
             severity=dg.AssetCheckSeverity.ERROR if errors else dg.AssetCheckSeverity.WARN,
-            description=(errors or defects)[0].message if defects else None,
+            description=(errors or warnings or accepted)[0].message if defects else None,
             metadata={
                 **defects_metadata(defects),
                 "errors": len(errors),
-                "warnings": len(defects) - len(errors),
+                "warnings": len(warnings),
+                "accepted": len(accepted),
             },
         )
 

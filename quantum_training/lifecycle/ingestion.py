@@ -5,11 +5,13 @@ What a valid candle is lives in market.quality, what a feature is in features.in
 
 from __future__ import annotations
 
+import json
 from typing import NamedTuple
 
 import pandas as pd
 
 from quantum_training.features.indicators import WARMUP_BARS, compute_features
+from quantum_training.lifecycle.data_end import data_end
 from quantum_training.lifecycle.market_history import first_month_needed, read_bars
 from quantum_training.market.periods import MONTH, Key, MarketPeriod, month_of
 from quantum_training.market.quality import Defect, assess
@@ -35,6 +37,16 @@ class CandleMonth(NamedTuple):
         """The defects for which the month is refused; the others are warnings."""
         return [defect for defect in self.defects if defect.severity == "error"]
 
+    @property
+    def acceptances(self) -> dict[str, str]:
+        """Attribute of the stored file: what a person has accepted of the month; none if nothing."""
+        used = dict.fromkeys(acceptance for defect in self.defects for acceptance in defect.acceptances)
+        if not used:
+            return {}
+        return {
+            "accepted_bars": json.dumps([a.model_dump(mode="json", by_alias=True, exclude_none=True) for a in used])
+        }
+
 
 class FeatureMonth(NamedTuple):
     """A month's features, the time up to which they reach, and the stored file."""
@@ -52,7 +64,7 @@ def ingest_month(store: Store, settings: Settings, key: Key, now: pd.Timestamp, 
     month = fetch_month(store, settings, key, now, refetch)
     if month.errors:
         return month
-    attributes = {"covered_until": month.covered_until.isoformat(), "schema": SCHEMA_VERSION}
+    attributes = {"covered_until": month.covered_until.isoformat(), "schema": SCHEMA_VERSION, **month.acceptances}
     return month._replace(written=store.write_frame("candles", key.symbol, key.period, month.bars, attributes))
 
 
@@ -63,7 +75,7 @@ def fetch_month(store: Store, settings: Settings, key: Key, now: pd.Timestamp, r
     """
     symbol = settings.symbols[key.symbol]
     source = symbol.source
-    until = min(key.start + MONTH, source.available_until(key.symbol, symbol.timeframe, now))
+    until = min(key.start + MONTH, data_end(settings, key.symbol, now))
     if until <= key.start:
         remedy = f"Ask for months up to {month_of(until)}"
         raise SourceError(key.symbol, type(source).__module__.rpartition(".")[2], f"its data end at {until}", remedy)
@@ -94,7 +106,8 @@ def judge_month(
     """The defects of a month's bars up to `until`, given the bars before the month."""
     symbol = settings.symbols[key.symbol]
     period = MarketPeriod(key.symbol, symbol.timeframe, symbol.calendar, key.start, until)
-    return assess(bars, period, previous if len(previous) else None, settings.quality)
+    limits = symbol.quality.over(settings.quality)
+    return assess(bars, period, previous if len(previous) else None, limits, symbol.accepted_bars)
 
 
 def bars_before(store: Store, key: Key) -> pd.DataFrame:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
-Severity = Literal["error", "warning"]
+from quantum_training.market.accepted_bars import AcceptedBars
+
+Severity = Literal["error", "warning", "accepted"]
+SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 
 
 class QualityLimits(BaseModel):
@@ -49,14 +53,45 @@ class QualityLimits(BaseModel):
     )
 
 
+Preset = Literal["illiquid", "outages"]
+
+PRESETS: Mapping[Preset, Mapping[str, float]] = {
+    "illiquid": {"stale_bars": 60, "max_missing_share": 0.3, "max_missing_hours": 24 * 7},
+    "outages": {"max_missing_share": 0.07, "max_missing_hours": 48},
+}
+"""Limits of kinds of markets. illiquid: bars in which nobody trades are repeated or left out for days. outages: a venue
+that was down for up to two days, as Binance for 33 hours in February 2018."""
+
+
+class SymbolLimits(QualityLimits):
+    """Limits of one symbol: the fields that are given, else those of the preset, else those of all symbols."""
+
+    preset: Preset | None = Field(None, description="Limits of a kind of market: illiquid or outages.")
+
+    def over(self, limits: QualityLimits) -> QualityLimits:
+        """The limits in force, given those of all symbols."""
+        own = {name: getattr(self, name) for name in self.model_fields_set - {"preset"}}
+        return limits.model_copy(update={**(PRESETS[self.preset] if self.preset else {}), **own})
+
+
 @dataclass(frozen=True)
 class Defect:
-    """One broken rule. `bars` holds at most the first 50; the message has their number, values and a remedy."""
+    """One broken rule. `bars` holds at most the first 50; the message has their number, values and a remedy.
+
+    more_bars: those after the first 50. acceptances: of the severity `accepted`, who accepted the bars and why.
+    """
 
     rule: str
     severity: Severity
     bars: tuple[pd.Timestamp, ...]
     message: str
+    more_bars: tuple[pd.Timestamp, ...] = ()
+    acceptances: tuple[AcceptedBars, ...] = ()
+
+    @property
+    def every_bar(self) -> pd.DatetimeIndex:
+        """All bars that break the rule."""
+        return pd.DatetimeIndex(self.bars + self.more_bars, tz="UTC").as_unit("ns")
 
 
 def describe(defects: list[Defect]) -> str:
@@ -67,7 +102,7 @@ def describe(defects: list[Defect]) -> str:
         f"| {d.severity} | {d.rule} | {d.bars[0]:%Y-%m-%d %H:%M} | {_cell(d.message)} |"
         if d.bars
         else f"| {d.severity} | {d.rule} | | {_cell(d.message)} |"
-        for d in sorted(defects, key=lambda d: d.severity)
+        for d in sorted(defects, key=lambda d: SEVERITIES.index(d.severity))
     ]
     return "\n".join(["| severity | rule | first bar | what and what to do |", "| --- | --- | --- | --- |", *rows])
 

@@ -5,9 +5,13 @@ It repairs nothing and reads nothing; the rules themselves live in schema.py and
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
+from quantum_training.market.acceptance import accept_missing, settle
+from quantum_training.market.accepted_bars import AcceptedBars
 from quantum_training.market.calendars import expected_open_times
 from quantum_training.market.defects import Defect, QualityLimits, describe
 from quantum_training.market.periods import MarketPeriod
@@ -31,23 +35,41 @@ _REMEDIES = {
 
 
 def assess(
-    candles: pd.DataFrame, period: MarketPeriod, previous: pd.DataFrame | None, limits: QualityLimits
+    candles: pd.DataFrame,
+    period: MarketPeriod,
+    previous: pd.DataFrame | None,
+    limits: QualityLimits,
+    accepted: Sequence[AcceptedBars] = (),
 ) -> list[Defect]:
     """Judge the bars of one period; every bar that closes by its `end` should be there.
 
     `previous` holds bars just before the period that were accepted already (200 are enough; None: there are none). The
     jump, stale and volume rules look over the border with them. A period in which no bar of the calendar closes may be
-    empty. Never raises for what is in `candles`: whatever is wrong there is a Defect.
+    empty. accepted: what a person has accepted is a Defect of the severity `accepted`. Never raises for what is in
+    `candles`: whatever is wrong there is a Defect.
     """
+    return settle(_judge(candles, period, previous, limits, accepted), accepted, period)
+
+
+def _judge(
+    candles: pd.DataFrame,
+    period: MarketPeriod,
+    previous: pd.DataFrame | None,
+    limits: QualityLimits,
+    accepted: Sequence[AcceptedBars],
+) -> list[Defect]:
+    """The defects; of what is accepted, only the missing bars are left out of the judgement."""
     symbol, timeframe, calendar, start, end = period
     try:
         expected = expected_open_times(calendar, timeframe, start, end)
     except ValueError as error:
         return [Defect("calendar", "error", (), f"{symbol} {timeframe} calendar: {error}.")]
     due = expected[close_times(expected, timeframe) <= end]
+    closed, defects = accept_missing(accepted, due[~due.isin(candles.index)], period)
+    due = due.difference(closed)
     if not len(candles.index):
-        return [_empty(period, len(due))] if len(due) else []
-    defects = _schema_defects(candles, f"{symbol} {timeframe}")
+        return defects + ([_empty(period, len(due))] if len(due) else [])
+    defects += _schema_defects(candles, f"{symbol} {timeframe}")
     if any(d.rule == "schema" for d in defects):
         return defects
     before = empty_candles() if previous is None else previous[previous.index < start].tail(_CONTEXT_BARS)
@@ -106,7 +128,7 @@ def _schema_defects(candles: pd.DataFrame, place: str) -> list[Defect]:
         values = ", ".join(f"{c} {v}" for c, v in zip(first["column"], first["failure_case"], strict=True))
         listed = ", ".join(map(stamp, bars[:3])) or "none with a stamp"
         message = f"{place} {check}: {len(bars)} bar(s), first {listed}: {values}. {_REMEDIES[check]}."
-        defects.append(Defect(check, "error", tuple(bars[:BARS_LISTED]), message))
+        defects.append(Defect(check, "error", tuple(bars[:BARS_LISTED]), message, tuple(bars[BARS_LISTED:])))
     return defects
 
 

@@ -63,7 +63,7 @@ class Window:
         """A defect whose message names symbol, rule, first bars, number of bars, finding and remedy."""
         place = f"{len(bars)} bar(s), first {', '.join(map(stamp, bars[:3]))}: " if len(bars) else ""
         message = f"{self.period.symbol} {self.period.timeframe} {rule}: {place}{finding}. {remedy}."
-        return Defect(rule, severity, tuple(bars[:BARS_LISTED]), message)
+        return Defect(rule, severity, tuple(bars[:BARS_LISTED]), message, tuple(bars[BARS_LISTED:]))
 
 
 Rule = Callable[[Window], Iterator[Defect]]

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+from datetime import date
 from typing import Annotated, Any
 
+import pandas as pd
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator
 
 from quantum_training.features.labels import Label
+from quantum_training.market.accepted_bars import AcceptedBars
 from quantum_training.market.calendars import CalendarName
+from quantum_training.market.defects import SymbolLimits
 from quantum_training.market.timeframe import Timeframe
 from quantum_training.models.sizing import Sizing
 from quantum_training.sources import CandleSource, source_from
@@ -103,3 +107,12 @@ class Symbol(_Frozen):
     costs: Costs = Costs()
     account: Account = Account()
     recipes: tuple[RecipeName, ...] = Field(min_length=1)
+    start: date | None = Field(None, description="First day of a market that is younger than `start` of all symbols.")
+    quality: SymbolLimits = Field(SymbolLimits(), description="Limits of the quality gate that differ for this symbol.")
+    accepted_bars: tuple[AcceptedBars, ...] = Field(
+        (), description="Bars and closed periods that are accepted although the quality gate would refuse them."
+    )
+
+    def first_day(self, of_all: date) -> pd.Timestamp:
+        """The first day of the symbol's candles, 00:00 UTC. of_all: `start` of the settings."""
+        return pd.Timestamp(self.start or of_all, tz="UTC")

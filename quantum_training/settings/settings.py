@@ -177,6 +177,16 @@ class Settings(BaseSettings):
         return {name: recipe.seeds for name, recipe in self.recipes.items()}
 
     @model_validator(mode="after")
+    def _days_are_in_order(self) -> Settings:
+        if self.end and self.end < self.start:
+            raise ValueError(f"end {self.end} is before start {self.start}; give a later end or an earlier start")
+        for name, symbol in self.symbols.items():
+            if symbol.start and not self.start <= symbol.start <= (self.end or symbol.start):
+                days = f"{self.start} to {self.end or 'today'}"
+                raise ValueError(f"symbols.{name}.start {symbol.start} is outside the settings' {days}")
+        return self
+
+    @model_validator(mode="after")
     def _recipes_exist(self) -> Settings:
         for name, symbol in self.symbols.items():
             for recipe in symbol.recipes:

@@ -1,5 +1,6 @@
 """Ingestion without Dagster: what is fetched, stored and refused of a month, and its features."""
 
+import json
 from types import SimpleNamespace
 
 import pandas as pd
@@ -14,6 +15,8 @@ from quantum_training.lifecycle.ingestion import (
     ingest_month,
     judge_stored_month,
 )
+from quantum_training.market.accepted_bars import AcceptedBars
+from quantum_training.market.defects import SymbolLimits
 from quantum_training.market.periods import Key
 from quantum_training.resources.store.store import Store, StoreError
 from quantum_training.settings import load_settings
@@ -164,3 +167,34 @@ def test_features_of_a_month_without_candles_are_an_error(market):
     market.ingest(SEPTEMBER)
     with pytest.raises(StoreError, match="run the job market_data for these months first"):
         compute_month_features(market.store, market.settings, NOVEMBER)
+
+
+def test_what_a_person_accepted_is_stored_with_the_month(market):
+    bar = pd.Timestamp("2019-10-17 08:00", tz="UTC")
+    market.bars.loc[bar:, ["open", "high", "low", "close"]] /= 2
+    market.write(market.bars)
+    market.ingest(SEPTEMBER)
+    assert market.ingest(OCTOBER).written is None
+    entry = {"bars": [bar], "rule": "split_like_jump", "reason": "an outage at a rival", "by": "Jane"}
+    accepted = market.settings.symbols["AAA"].model_copy(update={"accepted_bars": (AcceptedBars(**entry),)})
+    settings = market.settings.model_copy(update={"symbols": {"AAA": accepted}})
+    month = ingest_month(market.store, settings, OCTOBER, NOW)
+    assert [defect.severity for defect in month.defects] == ["accepted"]
+    (stored,) = json.loads(market.store.attributes("candles", "AAA", "2019-10-01")["accepted_bars"])
+    assert stored == {**entry, "bars": ["2019-10-17T08:00:00Z"]}
+    assert "accepted_bars" not in market.store.attributes("candles", "AAA", "2019-09-01")
+
+
+def test_limits_of_a_symbol_go_before_those_of_its_preset_and_of_all_symbols(market):
+    market.bars.iloc[250:280, :4] = market.bars.iloc[250, 0]
+    market.write(market.bars)
+    assert market.ingest(OCTOBER).errors
+    for quality, refused in (
+        ({"preset": "illiquid"}, False),
+        ({"preset": "illiquid", "stale_bars": 10}, True),
+        ({"stale_bars": 40}, False),
+        ({"preset": "outages"}, True),
+    ):
+        symbol = market.settings.symbols["AAA"].model_copy(update={"quality": SymbolLimits.model_validate(quality)})
+        settings = market.settings.model_copy(update={"symbols": {"AAA": symbol}})
+        assert bool(fetch_month(market.store, settings, OCTOBER, NOW).errors) is refused, quality

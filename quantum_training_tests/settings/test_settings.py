@@ -97,6 +97,12 @@ def test_other_fields_take_the_prefix(monkeypatch):
         ("decay.alpha", 0.5, "decay.alpha = 0.5"),
         ("log_level", "LOUD", "log_level = 'LOUD'"),
         ("start", "soon", "start = 'soon'"),
+        ("end", "1998-12-31", "end 1998-12-31 is before start 1999-01-01"),
+        ("symbols.SP500.start", "1998-01-01", "symbols.SP500.start 1998-01-01 is outside the settings' 1999-01-01 to"),
+        ("symbols.SP500.start", "2020-01-01", "symbols.SP500.start 2020-01-01 is outside"),
+        ("symbols.SP500.quality", {"preset": "moon"}, "symbols.SP500.quality.preset = 'moon': Input should be"),
+        ("symbols.SP500.quality", {"stale": 7}, "symbols.SP500.quality.stale = 7: Extra inputs"),
+        ("symbols.SP500.accepted_bars", [{"bars": ["2008-09-16"]}], "symbols.SP500.accepted_bars.0.reason"),
     ],
 )
 def test_a_wrong_value_is_refused_with_field_value_and_what_is_allowed(load, default, path, value, message):

@@ -11,14 +11,16 @@ from quantum_training.resources.store.store import Written
 
 
 def candles_metadata(month: CandleMonth, written: Written) -> dict[str, Any]:
-    """Number of bars, first and last bar, last close, file and number of warnings of a stored month."""
+    """Number of bars, first and last bar, last close, file, number of warnings, and what was accepted of a month."""
+    accepted = [defect for defect in month.defects if defect.severity == "accepted"]
     return {
         "dagster/row_count": len(month.bars),
         "covered_until": dg.MetadataValue.timestamp(month.covered_until.to_pydatetime()),
         **_first_and_last(month.bars),
         "content_hash": written.content_hash,
         "path": dg.MetadataValue.path(written.path),
-        "warnings": len(month.defects),
+        "warnings": len(month.defects) - len(accepted),
+        **({"accepted_bars": dg.MetadataValue.md(describe(accepted))} if accepted else {}),
     }
 
 

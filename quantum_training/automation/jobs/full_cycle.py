@@ -12,10 +12,11 @@ from pydantic import Field
 from quantum_training.automation.jobs.asset_jobs import MARKET_DATA, WEEKLY_CYCLE, console_config
 from quantum_training.automation.jobs.nested_runs import NestedRun, for_each_symbol, run_nested, symbols_failure
 from quantum_training.automation.jobs.run_tags import nesting_tags
+from quantum_training.lifecycle.data_end import newest_week
 from quantum_training.lifecycle.decision.cycle_summary import champion_row, champion_table
 from quantum_training.lifecycle.market_history import first_month_for_week
 from quantum_training.lifecycle.training.pools import pool_peers
-from quantum_training.market.periods import WEEK, week_of
+from quantum_training.market.periods import WEEK, month_of, week_of
 from quantum_training.resources.registry.registry import ModelRegistry
 from quantum_training.resources.store.store import Store
 from quantum_training.settings import Settings
@@ -29,7 +30,7 @@ class CycleConfig(dg.Config):
     symbols: list[str] = Field(default_factory=list)
     """Symbols of the settings; empty means all."""
     week: str = "latest"
-    """The last week, a Monday YYYY-MM-DD, or `latest`: the latest week for which the symbol's source has data."""
+    """The last week, a Monday YYYY-MM-DD, or `latest`: the newest week that the symbol's data and `end` allow."""
     weeks: int = 1
     """How many consecutive weeks up to that one, as one walk-forward."""
 
@@ -100,19 +101,24 @@ def run_symbols(
 
 
 def weeks_of(settings: Settings, symbol: str, config: CycleConfig) -> tuple[str, str]:
-    """First and last week key of a cycle for one symbol."""
-    if config.week == "latest":
-        options = settings.symbols[symbol]
-        until = options.source.available_until(symbol, options.timeframe, pd.Timestamp.now("UTC"))
-        last = week_of(until)
-    else:
-        last = pd.Timestamp(config.week, tz="UTC")
+    """First and last week key of a cycle for one symbol. ValueError if it has no data for the last one."""
+    newest = newest_week(settings, symbol, pd.Timestamp.now("UTC"))
+    last = newest if config.week == "latest" else pd.Timestamp(config.week, tz="UTC")
+    if last != week_of(last):
+        raise ValueError(f"{symbol}: week {config.week} is not a Monday; give a Monday as YYYY-MM-DD, or `latest`")
+    if last > newest:
+        end = f", and the settings' end is {settings.end}" if settings.end else ""
+        raise ValueError(
+            f"{symbol}: week {config.week} is too late: its data allow weeks up to {newest:%Y-%m-%d}{end}; give one of "
+            "these, or `latest`"
+        )
     return str((last - (config.weeks - 1) * WEEK).date()), str(last.date())
 
 
 def months_of(settings: Settings, symbol: str, first_week: str, last_week: str) -> tuple[str, str]:
     """First and last month key of the market data that the cycle of these weeks needs."""
-    first = max(first_month_for_week(settings, symbol, first_week), settings.start.strftime("%Y-%m-01"))
+    start = month_of(settings.symbols[symbol].first_day(settings.start))
+    first = max(first_month_for_week(settings, symbol, first_week), start)
     return first, (pd.Timestamp(last_week) - pd.Timedelta("1ns")).strftime("%Y-%m-01")
 
 

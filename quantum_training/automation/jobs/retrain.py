@@ -13,6 +13,7 @@ from quantum_training.automation.jobs.asset_jobs import MARKET_DATA, WEEKLY_CYCL
 from quantum_training.automation.jobs.manual_actions import ActionConfig
 from quantum_training.automation.jobs.nested_runs import NestedRun, run_nested
 from quantum_training.automation.jobs.run_tags import NESTS_RUNS, training_tags
+from quantum_training.lifecycle.data_end import newest_as_of
 from quantum_training.lifecycle.decision.manual_actions import RefusedActionError, check_names
 from quantum_training.lifecycle.market_history import features_available_until
 from quantum_training.lifecycle.records import model_asset
@@ -33,7 +34,7 @@ class RetrainConfig(ActionConfig):
     recipes: list[str] = Field(default_factory=list)
     """Empty means all recipes of the symbol."""
     as_of: str = ""
-    """UTC time up to which the training sees data; default: the time up to which features are stored."""
+    """UTC time up to which the training sees data; default: the time up to which features are stored, at most `end`."""
 
 
 def build_retrain_job(settings: Settings, definitions: Callable[[], dg.Definitions]) -> dg.JobDefinition:
@@ -51,7 +52,7 @@ def build_retrain_job(settings: Settings, definitions: Callable[[], dg.Definitio
         except RefusedActionError as error:
             raise dg.Failure(str(error), allow_retries=False) from error
         recipes = config.recipes or [*settings.symbols[config.symbol].recipes]
-        as_of = training_time(store, config)
+        as_of = training_time(store, settings, config)
         entry = Entry(
             symbol=config.symbol,
             key=f"retrain/{first_attempt(context.instance, context.run)}",
@@ -75,10 +76,15 @@ def build_retrain_job(settings: Settings, definitions: Callable[[], dg.Definitio
     return retrain
 
 
-def training_time(store: Store, config: RetrainConfig) -> pd.Timestamp:
-    """The requested as_of, else the time up to which features are stored. Failure if none are."""
-    until = config.as_of or features_available_until(store, config.symbol)
+def training_time(store: Store, settings: Settings, config: RetrainConfig) -> pd.Timestamp:
+    """The requested as_of, else the time up to which features are stored, at most the end of the last week.
+
+    Failure if no features are stored.
+    """
+    if config.as_of:
+        as_of = pd.Timestamp(config.as_of)
+        return as_of.tz_localize("UTC") if as_of.tz is None else as_of.tz_convert("UTC")
+    until = features_available_until(store, config.symbol)
     if until is None:
         raise dg.Failure(f"{config.symbol}: no features are stored; run {MARKET_DATA} first", allow_retries=False)
-    as_of = pd.Timestamp(until)
-    return as_of.tz_localize("UTC") if as_of.tz is None else as_of.tz_convert("UTC")
+    return newest_as_of(settings, until)

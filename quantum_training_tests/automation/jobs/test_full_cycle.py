@@ -132,7 +132,8 @@ def test_log_level_reaches_the_nested_runs(build_project, small, monkeypatch, ca
     [
         ({"symbols": ["ZZZ"]}, "unknown symbols ZZZ"),
         ({"weeks": 0}, "below 1"),
-        ({"week": "2020-02-25", "symbols": ["AAA"]}, "a Monday"),
+        ({"week": "2020-02-25", "symbols": ["AAA"]}, "AAA: week 2020-02-25 is not a Monday"),
+        ({"week": "2020-03-02", "symbols": ["AAA"]}, "its data allow weeks up to 2020-02-24"),
     ],
 )
 def test_a_wrong_config_is_refused(build_project, small, config, message):
@@ -145,6 +146,20 @@ def test_the_latest_week_is_that_of_the_source(build_project, small):
     settings = build_project(small).settings
     assert weeks_of(settings, "AAA", CycleConfig(weeks=3)) == ("2020-02-10", "2020-02-24")
     assert weeks_of(settings, "AAA", CycleConfig(week="2020-01-06")) == ("2020-01-06", "2020-01-06")
+
+
+def test_the_latest_week_is_not_after_the_end_of_the_settings(build_project, small):
+    settings = build_project({**small, "end": "2020-01-25"}).settings
+    assert weeks_of(settings, "AAA", CycleConfig()) == ("2020-01-20", "2020-01-20")
+    with pytest.raises(ValueError, match=r"up to 2020-01-20, and the settings' end is 2020-01-25"):
+        weeks_of(settings, "AAA", CycleConfig(week="2020-01-27"))
+
+
+def test_data_after_the_end_of_the_settings_are_held_out(build_project, small):
+    project = build_project({**small, "end": "2020-01-25"})
+    assert launch(project, symbols=["AAA"]).success
+    assert list(project.store.read_records("champion", "AAA")) == ["2020-01-20"]
+    assert project.store.read_frame("candles", "AAA", "2020-01-01").index[-1].strftime("%m-%d %H") == "01-25 20"
 
 
 def test_market_data_reach_back_far_enough_for_the_first_fit(build_project, small):
