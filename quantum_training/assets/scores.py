@@ -11,9 +11,10 @@ import dagster as dg
 from quantum_training.assets.evidence_assets import evidence_asset
 from quantum_training.assets.metadata.evidence import scores_metadata
 from quantum_training.assets.partition_runner import each_partition
-from quantum_training.lifecycle.evaluation.scoring import VersionLoader, score_week
+from quantum_training.lifecycle.evaluation.scoring import score_week
 from quantum_training.lifecycle.market_history import MarketHistory
 from quantum_training.lifecycle.records import FEATURES, SHADOW_SCORES, model_asset
+from quantum_training.lifecycle.training.version_loader import VersionLoader
 from quantum_training.market.periods import Key
 from quantum_training.partitions import Partitions, overlap
 from quantum_training.resources.registry.registry import ModelRegistry

@@ -169,6 +169,7 @@ def test_a_sensor_may_give_a_training_its_budget_in_episodes(build_project, agen
     assert steps == {"ppo": 7 * 300, "sac": 300}, "an episode lasts 120 to 480 bars"
 
 
+@pytest.mark.long
 def test_a_killed_training_continues_from_its_checkpoint(build_project, agents, monkeypatch):
     agents["recipes"]["ppo"] |= {"seeds": 1, "params": {**TINY["ppo"], "save_seconds": 1e-6}}
     calm, broken = build_project(agents).market_data(), build_project(agents).market_data()

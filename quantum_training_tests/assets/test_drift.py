@@ -69,6 +69,7 @@ def test_an_ordinary_week_is_shown_and_passes_all_checks(build):
     assert by_name["rsi_14"].description.startswith(f"AAA|{DAY} NONE: no drift, PSI ")
 
 
+@pytest.mark.long
 def test_a_range_and_single_days_give_the_same_bytes_and_so_does_running_again(build):
     range_world, single_world = build(), build()
     report(range_world, "2020-02-19", DAY)
@@ -80,6 +81,7 @@ def test_a_range_and_single_days_give_the_same_bytes_and_so_does_running_again(b
     assert range_world.stored() == stored
 
 
+@pytest.mark.long
 def test_drift_of_many_features_fails_the_checks_without_blocking_and_is_published_once(build):
     project = build()
     change_features(project.store, shift_columns("return_1", "rsi_14", "body_ratio"))

@@ -109,6 +109,7 @@ def test_an_old_week_run_late_moves_no_alias(build_project, small):
     )
 
 
+@pytest.mark.long
 def test_a_champion_whose_artefact_is_lost_is_rolled_back_and_the_week_goes_on(cycled_project, small):
     """The version that decided in the week is torn after it: no run fails, and only its recipe pays for it."""
     project = cycled_project(small, FIRST, LAST)
@@ -173,6 +174,7 @@ def test_too_few_bars_are_a_recorded_outcome_without_a_version(build_project, sm
     assert records(project, "champion")[FIRST]["verdict"] == "INSUFFICIENT"
 
 
+@pytest.mark.long
 def test_a_recipe_taken_from_a_symbol_keeps_its_recorded_versions(build_project, small):
     project = build_project(small).market_data()
     project.run("weekly_cycle", f"AAA|{FIRST}")

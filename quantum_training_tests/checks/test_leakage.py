@@ -90,6 +90,7 @@ def test_honest_runs_pass_and_show_what_was_measured(build_project, small):
         assert "planted" in evaluation.metadata["skill"].value
 
 
+@pytest.mark.long
 def test_skill_is_measured_once_per_code_and_recipe(build_project, one, monkeypatch):
     project = build_project(one).market_data()
     assert project.run("weekly_cycle", WEEKS[0]).success
@@ -133,6 +134,7 @@ def test_features_that_leaking_code_stored_are_found_by_sound_code(build_project
     assert "the stored bytes are not what the code computes: return_1 of the bar 2020-02-01" in failure
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("label", ["forward_return", "triple_barrier"])
 @pytest.mark.parametrize("hours", [4, 8, 40])
 def test_a_window_without_embargo_stops_the_scores(build_project, one, monkeypatch, label, hours):
@@ -156,6 +158,7 @@ def test_a_window_without_embargo_stops_the_scores(build_project, one, monkeypat
     assert materialised(result) == {"xgboost_model"}
 
 
+@pytest.mark.long
 def test_a_model_that_looks_ahead_stops_the_scores(build_project, one, monkeypatch):
     monkeypatch.setitem(sys.modules, "unfair.peeking", SimpleNamespace(Model=Peeking))
     one["recipes"]["xgboost"] |= {"algorithm": "unfair.peeking", "params": {}}
@@ -172,6 +175,7 @@ def test_a_model_that_looks_ahead_stops_the_scores(build_project, one, monkeypat
     assert project.store.periods("shadow_scores", "AAA") == []
 
 
+@pytest.mark.long
 def test_a_recipe_that_cannot_show_skill_is_a_warning_that_stops_nothing(build_project, one):
     one["recipes"]["xgboost"]["features"] = ["hour_sin", "weekday_cos"]
     result = build_project(one).market_data().run("weekly_cycle", WEEKS[1])
@@ -215,6 +219,7 @@ def test_a_version_of_an_instant_between_two_bars_passes(build_project, one):
     assert "2020-01-22 13:30:00+00:00" in evaluation.metadata["weeks"].value
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("week", ["2017-05-29", "2018-01-01"])
 def test_daily_bars_with_weekends_and_holidays_before_the_week_pass(build_project, one, week):
     """The perturbed bars start after the week's Monday, not after the last bar, which is older by up to four days."""

@@ -30,6 +30,7 @@ KINDS = {
 }
 
 
+@pytest.mark.long
 def test_every_record_is_written_back_byte_for_byte(cycled_project, small):
     project = cycled_project(small, WEEKS[0], WEEKS[-1])
     for asset, kind in KINDS.items():

@@ -2,11 +2,12 @@
 
 import pandas as pd
 
-from quantum_training.lifecycle.evaluation.scoring import VersionLoader, score_week
+from quantum_training.lifecycle.evaluation.scoring import score_week
 from quantum_training.lifecycle.ingestion import compute_month_features, ingest_month
 from quantum_training.lifecycle.market_history import MarketHistory
 from quantum_training.lifecycle.services import Services
 from quantum_training.lifecycle.training.train_week import train_week
+from quantum_training.lifecycle.training.version_loader import VersionLoader
 from quantum_training.market.periods import Key
 from quantum_training.settings import load_settings
 

@@ -69,6 +69,7 @@ def test_frames_of_the_wrong_shape_are_refused(name, judge, walk):
 CELLS = [np.nan, np.inf, -np.inf, -1.0, 0.0, 1e-300, 1e300]
 
 
+@pytest.mark.long
 @settings(max_examples=150, deadline=None)
 @given(data=st.data())
 def test_the_quick_answer_is_the_schemas(data, walk):

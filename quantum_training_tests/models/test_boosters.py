@@ -68,6 +68,7 @@ def test_the_same_window_and_seed_give_the_same_bytes_and_another_seed_does_not(
         assert file.read_bytes() == (tmp_path / "1" / file.name).read_bytes()
 
 
+@pytest.mark.long
 def test_another_process_gives_the_same_bytes_with_one_thread(make_features, tmp_path):
     features = make_features(400)
     features.to_parquet(tmp_path / "features.parquet")

@@ -168,6 +168,7 @@ def test_the_same_scores_give_the_same_decisions(history, by):
     assert len({d.champion for d in first}) > 1 or by.rule.campaign_weeks == 6, "nothing ever happened"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("by", [PLAIN, decision_policy()])
 def test_decisions_stay_when_later_weeks_are_added_or_changed(history, by):
     scores, other = history(12, a=0.3, b=0.1), history(12, seed=9, a=-0.4, b=0.6)

@@ -190,7 +190,7 @@ def test_the_platform_brings_back_what_was_killed(real, reference):
 
 
 @pytest.mark.soak
-def test_two_daemons_by_mistake(real, reference):
+def test_a_second_daemon_starts_no_run_twice(real, reference):
     real.world.reset()
     real.platform.daemon(real.environment, "second-daemon")
     ids = [real.submit("AAA") for _ in range(4)]

@@ -108,8 +108,8 @@ def serve(orders: list[dict[str, Any]]) -> list[dict[str, float]]:
     return ended
 
 
-def hurry() -> None:
-    """Keep the leak sentinel short: it says what it says, whoever is killed."""
+def shorten_leakage_test() -> None:
+    """Let the leakage test take a second: its result is not what these tests look at."""
     from quantum_training.models import ppo
     from quantum_training.monitoring import model_leakage
 
@@ -118,7 +118,7 @@ def hurry() -> None:
 
 
 def main() -> None:
-    hurry()
+    shorten_leakage_test()
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     for job, tags in json.loads(sys.stdin.readline()):

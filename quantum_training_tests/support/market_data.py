@@ -15,7 +15,7 @@ from quantum_training.market.schema import as_candles
 @pytest.fixture(scope="session")
 def candles_dir() -> Path:
     """Folder of the real candles: QT_CANDLES_DIR, else ../shared/candles beside the repository."""
-    beside = Path(__file__).parents[2] / "shared" / "candles"
+    beside = Path(__file__).parents[3] / "shared" / "candles"
     folder = Path(os.environ.get("QT_CANDLES_DIR") or beside)
     if not folder.is_dir():
         pytest.skip(f"no real candles at {folder}; set QT_CANDLES_DIR to their folder")

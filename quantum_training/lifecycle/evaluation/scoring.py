@@ -5,53 +5,20 @@ The accounting is trading/scoring.py; what becomes of the scores is decision/.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import pandas as pd
 
 from quantum_training.lifecycle.market_history import INPUTS, Bars, MarketHistory
 from quantum_training.lifecycle.records import SHADOW_SCORES
+from quantum_training.lifecycle.training.version_loader import Load, VersionLoader
 from quantum_training.lifecycle.training.versions import versions_of
 from quantum_training.market.periods import WEEK, Key
-from quantum_training.models.contract import Model
-from quantum_training.resources.registry.errors import RegistryError, VersionDeleted
+from quantum_training.resources.registry.errors import RegistryError
 from quantum_training.resources.store.store import Written
 from quantum_training.trading.baselines import BASELINES, decide
 from quantum_training.trading.scoring import Decisions, Version, decisions, score
-
-Load = Callable[[str], Model]
-"""The model of a version by its model id. RegistryError if it cannot be loaded."""
-
-
-class VersionLoader:
-    """Loads each version of a symbol once, and collects the errors of those that cannot be loaded.
-
-    load: the model by its model id; log: takes the message of each error. errors: by model id; deleted: the versions
-    that MLflow no longer has.
-    """
-
-    def __init__(self, load: Load, log: Callable[[str], object] = lambda message: None) -> None:
-        self.load_or_raise, self._log = load, log
-        self._models: dict[str, Model | None] = {}
-        self.errors: dict[str, str] = {}
-        self.deleted: set[str] = set()
-
-    def __call__(self, model_id: str) -> Model | None:
-        """The model of a version; None if it cannot be loaded, so that it decides nothing."""
-        if model_id not in self._models:
-            self._models[model_id] = self._load(model_id)
-        return self._models[model_id]
-
-    def _load(self, model_id: str) -> Model | None:
-        try:
-            return self.load_or_raise(model_id)
-        except RegistryError as error:
-            self.errors[model_id] = str(error)
-            if isinstance(error, VersionDeleted):
-                self.deleted.add(model_id)
-            self._log(f"{error}; it decides nothing")
-            return None
 
 
 class ScoredWeek(NamedTuple):
@@ -78,7 +45,7 @@ def score_week(history: MarketHistory, week: pd.Timestamp, load: VersionLoader) 
     strategies = {recipe: decisions(*bars, versions[recipe], start, load) for recipe in recipes}
     deciding = {m for decided in strategies.values() for m in decided.model_id.unique() if m}
     inputs = history.inputs_hash(bars, pd.DatetimeIndex(bars.candles.loc[start:].index))
-    if lost := _versions_in_stored_scores(history, key.period, deciding & load.deleted):
+    if lost := _versions_in_stored_scores(history, key.period, deciding & {*load.deleted}):
         _assert_same_inputs(history, key, inputs, [load.errors[model_id] for model_id in lost])
         return ScoredWeek(None, None, sorted(lost))
     if deciding and deciding <= load.errors.keys():

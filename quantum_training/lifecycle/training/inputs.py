@@ -5,7 +5,7 @@ The market is for agents and sequence models, other recipes' models are for ense
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -16,10 +16,10 @@ from quantum_training.lifecycle.market_history import Bars, MarketHistory
 from quantum_training.lifecycle.training.ensemble_members import DecisionCache, OutOfSampleSpan, read_members
 from quantum_training.lifecycle.training.pools import pooled_window
 from quantum_training.lifecycle.training.training_window import training_window
+from quantum_training.lifecycle.training.version_loader import Load, VersionLoader
 from quantum_training.market.periods import WEEK
 from quantum_training.market.timeframe import known_at
 from quantum_training.models.contract import Model, TrainingContext, algorithm
-from quantum_training.resources.registry.errors import RegistryError, VersionDeleted
 from quantum_training.resources.store.store import Store, content_hash
 from quantum_training.settings import Settings
 from quantum_training.settings.schema import Recipe
@@ -55,7 +55,7 @@ class InputSources(NamedTuple):
     store: Store
     settings: Settings
     previous_versions: Sequence[Version]
-    load: Callable[[str], Model]
+    load: Load
     decisions: DecisionCache
 
     def history(self, target: TrainingTarget) -> MarketHistory:
@@ -129,37 +129,10 @@ def historical_positions(
     return positions.loc[window.full_times[0] :]
 
 
-class _VersionLoader:
-    """Loads models by their id and remembers which were deleted. A version that cannot be loaded is left out, as in the
-    shadow scores; an outage of MLflow is raised."""
-
-    def __init__(self, load: Callable[[str], Model]):
-        self._load = load
-        self._deleted: dict[str, None] = {}
-
-    def __call__(self, model_id: str) -> Model | None:
-        try:
-            return self._load(model_id)
-        except VersionDeleted:
-            self._deleted[model_id] = None
-        except RegistryError:
-            pass
-        return None
-
-    @property
-    def deleted_versions(self) -> tuple[str, ...]:
-        return tuple(self._deleted)
-
-    def newest(self, versions: Iterable[Version]) -> tuple[str | None, Model | None]:
-        """Id and model of the last of these versions that can be loaded."""
-        pairs = ((version.model_id, self(version.model_id)) for version in reversed([*versions]))
-        return next((pair for pair in pairs if pair[1] is not None), (None, None))
-
-
 def _market_inputs(sources: InputSources, target: TrainingTarget, window: Window) -> TrainingInputs:
     """The inputs of an agent, a sequence model or an ensemble: the window with the market around it."""
     recipe, history = sources.settings.recipes[target.recipe], sources.history(target)
-    cls, loader, market = algorithm(recipe.algorithm), _VersionLoader(sources.load), history.market
+    cls, loader, market = algorithm(recipe.algorithm), VersionLoader(sources.load), history.market
     first = history.first_month(window.full_times[0] - WEEK, max(cls.lookback_bars, MAX_LAGS) + 2)
     bars = history.known_bars(first, target.as_of)
     identity_inputs: dict[str, Any] = {
@@ -188,7 +161,7 @@ def _market_inputs(sources: InputSources, target: TrainingTarget, window: Window
         **options,
     )
     example_rows = bars.features.reindex(window.full_times).join(bars.candles[["open", "close"]])
-    return TrainingInputs(context, identity_inputs, example_rows, excluded, loader.deleted_versions)
+    return TrainingInputs(context, identity_inputs, example_rows, excluded, tuple(loader.deleted))
 
 
 def _pooled_inputs(sources: InputSources, target: TrainingTarget) -> TrainingInputs:

@@ -3,8 +3,9 @@
 import pandas as pd
 import pytest
 
-from quantum_training.lifecycle.evaluation.scoring import ScoredWeek, VersionLoader, score_week
+from quantum_training.lifecycle.evaluation.scoring import ScoredWeek, score_week
 from quantum_training.lifecycle.market_history import MarketHistory
+from quantum_training.lifecycle.training.version_loader import VersionLoader
 from quantum_training.resources.registry.errors import RegistryError, VersionDeleted
 from quantum_training.resources.store.store import Store
 from quantum_training.settings import load_settings
@@ -190,4 +191,4 @@ def test_the_loader_loads_each_version_once_and_logs_each_error_once():
     assert models[0] is models[2]
     assert models[1] is models[3] is None
     assert messages == ["deleted: it was removed; it decides nothing"]
-    assert load_version.deleted == {"deleted"}
+    assert load_version.deleted == ["deleted"]
