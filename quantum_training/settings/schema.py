@@ -30,12 +30,13 @@ def _url(value: str) -> str:
 
 
 def _cron(value: str) -> str:
-    """Accept exactly the expressions that Dagster's schedules accept."""
+    """Accept the expressions that Dagster's schedules accept, except random times."""
     from croniter import croniter
 
     fields = croniter.expand(value)[0] if len(value.split()) == 5 and croniter.is_valid(value) else []
     nearest_weekday = re.search(r"\dw", value, re.IGNORECASE)  # newer syntax, which Dagster's own croniter lacks
-    if len(fields) != 5 or nearest_weekday or (fields[3] == [2] and fields[2] in ([30], [31])):
+    random = re.search(r"(^|[\s,])r", value, re.IGNORECASE)  # each process of Dagster would draw its own time
+    if len(fields) != 5 or nearest_weekday or random or (fields[3] == [2] and fields[2] in ([30], [31])):
         raise ValueError("no cron expression; allowed: five fields, as '0 2 * * 1' for Monday 02:00 UTC")
     return value
 

@@ -112,6 +112,12 @@ def test_a_wrong_value_is_refused_with_field_value_and_what_is_allowed(load, def
     assert message in str(error.value)
 
 
+@pytest.mark.parametrize("cron", ["R R * * *", "0 r(1-5) * * 1", "5,R 2 * * 1"])
+def test_a_random_time_is_refused_because_each_process_of_dagster_draws_its_own(cron):
+    with pytest.raises(ValidationError, match="no cron expression"):
+        TypeAdapter(Cron).validate_python(cron)
+
+
 @pytest.mark.parametrize(
     "cron",
     [
