@@ -36,6 +36,7 @@ LAYERS = [  # from the ground up
 LIFECYCLE = [  # a week's path through the layer `lifecycle`
     "records",
     "data_end",
+    "market_identity",
     "market_history",
     "services",
     "consistency",

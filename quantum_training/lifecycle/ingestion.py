@@ -13,9 +13,11 @@ import pandas as pd
 from quantum_training.features.indicators import WARMUP_BARS, compute_features
 from quantum_training.lifecycle.data_end import data_end
 from quantum_training.lifecycle.market_history import first_month_needed, read_bars
+from quantum_training.lifecycle.market_identity import MARKET, OtherMarketError, mismatch, recorded_form
+from quantum_training.lifecycle.records import CANDLES, SHADOW_SCORES, model_asset
 from quantum_training.market.periods import MONTH, Key, MarketPeriod, month_of
 from quantum_training.market.quality import Defect, assess
-from quantum_training.market.revision import complete, revised
+from quantum_training.market.revision import complete, revised, same_bars
 from quantum_training.market.schema import SCHEMA_VERSION, empty_candles
 from quantum_training.resources.store.store import Store, Written
 from quantum_training.settings import Settings
@@ -25,11 +27,15 @@ CONTEXT_BARS = 200
 
 
 class CandleMonth(NamedTuple):
-    """A month's bars, the time up to which they are complete, their defects, and the stored file (None: refused)."""
+    """A month's bars, the time up to which they are complete, their defects, and the stored file (None: refused).
+
+    market: what is recorded of which market they are; None for bars of a build that did not record it.
+    """
 
     bars: pd.DataFrame
     covered_until: pd.Timestamp
     defects: list[Defect]
+    market: str | None = None
     written: Written | None = None
 
     @property
@@ -65,32 +71,68 @@ def ingest_month(store: Store, settings: Settings, key: Key, now: pd.Timestamp, 
     if month.errors:
         return month
     attributes = {"covered_until": month.covered_until.isoformat(), "schema": SCHEMA_VERSION, **month.acceptances}
+    if month.market:
+        attributes[MARKET] = month.market
     return month._replace(written=store.write_frame("candles", key.symbol, key.period, month.bars, attributes))
 
 
 def fetch_month(store: Store, settings: Settings, key: Key, now: pd.Timestamp, refetch: bool = False) -> CandleMonth:
     """Complete the stored bars of a month from the source and judge them. Nothing is stored.
 
-    Raises SourceError if the source cannot be read or has no bar of the month yet.
+    Raises SourceError if the source cannot be read or has no bar of the month yet, and OtherMarketError if the stored
+    bars are of another market than the settings say.
     """
     symbol = settings.symbols[key.symbol]
     source = symbol.source
+    other_market = _other_market(store, settings, key)
+    if other_market and (not refetch or not store.attributes(CANDLES, key.symbol, key.period)):
+        raise OtherMarketError(key.symbol, other_market)
     until = min(key.start + MONTH, data_end(settings, key.symbol, now))
     if until <= key.start:
         remedy = f"Ask for months up to {month_of(until)}"
-        raise SourceError(key.symbol, type(source).__module__.rpartition(".")[2], f"its data end at {until}", remedy)
+        raise SourceError(key.symbol, source.kind, f"its data end at {until}", remedy)
     previous = bars_before(store, key)
     attributes = {} if refetch else store.attributes("candles", key.symbol, key.period)
     stored = store.read_frame("candles", key.symbol, key.period) if attributes else empty_candles()
     if attributes and pd.Timestamp(attributes["covered_until"]) >= until:
         until = pd.Timestamp(attributes["covered_until"])
-        return CandleMonth(stored, until, judge_month(settings, key, stored, until, previous))
-    overlap = stored if len(stored) else previous if source.revises_history and not refetch else stored
+        return CandleMonth(stored, until, judge_month(settings, key, stored, until, previous), attributes.get(MARKET))
+    compare = source.revises_history or not _is_recorded(store, key)
+    overlap = stored if len(stored) else previous if compare and not refetch else stored
     since = overlap.index[-1] if len(overlap) else key.start
     fetched = source.fetch(key.symbol, symbol.timeframe, since, until, now)
+    if other_market:
+        _assert_replaceable(store, settings, key, fetched, other_market)
     defects = revised(key.symbol, overlap, fetched)
     bars = complete(stored, fetched[fetched.index >= key.start])
-    return CandleMonth(bars, until, defects + judge_month(settings, key, bars, until, previous))
+    defects += judge_month(settings, key, bars, until, previous)
+    return CandleMonth(bars, until, defects, recorded_form(symbol))
+
+
+def _other_market(store: Store, settings: Settings, key: Key) -> str:
+    """How the market that is recorded with the month, the one before or the newest differs from the settings'."""
+    stored = store.periods(CANDLES, key.symbol)
+    months = {key.period, month_of(key.start - MONTH), *stored[-1:]} & {*stored}
+    recorded = {month: store.attributes(CANDLES, key.symbol, month).get(MARKET) for month in months}
+    return mismatch(settings.symbols[key.symbol], CANDLES, recorded)
+
+
+def _is_recorded(store: Store, key: Key) -> bool:
+    """Whether the month before has a record of which market it is of."""
+    return MARKET in store.attributes(CANDLES, key.symbol, month_of(key.start - MONTH))
+
+
+def _assert_replaceable(store: Store, settings: Settings, key: Key, fetched: pd.DataFrame, other_market: str) -> None:
+    """OtherMarketError if versions or scores rest on the stored month, and other bars are to replace it."""
+    models = [model_asset(recipe) for recipe in settings.symbols[key.symbol].recipes]
+    is_used = store.periods(SHADOW_SCORES, key.symbol) or any(store.periods(m, key.symbol, "json") for m in models)
+    if is_used and not same_bars(store.read_frame(CANDLES, key.symbol, key.period), fetched):
+        raise OtherMarketError(
+            key.symbol,
+            f"{other_market}, and the bars of {key.period[:7]} are not those that were trained and scored on",
+            "Set the former settings again, or give this market another symbol name: a record of one market is no "
+            "evidence about another",
+        )
 
 
 def judge_stored_month(store: Store, settings: Settings, key: Key) -> list[Defect]:
@@ -126,7 +168,9 @@ def compute_month_features(store: Store, settings: Settings, key: Key) -> Featur
     attributes = store.attributes("candles", key.symbol, key.period)
     until = pd.Timestamp(attributes["covered_until"]) if attributes else key.start + MONTH
     first = first_month_needed(settings.symbols[key.symbol], key.start, WARMUP_BARS)
-    features = compute_features(read_bars(store, "candles", key.symbol, first, until), key.start)
-    attributes = {"covered_until": until.isoformat(), "candles": attributes["content_hash"]}
+    market = settings.symbols[key.symbol]
+    features = compute_features(read_bars(store, "candles", key.symbol, first, until, market), key.start)
+    recorded = {MARKET: attributes[MARKET]} if MARKET in attributes else {}
+    attributes = {"covered_until": until.isoformat(), "candles": attributes["content_hash"], **recorded}
     written = store.write_frame("features", key.symbol, key.period, features, attributes)
     return FeatureMonth(features, until, written)

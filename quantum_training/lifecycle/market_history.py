@@ -12,6 +12,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from quantum_training.features.indicators import WARMUP_BARS
+from quantum_training.lifecycle.market_identity import require_market
 from quantum_training.lifecycle.records import CANDLES, EVERY, FEATURES, SHADOW_SCORES
 from quantum_training.market.calendars import periods_per_year
 from quantum_training.market.periods import MONTH, WEEK, month_of
@@ -37,7 +38,10 @@ class Bars(NamedTuple):
 
 @dataclass(frozen=True)
 class MarketHistory:
-    """The stored bars and scores of `symbol`. Months are named by their first day, `YYYY-MM-01`."""
+    """The stored bars and scores of `symbol`. Months are named by their first day, `YYYY-MM-01`.
+
+    Every method that returns bars raises OtherMarketError if they are recorded as another market's.
+    """
 
     store: Store
     settings: Settings
@@ -63,11 +67,11 @@ class MarketHistory:
 
     def candles(self, first: str, until: pd.Timestamp) -> pd.DataFrame:
         """The candles from month `first` on that open before `until`. StoreError if any are missing."""
-        return read_bars(self.store, CANDLES, self.symbol, first, until)
+        return read_bars(self.store, CANDLES, self.symbol, first, until, self.market)
 
     def features(self, first: str, until: pd.Timestamp) -> pd.DataFrame:
         """The features of the same bars. StoreError if any are missing."""
-        return read_bars(self.store, FEATURES, self.symbol, first, until)
+        return read_bars(self.store, FEATURES, self.symbol, first, until, self.market)
 
     def bars(self, first: str, until: pd.Timestamp) -> Bars:
         """Candles and features from month `first` on that open before `until`. StoreError if any are missing."""
@@ -83,7 +87,9 @@ class MarketHistory:
         months = [p for p in self.store.periods(asset, self.symbol) if month_of(start) <= p <= month_of(end)]
         if not months:
             return pd.DataFrame(index=pd.DatetimeIndex([], tz="UTC"))
-        return self.store.read_frames(asset, self.symbol, months[0], months[-1])
+        frame, attributes = self.store.read_with_attributes(asset, self.symbol, months[0], months[-1])
+        require_market(self.symbol, self.market, asset, attributes)
+        return frame
 
     def features_available_until(self) -> pd.Timestamp | None:
         """The time up to which features are stored; None if there are none."""
@@ -146,10 +152,13 @@ def first_month_needed(market: Symbol, before: pd.Timestamp, bars: int) -> str:
     return month_of(before - pd.Timedelta(days=365 * years * 1.05 + 7))
 
 
-def read_bars(store: Store, asset: str, symbol: str, first: str, until: pd.Timestamp) -> pd.DataFrame:
+def read_bars(
+    store: Store, asset: str, symbol: str, first: str, until: pd.Timestamp, market: Symbol | None = None
+) -> pd.DataFrame:
     """The rows of a monthly asset from month `first` on that open before `until`.
 
-    StoreError if a month up to `until` is not stored, or if the last one does not reach `until` yet.
+    market: of the settings; None if it need not be compared with the recorded one. StoreError if a month up to `until`
+    is not stored, or if the last one does not reach `until` yet. OtherMarketError if a month is of another market.
     """
     last = month_of(until - NANOSECOND)
     stored = [p for p in store.periods(asset, symbol) if first <= p <= last]
@@ -162,7 +171,10 @@ def read_bars(store: Store, asset: str, symbol: str, first: str, until: pd.Times
             + (f"the months {', '.join(missing)} are not stored" if missing else f"{last} reaches only {covered}")
             + "; run the job market_data for these months first"
         )
-    return store.read_frames(asset, symbol, first, last).loc[: until - NANOSECOND]
+    frame, attributes = store.read_with_attributes(asset, symbol, first, last)
+    if market:
+        require_market(symbol, market, asset, attributes)
+    return frame.loc[: until - NANOSECOND]
 
 
 def features_available_until(store: Store, symbol: str) -> pd.Timestamp | None:

@@ -16,6 +16,14 @@ def complete(stored: pd.DataFrame, fetched: pd.DataFrame) -> pd.DataFrame:
     return as_candles(pd.concat([stored, newer])) if len(stored) else newer
 
 
+def same_bars(stored: pd.DataFrame, fetched: pd.DataFrame) -> bool:
+    """Whether all stored bars are fetched again, each with prices that differ by at most 0.01 %."""
+    if stored.empty or not stored.index.isin(fetched.index).all() or fetched.index.has_duplicates:
+        return False
+    again = fetched.loc[stored.index, list(PRICES)]
+    return bool(((again / stored[list(PRICES)] - 1).abs() <= TOLERANCE).to_numpy().all())
+
+
 def revised(symbol: str, stored: pd.DataFrame, fetched: pd.DataFrame) -> list[Defect]:
     """A defect if the newest stored bar is fetched again with a price that differs by more than 0.01 %.
 

@@ -117,3 +117,9 @@ class Symbol(_Frozen):
     def first_day(self, of_all: date) -> pd.Timestamp:
         """The first day of the symbol's candles, 00:00 UTC. of_all: `start` of the settings."""
         return pd.Timestamp(self.start or of_all, tz="UTC")
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Which market this is, by the names of the settings: what of it makes other bars, as plain JSON."""
+        source = {f"source.{option}": value for option, value in self.source.identity.items()}
+        return {**source, "timeframe": self.timeframe, "calendar": self.calendar}

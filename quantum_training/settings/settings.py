@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
+from pydantic import Field, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from quantum_training.market.quality import QualityLimits
 from quantum_training.monitoring.decay_policy import DecayPolicy
@@ -26,6 +26,7 @@ from quantum_training.settings.alerting import AlertPolicy
 from quantum_training.settings.paths import SettingsError, without_password
 from quantum_training.settings.retraining import RetrainingPolicy
 from quantum_training.settings.schema import Cron, Name, Recipe, RecipeName, Symbol, Url
+from quantum_training.settings.yaml_file import YamlFile, with_names_as_written
 
 
 class Settings(BaseSettings):
@@ -168,13 +169,23 @@ class Settings(BaseSettings):
         return (
             init_settings,
             env_settings,
-            YamlConfigSettingsSource(settings_cls, config_path(), yaml_file_encoding="utf-8"),
+            YamlFile(settings_cls, config_path()),
         )
 
     @property
     def seeds(self) -> dict[str, int]:
         """The number of fits per version, by recipe."""
         return {name: recipe.seeds for name, recipe in self.recipes.items()}
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _read_names_as_text(cls, settings: Any, validate: ModelWrapValidatorHandler[Settings]) -> Settings:
+        try:
+            return validate(settings)
+        except ValidationError as error:
+            if not with_names_as_written(settings, error, config_path()):
+                raise
+            return validate(settings)
 
     @model_validator(mode="after")
     def _days_are_in_order(self) -> Settings:

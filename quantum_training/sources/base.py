@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Any, ClassVar
 
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
@@ -21,6 +22,22 @@ class CandleSource(BaseModel, ABC):
     """Where a symbol's candles come from. Fields are the source's options; unknown ones are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    not_identifying: ClassVar[frozenset[str]] = frozenset()
+    """Options that say how bars are fetched or read, not of which market they are."""
+
+    @property
+    def kind(self) -> str:
+        """The name of the source's module, as the settings have it."""
+        return type(self).__module__.rpartition(".")[2]
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What says of which market the bars are: the kind and the options, but for `not_identifying`, as plain JSON.
+
+        It is stored with every month of candles. Another identity is another market.
+        """
+        return {"kind": self.kind, **self.model_dump(mode="json", exclude=set(self.not_identifying))}
 
     @abstractmethod
     def fetch(

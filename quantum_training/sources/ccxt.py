@@ -34,6 +34,8 @@ MILLISECOND = pd.Timedelta(milliseconds=1)
 class Source(CandleSource):
     """A live market. Closed bars only; public data needs no key."""
 
+    not_identifying = frozenset({"options", "page_bars", "timeout", "retries"})
+
     market: str = Field(pattern=r"^\S+/\S+$", description="ccxt's unified market symbol, as BTC/USDT (spot).")
     exchange: str = Field("binance", pattern=r"^[a-z0-9]+$", description="ccxt's id of the exchange.")
     options: dict[str, Any] = Field(
@@ -44,6 +46,13 @@ class Source(CandleSource):
     page_bars: int = Field(1000, ge=2, le=5000, description="Bars a request asks for; an exchange's own limit wins.")
     timeout: float = Field(10.0, gt=0, le=300, description="Seconds to wait for the exchange's answer.")
     retries: Retries = Field(Retries(), description="What to do about 429, 5xx, time-outs and broken answers.")
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """See CandleSource. An exchange's test network is another market; other options of ccxt change no bar."""
+        options = (self.options, self.options.get("options") or {})
+        is_test = any(of.get(name) for of in options for name in ("sandbox", "testnet"))
+        return {**super().identity, **({"sandbox": True} if is_test else {})}
 
     @property
     def venue(self) -> str:

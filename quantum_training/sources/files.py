@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Annotated, Literal
@@ -41,6 +42,8 @@ def _zone(value: str) -> str:
 class Source(CandleSource):
     """A recording: it ends with the newest bar in the file. A changed file is read again."""
 
+    not_identifying = frozenset({"header", "skip_rows", "descending", "datetime_format"})
+
     path: Annotated[str, AfterValidator(_path)] = Field(description="The file; {symbol} stands for the symbol's name.")
     columns: dict[Literal["open_time", "open", "high", "low", "close", "volume"], str] = Field(
         {}, description="Our column: the file's name for it, where the two differ; as {open_time: Date, open: Open}."
@@ -55,7 +58,7 @@ class Source(CandleSource):
     )
     stamp: Literal["start", "end"] = Field("start", description="Whether a bar is stamped with its start or its end.")
     descending: bool = Field(False, description="The file is newest first; its rows are read from below.")
-    rows_where: dict[str, str | float] = Field(
+    rows_where: dict[str, str] = Field(
         {}, description="Rows to take from a file of many symbols, as {tic: AAPL}; {symbol}: the symbol's name."
     )
     price_divisor: float = Field(1.0, gt=0, description="Prices are this many times too large, as 10000.")
@@ -117,12 +120,20 @@ def _rows_of_symbol(
 ) -> pd.DataFrame:
     """The rows that `rows_where` selects."""
     for name, value in source.rows_where.items():
-        expected = value.replace("{symbol}", symbol) if isinstance(value, str) else value
-        if not (matches := frame[name] == expected).any():
+        expected = value.replace("{symbol}", symbol)
+        if not (matches := _equals(frame[name], expected)).any():
             values = ", ".join(map(str, frame[name].unique()[:10]))
             raise error_of(f"no row with {name} = {expected}; it has {values}", "Mend source.rows_where")
         frame = frame[matches]
     return frame
+
+
+def _equals(column: pd.Series, text: str) -> pd.Series:
+    """Where the column is this text, or in a column of numbers this number: pandas reads 000660 as 660."""
+    if pd.api.types.is_numeric_dtype(column):
+        with suppress(ValueError):
+            return column == float(text)
+    return column.astype(str) == text
 
 
 def _candles(

@@ -26,6 +26,8 @@ TAIL_LIMIT = 20.0
 class Source(CandleSource):
     """A log price that moves by Student-t steps; a two-state Markov chain switches its volatility."""
 
+    not_identifying = frozenset({"end"})  # a later end only adds bars
+
     seed: int = Field(7, ge=0, le=2**32 - 1, description="Another seed gives another market.")
     start: date = Field(
         date(2015, 1, 1), ge=date(1970, 1, 1), lt=date(2100, 1, 1), description="Day of the first bar, UTC."

@@ -32,6 +32,8 @@ INTERVALS = {to_timedelta(name): name for name in ("1m", "2m", "5m", "15m", "30m
 class Source(CandleSource):
     """A live market. A daily bar opens at 00:00 UTC of its session's date; closed bars only."""
 
+    not_identifying = frozenset({"timeout", "retries"})
+
     ticker: str = Field(pattern=r"^[A-Za-z0-9^=.-]+$", description="Yahoo's symbol, as AAPL, ^GSPC, BTC-USD.")
     adjust: bool = Field(
         True,

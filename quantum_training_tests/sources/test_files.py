@@ -259,3 +259,14 @@ def test_lean_prices_are_in_dollars(candles_dir):
     path = str(candles_dir / "dirty/lean_aapl_1h_unadjusted.zip")
     bars = everything(source_from({"kind": "files", "path": path, **LEAN}))
     assert bars.iloc[0].tolist() == [13.63, 13.75, 13.5, 13.63, 540700]
+
+
+@pytest.mark.parametrize(("code", "rows"), [("000660", 1), ("660", 1), ("005930", 1)])
+def test_a_code_of_digits_selects_its_rows_though_pandas_reads_numbers(tmp_path, code, rows):
+    path = tmp_path / "krx.csv"
+    path.write_text(
+        "open_time,code,open,high,low,close,volume\n2021-01-01,000660,1,1,1,1,1\n2021-01-01,005930,2,2,2,2,2\n"
+    )
+    source = source_from({"kind": "files", "path": str(path), "rows_where": {"code": code}})
+    start, end = (pd.Timestamp(day, tz="UTC") for day in ("2021-01-01", "2021-02-01"))
+    assert len(source.fetch("A", "1d", start, end, end)) == rows

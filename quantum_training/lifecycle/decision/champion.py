@@ -12,6 +12,8 @@ from typing import Any
 import pandas as pd
 from tenacity import retry, retry_if_exception_type, stop_after_attempt
 
+from quantum_training.lifecycle.consistency.inconsistency import require_consistent
+from quantum_training.lifecycle.consistency.market import scores_of_another_market
 from quantum_training.lifecycle.evaluation.model_health import health_findings, version_at, worst_drift_of_week
 from quantum_training.lifecycle.evaluation.scoring import Load
 from quantum_training.lifecycle.market_history import MarketHistory
@@ -44,7 +46,9 @@ def decide(history: MarketHistory, ledger: Ledger, last: str, load: Load) -> dic
 
     A week before the ledger's newest that has no row was scored too late to decide anything: it gets none. If another
     run decides meanwhile, everything is decided again on the rows that it wrote. load: the model of a version.
+    InconsistentStateError if the scores are not of the stored candles' market.
     """
+    require_consistent(scores_of_another_market(history, last))
     rows = ledger.rows(history.symbol)
     decisions = weekly_decisions(history, last, rows, load)
     newest_recorded = max(_recorded(rows), default="")

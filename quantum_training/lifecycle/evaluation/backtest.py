@@ -15,7 +15,7 @@ from quantum_training.lifecycle.market_history import NANOSECOND, MarketHistory
 from quantum_training.lifecycle.records import BACKTEST, CANDLES, SHADOW_SCORES, BacktestRecord, write_record
 from quantum_training.lifecycle.training.versions import versions_of
 from quantum_training.market.calendars import periods_per_year
-from quantum_training.market.periods import WEEK, Key, month_of
+from quantum_training.market.periods import WEEK, Key
 from quantum_training.resources.registry.errors import VersionDeleted
 from quantum_training.resources.registry.registry import ModelRegistry
 from quantum_training.resources.store.store import StoreError, Written
@@ -83,7 +83,7 @@ def evaluate_scores(history: MarketHistory, weeks: Sequence[str], targets_of: Ta
     targets = pd.concat([targets_of(week) for week in weeks])
     start, end = (pd.Timestamp(w, tz="UTC") for w in (weeks[0], weeks[-1]))
     start, last = start - WEEK, end - NANOSECOND
-    candles = history.store.read_frames(CANDLES, history.symbol, month_of(start), month_of(last)).loc[start:last]
+    candles = history.stored_rows(CANDLES, start, last).loc[start:last]
     if len(missing := targets.index.difference(candles.index)):
         raise StoreError(
             f"{history.symbol}: {len(missing)} scored bars, the first {missing[0]}, are no longer among the stored "

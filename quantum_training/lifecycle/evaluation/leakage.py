@@ -51,7 +51,7 @@ def feature_report(store: Store, symbol: Symbol, key: Key) -> FeatureReport:
     stored = store.read_frame("features", key.symbol, key.period)
     until = pd.Timestamp(store.attributes("features", key.symbol, key.period)["covered_until"])
     first = first_month_needed(symbol, key.start, WARMUP_BARS)
-    candles = read_bars(store, "candles", key.symbol, first, until)
+    candles = read_bars(store, "candles", key.symbol, first, until, symbol)
     return examine_features(compute_features, candles, stored, to_timedelta(symbol.timeframe))
 
 

@@ -52,7 +52,7 @@ class PerturbedStore(Store):
         spacing = to_timedelta(symbol.timeframe)
         since = change.cut.normalize().replace(day=1)
         first = first_month_needed(symbol, since, WARMUP_BARS)
-        stored = read_bars(store, "candles", name, first, change.cut + spacing)
+        stored = read_bars(store, "candles", name, first, change.cut + spacing, symbol)
         candles = perturb_future(stored, change.cut, change.bars, spacing, change.rising)
         covered = (candles.index[-1] + spacing).isoformat().encode()
         for asset, frame in (("candles", candles.loc[since:]), ("features", compute_features(candles, since))):

@@ -10,6 +10,7 @@ import pandas as pd
 
 from quantum_training.lifecycle.decision.champion import current_champion
 from quantum_training.lifecycle.market_history import NANOSECOND, MarketHistory
+from quantum_training.lifecycle.market_identity import require_market
 from quantum_training.lifecycle.records import (
     FEATURES,
     SHADOW_SCORES,
@@ -67,8 +68,9 @@ def measure_drift(store: Store, settings: Settings, key: Key) -> DriftComparison
     reference = choose_reference(store, settings, key)
     start = reference.end - policy.reference_windows * policy.window
     since = max(reference.end, key.start - RECENT_WEEKS * policy.window)
-    old = read_features(store, key.symbol, start, reference.end)
-    recent = read_features(store, key.symbol, since, key.start)
+    history = MarketHistory(store, settings, key.symbol)
+    old = read_features(history, start, reference.end)
+    recent = read_features(history, since, key.start)
     measurements = measure(old, recent, reference.end, key.start, policy, "feature")
     prediction_measurements, predictions = measure_predictions(store, settings, key, reference)
     measurements += prediction_measurements
@@ -135,10 +137,11 @@ def measure_predictions(
     return measurements, ScoredPredictions(**fields, reason=reason, reference=_span(old))
 
 
-def read_features(store: Store, symbol: str, start: pd.Timestamp, end: pd.Timestamp) -> pd.DataFrame:
+def read_features(history: MarketHistory, start: pd.Timestamp, end: pd.Timestamp) -> pd.DataFrame:
     """The stored features of [start, end). Months may differ in columns: the report names that as a data fault."""
-    first, last = month_of(start), month_of(end - NANOSECOND)
+    store, symbol, first, last = history.store, history.symbol, month_of(start), month_of(end - NANOSECOND)
     months = [month for month in store.periods(FEATURES, symbol) if first <= month <= last]
+    require_market(symbol, history.market, FEATURES, {m: store.attributes(FEATURES, symbol, m) for m in months})
     return _between([store.read_frame(FEATURES, symbol, month) for month in months], start, end)
 
 

@@ -105,6 +105,12 @@ class Store:
 
         The caller may change it. StoreError if no period is stored, or two periods have different columns.
         """
+        return self.read_with_attributes(asset, symbol, first, last)[0]
+
+    def read_with_attributes(
+        self, asset: str, symbol: str, first: str, last: str
+    ) -> tuple[pd.DataFrame, dict[str, dict[str, str]]]:
+        """As `read_frames`, with the `attributes` of each period."""
         periods = [p for p in self.periods(asset, symbol) if first <= p <= last]
         if not periods:
             raise StoreError(f"{symbol}: no {asset} stored from {first} to {last}; materialise {asset} first")
@@ -116,7 +122,9 @@ class Store:
                     "re-materialise the older of them"
                 )
         pandas = {b"pandas": tables[0].schema.metadata[b"pandas"]}
-        return pa.concat_tables([table.replace_schema_metadata(pandas) for table in tables]).to_pandas()
+        frame = pa.concat_tables([table.replace_schema_metadata(pandas) for table in tables]).to_pandas()
+        attributes = (_decoded(table.schema.metadata) for table in tables)
+        return frame, dict(zip(periods, attributes, strict=True))
 
     def read_frame(self, asset: str, symbol: str, period: str) -> pd.DataFrame:
         """The stored frame of one period. StoreError if it is missing."""
@@ -128,7 +136,7 @@ class Store:
             metadata = self._metadata(asset, symbol, period)
         except FileNotFoundError:
             return {}
-        return {k.decode(): v.decode() for k, v in metadata.items() if k != b"pandas"}
+        return _decoded(metadata)
 
     def read_record(self, asset: str, symbol: str, period: str) -> dict[str, Any] | None:
         """The stored record of one period, or None."""
@@ -219,3 +227,8 @@ class Store:
             with storage_errors(filesystem, path):
                 filesystem.pipe_file(path, data)
         return Written(path, digest, changed=True)
+
+
+def _decoded(metadata: Mapping[bytes, bytes]) -> dict[str, str]:
+    """The attributes in a file's metadata."""
+    return {k.decode(): v.decode() for k, v in metadata.items() if k != b"pandas"}
