@@ -20,6 +20,7 @@ from quantum_training.lifecycle.market_history import MarketHistory
 from quantum_training.lifecycle.records import ModelVersion, WeeklyDecision, read_records
 from quantum_training.lifecycle.training.versions import recorded_versions
 from quantum_training.market.calendars import expected_open_times, periods_per_year
+from quantum_training.models.contract import Model
 from quantum_training.resources.events.payloads import Event, Promoted, Regressed, event
 from quantum_training.resources.ledger import Ledger, LedgerConflict
 from quantum_training.resources.locks import exclusive_lock
@@ -85,6 +86,18 @@ def weekly_decisions(history: MarketHistory, last: str, rows: list[Row], load: L
             refused_refresh=refused_refresh(week, recorded.get(decision.champion or "", [])),
         )
     return records
+
+
+def recorded_decision(history: MarketHistory, week: str, rows: list[Row]) -> WeeklyDecision | None:
+    """The decision of the newest week of the ledger by these rows; None if the week has no scores.
+
+    No model is loaded: the rows hold what was found in the week.
+    """
+
+    def no_load(model_id: str) -> Model:
+        raise AssertionError(f"{history.symbol}: {week} is decided, so {model_id} is not examined again")
+
+    return weekly_decisions(history, week, rows, no_load).get(week)
 
 
 def _fields(decision: Decision) -> dict[str, Any]:

@@ -9,16 +9,18 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import pandas as pd
+from tenacity import retry, retry_if_exception_type, stop_after_attempt
 
 from quantum_training.lifecycle.decision.ab_tests import AB_KINDS, ABPlan, registration, running_test
-from quantum_training.lifecycle.decision.champion import RULE_KINDS
+from quantum_training.lifecycle.decision.champion import RULE_KINDS, recorded_decision
 from quantum_training.lifecycle.decision.rollout import ORDERS
+from quantum_training.lifecycle.market_history import MarketHistory
 from quantum_training.lifecycle.records import ROLLOUT, WeeklyDecision, WeeklyRollout, read_record
 from quantum_training.lifecycle.training.versions import versions_of
-from quantum_training.resources.events.payloads import Event, Promoted, event
-from quantum_training.resources.ledger import Ledger
+from quantum_training.resources.events.payloads import Event, Promoted, Regressed, event
+from quantum_training.resources.ledger import Ledger, LedgerConflict
 from quantum_training.resources.store.store import Store
-from quantum_training.selection.hash_chain import Entry
+from quantum_training.selection.hash_chain import Entry, Row, chain
 from quantum_training.settings import Settings
 
 RUN_WEEKLY_CYCLE = "run weekly_cycle"
@@ -55,28 +57,25 @@ def check_names(settings: Settings, symbol: str, recipes: Iterable[str]) -> None
         )
 
 
+@retry(retry=retry_if_exception_type(LedgerConflict), stop=stop_after_attempt(5), reraise=True)
 def record_action(action: ManualAction, settings: Settings, store: Store, ledger: Ledger, now: pd.Timestamp) -> str:
-    """Add an action to the ledger, a promotion together with its event. Returns the newest decided week.
+    """Add an action to the ledger, in one transaction with its event. Returns the week to decide again.
 
-    RefusedActionError if the action names something unknown or is impossible now.
+    That is the newest decided week, or if the action is recorded already, the week that it was recorded for. A
+    promotion publishes `model.promoted` and a demotion `model.regressed`. The other actions leave the champion in
+    office and publish nothing. RefusedActionError if the action names something unknown or is impossible now.
     """
     symbol = action.symbol
     recipe = action.ab_plan.challenger if action.ab_plan else action.recipe
     check_names(settings, symbol, [recipe] if recipe else [])
-    weeks = [str(row.payload["week"]) for row in ledger.rows(symbol, RULE_KINDS)]
+    rows = ledger.rows(symbol)
+    if recorded := next((row for row in rows if row.key == action.key), None):
+        return str(recorded.payload["week"])
+    weeks = [str(row.payload["week"]) for row in rows if row.kind in RULE_KINDS]
     if not weeks:
         raise RefusedActionError(f"{symbol}: no week was ever decided; {RUN_WEEKLY_CYCLE} first")
-    versions = versions_of(store, symbol, recipe) if recipe else []
-    if recipe and not versions:
+    if recipe and not versions_of(store, symbol, recipe):
         raise RefusedActionError(f"{symbol}: {recipe} has no version; {RUN_WEEKLY_CYCLE} first")
-    week = weeks[-1]
-    decision = read_record(store, WeeklyDecision, symbol, week)
-    if action.kind in AB_KINDS:
-        payload = _ab_payload(action, settings, read_record(store, WeeklyRollout, symbol, week), week, now)
-    elif action.kind in ORDERS:
-        payload = _order_payload(action, decision, week)
-    else:
-        payload = {"week": week, "recipe": recipe}
     entry = Entry(
         symbol=symbol,
         key=action.key,
@@ -84,11 +83,36 @@ def record_action(action: ManualAction, settings: Settings, store: Store, ledger
         effective=now,
         actor=action.actor,
         reason=action.reason,
-        payload=payload,
+        payload=_payload(action, settings, store, weeks[-1], now),
     )
-    events = [_promoted(action, decision, versions[-1].model_id, now)] if action.kind == "promote" else []
-    ledger.append([entry], events)
-    return week
+    events = _events(action, MarketHistory(store, settings, symbol), weeks[-1], rows, entry)
+    ledger.append([entry], events, expected_head=rows[-1].hash)
+    return weeks[-1]
+
+
+def _payload(action: ManualAction, settings: Settings, store: Store, week: str, now: pd.Timestamp) -> dict[str, Any]:
+    """The payload of an action's ledger row. RefusedActionError if the action is impossible now."""
+    if action.kind in AB_KINDS:
+        return _ab_payload(action, settings, read_record(store, WeeklyRollout, action.symbol, week), week, now)
+    if action.kind in ORDERS:
+        return _order_payload(action, read_record(store, WeeklyDecision, action.symbol, week), week)
+    return {"week": week, "recipe": action.recipe}
+
+
+def _events(action: ManualAction, history: MarketHistory, week: str, rows: list[Row], entry: Entry) -> list[Event]:
+    """The event of a change of the champion by hand. rows: the ledger's; entry: what follows them.
+
+    RefusedActionError if nobody is in office to be demoted.
+    """
+    if action.kind not in ("promote", "demote"):
+        return []
+    former = recorded_decision(history, week, rows)
+    if action.kind == "promote":
+        return [event(action.symbol, _promoted(action, former, history.store, entry), action.key)]
+    if former is None or former.champion is None:
+        raise RefusedActionError(f"{action.symbol}: it has no champion to demote")
+    restored = recorded_decision(history, week, [*rows, chain(rows[-1], entry)])
+    return [event(action.symbol, _regressed(former, restored, entry), action.key)]
 
 
 def _order_payload(action: ManualAction, decision: WeeklyDecision | None, week: str) -> dict[str, Any]:
@@ -114,16 +138,25 @@ def _ab_payload(
         raise RefusedActionError(f"{action.symbol}: {error}") from error
 
 
-def _promoted(action: ManualAction, decision: WeeklyDecision | None, model_id: str, now: pd.Timestamp) -> Event:
-    payload = Promoted(
+def _promoted(action: ManualAction, former: WeeklyDecision | None, store: Store, entry: Entry) -> Promoted:
+    return Promoted(
         model_type=str(action.recipe),
-        old_version=decision.model_id if decision else None,
-        new_version=model_id,
+        old_version=former.model_id if former else None,
+        new_version=versions_of(store, action.symbol, str(action.recipe))[-1].model_id,
         promotion_reason=f"by {action.actor}: {action.reason}",
         improvement_pct=None,
-        promoted_at=now,
+        promoted_at=entry.effective,
     )
-    return event(action.symbol, payload, action.key)
+
+
+def _regressed(former: WeeklyDecision, restored: WeeklyDecision | None, entry: Entry) -> Regressed:
+    return Regressed(
+        model_type=str(former.champion),
+        failed_version=former.model_id,
+        rolled_back_to=restored.model_id if restored else None,
+        regression_reason=f"demoted by {entry.actor}: {entry.reason}",
+        regressed_at=entry.effective,
+    )
 
 
 def action_outcome(store: Store, symbol: str, week: str, kind: str) -> dict[str, Any]:

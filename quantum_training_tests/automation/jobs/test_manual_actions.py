@@ -78,7 +78,7 @@ def test_manual_promotion_pin_and_demotion_take_effect_and_are_in_the_ledger(pro
     ]
     project.ledger.verify("AAA")
     publications = EventBus(database_url=project.settings.database_url).outbox.queue().read("test", 100)
-    assert sum('"model.promoted"' in d.text for d in publications) == 1
+    assert [sum(f'"model.{name}"' in d.text for d in publications) for name in ("promoted", "regressed")] == [1, 1]
 
 
 def check_that_an_ab_test_is_registered_once_and_ended(project):

@@ -1,4 +1,6 @@
-"""Manual actions without Dagster: what is refused and why, what the ledger keeps, and the event of a promotion."""
+"""Manual actions without Dagster: what is refused and why, what the ledger keeps, and the events of other champions."""
+
+import json
 
 import pandas as pd
 import pytest
@@ -40,6 +42,76 @@ def test_a_promotion_is_one_ledger_row_and_one_event_however_often_it_is_recorde
     assert (row.actor, row.reason, row.payload) == ("ann", "I know better", {"week": WEEK, "recipe": "xgboost"})
     deliveries = EventBus(database_url=project.settings.database_url).outbox.queue().read("test", 10)
     assert sum('"model.promoted"' in delivery.text for delivery in deliveries) == 1
+
+
+def events(project):
+    deliveries = EventBus(database_url=project.settings.database_url).outbox.queue().read("test", 100)
+    return [json.loads(delivery.text) for delivery in deliveries]
+
+
+def by_hand(kind, number, **fields):
+    return ManualAction(kind, "AAA", "ann", "I know better", f"{kind}/{number}", **fields)
+
+
+@pytest.fixture
+def decided_project(project):
+    """Its week is scored, and lightgbm has a version, too."""
+    version = {"as_of": f"{WEEK}T00:00:00+00:00", "model_id": "m2"}
+    project.store.write_record("lightgbm_model", "AAA", WEEK, {"versions": [version]})
+    bars = pd.date_range("2019-12-30", periods=42, freq="4h", tz="UTC", name="open_time")
+    columns = {"model_id": "", "target": 1.0, "net_return": 0.0, "turnover": 0.0}
+    strategies = ("xgboost", "lightgbm", "buy_and_hold")
+    frame = pd.concat(pd.DataFrame({"strategy": name, **columns}, bars) for name in strategies)
+    project.store.write_frame("shadow_scores", "AAA", WEEK, frame)
+    return project
+
+
+def test_a_demotion_tells_who_left_office_and_who_trades_now_however_often_it_is_recorded(decided_project):
+    project = decided_project
+    for number, recipe in enumerate(("xgboost", "lightgbm")):
+        record(project, by_hand("promote", number, recipe=recipe))
+    assert [record(project, by_hand("demote", 1)) for _ in range(3)] == [WEEK] * 3
+    record(project, by_hand("pin", 1))
+    record(project, by_hand("demote", 2))
+    promoted, *more, back_to_former, to_nobody = events(project)
+    assert [promoted["type"], *(e["type"] for e in more)] == ["model.promoted"] * 2
+    assert [e["payload"]["old_version"] for e in (promoted, *more)] == [None, "m1"]
+    assert {back_to_former["type"], to_nobody["type"]} == {"model.regressed"}
+    assert back_to_former["payload"] == {
+        "model_type": "lightgbm",
+        "failed_version": "m2",
+        "rolled_back_to": "m1",
+        "regression_reason": "demoted by ann: I know better",
+        "regressed_at": NOW.isoformat().replace("+00:00", "Z"),
+    }
+    assert (to_nobody["payload"]["model_type"], to_nobody["payload"]["rolled_back_to"]) == ("xgboost", None)
+    assert [row.kind for row in project.ledger.rows("AAA")] == ["look", "promote", "promote", "demote", "pin", "demote"]
+
+
+def test_a_demotion_without_a_champion_is_refused_and_its_retry_after_success_is_not(decided_project):
+    project = decided_project
+    with pytest.raises(RefusedActionError, match="AAA: it has no champion to demote"):
+        record(project, by_hand("demote", 1))
+    record(project, PROMOTE)
+    assert record(project, by_hand("demote", 1)) == record(project, by_hand("demote", 1)) == WEEK
+    with pytest.raises(RefusedActionError):
+        record(project, by_hand("demote", 2))
+
+
+def test_an_action_is_recorded_for_the_champion_that_another_run_made_meanwhile(decided_project, monkeypatch):
+    project = decided_project
+    record(project, PROMOTE)
+    append, meddled = type(project.ledger).append, []
+
+    def append_after_another(ledger, entries, published=(), expected_head=None):
+        if not meddled:
+            meddled.append(True)
+            record(project, by_hand("promote", 2, recipe="lightgbm"))
+        return append(ledger, entries, published, expected_head)
+
+    monkeypatch.setattr(type(project.ledger), "append", append_after_another)
+    record(project, by_hand("demote", 1))
+    assert events(project)[-1]["payload"]["model_type"] == "lightgbm"
 
 
 @pytest.mark.parametrize(
