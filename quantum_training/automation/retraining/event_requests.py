@@ -88,13 +88,14 @@ def _classify_metrics(
 
 
 def refusal(settings: Settings, symbol: str, payload: object) -> str | None:
-    """Why an event cannot be followed: it names a symbol or recipe that the settings do not have. None if it can."""
+    """Why an event cannot be followed: which field names what the settings do not have. None if it can."""
     recipes = payload.recipes if isinstance(payload, RetrainRequest) else ()
     recipes = (payload.model_type,) if isinstance(payload, MetricsUpdated) else recipes
+    field = "model_type" if isinstance(payload, MetricsUpdated) else "recipes"
     try:
         check_names(settings, symbol, recipes)
     except RefusedActionError as error:
-        return str(error)
+        return f"{field if symbol in settings.symbols else 'symbol'}: {error}"
     return None
 
 

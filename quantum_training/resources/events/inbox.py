@@ -6,13 +6,14 @@ How a queue stores them: table_queue.py. What follows from an event is decided b
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
+from quantum_training.resources.events.older_messages import read_older_message
 from quantum_training.resources.events.payloads import IN, Event, MetricsUpdated
 from quantum_training.resources.events.queue import Delivery
 from quantum_training.resources.events.redis_stream import BATCH, INBOX_STREAM, RELAY, RedisError, RedisQueue
@@ -34,16 +35,8 @@ class EventInbox:
 
     def receive(self, texts: Iterable[str]) -> None:
         """Store events that arrive as JSON, each event id once. A text that is no event becomes a dead letter."""
-        from quantum_training.resources.database import inbox, transaction
-        from quantum_training.resources.events.table_queue import add_dead_letters, insert
-
-        events, letters = _parse(Delivery("", text) for text in texts)
-
-        def work(connection: Connection) -> None:
-            insert(connection, inbox, [event for _, event in events])
-            add_dead_letters(connection, [letter for _, letter in letters])
-
-        transaction(self.database_url, work)
+        now = datetime.now(UTC)
+        self._store(Delivery("", text, now) for text in texts)
 
     def read(self, consumer: str, limit: int = 100) -> list[Event]:
         """Events that the consumer has not acknowledged, oldest first; each is returned at least once.
@@ -113,8 +106,20 @@ class EventInbox:
         if self.url:
             stream = RedisQueue(self.url, INBOX_STREAM)
             while batch := stream.read(RELAY, BATCH):
-                self.receive(d.text for d in batch)
-                stream.acknowledge(RELAY, [d.id for d in batch])
+                self._store(delivery._replace(id="") for delivery in batch)
+                stream.acknowledge(RELAY, [delivery.id for delivery in batch])
+
+    def _store(self, deliveries: Iterable[Delivery]) -> None:
+        from quantum_training.resources.database import inbox, transaction
+        from quantum_training.resources.events.table_queue import add_dead_letters, insert
+
+        events, letters = _parse(deliveries)
+
+        def work(connection: Connection) -> None:
+            insert(connection, inbox, [event for _, event in events])
+            add_dead_letters(connection, [letter for _, letter in letters])
+
+        transaction(self.database_url, work)
 
     @property
     def _table(self) -> TableQueue:
@@ -133,17 +138,41 @@ def _parse(deliveries: Iterable[Delivery]) -> tuple[list[tuple[str, Event]], lis
         try:
             events.append((delivery.id, _incoming_event(delivery)))
         except ValueError as error:
-            problems = error.errors(include_url=False) if isinstance(error, ValidationError) else []
-            reason = "; ".join(f"{'.'.join(map(str, p['loc']))}: {p['msg']}" for p in problems) or str(error)
-            letters.append((delivery.id, DeadLetter(reason, delivery.text)))
+            letters.append((delivery.id, DeadLetter(str(error), delivery.text)))
     return events, letters
 
 
 def _incoming_event(delivery: Delivery) -> Event:
     """The event that a delivery holds. ValueError if it holds none, or one of a type that is not accepted."""
-    event = Event.model_validate_json(delivery.text)
+    event = _event(delivery)
     if event.type not in IN:
         raise ValueError(f"{event.type} is not taken from outside; allowed: {', '.join(IN)}")
     if delivery.id not in ("", str(event.event_id)):
         raise ValueError(f"its event_id {event.event_id} is not the one it is stored under, {delivery.id}")
     return event
+
+
+def _event(delivery: Delivery) -> Event:
+    """The event of a delivery, in this project's form or in that of the systems that it replaces.
+
+    ValueError names each field that is wrong as its sender names it.
+    """
+    try:
+        return Event.model_validate_json(delivery.text)
+    except ValidationError as error:
+        is_object = any(problem["loc"] for problem in error.errors())
+        message = read_older_message(delivery) if is_object else None
+        if message is None:
+            raise ValueError(_wrong_fields(error, {})) from None
+    try:
+        return Event.model_validate(message.fields)
+    except ValidationError as error:
+        raise ValueError(_wrong_fields(error, message.sent_as)) from None
+
+
+def _wrong_fields(error: ValidationError, sent_as: Mapping[str, str]) -> str:
+    """Each wrong field and what is wrong with it. sent_as: the sender's names of renamed fields."""
+    return "; ".join(
+        f"{'.'.join(filter(None, (sent_as.get(str(part), str(part)) for part in problem['loc'])))}: {problem['msg']}"
+        for problem in error.errors(include_url=False, include_context=False, include_input=False)
+    )

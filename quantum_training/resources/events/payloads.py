@@ -16,6 +16,7 @@ NAMESPACE = UUID("6f1c8d0e-52b3-5b8a-9d53-3c1a7be0f4d2")
 Word = Annotated[str, Field(min_length=1, max_length=200)]
 Severity = Literal["NONE", "MINOR", "MODERATE", "SEVERE", "CRITICAL"]
 Number = Annotated[float, Field(allow_inf_nan=False)]
+_METRICS = {"sharpe_ratio": "sharpe"}
 
 
 class Payload(BaseModel):
@@ -93,6 +94,12 @@ class MetricsUpdated(Payload):
     metrics: dict[str, Number | None] = Field(description="Metrics by name; None if undefined.")
     measured_at: Instant = Field(description="Up to when was measured.")
 
+    @field_validator("metrics")
+    @classmethod
+    def _name_the_sharpe_ratio(cls, value: dict[str, float | None]) -> dict[str, float | None]:
+        """`sharpe_ratio`, as other systems name it, is `sharpe`."""
+        return value if "sharpe" in value else {_METRICS.get(name, name): number for name, number in value.items()}
+
 
 class DriftSignal(Payload):
     """An outside system observed drift of the data."""
@@ -101,6 +108,11 @@ class DriftSignal(Payload):
     severity: Severity = Field(description="How far.")
     reason: str = Field(description="What was seen.")
     observed_at: Instant = Field(description="When it was seen.")
+
+    @field_validator("severity", mode="before")
+    @classmethod
+    def _in_capitals(cls, value: Any) -> Any:
+        return value.upper() if isinstance(value, str) else value
 
 
 class RetrainRequest(Payload):

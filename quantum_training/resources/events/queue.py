@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import NamedTuple, Protocol
 
 from quantum_training.resources.events.payloads import Event
 
 
 class Delivery(NamedTuple):
-    """One event in a queue: the id that acknowledges it, and its JSON, not validated."""
+    """One event in a queue: the id that acknowledges it, and its JSON, not validated. received_at: UTC, if known."""
 
     id: str
     text: str
+    received_at: datetime | None = None
 
 
 class Queue(Protocol):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from quantum_training.resources.events.payloads import Event
@@ -58,7 +59,7 @@ class RedisQueue:
             if len(entries) < limit:
                 streams = client.xreadgroup(consumer, READER, {self.stream: ">"}, count=limit - len(entries))
                 entries = [*entries, *(entry for _, new_entries in streams for entry in new_entries)]
-            return [Delivery(id_.decode(), _text(fields)) for id_, fields in entries]
+            return [_delivery(id_.decode(), fields) for id_, fields in entries]
 
         return self._call(take)
 
@@ -99,9 +100,19 @@ class RedisQueue:
             ) from error
 
 
+def _delivery(id_: str, fields: dict[bytes, bytes]) -> Delivery:
+    """The entry's event. Redis numbers entries by the milliseconds of their arrival, unless the writer does."""
+    milliseconds = int(id_.partition("-")[0])
+    try:
+        received_at = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    except (OverflowError, ValueError, OSError):
+        received_at = None
+    return Delivery(id_, _text(fields), received_at)
+
+
 def _text(fields: dict[bytes, bytes]) -> str:
-    """The event of an entry; if it has none, all its fields as JSON, for the dead letters."""
-    if FIELD in fields:
+    """The event of an entry. If it has none, as the flat messages of other systems, all its fields as JSON."""
+    if FIELD in fields and (len(fields) == 1 or fields[FIELD].lstrip().startswith(b"{")):
         return fields[FIELD].decode(errors="backslashreplace")
     plain = {k.decode(errors="backslashreplace"): v.decode(errors="backslashreplace") for k, v in fields.items()}
     return json.dumps(plain)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -52,7 +52,7 @@ class TableQueue:
     def read(self, consumer: str, limit: int) -> list[Delivery]:
         def work(connection: sa.Connection) -> list[Delivery]:
             rows = connection.execute(self._unread(connection, consumer).limit(limit))
-            return [Delivery(row.event_id, row.body) for row in rows]
+            return [_delivery(row) for row in rows]
 
         return transaction(self.url, work)
 
@@ -68,7 +68,7 @@ class TableQueue:
 
         def work(connection: sa.Connection) -> list[Delivery]:
             rows = connection.execute(query.order_by(self.table.c.number))
-            return [Delivery(row.event_id, row.body) for row in rows]
+            return [_delivery(row) for row in rows]
 
         return transaction(self.url, work)
 
@@ -79,7 +79,7 @@ class TableQueue:
 
         def work(connection: sa.Connection) -> list[Delivery]:
             rows = connection.execute(query.order_by(self.table.c.number))
-            return [Delivery(row.event_id, row.body) for row in rows]
+            return [_delivery(row) for row in rows]
 
         return transaction(self.url, work)
 
@@ -159,6 +159,11 @@ class TableQueue:
 
     def _of(self, table: sa.Table, consumer: str) -> tuple[sa.ColumnElement[bool], ...]:
         return table.c.queue == self.table.name, table.c.consumer == consumer
+
+
+def _delivery(row: Any) -> Delivery:
+    recorded_at = row.recorded_at
+    return Delivery(row.event_id, row.body, recorded_at if recorded_at.tzinfo else recorded_at.replace(tzinfo=UTC))
 
 
 def insert(connection: sa.Connection, table: sa.Table, events: Iterable[Event]) -> None:

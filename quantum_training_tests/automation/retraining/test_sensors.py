@@ -320,9 +320,9 @@ def test_an_event_with_unknown_names_is_a_dead_letter_and_the_others_run(project
     good = at.receive(retrain_request, "3")
     assert keys(at.tick("event_inbox_sensor")) == [good]
     assert [letter.reason.partition(";")[0] for letter in at.bus.inbox.dead_letters()] == [
-        "unknown symbol ZZZ",
-        "AAA: unknown recipes ridge",
-        "AAA: unknown recipes ridge",
+        "symbol: unknown symbol ZZZ",
+        "recipes: AAA: unknown recipes ridge",
+        "model_type: AAA: unknown recipes ridge",
     ]
 
 
