@@ -3,7 +3,8 @@
 It runs the cycle for the weeks that are missing. The table itself is lifecycle/evaluation/benchmark_table.py.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -11,11 +12,11 @@ import dagster as dg
 import pandas as pd
 from pydantic import Field
 
-from quantum_training.automation.jobs.full_cycle import CycleConfig, run_symbols, weeks_of
+from quantum_training.automation.jobs.full_cycle import CycleConfig, check_config, run_symbols, weeks_of
 from quantum_training.automation.jobs.nested_runs import for_each_symbol, symbols_failure
 from quantum_training.automation.jobs.run_tags import nesting_tags
 from quantum_training.lifecycle.evaluation.backtest import evaluate_scores, target_positions
-from quantum_training.lifecycle.evaluation.benchmark_table import as_markdown, benchmark_rows, write
+from quantum_training.lifecycle.evaluation.benchmark_table import as_markdown, benchmark_rows, shortage, write
 from quantum_training.lifecycle.market_history import MarketHistory
 from quantum_training.resources.store.store import Store
 from quantum_training.settings import Settings
@@ -36,18 +37,25 @@ def build_benchmark_job(settings: Settings, definitions: Callable[[], dg.Definit
 
     @dg.op(description="Run the cycle over the weeks, then measure every strategy over all of them at once.")
     def run_benchmark(context: dg.OpExecutionContext, config: BenchmarkConfig, store: dg.ResourceParam[Store]) -> None:
+        check_config(BENCHMARK, config, settings)
         folder = make_output_folder(config.output)
-        failures = run_symbols(context, config, settings, definitions)
+        symbols = config.symbols or [*settings.symbols]
+        failures = find_shortages(settings, symbols, config)
+        enough = [symbol for symbol in symbols if symbol not in failures]
+        if enough:
+            failures |= run_symbols(context, config.model_copy(update={"symbols": enough}), settings, definitions)
+        tables: list[pd.DataFrame] = []
 
-        def measure(symbol: str) -> pd.DataFrame:
+        def measure(symbol: str) -> None:
             first, last = weeks_of(settings, symbol, config)
             history = MarketHistory(store, settings, symbol)
             weeks = [week for week in history.scored_weeks(last) if week >= first]
             evaluation = evaluate_scores(history, weeks, partial(target_positions, history))
-            return benchmark_rows(settings, symbol, evaluation)
+            rows = benchmark_rows(settings, symbol, evaluation)
+            write(pd.concat([*tables, rows], ignore_index=True), folder)  # it stays, whatever the next symbols do
+            tables.append(rows)
 
-        symbols = config.symbols or [*settings.symbols]
-        tables = for_each_symbol(context, symbols, failures, measure)
+        for_each_symbol(context, symbols, failures, measure)
         tables += [
             pd.DataFrame([{"symbol": symbol, "strategy": "failed", "verdict": reason}])
             for symbol, reason in failures.items()
@@ -68,6 +76,19 @@ def build_benchmark_job(settings: Settings, definitions: Callable[[], dg.Definit
         run_benchmark()
 
     return benchmark
+
+
+def find_shortages(settings: Settings, symbols: Iterable[str], config: CycleConfig) -> dict[str, str]:
+    """The symbols whose weeks have too few bars to be measured, and why, before anything is trained.
+
+    A symbol whose source does not answer is left to its run, which reports that.
+    """
+    shortages = {}
+    for symbol in symbols:
+        with suppress(Exception):
+            if reason := shortage(settings.symbols[symbol], *weeks_of(settings, symbol, config)):
+                shortages[symbol] = reason
+    return shortages
 
 
 def make_output_folder(output: str) -> Path:

@@ -76,7 +76,7 @@ def run_symbols(
     The market data come first for all symbols and for the peers of their pools, because a pool leaves out a symbol
     whose bars are missing. Failure if the config names an unknown symbol or no week.
     """
-    _check_config(context.job_name, config, settings)
+    check_config(context.job_name, config, settings)
     symbols = config.symbols or [*settings.symbols]
     failures: dict[str, str] = {}
 
@@ -122,7 +122,8 @@ def months_of(settings: Settings, symbol: str, first_week: str, last_week: str) 
     return first, (pd.Timestamp(last_week) - pd.Timedelta("1ns")).strftime("%Y-%m-01")
 
 
-def _check_config(job: str, config: CycleConfig, settings: Settings) -> None:
+def check_config(job: str, config: CycleConfig, settings: Settings) -> None:
+    """Failure if the config names an unknown symbol or no week."""
     unknown = sorted(set(config.symbols) - set(settings.symbols))
     if unknown or config.weeks < 1:
         problem = f"unknown symbols {', '.join(unknown)}" if unknown else f"weeks = {config.weeks} is below 1"

@@ -3,13 +3,18 @@
 The evaluation itself is trading/evaluation.py.
 """
 
+import math
 from pathlib import Path
 
 import pandas as pd
 
+from quantum_training.market.calendars import expected_open_times
+from quantum_training.market.periods import WEEK
 from quantum_training.settings import Settings
+from quantum_training.settings.schema import Symbol
 from quantum_training.trading.baselines import BUY_AND_HOLD
 from quantum_training.trading.evaluation import Evaluation
+from quantum_training.trading.uncertainty import MIN_BARS
 
 COLUMNS = [
     "symbol",
@@ -30,6 +35,25 @@ COLUMNS = [
     "break_even_fee_bps",
     "dsr",
 ]
+
+
+def shortage(market: Symbol, first: str, last: str) -> str | None:
+    """Why the weeks from `first` to `last` are too few to measure a market; None if its calendar has enough bars.
+
+    It is known before anything is trained. A recipe trades from its first version on, so its own bars may be fewer.
+    """
+
+    def planned(start: pd.Timestamp) -> pd.DatetimeIndex:
+        return expected_open_times(market.calendar, market.timeframe, start, until)
+
+    until = pd.Timestamp(last, tz="UTC")
+    bars = len(planned(pd.Timestamp(first, tz="UTC") - WEEK))
+    if bars >= MIN_BARS:
+        return None
+    enough = planned(until - MIN_BARS * 2 * WEEK)
+    weeks = math.ceil((until - enough[-MIN_BARS]) / WEEK) if len(enough) >= MIN_BARS else None
+    advice = f"take {weeks} weeks or more" if weeks else "take more weeks"
+    return f"insufficient: the weeks {first} to {last} have {bars} bars, {MIN_BARS} are needed; {advice}"
 
 
 def benchmark_rows(settings: Settings, symbol: str, evaluation: Evaluation) -> pd.DataFrame:
@@ -95,6 +119,8 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
     def bounded(row: pd.Series, name: str) -> str:
         if pd.isna(row.get(name)):
             return "-"
+        if pd.isna(row[f"{name}_low"]):
+            return f"{row[name]:.2f} [{_missing_interval(row['bars'])}]"
         return f"{row[name]:.2f} [{row[f'{name}_low']:.2f}, {row[f'{name}_high']:.2f}]"
 
     text = table.reindex(columns=COLUMNS)  # if every symbol failed, the columns of numbers are missing
@@ -103,6 +129,10 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
     return text.rename(columns={"sharpe": "Sharpe [95 %]", "sharpe_lead": "lead [95 %]"}).map(
         lambda v: "-" if pd.isna(v) else f"{v:.3f}" if isinstance(v, float) and v % 1 else str(v).removesuffix(".0")
     )
+
+
+def _missing_interval(bars: float) -> str:
+    return f"{bars:.0f} of {MIN_BARS} bars" if bars < MIN_BARS else "-"
 
 
 def write(table: pd.DataFrame, folder: Path) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from quantum_training.automation.jobs import benchmark
 from quantum_training.lifecycle.evaluation import leakage
 from quantum_training.trading.simulator import simulate
 
@@ -93,6 +94,38 @@ def test_a_failing_symbol_is_a_failed_row_of_the_table(build_project, small, tmp
     alone = tmp_path / "alone"
     assert not launch(project, week="2020-02-24", symbols=["AAA"], output=str(alone)).success
     assert "failed" in (alone / "benchmark.md").read_text()
+
+
+def test_weeks_with_too_few_bars_are_refused_before_anything_is_trained(build_project, small, tmp_path):
+    for market in small["symbols"].values():
+        market["timeframe"] = "1d"
+    project = build_project(small)
+    done = launch(project, weeks=2, output="out")
+    message = done.failure_data_for_node("run_benchmark").user_failure_data.description
+    reason = "insufficient: the weeks 2020-02-17 to 2020-02-24 have 14 bars, 20 are needed; take 3 weeks or more"
+    assert message == f"2 of 2 symbols failed:\nAAA: {reason}\nBBB: {reason}"
+    assert (pd.read_csv(tmp_path / "out/benchmark.csv")["verdict"] == reason).all()
+    assert not list(project.instance.get_runs(dg.RunsFilter(job_name="market_data")))
+
+
+@pytest.mark.long
+def test_a_table_is_written_before_the_next_symbol_is_measured(build_project, small, tmp_path, monkeypatch):
+    small["symbols"]["BBB"]["timeframe"] = "1d"
+    small["symbols"]["CCC"] = {**small["symbols"]["AAA"]}
+    project = build_project(small)
+    measured = []
+
+    def die_at_the_second(*args):
+        measured.append(args[1])
+        if len(measured) == 2:
+            raise KeyboardInterrupt
+        return benchmark_rows(*args)
+
+    benchmark_rows = benchmark.benchmark_rows
+    monkeypatch.setattr(benchmark, "benchmark_rows", die_at_the_second)
+    assert not launch(project, week="2020-02-24", output="out").success
+    table = pd.read_csv(tmp_path / "out/benchmark.csv")
+    assert (measured, set(table["symbol"])) == (["AAA", "CCC"], {"AAA"})
 
 
 @pytest.mark.parametrize("output", ["/etc", "../elsewhere", "out/../..", "link/out", "a\0b"])
