@@ -114,6 +114,7 @@ class WeeklyDecision(Decision, StoredRecord):
     """
 
     asset = CHAMPION
+    optional_keys = frozenset({"proposed"})
 
     decided: str | None = None
     campaign: Campaign | None = None

@@ -63,7 +63,7 @@ def decide_weeks(
     recorded: the ledger's decisions by week; if the present data decide otherwise, the ledger takes precedence, and so
     do the faults it recorded. actions: the operators', in order; each takes effect in its week, after the week's own
     decision, and closes the campaign if it changes the champion. While pinned, verdicts are reached and recorded but
-    not followed.
+    not followed. Without `promotion.automatic` a promotion is proposed and not followed; its campaign goes on.
     """
     history = History(scores, recipes)
     state, newest_recorded = _State(), max(recorded, default="")
@@ -72,6 +72,7 @@ def decide_weeks(
             partial(terms.faults, week) if week > newest_recorded else partial(_recorded_findings, recorded.get(week))
         )
         decision, opened = _decide(history, at, state, terms, faults)
+        decision = _hold_promotion(decision, recorded.get(week), terms.rule.automatic)
         decision = _apply_ledger(decision, recorded.get(week))
         since = str((pd.Timestamp(history.weeks[at - 1]) + WEEK).date()) if at else ""
         state, messages = _apply_actions(
@@ -83,6 +84,21 @@ def decide_weeks(
 def _recorded_findings(recorded: LedgerDecision | None, recipe: str) -> list[str]:
     """The faults of a recipe that the ledger records of a week; empty if the recipe was not examined then."""
     return [*recorded.faults.get(recipe, [])] if recorded else []
+
+
+def _hold_promotion(decision: Decision, recorded: LedgerDecision | None, automatic: bool) -> Decision:
+    """The decision with its promotion as a proposal, if a person has to make it.
+
+    Of a recorded week the ledger knows whether it did; a later change of the setting does not change the past.
+    """
+    if decision.verdict != "PROMOTE" or decision.champion == decision.former:
+        return decision
+    was_held = recorded is not None and (recorded.verdict, recorded.champion) == ("PROMOTE", decision.former)
+    if automatic if recorded is None else not was_held:
+        return decision
+    reason = f"{decision.champion} waits for a person and the job promote (promotion.automatic: false): "
+    held = {"champion": decision.former, "decided": decision.former, "proposed": decision.champion}
+    return decision.model_copy(update={**held, "reason": reason + decision.reason})
 
 
 def _apply_ledger(decision: Decision, recorded: LedgerDecision | None) -> Decision:

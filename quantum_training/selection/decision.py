@@ -80,7 +80,8 @@ class Campaign(BaseModel):
 class Decision(BaseModel):
     """Who trades from `week` on and why. `champion` is a recipe, or None while none has earned it.
 
-    former: the incumbent of this week's judgement. decided: the champion by the week's own decision. operator: manual
+    former: the incumbent of this week's judgement. decided: the champion by the week's own decision. proposed: the
+    recipe that would be champion if `promotion.automatic` were true; it waits for a person. operator: manual
     actions of the week, after the verdict. faults: what does not work in each recipe that was examined; an empty list
     if it works.
     disagreement: what the present data would decide, if the ledger, which takes precedence, says otherwise.
@@ -96,6 +97,7 @@ class Decision(BaseModel):
     champion: str | None
     former: str | None
     decided: str | None
+    proposed: str | None = None
     campaign: Campaign | None
     judgements: dict[str, Judgement]
     harm: Harm | None

@@ -88,6 +88,9 @@ class _Rule(BaseModel):
         description="Largest share of the campaign's bars, from its first decision on, that a challenger may have "
         "decided nothing on; 1: off.",
     )
+    automatic: bool = Field(
+        True, description="false: no recipe is promoted by itself; the partition names it, and the job promote does it."
+    )
     min_blocks: ClassVar[int] = 1
     """UTC days with bars that are needed before anything is decided."""
 

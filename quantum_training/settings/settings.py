@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import yaml
 from pydantic import Field, ModelWrapValidatorHandler, ValidationError, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from quantum_training.market.quality import QualityLimits
 from quantum_training.monitoring.decay_policy import DecayPolicy
@@ -24,6 +24,7 @@ from quantum_training.selection.rollout_policy import RolloutPolicy
 from quantum_training.selection.rule import EvidenceRule, PromotionRule
 from quantum_training.settings.alerting import AlertPolicy
 from quantum_training.settings.paths import SettingsError, without_password
+from quantum_training.settings.replaced_variables import is_replaced, replaced_settings
 from quantum_training.settings.retraining import RetrainingPolicy
 from quantum_training.settings.schema import Cron, Name, Recipe, RecipeName, Symbol, Url
 from quantum_training.settings.yaml_file import YamlFile, with_names_as_written
@@ -166,8 +167,10 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
+        replaced = replaced_settings(os.environ, variables())
         return (
             init_settings,
+            InitSettingsSource(settings_cls, init_kwargs=replaced),
             env_settings,
             YamlFile(settings_cls, config_path()),
         )
@@ -219,13 +222,19 @@ def config_path() -> Path:
     return Path(os.environ.get("QUANTUM_TRAINING_CONFIG") or Path(__file__).parents[1] / "default.yaml")
 
 
+def variables() -> dict[str, str]:
+    """The environment variable of each field."""
+    prefix = "QUANTUM_TRAINING_"
+    fields = Settings.model_fields.items()
+    return {name: str(field.validation_alias or f"{prefix}{name}").upper() for name, field in fields}
+
+
 def environment() -> list[str]:
     """The names of the set environment variables that the settings read. Another process needs the same variables."""
-    aliases = {
-        str(field.validation_alias).upper() for field in Settings.model_fields.values() if field.validation_alias
-    }
-    names = {"DAGSTER_HOME", *aliases}
-    return sorted(name for name in os.environ if name in names or name.startswith("QUANTUM_TRAINING_"))
+    names = {"DAGSTER_HOME", *variables().values()}
+    return sorted(
+        name for name in os.environ if name in names or name.startswith("QUANTUM_TRAINING_") or is_replaced(name)
+    )
 
 
 def load_settings() -> Settings:

@@ -46,6 +46,47 @@ def test_the_improvement_rule_promotes_the_best_of_those_that_beat_staying_flat_
     assert decisions[0].reason == "against staying flat: a: 42 of 100 bars; b: 42 of 100 bars; c: 42 of 100 bars"
 
 
+def test_without_automatic_promotion_the_best_is_proposed_until_a_person_promotes_it(history):
+    scores = history(8, a=0.1, b=0.3, c=-0.2)
+    rule = ImprovementRule(campaign_weeks=4, automatic=False)
+    by_itself, proposed = decide(scores, "abc", PLAIN), decide(scores, "abc", decision_policy(rule))
+    first = next(i for i, d in enumerate(by_itself) if d.verdict == "PROMOTE")
+    assert (proposed[first].verdict, proposed[first].champion, proposed[first].proposed) == ("PROMOTE", None, "b")
+    assert proposed[first].reason == (
+        "b waits for a person and the job promote (promotion.automatic: false): " + by_itself[first].reason
+    )
+    assert proposed[first].judgements == by_itself[first].judgements
+    assert proposed[first + 1].proposed == "b", "its campaign goes on"
+    assert {d.champion for d in proposed} == {d.decided for d in proposed} == {None}
+    assert {d.proposed for d in by_itself} == {None}
+    promote = Action(by_itself[first].week, "promote", "b", "ann", "agreed")
+    followed = list(decide_weeks(scores, "abc", decision_policy(rule), {}, [promote]))
+    assert [d.champion for d in followed[:first]] == [None] * first
+    assert {d.champion for d in followed[first:]} == {"b"}
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_change_of_automatic_promotion_does_not_change_recorded_weeks(history, before):
+    scores = history(8, a=0.1, b=0.3, c=-0.2)
+    policies = {on: decision_policy(ImprovementRule(campaign_weeks=4, automatic=on)) for on in (True, False)}
+    decisions = decide(scores, "abc", policies[before])
+    recorded = {d.week: LedgerDecision(d.verdict, d.decided) for d in decisions[:5]}
+    again = list(decide_weeks(scores, "abc", policies[not before], recorded))
+    assert again[:5] == decisions[:5]
+    assert {d.disagreement for d in again} == {None}
+    assert again[5:] != decisions[5:] or before
+
+
+def test_a_harmful_champion_is_rolled_back_without_automatic_promotion(history):
+    policy = decision_policy(ImprovementRule(campaign_weeks=4, automatic=False))._replace(
+        faults=lambda week, recipe: ["it does not load"]
+    )
+    weeks = [*history(8, a=0.1, b=0.3)]
+    promote = Action(weeks[2], "promote", "b", "ann", "try it")
+    decisions = list(decide_weeks(history(8, a=0.1, b=0.3), "ab", policy, {}, [promote]))
+    assert (decisions[3].verdict, decisions[3].former, decisions[3].champion) == ("ROLLBACK", "b", None)
+
+
 def test_evidence_promotes_what_is_clearly_better_and_not_before_20_days(history):
     decisions = decide(history(8, a=0.0, b=0.25))
     assert [d.verdict for d in decisions[:2]] == ["INSUFFICIENT"] * 2

@@ -24,6 +24,7 @@ def decision_metadata(decision: WeeklyDecision, registry: ModelRegistry, symbol:
         "verdict": decision.verdict,
         "reason": decision.reason,
         **_present(
+            waits_for_promote=decision.proposed,
             ledger_disagrees=decision.disagreement,
             operator=decision.operator,
             refused_refresh=decision.refused_refresh,

@@ -26,7 +26,9 @@ def champion_row(store: Store, registry: ModelRegistry, symbol: str) -> dict[str
         "champion": decision.champion or "none",
         "Sharpe [95 %]": _sharpe(metrics.get(decision.champion or "")),
         "Buy & Hold": _sharpe(metrics.get("buy_and_hold")),
-        "verdict": decision.verdict,
+        "verdict": f"{decision.verdict}: {decision.proposed} waits for promote"
+        if decision.proposed
+        else decision.verdict,
         "evidence": "; ".join(f"{recipe}: {judgement.reason}" for recipe, judgement in decision.judgements.items()),
         "MLflow version": version.number if version else "-",
     }

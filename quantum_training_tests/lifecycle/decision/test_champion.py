@@ -7,7 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from quantum_training.assets.metadata.decision import decision_metadata
 from quantum_training.lifecycle.decision.champion import decide
+from quantum_training.lifecycle.decision.manual_actions import ManualAction, record_action
 from quantum_training.lifecycle.market_history import MarketHistory
 from quantum_training.resources.events.bus import EventBus
 from quantum_training.resources.ledger import Ledger
@@ -99,6 +101,31 @@ def test_each_week_is_one_ledger_row_and_a_promotion_is_published_once(project):
     assert run(project) == records
     assert project.ledger.rows("AAA") == rows
     assert events(project) == [event]
+
+
+def test_a_proposed_promotion_is_in_the_partition_and_no_promotion_of_the_ledger(project, build_project, small):
+    by_itself = run(project)
+    promoted = next(week for week in WEEKS if by_itself[week].champion)
+    assert "proposed" not in by_itself[promoted].model_dump(mode="json"), "stored bytes are those of earlier releases"
+    small["promotion"] = {"rule": "evidence", "min_dsr": 0.0, "max_spa_p": 1.0, "automatic": False}
+    other = build_project(small)
+    features(other.store)
+    for week in WEEKS:
+        other.store.write_frame("shadow_scores", "AAA", week, project.store.read_frame("shadow_scores", "AAA", week))
+        for recipe in ("xgboost", "lightgbm"):
+            record = project.store.read_record(f"{recipe}_model", "AAA", week)
+            other.store.write_record(f"{recipe}_model", "AAA", week, record)
+    records = run(other)
+    assert (records[promoted].champion, records[promoted].proposed) == (None, "xgboost")
+    shown = decision_metadata(records[promoted], other.registry, "AAA")
+    assert (shown["champion"], shown["waits_for_promote"]) == ("none", "xgboost")
+    assert {row.kind for row in other.ledger.rows("AAA")} == {"look"}
+    assert events(other) == []
+    assert run(other) == records
+    action = ManualAction("promote", "AAA", "ann", "agreed", "promote/1", recipe="xgboost")
+    week = record_action(action, other.settings, other.store, other.ledger, pd.Timestamp("2020-03-12", tz="UTC"))
+    assert run(other)[week].champion == "xgboost"
+    assert [event["type"] for event in events(other)] == ["model.promoted"]
 
 
 def test_single_weeks_and_a_range_leave_the_same_ledger_chain(project, build_project, small):
