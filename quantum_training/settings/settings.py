@@ -167,10 +167,9 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        replaced = replaced_settings(os.environ, variables())
         return (
             init_settings,
-            InitSettingsSource(settings_cls, init_kwargs=replaced),
+            InitSettingsSource(settings_cls, init_kwargs=replaced_settings(os.environ, variables())),
             env_settings,
             YamlFile(settings_cls, config_path()),
         )
@@ -224,17 +223,13 @@ def config_path() -> Path:
 
 def variables() -> dict[str, str]:
     """The environment variable of each field."""
-    prefix = "QUANTUM_TRAINING_"
-    fields = Settings.model_fields.items()
-    return {name: str(field.validation_alias or f"{prefix}{name}").upper() for name, field in fields}
+    return {n: str(f.validation_alias or f"QUANTUM_TRAINING_{n}").upper() for n, f in Settings.model_fields.items()}
 
 
 def environment() -> list[str]:
     """The names of the set environment variables that the settings read. Another process needs the same variables."""
     names = {"DAGSTER_HOME", *variables().values()}
-    return sorted(
-        name for name in os.environ if name in names or name.startswith("QUANTUM_TRAINING_") or is_replaced(name)
-    )
+    return sorted(n for n in os.environ if n in names or n.startswith("QUANTUM_TRAINING_") or is_replaced(n))
 
 
 def load_settings() -> Settings:

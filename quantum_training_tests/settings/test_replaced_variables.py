@@ -1,8 +1,9 @@
 """Environment variables of the replaced systems: each one is followed or refused by its name, none is ignored."""
 
 import pytest
+import yaml
 
-from quantum_training.settings import environment, load_settings
+from quantum_training.settings import config_path, environment, load_settings
 from quantum_training.settings.paths import SettingsError
 
 DEFAULTS = {
@@ -62,10 +63,9 @@ def test_the_defaults_of_the_replaced_system_together(monkeypatch):
 
 
 def test_only_the_named_field_of_a_section_changes(monkeypatch, tmp_path):
-    from quantum_training.settings import config_path
-
     file = tmp_path / "settings.yaml"
-    file.write_text(config_path().read_text() + "\npromotion: {rule: improvement, campaign_weeks: 9}\n")
+    settings = yaml.safe_load(config_path().read_text())
+    file.write_text(yaml.safe_dump({**settings, "promotion": {"rule": "improvement", "campaign_weeks": 9}}))
     monkeypatch.setenv("QUANTUM_TRAINING_CONFIG", str(file))
     monkeypatch.setenv("QUANTUM_TRAINING_PROMOTION__MIN_PREDICTIONS", "50")
     monkeypatch.setenv("RL_TRAINING_AUTO_PROMOTION_ENABLED", "false")
