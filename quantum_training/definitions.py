@@ -28,6 +28,7 @@ from quantum_training.automation.jobs.asset_jobs import build_asset_jobs
 from quantum_training.automation.jobs.benchmark import build_benchmark_job
 from quantum_training.automation.jobs.full_cycle import build_full_cycle_job
 from quantum_training.automation.jobs.manual_actions import build_manual_jobs
+from quantum_training.automation.jobs.rebuild_registry import build_rebuild_registry_job
 from quantum_training.automation.jobs.retrain import build_retrain_job
 from quantum_training.automation.retraining.sensors import build_retraining_sensors
 from quantum_training.automation.schedules import build_schedules
@@ -90,6 +91,7 @@ def build_defs(settings: Settings, resources: Mapping[str, Any] | None = None) -
             *asset_jobs,
             build_full_cycle_job(settings, lambda: definitions),
             build_benchmark_job(settings, lambda: definitions),
+            build_rebuild_registry_job(settings),
             *manual_jobs,
         ],
         schedules=build_schedules(settings),

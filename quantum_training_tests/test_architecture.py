@@ -46,6 +46,7 @@ LIFECYCLE = [  # a week's path through the layer `lifecycle`
     "decision",
     "surveillance",
     "cleanup",
+    "recovery",
 ]
 WITH_DAGSTER = LAYERS[LAYERS.index("partitions") :]
 HEAVY = {"evidently", "lightgbm", "mlflow", "neuralforecast", "stable_baselines3", "torch", "xgboost"}

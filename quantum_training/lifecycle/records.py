@@ -48,14 +48,18 @@ class StoredRecord(BaseModel):
 
 
 class ModelVersion(StoredRecord):
-    """One version of a recipe. as_of: ISO time up to which it saw data. refresh: the gate's verdict on it."""
+    """One version of a recipe. as_of: ISO time up to which it saw data. refresh: the gate's verdict on it.
 
-    optional_keys = frozenset({"data_hash", "code_hash", "refresh"})
+    artefact_hash: SHA-256 of the file that holds the hashes of the model's other files.
+    """
+
+    optional_keys = frozenset({"data_hash", "code_hash", "artefact_hash", "refresh"})
 
     as_of: str
     model_id: str
     data_hash: str | None = None
     code_hash: str | None = None
+    artefact_hash: str | None = None
     refresh: Refresh | None = None
 
     @property

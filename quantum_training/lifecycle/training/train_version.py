@@ -21,7 +21,7 @@ from quantum_training.lifecycle.training.inputs import TrainingInputs
 from quantum_training.lifecycle.training.request import TrainingRun
 from quantum_training.lifecycle.training.version_identity import TrainingTask, VersionIdentity, identify
 from quantum_training.models.agent import Agent
-from quantum_training.models.contract import Model, algorithm
+from quantum_training.models.contract import Model, TrainingContext, algorithm
 from quantum_training.models.fitting import fit_seeds
 from quantum_training.resources.locks import exclusive_lock
 from quantum_training.resources.registry.errors import RegistryError
@@ -72,8 +72,15 @@ def train_version(services: Services, task: TrainingTask, inputs: TrainingInputs
 
     InsufficientData if the algorithm finds too little to fit on. RegistryError if the stored copy decides otherwise.
     """
+    return version_training(services, task, inputs, run).train()
+
+
+def version_training(
+    services: Services, task: TrainingTask, inputs: TrainingInputs, run: TrainingRun
+) -> VersionTraining:
+    """The training of a version, with the identity that its result has."""
     recipe = with_episode_budget(services.settings.recipes[task.recipe], task.request.episodes)
-    return _VersionTraining(services, task, run, recipe, inputs, identify(task, recipe, inputs)).train()
+    return VersionTraining(services, task, run, recipe, inputs, identify(task, recipe, inputs))
 
 
 def with_episode_budget(recipe: Recipe, episodes: int) -> Recipe:
@@ -93,7 +100,7 @@ def checkpoint_dir(settings: Settings, model_id: str) -> Path:
 
 
 @dataclass(frozen=True)
-class _VersionTraining:
+class VersionTraining:
     """The steps of one training, which share all of this."""
 
     services: Services
@@ -104,32 +111,41 @@ class _VersionTraining:
     ids: VersionIdentity
 
     def train(self) -> TrainingResult:
+        """Find the version in MLflow, or fit and register it, and publish both as events."""
         symbol, registry = self.task.key.symbol, self.services.registry
         job_id = self.run.job_id(self.task.key, self.task.recipe)
         job = TrainingJob(self.services.events, symbol, self.task.recipe, job_id)
         registered = registry.find(symbol, self.ids.model_id)
-        checkpoint = checkpoint_dir(self.services.settings, self.ids.model_id)
-        resumed = checkpoint.exists()
+        resumed = self._checkpoint.exists()
         if registered:
             fit = FitResult(registry.load(symbol, self.ids.model_id))
         else:
-            fit, registered = self._fit_and_register(job, checkpoint)
-        shutil.rmtree(checkpoint, ignore_errors=True)
+            context, request = self.prepare(), self.task.request
+            with job.publish_started(request.trigger, request.reason, self.run.may_be_retried):
+                fit, registered = self.fit_and_register(context)
+        shutil.rmtree(self._checkpoint, ignore_errors=True)
         job.publish_succeeded(self.ids.model_id, fit.model.report, fit.seconds)
         url = registry.run_url(symbol, registered)
         return TrainingResult(self._entry(), fit, self.inputs, resumed, registered, url)
 
-    def _fit_and_register(self, job: TrainingJob, checkpoint: Path) -> tuple[FitResult, RegisteredVersion]:
+    def prepare(self) -> TrainingContext:
+        """What the fit is given, once recipe and MLflow are found to be ready: a fit may take hours."""
         context = replace(
             self.inputs.context,
             params=self.recipe.params,
             sizing=self.recipe.sizing,
             progress=self.run.progress,
-            checkpoint_dir=checkpoint,
+            checkpoint_dir=self._checkpoint,
         )
         algorithm(self.recipe.algorithm).check_inputs(context)
-        request = self.task.request
-        with job.publish_started(request.trigger, request.reason, self.run.may_be_retried), self._shared_fit_lock():
+        self.services.registry.prepare(self.task.key.symbol)
+        return context
+
+    def fit_and_register(
+        self, context: TrainingContext, artefact_hash: str | None = None
+    ) -> tuple[FitResult, RegisteredVersion]:
+        """Fit the version and register it. RegistryError if its files have another hash than this one."""
+        with self._shared_fit_lock():
             started = pd.Timestamp.now("UTC")
             model = self._shared_model()
             scores: dict[int, float | None] = {}
@@ -140,7 +156,11 @@ class _VersionTraining:
             if self.ids.shared_fit:
                 model = model.for_symbol(self.task.key.symbol)
             fit = FitResult(model, scores, (pd.Timestamp.now("UTC") - started).total_seconds())
-            return fit, self._register(fit, started)
+            return fit, self._register(fit, started, artefact_hash)
+
+    @property
+    def _checkpoint(self) -> Path:
+        return checkpoint_dir(self.services.settings, self.ids.model_id)
 
     def _shared_fit_lock(self) -> AbstractContextManager[Any]:
         """The lock under which one symbol fits the pool while the others wait; no lock without a pool."""
@@ -161,7 +181,7 @@ class _VersionTraining:
         log.info(f"the fit of {shared[0]} serves this symbol, too")
         return model
 
-    def _register(self, fit: FitResult, started: pd.Timestamp) -> RegisteredVersion:
+    def _register(self, fit: FitResult, started: pd.Timestamp, artefact_hash: str | None) -> RegisteredVersion:
         return self.services.registry.register(
             self.task.key.symbol,
             NewVersion(
@@ -173,6 +193,7 @@ class _VersionTraining:
                 metrics=fit.metrics,
                 curves=fit.model.curves,
                 started=started,
+                artefact_hash=artefact_hash,
             ),
             assert_lock_held=self.task.assert_lock_held,
         )
@@ -214,4 +235,5 @@ class _VersionTraining:
             model_id=self.ids.model_id,
             data_hash=self.inputs.window.content_hash,
             code_hash=self.ids.code_hash,
+            artefact_hash=self.services.registry.artefact_hash(self.task.key.symbol, self.ids.model_id),
         )

@@ -124,16 +124,17 @@ class _Week(NamedTuple):
         """Compare the new version with the incumbent, and record both outcome and version."""
         settings, store, registry = self.services.settings, self.services.store, self.services.registry
         symbol, version, model = self.key.symbol, result.version, result.fit.model
-        recorded = [v.refresh for v in record.versions if v.model_id == version.model_id]
+        recorded = next((v for v in record.versions if v.model_id == version.model_id), None)
         candidate = Candidate(
-            version.version, model, result.inputs.window.full_times[0], recorded[0] if recorded else None
+            version.version, model, result.inputs.window.full_times[0], recorded.refresh if recorded else None
         )
         refresh = compare_versions(MarketHistory(store, settings, symbol), incumbent, candidate, self._load)
         if refresh.accepted:
             self.run.models.add(symbol, version.model_id, model)
         registry.tag(symbol, version.model_id, "refresh", refresh_tag(refresh))
         others = [v for v in record.versions if v.model_id != version.model_id]
-        entry = version.model_copy(update={"refresh": refresh})
+        artefact_hash = recorded.artefact_hash if recorded else version.artefact_hash
+        entry = version.model_copy(update={"refresh": refresh, "artefact_hash": artefact_hash})
         versions = tuple(sorted([*others, entry], key=lambda v: v.as_of))
         path = self._write(ModelRecord(outcome=outcome_of(versions[-1].accepted), versions=versions))
         return WeeklyTraining(outcome_of(refresh.accepted), {}, result, refresh, path)

@@ -21,6 +21,8 @@ from quantum_training.resources.registry.new_version import NewVersion
 CODE = Path(__file__).with_name("pyfunc_model.py")
 MODEL = "artifacts/model"
 """Folder of an artefact that holds the model; beside it lies what MLflow needs to serve it."""
+MODEL_HASHES = f"{MODEL}/{INDEX}"
+"""File of an artefact that holds the hashes of the model's other files."""
 META = "registered_model_meta"
 """File that MLflow itself puts into an artefact when it loads it."""
 BATCH = 1000
@@ -38,7 +40,7 @@ class LoggedModel(NamedTuple):
 def log_model(client: Any, run: Any, label: str, new: NewVersion) -> LoggedModel:
     """Log the model with its numbers into a run of MLflow, load it back and compare its positions on the example.
 
-    label: the name of the version in errors. RegistryError if the copy differs.
+    label: the name of the version in errors. RegistryError if the copy differs, or if an earlier fit gave other files.
     """
     import mlflow
     from mlflow.entities import Param
@@ -46,6 +48,8 @@ def log_model(client: Any, run: Any, label: str, new: NewVersion) -> LoggedModel
     start, run_id = run.info.start_time, run.info.run_id
     with tempfile.TemporaryDirectory() as folder:
         digest = save_model(new.model, Path(folder) / "model", new.algorithm)
+        if new.artefact_hash not in (None, digest):
+            raise RegistryError(f"{label}: a new fit gives other files than the recorded one; not registered")
         params = {k: str(v) for k, v in new.params.items()}
         client.log_batch(run_id, params=[Param(k, v) for k, v in params.items()])
         logged = client.create_logged_model(run.info.experiment_id, "model", run_id, params=params)
@@ -68,7 +72,7 @@ def log_model(client: Any, run: Any, label: str, new: NewVersion) -> LoggedModel
             client.log_batch(run_id, points[first : first + BATCH])
         stored = Path(mlflow.artifacts.download_artifacts(info.model_uri, dst_path=f"{folder}/stored"))
         files = manifest(stored)
-        sent = {CODE.name: file_hash(CODE), f"{MODEL}/{INDEX}": digest}
+        sent = {CODE.name: file_hash(CODE), MODEL_HASHES: digest}
         if other := sorted(name for name, sha256 in sent.items() if files.get(name) != sha256):
             raise RegistryError(
                 f"{label} came back from MLflow with another {', '.join(other)}; not registered. "

@@ -6,13 +6,15 @@ import fcntl
 import logging
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from quantum_training.resources.registry.errors import RegistryError
+from quantum_training.resources.registry.errors import RegistryError, outages_named
+from quantum_training.resources.registry.moved_folder import ARTIFACTS, follow_moved_folder
 from quantum_training.settings.paths import under_dagster_home
 from quantum_training.settings.schema import NAME_LENGTH, NAME_PATTERN
 
@@ -59,13 +61,29 @@ class MlflowConnection:
         if self.is_server:
             return None
         file = self.sqlite_file
-        return (file.parent if file else Path(under_dagster_home("mlflow"))) / "artifacts"
+        return (file.parent if file else Path(under_dagster_home("mlflow"))) / ARTIFACTS
 
-    def experiment(self, symbol: str) -> str:
-        """The id of a symbol's experiment, which is created with its registered model if it is missing."""
-        self.client()
-        folder = self.artifacts_folder()
-        return prepare(self.uri, checked_name(symbol), (folder / symbol).as_uri() if folder else None)
+    @outages_named
+    def experiment(self, symbol: str) -> Any:
+        """A symbol's experiment, also if it is in MLflow's trash; None if no experiment has the symbol's name."""
+        return self.client().get_experiment_by_name(checked_name(symbol))
+
+    @outages_named
+    def prepare(self, symbol: str) -> str:
+        """Create a symbol's experiment and registered model if they are missing. Returns the experiment's id.
+
+        RegistryError if the experiment is in MLflow's trash, which keeps its name.
+        """
+        client, name, folder = self.client(), checked_name(symbol), self.artifacts_folder()
+        if self.experiment(symbol) is None:
+            location = (folder / name).as_uri() if folder else None
+            _create(lambda: client.create_experiment(name, artifact_location=location))
+        if not client.search_model_versions(f"name = '{name}'", max_results=1):
+            _create(lambda: client.create_registered_model(name))
+        experiment = self.experiment(symbol)
+        if problem := trash_problem(experiment):
+            raise RegistryError(f"{symbol}: {'. '.join(problem)}")
+        return str(experiment.experiment_id)
 
     @property
     def _full_uri(self) -> str:
@@ -128,22 +146,26 @@ def open_store(uri: str) -> Any:
         fcntl.flock(lock, fcntl.LOCK_EX)
         client = mlflow.MlflowClient(uri)  # makes the tables of runs
         client.search_registered_models(max_results=1)  # and of the registry
+        follow_moved_folder(file)
     return client
 
 
-@cache
-def prepare(uri: str, symbol: str, artifacts: str | None) -> str:
-    """Create the symbol's experiment and registered model if they are missing. Returns the experiment's id."""
+def trash_problem(experiment: Any) -> tuple[str, str] | None:
+    """What is wrong with an experiment that was deleted in MLflow's UI, and the way back; None if it was not."""
+    if experiment is None or experiment.lifecycle_stage == "active":
+        return None
+    return (
+        f"the experiment {experiment.name} was deleted and is in MLflow's trash, where its name stays taken",
+        f"Restore it there, or with `mlflow experiments restore --experiment-id {experiment.experiment_id}`",
+    )
+
+
+def _create(create: Callable[[], Any]) -> None:
+    """Call `create`, unless another process was faster."""
     from mlflow.exceptions import MlflowException
 
-    client = open_store(uri)
-    for create in (
-        lambda: client.create_experiment(symbol, artifact_location=artifacts),
-        lambda: client.create_registered_model(symbol),
-    ):
-        try:
-            create()
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                raise
-    return client.get_experiment_by_name(symbol).experiment_id
+    try:
+        create()
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise

@@ -16,7 +16,7 @@ class NewVersion:
     """A fitted model with its tags, which hold at least model_id, recipe and as_of, and its numbers.
 
     example: rows on which the stored copy must give the same positions. curves: points with a `step`, logged as metrics
-    training/<name>. started: when the fit began.
+    training/<name>. started: when the fit began. artefact_hash: of an earlier fit, whose files this one must repeat.
     """
 
     model: Model
@@ -27,6 +27,7 @@ class NewVersion:
     metrics: Mapping[str, float]
     started: pd.Timestamp
     curves: Sequence[Mapping[str, float]] = ()
+    artefact_hash: str | None = None
 
     @property
     def model_id(self) -> str:

@@ -5,7 +5,7 @@ the inputs, identifies a version; MLflow's number depends on the order of traini
 """
 
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ from quantum_training.models.contract import Model
 from quantum_training.models.manifest import ArtefactError
 from quantum_training.resources.faults import remedy
 from quantum_training.resources.registry.aliases import Aliases
-from quantum_training.resources.registry.artefacts import checked_model, log_model
+from quantum_training.resources.registry.artefacts import MODEL_HASHES, checked_model, log_model
 from quantum_training.resources.registry.connection import MlflowConnection, checked_name
 from quantum_training.resources.registry.errors import RegistryError, VersionDeleted, outages_named
 from quantum_training.resources.registry.new_version import NewVersion
@@ -23,6 +23,11 @@ FILES_TAG = "artifact_files"
 
 _version_cache: dict[tuple[str, str, str], "RegisteredVersion"] = {}
 """Versions that this process found before, by tracking URI, symbol and model_id: MLflow takes long to search."""
+
+
+def model_hash(tags: Mapping[str, str]) -> str | None:
+    """The hash of an artefact's model, from the tags of its version."""
+    return json.loads(tags.get(FILES_TAG, "{}")).get(MODEL_HASHES)
 
 
 class RegisteredVersion(NamedTuple):
@@ -61,7 +66,7 @@ class ModelRegistry(MlflowConnection):
         registered the same model_id meanwhile, that version is returned. RegistryError if the copy decides otherwise.
         """
         client = self.client()
-        experiment = self.experiment(symbol)
+        experiment = self.prepare(symbol)
         existing = self.find(symbol, version.model_id)  # registered, but the answer was lost
         start = int(version.started.timestamp() * 1000)
         run = client.create_run(experiment, start, dict(version.tags), run_name=version.run_name)
@@ -124,6 +129,22 @@ class ModelRegistry(MlflowConnection):
             client.set_model_version_tag(symbol, str(version.number), name, value)
 
     @outages_named
+    def artefact_hash(self, symbol: str, model_id: str) -> str | None:
+        """SHA-256 of the file of an artefact that holds the hashes of its model's other files.
+
+        None if the version was registered without hashes. RegistryError if it is not registered.
+        """
+        version = self.client().get_model_version(symbol, str(self._registered(symbol, model_id).number))
+        return model_hash(version.tags)
+
+    @outages_named
+    def delete(self, symbol: str, model_id: str) -> None:
+        """Delete a version and its aliases, if it is registered. Its run and files stay."""
+        for version in self._versions(symbol, model_id):
+            self.client().delete_model_version(symbol, str(version.version))
+        self.forget(symbol, model_id)
+
+    @outages_named
     def log_report(self, symbol: str, model_id: str, file: str, text: str) -> str:
         """Store a text in the artefacts of a version's run. Returns its address in the MLflow UI.
 
@@ -145,7 +166,8 @@ class ModelRegistry(MlflowConnection):
     @outages_named
     def run_url(self, symbol: str, version: RegisteredVersion) -> str:
         """The version's run in the MLflow UI."""
-        return f"{self.ui_url}/#/experiments/{self.experiment(symbol)}/runs/{version.run_id}"
+        experiment = self.experiment(symbol)
+        return f"{self.ui_url}/#/experiments/{experiment.experiment_id if experiment else ''}/runs/{version.run_id}"
 
     def _without_duplicates(self, symbol: str, model_id: str) -> RegisteredVersion:
         """Delete all versions with this identity except the oldest, and return that.

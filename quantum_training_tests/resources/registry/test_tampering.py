@@ -175,7 +175,7 @@ def test_an_invalid_name_reaches_no_filter_and_no_folder_of_mlflow(local, tmp_pa
         lambda: local.aliases.move("AAA", {"champion": name or "'"}),
         lambda: local.tag("AAA", name, "refresh", "x"),
         lambda: local.log_report("AAA", name, "report.html", "x"),
-        lambda: local.experiment(name),
+        lambda: local.prepare(name),
     ]
     for call in calls:
         with pytest.raises(RegistryError, match="names no symbol, version or fit"):
