@@ -18,7 +18,6 @@ import yaml
 from quantum_training.lifecycle.evaluation import leakage
 from quantum_training.lifecycle.training import train_version
 from quantum_training.models.provenance import code_hash
-from quantum_training_tests.support.projects import move_addresses
 
 ARCHIVE = Path(__file__).with_name("data") / "home_of_0.1.tar.xz"
 HOME = "/srv/quantum_training"
@@ -36,7 +35,6 @@ def project(build_project, tmp_path, monkeypatch):
     project = build_project({name: value for name, value in settings.items() if HOME not in str(value)})
     for part in ("store", "artifacts", "mlflow.db", "quantum_training.db"):
         (tmp_path / "unpacked" / part).rename(project.home / part)
-    move_addresses(project.home / "mlflow.db", HOME, str(project.home))
     return project
 
 

@@ -12,11 +12,16 @@ import pandas as pd
 from quantum_training.assets.metadata.decision import signal_metadata
 from quantum_training.assets.partition_runner import OWNERS, SINGLE_RUN
 from quantum_training.assets.step_retries import retry_transient_faults, will_retry
+from quantum_training.lifecycle.consistency.inconsistency import InconsistentStateError
+from quantum_training.lifecycle.consistency.registry import registry_inconsistencies
 from quantum_training.lifecycle.decision.signals import signal
 from quantum_training.lifecycle.market_history import MarketHistory
 from quantum_training.lifecycle.records import FEATURES, LATEST, ROLLOUT, SIGNALS, write_record
+from quantum_training.lifecycle.services import Services
 from quantum_training.models.contract import Model
 from quantum_training.partitions import Partitions
+from quantum_training.resources.events.bus import EventBus
+from quantum_training.resources.registry.errors import RegistryError
 from quantum_training.resources.registry.registry import ModelRegistry
 from quantum_training.resources.store.store import Store
 from quantum_training.selection.position_limits import percent
@@ -42,38 +47,43 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
         "Read it until `valid_until`; without a newer one be flat then.",
     )
     def signals(
-        context: dg.AssetExecutionContext, store: dg.ResourceParam[Store], registry: dg.ResourceParam[ModelRegistry]
+        context: dg.AssetExecutionContext,
+        store: dg.ResourceParam[Store],
+        registry: dg.ResourceParam[ModelRegistry],
+        events: dg.ResourceParam[EventBus],
     ) -> dg.MaterializeResult:
         if not context.partition_keys:
             raise ValueError("the run names no symbol; a range must go from the earlier to the later of the settings")
-        outages: list[Exception] = []
+        services, unknown = Services(settings, store, registry, events), list[Exception]()
         with retry_transient_faults(context):
             for symbol in context.partition_keys:
-                before, load = len(outages), _loader(context, registry, symbol, outages)
+                before, load = len(unknown), _loader(context, services, symbol, unknown)
                 record = signal(MarketHistory(store, settings, symbol), pd.Timestamp.now("UTC"), load)
-                if len(outages) > before:  # the last signal remains until the step is retried
+                if len(unknown) > before:  # the last signal remains: MLflow is out of reach, or lost
                     continue
                 written = write_record(store, symbol, LATEST, record)
                 context.add_asset_metadata(signal_metadata(record, written), partition_key=symbol)
-            if outages:
-                raise outages[0]
+            if unknown:
+                raise unknown[0]
         return dg.MaterializeResult()
 
     return signals
 
 
 def _loader(
-    context: dg.AssetExecutionContext, registry: ModelRegistry, symbol: str, outages: list[Exception]
+    context: dg.AssetExecutionContext, services: Services, symbol: str, unknown: list[Exception]
 ) -> Callable[[str], Model]:
-    """Load each version once; an error that a retry may overcome is added to `outages`."""
+    """Load each version once. An error that concerns more than this version is added to `unknown`."""
 
     @cache
     def load(model_id: str) -> Model:
         try:
-            return registry.load(symbol, model_id)
+            return services.registry.load(symbol, model_id)
         except Exception as error:
             if will_retry(context, error):
-                outages.append(error)
+                unknown.append(error)
+            elif isinstance(error, RegistryError) and (lost := registry_inconsistencies(services, symbol)):
+                unknown.append(InconsistentStateError(lost))
             raise
 
     return load

@@ -2,9 +2,8 @@
 
 import json
 import shutil
-import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from copy import deepcopy
 from dataclasses import dataclass
 from hashlib import sha256
@@ -160,20 +159,8 @@ def templates() -> dict[str, Path]:
 
 
 def restore(template: Path, home: Path) -> None:
-    """Copy a project's state to another home."""
+    """Copy a project's state to another home, before its MLflow is opened."""
     shutil.copytree(template, home, dirs_exist_ok=True)
-    move_addresses(home / "mlflow.db", str(home.with_name(template.name)), str(home))
-
-
-def move_addresses(mlflow_database: Path, old: str, new: str) -> None:
-    """Replace a home by another in the addresses of artefacts, which MLflow's database keeps as absolute paths."""
-    with closing(sqlite3.connect(mlflow_database)) as database, database:
-        tables = [row[0] for row in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-        for table in tables:
-            for _, column, kind, *_ in database.execute(f"PRAGMA table_info('{table}')").fetchall():
-                if kind.startswith(("VARCHAR", "TEXT")):
-                    change = f'UPDATE \'{table}\' SET "{column}" = replace("{column}", ?, ?)'
-                    database.execute(f'{change} WHERE instr("{column}", ?)', (old, new, old))
 
 
 @pytest.fixture
