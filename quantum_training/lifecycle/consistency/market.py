@@ -67,10 +67,11 @@ def _is_of_other_bars(history: MarketHistory, week: str) -> bool:
     candles = history.stored_rows(CANDLES, end - 2 * WEEK, end)
     if candles.empty or candles.index[0] >= end - WEEK:
         return False  # nothing to compare with
-    scores = history.scores(week).loc[: candles.index[-1]]
+    scores = history.scores(week)
+    scores = scores[(scores["strategy"] == BUY_AND_HOLD) & (scores.index <= candles.index[-1])]
     if not {"position", "gross_return"} <= {*scores}:
         return False  # a record that says only what was earned
-    held = scores[(scores["strategy"] == BUY_AND_HOLD) & (scores["position"] > SAME_RETURN_SHARE)]
+    held = scores[scores["position"] > SAME_RETURN_SHARE]
     moves = candles["close"].pct_change().reindex(held.index)
     errors = (held["gross_return"] / held["position"] - moves).abs()
     same = errors <= SAME_RETURN + SAME_RETURN_SHARE * moves.abs()

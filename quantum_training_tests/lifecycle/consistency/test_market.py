@@ -35,7 +35,7 @@ def scored(workspace, small):
         frame = score(
             candles.loc[: end - pd.Timedelta("1ns")],
             end - WEEK,
-            {BUY_AND_HOLD: held},
+            {"xgboost": held, BUY_AND_HOLD: held},
             history.market.costs,
             history.market.account,
         )
