@@ -26,6 +26,7 @@ LAYERS = [  # from the ground up
     "settings",
     "resources",
     "lifecycle",
+    "doctor",
     "partitions",
     "assets",
     "checks",

@@ -59,12 +59,13 @@ def test_definitions_load_and_every_asset_is_described():
 
 def test_jobs_and_schedules_are_those_promised_and_schedules_are_off():
     repository = defs.get_repository_def()
-    jobs = {"market_data", "weekly_cycle", "drift", "decay", "trading_signals", "clm_cycle", "housekeeping"}
+    jobs = {"market_data", "weekly_cycle", "drift", "decay", "trading_signals", "clm_cycle", "housekeeping", "doctor"}
     assert jobs <= set(repository.job_names)
     schedules = {s.name: s for s in repository.schedule_defs}
     assert schedules["weekly_cycle_schedule"].cron_schedule == "0 2 * * 1"
     assert schedules["drift_schedule"].cron_schedule == "0 1 * * *"
     assert schedules["signals_schedule"].cron_schedule == "5 * * * *"
+    assert schedules["doctor_schedule"].cron_schedule == "30 0 * * *"
     assert schedules["housekeeping_schedule"].cron_schedule == "0 4 * * 6"
     assert all(s.default_status == dg.DefaultScheduleStatus.STOPPED for s in schedules.values())
     assert all(s.execution_timezone == "UTC" for s in schedules.values())

@@ -8,10 +8,12 @@ import dagster as dg
 from quantum_training.assets.evidence_assets import evidence_asset, last_week_of, previous_week_drift
 from quantum_training.assets.metadata.decision import decision_metadata
 from quantum_training.assets.partition_runner import each_partition
+from quantum_training.assets.state_check import require_state
 from quantum_training.assets.step_retries import retry_transient_faults
-from quantum_training.lifecycle.decision.champion import decide, move_aliases
+from quantum_training.lifecycle.decision.champion import complete_records, decide, move_aliases
 from quantum_training.lifecycle.market_history import MarketHistory
 from quantum_training.lifecycle.records import BACKTEST, CHAMPION, SHADOW_SCORES, WeeklyDecision, write_record
+from quantum_training.lifecycle.services import Services
 from quantum_training.market.periods import Key
 from quantum_training.partitions import Partitions
 from quantum_training.resources.events.bus import EventBus
@@ -48,6 +50,7 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
             load = lru_cache(maxsize=8)(partial(registry.load, symbol))
             return decide(MarketHistory(store, settings, symbol), ledger, last, load)
 
+        require_state(context, partitions, Services(settings, store, registry, events), ledger)
         weeks = last_week_of(context, partitions)
         with retry_transient_faults(context):
             decisions = {symbol: decide_symbol(symbol, last) for symbol, last in weeks.items()}
@@ -60,10 +63,11 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
             write_record(store, key.symbol, key.period, decision)
             return decision_metadata(decision, registry, key.symbol)
 
-        def move_all_aliases() -> None:
-            for symbol in decisions:
+        def finish() -> None:
+            for symbol, decided in decisions.items():
+                complete_records(store, ledger, symbol, decided)
                 move_aliases(store, registry, settings, symbol)
 
-        return each_partition(context, partitions.week, record, move_all_aliases)
+        return each_partition(context, partitions.week, record, finish)
 
     return champion

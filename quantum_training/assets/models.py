@@ -8,6 +8,7 @@ import dagster as dg
 from quantum_training.assets.cluster_tags import cluster_tags, dagster_pool
 from quantum_training.assets.metadata.training import training_metadata
 from quantum_training.assets.partition_runner import OWNERS, SINGLE_RUN, each_partition
+from quantum_training.assets.state_check import require_state
 from quantum_training.assets.step_retries import first_attempt, may_be_retried
 from quantum_training.lifecycle.records import model_asset
 from quantum_training.lifecycle.services import Services
@@ -17,6 +18,7 @@ from quantum_training.lifecycle.training.train_week import train_week, update_sh
 from quantum_training.market.periods import Key
 from quantum_training.partitions import Partitions, overlap, run_keys
 from quantum_training.resources.events.bus import EventBus
+from quantum_training.resources.ledger import Ledger
 from quantum_training.resources.registry.registry import ModelRegistry
 from quantum_training.resources.store.store import Store
 from quantum_training.settings import Settings
@@ -69,9 +71,11 @@ def build(name: str, settings: Settings, partitions: Partitions) -> dg.AssetsDef
         config: TrainingConfig,
         store: dg.ResourceParam[Store],
         registry: dg.ResourceParam[ModelRegistry],
+        ledger: dg.ResourceParam[Ledger],
         events: dg.ResourceParam[EventBus],
     ) -> dg.MaterializeResult:
         services, request = Services(settings, store, registry, events), TrainingRequest(**config.model_dump())
+        require_state(context, partitions, services, ledger)
         run = TrainingRun(
             context.run.run_id,
             first_attempt(context.instance, context.run),

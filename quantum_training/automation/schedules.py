@@ -9,18 +9,20 @@ import pandas as pd
 from quantum_training.assets.housekeeping import run_config
 from quantum_training.automation.execution.priorities import priority_tag
 from quantum_training.automation.jobs.asset_jobs import DRIFT, HOUSEKEEPING, MARKET_DATA, SIGNALS, WEEKLY_CYCLE
+from quantum_training.automation.jobs.state_jobs import DOCTOR
 from quantum_training.lifecycle.surveillance.run_priorities import MARKET, WEEKLY
 from quantum_training.market.periods import Key, week_of
 from quantum_training.partitions import RANGE_TAGS
 from quantum_training.settings import Settings
 
+DOCTOR_CRON = "30 0 * * *"
 DAY = pd.Timedelta(days=1)
 MONTH_END_RETRY = 7 * DAY
 RunRequests = list[dg.RunRequest] | dg.SkipReason
 
 
 def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
-    """The schedules of `weekly_cycle`, `market_data`, `drift`, `trading_signals` and `housekeeping`."""
+    """The schedules of `weekly_cycle`, `market_data`, `drift`, `trading_signals`, `housekeeping`, `doctor`."""
     return [
         _schedule(
             "weekly_cycle_schedule",
@@ -61,6 +63,13 @@ def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
             housekeeping_runs,
             f"Removes what is older than {settings.model_retention_days} days and not needed any more. Run the job by "
             "hand first: it reports what it would remove.",
+        ),
+        _schedule(
+            "doctor_schedule",
+            DOCTOR,
+            DOCTOR_CRON,
+            lambda time: [dg.RunRequest(run_key=f"{DOCTOR}@{time.isoformat()}")],
+            "Compares store, ledger, registry and settings once a day; a failed run says what is wrong and alerts.",
         ),
     ]
 

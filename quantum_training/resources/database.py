@@ -127,7 +127,7 @@ def transaction(url: str, work: Callable[[sa.Connection], T]) -> T:
     """
 
     def run() -> T:
-        with _engine(_resolved(url), os.getpid()).begin() as connection:
+        with _engine_of(_resolved(url)).begin() as connection:
             return work(connection)
 
     return _repeat_through_outages(url, run)
@@ -140,7 +140,7 @@ def open_transaction(url: str, accept: Callable[[sa.Connection], bool]) -> sa.Co
     """
 
     def run() -> sa.Connection | None:
-        connection = _engine(_resolved(url), os.getpid()).connect()
+        connection = _engine_of(_resolved(url)).connect()
         accepted = False
         try:
             accepted = accept(connection)
@@ -211,8 +211,19 @@ def insert_missing(connection: sa.Connection, table: sa.Table, rows: Sequence[Ma
         connection.execute(insert(table).on_conflict_do_nothing(), list(rows))
 
 
+def _engine_of(url: str) -> sa.Engine:
+    """The connection pool of this process. A SQLite file that was replaced, as by a backup, is opened anew."""
+    file = sqlite_file(url)
+    if file is None:
+        return _engine(url, os.getpid())
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if not file.exists():
+        file.touch()
+    return _engine(url, os.getpid(), file.stat().st_ino)
+
+
 @cache
-def _engine(url: str, process: int) -> sa.Engine:
+def _engine(url: str, process: int, inode: int | None = None) -> sa.Engine:
     """The connection pool of one process, with the tables created. A forked child must not share its parent's pool."""
     if url.startswith("sqlite"):
         engine = _sqlite(url)
@@ -233,7 +244,6 @@ def _engine(url: str, process: int) -> sa.Engine:
 
 
 def _sqlite(url: str) -> sa.Engine:
-    Path(sa.make_url(url).database or "").absolute().parent.mkdir(parents=True, exist_ok=True)
     engine = sa.create_engine(url, connect_args={"timeout": SQLITE_BUSY_SECONDS})
 
     @sa.event.listens_for(engine, "connect")

@@ -55,9 +55,12 @@ class Ledger:
         return database.transaction(self.url, work)
 
     def rows(self, symbol: str, kinds: Collection[str] | None = None) -> list[Row]:
-        """The rows of a symbol, oldest first. kinds: only rows of these kinds."""
+        """The rows of a symbol, oldest first. kinds: only rows of these kinds. No database is created for them."""
         from quantum_training.resources import database
 
+        file = database.sqlite_file(self.url)
+        if file is not None and not file.exists():
+            return []
         table = database.ledger
         query = table.select().where(table.c.symbol == symbol).order_by(table.c.number)
         if kinds is not None:

@@ -92,8 +92,8 @@ class ABReport(BaseModel):
 
 
 def registered_test(row: Row) -> ABTest:
-    """The test that a ledger row registers. ValidationError if its payload is none."""
-    return ABTest.model_validate({**row.payload, "challenger_first": int(row.hash, 16) % 2 == 1})
+    """The test that a ledger row registers; a restored row says who is first. ValidationError if it holds none."""
+    return ABTest.model_validate({"challenger_first": int(row.hash, 16) % 2 == 1, **row.original_payload})
 
 
 def complete_pairs(start: pd.Timestamp, length: pd.Timedelta, blocks: int, bars: pd.DatetimeIndex) -> np.ndarray:

@@ -127,7 +127,7 @@ def _apply_actions(
             champion = action.recipe if action.kind == "promote" else former
             if champion != state.champion:
                 state = _new_champion(history, at, champion, state, terms, monitored=action.kind == "promote")
-        messages.append(f"{action.kind} {action.recipe or ''} by {action.actor}: {action.reason}".replace("  ", " "))
+        messages.append(str(action))
     return state, messages
 
 

@@ -30,6 +30,9 @@ class Action(NamedTuple):
     actor: str
     reason: str
 
+    def __str__(self) -> str:
+        return f"{self.kind} {self.recipe or ''} by {self.actor}: {self.reason}".replace("  ", " ")
+
 
 class DecisionPolicy(NamedTuple):
     """What a decision depends on in addition to the scores. periods: bars in a year.

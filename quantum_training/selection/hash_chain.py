@@ -16,6 +16,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
 
 GENESIS = "0" * 64
+RESTORED = "restored"
+"""Key in the payload of a row that was restored from a record: which one, by whom and why."""
 
 
 class LedgerError(ValueError):
@@ -67,6 +69,11 @@ class Row(Entry):
     number: int = Field(ge=1, description="Place in the symbol's chain, from 1.")
     previous_hash: str = Field(description="Hash of the row before; 64 zeros before the first.")
     hash: str = Field(description="SHA-256, hexadecimal, of the entry and the previous hash.")
+
+    @property
+    def original_payload(self) -> dict[str, JsonValue]:
+        """The payload without what a restoration has added."""
+        return {key: value for key, value in self.payload.items() if key != RESTORED}
 
 
 def chain(previous: Row | None, entry: Entry) -> Row:

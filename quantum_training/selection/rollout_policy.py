@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 from typing import Annotated, Literal
 
@@ -9,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from quantum_training.selection.hash_chain import Instant, Word
 
+_ORDERED = r"(?:reset|ceiling \S+ %) ordered by "
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -91,3 +93,9 @@ class Order(BaseModel):
     def __str__(self) -> str:
         to = "" if self.share is None else f" {100 * self.share:g} %"
         return f"{self.kind}{to} ordered by {self.actor}: {self.reason}"
+
+
+def order_texts(reason: str) -> list[str]:
+    """The orders, as `str(order)` writes them, that the reason of a stage names."""
+    parts = re.split(rf"(?:^|; )(?={_ORDERED})", reason)
+    return [part for part in parts if re.match(_ORDERED, part)]

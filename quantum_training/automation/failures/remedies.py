@@ -12,8 +12,20 @@ from quantum_training.checks.leakage import LEAK_CHECK
 
 VERBS = (
     *("ask", "bring", "change", "check", "choose", "compare", "correct", "delete", "export", "free", "give", "install"),
-    *("keep", "let", "look", "lower", "make", "materialise", "mend", "move", "name", "open", "pass", "raise"),
-    *("re-execute", "re-materialise", "read", "register", "reload", "remove", "restart", "run", "set", "shorten"),
+    *("keep", "let", "look", "lower", "make", "materialise", "mend", "move", "name", "open", "pass", "put", "raise"),
+    *(
+        "re-execute",
+        "re-materialise",
+        "read",
+        "register",
+        "reload",
+        "remove",
+        "restart",
+        "restore",
+        "run",
+        "set",
+        "shorten",
+    ),
     *("start", "take", "train", "use", "wait"),
 )
 ADVICE = re.compile(rf"(?:;|\.) +(?=(?:{'|'.join(VERBS)})\b)", re.IGNORECASE)

@@ -15,7 +15,7 @@ from quantum_training.automation.execution.priorities import priority_tag
 from quantum_training.automation.jobs.asset_jobs import WEEKLY_CYCLE
 from quantum_training.automation.jobs.nested_runs import NestedRun, run_nested
 from quantum_training.automation.jobs.run_tags import time_limit_tags
-from quantum_training.lifecycle.decision.ab_tests import AB_TEST, ABPlan
+from quantum_training.lifecycle.decision.ab_tests import ABPlan
 from quantum_training.lifecycle.decision.manual_actions import (
     ManualAction,
     RefusedActionError,
@@ -26,6 +26,7 @@ from quantum_training.lifecycle.records import CHAMPION, DECAY_REPORT, ROLLOUT
 from quantum_training.lifecycle.surveillance.run_priorities import PEOPLE
 from quantum_training.resources.ledger import Ledger
 from quantum_training.resources.store.store import Store
+from quantum_training.selection.ledger_rows import AB_TEST
 from quantum_training.settings import Settings
 
 ACTIONS = {

@@ -13,6 +13,8 @@ from quantum_training.automation.jobs.asset_jobs import MARKET_DATA, WEEKLY_CYCL
 from quantum_training.automation.jobs.manual_actions import ActionConfig
 from quantum_training.automation.jobs.nested_runs import NestedRun, run_nested
 from quantum_training.automation.jobs.run_tags import NESTS_RUNS, training_tags
+from quantum_training.lifecycle.consistency.inconsistency import require_consistent
+from quantum_training.lifecycle.consistency.ledger import store_against_ledger
 from quantum_training.lifecycle.data_end import newest_as_of
 from quantum_training.lifecycle.decision.manual_actions import RefusedActionError, check_names
 from quantum_training.lifecycle.market_history import features_available_until
@@ -51,6 +53,7 @@ def build_retrain_job(settings: Settings, definitions: Callable[[], dg.Definitio
             check_names(settings, config.symbol, config.recipes)
         except RefusedActionError as error:
             raise dg.Failure(str(error), allow_retries=False) from error
+        require_consistent(store_against_ledger(store, ledger, config.symbol))
         recipes = config.recipes or [*settings.symbols[config.symbol].recipes]
         as_of = training_time(store, settings, config)
         entry = Entry(

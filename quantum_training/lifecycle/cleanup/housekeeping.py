@@ -14,6 +14,8 @@ from functools import partial
 import pandas as pd
 
 from quantum_training.lifecycle.cleanup.retention import needed_versions
+from quantum_training.lifecycle.consistency.inconsistency import require_consistent
+from quantum_training.lifecycle.consistency.ledger import store_against_ledger
 from quantum_training.lifecycle.training.train_version import checkpoint_dir
 from quantum_training.resources.cleanup.removal_count import RemovalCount
 from quantum_training.resources.cleanup.stale_files import (
@@ -152,6 +154,7 @@ class _VersionCleanup:
     def _remove(self, symbol: str) -> RemovalCounts:
         targets, (before, dry_run) = self.targets, (self.scope.before, self.scope.dry_run)
         registry = targets.registry
+        require_consistent(store_against_ledger(targets.store, targets.ledger, symbol))
         versions = registered(registry, symbol)
         needed = needed_versions(
             targets.store, targets.ledger, targets.settings, symbol, registry.aliases.of(symbol), versions

@@ -7,7 +7,6 @@ from collections.abc import Collection, Iterable, Mapping
 
 import pandas as pd
 
-from quantum_training.lifecycle.decision.champion import RULE_KINDS
 from quantum_training.lifecycle.market_history import first_month_needed
 from quantum_training.lifecycle.records import SHADOW_SCORES, WeeklyDecision, model_asset, read_records
 from quantum_training.lifecycle.training.ensemble_members import members_of
@@ -16,6 +15,7 @@ from quantum_training.market.periods import WEEK
 from quantum_training.resources.ledger import Ledger
 from quantum_training.resources.store.store import Store, StoreError
 from quantum_training.selection.hash_chain import Row
+from quantum_training.selection.ledger_rows import RULE_KINDS
 from quantum_training.selection.retention import Registered, VersionInfo, last_champions, needed
 from quantum_training.settings import Settings
 

@@ -17,10 +17,8 @@ from quantum_training.market.periods import WEEK
 from quantum_training.selection.ab import ABTest, complete_pairs, registered_test, report
 from quantum_training.selection.decision import Decision
 from quantum_training.selection.hash_chain import Row
+from quantum_training.selection.ledger_rows import AB_STOP, AB_TEST
 from quantum_training.settings.schema import Symbol
-
-AB_KINDS = AB_TEST, AB_STOP = "ab_test", "ab_stop"
-"""Kinds of ledger rows that register a test and end it."""
 
 
 class ABPlan(NamedTuple):

@@ -17,7 +17,7 @@ from quantum_training.lifecycle.consistency.market import scores_of_another_mark
 from quantum_training.lifecycle.evaluation.model_health import health_findings, version_at, worst_drift_of_week
 from quantum_training.lifecycle.evaluation.scoring import Load
 from quantum_training.lifecycle.market_history import MarketHistory
-from quantum_training.lifecycle.records import ModelVersion, WeeklyDecision, read_records
+from quantum_training.lifecycle.records import ModelVersion, WeeklyDecision, read_records, write_record
 from quantum_training.lifecycle.training.versions import recorded_versions
 from quantum_training.market.calendars import expected_open_times, periods_per_year
 from quantum_training.models.contract import Model
@@ -27,16 +27,11 @@ from quantum_training.resources.locks import exclusive_lock
 from quantum_training.resources.registry.registry import ModelRegistry
 from quantum_training.resources.store.store import Store
 from quantum_training.selection.champion import decide_weeks
-from quantum_training.selection.decision import Action, Decision, DecisionPolicy, LedgerDecision
+from quantum_training.selection.decision import Decision, DecisionPolicy
 from quantum_training.selection.hash_chain import GENESIS, Entry, Row
+from quantum_training.selection.ledger_rows import INTERIM_ANALYSIS, KINDS, ledger_decisions, manual_actions
 from quantum_training.settings import Settings
 
-KINDS = {"PROMOTE": "promotion", "ROLLBACK": "rollback"}
-INTERIM_ANALYSIS = "look"
-RULE_KINDS = {*KINDS.values(), INTERIM_ANALYSIS}
-"""Kinds of the ledger rows that the rule writes, one a week."""
-MANUAL_KINDS = {"promote", "demote", "pin", "unpin"}
-"""Kinds of the ledger rows that operators' actions on the champion write."""
 LEDGER_FIELDS = {"week", "verdict", "former", "campaign", "judgements", "harm", "faults", "evidence_hash"}
 """Fields of a decision that its ledger row repeats."""
 
@@ -52,12 +47,23 @@ def decide(history: MarketHistory, ledger: Ledger, last: str, load: Load) -> dic
     require_consistent(scores_of_another_market(history, last))
     rows = ledger.rows(history.symbol)
     decisions = weekly_decisions(history, last, rows, load)
-    newest_recorded = max(_recorded(rows), default="")
+    newest_recorded = max(ledger_decisions(rows), default="")
     new = [decision for week, decision in decisions.items() if week > newest_recorded]
-    entries = [_entry(history.symbol, history.settings.promotion.rule, decision) for decision in new]
+    entries = [decision_entry(history.symbol, history.settings.promotion.rule, decision) for decision in new]
     events = [_event(history.symbol, decision) for decision in new]
     ledger.append(entries, [e for e in events if e is not None], expected_head=rows[-1].hash if rows else GENESIS)
     return decisions
+
+
+def complete_records(store: Store, ledger: Ledger, symbol: str, decisions: Mapping[str, WeeklyDecision]) -> None:
+    """Write the records that runs left unwritten which died after they had added a row to the ledger.
+
+    decisions: of `decide`. A week that was scored too late to have a row keeps the record that it has, or none.
+    """
+    stored = read_records(store, WeeklyDecision, symbol)
+    for week in decisions.keys() & ledger_decisions(ledger.rows(symbol)).keys():
+        if week not in stored or stored[week].operator != decisions[week].operator:
+            write_record(store, symbol, week, decisions[week])
 
 
 def weekly_decisions(history: MarketHistory, last: str, rows: list[Row], load: Load) -> dict[str, WeeklyDecision]:
@@ -72,7 +78,10 @@ def weekly_decisions(history: MarketHistory, last: str, rows: list[Row], load: L
     records: dict[str, WeeklyDecision] = {}
     current: str | None = None
     previous: str | None = None
-    for decision in decide_weeks(history.scores_by_week(last), recipes, policy, _recorded(rows), _actions(rows)):
+    decisions = decide_weeks(
+        history.scores_by_week(last), recipes, policy, ledger_decisions(rows), manual_actions(rows)
+    )
+    for decision in decisions:
         week = decision.week
         model_id = version_at(week, decision.champion, versions)
         if model_id != current:
@@ -154,19 +163,7 @@ def _aliases(registry: ModelRegistry, symbol: str, decision: WeeklyDecision) -> 
     }
 
 
-def _recorded(rows: list[Row]) -> dict[str, LedgerDecision]:
-    """What the rows say of each week that was decided."""
-    payloads: list[dict[str, Any]] = [dict(row.payload) for row in rows if row.kind in RULE_KINDS]
-    return {p["week"]: LedgerDecision(p["verdict"], p["champion"], p.get("faults", {})) for p in payloads}
-
-
-def _actions(rows: list[Row]) -> list[Action]:
-    """What operators did, in the order they did it."""
-    manual: list[tuple[Row, dict[str, Any]]] = [(row, dict(row.payload)) for row in rows if row.kind in MANUAL_KINDS]
-    return [Action(payload["week"], r.kind, payload.get("recipe"), r.actor, r.reason) for r, payload in manual]
-
-
-def _entry(symbol: str, rule: str, decision: WeeklyDecision) -> Entry:
+def decision_entry(symbol: str, rule: str, decision: WeeklyDecision) -> Entry:
     """The ledger row of a week."""
     changed = decision.decided != decision.former
     return Entry(

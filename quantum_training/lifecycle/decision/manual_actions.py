@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 import pandas as pd
 from tenacity import retry, retry_if_exception_type, stop_after_attempt
 
-from quantum_training.lifecycle.decision.ab_tests import AB_KINDS, ABPlan, registration, running_test
-from quantum_training.lifecycle.decision.champion import RULE_KINDS, recorded_decision
-from quantum_training.lifecycle.decision.rollout import ORDERS
+from quantum_training.lifecycle.consistency.inconsistency import require_consistent
+from quantum_training.lifecycle.consistency.ledger import store_against_ledger
+from quantum_training.lifecycle.decision.ab_tests import ABPlan, registration, running_test
+from quantum_training.lifecycle.decision.champion import recorded_decision
 from quantum_training.lifecycle.market_history import MarketHistory
 from quantum_training.lifecycle.records import ROLLOUT, WeeklyDecision, WeeklyRollout, read_record
 from quantum_training.lifecycle.training.versions import versions_of
@@ -21,6 +22,7 @@ from quantum_training.resources.events.payloads import Event, Promoted, Regresse
 from quantum_training.resources.ledger import Ledger, LedgerConflict
 from quantum_training.resources.store.store import Store
 from quantum_training.selection.hash_chain import Entry, Row, chain
+from quantum_training.selection.ledger_rows import AB_KINDS, ORDERS, RULE_KINDS
 from quantum_training.settings import Settings
 
 RUN_WEEKLY_CYCLE = "run weekly_cycle"
@@ -64,10 +66,12 @@ def record_action(action: ManualAction, settings: Settings, store: Store, ledger
     That is the newest decided week, or if the action is recorded already, the week that it was recorded for. A
     promotion publishes `model.promoted` and a demotion `model.regressed`. The other actions leave the champion in
     office and publish nothing. RefusedActionError if the action names something unknown or is impossible now.
+    InconsistentStateError if the ledger is not the one that the store knows.
     """
     symbol = action.symbol
     recipe = action.ab_plan.challenger if action.ab_plan else action.recipe
     check_names(settings, symbol, [recipe] if recipe else [])
+    require_consistent(store_against_ledger(store, ledger, symbol))
     rows = ledger.rows(symbol)
     if recorded := next((row for row in rows if row.key == action.key), None):
         return str(recorded.payload["week"])

@@ -10,23 +10,25 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from quantum_training.lifecycle.decision.ab_tests import AB_KINDS, ab_state
+from quantum_training.lifecycle.consistency.inconsistency import require_consistent
+from quantum_training.lifecycle.consistency.ledger import orders_against_ledger
+from quantum_training.lifecycle.decision.ab_tests import ab_state
 from quantum_training.lifecycle.evaluation.model_health import worst_drift_of_week
 from quantum_training.lifecycle.market_history import MarketHistory
 from quantum_training.lifecycle.records import WeeklyDecision, WeeklyRollout, read_records
 from quantum_training.market.periods import WEEK
 from quantum_training.resources.ledger import Ledger
 from quantum_training.selection.decision import Decision
-from quantum_training.selection.hash_chain import Row
+from quantum_training.selection.ledger_rows import AB_KINDS, ORDERS, order_of
 from quantum_training.selection.rollout import Stage, fold
-from quantum_training.selection.rollout_policy import Order
-
-ORDERS = {"rollout_reset": "reset", "rollout_ceiling": "ceiling"}
-"""Kinds of ledger rows that are orders; their payload holds week, recipe and, for a ceiling, the share."""
 
 
 def rollout_weeks(history: MarketHistory, ledger: Ledger, last: str) -> dict[str, WeeklyRollout]:
-    """The rollout of every week up to `last` that has a decision, with the A/B test that runs in it."""
+    """The rollout of every week up to `last` that has a decision, with the A/B test that runs in it.
+
+    InconsistentStateError if the ledger does not know an order that an earlier week followed.
+    """
+    require_consistent(orders_against_ledger(history.store, ledger, history.symbol))
     decisions = read_records(history.store, WeeklyDecision, history.symbol, last)
     tests = ledger.rows(history.symbol, AB_KINDS)
     return {
@@ -64,9 +66,3 @@ def daily_returns(champions: Mapping[str, str | None], scores: Mapping[str, pd.D
 def by_day(net: pd.Series) -> pd.Series:
     """Net returns per bar compounded per UTC day, oldest first."""
     return net.groupby(pd.DatetimeIndex(net.index).floor("D")).agg(lambda r: float(np.prod(1 + r) - 1)).sort_index()
-
-
-def order_of(row: Row) -> Order:
-    """The order that a ledger row holds. ValidationError if its payload is none."""
-    fields = {"kind": ORDERS[row.kind], "effective": row.effective, "actor": row.actor, "reason": row.reason}
-    return Order.model_validate({**row.payload, **fields})

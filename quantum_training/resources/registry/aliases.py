@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from quantum_training.resources.registry.connection import checked_name
 from quantum_training.resources.registry.errors import RegistryError, outages_named
+
+
+class AliasedVersion(NamedTuple):
+    """The version that an alias points at: its number in MLflow and its tags."""
+
+    number: int
+    tags: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -31,7 +38,8 @@ class Aliases:
         RegistryError if a version is not in MLflow; no alias has moved then.
         """
         client = self.client()
-        current = {alias: self._number(symbol, alias) for alias in targets}
+        present = {alias: self.target(symbol, alias) for alias in targets}
+        current = {alias: version.number if version else None for alias, version in present.items()}
         numbers = {alias: self.number_of(symbol, model_id) if model_id else None for alias, model_id in targets.items()}
         for alias, model_id in targets.items():
             if model_id and numbers[alias] is None:
@@ -45,12 +53,14 @@ class Aliases:
             elif number is None and current[alias] is not None:
                 client.delete_registered_model_alias(symbol, alias)
 
-    def _number(self, symbol: str, alias: str) -> int | None:
-        """The number of one alias's version. For all aliases at once MLflow would read all versions of the symbol."""
+    @outages_named
+    def target(self, symbol: str, alias: str) -> AliasedVersion | None:
+        """The version that an alias points at. For all aliases at once MLflow would read all versions of a symbol."""
         from mlflow.exceptions import MlflowException
 
         try:
-            return int(self.client().get_model_version_by_alias(checked_name(symbol), alias).version)
+            version = self.client().get_model_version_by_alias(checked_name(symbol), alias)
+            return AliasedVersion(int(version.version), dict(version.tags))
         except MlflowException as error:
             if error.error_code not in ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST"):
                 raise
