@@ -12,8 +12,9 @@ WEEKS = ["2020-01-06", "2020-01-13"]
 def home(build_project, small, monkeypatch):
     """Two decided weeks of AAA where the settings look for them; BBB has none."""
     small["promotion"] = {"rule": "evidence"}
-    home = Home(build_project(small))
+    home = Home(build_project(small), versions=False)
     monkeypatch.setenv("DAGSTER_HOME", str(home.w.home))
+    monkeypatch.setenv("QUANTUM_TRAINING_MLFLOW_TRACKING_URI", home.w.registry.tracking_uri)
     return home.cycle(WEEKS)
 
 

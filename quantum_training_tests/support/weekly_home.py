@@ -6,11 +6,11 @@ import pandas as pd
 from quantum_training.lifecycle.consistency.comparisons import require_one_state
 from quantum_training.lifecycle.consistency.ledger import ledger_inconsistencies
 from quantum_training.lifecycle.decision.champion import complete_records, decide
-from quantum_training.lifecycle.decision.ledger_restore import Restorer, restore_ledger
 from quantum_training.lifecycle.decision.manual_actions import ManualAction, record_action
 from quantum_training.lifecycle.decision.rollout import rollout_weeks
 from quantum_training.lifecycle.market_history import MarketHistory
 from quantum_training.lifecycle.records import write_record
+from quantum_training.lifecycle.recovery.ledger_restore import Restorer, restore_ledger
 from quantum_training.lifecycle.services import Services
 from quantum_training.resources.events.bus import EventBus
 from quantum_training.resources.ledger import Ledger
@@ -32,8 +32,9 @@ class Long:
 class Home:
     """The state of AAA over a workspace of lifecycle/conftest.py."""
 
-    def __init__(self, workspace):
-        self.w = workspace
+    def __init__(self, workspace, versions=True):
+        """versions: False if no version was trained, which MLflow would have to hold."""
+        self.w, self.versions = workspace, versions
         self.history = MarketHistory(workspace.store, workspace.settings, "AAA")
         events = EventBus(database_url=workspace.settings.database_url)
         self.services = Services(workspace.settings, workspace.store, workspace.registry, events)
@@ -51,7 +52,8 @@ class Home:
             rng = np.random.default_rng([seed, int(start.timestamp())])
             frames = []
             for recipe in ("xgboost", "lightgbm", "buy_and_hold"):
-                model_id = "" if recipe == "buy_and_hold" else f"{recipe}-{start:%Y-%m-%d}"
+                is_recipe = self.versions and recipe != "buy_and_hold"
+                model_id = f"{recipe}-{start:%Y-%m-%d}" if is_recipe else ""
                 values = {"strategy": recipe, "model_id": model_id, "target": 1.0, "turnover": 0.1}
                 frames.append(pd.DataFrame({**values, "net_return": 0.01 * rng.normal(size=42)}, index))
                 for trained in (f"{start:%Y-%m-%d}", week) if model_id else ():

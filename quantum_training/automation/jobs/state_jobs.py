@@ -1,6 +1,6 @@
 """Jobs about the state as a whole: `doctor` compares its parts, `ledger_restore` rebuilds a ledger that was lost.
 
-What they do is in lifecycle/consistency and lifecycle/decision/ledger_restore.py.
+What they do is in lifecycle/consistency and lifecycle/recovery.py.
 """
 
 import dagster as dg
@@ -11,7 +11,7 @@ from quantum_training.assets.step_retries import first_attempt
 from quantum_training.automation.jobs.nested_runs import symbols_failure
 from quantum_training.automation.jobs.run_tags import time_limit_tags
 from quantum_training.lifecycle.consistency.comparisons import compare
-from quantum_training.lifecycle.decision.ledger_restore import Restoration, Restorer, restore_ledger
+from quantum_training.lifecycle.recovery.ledger_restore import Restoration, Restorer, restore_ledger
 from quantum_training.lifecycle.services import Services
 from quantum_training.resources.events.bus import EventBus
 from quantum_training.resources.ledger import Ledger
@@ -53,7 +53,11 @@ def build_doctor_job(settings: Settings) -> dg.JobDefinition:
         events: dg.ResourceParam[EventBus],
     ) -> None:
         found = compare(Services(settings, store, registry, events), ledger, settings.symbols)
-        failures = {symbol: "\n".join(map(str, findings)) for symbol, findings in found.items() if findings}
+        failures = {
+            symbol: "\n".join(f"{i.subject}: {i.problem}. {i.remedy}" for i in inconsistencies)
+            for symbol, inconsistencies in found.items()
+            if inconsistencies
+        }
         if failures:
             raise symbols_failure(failures, len(found))
         context.log.info(f"{len(found)} symbols: store, ledger, registry and settings belong together")

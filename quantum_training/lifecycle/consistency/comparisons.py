@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from quantum_training.lifecycle.consistency.inconsistency import Inconsistency, require_consistent
 from quantum_training.lifecycle.consistency.ledger import ledger_inconsistencies
+from quantum_training.lifecycle.consistency.market import bars_of_another_market, scores_of_another_market
+from quantum_training.lifecycle.consistency.registry import registry_inconsistencies
 from quantum_training.lifecycle.consistency.store import store_inconsistencies
+from quantum_training.lifecycle.market_history import MarketHistory
 from quantum_training.lifecycle.services import Services
 from quantum_training.resources.ledger import Ledger
 
-COMPARISONS = (ledger_inconsistencies, store_inconsistencies)
+
+def _registry(services: Services, ledger: Ledger, symbol: str) -> list[Inconsistency]:
+    return registry_inconsistencies(services, symbol)
+
+
+def _market(services: Services, ledger: Ledger, symbol: str) -> list[Inconsistency]:
+    store, settings = services.store, services.settings
+    others = bars_of_another_market(store, settings, symbol)
+    return others or scores_of_another_market(MarketHistory(store, settings, symbol))
+
+
+Comparison = Callable[[Services, Ledger, str], list[Inconsistency]]
+COMPARISONS: dict[str, Comparison] = {
+    "ledger": ledger_inconsistencies,
+    "store": store_inconsistencies,
+    "registry": _registry,
+    "market": _market,
+}
+"""All comparisons of a symbol's state, by what each of them finds wrong."""
 
 
 def compare(services: Services, ledger: Ledger, symbols: Iterable[str]) -> dict[str, list[Inconsistency]]:
@@ -20,11 +41,10 @@ def compare(services: Services, ledger: Ledger, symbols: Iterable[str]) -> dict[
 
 def _compare_symbol(services: Services, ledger: Ledger, symbol: str) -> list[Inconsistency]:
     found: list[Inconsistency] = []
-    for comparison in COMPARISONS:
+    for subject, comparison in COMPARISONS.items():
         try:
             found += comparison(services, ledger, symbol)
         except Exception as error:
-            subject = comparison.__name__.removesuffix("_inconsistencies")
             problem = f"it could not be compared: {type(error).__name__}: {error}"
             found.append(Inconsistency(symbol, subject, problem, "Mend that, then run the doctor again"))
     return found

@@ -10,10 +10,10 @@ ANN = {"actor": "ann", "reason": "the disk is gone"}
 
 @pytest.fixture
 def home(build_project, small):
-    """Two decided weeks of AAA, with a promotion by hand; the ledger's database is lost."""
+    """Two decided weeks of AAA, with a pin; the ledger's database is lost."""
     small["promotion"] = {"rule": "evidence"}
-    home = Home(build_project(small)).cycle(WEEKS)
-    home.act("promote", recipe="xgboost")
+    home = Home(build_project(small), versions=False).cycle(WEEKS)
+    home.act("pin")
     (home.w.home / "quantum_training.db").unlink()
     return home
 
@@ -35,7 +35,7 @@ def test_the_doctor_names_a_lost_ledger_and_ledger_restore_brings_it_back(home):
     assert "the ledger knows no decision, but the store has the decisions of 2 weeks" in failures["AAA"]
     result = launch(home, "ledger_restore", symbols=["AAA"], **ANN)
     assert result.success
-    assert [row.kind for row in home.ledger.rows("AAA")] == ["look", "look", "promote", "ledger_restore"]
+    assert [row.kind for row in home.ledger.rows("AAA")] == ["look", "look", "pin", "ledger_restore"]
     assert home.ledger.rows("AAA")[2].payload["restored"]["actor"] == "ann"
     assert launch(home, "doctor").success
     assert launch(home, "ledger_restore", **ANN).success, "nothing is left to restore"
