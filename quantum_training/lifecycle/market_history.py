@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import pandas as pd
@@ -22,6 +23,7 @@ from quantum_training.resources.store.store import Store, StoreError, content_ha
 from quantum_training.settings import Settings
 from quantum_training.settings.schema import Symbol
 from quantum_training.trading.baselines import LOOKBACK_BARS
+from quantum_training.trading.liquidity import UNTRADED, with_volume
 from quantum_training.trading.scoring import deciding_bars
 
 NANOSECOND = pd.Timedelta("1ns")
@@ -30,7 +32,7 @@ INPUTS = "inputs_hash"
 
 
 class Bars(NamedTuple):
-    """Candles and features of the same time span, by open time."""
+    """Candles, with the column UNTRADED, and features of the same time span, by open time."""
 
     candles: pd.DataFrame
     features: pd.DataFrame
@@ -65,9 +67,19 @@ class MarketHistory:
         """A month early enough that every recipe and baseline can decide on the bars from `start` on."""
         return self.first_month(start - WEEK, max(LOOKBACK_BARS, self.lookback_bars) + 2)
 
+    def first_month_for_scores(self, start: pd.Timestamp) -> str:
+        """The same; if nobody traded in the week before `start`, also for the last bar in which somebody did.
+
+        Its position is held at `start`.
+        """
+        week_before = self.stored_rows(CANDLES, start - WEEK, start).loc[start - WEEK : start - NANOSECOND]
+        if week_before.empty or not week_before[UNTRADED].all():
+            return self.first_month_for_decisions(start)
+        return self.first_month_for_decisions(self.last_traded(start))
+
     def candles(self, first: str, until: pd.Timestamp) -> pd.DataFrame:
         """The candles from month `first` on that open before `until`. StoreError if any are missing."""
-        return read_bars(self.store, CANDLES, self.symbol, first, until, self.market)
+        return self._marked(read_bars(self.store, CANDLES, self.symbol, first, until, self.market))
 
     def features(self, first: str, until: pd.Timestamp) -> pd.DataFrame:
         """The features of the same bars. StoreError if any are missing."""
@@ -83,13 +95,39 @@ class MarketHistory:
         return Bars(candles, features)
 
     def stored_rows(self, asset: str, start: pd.Timestamp, end: pd.Timestamp) -> pd.DataFrame:
-        """The rows of a monthly asset that are stored for the months from `start` to `end`; there may be none."""
+        """The rows of a monthly asset that are stored for the months from `start` to `end`; there may be none.
+
+        Candles have the column UNTRADED.
+        """
         months = [p for p in self.store.periods(asset, self.symbol) if month_of(start) <= p <= month_of(end)]
         if not months:
             return pd.DataFrame(index=pd.DatetimeIndex([], tz="UTC"))
         frame, attributes = self.store.read_with_attributes(asset, self.symbol, months[0], months[-1])
         require_market(self.symbol, self.market, asset, attributes)
-        return frame
+        return self._marked(frame) if asset == CANDLES else frame
+
+    @cached_property
+    def first_volume(self) -> pd.Timestamp | None:
+        """Open time of the first stored bar with volume; None if the market reports none."""
+        for month in self.store.periods(CANDLES, self.symbol):
+            if len(times := with_volume(self.store.read_frame(CANDLES, self.symbol, month))):
+                return times[0]
+        return None
+
+    def last_traded(self, before: pd.Timestamp) -> pd.Timestamp:
+        """Open time of the newest stored bar with volume that opens before `before`; `before` if there is none."""
+        months = [month for month in self.store.periods(CANDLES, self.symbol) if month <= month_of(before)]
+        for month in reversed(months):
+            times = with_volume(self.store.read_frame(CANDLES, self.symbol, month))
+            if len(times := times[times < before]):
+                return times[-1]
+        return before
+
+    def _marked(self, candles: pd.DataFrame) -> pd.DataFrame:
+        """The candles with the column UNTRADED, judged by the whole stored history: see liquidity.untraded_bars."""
+        since = self.first_volume
+        untraded = (candles.index > since) & ~candles.index.isin(with_volume(candles)) if since is not None else False
+        return candles.assign(**{UNTRADED: untraded})
 
     def features_available_until(self) -> pd.Timestamp | None:
         """The time up to which features are stored; None if there are none."""

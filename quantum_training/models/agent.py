@@ -21,6 +21,7 @@ from quantum_training.models.policy_diagnostics import action_shares, policy_met
 from quantum_training.trading.account import Account
 from quantum_training.trading.costs import Costs
 from quantum_training.trading.episodes import Bars, Market
+from quantum_training.trading.liquidity import UNTRADED, mark_untraded
 from quantum_training.trading.observation import View
 
 ACTIONS = {"discrete": ("hold", "buy", "sell"), "continuous": ("target position",)}
@@ -49,6 +50,7 @@ class Agent(Model):
                 "trading.compiled",
                 "trading.costs",
                 "trading.kernel",
+                "trading.liquidity",
                 "trading.simulator",
                 "trading.episode_kernel",
                 "trading.episodes",
@@ -104,7 +106,8 @@ class Agent(Model):
         state = {name: value.cpu().numpy() for name, value in learner.policy.state_dict().items()}
         model = cls(state, view, options, market.costs, market.account, {})
         rows = pd.DataFrame(window.full_x, window.full_times, list(window.columns))
-        candles = market.candles.loc[window.full_times[0] : window.full_times[-1], [*PRICES]]
+        candles = mark_untraded(market.candles)
+        candles = candles.loc[window.full_times[0] : window.full_times[-1], [*PRICES, UNTRADED]]
         trajectory = model.trade(rows.reindex(candles.index).join(candles))
         model.curves = callback.curves
         model.report = {
@@ -203,9 +206,12 @@ class Agent(Model):
         return pd.Series(self.trade(features).goal, features.index, name="position")
 
     def trade(self, rows: pd.DataFrame) -> Trajectory:
-        """Trade consecutive bars with an account that is flat before the first. rows: `columns` by open_time."""
+        """Trade consecutive bars with an account that is flat before the first.
+
+        rows: `columns` by open_time, and UNTRADED if it is known.
+        """
         x = rows.loc[:, list(self.view.columns)].to_numpy("float64")
-        candles = rows[list(PRICES)].astype("float64")
+        candles = rows[[*PRICES, *rows.columns.intersection([UNTRADED])]]
         return self.policy.trade(self.view, self.options.trading, Market(candles, self.costs, self.account), x)
 
     def save(self, folder: Path) -> None:

@@ -131,9 +131,7 @@ def _restore(learner: Any, tensors: dict[str, torch.Tensor], state: dict[str, An
         optimiser.load_state_dict({"state": moments, "param_groups": state["groups"][name]})
     if "log_ent_coef" in tensors:
         learner.log_ent_coef.data.copy_(tensors["log_ent_coef"])
-    accounts = env.episodes.accounts
-    saved_accounts = np.frombuffer(tensors["accounts"].numpy().tobytes(), accounts.dtype)
-    env.restore({**state["world"], "accounts": saved_accounts})
+    env.restore({**state["world"], "accounts": _accounts(tensors["accounts"].numpy().tobytes(), env)})
     learner._last_obs = tensors["last_obs"].numpy()
     if "last_episode_starts" in tensors:
         learner._last_episode_starts = tensors["last_episode_starts"].numpy()
@@ -164,6 +162,19 @@ def _optimisers(learner: Any) -> dict[str, torch.optim.Optimizer]:
     optimisers = {"actor": learner.actor.optimizer, "critic": learner.critic.optimizer}
     temperature = getattr(learner, "ent_coef_optimizer", None)
     return optimisers if temperature is None else {**optimisers, "temperature": temperature}
+
+
+def _accounts(saved: bytes, env: BatchEnv) -> np.ndarray:
+    """The saved accounts of the episodes. Those of release 0.1 have no `asked`: no order could wait."""
+    accounts = env.episodes.accounts.copy()
+    if len(saved) == accounts.nbytes:
+        return np.frombuffer(saved, accounts.dtype)
+    dtype = accounts.dtype
+    earlier = np.dtype([(name, dtype[name]) for name in dtype.names or () if name != "asked"])
+    for name in earlier.names or ():
+        accounts[name] = np.frombuffer(saved, earlier)[name]
+    accounts["asked"] = accounts["target"]
+    return accounts
 
 
 def _with_prefix(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

@@ -66,6 +66,7 @@ class Ensemble(Model):
                 "trading.compiled",
                 "trading.costs",
                 "trading.kernel",
+                "trading.liquidity",
                 "trading.metrics",
                 "trading.scoring",
                 "trading.simulator",

@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from quantum_training.trading.episodes import Market, Trading, market_rules
+from quantum_training.trading.liquidity import extra_slippage
 from quantum_training.trading.observation import View
 
 Activation = Literal["tanh", "relu"]
@@ -61,21 +62,21 @@ class Policy:
     def trade(self, view: View, trading: Trading, market: Market, x: np.ndarray) -> Trajectory:
         """Trade the market's bars with an account that is flat before the first.
 
-        market: consecutive candles with `open` and `close`, their costs and the account. x: features, (bars, columns).
+        market: consecutive candles with `open` and `close`, and perhaps what liquidity.untraded_bars reads; their costs
+        and the account. x: features, (bars, columns).
         """
         from quantum_training.models.policy_kernel import trade_bars
         from quantum_training.trading.episode_kernel import ACCOUNT
 
         parts = [self.weights[f"{part}{layer}"].ravel() for layer in range(len(self.sizes) - 1) for part in "wb"]
         opens, close = (market.candles[name].to_numpy("float64") for name in ("open", "close"))
-        account = market.account
+        account, extra = market.account, extra_slippage(market.candles, market.costs)
         goal, equity = np.full(len(close), np.nan), np.full(len(close), account.capital)
         heads = np.full((len(close), self.sizes[-1]), np.nan, "float32")
         trade_bars(
             np.zeros(1, ACCOUNT),
             view.rows(x, close),
-            np.ascontiguousarray(opens),
-            np.ascontiguousarray(close),
+            np.column_stack([opens, close, extra]),
             market_rules([view.unit], [market.costs], account, trading, 1.0)[0],
             account.capital,
             np.array(self.sizes),

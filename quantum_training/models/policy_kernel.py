@@ -36,26 +36,27 @@ def forward(x, sizes, weights, tanh, a, b):
 
 
 @compiled
-def trade_bars(accounts, block, opens, closes, market, capital, sizes, weights, tanh, squash, goals, heads, equity):
+def trade_bars(accounts, block, prices, market, capital, sizes, weights, tanh, squash, goals, heads, equity):
     """Decide at every close and settle at the next bar. Writes goals, heads and equity, (bars,) or (bars, outputs).
 
     accounts: one row of ACCOUNT, allocated by the caller: numba would free an array of its own after its last use,
     while the row is still in use. If a number of the observation is missing, the position is flat, as trading.scoring
-    counts it.
+    counts it. prices: as in episode_kernel.step.
     """
     account = accounts[0]
-    open_account(account, capital, 0, len(closes))
+    open_account(account, capital, 0, len(prices))
     observation = np.zeros(block.shape[1] + WIDTH, np.float32)
     widest = 0
     for size in sizes:
         widest = max(widest, size)
     a, b = np.zeros(widest, np.float32), np.zeros(widest, np.float32)
     goal = 0.0
-    for t in range(len(closes)):
+    for t in range(len(prices)):
+        price, close, extra = prices[t]
         if t > 0:
-            advance(account, goal, opens[t], closes[t], market)
+            advance(account, goal, price, close, extra, market)
         equity[t] = account.equity
-        observe(account, closes[t], market.unit, block[t], observation)
+        observe(account, close, market.unit, block[t], observation)
         complete = True
         for value in observation:
             complete = complete and not np.isnan(value)
@@ -75,5 +76,5 @@ def trade_bars(accounts, block, opens, closes, market, capital, sizes, weights, 
             action = market.low + (1 - market.low) * 0.5 * (np.tanh(float(head[0])) + 1)
         else:
             action = float(head[0])
-        goal = goal_of(action, account.target, market)
+        goal = goal_of(action, account.asked, market)
         goals[t] = goal

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 
 class Costs(BaseModel):
@@ -18,6 +20,14 @@ class Costs(BaseModel):
 
     fee_bps: float = Field(1.0, ge=0, le=1000, description="Exchange or broker fee per fill, in basis points.")
     slippage_bps: float = Field(1.0, ge=0, le=1000, description="Price given up per fill, in basis points.")
+    untraded_slippage_bps: float | None = Field(
+        None,
+        ge=0,
+        le=1000,
+        description="Slippage beside `slippage_bps` of a fill in a bar in which nobody traded (volume 0). Not set: an "
+        "order is not filled there, it waits for the next bar with trades. A market that always has volume 0 does not "
+        "report its volume: its bars count as traded.",
+    )
     per_share: float = Field(0.0, ge=0, description="Commission per unit traded, in money.")
     minimum: float = Field(0.0, ge=0, description="Least commission of a fill, in money.")
     cap: float = Field(0.01, gt=0, le=0.5, description="Most commission of a fill, as a fraction of its value.")
@@ -30,6 +40,11 @@ class Costs(BaseModel):
     funding_bps: float = Field(
         0.0, ge=-1000, le=1000, description="Per bar, of the position's value: longs pay it, shorts receive it."
     )
+
+    @model_serializer(mode="wrap")
+    def _without_unset(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without `untraded_slippage_bps` if it is not set: artefacts and ids of versions are older than this field."""
+        return {name: value for name, value in serialise(self).items() if value is not None}
 
     def round_trip(self, price: np.ndarray | float, capital: float) -> np.ndarray | float:
         """Cost of entering and leaving with `capital`, as a fraction of it: the return that a trade must beat.

@@ -18,12 +18,13 @@ fast = partial(compiled, error_model="numpy")
 """No check of every divisor, which takes a sixth of the time: no account that acts has an equity of 0."""
 
 ACCOUNT = np.dtype(
-    [(name, "f8") for name in ("units", "cash", "equity", "target", "entry", "peak", "rewarded")]
+    [(name, "f8") for name in ("units", "cash", "equity", "target", "entry", "peak", "rewarded", "asked")]
     + [(name, "i8") for name in ("market", "row", "start", "end", "held", "ruined")]
     + [("random", "u8")]
 )
-"""target: in force; entry: mean fill price of what is held; peak: highest equity; rewarded: sum of rewards; row: of the
-last close that was seen; start, end: first and last row of the episode; held: bars since the position was opened;
+"""target: in force; asked: the newest that was asked for, not yet in force while an order waits; entry: mean fill price
+of what is held; peak: highest equity; rewarded: sum of rewards; row: of the last close that was seen; start, end:
+first and last row of the episode; held: bars since the position was opened;
 random: state of the account's random numbers."""
 
 SCHEME = np.dtype([(name, "f8") for name in ("discrete", "low", "steps", "risk", "drawdown", "scale")])
@@ -46,7 +47,7 @@ WIDTH = len(PORTFOLIO)
 @fast
 def open_account(account, capital, row, end):
     """A new account, flat, at the close of `row`."""
-    account.units = account.target = account.entry = account.rewarded = 0.0
+    account.units = account.target = account.asked = account.entry = account.rewarded = 0.0
     account.cash = account.equity = account.peak = capital
     account.row, account.start, account.end, account.held, account.ruined = row, row, end, 0, 0
 
@@ -84,15 +85,16 @@ def goal_of(action, target, scheme):
 
 
 @fast
-def advance(account, goal, price, close, rule):
-    """Fill `goal` at the open `price` of the next bar and mark the account at its `close`."""
+def advance(account, goal, price, close, extra, rule):
+    """Fill `goal` at the open `price` of the next bar and mark the account at its `close`. extra: see kernel.settle."""
     before = account.units
     carries = rule.borrow != 0 or rule.funding != 0
     units, cash, target, ruined, equity, _ = settle(
-        before, account.cash, account.target, account.ruined != 0, goal, price, close, rule, carries
+        before, account.cash, account.target, account.ruined != 0, goal, price, close, extra, rule, carries
     )
     if units != before:
-        fill = price * (1 + (rule.slippage if units > before else -rule.slippage))
+        slippage = rule.slippage + extra
+        fill = price * (1 + (slippage if units > before else -slippage))
         if units == 0:
             account.entry = 0.0
         elif before * units <= 0:
@@ -100,6 +102,7 @@ def advance(account, goal, price, close, rule):
         elif abs(units) > abs(before):
             account.entry = (account.entry * abs(before) + fill * (abs(units) - abs(before))) / abs(units)
     account.units, account.cash, account.target, account.equity = units, cash, target, equity
+    account.asked = goal
     account.ruined = 1 if ruined else 0
     account.held = account.held + 1 if units != 0 else 0
     account.peak = max(account.peak, equity)
@@ -159,10 +162,10 @@ def begin_all(accounts, markets, capital, prices, block, out):
 def step(accounts, actions, markets, capital, prices, block, out, rewards, done, last, summaries):
     """One bar of every account: act, settle, observe, and begin anew where the episode ended or the account is ruined.
 
-    markets: rows of MARKET; prices: (rows, 2), open and close, and block: (rows, numbers) of all markets, one after
-    another. out: (accounts, numbers) observations; rewards, done: (accounts,). The first rows of last and summaries are
-    for those that ended: the last observation, and which account, is it ruined, its sum of rewards, bars and equity.
-    Returns how many ended.
+    markets: rows of MARKET; prices: (rows, 3), open, close and `extra` of kernel.settle, and block: (rows, numbers) of
+    all markets, one after another. out: (accounts, numbers) observations; rewards, done: (accounts,). The first rows of
+    last and summaries are for those that ended: the last observation, and which account, is it ruined, its sum of
+    rewards, bars and equity. Returns how many ended.
     """
     over = 0
     for i in range(len(accounts)):
@@ -170,7 +173,8 @@ def step(accounts, actions, markets, capital, prices, block, out, rewards, done,
         market, row = markets[account.market], account.row + 1
         before, depth = account.equity, account.equity / account.peak
         close = prices[row, 1]
-        advance(account, goal_of(actions[i], account.target, market), prices[row, 0], close, market)
+        goal = goal_of(actions[i], account.asked, market)
+        advance(account, goal, prices[row, 0], close, prices[row, 2], market)
         rewards[i] = reward_of(before, depth, account, market)
         account.rewarded += rewards[i]
         done[i] = account.ruined != 0 or row >= account.end
@@ -185,22 +189,23 @@ def step(accounts, actions, markets, capital, prices, block, out, rewards, done,
 
 
 @fast
-def follow(accounts, actions, market, capital, opens, closes, block, observations, rewards):
+def follow(accounts, actions, market, capital, prices, block, observations, rewards):
     """Take given actions from the first bar on, until the account is ruined. Returns how many were taken.
 
-    Writes the observation at every close and the reward of every bar.
+    Writes the observation at every close and the reward of every bar. prices: as in step.
 
     accounts: one row of ACCOUNT. It must be the caller's: numba would free an array of its own after its last use,
     while the row is still in use.
     """
     account = accounts[0]
-    open_account(account, capital, 0, len(closes))
-    observe(account, closes[0], market.unit, block[0], observations[0])
+    open_account(account, capital, 0, len(prices))
+    observe(account, prices[0, 1], market.unit, block[0], observations[0])
     for t in range(len(actions)):
         if account.ruined != 0:
             return t
         before, depth = account.equity, account.equity / account.peak
-        advance(account, goal_of(actions[t], account.target, market), opens[t + 1], closes[t + 1], market)
+        price, close, extra = prices[t + 1]
+        advance(account, goal_of(actions[t], account.asked, market), price, close, extra, market)
         rewards[t] = reward_of(before, depth, account, market)
-        observe(account, closes[t + 1], market.unit, block[t + 1], observations[t + 1])
+        observe(account, close, market.unit, block[t + 1], observations[t + 1])
     return len(actions)

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from quantum_training.trading.account import Account
 from quantum_training.trading.costs import Costs
+from quantum_training.trading.liquidity import extra_slippage
 from quantum_training.trading.observation import View
 from quantum_training.trading.simulator import rule_rows
 
@@ -51,7 +52,7 @@ class Trading(BaseModel):
 
 @dataclass(frozen=True, eq=False)
 class Market:
-    """One symbol as it is traded: candles (open, high, low, close by open_time), its costs and its account."""
+    """One symbol as it is traded: candles as simulator.simulate takes them, its costs and its account."""
 
     candles: pd.DataFrame
     costs: Costs = field(default_factory=Costs)
@@ -60,11 +61,12 @@ class Market:
 
 @dataclass(frozen=True, eq=False)
 class Bars:
-    """Consecutive bars that are ready to be traded: arrays of one length, `rows` float32 as View.rows gives them."""
+    """Consecutive bars, ready to be traded: arrays of one length. extra: liquidity.extra_slippage; rows: View.rows."""
 
     index: pd.DatetimeIndex
     open: np.ndarray
     close: np.ndarray
+    extra: np.ndarray
     rows: np.ndarray
     unit: float
     costs: Costs
@@ -78,7 +80,8 @@ class Bars:
         """
         index = market.candles.index
         first, last = index.searchsorted([features.index[0], features.index[-1]])
-        candles = market.candles.iloc[max(first - view.lags, 0) : last + 1]
+        candles = market.candles.assign(extra=extra_slippage(market.candles, market.costs))
+        candles = candles.iloc[max(first - view.lags, 0) : last + 1]
         close = candles["close"].to_numpy("float64")
         rows = view.rows(features.reindex(candles.index)[list(view.columns)].to_numpy("float64"), close)
         keep = ~np.isnan(rows).any(axis=1)
@@ -86,6 +89,7 @@ class Bars:
             pd.DatetimeIndex(candles.index[keep]),
             candles["open"].to_numpy("float64")[keep],
             close[keep],
+            candles["extra"].to_numpy()[keep],
             np.ascontiguousarray(rows[keep]),
             view.unit,
             market.costs,
@@ -144,8 +148,7 @@ def transitions(bars: Bars, trading: Trading, goals: pd.Series, scale: float) ->
         action,
         market,
         bars.account.capital,
-        bars.open,
-        bars.close,
+        np.column_stack([bars.open, bars.close, bars.extra]),
         bars.rows,
         observations,
         reward,
@@ -181,13 +184,12 @@ class Episodes:
         if len({b.account for b in bars}) != 1:
             raise ValueError("all markets of an environment need the same account; make one environment per account")
         account = bars[0].account
-        self.low = lowest(account)
-        self.capital = account.capital
+        self.low, self.capital = lowest(account), account.capital
         longest = [min(trading.episode_bars, len(b.close) - 1) for b in bars]
         if min(longest) < 2:
             raise ValueError(f"{min(len(b.close) for b in bars)} bars are too few for an episode; at least 3")
         self.mean_bars = float(np.mean([(bars + max(bars // 4, 2)) / 2 for bars in longest]))
-        prices = np.concatenate([np.column_stack([b.open, b.close]) for b in bars])
+        prices = np.concatenate([np.column_stack([b.open, b.close, b.extra]) for b in bars])
         block = np.concatenate([b.rows for b in bars])
         markets = market_rules([b.unit for b in bars], [b.costs for b in bars], account, trading, scale)
         markets["longest"], markets["end"] = longest, np.cumsum([len(b.close) for b in bars])

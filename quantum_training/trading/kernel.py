@@ -43,8 +43,11 @@ def payable(cash, units, price, side, fill, rule):
 
 
 @compiled
-def order(cash, units, price, goal, rule):
-    """Trade at the open `price` towards a position of `goal` times equity. Returns cash, units and the cost."""
+def order(cash, units, price, goal, rule, extra):
+    """Trade at the open `price` towards a position of `goal` times equity. Returns cash, units and the cost.
+
+    extra: slippage beside the rule's.
+    """
     target_units = goal * (cash + units * price) / price if goal != 0 else 0.0
     if rule.whole_units:
         target_units = np.trunc(target_units)
@@ -53,7 +56,7 @@ def order(cash, units, price, goal, rule):
     if quantity == 0:
         return cash, units, 0.0
     side = 1.0 if traded > 0 else -1.0
-    fill = price * (1 + side * rule.slippage)
+    fill = price * (1 + side * (rule.slippage + extra))
     limit = payable(cash, units, price, side, fill, rule)
     to_the_cent = side > 0 and rule.leverage == 1
     if quantity > limit:
@@ -72,10 +75,11 @@ def order(cash, units, price, goal, rule):
 
 
 @compiled(inline="always")
-def settle(units, cash, current, ruined, goal, price, close, rule, carries):
+def settle(units, cash, current, ruined, goal, price, close, extra, rule, carries):
     """One bar of an account: fill a new goal at the open `price`, pay the carry, mark at the close.
 
-    current: the target in force; ruined: was the equity ever not positive. carries: does holding cost anything.
+    current: the target in force; ruined: was the equity ever not positive. extra: slippage of this bar beside the
+    rule's, NaN if nobody traded in it: the target in force then stays. carries: does holding cost anything.
     Returns units, cash, target in force, ruined, equity and cost.
     """
     cost = 0.0
@@ -84,10 +88,10 @@ def settle(units, cash, current, ruined, goal, price, close, rule, carries):
         ruined = True
     if ruined:
         goal = 0.0
-    if goal != current:
+    if goal != current and not np.isnan(extra):
         current = goal
         if goal == 0 or abs(goal - units * price / equity) > rule.band:
-            cash, units, cost = order(cash, units, price, goal, rule)
+            cash, units, cost = order(cash, units, price, goal, rule, extra)
     value = units * close
     if carries and units != 0:
         paid = carry(cash, value, rule)
@@ -100,9 +104,23 @@ def settle(units, cash, current, ruined, goal, price, close, rule, carries):
 
 
 @compiled
-def run(opens, closes, target, rules, start_units, start_cash, start_target, units_out, cash_out, equity_out, cost_out):
-    """Account for every column. Arrays are (columns, bars); prices and rules may have one row for all columns.
+def run(
+    opens,
+    closes,
+    extras,
+    target,
+    rules,
+    start_units,
+    start_cash,
+    start_target,
+    units_out,
+    cash_out,
+    equity_out,
+    cost_out,
+):
+    """Account for every column. Arrays are (columns, bars); all before `target`, and rules, may have one row for all.
 
+    extras: as `extra` of settle.
     start_units, start_cash, start_target: (columns,), the account before the first bar and the target then in force.
     Writes units, cash, equity and cost of each bar into the last four, of the shape of `target`.
     """
@@ -110,12 +128,13 @@ def run(opens, closes, target, rules, start_units, start_cash, start_target, uni
     for c in range(columns):
         rule = rules[c % len(rules)]
         open_, close, goals = opens[c % len(opens)], closes[c % len(closes)], target[c]
+        extra = extras[c % len(extras)]
         out_units, out_cash, out_equity, out_cost = units_out[c], cash_out[c], equity_out[c], cost_out[c]
         carries = rule.borrow != 0 or rule.funding != 0
         units, cash, current, ruined = start_units[c], start_cash[c], start_target[c], False
         for t in range(bars):
             units, cash, current, ruined, equity, cost = settle(
-                units, cash, current, ruined, goals[t], open_[t], close[t], rule, carries
+                units, cash, current, ruined, goals[t], open_[t], close[t], extra[t], rule, carries
             )
             out_units[t], out_cash[t], out_equity[t], out_cost[t] = units, cash, equity, cost
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from quantum_training.trading.account import Account
 from quantum_training.trading.costs import Costs
+from quantum_training.trading.liquidity import UNTRADED, last_fill, mark_untraded
 from quantum_training.trading.simulator import Simulation, simulate
 
 
@@ -52,12 +53,14 @@ def decisions(
     start: pd.Timestamp,
     load: Callable[[str], Decider | None],
 ) -> Decisions:
-    """A recipe's positions for each bar from the one before `start` on, decided at the close of the bar before each.
+    """A recipe's positions for each bar from the last one with trades before `start` on, whose position is held then.
 
+    Each is decided at the close of the bar before.
     versions: oldest first; each bar is decided by the newest with as_of <= its open. load: a version by its
     model_id; a version for which it returns None decides nothing on its bars.
     """
-    filled = candles.index[max(candles.index.searchsorted(start) - 1, 1) :]
+    candles = mark_untraded(candles)
+    filled = candles.index[max(last_fill(candles[candles.index < start], Costs()), 1) :]
     decided = deciding_bars(candles.index, filled)
     chosen = assign_versions(pd.DatetimeIndex(filled), versions)
     position = pd.Series(np.nan, filled)
@@ -76,17 +79,20 @@ def positions_at(
 ) -> np.ndarray:
     """The model's positions at the closes of `decided`, for the bars `filled` after them. All callers use it.
 
-    A model with `lookback_bars` also receives the bars before. The positions of a model with an account depend on that
-    account. So that a bar's position does not depend on how much history is passed, the account opens flat
-    `lookback_bars` bars before the first decision for the UTC week (from Monday) of the filled bar.
+    A model with `lookback_bars` also receives the bars before, with open, close and, if nobody traded in some of them,
+    UNTRADED. The positions of a model with an account depend on that account. So that a bar's position does not depend
+    on how much history is passed, the account opens flat `lookback_bars` bars before the first decision for the UTC week
+    (from Monday) of the filled bar.
     candles: up to the last of `decided`. NaN if a feature is, or if fewer than `lookback_bars` bars lie before.
     """
     if not model.lookback_bars:
         return model.positions(features.reindex(decided)).to_numpy()
+    candles = mark_untraded(candles)
 
     def positions_from(first: Any, rows: np.ndarray) -> np.ndarray:
         bars = candles.iloc[first : candles.index.searchsorted(decided[rows[-1]]) + 1]
-        inputs = features.reindex(bars.index).join(bars[["open", "close"]])
+        names = ["open", "close", UNTRADED] if bars[UNTRADED].any() else ["open", "close"]
+        inputs = features.reindex(bars.index).join(bars[names])
         return model.positions(inputs).reindex(decided[rows]).to_numpy()
 
     if not model.has_account:
@@ -114,13 +120,18 @@ def trade(
 
     candles: up to the end of what is traded, with at least one bar before `start`. Positions are indexed by the bar
     that FILLS them; a missing one counts as flat. The account is entered with its capital and the position decided for
-    the bar before `start`, so that a position held over it pays no cost and no earlier score has to be read.
+    the last bar before `start` in which orders are filled, so that a position held over it pays no cost and no earlier
+    score has to be read.
     """
-    bars = candles.loc[start:]
-    before = candles[candles.index < start].iloc[-1]
+    candles = mark_untraded(candles)
+    bars, earlier = candles.loc[start:], candles[candles.index < start]
+    filled = last_fill(earlier, costs)
+    in_force = earlier.index[filled] if filled >= 0 else None
     target = pd.DataFrame({name: p.reindex(bars.index) for name, p in positions.items()})
-    start_positions = [p.get(before.name, np.nan) for p in positions.values()]
-    return simulate(bars, target.fillna(0.0), costs, account, np.nan_to_num(start_positions), float(before["close"]))
+    start_positions = [p.get(in_force, np.nan) for p in positions.values()]
+    return simulate(
+        bars, target.fillna(0.0), costs, account, np.nan_to_num(start_positions), float(earlier["close"].iloc[-1])
+    )
 
 
 def score(

@@ -15,6 +15,7 @@ import pandas as pd
 
 from quantum_training.trading.account import Account
 from quantum_training.trading.costs import Costs
+from quantum_training.trading.liquidity import extra_slippage
 
 PRICES = ("open", "high", "low", "close")
 
@@ -23,6 +24,7 @@ PRICES = ("open", "high", "low", "close")
 class Simulation:
     """Accounts over the same bars. Arrays are float64 of shape (bars, columns); `prices` holds them by PRICES' names.
 
+    extra: slippage of each bar's fill beside the rule's, NaN if nobody traded in the bar; one column, or all.
     target: as given. units: held from the bar's fill on. cash, equity = cash + units * close: at the bar's close, in
     money. cost: all that was paid in the bar, fills and carry. start_*: the account before the first bar, (columns,);
     its equity is the capital.
@@ -31,6 +33,7 @@ class Simulation:
     index: pd.DatetimeIndex
     columns: pd.Index
     prices: dict[str, np.ndarray]
+    extra: np.ndarray
     rules: np.ndarray
     target: np.ndarray
     units: np.ndarray
@@ -74,7 +77,7 @@ class Simulation:
     @property
     def fill_price(self) -> np.ndarray:
         """Price of each bar's fill, slippage included; NaN without one."""
-        slipped = self.prices["open"] * (1 + np.sign(self.traded) * self.rules["slippage"][None])
+        slipped = self.prices["open"] * (1 + np.sign(self.traded) * (self.rules["slippage"][None] + self.extra))
         return np.where(self.traded != 0, slipped, np.nan)
 
     @cached_property
@@ -84,7 +87,7 @@ class Simulation:
 
         columns = self.cash.shape[1]
         close, rules = (np.broadcast_to(a, columns) for a in (self.prices["close"][-1], self.rules))
-        closed = [order(self.cash[-1, c], self.units[-1, c], close[c], 0.0, rules[c]) for c in range(columns)]
+        closed = [order(self.cash[-1, c], self.units[-1, c], close[c], 0.0, rules[c], 0.0) for c in range(columns)]
         return np.array([cash for cash, _, _ in closed])
 
     def frame(self, column: object) -> pd.DataFrame:
@@ -118,14 +121,16 @@ def simulate(
 ) -> Simulation:
     """Trade each column of `target` over `candles`, one account per column.
 
-    candles: open, high, low, close per bar by open_time, positive and finite; or one such frame per column, all over
-    the same bars (several symbols). costs: for all columns, or one per column.
+    candles: open, high, low, close per bar by open_time, positive and finite, and perhaps what liquidity.untraded_bars
+    reads; or one such frame per column, all over the same bars (several symbols). costs: for all columns, or one each.
     target: share of equity that each bar fills at its OPEN (so it was decided at the close of the bar before), in
     [0, max_leverage], or [-max_leverage, max_leverage] if the account may short. A new target is traded once and
     the units are held until it changes again.
     start_position: share of the capital already invested at the close before the first bar, whose price is `entry`,
     both for all columns or per column; it counts as the target in force.
 
+    In a bar in which nobody traded nothing is filled, unless the costs say otherwise: the order waits, and the next bar
+    with trades fills its own target.
     An order that adds to the position is cut to the most that can be paid: after it the position is worth no more than
     max_leverage times the equity left after costs. So an unlevered long-only account never owes money, unless funding
     takes the cash; a price move, or the cost of reducing, may leave a levered or short account with more than its
@@ -160,11 +165,13 @@ def simulate(
     start_cash = account.capital - start_units * (0.0 if entry is None else np.asarray(entry, "float64"))
     units, cash, equity, cost = (np.empty_like(goals) for _ in range(4))
     start = start_units, start_cash, np.array(shares)
-    kernel.run(prices["open"], prices["close"], goals, rules, *start, units, cash, equity, cost)
+    extra = _extra_rows(frames, each)
+    kernel.run(prices["open"], prices["close"], extra, goals, rules, *start, units, cash, equity, cost)
     return Simulation(
         index,
         targets.columns,
         {name: values.T for name, values in prices.items()},
+        extra.T,
         rules,
         goals.T,
         units.T,
@@ -179,6 +186,14 @@ def simulate(
 
 def _rows(series: list[np.ndarray]) -> np.ndarray:
     return np.ascontiguousarray(series[0][None] if len(series) == 1 else np.stack(series))
+
+
+def _extra_rows(frames: list[pd.DataFrame], costs: list[Costs]) -> np.ndarray:
+    """liquidity.extra_slippage of every column, (columns, bars); one row if it is the same for all."""
+    if len(frames) == 1 and len({c.untraded_slippage_bps for c in costs}) <= 1:
+        return extra_slippage(frames[0], costs[0] if costs else Costs())[None]
+    columns = max(len(frames), len(costs))
+    return np.stack([extra_slippage(frames[c % len(frames)], costs[c % len(costs)]) for c in range(columns)])
 
 
 def _same_shape(frames: list[pd.DataFrame], costs: list[Costs], target: pd.DataFrame, count: int) -> None:

@@ -43,11 +43,16 @@ def _extend_range(trade, low, high):
 
 
 @compiled
-def collect(opens, highs, lows, closes, units, costs, equity, rules, start_units, start_cash, start_equity, trades):
-    """Fill `trades`, TRADE records, one per trade. Arrays are (columns, bars); prices and rules may have one row."""
+def collect(
+    opens, highs, lows, closes, extras, units, costs, equity, rules, start_units, start_cash, start_equity, trades
+):
+    """Fill `trades`, TRADE records, one per trade.
+
+    Arrays are (columns, bars); those before `units`, and rules, may have one row.
+    """
     n = -1
     for c in range(len(units)):
-        k, rule = c % len(opens), rules[c % len(rules)]
+        k, rule, extra = c % len(opens), rules[c % len(rules)], extras[c % len(extras)]
         before, close, worth = start_units[c], 0.0, start_equity[c]
         if before != 0:
             close = (worth - start_cash[c]) / before
@@ -58,7 +63,7 @@ def collect(opens, highs, lows, closes, units, costs, equity, rules, start_units
             if before != 0 or now != 0:
                 traded = now - before
                 quantity = abs(traded)
-                fill = price * (1 + np.sign(traded) * rule.slippage)
+                fill = price * (1 + np.sign(traded) * (rule.slippage + extra[t]))
                 paid = quantity * abs(fill - price) + commission(quantity, fill, rule) if quantity > 0 else 0.0
                 carried = costs[c, t] - paid
                 if before != 0:

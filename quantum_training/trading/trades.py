@@ -33,6 +33,7 @@ def trades(simulation: Simulation) -> pd.DataFrame:
         prices["high"],
         prices["low"],
         prices["close"],
+        np.ascontiguousarray(simulation.extra.T),
         units,
         np.ascontiguousarray(simulation.cost.T),
         np.ascontiguousarray(simulation.equity.T),

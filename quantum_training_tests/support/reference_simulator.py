@@ -2,6 +2,8 @@
 
 import math
 
+import numpy as np
+
 
 def commission(quantity, fill, costs):
     value = quantity * fill
@@ -18,7 +20,7 @@ def payable(cash, units, price, side, fill, costs, leverage):
     return max(with_cap, min(with_share, with_minimum), -side * units, 0.0)
 
 
-def trade(cash, units, price, goal, costs, account):
+def trade(cash, units, price, goal, costs, account, extra):
     target_units = goal * (cash + units * price) / price if goal != 0 else 0.0
     if account.whole_units:
         target_units = float(math.trunc(target_units))
@@ -26,7 +28,7 @@ def trade(cash, units, price, goal, costs, account):
     quantity = abs(target_units - units)
     if quantity == 0:
         return cash, units, 0.0
-    fill = price * (1 + side * (costs.slippage_bps / 1e4))
+    fill = price * (1 + side * (costs.slippage_bps / 1e4 + extra))
     limit = payable(cash, units, price, side, fill, costs, account.max_leverage)
     cash_buys_all = side > 0 and account.max_leverage == 1
     if account.whole_units:
@@ -55,17 +57,23 @@ def simulate(candles, target, costs, account, start_position=0.0, entry=None):
     if account.whole_units:
         units = float(math.trunc(units))
     cash = account.capital - units * (entry or 0.0)
-    in_force, ruined, rows = float(start_position), False, []
-    for price, close, goal in zip(*(map(float, s) for s in (candles["open"], candles["close"], target)), strict=True):
+    in_force, ruined, reports_volume, rows = float(start_position), False, False, []
+    volume = candles["volume"] if "volume" in candles else np.ones(len(candles))
+    bars = zip(*(map(float, s) for s in (candles["open"], candles["close"], target, volume)), strict=True)
+    for price, close, goal, traded in bars:
+        reports_volume = reports_volume or traded > 0
+        is_untraded = reports_volume and traded == 0
+        waits = is_untraded and costs.untraded_slippage_bps is None
+        extra = (costs.untraded_slippage_bps or 0.0) / 1e4 if is_untraded else 0.0
         cost = 0.0
         equity = cash + units * price
         ruined = ruined or equity <= 0
         if ruined:
             goal = 0.0
-        if goal != in_force:
+        if goal != in_force and not waits:
             in_force = goal
             if goal == 0 or abs(goal - units * price / equity) > account.no_trade_band:
-                cash, units, cost = trade(cash, units, price, goal, costs, account)
+                cash, units, cost = trade(cash, units, price, goal, costs, account, extra)
         value = units * close
         if units != 0:
             borrowed = max(-cash, 0.0) + max(-value, 0.0)

@@ -13,18 +13,20 @@ from quantum_training.trading.account import Account
 from quantum_training.trading.costs import Costs
 from quantum_training.trading.episode_kernel import ACCOUNT, BUY, FLOOR, HOLD, SELL, uniform
 from quantum_training.trading.episodes import Bars, Episodes, Trading, transitions
+from quantum_training.trading.liquidity import UNTRADED
 from quantum_training.trading.simulator import simulate
 
 FREE = Costs(fee_bps=0, slippage_bps=0)
 SHORT = Account(capital=1e4, allow_short=True)
 
 
-def bars_of(prices, costs=FREE, account=SHORT, mark=0.0):
-    """Bars of (open, close) pairs; all that the market shows is `mark`."""
+def bars_of(prices, costs=FREE, account=SHORT, mark=0.0, untraded=()):
+    """Bars of (open, close) pairs; all that the market shows is `mark`. untraded: numbers of bars without a fill."""
     opens, closes = np.array(prices, "float64").reshape(-1, 2).T
     rows = np.full((len(opens), 1), mark, "float32")
     index = pd.date_range("2024-01-01", periods=len(opens), freq="h", tz="UTC")
-    return Bars(index, np.ascontiguousarray(opens), np.ascontiguousarray(closes), rows, 0.01, costs, account)
+    extra = np.where(np.isin(np.arange(len(opens)), untraded), np.nan, 0.0)
+    return Bars(index, np.ascontiguousarray(opens), np.ascontiguousarray(closes), extra, rows, 0.01, costs, account)
 
 
 @st.composite
@@ -48,7 +50,8 @@ def markets(draw):
     )
     jump, count = draw(st.sampled_from([0.02, 0.3, 1.2])), draw(st.integers(3, 40))
     steps = np.random.default_rng(draw(st.integers(0, 10**6))).uniform(-jump, jump, 2 * count)
-    return bars_of(draw(st.floats(0.5, 500)) * np.exp(np.cumsum(steps)), costs, account)
+    untraded = draw(st.sets(st.integers(0, count - 1)))
+    return bars_of(draw(st.floats(0.5, 500)) * np.exp(np.cumsum(steps)), costs, account, untraded=list(untraded))
 
 
 @st.composite
@@ -103,6 +106,7 @@ def simulate_goals(bars, start, goals):
     """Equity / capital of the simulator on these goals, from the bar after `start` on."""
     body = {name: bars.open[start + 1 : start + 1 + len(goals)] for name in ("open", "high", "low")}
     candles = pd.DataFrame({**body, "close": bars.close[start + 1 : start + 1 + len(goals)]})
+    candles[UNTRADED] = np.isnan(bars.extra[start + 1 : start + 1 + len(goals)])
     candles.index = pd.date_range("2024-01-01", periods=len(goals), freq="h", tz="UTC")
     target = pd.Series(goals, candles.index, dtype="float64")
     return simulate(candles, target, bars.costs, bars.account).equity[:, 0] / bars.account.capital
@@ -122,6 +126,17 @@ def test_the_equity_is_the_simulators_to_the_last_bit_and_the_rewards_add_up_to_
         assert end.reward == pytest.approx(sum(rewards), rel=1e-12)
         if (np.array(expected) / np.r_[1.0, expected[:-1]] >= FLOOR).all():
             assert sum(rewards) == pytest.approx(math.log(expected[-1]), rel=1e-9, abs=1e-12)
+
+
+def test_a_discrete_order_that_waits_is_filled_at_the_next_bar_with_trades_though_the_agent_holds():
+    episodes = Episodes([bars_of([100, 100] * 2 + [110, 110] * 8, untraded=[1, 2])], Trading(actions="discrete"), 1)
+    episodes.reset()
+    episodes.accounts["row"] = episodes.accounts["start"] = 0
+    held = []
+    for action in (BUY, HOLD, HOLD, HOLD):
+        episodes.step(np.array([action]))
+        held.append(episodes.accounts["units"][0] * 110 / 1e4)
+    assert held == pytest.approx([0, 0, 1, 1])
 
 
 def test_the_penalties_weigh_the_squared_return_and_how_much_the_drawdown_deepens(ready):

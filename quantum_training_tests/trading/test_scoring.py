@@ -17,7 +17,7 @@ from quantum_training.trading.scoring import (
 )
 from quantum_training.trading.simulator import simulate
 
-WEEK = pd.Timedelta(days=7)
+WEEK, NANOSECOND = pd.Timedelta(days=7), pd.Timedelta("1ns")
 MONDAY = pd.Timestamp("2024-01-01", tz="UTC")
 ACCOUNT = Account()
 COSTLY = Costs(fee_bps=70, slippage_bps=30)
@@ -74,6 +74,27 @@ def test_weekly_scores_join_into_the_account_of_one_simulation(walk, seed):
     pd.testing.assert_frame_equal(scored[columns], full_run.loc[: scored.index[-1], columns], rtol=0, atol=1e-12)
     assert scored.loc[candles.index[84], "cost"] == 0
     pd.testing.assert_series_equal(scored["target"], target[scored.index], check_names=False, check_freq=False)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_weekly_scores_join_if_nobody_traded_at_their_borders_or_for_a_whole_week(walk, seed):
+    rng = np.random.default_rng(seed)
+    candles = walk(43 * 4, seed)
+    volume = rng.integers(0, 2, len(candles)).astype("float64")
+    volume[0], volume[38:46], volume[84:126] = 1, 0, 0
+    candles = candles.assign(volume=volume)
+    target = pd.Series(rng.integers(0, 2, len(candles)).astype("float64"), candles.index)
+    first, costs = MONDAY + WEEK, Costs(fee_bps=20, slippage_bps=10)
+    ends = [first + (k + 1) * WEEK for k in range(3)]
+    weeks = [
+        score(candles.loc[: end - NANOSECOND], end - WEEK, {"s": decisions_of(target)}, costs, ACCOUNT) for end in ends
+    ]
+    scored = pd.concat(weeks)
+    whole = simulate(candles.loc[: scored.index[-1]], target.loc[: scored.index[-1]].rename("s"), costs, ACCOUNT)
+    expected = whole.frame("s").loc[first:]
+    assert scored["fill_price"][scored.index[volume[42 : 42 + len(scored)] == 0]].isna().all()
+    columns = ["fill_price", "turnover", "cost", "gross_return", "net_return"]
+    pd.testing.assert_frame_equal(scored[columns], expected[columns], rtol=0, atol=1e-12, check_freq=False)
 
 
 def test_bars_without_a_decision_are_flat_and_keep_their_missing_target(walk):

@@ -24,10 +24,11 @@ def candles_of(prices):
 
 @st.composite
 def markets(draw, jump=0.3):
-    """Candles whose price moves by up to `jump` within a bar and over each gap."""
+    """Candles whose price moves by up to `jump` within a bar and over each gap, some without volume."""
     steps = draw(st.lists(st.floats(-jump, jump), min_size=2, max_size=50))
     steps = steps[: len(steps) // 2 * 2]
-    return candles_of(draw(st.floats(0.5, 500)) * np.exp(np.cumsum(steps)))
+    volume = draw(st.lists(st.sampled_from([0.0, 5.0]), min_size=len(steps) // 2, max_size=len(steps) // 2))
+    return candles_of(draw(st.floats(0.5, 500)) * np.exp(np.cumsum(steps))).assign(volume=volume)
 
 
 @st.composite
@@ -36,6 +37,7 @@ def costs(draw, broker=True, carried=True):
     return Costs(
         fee_bps=draw(bps),
         slippage_bps=draw(bps),
+        untraded_slippage_bps=draw(st.sampled_from([None, 0.0, 50.0])),
         per_share=draw(st.sampled_from([0.0, 0.01, 1.0])) if broker else 0.0,
         minimum=draw(st.sampled_from([0.0, 2.5, 400.0])) if broker else 0.0,
         cap=draw(st.sampled_from([0.01, 0.3])),

@@ -67,6 +67,31 @@ def test_equal_to_vectorbt(candles, levels, slippage):
     assert (ours.cost > 0).sum() > 100
 
 
+@pytest.mark.long
+@pytest.mark.candles
+@pytest.mark.parametrize("levels", [(0.0, 1.0), (-0.5, 0.0, 0.5)], ids=["in and out", "short"])
+@pytest.mark.parametrize("untraded_bps", [None, 40.0], ids=["orders wait", "extra slippage"])
+def test_equal_to_vectorbt_in_bars_without_trades(candles, levels, untraded_bps):
+    """vectorbt is given the orders where they are filled, or the slippage of each bar."""
+    pytest.importorskip("vectorbt", reason="vectorbt is not installed")
+    target = orders(levels, len(candles), seed=len(levels))
+    traded = np.random.default_rng(5).random(len(candles)) < 0.6
+    traded[0] = True
+    quiet = candles.assign(volume=candles["volume"].clip(lower=1.0).where(traded, 0.0))
+    costs = Costs(fee_bps=10, slippage_bps=5, untraded_slippage_bps=untraded_bps)
+    account = Account(capital=CAPITAL, allow_short=min(levels) < 0)
+    ours = simulate(quiet, pd.Series(target, candles.index), costs, account)
+    slippage = np.full(len(candles), 5e-4)
+    if untraded_bps is None:
+        target = pd.Series(target).where(traded).ffill().to_numpy()
+        assert not (ours.traded[~traded] != 0).any()
+    else:
+        slippage[~traded] += untraded_bps / 1e4
+    theirs = value_in_vectorbt(candles, target, fees=0.001, slippage=slippage)
+    np.testing.assert_allclose(ours.equity[:, 0], theirs, rtol=1e-9)
+    assert (ours.cost > 0).sum() > 100
+
+
 def equity_in_backtesting(candles, target, size):
     """`size(broker_strategy, bar)` places the order for the next bar's open."""
     with warnings.catch_warnings():

@@ -102,6 +102,16 @@ def test_a_position_carried_in_is_a_trade_from_its_entry_price():
     assert row.net_pnl == pytest.approx(125 * 30)
 
 
+def test_a_fill_in_a_bar_without_trades_costs_its_extra_slippage():
+    candles = CANDLES.assign(volume=[5.0, 0.0, 5.0, 5.0, 5.0])
+    costs = Costs(fee_bps=0, slippage_bps=100, untraded_slippage_bps=400)
+    (row,) = table([0, 1, 1, 0, 0], costs, candles=candles).itertuples()
+    assert (row.entry_time, row.entry_price) == (candles.index[1], pytest.approx(104 * 1.05))
+    assert row.exit_price == pytest.approx(120 * 0.99)
+    assert row.cost == pytest.approx(row.size * (104 * 0.05 + 120 * 0.01))
+    assert row.net_pnl == pytest.approx(row.size * (120 * 0.99 - 104 * 1.05))
+
+
 def test_no_position_is_no_trade():
     rows = table([0, 0, 0, 0, 0])
     assert rows.empty

@@ -105,7 +105,8 @@ def champion_returns(
 
 def _stored_until(history: MarketHistory, asset: str, start: pd.Timestamp, last: pd.Timestamp) -> pd.DataFrame:
     """The stored rows up to the bar `last`, from early enough on that every recipe can decide at `start`."""
-    return history.stored_rows(asset, history_start(history, start), last).loc[:last]
+    first = pd.Timestamp(history.first_month_for_scores(start), tz="UTC")
+    return history.stored_rows(asset, min(history_start(history, start), first), last).loc[:last]
 
 
 def history_start(history: MarketHistory, time: pd.Timestamp) -> pd.Timestamp:

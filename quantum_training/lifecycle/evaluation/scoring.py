@@ -37,7 +37,7 @@ def score_week(history: MarketHistory, week: pd.Timestamp, load: VersionLoader) 
     features, or if no bar lies before the week. RegistryError if no version of the symbol can be loaded.
     """
     key, start = Key(history.symbol, week), week - WEEK
-    bars = history.bars(history.first_month_for_decisions(start), week)
+    bars = history.bars(history.first_month_for_scores(start), week)
     if bars.candles.index[0] >= start:
         raise ValueError(f"{key}: no bar before {start} is stored; the first week that can be scored is later")
     recipes = history.market.recipes

@@ -25,6 +25,7 @@ from quantum_training.settings import Settings
 from quantum_training.settings.schema import Recipe
 from quantum_training.trading.baselines import BASELINES, decide
 from quantum_training.trading.episodes import Market
+from quantum_training.trading.liquidity import UNTRADED
 from quantum_training.trading.scoring import Version, decisions
 
 CAPABILITIES = ("warm_start", "replay")
@@ -140,6 +141,8 @@ def _market_inputs(sources: InputSources, target: TrainingTarget, window: Window
         "costs": market.costs.model_dump(),
         "account": market.account.model_dump(),
     }
+    if (untraded := bars.candles[UNTRADED]).any():
+        identity_inputs["untraded"] = content_hash(untraded.to_frame())
     options: dict[str, Any] = {}
     excluded: dict[str, str] = {}
     if recipe.warm_start:
