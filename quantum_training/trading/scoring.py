@@ -81,8 +81,8 @@ def positions_at(
 
     A model with `lookback_bars` also receives the bars before, with open, close and, if nobody traded in some of them,
     UNTRADED. The positions of a model with an account depend on that account. So that a bar's position does not depend
-    on how much history is passed, the account opens flat `lookback_bars` bars before the first decision for the UTC week
-    (from Monday) of the filled bar.
+    on how much history is passed, the account opens flat `lookback_bars` bars before the first decision for the UTC
+    week (from Monday) of the filled bar.
     candles: up to the last of `decided`. NaN if a feature is, or if fewer than `lookback_bars` bars lie before.
     """
     if not model.lookback_bars:

@@ -102,7 +102,7 @@ def serve(bars, actions, account, width, start=0, low=0.0):
     for out, action in zip(observations[1:], actions, strict=True):
         goal = kernel.goal_of(action, state["target"], scheme)
         row = state["row"] + 1
-        kernel.advance(state, goal, bars.open[row], bars.close[row], rule)
+        kernel.advance(state, goal, bars.open[row], bars.close[row], bars.extra[row], rule)
         watch(state, bars, out)
     return observations
 
@@ -130,7 +130,7 @@ def portfolio(moves, account, costs, unit=0.01):
     state, states = np.zeros(1, kernel.ACCOUNT)[0], []
     kernel.open_account(state, account.capital, 0, len(moves))
     for goal, price, close in moves:
-        kernel.advance(state, goal, price, close, rule)
+        kernel.advance(state, goal, price, close, 0.0, rule)
         out = np.empty(len(PORTFOLIO), "float32")
         kernel.observe(state, close, unit, np.empty(0, "float32"), out)
         states.append((out.tolist(), float(state["entry"]), float(state["units"])))
