@@ -75,7 +75,8 @@ def build(name: str, settings: Settings, partitions: Partitions) -> dg.AssetsDef
         events: dg.ResourceParam[EventBus],
     ) -> dg.MaterializeResult:
         services, request = Services(settings, store, registry, events), TrainingRequest(**config.model_dump())
-        require_state(context, partitions, services, ledger)
+        keys = run_keys(partitions.week, context.run.tags)
+        require_state(context, partitions, services, ledger, trained={request.as_of_in(key) for key in keys})
         run = TrainingRun(
             context.run.run_id,
             first_attempt(context.instance, context.run),
@@ -86,10 +87,7 @@ def build(name: str, settings: Settings, partitions: Partitions) -> dg.AssetsDef
         def materialize_partition(key: Key) -> dict[str, Any]:
             return training_metadata(train_week(services, name, key, request, run))
 
-        def update_aliases() -> None:
-            symbols = {key.symbol for key in run_keys(partitions.week, context.run.tags)}
-            update_shadow_alias(services, name, symbols)
-
+        update_aliases = partial(update_shadow_alias, services, name, {key.symbol for key in keys})
         return each_partition(context, partitions.week, materialize_partition, update_aliases)
 
     return model

@@ -11,12 +11,16 @@ import dagster as dg
 from quantum_training.assets.evidence_assets import evidence_asset
 from quantum_training.assets.metadata.evidence import scores_metadata
 from quantum_training.assets.partition_runner import each_partition
+from quantum_training.assets.state_check import require_state
 from quantum_training.lifecycle.evaluation.scoring import score_week
 from quantum_training.lifecycle.market_history import MarketHistory
 from quantum_training.lifecycle.records import FEATURES, SHADOW_SCORES, model_asset
+from quantum_training.lifecycle.services import Services
 from quantum_training.lifecycle.training.version_loader import VersionLoader
 from quantum_training.market.periods import Key
 from quantum_training.partitions import Partitions, overlap
+from quantum_training.resources.events.bus import EventBus
+from quantum_training.resources.ledger import Ledger
 from quantum_training.resources.registry.registry import ModelRegistry
 from quantum_training.resources.store.store import Store
 from quantum_training.settings import Settings
@@ -38,8 +42,14 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
         "Older versions are read from the store.",
     )
     def shadow_scores(
-        context: dg.AssetExecutionContext, store: dg.ResourceParam[Store], registry: dg.ResourceParam[ModelRegistry]
+        context: dg.AssetExecutionContext,
+        store: dg.ResourceParam[Store],
+        registry: dg.ResourceParam[ModelRegistry],
+        ledger: dg.ResourceParam[Ledger],
+        events: dg.ResourceParam[EventBus],
     ) -> dg.MaterializeResult:
+        require_state(context, partitions, Services(settings, store, registry, events), ledger)
+
         @cache
         def loader(symbol: str) -> VersionLoader:
             return VersionLoader(partial(registry.load, symbol), context.log.error)

@@ -20,6 +20,7 @@ VERBS = (
         "register",
         "reload",
         "remove",
+        "rename",
         "restart",
         "restore",
         "run",

@@ -15,16 +15,22 @@ from quantum_training.automation.execution.priorities import priority_tag
 from quantum_training.automation.jobs.asset_jobs import WEEKLY_CYCLE
 from quantum_training.automation.jobs.nested_runs import NestedRun, run_nested
 from quantum_training.automation.jobs.run_tags import time_limit_tags
+from quantum_training.lifecycle.consistency.inconsistency import require_consistent
+from quantum_training.lifecycle.consistency.registry import registry_inconsistencies
 from quantum_training.lifecycle.decision.ab_tests import ABPlan
 from quantum_training.lifecycle.decision.manual_actions import (
     ManualAction,
     RefusedActionError,
     action_outcome,
+    check_names,
     record_action,
 )
 from quantum_training.lifecycle.records import CHAMPION, DECAY_REPORT, ROLLOUT
+from quantum_training.lifecycle.services import Services
 from quantum_training.lifecycle.surveillance.run_priorities import PEOPLE
+from quantum_training.resources.events.bus import EventBus
 from quantum_training.resources.ledger import Ledger
+from quantum_training.resources.registry.registry import ModelRegistry
 from quantum_training.resources.store.store import Store
 from quantum_training.selection.ledger_rows import AB_TEST
 from quantum_training.settings import Settings
@@ -87,10 +93,15 @@ def _action_job(kind: str, settings: Settings, definitions: Callable[[], dg.Defi
         context: dg.OpExecutionContext,
         config: ActionConfig,
         store: dg.ResourceParam[Store],
+        registry: dg.ResourceParam[ModelRegistry],
         ledger: dg.ResourceParam[Ledger],
+        events: dg.ResourceParam[EventBus],
     ) -> None:
         action = _action(kind, config, f"{kind}/{first_attempt(context.instance, context.run)}")
         try:
+            if isinstance(config, PromoteConfig):  # whom it names must have a version; a demotion never waits
+                check_names(settings, config.symbol, [config.recipe])
+                require_consistent(registry_inconsistencies(Services(settings, store, registry, events), config.symbol))
             week = record_action(action, settings, store, ledger, pd.Timestamp.now("UTC"))
         except RefusedActionError as error:
             raise dg.Failure(str(error), allow_retries=False) from error

@@ -15,13 +15,17 @@ from quantum_training.automation.jobs.nested_runs import NestedRun, run_nested
 from quantum_training.automation.jobs.run_tags import NESTS_RUNS, training_tags
 from quantum_training.lifecycle.consistency.inconsistency import require_consistent
 from quantum_training.lifecycle.consistency.ledger import store_against_ledger
+from quantum_training.lifecycle.consistency.registry import registry_inconsistencies
 from quantum_training.lifecycle.data_end import newest_as_of
 from quantum_training.lifecycle.decision.manual_actions import RefusedActionError, check_names
 from quantum_training.lifecycle.market_history import features_available_until
 from quantum_training.lifecycle.records import model_asset
+from quantum_training.lifecycle.services import Services
 from quantum_training.lifecycle.surveillance.run_priorities import MANUAL
 from quantum_training.market.periods import week_of
+from quantum_training.resources.events.bus import EventBus
 from quantum_training.resources.ledger import Ledger
+from quantum_training.resources.registry.registry import ModelRegistry
 from quantum_training.resources.store.store import Store
 from quantum_training.selection.hash_chain import Entry
 from quantum_training.settings import Settings
@@ -47,7 +51,9 @@ def build_retrain_job(settings: Settings, definitions: Callable[[], dg.Definitio
         context: dg.OpExecutionContext,
         config: RetrainConfig,
         store: dg.ResourceParam[Store],
+        registry: dg.ResourceParam[ModelRegistry],
         ledger: dg.ResourceParam[Ledger],
+        events: dg.ResourceParam[EventBus],
     ) -> None:
         try:
             check_names(settings, config.symbol, config.recipes)
@@ -56,6 +62,8 @@ def build_retrain_job(settings: Settings, definitions: Callable[[], dg.Definitio
         require_consistent(store_against_ledger(store, ledger, config.symbol))
         recipes = config.recipes or [*settings.symbols[config.symbol].recipes]
         as_of = training_time(store, settings, config)
+        services = Services(settings, store, registry, events)
+        require_consistent(registry_inconsistencies(services, config.symbol, trained={as_of}))
         entry = Entry(
             symbol=config.symbol,
             key=f"retrain/{first_attempt(context.instance, context.run)}",

@@ -15,10 +15,19 @@ from quantum_training.lifecycle.decision.rollout import daily_returns
 from quantum_training.lifecycle.decision.signals import signal
 from quantum_training.lifecycle.decision.trader import champion_returns, trader_of
 from quantum_training.lifecycle.market_history import MarketHistory
-from quantum_training.lifecycle.records import LATEST, SignalRecord, WeeklyRollout, read_record, write_record
+from quantum_training.lifecycle.records import (
+    LATEST,
+    ModelRecord,
+    ModelVersion,
+    SignalRecord,
+    WeeklyRollout,
+    model_asset,
+    read_record,
+    write_record,
+)
 from quantum_training.lifecycle.training.versions import versions_of
 from quantum_training.partitions import RANGE_TAGS
-from quantum_training.resources.registry.errors import RegistryError, RegistryOutage
+from quantum_training.resources.registry.errors import RegistryError, RegistryOutage, VersionDeleted
 from quantum_training.resources.registry.registry import ModelRegistry
 from quantum_training.resources.store.store import Store
 from quantum_training.settings import Settings, load_settings
@@ -403,3 +412,23 @@ def test_an_outage_of_mlflow_is_retried_before_the_signal_is_flat(build_project,
     assert project.run("trading_signals", "AAA").success
     assert [*dict.fromkeys(positions), stored().position] == written
     assert len(requests) == min(outages + 1, 4)
+
+
+@pytest.mark.parametrize(("is_lost", "position"), [(False, FLAT), (True, OLD)])
+def test_a_deleted_version_makes_the_signal_flat_but_a_lost_registry_lets_it_stand(
+    build_project, small, monkeypatch, is_lost, position
+):
+    project = build_project(small)
+
+    def decide(history, now, load):
+        with pytest.raises(VersionDeleted):
+            load("m1")
+        return SignalRecord(symbol="AAA", position=FLAT, reason="flat")
+
+    monkeypatch.setattr(signals, "signal", decide)
+    for recipe in ("xgboost", "lightgbm") if is_lost else ():
+        version = ModelVersion(as_of="2020-01-20T00:00:00+00:00", model_id=f"{recipe}-1")
+        write_record(project.store, "AAA", WEEK, ModelRecord(versions=(version,)), model_asset(recipe))
+    write_record(project.store, "AAA", LATEST, SignalRecord(symbol="AAA", position=OLD, reason="old"))
+    assert project.run("trading_signals", "AAA").success is not is_lost
+    assert read_record(project.store, SignalRecord, "AAA", LATEST).position == position
