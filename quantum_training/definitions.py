@@ -32,6 +32,7 @@ from quantum_training.automation.jobs.rebuild_registry import build_rebuild_regi
 from quantum_training.automation.jobs.retrain import build_retrain_job
 from quantum_training.automation.jobs.state_jobs import build_doctor_job, build_ledger_restore_job
 from quantum_training.automation.retraining.sensors import build_retraining_sensors
+from quantum_training.automation.scheduled_training import weekly_cycle_sensor
 from quantum_training.automation.schedules import build_schedules
 from quantum_training.checks.agents import agent_checks, is_agent
 from quantum_training.checks.candles import candle_quality
@@ -65,6 +66,7 @@ def build_defs(settings: Settings, resources: Mapping[str, Any] | None = None) -
         "ledger": Ledger(url=settings.database_url),
         "events": EventBus(database_url=settings.database_url, url=settings.event_bus_url),
     }
+    all_resources = {**default_resources, **(resources or {})}
     definitions = dg.Definitions(
         assets=[
             candles.build(settings, partitions),
@@ -97,16 +99,17 @@ def build_defs(settings: Settings, resources: Mapping[str, Any] | None = None) -
             build_ledger_restore_job(settings),
             build_doctor_job(settings),
         ],
-        schedules=build_schedules(settings),
+        schedules=build_schedules(settings, partitions, all_resources["store"]),
         sensors=[
             *build_retraining_sensors(settings, partitions, [*asset_jobs, *manual_jobs], load_settings),
+            weekly_cycle_sensor(settings, partitions),
             *build_failure_sensors(settings),
         ],
         executor=build_executor(settings),
         loggers={"console": dg.colored_console_logger},
         resources={
             "io_manager": dg.IOManagerDefinition(lambda _: NoIOManager(), config_schema={}),
-            **{name: _fixed(resource) for name, resource in {**default_resources, **(resources or {})}.items()},
+            **{name: _fixed(resource) for name, resource in all_resources.items()},
         },
     )
     return definitions

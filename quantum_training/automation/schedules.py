@@ -1,7 +1,13 @@
-"""The schedules, off until switched on in the UI: which runs each tick requests. All times are UTC."""
+"""The schedules, off until switched on in the UI: which runs each tick requests. All times are UTC.
+
+Dagster makes up for the newest of the ticks that were missed while the daemon was down, so a tick asks for what is
+missing, not only for its own period. The trainings of a tick are in scheduled_training.py.
+"""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from types import MappingProxyType
+from typing import NamedTuple
 
 import dagster as dg
 import pandas as pd
@@ -10,124 +16,150 @@ from quantum_training.assets.housekeeping import run_config
 from quantum_training.automation.execution.priorities import priority_tag
 from quantum_training.automation.jobs.asset_jobs import DRIFT, HOUSEKEEPING, MARKET_DATA, SIGNALS, WEEKLY_CYCLE
 from quantum_training.automation.jobs.state_jobs import DOCTOR
-from quantum_training.lifecycle.surveillance.run_priorities import MARKET, WEEKLY
+from quantum_training.automation.scheduled_training import SCHEDULE, SENSOR, plan_tick
+from quantum_training.lifecycle.records import CANDLES, DRIFT_REPORT, FEATURES
+from quantum_training.lifecycle.surveillance.run_priorities import MARKET
 from quantum_training.market.periods import Key, week_of
-from quantum_training.partitions import RANGE_TAGS
+from quantum_training.partitions import RANGE_TAGS, Partitions
+from quantum_training.resources.store.store import Store
 from quantum_training.settings import Settings
+from quantum_training.settings.cadence import HOUR, market_data_cron, refresh_interval, signals_cron
 
 DOCTOR_CRON = "30 0 * * *"
 DAY = pd.Timedelta(days=1)
 MONTH_END_RETRY = 7 * DAY
+MISSED_DAYS = 6
+"""So many days before the present one a drift tick makes up for."""
+
 RunRequests = list[dg.RunRequest] | dg.SkipReason
 
 
-def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
-    """The schedules of `weekly_cycle`, `market_data`, `drift`, `trading_signals`, `housekeeping`, `doctor`."""
+class Tick(NamedTuple):
+    """One evaluation of a schedule: its time, and what it may read."""
+
+    time: pd.Timestamp
+    store: Store
+    context: dg.ScheduleEvaluationContext
+
+
+def build_schedules(settings: Settings, partitions: Partitions, store: Store) -> list[dg.ScheduleDefinition]:
+    """The schedules of `weekly_cycle`, `market_data`, `drift`, `trading_signals`, `housekeeping` and `doctor`.
+
+    store: where a tick looks what is missing.
+    """
+    markets = settings.symbols.values()
+
+    def schedule(
+        name: str, job: str, cron: str, runs_at: Callable[[Tick], RunRequests], description: str
+    ) -> dg.ScheduleDefinition:
+        @dg.schedule(job_name=job, name=name, cron_schedule=cron, execution_timezone="UTC", description=description)
+        def definition(context: dg.ScheduleEvaluationContext) -> RunRequests:
+            return runs_at(Tick(pd.Timestamp(context.scheduled_execution_time).tz_convert("UTC"), store, context))
+
+        return definition
+
     return [
-        _schedule(
-            "weekly_cycle_schedule",
+        schedule(
+            SCHEDULE,
             WEEKLY_CYCLE,
             settings.training_cron_schedule,
-            lambda time: weekly_cycle_runs(settings, time),
-            "One run per symbol for the week in progress: on a Monday, the one that has just begun. Needs the candles "
-            "up to that Monday 00:00, which market_data_schedule brings.",
+            lambda tick: weekly_cycle_runs(settings, partitions, tick),
+            "The first tick of a week requests one run per symbol for the week that has begun, later ones train inside "
+            "the week, each as of the newest bar. Needs the bars up to then, which market_data_schedule brings: "
+            f"{SENSOR} starts a symbol whose bars come later.",
         ),
-        _schedule(
+        schedule(
             "market_data_schedule",
             MARKET_DATA,
-            settings.market_data_cron_schedule,
-            lambda time: market_data_runs(settings, time),
-            "One run per symbol for the month that yesterday belongs to; in a month's first week also for the month "
-            "before, whose last bars a failed run may have missed. Complete months are not fetched again.",
+            settings.market_data_cron_schedule or market_data_cron(markets),
+            lambda tick: market_data_runs(settings, tick),
+            "One run per symbol for the months from its newest stored bar to the newest closed one; in a month's first "
+            "week also for the month before, whose last bars a failed run may have missed. Complete months are not "
+            "fetched again. If the settings name no cron, it ticks as often as bars close and leaves out the symbols "
+            "that are up to date.",
         ),
-        _schedule(
+        schedule(
             "drift_schedule",
             DRIFT,
             settings.drift_cron_schedule,
-            lambda time: drift_runs(settings, time),
-            "One run per symbol for the day that has begun: the 7 days up to its 00:00. Needs the features up to then, "
-            "which market_data_schedule brings.",
+            lambda tick: drift_runs(settings, tick),
+            "One run per symbol for the day that has begun: the days up to its 00:00. Needs the features up to then, "
+            f"which market_data_schedule brings. Also for up to {MISSED_DAYS} days after the newest report, if their "
+            "ticks were missed or their runs failed.",
         ),
-        _schedule(
+        schedule(
             "signals_schedule",
             SIGNALS,
-            settings.signals_cron_schedule,
-            lambda time: signal_runs(settings, time),
-            "One run per symbol. A signal needs the newest bar: let market_data_schedule run as often as bars of the "
-            "market close, and before this.",
+            settings.signals_cron_schedule or signals_cron(markets),
+            lambda tick: signal_runs(settings, tick.time),
+            "One run per symbol. A signal needs the newest bar, which market_data_schedule brings. If the settings "
+            "name no cron, it ticks each hour, and for shorter bars as often as they close.",
         ),
-        _schedule(
+        schedule(
             "housekeeping_schedule",
             HOUSEKEEPING,
             settings.housekeeping_cron_schedule,
-            housekeeping_runs,
+            lambda tick: housekeeping_runs(tick.time),
             f"Removes what is older than {settings.model_retention_days} days and not needed any more. Run the job by "
             "hand first: it reports what it would remove.",
         ),
-        _schedule(
+        schedule(
             "doctor_schedule",
             DOCTOR,
             DOCTOR_CRON,
-            lambda time: [dg.RunRequest(run_key=f"{DOCTOR}@{time.isoformat()}")],
+            lambda tick: [dg.RunRequest(run_key=f"{DOCTOR}@{tick.time.isoformat()}")],
             "Compares store, ledger, registry and settings once a day; a failed run says what is wrong and alerts.",
         ),
     ]
 
 
-def _schedule(
-    name: str, job: str, cron: str, runs_at: Callable[[pd.Timestamp], RunRequests], description: str
-) -> dg.ScheduleDefinition:
-    """A schedule whose tick requests `runs_at(time of the tick)`."""
-
-    @dg.schedule(job_name=job, name=name, cron_schedule=cron, execution_timezone="UTC", description=description)
-    def schedule(context: dg.ScheduleEvaluationContext) -> RunRequests:
-        return runs_at(pd.Timestamp(context.scheduled_execution_time).tz_convert("UTC"))
-
-    return schedule
-
-
-def weekly_cycle_runs(settings: Settings, time: pd.Timestamp) -> RunRequests:
-    """The week in progress, for each symbol."""
-    monday = week_of(time)
-    if reason := _out_of_range(settings, monday):
+def weekly_cycle_runs(settings: Settings, partitions: Partitions, tick: Tick) -> RunRequests:
+    """Each symbol's next training, if its data are stored: a week that was not run yet, or one inside the week."""
+    if reason := _out_of_range(settings, week_of(tick.time)):
         return reason
-    tags = {"trigger": "SCHEDULED", "reason": "weekly refresh", "as_of": monday.isoformat(), **priority_tag(WEEKLY)}
-    return [_request("week", Key(symbol, monday), Key(symbol, monday), time, tags) for symbol in settings.symbols]
+    plan = plan_tick(settings, partitions, tick.store, tick.context.instance, tick.time)
+    return plan.requests or dg.SkipReason(plan.skip_reason)
 
 
-def market_data_runs(settings: Settings, time: pd.Timestamp) -> RunRequests:
-    """The month of yesterday, for each symbol; with the month before, if that ended in the last seven days."""
-    first, last = (_month(time.normalize() - age) for age in (MONTH_END_RETRY, DAY))
-    if reason := _out_of_range(settings, last):
+def market_data_runs(settings: Settings, tick: Tick) -> RunRequests:
+    """The months up to the newest closed bar, for each symbol; without a cron of their own, for those that lack it."""
+    if reason := _out_of_range(settings, _month(tick.time - HOUR)):
         return reason
-    if _out_of_range(settings, first):
-        first = last
-    venues = {symbol: options.source.venue for symbol, options in settings.symbols.items()}
+    requests = []
+    for symbol, market in settings.symbols.items():
+        first, last = _months_to_fetch(settings, tick, symbol)
+        if first <= last and (settings.market_data_cron_schedule or _lacks_bars(settings, tick, symbol)):
+            tags = {"exchange": market.source.venue} if market.source.venue else {}
+            requests.append(_request("utc_month", Key(symbol, first), Key(symbol, last), tick.time, tags))
+    return requests or dg.SkipReason("the market data of all symbols are up to date")
+
+
+def drift_runs(settings: Settings, tick: Tick) -> RunRequests:
+    """The day in progress, for each symbol, and days after its newest report that were missed."""
+    day = tick.time.normalize()
+    if reason := _out_of_range(settings, day):
+        return reason
     return [
-        _request("utc_month", Key(symbol, first), Key(symbol, last), time, {"exchange": venue} if venue else {})
-        for symbol, venue in venues.items()
+        _request("utc_day", Key(symbol, missing), Key(symbol, missing), tick.time)
+        for symbol in settings.symbols
+        for missing in _days_without_report(tick.store, symbol, day)
     ]
 
 
-def drift_runs(settings: Settings, time: pd.Timestamp) -> RunRequests:
-    """The day in progress, for each symbol."""
-    day = time.normalize()
-    if reason := _out_of_range(settings, day):
-        return reason
-    return [_request("utc_day", Key(symbol, day), Key(symbol, day), time) for symbol in settings.symbols]
-
-
 def signal_runs(settings: Settings, time: pd.Timestamp) -> RunRequests:
-    """Each symbol."""
+    """Each symbol; without a cron of their own, those with hourly or longer bars at the first tick of an hour."""
     if reason := _out_of_range(settings, time.normalize()):
         return reason
+    intervals = {symbol: min(HOUR, refresh_interval(market)) for symbol, market in settings.symbols.items()}
+    previous = time - min(intervals.values())
     return [
         dg.RunRequest(
             run_key=f"{symbol}@{time.isoformat()}",
             partition_key=symbol,
             tags={"symbol": symbol, **priority_tag(MARKET)},
         )
-        for symbol in settings.symbols
+        for symbol, interval in intervals.items()
+        if settings.signals_cron_schedule or time.floor(interval) > previous.floor(interval)
     ]
 
 
@@ -142,8 +174,42 @@ def _out_of_range(settings: Settings, period: pd.Timestamp) -> dg.SkipReason | N
     return None
 
 
+def _lacks_bars(settings: Settings, tick: Tick, symbol: str) -> bool:
+    """Whether bars may have closed since the features were brought up to date."""
+    until = _stored_until(tick.store, FEATURES, symbol)
+    return until is None or until < tick.time.floor(refresh_interval(settings.symbols[symbol]))
+
+
+def _months_to_fetch(settings: Settings, tick: Tick, symbol: str) -> tuple[pd.Timestamp, pd.Timestamp]:
+    """The months of the newest stored and of the newest closed bar, the first a week earlier at the latest."""
+    market = settings.symbols[symbol]
+    stored = _stored_until(tick.store, CANDLES, symbol) or tick.time
+    first_partition = pd.Timestamp(settings.start, tz="UTC") + pd.offsets.MonthBegin(0)
+    early = min(tick.time.normalize() - MONTH_END_RETRY, stored)
+    first = max(_month(early), _month(market.first_day(settings.start)), first_partition)
+    return first, _month(tick.time - refresh_interval(market))
+
+
+def _stored_until(store: Store, asset: str, symbol: str) -> pd.Timestamp | None:
+    """The time up to which a monthly asset is stored; None if it is not, or cannot be read: its run will say so."""
+    with suppress(Exception):  # one symbol's broken file stops no other
+        if months := store.periods(asset, symbol):
+            return pd.Timestamp(store.attributes(asset, symbol, months[-1])["covered_until"])
+    return None
+
+
+def _days_without_report(store: Store, symbol: str, day: pd.Timestamp) -> list[pd.Timestamp]:
+    """The days after the newest report that have features now, at most MISSED_DAYS, and `day` itself."""
+    period, until = f"{day:%Y-%m-%d}", _stored_until(store, FEATURES, symbol)
+    reports = [d for d in store.periods(DRIFT_REPORT, symbol, "json") if d < period]
+    if not reports or until is None:
+        return [day]
+    first = max(pd.Timestamp(reports[-1], tz="UTC") + DAY, day - MISSED_DAYS * DAY)
+    return [*pd.date_range(first, min(until, day - DAY)), day]
+
+
 def _month(time: pd.Timestamp) -> pd.Timestamp:
-    return time.replace(day=1)
+    return time.normalize().replace(day=1)
 
 
 def _request(

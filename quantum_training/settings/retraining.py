@@ -8,11 +8,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class RecipeTraining(BaseModel):
-    """When the sensors train a recipe. It does not affect the weekly refresh."""
+    """When a recipe is trained inside the week. It does not affect the weekly refresh."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    enabled: bool = Field(True, description="Off: no sensor trains this recipe, whatever happened.")
+    enabled: bool = Field(
+        True, description="Off: this recipe is not trained inside the week, whatever happened; people may train it."
+    )
     every_bars: int | None = Field(
         None, ge=1, description="Train when this many bars are stored that the newest version has not seen."
     )

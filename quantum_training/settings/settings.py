@@ -61,14 +61,18 @@ class Settings(BaseSettings):
     )
     alerts: AlertPolicy = Field(AlertPolicy(), description="Where failures are told, and how often.")
     backtest_weeks: int = Field(26, ge=1, le=520, description="Weeks of the walk-forward record that a backtest shows.")
-    market_data_cron_schedule: Cron = Field(
-        "30 0 * * *", description="When candles and features are brought up to date, UTC."
+    market_data_cron_schedule: Cron | None = Field(
+        None,
+        description="When candles and features of all symbols are brought up to date, UTC; default: a minute after the "
+        "bars of the shortest timeframe close, 00:30 for daily bars, and then only symbols that lack bars.",
     )
     drift_cron_schedule: Cron = Field(
         "0 1 * * *", description="When the week up to this day's 00:00 is tested for drift, UTC; after the market data."
     )
-    signals_cron_schedule: Cron = Field(
-        "5 * * * *", description="When the signals are made, UTC; they are as new as the market data brought before."
+    signals_cron_schedule: Cron | None = Field(
+        None,
+        description="When the signals of all symbols are made, UTC; default: five minutes past each hour, or after the "
+        "bars of a shorter timeframe close.",
     )
     housekeeping_cron_schedule: Cron = Field(
         "0 4 * * 6", description="When what is older than model_retention_days is removed, UTC."
@@ -100,7 +104,10 @@ class Settings(BaseSettings):
     )
 
     training_cron_schedule: Cron = Field(
-        "0 2 * * 1", validation_alias="training_cron_schedule", description="Weekly cycle, UTC."
+        "0 2 * * 1",
+        validation_alias="training_cron_schedule",
+        description="When versions are trained, UTC: the first time of a week runs the weekly cycle, each later one "
+        "trains inside the week as of the newest bar.",
     )
     min_training_data_points: int = Field(
         100,

@@ -16,9 +16,6 @@ import pandas as pd
 import psutil
 import pytest
 import yaml
-from dagster._core.test_utils import freeze_time
-from dagster._core.workspace.context import WorkspaceProcessContext
-from dagster._core.workspace.load_target import GrpcServerTarget
 
 from quantum_training.definitions import build_defs
 from quantum_training.market.schema import as_candles
@@ -103,16 +100,6 @@ class Loop:
         done = definition.execute_in_process(instance=self.instance, tags=tags, raise_on_error=False, **options)
         assert done.success, [e.step_failure_data.error for e in done.all_events if e.is_step_failure]
 
-    def switch_on(self, kind, name, at=None):
-        """Start a "sensor" or a "schedule" as of now, or of a time before: a tick that was missed is made up for."""
-        port = self.platform.code_port
-        target = GrpcServerTarget("127.0.0.1", port, None, "quantum_training.definitions")
-        with WorkspaceProcessContext(self.instance, target) as process:
-            location = process.create_request_context().get_code_location("quantum_training.definitions")
-            repository = location.get_repository("__repository__")
-            with freeze_time((at or pd.Timestamp.now("UTC")).to_pydatetime()):
-                getattr(self.instance, f"start_{kind}")(getattr(repository, f"get_{kind}")(name))
-
     def state(self, name):
         (state,) = [s for s in self.instance.all_instigator_state() if s.instigator_name == name]
         return state.instigator_origin_id, state.selector_id
@@ -184,7 +171,7 @@ def test_a_market_shift_is_detected_and_trained_on_once_although_the_training_is
 
         (home / "held").touch()
         platform.code_server(names)
-        loop.switch_on("schedule", "drift_schedule", pd.Timestamp.now("UTC") - pd.Timedelta(minutes=1))
+        platform.switch_on(instance, "schedule", "drift_schedule", pd.Timestamp.now("UTC") - pd.Timedelta(minutes=1))
         platform.daemon(names)
 
         if everything:
@@ -192,7 +179,7 @@ def test_a_market_shift_is_detected_and_trained_on_once_although_the_training_is
             loop.kill_daemon()
         loop.until("drift report", loop.report)
         instance.stop_schedule(*loop.state("drift_schedule"), None)
-        loop.switch_on("sensor", "drift_sensor")  # only now: it looks at once, and then every 30 seconds
+        platform.switch_on(instance, "sensor", "drift_sensor")  # only now: it looks at once, and then every 30 seconds
         training, *_ = loop.until("training", lambda: loop.runs(trigger="DRIFT_DETECTED"))
         if everything:
             loop.kill_daemon()

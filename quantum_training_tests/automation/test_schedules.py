@@ -1,6 +1,7 @@
 """The schedules: what a tick asks for at which hour, and that what it asks for is enough for the weekly run."""
 
 from itertools import chain
+from typing import ClassVar
 
 import dagster as dg
 import pandas as pd
@@ -10,19 +11,25 @@ from hypothesis import strategies as st
 from pydantic import ConfigDict
 
 from quantum_training.definitions import build_defs
+from quantum_training.lifecycle.records import write_record
 from quantum_training.market.calendars import expected_open_times
+from quantum_training.market.periods import month_of
 from quantum_training.partitions import RANGE_TAGS, build_partitions, run_keys
+from quantum_training.resources.store.store import Store
 from quantum_training.settings import load_settings
 from quantum_training.settings.schema import Symbol
 from quantum_training.sources.sample import Source as Sample
+from quantum_training_tests.support.records import drift
 
 DEFAULTS = load_settings().model_copy(update={"end": None})
+INSTANCES: list[dg.DagsterInstance] = []
 
 
 class LiveSample(Sample):
     """The sample as a live market would have given it at the time `clock`."""
 
     clock: pd.Timestamp
+    not_identifying: ClassVar = frozenset({"clock"})
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
     def fetch(self, symbol, timeframe, start, end, now):
@@ -32,15 +39,37 @@ class LiveSample(Sample):
         return self.clock
 
 
-INSTANCE = dg.DagsterInstance.ephemeral()
+@pytest.fixture(scope="module", autouse=True)
+def no_runs(tmp_path_factory):
+    """A Dagster that has not run anything; the context of a schedule accepts no ephemeral one."""
+    with dg.DagsterInstance.local_temp(str(tmp_path_factory.mktemp("dagster"))) as instance:
+        INSTANCES.append(instance)
+        yield
+        INSTANCES.clear()
 
 
 def tick(definitions, name, time):
     """The run requests of one tick, resolved against the partitions as the daemon resolves them."""
     schedule = definitions.resolve_schedule_def(name)
     time = pd.Timestamp(time, tz="UTC").to_pydatetime()
-    with dg.build_schedule_context(INSTANCE, time, repository_def=definitions.get_repository_def()) as context:
+    with dg.build_schedule_context(INSTANCES[0], time, repository_def=definitions.get_repository_def()) as context:
         return schedule.evaluate_tick(context)
+
+
+def cover(store, symbol, until):
+    """Store candles and features of one bar that say that they reach `until`."""
+    until = pd.Timestamp(until, tz="UTC")
+    bar = until - pd.Timedelta("1ns")
+    frame = pd.DataFrame({"a": [1.0]}, pd.DatetimeIndex([bar.normalize()]))
+    for asset in ("candles", "features"):
+        store.write_frame(asset, symbol, month_of(bar), frame, {"covered_until": until.isoformat()})
+
+
+def build_over(root, until=None, **changes):
+    """The definitions of the default settings with these changes over a store that reaches `until`."""
+    for symbol in changes.get("symbols", DEFAULTS.symbols) if until else ():
+        cover(Store(root=str(root)), symbol, until)
+    return build_defs(DEFAULTS.model_copy(update={"store_root": str(root), **changes}))
 
 
 def requested_keys(grid, data):
@@ -49,8 +78,11 @@ def requested_keys(grid, data):
 
 
 @pytest.fixture(scope="module")
-def defaults():
-    return build_defs(DEFAULTS), build_partitions(list(DEFAULTS.symbols), DEFAULTS.start.isoformat())
+def defaults(tmp_path_factory):
+    """Definitions over an empty store, and over one that always reaches far enough, with their partitions."""
+    grids = build_partitions(list(DEFAULTS.symbols), DEFAULTS.start.isoformat())
+    empty, full = (tmp_path_factory.mktemp(name) for name in ("empty", "full"))
+    return build_over(empty), build_over(full, "2100-01-01"), grids
 
 
 @pytest.mark.parametrize(
@@ -66,7 +98,7 @@ def defaults():
     ],
 )
 def test_the_weekly_tick_requests_the_week_in_progress_of_every_symbol(defaults, time, week):
-    definitions, grids = defaults
+    _, definitions, grids = defaults
     data = tick(definitions, "weekly_cycle_schedule", time)
     assert requested_keys(grids.week, data) == [[f"SP500|{week}"], [f"NASDAQ|{week}"]]
     first = data.run_requests[0]
@@ -91,7 +123,7 @@ def test_the_weekly_tick_requests_the_week_in_progress_of_every_symbol(defaults,
 def test_the_market_data_tick_requests_yesterdays_month_and_early_in_a_month_also_the_one_before(
     defaults, time, months
 ):
-    definitions, grids = defaults
+    definitions, _, grids = defaults
     data = tick(definitions, "market_data_schedule", time)
     assert requested_keys(grids.month, data) == [[f"{s}|{m}" for m in months] for s in ("SP500", "NASDAQ")]
     assert [r.tags["symbol"] for r in data.run_requests] == ["SP500", "NASDAQ"]
@@ -111,18 +143,18 @@ def test_market_data_runs_are_tagged_with_the_exchange_for_the_queue():
 
 @pytest.mark.parametrize("time", ["2024-03-20 01:00", "2024-03-20 00:00", "2024-03-20 23:59"])
 def test_the_drift_tick_requests_the_day_in_progress_of_every_symbol(defaults, time):
-    definitions, grids = defaults
+    definitions, _, grids = defaults
     data = tick(definitions, "drift_schedule", time)
     assert requested_keys(grids.day, data) == [["SP500|2024-03-20"], ["NASDAQ|2024-03-20"]]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.datetimes(pd.Timestamp("1999-01-11").to_pydatetime(), pd.Timestamp("2026-06-30").to_pydatetime()))
 def test_no_tick_requests_a_partition_that_does_not_exist(defaults, time):
-    definitions, grids = defaults
+    empty, full, grids = defaults
     time = pd.Timestamp(time).floor("min")
-    schedules = ("weekly_cycle_schedule", "market_data_schedule", "drift_schedule")
-    for name, grid in zip(schedules, (grids.week, grids.month, grids.day), strict=True):
+    schedules = {"weekly_cycle_schedule": full, "market_data_schedule": empty, "drift_schedule": empty}
+    for (name, definitions), grid in zip(schedules.items(), (grids.week, grids.month, grids.day), strict=True):
         keys = list(chain(*requested_keys(grid, tick(definitions, name, time))))
         assert keys
         assert all(grid.has_partition_key(key) for key in keys)
@@ -137,8 +169,9 @@ def test_no_tick_requests_a_partition_that_does_not_exist(defaults, time):
         ("drift_schedule", "2024-01-09 01:00", "2024-01-10 01:00"),
     ],
 )
-def test_a_period_before_the_start_is_skipped(name, too_early, early_enough):
-    definitions = build_defs(DEFAULTS.model_copy(update={"start": pd.Timestamp("2024-01-10").date()}))
+def test_a_period_before_the_start_is_skipped(tmp_path, name, too_early, early_enough):
+    until = "2100-01-01" if name == "weekly_cycle_schedule" else None
+    definitions = build_over(tmp_path, until, start=pd.Timestamp("2024-01-10").date())
     skipped = tick(definitions, name, too_early)
     assert not skipped.run_requests
     assert "2024-01-10" in skipped.skip_message
@@ -154,8 +187,8 @@ def test_each_signals_tick_requests_every_symbol(defaults):
 
 
 def test_one_tick_evaluated_twice_requests_one_run(defaults):
-    times = ("2024-01-08 02:00", "2024-01-08 02:00", "2024-01-09 02:00")
-    keys = [tick(defaults[0], "weekly_cycle_schedule", time).run_requests[0].run_key for time in times]
+    times = ("2024-01-08 02:00", "2024-01-08 02:00", "2024-01-15 02:00")
+    keys = [tick(defaults[1], "weekly_cycle_schedule", time).run_requests[0].run_key for time in times]
     assert keys[0] == keys[1] != keys[2]
 
 
@@ -169,6 +202,100 @@ def test_cron_variables_apply_and_schedules_are_off_by_default(monkeypatch):
     assert (weekly.cron_schedule, market_data.cron_schedule) == ("15 6 * * 2", "5 * * * *")
     assert {weekly.execution_timezone, market_data.execution_timezone} == {"UTC"}
     assert {weekly.default_status, market_data.default_status} == {dg.DefaultScheduleStatus.STOPPED}
+
+
+HOURLY = Symbol(source={"kind": "synthetic"}, timeframe="1h", recipes=("xgboost",))
+DAILY = Symbol(source={"kind": "sample", "dataset": "sp500"}, calendar="XNYS", recipes=("xgboost",))
+QUARTERLY = HOURLY.model_copy(update={"timeframe": "15m"})
+
+
+def requested_months(data):
+    grid = build_partitions(["FAST", "SLOW"], DEFAULTS.start.isoformat()).month
+    return {keys[0].split("|")[0]: [key.split("|")[1] for key in keys] for keys in requested_keys(grid, data)}
+
+
+def test_hourly_markets_get_market_data_and_signals_each_hour(tmp_path):
+    definitions = build_over(tmp_path, symbols={"FAST": HOURLY})
+    crons = {s.name: s.cron_schedule for s in definitions.get_repository_def().schedule_defs}
+    assert (crons["market_data_schedule"], crons["signals_schedule"]) == ("1 * * * *", "5 * * * *")
+    store = Store(root=str(tmp_path))
+    for hour in pd.date_range("2024-03-31 22:01", "2024-04-01 01:01", freq="h"):
+        (months,) = requested_months(tick(definitions, "market_data_schedule", hour)).values()
+        assert months[-1] == month_of(hour - pd.Timedelta("1h")), "also on the first day of a month"
+        cover(store, "FAST", hour)
+        assert not tick(definitions, "market_data_schedule", hour).run_requests
+
+
+def test_a_tick_without_a_cron_of_its_own_asks_only_for_the_symbols_that_lack_bars(tmp_path):
+    definitions = build_over(tmp_path, "2024-03-20 00:01", symbols={"FAST": HOURLY, "SLOW": DAILY})
+    assert "up to date" in tick(definitions, "market_data_schedule", "2024-03-20 00:59").skip_message
+    assert {*requested_months(tick(definitions, "market_data_schedule", "2024-03-20 01:01"))} == {"FAST"}
+    assert {*requested_months(tick(definitions, "market_data_schedule", "2024-03-21 00:01"))} == {"FAST", "SLOW"}
+    assert {*requested_months(tick(definitions, "market_data_schedule", "2024-03-21 13:01"))} == {"FAST", "SLOW"}, (
+        "what could not be fetched is asked for again"
+    )
+
+
+def test_a_cron_of_its_own_asks_for_every_symbol_at_each_tick(tmp_path):
+    crons = {"market_data_cron_schedule": "*/5 * * * *", "signals_cron_schedule": "*/5 * * * *"}
+    definitions = build_over(tmp_path, "2024-03-20 00:01", symbols={"FAST": QUARTERLY, "SLOW": DAILY}, **crons)
+    for name in ("market_data_schedule", "signals_schedule"):
+        assert len(tick(definitions, name, "2024-03-20 00:05").run_requests) == 2
+
+
+def test_signals_of_hourly_and_longer_bars_are_made_once_an_hour_beside_shorter_ones(tmp_path):
+    definitions = build_over(tmp_path, symbols={"FAST": QUARTERLY, "SLOW": DAILY})
+    schedule = definitions.resolve_schedule_def("signals_schedule")
+    assert schedule.cron_schedule == "5-59/15 * * * *"
+    made = [
+        {request.tags["symbol"] for request in tick(definitions, "signals_schedule", time).run_requests}
+        for time in pd.date_range("2024-03-20 13:05", "2024-03-20 14:05", freq="15min")
+    ]
+    assert made == [{"FAST", "SLOW"}, {"FAST"}, {"FAST"}, {"FAST"}, {"FAST", "SLOW"}]
+
+
+def test_after_a_long_outage_market_data_begin_with_the_newest_stored_month(tmp_path):
+    definitions = build_over(tmp_path, "2024-01-20 00:30", symbols={"SLOW": DAILY})
+    months = requested_months(tick(definitions, "market_data_schedule", "2024-03-20 00:30"))
+    assert months == {"SLOW": ["2024-01-01", "2024-02-01", "2024-03-01"]}
+
+
+def test_market_data_begin_with_the_first_day_of_a_younger_market(tmp_path):
+    young = DAILY.model_copy(update={"start": pd.Timestamp("2024-04-03").date()})
+    definitions = build_over(tmp_path, symbols={"FAST": young, "SLOW": DAILY})
+    assert {*requested_months(tick(definitions, "market_data_schedule", "2024-03-31 00:30"))} == {"SLOW"}
+    months = requested_months(tick(definitions, "market_data_schedule", "2024-04-04 00:30"))
+    assert months == {"FAST": ["2024-04-01"], "SLOW": ["2024-03-01", "2024-04-01"]}
+
+
+def test_a_broken_file_of_one_symbol_stops_no_other(tmp_path):
+    definitions = build_over(tmp_path, "2024-03-18 00:30", symbols={"FAST": DAILY, "SLOW": DAILY})
+    for file in tmp_path.glob("*/FAST/*"):
+        file.write_bytes(b"broken")
+    for name in ("market_data_schedule", "drift_schedule"):
+        assert len(tick(definitions, name, "2024-03-19 00:30").run_requests) == 2
+    weekly = tick(definitions, "weekly_cycle_schedule", "2024-03-18 02:00").run_requests
+    assert [request.run_key for request in weekly] == [
+        "FAST|2024-03-18T00:00:00+00:00 without data",  # long after that Monday
+        "SLOW|2024-03-18T00:00:00+00:00",
+    ]
+
+
+def test_drift_ticks_that_were_missed_are_made_up_for(tmp_path):
+    definitions = build_over(tmp_path, "2024-03-20 00:01", symbols={"SLOW": DAILY})
+    store = Store(root=str(tmp_path))
+
+    def days(time):
+        return [
+            r.tags["dagster/partition/utc_day"][-2:] for r in tick(definitions, "drift_schedule", time).run_requests
+        ]
+
+    assert days("2024-03-20 01:00") == ["20"], "a home without reports"
+    write_record(store, "SLOW", "2024-03-17", drift("2024-03-17"))
+    assert days("2024-03-20 01:00") == ["18", "19", "20"]
+    assert days("2024-03-22 01:00") == ["18", "19", "20", "22"], "of the 21st there are no features yet"
+    cover(store, "SLOW", "2024-04-01")
+    assert days("2024-03-30 01:00") == ["24", "25", "26", "27", "28", "29", "30"]
 
 
 @pytest.fixture

@@ -10,6 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
+import pandas as pd
+from dagster._core.test_utils import freeze_time
+from dagster._core.workspace.context import WorkspaceProcessContext
+from dagster._core.workspace.load_target import GrpcServerTarget
+
 from quantum_training_tests.support.processes import free_port, healthy, listens, program, start, wait_for
 
 LOCATION = "quantum_training.definitions"
@@ -74,6 +80,15 @@ class Platform:
     def daemon(self, environment: dict[str, str], name: str = "daemon") -> None:
         """Start a daemon; returns at once."""
         self.run(name, ["dagster-daemon", "run", *self._code], environment)
+
+    def switch_on(self, instance: dg.DagsterInstance, kind: str, name: str, at: pd.Timestamp | None = None) -> None:
+        """Start a "sensor" or a "schedule" as of now, or of a time before: a tick that was missed is made up for."""
+        target = GrpcServerTarget("127.0.0.1", self.code_port, None, LOCATION)
+        with WorkspaceProcessContext(instance, target) as process:
+            location = process.create_request_context().get_code_location(LOCATION)
+            repository = location.get_repository("__repository__")
+            with freeze_time((at or pd.Timestamp.now("UTC")).to_pydatetime()):
+                getattr(instance, f"start_{kind}")(getattr(repository, f"get_{kind}")(name))
 
     def ready(self) -> None:
         """Wait until the webserver answers and has the code."""

@@ -365,9 +365,9 @@ def test_metrics_test_the_decay_at_most_once_an_hour(project):
 
 def test_retraining_sensors_are_off_by_default(project):
     statuses = {sensor.name: sensor.default_status for sensor in project.definitions.get_repository_def().sensor_defs}
-    alerts = {"run_failure_sensor", "check_failure_sensor"}
+    on = {"run_failure_sensor", "check_failure_sensor", "weekly_cycle_sensor"}
     assert {name for name, status in statuses.items() if status == dg.DefaultSensorStatus.STOPPED} == {*SENSORS}
-    assert statuses.keys() - {*SENSORS} == alerts
+    assert statuses.keys() - {*SENSORS} == on
 
 
 def test_a_run_with_odd_tags_stops_no_sensor(project):
