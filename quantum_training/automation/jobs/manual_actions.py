@@ -51,7 +51,7 @@ class ActionConfig(dg.Config):
     """The symbol, who acts, and why."""
 
     symbol: str
-    actor: str = Field(min_length=1)
+    actor: str = Field(min_length=1, max_length=200)
     """Name of the person, as others know it."""
     reason: str = Field(min_length=1)
     """A sentence for the readers of the ledger."""

@@ -11,6 +11,7 @@ from dagster._core.storage.tags import MAX_RUNTIME_SECONDS_TAG
 from quantum_training.automation.failures.interruptions import stopped
 from quantum_training.automation.run_launcher import LAUNCHED_BY
 from quantum_training.partitions import RANGE_TAGS
+from quantum_training.resources.texts import bounded_tags
 
 T = TypeVar("T")
 FAILED_SYMBOLS = "failed_symbols"
@@ -39,7 +40,7 @@ def run_nested(context: dg.OpExecutionContext, job: dg.JobDefinition, run: Neste
     if it failed.
     """
     partitions = (f"{run.symbol}|{period}" for period in (run.first, run.last))
-    tags = {**run.tags, **dict(zip(RANGE_TAGS, partitions, strict=True))}
+    tags = {**bounded_tags(run.tags), **dict(zip(RANGE_TAGS, partitions, strict=True))}
     tags |= {LAUNCHED_BY: context.run_id, "symbol": run.symbol, MAX_RUNTIME_SECONDS_TAG: "0"}
     result = job.execute_in_process(
         instance=context.instance,

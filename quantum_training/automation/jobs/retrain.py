@@ -27,6 +27,7 @@ from quantum_training.resources.events.bus import EventBus
 from quantum_training.resources.ledger import Ledger
 from quantum_training.resources.registry.registry import ModelRegistry
 from quantum_training.resources.store.store import Store
+from quantum_training.resources.texts import storable
 from quantum_training.selection.hash_chain import Entry
 from quantum_training.settings import Settings
 
@@ -69,8 +70,8 @@ def build_retrain_job(settings: Settings, definitions: Callable[[], dg.Definitio
             key=f"retrain/{first_attempt(context.instance, context.run)}",
             kind="retrain",
             effective=pd.Timestamp.now("UTC"),
-            actor=config.actor,
-            reason=config.reason,
+            actor=storable(config.actor),
+            reason=storable(config.reason),
             payload={"recipes": recipes, "as_of": as_of.isoformat()},
         )
         ledger.append([entry])

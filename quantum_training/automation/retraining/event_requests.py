@@ -22,6 +22,7 @@ from quantum_training.monitoring.severity import Severity
 from quantum_training.partitions import parse_key
 from quantum_training.resources.events.payloads import DriftSignal, Event, MetricsUpdated, RetrainRequest
 from quantum_training.resources.store.store import Store
+from quantum_training.resources.texts import bounded_tags
 from quantum_training.settings import Settings
 
 CONSUMER = "event_inbox_sensor"
@@ -111,7 +112,7 @@ def _drift_trigger(key: str, symbol: str, signal: DriftSignal) -> Trigger | None
 def _retrain_request(key: str, symbol: str, request: RetrainRequest) -> dg.RunRequest:
     actor, reason = request.requested_by, request.reason
     config = {"symbol": symbol, "actor": actor, "reason": reason, "recipes": [*request.recipes]}
-    tags = {"symbol": symbol, "trigger": "MANUAL", "reason": f"{actor}: {reason}"}
+    tags = bounded_tags({"symbol": symbol, "trigger": "MANUAL", "reason": f"{actor}: {reason}"})
     return dg.RunRequest(run_key=key, job_name=RETRAIN, run_config={"ops": {RETRAIN_OP: {"config": config}}}, tags=tags)
 
 

@@ -24,6 +24,7 @@ from quantum_training.lifecycle.surveillance.retraining_triggers import (
 from quantum_training.market.periods import week_of
 from quantum_training.partitions import parse_key, partition_tags
 from quantum_training.resources.store.store import Store
+from quantum_training.resources.texts import bounded_tags
 from quantum_training.settings import Settings
 from quantum_training.settings.retraining import RetrainingPolicy
 
@@ -85,5 +86,10 @@ def run_request(training: Retraining, grid: dg.MultiPartitionsDefinition, policy
         partition_key=dg.MultiPartitionKey({"symbol": trigger.symbol, "week": key.period}),
         run_config={"ops": {asset: {"config": {**config, "episodes": n}} for asset, n in budgets.items()}},
         asset_selection=[dg.AssetKey(asset) for asset in budgets],
-        tags={**config, "symbol": trigger.symbol, **priority_tag(trigger.priority), **partition_tags(key, "week")},
+        tags={
+            **bounded_tags(config),
+            "symbol": trigger.symbol,
+            **priority_tag(trigger.priority),
+            **partition_tags(key, "week"),
+        },
     )

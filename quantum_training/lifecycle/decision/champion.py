@@ -26,6 +26,7 @@ from quantum_training.resources.ledger import Ledger, LedgerConflict
 from quantum_training.resources.locks import exclusive_lock
 from quantum_training.resources.registry.registry import ModelRegistry
 from quantum_training.resources.store.store import Store
+from quantum_training.resources.texts import storable
 from quantum_training.selection.champion import decide_weeks
 from quantum_training.selection.decision import Decision, DecisionPolicy
 from quantum_training.selection.hash_chain import GENESIS, Entry, Row
@@ -172,7 +173,7 @@ def decision_entry(symbol: str, rule: str, decision: WeeklyDecision) -> Entry:
         kind=KINDS.get(decision.verdict, INTERIM_ANALYSIS) if changed else INTERIM_ANALYSIS,
         effective=pd.Timestamp(decision.week, tz="UTC"),
         actor=f"rule {rule}",
-        reason=decision.reason,
+        reason=storable(decision.reason),
         payload={
             **decision.model_dump(include=LEDGER_FIELDS),
             "champion": decision.decided,

@@ -21,6 +21,7 @@ from quantum_training.lifecycle.training.versions import versions_of
 from quantum_training.resources.events.payloads import Event, Promoted, Regressed, event
 from quantum_training.resources.ledger import Ledger, LedgerConflict
 from quantum_training.resources.store.store import Store
+from quantum_training.resources.texts import storable
 from quantum_training.selection.hash_chain import Entry, Row, chain
 from quantum_training.selection.ledger_rows import AB_KINDS, ORDERS, RULE_KINDS
 from quantum_training.settings import Settings
@@ -85,8 +86,8 @@ def record_action(action: ManualAction, settings: Settings, store: Store, ledger
         key=action.key,
         kind=action.kind,
         effective=now,
-        actor=action.actor,
-        reason=action.reason,
+        actor=storable(action.actor),
+        reason=storable(action.reason),
         payload=_payload(action, settings, store, weeks[-1], now),
     )
     events = _events(action, MarketHistory(store, settings, symbol), weeks[-1], rows, entry)
@@ -147,7 +148,7 @@ def _promoted(action: ManualAction, former: WeeklyDecision | None, store: Store,
         model_type=str(action.recipe),
         old_version=former.model_id if former else None,
         new_version=versions_of(store, action.symbol, str(action.recipe))[-1].model_id,
-        promotion_reason=f"by {action.actor}: {action.reason}",
+        promotion_reason=f"by {entry.actor}: {entry.reason}",
         improvement_pct=None,
         promoted_at=entry.effective,
     )

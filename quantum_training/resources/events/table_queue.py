@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from quantum_training.resources.database import acknowledged, cursors, dead_letters, insert_missing, transaction
 from quantum_training.resources.events.payloads import Event
 from quantum_training.resources.events.queue import Delivery
+from quantum_training.resources.texts import bounded
 
 RAW_LIMIT = 100_000
 PRUNED = ""
@@ -175,12 +176,12 @@ def insert(connection: sa.Connection, table: sa.Table, events: Iterable[Event]) 
 
 
 def add_dead_letters(connection: sa.Connection, letters: Iterable[DeadLetter]) -> None:
-    """Store dead letters, each raw text once and cut to 100,000 characters."""
+    """Store dead letters, each raw text once and cut to 100,000 bytes."""
     rows = [
         {
             "letter_id": hashlib.sha256(letter.raw.encode(errors="backslashreplace")).hexdigest(),
-            "reason": _storable(letter.reason),
-            "raw": _storable(letter.raw),
+            "reason": bounded(letter.reason, RAW_LIMIT),
+            "raw": bounded(letter.raw, RAW_LIMIT),
         }
         for letter in letters
     ]
@@ -203,8 +204,3 @@ def prune_letters(url: str, before: datetime, dry_run: bool) -> int:
         return connection.execute(dead_letters.delete().where(old)).rowcount
 
     return transaction(url, work)
-
-
-def _storable(text: str) -> str:
-    """The text without NUL (for Postgres) and lone surrogates, of bounded length."""
-    return text[:RAW_LIMIT].replace("\x00", "\\x00").encode(errors="backslashreplace").decode()

@@ -17,6 +17,7 @@ from quantum_training.models.contract import INDEX, Model, load_model, save_mode
 from quantum_training.models.manifest import check, file_hash, manifest
 from quantum_training.resources.registry.errors import RegistryError
 from quantum_training.resources.registry.new_version import NewVersion
+from quantum_training.resources.texts import MLFLOW_PARAM, bounded_tags
 
 CODE = Path(__file__).with_name("pyfunc_model.py")
 MODEL = "artifacts/model"
@@ -50,7 +51,7 @@ def log_model(client: Any, run: Any, label: str, new: NewVersion) -> LoggedModel
         digest = save_model(new.model, Path(folder) / "model", new.algorithm)
         if new.artefact_hash not in (None, digest):
             raise RegistryError(f"{label}: a new fit gives other files than the recorded one; not registered")
-        params = {k: str(v) for k, v in new.params.items()}
+        params = bounded_tags({k: str(v) for k, v in new.params.items()}, MLFLOW_PARAM)
         client.log_batch(run_id, params=[Param(k, v) for k, v in params.items()])
         logged = client.create_logged_model(run.info.experiment_id, "model", run_id, params=params)
         with warnings.catch_warnings(), _no_package_map():

@@ -17,6 +17,7 @@ from quantum_training.resources.registry.artefacts import MODEL_HASHES, checked_
 from quantum_training.resources.registry.connection import MlflowConnection, checked_name
 from quantum_training.resources.registry.errors import RegistryError, VersionDeleted, outages_named
 from quantum_training.resources.registry.new_version import NewVersion
+from quantum_training.resources.texts import MLFLOW_RUN_TAG, MLFLOW_VERSION_TAG, bounded, bounded_tags
 
 FILES_TAG = "artifact_files"
 """Tag of a version: the SHA-256 of each file of its artefact, as JSON."""
@@ -69,7 +70,8 @@ class ModelRegistry(MlflowConnection):
         experiment = self.prepare(symbol)
         existing = self.find(symbol, version.model_id)  # registered, but the answer was lost
         start = int(version.started.timestamp() * 1000)
-        run = client.create_run(experiment, start, dict(version.tags), run_name=version.run_name)
+        tags = bounded_tags(version.tags, MLFLOW_RUN_TAG)
+        run = client.create_run(experiment, start, tags, run_name=version.run_name)
         run_id = run.info.run_id
         self._end_dead_runs(experiment, version.model_id, {run_id, existing.run_id if existing else None})
         try:
@@ -85,7 +87,7 @@ class ModelRegistry(MlflowConnection):
         if existing := self.find(symbol, version.model_id):
             client.set_terminated(run_id, "KILLED")
             return existing
-        tags = {**version.tags, FILES_TAG: json.dumps(logged.files, sort_keys=True)}
+        tags = {**bounded_tags(version.tags, MLFLOW_VERSION_TAG), FILES_TAG: json.dumps(logged.files, sort_keys=True)}
         client.create_model_version(symbol, logged.uri, run_id, tags=tags, model_id=logged.model_id)
         return self._without_duplicates(symbol, version.model_id)
 
@@ -123,7 +125,7 @@ class ModelRegistry(MlflowConnection):
     def tag(self, symbol: str, model_id: str, name: str, value: str) -> None:
         """Set a tag of a version and of its run. Does nothing if it is set. RegistryError if it is not registered."""
         version = self._registered(symbol, model_id)
-        client = self.client()
+        client, value = self.client(), bounded(value, MLFLOW_RUN_TAG)
         if client.get_model_version(symbol, str(version.number)).tags.get(name) != value:
             client.set_tag(version.run_id, name, value)
             client.set_model_version_tag(symbol, str(version.number), name, value)

@@ -311,6 +311,17 @@ def test_a_manual_request_runs_once_and_is_acknowledged_after_its_launch(project
     assert keys(at.tick("event_inbox_sensor")) == [], "the same event again"
 
 
+def test_a_long_reason_is_whole_in_the_run_config_and_cut_in_the_runs_tags(project):
+    at, reason = project.store_versions(), "new fees " * 1_000
+    at.receive(RetrainRequest(recipes=("xgboost",), requested_by="ann", reason=reason, requested_at=NOW))
+    at.receive(DriftSignal(severity="SEVERE", reason=reason, observed_at=NOW))
+    requests = at.tick("event_inbox_sensor").run_requests
+    assert [request.job_name for request in requests] == ["retrain", "weekly_cycle"]
+    for request in requests:
+        assert len(request.tags["reason"].encode()) <= 2_000
+        assert all(reason in op["config"]["reason"] for op in request.run_config["ops"].values())
+
+
 def test_an_event_with_unknown_names_is_a_dead_letter_and_the_others_run(project):
     at = project.store_versions()
     retrain_request = RetrainRequest(requested_by="ann", reason="new fees", requested_at=NOW)

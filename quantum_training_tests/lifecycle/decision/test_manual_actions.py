@@ -88,6 +88,16 @@ def test_a_demotion_tells_who_left_office_and_who_trades_now_however_often_it_is
     assert [row.kind for row in project.ledger.rows("AAA")] == ["look", "promote", "promote", "demote", "pin", "demote"]
 
 
+def test_a_reason_of_any_length_and_with_any_character_is_in_the_ledger_and_in_the_event(decided_project):
+    project, reason = decided_project, "why " * 5_000 + "\x00\ud800"
+    record(project, PROMOTE._replace(reason=reason))
+    record(project, by_hand("demote", 1)._replace(reason=reason))
+    stored = "why " * 5_000 + "\\x00\\ud800"
+    assert [row.reason for row in project.ledger.rows("AAA", {"promote", "demote"})] == [stored] * 2
+    assert events(project)[0]["payload"]["promotion_reason"] == f"by ann: {stored}"
+    assert events(project)[1]["payload"]["regression_reason"] == f"demoted by ann: {stored}"
+
+
 def test_a_demotion_without_a_champion_is_refused_and_its_retry_after_success_is_not(decided_project):
     project = decided_project
     with pytest.raises(RefusedActionError, match="AAA: it has no champion to demote"):

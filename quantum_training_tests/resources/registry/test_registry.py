@@ -161,6 +161,28 @@ def artefact_folder(registry: ModelRegistry, symbol: str, number: int) -> Path:
     return Path(unquote(urlsplit(location).path))
 
 
+@pytest.mark.long
+def test_a_long_reason_is_whole_at_the_version_and_cut_at_the_run_on_sqlite_and_postgres(
+    url, models, features, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    registry, reason = ModelRegistry(tracking_uri=url), "語x" * 6_000
+    tags = {"model_id": "m1", "recipe": "trees", "as_of": "2024-01-08T00:00:00+00:00", "reason": f"{reason}\x00"}
+    params = {"features": ",".join(f"column_{n}" for n in range(1_000)), "note": "a\x00b"}
+    new = NewVersion(models["xgboost"], "xgboost", features, tags, params, metrics={}, started=STARTED)
+    version = registry.register("AAA", new)
+    registry.tag("AAA", "m1", "refresh", f"{reason}\x00")
+    run = registry.client().get_run(version.run_id).data
+    (registered,) = versions(registry, "AAA")
+    assert registered.tags["reason"] == f"{reason}\\x00"
+    for text in (run.tags["reason"], run.tags["refresh"], registered.tags["refresh"]):
+        assert text.endswith(" ... (12004 characters)")
+        assert len(text.encode()) <= 8_000
+    assert run.params["features"].endswith(" characters)")
+    assert run.params["note"] == "a\\x00b"
+    assert registry.load("AAA", "m1")
+
+
 @pytest.mark.parametrize("family", ["xgboost", "lightgbm"])
 def test_a_version_comes_back_as_it_was(registry, register, models, features, family):
     symbol = f"BACK_{family}"
