@@ -77,12 +77,8 @@ def build(name: str, settings: Settings, partitions: Partitions) -> dg.AssetsDef
         services, request = Services(settings, store, registry, events), TrainingRequest(**config.model_dump())
         keys = run_keys(partitions.week, context.run.tags)
         require_state(context, partitions, services, ledger, trained={request.as_of_in(key) for key in keys})
-        run = TrainingRun(
-            context.run.run_id,
-            first_attempt(context.instance, context.run),
-            context.log,
-            partial(may_be_retried, context),
-        )
+        run_id, attempt = context.run.run_id, first_attempt(context.instance, context.run)
+        run = TrainingRun(run_id, attempt, context.log, partial(may_be_retried, context))
 
         def materialize_partition(key: Key) -> dict[str, Any]:
             return training_metadata(train_week(services, name, key, request, run))

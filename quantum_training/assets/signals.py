@@ -3,25 +3,22 @@
 How a signal is made lives in lifecycle.decision.signals.
 """
 
-from collections.abc import Callable
-from functools import cache
-
 import dagster as dg
 import pandas as pd
 
 from quantum_training.assets.metadata.decision import signal_metadata
 from quantum_training.assets.partition_runner import OWNERS, SINGLE_RUN
-from quantum_training.assets.step_retries import retry_transient_faults, will_retry
+from quantum_training.assets.signal_models import loader
+from quantum_training.assets.step_retries import retry_transient_faults
 from quantum_training.lifecycle.consistency.inconsistency import InconsistentStateError
-from quantum_training.lifecycle.consistency.registry import registry_inconsistencies
+from quantum_training.lifecycle.consistency.store import decided_weeks_without_scores
 from quantum_training.lifecycle.decision.signals import signal
 from quantum_training.lifecycle.market_history import MarketHistory
 from quantum_training.lifecycle.records import FEATURES, LATEST, ROLLOUT, SIGNALS, write_record
 from quantum_training.lifecycle.services import Services
-from quantum_training.models.contract import Model
 from quantum_training.partitions import Partitions
 from quantum_training.resources.events.bus import EventBus
-from quantum_training.resources.registry.errors import RegistryError
+from quantum_training.resources.ledger import Ledger
 from quantum_training.resources.registry.registry import ModelRegistry
 from quantum_training.resources.store.store import Store
 from quantum_training.selection.position_limits import percent
@@ -50,6 +47,7 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext,
         store: dg.ResourceParam[Store],
         registry: dg.ResourceParam[ModelRegistry],
+        ledger: dg.ResourceParam[Ledger],
         events: dg.ResourceParam[EventBus],
     ) -> dg.MaterializeResult:
         if not context.partition_keys:
@@ -57,7 +55,10 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
         services, unknown = Services(settings, store, registry, events), list[Exception]()
         with retry_transient_faults(context):
             for symbol in context.partition_keys:
-                before, load = len(unknown), _loader(context, services, symbol, unknown)
+                if lost := decided_weeks_without_scores(store, ledger, symbol):
+                    unknown.append(InconsistentStateError(lost))
+                    continue
+                before, load = len(unknown), loader(context, services, symbol, unknown)
                 record = signal(MarketHistory(store, settings, symbol), pd.Timestamp.now("UTC"), load)
                 if len(unknown) > before:  # the last signal remains: MLflow is out of reach, or lost
                     continue
@@ -68,22 +69,3 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
         return dg.MaterializeResult()
 
     return signals
-
-
-def _loader(
-    context: dg.AssetExecutionContext, services: Services, symbol: str, unknown: list[Exception]
-) -> Callable[[str], Model]:
-    """Load each version once. An error that concerns more than this version is added to `unknown`."""
-
-    @cache
-    def load(model_id: str) -> Model:
-        try:
-            return services.registry.load(symbol, model_id)
-        except Exception as error:
-            if will_retry(context, error):
-                unknown.append(error)
-            elif isinstance(error, RegistryError) and (lost := registry_inconsistencies(services, symbol)):
-                unknown.append(InconsistentStateError(lost))
-            raise
-
-    return load

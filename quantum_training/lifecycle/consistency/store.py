@@ -20,22 +20,26 @@ RESTORE = "Restore the store of `store_root` from its newest backup, or name the
 
 def store_inconsistencies(services: Services, ledger: Ledger, symbol: str, before: str = EVERY) -> list[Inconsistency]:
     """What the store of a symbol should hold and does not. before: only weeks before it, which a run does not make."""
-    store, decided = services.store, sorted(ledger_decisions(ledger.rows(symbol)))
-    scored = [week for week in store.periods(SHADOW_SCORES, symbol) if week < before]
-    missing = [week for week in decided if week < before and week not in scored]
-    found = []
-    if missing:
-        problem = f"the ledger decided {span(missing)}, of which the store has no {SHADOW_SCORES}"
-        remedy = f"{RESTORE}; or run market_data and weekly_cycle from {missing[0]} on: the ledger's decisions stand"
-        found.append(Inconsistency(symbol, "store", problem, remedy))
-    if scored and (lost := _recipes_without_records(store, symbol, scored[-1])):
+    found = decided_weeks_without_scores(services.store, ledger, symbol, before)
+    scored = [week for week in services.store.periods(SHADOW_SCORES, symbol) if week < before]
+    if scored and (lost := _recipes_without_records(services.store, symbol, scored[-1])):
         assets = ", ".join(model_asset(recipe) for recipe in lost)
         problem = f"week {scored[-1]} was scored by versions of which the store has no record in {assets}"
-        remedy = (
-            f"{RESTORE}; or run weekly_cycle from the first week on: MLflow's versions are found, not trained again"
-        )
+        remedy = f"{RESTORE}; or run weekly_cycle from the first week on: versions in MLflow are not trained again"
         found.append(Inconsistency(symbol, "store", problem, remedy))
     return found
+
+
+def decided_weeks_without_scores(store: Store, ledger: Ledger, symbol: str, before: str = EVERY) -> list[Inconsistency]:
+    """The weeks before a week that the ledger decided on scores which the store does not have."""
+    decided = sorted(ledger_decisions(ledger.rows(symbol)))
+    scored = store.periods(SHADOW_SCORES, symbol)  # after the ledger: a run appends to it once a week is scored
+    missing = [week for week in decided if week < before and week not in scored]
+    if not missing:
+        return []
+    problem = f"the ledger decided {span(missing)}, of which the store has no {SHADOW_SCORES}"
+    remedy = f"{RESTORE}; or run market_data and weekly_cycle from {missing[0]} on: the ledger's decisions stand"
+    return [Inconsistency(symbol, "store", problem, remedy)]
 
 
 def _recipes_without_records(store: Store, symbol: str, week: str) -> list[str]:

@@ -49,3 +49,13 @@ def test_a_ledger_that_contradicts_the_store_is_not_restored_on_top_of(home):
     assert "the ledger says PROMOTE, champion lightgbm, and the store" in failures["AAA"]
     assert len(home.ledger.rows("AAA")) == 1
     assert not launch(home, "ledger_restore", symbols=["ZZZ"], **ANN).success
+
+
+def test_no_signal_is_made_from_a_store_that_is_older_than_the_ledger(home):
+    launch(home, "ledger_restore", **ANN)
+    (home.w.home / "store" / "shadow_scores" / "AAA" / f"{WEEKS[1]}.parquet").unlink()
+    before = home.w.stored()
+    result = home.w.run("trading_signals", "AAA")
+    (error,) = [e.step_failure_data.error.cause for e in result.all_events if e.is_step_failure]
+    assert "the ledger decided week 2020-01-13, of which the store has no shadow_scores" in error.message
+    assert home.w.stored() == before
