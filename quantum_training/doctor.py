@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     symbols = parser.parse_args(arguments).symbols or [*settings.symbols]
     if unknown := sorted({*symbols} - {*settings.symbols}):
         parser.error(f"unknown symbols {', '.join(unknown)}; symbols are {', '.join(settings.symbols)}")
-    found = compare(Services.of(settings), Ledger(settings.database_url), symbols)
+    found = compare(Services.of(settings), Ledger(settings.database_url, read_only=True), symbols)
     for inconsistency in (i for inconsistencies in found.values() for i in inconsistencies):
         print(inconsistency)
     ill = [symbol for symbol, inconsistencies in found.items() if inconsistencies]

@@ -20,9 +20,13 @@ class LedgerConflict(LedgerError):  # noqa: N818 - an expected outcome: decide a
 
 @dataclass(frozen=True)
 class Ledger:
-    """The append-only record of what took effect, by symbol. url: settings.database_url."""
+    """The append-only record of what took effect, by symbol.
+
+    url: settings.database_url. read_only: a SQLite file that is missing has no rows, and is not created.
+    """
 
     url: str = ""
+    read_only: bool = False
 
     def append(
         self, entries: Iterable[Entry], events: Iterable[Event] = (), expected_head: str | None = None
@@ -55,11 +59,10 @@ class Ledger:
         return database.transaction(self.url, work)
 
     def rows(self, symbol: str, kinds: Collection[str] | None = None) -> list[Row]:
-        """The rows of a symbol, oldest first. kinds: only rows of these kinds. No database is created for them."""
+        """The rows of a symbol, oldest first. kinds: only rows of these kinds."""
         from quantum_training.resources import database
 
-        file = database.sqlite_file(self.url)
-        if file is not None and not file.exists():
+        if self.read_only and (file := database.sqlite_file(self.url)) and not file.exists():
             return []
         table = database.ledger
         query = table.select().where(table.c.symbol == symbol).order_by(table.c.number)

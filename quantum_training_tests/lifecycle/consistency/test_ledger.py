@@ -99,11 +99,6 @@ def test_mlflows_champion_is_not_forgotten_if_store_and_ledger_are_both_lost_or_
     assert home.problems() == []
 
 
-def test_asking_about_a_missing_ledger_creates_none(home):
-    assert home.problems() == []
-    assert not (home.w.home / "quantum_training.db").exists()
-
-
 def test_a_killed_run_and_a_late_backfill_are_no_fault(home):
     home.score(WEEKS[1:4])
     decide(home.history, home.ledger, WEEKS[3], lambda model_id: Long())  # killed before it wrote a record
