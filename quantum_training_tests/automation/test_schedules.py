@@ -6,14 +6,18 @@ from typing import ClassVar
 import dagster as dg
 import pandas as pd
 import pytest
+from croniter import croniter_range
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ConfigDict
 
 from quantum_training.definitions import build_defs
+from quantum_training.lifecycle.decision.signals import newest_bar
+from quantum_training.lifecycle.ingestion import compute_month_features, ingest_month
+from quantum_training.lifecycle.market_history import MarketHistory
 from quantum_training.lifecycle.records import write_record
 from quantum_training.market.calendars import expected_open_times
-from quantum_training.market.periods import month_of
+from quantum_training.market.periods import Key, month_of
 from quantum_training.partitions import RANGE_TAGS, build_partitions, run_keys
 from quantum_training.resources.store.store import Store
 from quantum_training.settings import load_settings
@@ -224,6 +228,33 @@ def test_hourly_markets_get_market_data_and_signals_each_hour(tmp_path):
         assert months[-1] == month_of(hour - pd.Timedelta("1h")), "also on the first day of a month"
         cover(store, "FAST", hour)
         assert not tick(definitions, "market_data_schedule", hour).run_requests
+
+
+@pytest.mark.parametrize(
+    ("crons", "fresh"), [({}, 8), ({"market_data_cron_schedule": "30 0 * * *"}, 0)], ids=["default", "once a day"]
+)
+def test_by_default_every_signal_of_an_hourly_market_is_of_the_newest_bar(tmp_path, crons, fresh):
+    start, symbols = pd.Timestamp("2024-03-08"), {"FAST": HOURLY}
+    settings = DEFAULTS.model_copy(update={"store_root": str(tmp_path), "symbols": symbols, **crons})
+    definitions, store = build_over(tmp_path, symbols=symbols, **crons), Store(root=str(tmp_path))
+    crons = {s.name: s.cron_schedule for s in definitions.get_repository_def().schedule_defs}
+    ticks = [
+        (time, name)
+        for name in ("market_data_schedule", "signals_schedule")
+        for time in croniter_range(start, start + pd.Timedelta("7h59min"), crons[name])
+    ]
+    read_while_valid = 0
+    for time, name in sorted(ticks):
+        now = pd.Timestamp(time, tz="UTC")
+        if name == "market_data_schedule":
+            for months in requested_months(tick(definitions, name, time)).values():
+                for month in months:
+                    key = Key("FAST", pd.Timestamp(month, tz="UTC"))
+                    ingest_month(store, settings, key, now)
+                    compute_month_features(store, settings, key)
+        elif store.periods("features", "FAST"):
+            read_while_valid += newest_bar(MarketHistory(store, settings, "FAST"), now).valid_until > now
+    assert read_while_valid == fresh
 
 
 def test_a_tick_without_a_cron_of_its_own_asks_only_for_the_symbols_that_lack_bars(tmp_path):
