@@ -15,9 +15,10 @@ from quantum_training.lifecycle.data_end import data_end
 from quantum_training.lifecycle.market_history import first_month_needed, read_bars
 from quantum_training.lifecycle.market_identity import MARKET, OtherMarketError, mismatch, recorded_form
 from quantum_training.lifecycle.records import CANDLES, SHADOW_SCORES, model_asset
+from quantum_training.lifecycle.restatement import is_interrupted, restate
 from quantum_training.market.periods import MONTH, Key, MarketPeriod, month_of
 from quantum_training.market.quality import Defect, assess
-from quantum_training.market.revision import complete, revised, same_bars
+from quantum_training.market.revision import REVISED, complete, rescaled, revised, same_bars
 from quantum_training.market.schema import SCHEMA_VERSION, empty_candles
 from quantum_training.resources.store.store import Store, Written
 from quantum_training.settings import Settings
@@ -65,9 +66,17 @@ class FeatureMonth(NamedTuple):
 def ingest_month(store: Store, settings: Settings, key: Key, now: pd.Timestamp, refetch: bool = False) -> CandleMonth:
     """Fetch, judge and store the candles of a month. A month with errors is not stored: `written` is None.
 
-    refetch: fetch the whole month again instead of the bars that are missing. Raises as `fetch_month` does.
+    refetch: fetch the whole month again instead of the bars that are missing. If the source has rescaled its history
+    and the settings allow it, all stored months are restated first. Raises as `fetch_month` does.
     """
+    restated = [restate(store, settings, key.symbol, now)] if is_interrupted(store, key.symbol) else []
     month = fetch_month(store, settings, key, now, refetch)
+    if settings.symbols[key.symbol].restates and any(error.rule == REVISED for error in month.errors):
+        restated = [restate(store, settings, key.symbol, now)]
+        if restated[0].severity == "warning":
+            month = fetch_month(store, settings, key, now, refetch)
+            month = month._replace(defects=[defect for defect in month.defects if defect.rule != REVISED])
+    month = month._replace(defects=[*restated, *month.defects])
     if month.errors:
         return month
     attributes = {"covered_until": month.covered_until.isoformat(), "schema": SCHEMA_VERSION, **month.acceptances}
@@ -97,16 +106,26 @@ def fetch_month(store: Store, settings: Settings, key: Key, now: pd.Timestamp, r
     if attributes and pd.Timestamp(attributes["covered_until"]) >= until:
         until = pd.Timestamp(attributes["covered_until"])
         return CandleMonth(stored, until, judge_month(settings, key, stored, until, previous), attributes.get(MARKET))
-    compare = source.revises_history or not _is_recorded(store, key)
-    overlap = stored if len(stored) else previous if compare and not refetch else stored
+    compare = source.revises_history or not (refetch or _is_recorded(store, key))
+    overlap = stored if len(stored) or not compare or other_market else previous
     since = overlap.index[-1] if len(overlap) else key.start
     fetched = source.fetch(key.symbol, symbol.timeframe, since, until, now)
     if other_market:
         _assert_replaceable(store, settings, key, fetched, other_market)
-    defects = revised(key.symbol, overlap, fetched)
+    defects = [] if other_market else _revisions(store, settings, key, overlap, fetched)
     bars = complete(stored, fetched[fetched.index >= key.start])
     defects += judge_month(settings, key, bars, until, previous)
     return CandleMonth(bars, until, defects, recorded_form(symbol))
+
+
+def _revisions(
+    store: Store, settings: Settings, key: Key, overlap: pd.DataFrame, fetched: pd.DataFrame
+) -> list[Defect]:
+    """What the source has changed of stored bars. overlap: empty if a whole month is fetched and none lies before."""
+    is_refetched = overlap.empty and key.period in store.periods(CANDLES, key.symbol)
+    if is_refetched and settings.symbols[key.symbol].restates:
+        return rescaled(key.symbol, store.read_frame(CANDLES, key.symbol, key.period), fetched)
+    return revised(key.symbol, overlap, fetched)
 
 
 def _other_market(store: Store, settings: Settings, key: Key) -> str:

@@ -15,6 +15,7 @@ import pandas as pd
 from quantum_training.features.indicators import WARMUP_BARS
 from quantum_training.lifecycle.market_identity import require_market
 from quantum_training.lifecycle.records import CANDLES, EVERY, FEATURES, SHADOW_SCORES
+from quantum_training.lifecycle.restatement import require_whole_restatement
 from quantum_training.market.calendars import periods_per_year
 from quantum_training.market.periods import MONTH, WEEK, month_of
 from quantum_training.market.timeframe import known_at
@@ -104,7 +105,10 @@ class MarketHistory:
             return pd.DataFrame(index=pd.DatetimeIndex([], tz="UTC"))
         frame, attributes = self.store.read_with_attributes(asset, self.symbol, months[0], months[-1])
         require_market(self.symbol, self.market, asset, attributes)
-        return self._marked(frame) if asset == CANDLES else frame
+        if asset != CANDLES:
+            return frame
+        require_whole_restatement(self.store, self.symbol)
+        return self._marked(frame)
 
     @cached_property
     def first_volume(self) -> pd.Timestamp | None:
@@ -210,6 +214,8 @@ def read_bars(
             + "; run the job market_data for these months first"
         )
     frame, attributes = store.read_with_attributes(asset, symbol, first, last)
+    if asset == CANDLES:
+        require_whole_restatement(store, symbol)
     if market:
         require_market(symbol, market, asset, attributes)
     return frame.loc[: until - NANOSECOND]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import date
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import pandas as pd
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator
@@ -113,6 +113,17 @@ class Symbol(_Frozen):
     accepted_bars: tuple[AcceptedBars, ...] = Field(
         (), description="Bars and closed periods that are accepted although the quality gate would refuse them."
     )
+
+    revisions: Literal["refuse", "restate"] | None = Field(
+        None,
+        description="If the source has rescaled its history for a dividend or split: refuse new bars, or restate all "
+        "stored months. Not set: restate for sources that adjust their history (yfinance), refuse for others.",
+    )
+
+    @property
+    def restates(self) -> bool:
+        """Are stored months restated if the source has rescaled its history?"""
+        return self.revisions == "restate" if self.revisions else self.source.revises_history
 
     def first_day(self, of_all: date) -> pd.Timestamp:
         """The first day of the symbol's candles, 00:00 UTC. of_all: `start` of the settings."""

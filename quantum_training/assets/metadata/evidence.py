@@ -18,11 +18,14 @@ DECIMALS = 4
 
 
 def scores_metadata(week: ScoredWeek) -> dict[str, Any]:
-    """Net return of each strategy, bars without a decision, and versions that could not be loaded."""
+    """Net return of each strategy, bars without a decision, versions that could not be loaded, what was restated."""
+    restated = {"restated": week.restated} if week.restated else {}
     if week.scores is None or week.written is None:
-        return {"stands": "versions that decided this week were removed since", "not_loaded": week.not_loaded}
+        stands = "versions that decided this week were removed since"
+        return {"stands": stands, "not_loaded": week.not_loaded, **restated}
     return {
         **_scores(week.scores),
+        **restated,
         **({"not_loaded": week.not_loaded} if week.not_loaded else {}),
         **_file(week.written),
     }

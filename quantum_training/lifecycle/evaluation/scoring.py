@@ -12,6 +12,7 @@ import pandas as pd
 
 from quantum_training.lifecycle.market_history import INPUTS, Bars, MarketHistory
 from quantum_training.lifecycle.records import SHADOW_SCORES
+from quantum_training.lifecycle.restatement import restatements_since
 from quantum_training.lifecycle.training.version_loader import Load, VersionLoader
 from quantum_training.lifecycle.training.versions import versions_of
 from quantum_training.market.periods import WEEK, Key
@@ -22,11 +23,15 @@ from quantum_training.trading.scoring import Decisions, Version, decisions, scor
 
 
 class ScoredWeek(NamedTuple):
-    """The scores of a week; both None if the stored ones were kept. not_loaded: versions without a model."""
+    """The scores of a week; both None if the stored ones were kept. not_loaded: versions without a model.
+
+    restated: what was restated of its bars since they were stored; returns stay but for the last digits and fixed fees.
+    """
 
     scores: pd.DataFrame | None
     written: Written | None
     not_loaded: list[str]
+    restated: list[str]
 
 
 def score_week(history: MarketHistory, week: pd.Timestamp, load: VersionLoader) -> ScoredWeek:
@@ -34,7 +39,8 @@ def score_week(history: MarketHistory, week: pd.Timestamp, load: VersionLoader) 
 
     Each bar is decided by the newest accepted version with as_of <= its open. If versions that decided the stored
     scores have been deleted since, the stored scores are kept. ValueError if they were decided on other bars or
-    features, or if no bar lies before the week. RegistryError if no version of the symbol can be loaded.
+    features and no restatement explains it, or if no bar lies before the week. RegistryError if no version of the
+    symbol can be loaded.
     """
     key, start = Key(history.symbol, week), week - WEEK
     bars = history.bars(history.first_month_for_scores(start), week)
@@ -44,17 +50,20 @@ def score_week(history: MarketHistory, week: pd.Timestamp, load: VersionLoader) 
     versions = {recipe: versions_of(history.store, history.symbol, recipe, key.period) for recipe in recipes}
     strategies = {recipe: decisions(*bars, versions[recipe], start, load) for recipe in recipes}
     deciding = {m for decided in strategies.values() for m in decided.model_id.unique() if m}
+    is_scored = key.period in history.scored_weeks()
+    restated = restatements_since(history.store, history.symbol, start) if is_scored else []
     inputs = history.inputs_hash(bars, pd.DatetimeIndex(bars.candles.loc[start:].index))
     if lost := _versions_in_stored_scores(history, key.period, deciding & {*load.deleted}):
-        _assert_same_inputs(history, key, inputs, [load.errors[model_id] for model_id in lost])
-        return ScoredWeek(None, None, sorted(lost))
+        if not restated:
+            _assert_same_inputs(history, key, inputs, [load.errors[model_id] for model_id in lost])
+        return ScoredWeek(None, None, sorted(lost), restated)
     if deciding and deciding <= load.errors.keys():
         assert_registry_reachable(history.symbol, versions, load.load_or_raise, deciding)
     scores = score(
         bars.candles, start, {**strategies, **_baselines(bars)}, history.market.costs, history.market.account
     )
     written = history.store.write_frame(SHADOW_SCORES, key.symbol, key.period, scores, {INPUTS: inputs})
-    return ScoredWeek(scores, written, sorted(deciding & load.errors.keys()))
+    return ScoredWeek(scores, written, sorted(deciding & load.errors.keys()), restated)
 
 
 def _baselines(bars: Bars) -> dict[str, Decisions]:
