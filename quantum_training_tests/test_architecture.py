@@ -38,6 +38,7 @@ LIFECYCLE = [  # a week's path through the layer `lifecycle`
     "records",
     "data_end",
     "market_identity",
+    "restatement",
     "market_history",
     "services",
     "consistency",

@@ -67,10 +67,10 @@ def require_whole_restatement(store: Store, symbol: str) -> None:
         )
 
 
-def restatements_since(store: Store, symbol: str, time: pd.Timestamp) -> list[str]:
+def restatements_since(store: Store, symbol: str, time: pd.Timestamp) -> tuple[str, ...]:
     """What the restatements say that changed bars which open at or after `time`, oldest first."""
     records = store.read_records(RESTATEMENTS, symbol).values()
-    return [record["message"] for record in records if pd.Timestamp(record["last"]) >= time]
+    return tuple(record["message"] for record in records if pd.Timestamp(record["last"]) >= time)
 
 
 def _rescale(store: Store, symbol: str, month: str, bars: pd.DataFrame, step: Rescaling) -> None:

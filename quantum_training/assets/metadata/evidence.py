@@ -19,7 +19,7 @@ DECIMALS = 4
 
 def scores_metadata(week: ScoredWeek) -> dict[str, Any]:
     """Net return of each strategy, bars without a decision, versions that could not be loaded, what was restated."""
-    restated = {"restated": week.restated} if week.restated else {}
+    restated = {"restated": [*week.restated]} if week.restated else {}
     if week.scores is None or week.written is None:
         stands = "versions that decided this week were removed since"
         return {"stands": stands, "not_loaded": week.not_loaded, **restated}

@@ -31,7 +31,7 @@ class ScoredWeek(NamedTuple):
     scores: pd.DataFrame | None
     written: Written | None
     not_loaded: list[str]
-    restated: list[str]
+    restated: Sequence[str] = ()
 
 
 def score_week(history: MarketHistory, week: pd.Timestamp, load: VersionLoader) -> ScoredWeek:
@@ -51,7 +51,7 @@ def score_week(history: MarketHistory, week: pd.Timestamp, load: VersionLoader) 
     strategies = {recipe: decisions(*bars, versions[recipe], start, load) for recipe in recipes}
     deciding = {m for decided in strategies.values() for m in decided.model_id.unique() if m}
     is_scored = key.period in history.scored_weeks()
-    restated = restatements_since(history.store, history.symbol, start) if is_scored else []
+    restated = restatements_since(history.store, history.symbol, start) if is_scored else ()
     inputs = history.inputs_hash(bars, pd.DatetimeIndex(bars.candles.loc[start:].index))
     if lost := _versions_in_stored_scores(history, key.period, deciding & {*load.deleted}):
         if not restated:

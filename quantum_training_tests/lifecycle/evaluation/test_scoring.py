@@ -5,9 +5,10 @@ import pytest
 
 from quantum_training.lifecycle.evaluation.scoring import ScoredWeek, score_week
 from quantum_training.lifecycle.market_history import MarketHistory
+from quantum_training.lifecycle.restatement import RESTATEMENTS
 from quantum_training.lifecycle.training.version_loader import VersionLoader
 from quantum_training.resources.registry.errors import RegistryError, VersionDeleted
-from quantum_training.resources.store.store import Store
+from quantum_training.resources.store.store import Store, StoreError
 from quantum_training.settings import load_settings
 from quantum_training.trading.baselines import BASELINES
 
@@ -165,6 +166,22 @@ def test_scores_of_deleted_versions_are_kept(history, record):
     stored = history.scores("2020-01-13")
     assert score_week(history, WEEK, loader(a=VersionDeleted("a was removed"))) == ScoredWeek(None, None, ["a"])
     pd.testing.assert_frame_equal(history.scores("2020-01-13"), stored)
+
+
+def test_scores_of_deleted_versions_stand_after_a_restatement_and_say_so(history, record):
+    record("xgboost", (START, "a"))
+    score_week(history, WEEK, loader(a=0.5))
+    features = history.store.read_frame("features", "AAA", "2020-01-01")
+    write_months(history.store, "features", features + 1.0)
+    gone = loader(a=VersionDeleted("a was removed"))
+    with pytest.raises(ValueError, match="bars or features were revised"):
+        score_week(history, WEEK, gone)
+    restated = {"last": WEEK.isoformat(), "message": "prices multiplied by 0.998", "done": True}
+    history.store.write_record(RESTATEMENTS, "AAA", "2020-01-14", restated)
+    assert score_week(history, WEEK, gone) == ScoredWeek(None, None, ["a"], ("prices multiplied by 0.998",))
+    history.store.write_record(RESTATEMENTS, "AAA", "2020-01-15", {**restated, "done": False})
+    with pytest.raises(StoreError, match="restatement of its candles was interrupted"):
+        score_week(history, WEEK, gone)
 
 
 def test_scores_of_deleted_versions_on_revised_features_are_an_error(history, record):
