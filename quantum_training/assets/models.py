@@ -15,6 +15,7 @@ from quantum_training.lifecycle.services import Services
 from quantum_training.lifecycle.training.ensemble_members import members_of
 from quantum_training.lifecycle.training.request import TrainingRequest, TrainingRun
 from quantum_training.lifecycle.training.train_week import train_week, update_shadow_alias
+from quantum_training.lifecycle.training.version_identity import code_version
 from quantum_training.market.periods import Key
 from quantum_training.partitions import Partitions, overlap, run_keys
 from quantum_training.resources.events.bus import EventBus
@@ -62,6 +63,7 @@ def build(name: str, settings: Settings, partitions: Partitions) -> dg.AssetsDef
         group_name="models",
         kinds={recipe.algorithm.rpartition(".")[2], "mlflow"},
         owners=OWNERS,
+        code_version=code_version(recipe),
         pool=dagster_pool(recipe.resources),
         op_tags=cluster_tags(recipe.resources),
         description=_description(name, recipe),

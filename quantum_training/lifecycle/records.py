@@ -50,16 +50,19 @@ class StoredRecord(BaseModel):
 class ModelVersion(StoredRecord):
     """One version of a recipe. as_of: ISO time up to which it saw data. refresh: the gate's verdict on it.
 
-    artefact_hash: SHA-256 of the file that holds the hashes of the model's other files.
+    artefact_hash: SHA-256 of the file that holds the hashes of the model's other files. recipe_hash: of the recipe's
+    settings. seeds: fits that the version was chosen from. Versions of release 0.1 have none of these.
     """
 
-    optional_keys = frozenset({"data_hash", "code_hash", "artefact_hash", "refresh"})
+    optional_keys = frozenset({"data_hash", "code_hash", "artefact_hash", "recipe_hash", "seeds", "refresh"})
 
     as_of: str
     model_id: str
     data_hash: str | None = None
     code_hash: str | None = None
     artefact_hash: str | None = None
+    recipe_hash: str | None = None
+    seeds: int | None = None
     refresh: Refresh | None = None
 
     @property

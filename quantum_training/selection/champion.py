@@ -6,7 +6,7 @@ work: an operational fault needs no evidence.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
 from typing import Literal, NamedTuple
@@ -16,6 +16,7 @@ import pandas as pd
 
 from quantum_training.selection.campaign import campaign_at, fractions, judge, planned
 from quantum_training.selection.decision import (
+    NOT_CONFIGURED,
     Action,
     Campaign,
     Decision,
@@ -59,7 +60,7 @@ def decide_weeks(
     scores: records of trading.scoring.score by week (`YYYY-MM-DD`); record W holds the bars of the week before W.
     recipes: those that may become champion. While there is no champion, challengers are judged against staying flat. A
     recipe that gets its first version during a campaign waits for the next one. A champion that is no recipe any more
-    leaves office.
+    leaves office, and such a recipe competes no longer; weeks of the ledger stay decided among those scored then.
     recorded: the ledger's decisions by week; if the present data decide otherwise, the ledger takes precedence, and so
     do the faults it recorded. actions: the operators', in order; each takes effect in its week, after the week's own
     decision, and closes the campaign if it changes the champion. While pinned, verdicts are reached and recorded but
@@ -69,9 +70,12 @@ def decide_weeks(
     state, newest_recorded = _State(), max(recorded, default="")
     for at, week in enumerate(history.weeks):
         faults = HealthFindings(
-            partial(terms.faults, week) if week > newest_recorded else partial(_recorded_findings, recorded.get(week))
+            partial(_findings, history, terms, week)
+            if week > newest_recorded
+            else partial(_recorded_findings, recorded.get(week))
         )
-        decision, opened = _decide(history, at, state, terms, faults)
+        competing = {*history.recipes} | (history.removed[at] if week in recorded else set())
+        decision, opened = _decide(history, at, _without_removed(state, competing), terms, faults, competing)
         decision = _hold_promotion(decision, recorded.get(week), terms.rule.automatic)
         decision = _apply_ledger(decision, recorded.get(week))
         since = str((pd.Timestamp(history.weeks[at - 1]) + WEEK).date()) if at else ""
@@ -79,6 +83,17 @@ def decide_weeks(
             history, at, _next_state(history, at, opened, decision, terms), actions, since, terms
         )
         yield decision.model_copy(update={"champion": state.champion, "pinned": state.pinned, "operator": messages})
+
+
+def _findings(history: History, terms: DecisionPolicy, week: str, recipe: str) -> list[str]:
+    """What does not work in a recipe; one that is no longer configured does not."""
+    return terms.faults(week, recipe) if recipe in history.recipes else [NOT_CONFIGURED]
+
+
+def _without_removed(state: _State, competing: Collection[str]) -> _State:
+    """The state with the challengers that compete no longer out of the campaign."""
+    removed = [r for r in state.challengers if r not in competing and r not in state.eliminated]
+    return state._replace(eliminated=(*state.eliminated, *removed))
 
 
 def _recorded_findings(recorded: LedgerDecision | None, recipe: str) -> list[str]:
@@ -132,12 +147,16 @@ def _apply_actions(
 
 
 def _decide(
-    history: History, at: int, state: _State, terms: DecisionPolicy, faults: HealthFindings
+    history: History,
+    at: int,
+    state: _State,
+    terms: DecisionPolicy,
+    faults: HealthFindings,
+    competing: Collection[str],
 ) -> tuple[Decision, _State]:
-    if state.champion and state.champion not in history.recipes:
-        state = _State(pinned=state.pinned)
+    """The decision of week number `at`, and the state with its campaign. competing: recipes that may be champion."""
     harm = _harm(history, at, state, terms)
-    if state.opened is None and (challengers := _challengers(history, at, state.champion)):
+    if state.opened is None and (challengers := _challengers(history, at, state.champion, competing)):
         state = state._replace(opened=at, challengers=challengers, eliminated=())
     opened = at if state.opened is None else state.opened
     rows = history.bars(opened, at)
@@ -147,13 +166,13 @@ def _decide(
     judgements = {} if campaign is None else judge(history, at, state.champion, campaign, terms, faults)
     verdict, reason, champion = _verdict(state.champion, judgements, campaign, harm)
     if state.champion and (broken := faults[state.champion]):
-        champion = _restored(history, state, faults)
+        champion = _restored(state, faults, competing)
         back = f"{state.champion} back to {champion or 'no champion'}"
-        verdict, reason = "ROLLBACK", f"{back}: operational fault: {'; '.join(broken)}"
-    if state.pinned and champion != state.champion:
+        cause = NOT_CONFIGURED if broken == [NOT_CONFIGURED] else f"operational fault: {'; '.join(broken)}"
+        verdict, reason = "ROLLBACK", f"{back}: {cause}"
+    if state.pinned and champion != state.champion and faults.get(str(state.champion)) != [NOT_CONFIGURED]:
         reason, champion = f"pinned, so {state.champion or 'no champion'} stays; else: {reason}", state.champion
-    removed = set().union(*history.removed[opened : at + 1])
-    if removed:
+    if removed := set().union(*history.removed[opened : at + 1]) - {*competing}:
         reason += f"; left out, no recipe of this symbol any more: {', '.join(sorted(removed))}"
     decision = Decision(
         week=history.weeks[at],
@@ -176,14 +195,14 @@ def _decide(
     return decision, state
 
 
-def _restored(history: History, state: _State, faults: HealthFindings) -> str | None:
+def _restored(state: _State, faults: HealthFindings, competing: Collection[str]) -> str | None:
     """Who trades if the champion does not work: the former one, if it is known, still a recipe, and works."""
     former = state.monitoring.former if state.monitoring else None
-    return former if former in history.recipes and not faults[str(former)] else None
+    return former if former in competing and not faults[str(former)] else None
 
 
-def _challengers(history: History, at: int, champion: str | None) -> tuple[str, ...]:
-    return tuple(r for r in history.competing(history.bars(at, at)) if r != champion)
+def _challengers(history: History, at: int, champion: str | None, competing: Collection[str]) -> tuple[str, ...]:
+    return tuple(r for r in history.competing(history.bars(at, at)) if r != champion and r in competing)
 
 
 def _harm(history: History, at: int, state: _State, terms: DecisionPolicy) -> Harm | None:

@@ -12,6 +12,9 @@ from pydantic import BaseModel, ConfigDict
 from quantum_training.selection.harm import Harm, RollbackPolicy
 from quantum_training.selection.rule import EvidenceRule, ImprovementRule, Judgement, Verdict
 
+NOT_CONFIGURED = "recipe no longer configured"
+"""The fault of a recipe that the symbol's settings do not have any more: renamed, or removed."""
+
 
 class LedgerDecision(NamedTuple):
     """What the ledger records of a week that was decided before. faults: of the recipes that were examined then."""

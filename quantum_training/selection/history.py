@@ -18,19 +18,19 @@ class History:
     """Records of trading.scoring.score by week (`YYYY-MM-DD`), oldest first; record W holds the bars before W.
 
     net, turnover: open_time x strategy, 0 where a record has no row of the strategy. decided: where it had a decision.
-    A recipe that is not one of `recipes` is ignored, as if it had never competed; `removed` holds, for each week, those
-    that had scores.
+    recipes: those of the settings. A recipe that had scores and is none of them any more keeps its record, since it was
+    a trial; `removed` holds, for each week, those that had scores.
     """
 
     def __init__(self, scores: Mapping[str, pd.DataFrame], recipes: Iterable[str]) -> None:
         self.weeks = sorted(scores)
         self.recipes = sorted(recipes)
-        self.removed: list[set[str]] = []
+        self.removed = [recipes_in(scores[week]) - {*self.recipes} for week in self.weeks]
+        self.ever_scored = sorted({*self.recipes}.union(*self.removed))
         parts = []
         for week in self.weeks:
             record = scores[week]
-            self.removed.append({*record.loc[record["model_id"] != "", "strategy"]} - {*self.recipes})
-            counted = record[record["strategy"].isin([*self.recipes, BUY_AND_HOLD])]
+            counted = record[record["strategy"].isin([*self.ever_scored, BUY_AND_HOLD])]
             if counted["net_return"].isna().any():
                 raise ValueError(f"the scores of {week} hold a net return that is no number; score the week again")
             parts.append(counted.assign(decided=counted["target"].notna().astype("float64")))
@@ -53,8 +53,8 @@ class History:
         return PairedReturns(self._returns(challenger, rows), self._returns(incumbent, rows), self.day[rows])
 
     def competing(self, rows: slice) -> list[str]:
-        """The recipes with a decision on any of these bars."""
-        return [r for r in self.recipes if r in self.decided and self.decided[r].to_numpy()[rows].any()]
+        """The recipes with a decision on any of these bars, those that are no longer configured included."""
+        return [r for r in self.ever_scored if r in self.decided and self.decided[r].to_numpy()[rows].any()]
 
     def undecided(self, recipe: str, rows: slice) -> int:
         """Bars on which the recipe had no decision."""
@@ -66,9 +66,12 @@ class History:
         return float((~decided[int(decided.argmax()) :]).mean())
 
     def trials(self, until: int) -> dict[str, np.ndarray]:
-        """Net returns of every recipe from its first decision to the end of week number `until`."""
+        """Net returns of every recipe from its first decision to the end of week number `until`.
+
+        A recipe that is no longer configured counts up to its last decision.
+        """
         rows = self.bars(0, until)
-        return {r: self.net[r].to_numpy()[rows][self._first(r) :] for r in self.competing(rows)}
+        return {r: self.net[r].to_numpy()[rows][self._first(r) : self._end(r, rows)] for r in self.competing(rows)}
 
     def missing(self, first: int, last: int) -> list[str]:
         """Weeks between two that were never scored."""
@@ -87,5 +90,15 @@ class History:
             return np.zeros(len(self.day[rows]))
         return self.net[strategy].to_numpy()[rows]
 
+    def _end(self, recipe: str, rows: slice) -> int | None:
+        if recipe in self.recipes:
+            return None
+        return int(np.flatnonzero(self.decided[recipe].to_numpy()[rows])[-1]) + 1
+
     def _first(self, recipe: str) -> int:
         return int(self.decided[recipe].to_numpy().argmax())
+
+
+def recipes_in(record: pd.DataFrame) -> set[str]:
+    """The recipes of which a version decided in a record."""
+    return {*record.loc[record["model_id"] != "", "strategy"]}

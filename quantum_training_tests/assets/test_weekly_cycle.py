@@ -13,7 +13,7 @@ from quantum_training.definitions import build_defs
 from quantum_training.resources.events.bus import EventBus
 
 WEEKS = ["2020-01-06", "2020-01-13", "2020-01-20", "2020-01-27"]
-FIRST, LAST = WEEKS[0], WEEKS[-1]
+FIRST, SECOND, LAST = WEEKS[0], WEEKS[1], WEEKS[-1]
 
 
 def records(project, asset, symbol="AAA"):
@@ -175,19 +175,23 @@ def test_too_few_bars_are_a_recorded_outcome_without_a_version(build_project, sm
 
 
 @pytest.mark.long
-def test_a_recipe_taken_from_a_symbol_keeps_its_recorded_versions(build_project, small):
+def test_a_recipe_taken_from_a_symbol_keeps_its_recorded_versions_and_scores(build_project, small):
     project = build_project(small).market_data()
-    project.run("weekly_cycle", f"AAA|{FIRST}")
-    versions = records(project, "lightgbm_model")[FIRST]["versions"]
+    project.run("weekly_cycle", f"AAA|{FIRST}", f"AAA|{SECOND}")
+    versions = records(project, "lightgbm_model")
+    scores = project.store.read_frame("shadow_scores", "AAA", SECOND)
     symbols = {
         **project.settings.symbols,
         "AAA": project.settings.symbols["AAA"].model_copy(update={"recipes": ("xgboost",)}),
     }
     settings = project.settings.model_copy(update={"symbols": symbols})
     less = replace(project, definitions=build_defs(settings, {"store": project.store, "registry": project.registry}))
-    assert less.run("weekly_cycle", f"AAA|{FIRST}").success
-    assert records(less, "lightgbm_model")[FIRST] == {"outcome": "not_configured", "versions": versions}
-    assert "lightgbm" not in set(less.store.read_frame("shadow_scores", "AAA", FIRST)["strategy"])
+    assert less.run("weekly_cycle", f"AAA|{FIRST}", f"AAA|{SECOND}").success
+    assert records(less, "lightgbm_model") == versions
+    again = less.store.read_frame("shadow_scores", "AAA", SECOND)
+    for recipe in ("xgboost", "lightgbm"):
+        rows = (frame[frame["strategy"] == recipe] for frame in (scores, again))
+        pd.testing.assert_frame_equal(*rows, check_exact=True)
 
 
 def test_weeks_beyond_the_data_fail_and_say_what_to_run(build_project, small):

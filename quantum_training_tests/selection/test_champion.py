@@ -513,3 +513,49 @@ def test_weeks_in_the_ledger_are_not_checked_for_faults_again(history):
         assert after == before
         assert {week for week, _ in port.checked} <= {*weeks[cut:]}
     assert not any(d.disagreement for d in before)
+
+
+def removed_after(history, weeks, former=False, **skill):
+    """Decisions of `weeks` weeks with recipe a as champion, and what its removal makes of all weeks of the scores."""
+    scores = history(weeks + 3, **skill)
+    before = list(decide_weeks({w: scores[w] for w in list(scores)[:weeks]}, "ab", decision_policy()))
+    without = {w: r[r["strategy"] != "a"] if i >= weeks else r for i, (w, r) in enumerate(scores.items())}
+    return without, before
+
+
+def test_a_champion_whose_recipe_was_removed_is_rolled_back_by_name_in_the_next_week(history):
+    scores, before = removed_after(history, 7, a=0.4, b=0.0)
+    assert before[-1].champion == "a"
+    after = list(decide_weeks(scores, ["b"], decision_policy(), recorded(before)))
+    left = after[7]
+    assert (left.verdict, left.champion, left.former) == ("ROLLBACK", None, "a")
+    assert left.reason.startswith("a back to no champion: recipe no longer configured")
+    assert left.faults["a"] == ["recipe no longer configured"]
+    assert [d.former for d in after[8:]] == [None, None]
+
+
+def test_recorded_weeks_are_decided_again_among_the_recipes_that_were_scored_then(history):
+    scores, before = removed_after(history, 7, a=0.4, b=0.0)
+    after = list(decide_weeks(scores, ["b"], decision_policy(), recorded(before)))
+    assert after[:7] == before
+    again = list(decide_weeks(scores, ["b"], decision_policy(), recorded(after)))
+    assert again == after
+
+
+def test_a_pin_does_not_keep_a_champion_whose_recipe_was_removed(history):
+    scores, before = removed_after(history, 7, a=0.4, b=0.0)
+    pin = act(before[-1].week, "pin")
+    after = list(decide_weeks(scores, ["b"], decision_policy(), recorded(before), [pin]))
+    assert (after[7].verdict, after[7].champion, after[7].pinned) == ("ROLLBACK", None, True)
+
+
+def test_a_removed_challenger_leaves_the_campaign_and_stays_among_the_trials(history):
+    from quantum_training.selection.history import History
+
+    scores, before = removed_after(history, 3, a=0.0, b=0.0)
+    assert before[-1].campaign.challengers == ["a", "b"]
+    after = list(decide_weeks(scores, ["b"], decision_policy(), recorded(before)))
+    assert (after[3].campaign.challengers, after[3].campaign.out) == (["a", "b"], ["a"])
+    assert [*after[3].judgements] == ["b"]
+    trials = History(scores, ["b"]).trials(5)
+    assert {name: len(returns) for name, returns in trials.items()} == {"a": 3 * 42, "b": 6 * 42}

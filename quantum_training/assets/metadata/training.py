@@ -24,10 +24,10 @@ REFRESH_NUMBERS = ("change", "difference", "lower_bound", "margin")
 
 def training_metadata(week: WeeklyTraining) -> dict[str, Any]:
     """The metadata of a partition, whatever its outcome."""
+    details = {name: _timestamp(v) if isinstance(v, pd.Timestamp) else v for name, v in week.details.items()}
     if week.result and week.refresh and week.record_path:
         path = dg.MetadataValue.path(week.record_path)
-        return {**version_metadata(week.result), **refresh_metadata(week.refresh), "path": path}
-    details = {name: _timestamp(v) if isinstance(v, pd.Timestamp) else v for name, v in week.details.items()}
+        return {**version_metadata(week.result), **refresh_metadata(week.refresh), **details, "path": path}
     return {"outcome": week.outcome, **details}
 
 

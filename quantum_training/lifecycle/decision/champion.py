@@ -18,7 +18,7 @@ from quantum_training.lifecycle.evaluation.model_health import health_findings, 
 from quantum_training.lifecycle.evaluation.scoring import Load
 from quantum_training.lifecycle.market_history import MarketHistory
 from quantum_training.lifecycle.records import ModelVersion, WeeklyDecision, read_records, write_record
-from quantum_training.lifecycle.training.versions import recorded_versions
+from quantum_training.lifecycle.training.versions import fits_per_version, recorded_versions
 from quantum_training.market.calendars import expected_open_times, periods_per_year
 from quantum_training.models.contract import Model
 from quantum_training.resources.events.payloads import Event, Promoted, Regressed, event
@@ -30,6 +30,7 @@ from quantum_training.resources.texts import storable
 from quantum_training.selection.champion import decide_weeks
 from quantum_training.selection.decision import Decision, DecisionPolicy
 from quantum_training.selection.hash_chain import GENESIS, Entry, Row
+from quantum_training.selection.history import recipes_in
 from quantum_training.selection.ledger_rows import INTERIM_ANALYSIS, KINDS, ledger_decisions, manual_actions
 from quantum_training.settings import Settings
 
@@ -69,16 +70,19 @@ def complete_records(store: Store, ledger: Ledger, symbol: str, decisions: Mappi
 
 def weekly_decisions(history: MarketHistory, last: str, rows: list[Row], load: Load) -> dict[str, WeeklyDecision]:
     """The decision of every scored week up to `last`, and the versions that trade by it. rows: of the ledger."""
-    recipes = history.market.recipes
-    recorded = {recipe: recorded_versions(history.store, history.symbol, recipe, last) for recipe in recipes}
+    scores = history.scores_by_week(last)
+    recipes = {*history.market.recipes}.union(*map(recipes_in, scores.values()))
+    recorded = {recipe: recorded_versions(history.store, history.symbol, recipe, last) for recipe in sorted(recipes)}
     versions = {recipe: [v.version for v in entries if v.accepted] for recipe, entries in recorded.items()}
     policy = decision_policy(history.settings, history.symbol)._replace(
         faults=partial(health_findings, history, versions, load),
         drift=partial(worst_drift_of_week, history.store, history.symbol),
+        seeds=fits_per_version(recorded, history.settings.seeds),
     )
     records: dict[str, WeeklyDecision] = {}
     current: str | None = None
     previous: str | None = None
+    for decision in decide_weeks(scores, history.market.recipes, policy, _recorded(rows), _actions(rows)):
     decisions = decide_weeks(
         history.scores_by_week(last), recipes, policy, ledger_decisions(rows), manual_actions(rows)
     )

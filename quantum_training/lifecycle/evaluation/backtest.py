@@ -13,12 +13,13 @@ import pandas as pd
 
 from quantum_training.lifecycle.market_history import NANOSECOND, MarketHistory
 from quantum_training.lifecycle.records import BACKTEST, CANDLES, SHADOW_SCORES, BacktestRecord, write_record
-from quantum_training.lifecycle.training.versions import versions_of
+from quantum_training.lifecycle.training.versions import fits_per_version, recorded_versions, versions_of
 from quantum_training.market.calendars import periods_per_year
 from quantum_training.market.periods import WEEK, Key
 from quantum_training.resources.registry.errors import VersionDeleted
 from quantum_training.resources.registry.registry import ModelRegistry
 from quantum_training.resources.store.store import StoreError, Written
+from quantum_training.trading.baselines import BASELINES
 from quantum_training.trading.episodes import Market
 from quantum_training.trading.evaluation import Evaluation, evaluate
 from quantum_training.trading.scoring import by_strategy
@@ -89,11 +90,12 @@ def evaluate_scores(history: MarketHistory, weeks: Sequence[str], targets_of: Ta
             f"{history.symbol}: {len(missing)} scored bars, the first {missing[0]}, are no longer among the stored "
             f"candles; re-materialise {SHADOW_SCORES} of their weeks"
         )
-    recipes = sorted({*market.recipes} & {*targets.columns})
+    recipes = sorted({*targets.columns} - {*BASELINES})
     periods = periods_per_year(market.calendar, market.timeframe)
     positions = targets.reindex(candles.index)
     traded = Market(candles, market.costs, market.account)
-    return evaluate(traded, positions, recipes, periods, history.settings.seeds)
+    recorded = {recipe: recorded_versions(history.store, history.symbol, recipe, weeks[-1]) for recipe in recipes}
+    return evaluate(traded, positions, recipes, periods, fits_per_version(recorded, history.settings.seeds))
 
 
 def publish_report(

@@ -62,6 +62,7 @@ def score_week(history: MarketHistory, week: pd.Timestamp, load: VersionLoader) 
     scores = score(
         bars.candles, start, {**strategies, **_baselines(bars)}, history.market.costs, history.market.account
     )
+    scores = pd.concat([scores, *_removed_recipes(history, key.period, {*scores["strategy"]})])
     written = history.store.write_frame(SHADOW_SCORES, key.symbol, key.period, scores, {INPUTS: inputs})
     return ScoredWeek(scores, written, sorted(deciding & load.errors.keys()), restated)
 
@@ -70,6 +71,18 @@ def _baselines(bars: Bars) -> dict[str, Decisions]:
     """The decisions of the baselines, which have no version."""
     positions = {name: decide(name, bars.candles).shift(1) for name in BASELINES}
     return {name: Decisions(position, pd.Series("", bars.candles.index)) for name, position in positions.items()}
+
+
+def _removed_recipes(history: MarketHistory, week: str, scored: Collection[str]) -> list[pd.DataFrame]:
+    """The stored rows of the week's other strategies, as they are: of recipes that are no longer configured.
+
+    Their record stays, also as trials of the deflated Sharpe ratio, if the week is scored again.
+    """
+    if week not in history.scored_weeks():
+        return []
+    stored = history.scores(week)
+    removed = stored[~stored["strategy"].isin(scored)]
+    return [removed] if len(removed) else []
 
 
 def _versions_in_stored_scores(history: MarketHistory, week: str, model_ids: Collection[str]) -> list[str]:

@@ -19,7 +19,12 @@ from quantum_training.lifecycle.services import Services
 from quantum_training.lifecycle.training.events import TrainingJob
 from quantum_training.lifecycle.training.inputs import TrainingInputs
 from quantum_training.lifecycle.training.request import TrainingRun
-from quantum_training.lifecycle.training.version_identity import TrainingTask, VersionIdentity, identify
+from quantum_training.lifecycle.training.version_identity import (
+    TrainingTask,
+    VersionIdentity,
+    identify,
+    recipe_hash,
+)
 from quantum_training.models.agent import Agent
 from quantum_training.models.contract import Model, TrainingContext, algorithm
 from quantum_training.models.fitting import fit_seeds
@@ -208,10 +213,16 @@ class VersionTraining:
             "reason": self.task.request.reason,
             "data_hash": self.inputs.window.content_hash,
             "code_hash": self.ids.code_hash,
+            "recipe_hash": self._recipe_hash,
             "dagster_run_id": self.run.run_id,
             "dagster_partition": str(self.task.key),
             **({"shared_fit": self.ids.shared_fit} if self.ids.shared_fit else {}),
         }
+
+    @property
+    def _recipe_hash(self) -> str:
+        """Of the recipe in the settings, whatever budget this training has."""
+        return recipe_hash(self.services.settings.recipes[self.task.recipe])
 
     def _params(self) -> dict[str, Any]:
         """The parameters of the run in MLflow."""
@@ -236,4 +247,6 @@ class VersionTraining:
             data_hash=self.inputs.window.content_hash,
             code_hash=self.ids.code_hash,
             artefact_hash=self.services.registry.artefact_hash(self.task.key.symbol, self.ids.model_id),
+            recipe_hash=self._recipe_hash,
+            seeds=self.recipe.seeds,
         )

@@ -12,7 +12,7 @@ import pandas as pd
 
 from quantum_training.features.windows import InsufficientData
 from quantum_training.lifecycle.market_history import MarketHistory
-from quantum_training.lifecycle.records import ModelRecord, model_asset, read_record, write_record
+from quantum_training.lifecycle.records import ModelRecord, ModelVersion, model_asset, read_record, write_record
 from quantum_training.lifecycle.services import Services
 from quantum_training.lifecycle.training.inputs import InputSources, TrainingTarget, build_training_inputs
 from quantum_training.lifecycle.training.refresh_gate import Candidate, compare_versions, outcome_of, refresh_tag
@@ -20,7 +20,7 @@ from quantum_training.lifecycle.training.request import TrainingRequest, Trainin
 from quantum_training.lifecycle.training.schedule import training_weeks
 from quantum_training.lifecycle.training.train_version import TrainingResult, train_version
 from quantum_training.lifecycle.training.version_identity import TrainingTask
-from quantum_training.lifecycle.training.versions import versions_of
+from quantum_training.lifecycle.training.versions import recorded_versions, versions_of
 from quantum_training.market.periods import Key
 from quantum_training.resources.locks import exclusive_lock
 from quantum_training.selection.refresh import Refresh
@@ -85,7 +85,8 @@ class _Week(NamedTuple):
         asset, symbol = model_asset(self.recipe), self.key.symbol
         record = read_record(store, ModelRecord, symbol, self.key.period, asset) or ModelRecord()
         if self.recipe not in settings.symbols[symbol].recipes:
-            self._write(record.model_copy(update={"outcome": NOT_CONFIGURED}))
+            if not record.versions:  # what was trained while the symbol had the recipe stays recorded
+                self._write(record.model_copy(update={"outcome": NOT_CONFIGURED}))
             return WeeklyTraining(NOT_CONFIGURED, {})
         as_of = self.request.as_of_in(self.key)
         previous = [v for v in versions_of(store, symbol, self.recipe, self.key.period) if v.as_of < as_of]
@@ -133,11 +134,19 @@ class _Week(NamedTuple):
             self.run.models.add(symbol, version.model_id, model)
         registry.tag(symbol, version.model_id, "refresh", refresh_tag(refresh))
         others = [v for v in record.versions if v.model_id != version.model_id]
-        artefact_hash = recorded.artefact_hash if recorded else version.artefact_hash
-        entry = version.model_copy(update={"refresh": refresh, "artefact_hash": artefact_hash})
+        entry = (recorded or version).model_copy(update={"refresh": refresh})
         versions = tuple(sorted([*others, entry], key=lambda v: v.as_of))
         path = self._write(ModelRecord(outcome=outcome_of(versions[-1].accepted), versions=versions))
-        return WeeklyTraining(outcome_of(refresh.accepted), {}, result, refresh, path)
+        return WeeklyTraining(outcome_of(refresh.accepted), self._changes(version), result, refresh, path)
+
+    def _changes(self, version: ModelVersion) -> dict[str, Any]:
+        """What the version's partition shows of the recipe: its hash, and whether the version before had another."""
+        versions = recorded_versions(self.services.store, self.key.symbol, self.recipe, self.key.period)
+        before = next((v for v in reversed(versions) if v.time < version.time), None)
+        details = {"recipe_hash": version.recipe_hash}
+        if before and before.recipe_hash not in (None, version.recipe_hash):
+            details["recipe_changed"] = f"the version as of {before.as_of} has recipe_hash {before.recipe_hash}"
+        return details
 
     def _write(self, record: ModelRecord) -> str:
         asset = model_asset(self.recipe)

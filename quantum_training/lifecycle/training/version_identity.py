@@ -16,6 +16,7 @@ from quantum_training.lifecycle.training.request import TrainingRequest
 from quantum_training.market.periods import Key
 from quantum_training.models.contract import algorithm
 from quantum_training.models.provenance import code_hash, identity
+from quantum_training.models.source_digest import source_digest
 from quantum_training.settings.schema import Recipe
 
 FIELDS_NOT_IN_IDENTITY = {"every_weeks", "resources"}
@@ -32,6 +33,16 @@ class TrainingTask:
     request: TrainingRequest
     assert_lock_held: Callable[[], None]
     """Of the lock under which one process at a time trains for the partition; called before a version is registered."""
+
+
+def recipe_hash(recipe: Recipe) -> str:
+    """The hash of a recipe's settings, without those that do not change what a fit gives: another one, other models."""
+    return identity(recipe=recipe.model_dump(mode="json", exclude=FIELDS_NOT_IN_IDENTITY))
+
+
+def code_version(recipe: Recipe) -> str:
+    """The version of a recipe that Dagster shows: of its settings and its algorithm's source. Imports no algorithm."""
+    return identity(recipe=recipe_hash(recipe), source=source_digest(recipe.algorithm))
 
 
 class VersionIdentity(NamedTuple):

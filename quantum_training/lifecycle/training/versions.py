@@ -1,5 +1,7 @@
 """The versions of a recipe that the weekly records of its model asset list, and which of them may trade."""
 
+from collections.abc import Iterable, Mapping
+
 from quantum_training.lifecycle.records import EVERY, ModelRecord, ModelVersion, model_asset, read_records
 from quantum_training.resources.store.store import Store
 from quantum_training.trading.scoring import Version
@@ -14,3 +16,14 @@ def recorded_versions(store: Store, symbol: str, recipe: str, last: str = EVERY)
     """All recorded versions of a recipe up to week `last`, those that the refresh gate refused included, in order."""
     records = read_records(store, ModelRecord, symbol, last, model_asset(recipe)).values()
     return sorted((version for record in records for version in record.versions), key=lambda v: v.time)
+
+
+def fits_per_version(recorded: Mapping[str, Iterable[ModelVersion]], seeds: Mapping[str, int]) -> dict[str, int]:
+    """The most fits that a version of each recipe was chosen from: fewer of them now, or none, make no fewer trials.
+
+    recorded: the versions by recipe. seeds: of the settings.
+    """
+    return {
+        recipe: max([seeds.get(recipe, 1), *(version.seeds or 1 for version in versions)])
+        for recipe, versions in recorded.items()
+    }

@@ -246,3 +246,50 @@ def test_a_challenger_whose_positions_do_not_reproduce_is_not_promoted(project):
         f"held back, 42 of 42 positions of xgboost do not reproduce, the first at {first}: 1 is stored, -1 comes out"
         in records[promoted].reason
     )
+
+
+def without(project, recipe):
+    """The history of the project whose symbol has the recipe no longer; its newest week is not scored for it."""
+    market = project.settings.symbols["AAA"]
+    recipes = tuple(r for r in market.recipes if r != recipe)
+    symbols = {"AAA": market.model_copy(update={"recipes": recipes})}
+    project.store.write_frame("shadow_scores", "AAA", WEEKS[-1], scores(WEEKS[-1], lightgbm=0.0))
+    return MarketHistory(project.store, project.settings.model_copy(update={"symbols": symbols}), "AAA")
+
+
+def test_a_champion_whose_recipe_was_removed_leaves_office_with_a_ledger_row_and_an_event(project):
+    recorded = run(project, WEEKS[-2])
+    assert recorded[WEEKS[-2]].champion == "xgboost"
+    removed = without(project, "xgboost")
+    decisions = decide(removed, project.ledger, WEEKS[-1], loads)
+    row = project.ledger.rows("AAA")[-1]
+    assert (row.kind, row.key) == ("rollback", f"week/{WEEKS[-1]}")
+    assert row.reason.startswith("xgboost back to no champion: recipe no longer configured")
+    assert (row.payload["former"], row.payload["champion"]) == ("xgboost", None)
+    event = events(project)[-1]
+    assert event["type"] == "model.regressed"
+    assert event["payload"]["model_type"] == "xgboost"
+    assert event["payload"]["failed_version"] == f"xgboost-{WEEKS[-1]}"
+    assert event["payload"]["rolled_back_to"] is None
+    assert "recipe no longer configured" in event["payload"]["regression_reason"]
+    assert {week: decisions[week] for week in recorded} == recorded
+    assert decide(removed, project.ledger, WEEKS[-1], loads) == decisions
+    assert len(project.ledger.rows("AAA")) == len(WEEKS)
+
+
+def test_fits_of_removed_recipes_and_of_more_seeds_in_the_past_stay_trials(project, monkeypatch):
+    project.store.write_record(
+        "xgboost_model",
+        "AAA",
+        WEEKS[0],
+        {"versions": [{"as_of": f"{WEEKS[0]}T00:00:00+00:00", "model_id": "x", "seeds": 7}]},
+    )
+    policies = []
+
+    def decide_nothing(scores, recipes, policy, *others):
+        policies.append(policy)
+        return iter(())
+
+    monkeypatch.setattr("quantum_training.lifecycle.decision.champion.decide_weeks", decide_nothing)
+    decide(without(project, "xgboost"), project.ledger, WEEKS[-1], loads)
+    assert policies[0].seeds == {"lightgbm": 1, "xgboost": 7}

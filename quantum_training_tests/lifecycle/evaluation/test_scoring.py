@@ -209,3 +209,19 @@ def test_the_loader_loads_each_version_once_and_logs_each_error_once():
     assert models[1] is models[3] is None
     assert messages == ["deleted: it was removed; it decides nothing"]
     assert load_version.deleted == ["deleted"]
+
+
+def test_the_record_of_a_recipe_that_is_no_longer_configured_stays_if_a_week_is_scored_again(history, record):
+    record("xgboost", (START, "x"))
+    record("lightgbm", (START, "l"))
+    before = score_week(history, WEEK, loader(x=0.5, l=1.0))
+    market = history.market.model_copy(update={"recipes": ("lightgbm",)})
+    renamed = MarketHistory(
+        history.store, history.settings.model_copy(update={"symbols": {"AAA": market}}), history.symbol
+    )
+    first, second = (score_week(renamed, WEEK, loader(l=1.0)) for _ in range(2))
+    for strategy in ("xgboost", "lightgbm", *BASELINES):
+        rows = (scores_of(scored, strategy) for scored in (before, first))
+        pd.testing.assert_frame_equal(*rows, check_exact=True, check_freq=False)
+    assert not second.written.changed
+    assert scores_of(second, "xgboost")["model_id"].eq("x").all()

@@ -1,6 +1,7 @@
 """A recipe trained for a week from plain Python: each outcome, its record, and what a second run repeats."""
 
 import json
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -126,3 +127,41 @@ def test_an_episode_budget_is_refused_for_an_algorithm_that_learns_from_labels(b
     services = build()
     with pytest.raises(ValueError, match="lightgbm learns from labels, not from episodes"):
         train_week(services, "lightgbm", week("2020-01-06"), TrainingRequest(episodes=3))
+
+
+def test_a_changed_recipe_is_visible_in_record_details_and_mlflow(build):
+    services = build()
+    first = train_week(services, "lightgbm", week("2020-01-06"))
+    assert first.details == {"recipe_hash": first.result.version.recipe_hash}
+    recipe = services.settings.recipes["lightgbm"]
+    changed = recipe.model_copy(update={"params": {**recipe.params, "num_leaves": 4}, "every_weeks": 1, "seeds": 2})
+    settings = services.settings.model_copy(update={"recipes": {**services.settings.recipes, "lightgbm": changed}})
+    second = train_week(replace(services, settings=settings), "lightgbm", week("2020-01-13"))
+    (entry,) = record(services, "2020-01-13")["versions"]
+    assert entry["recipe_hash"] == second.details["recipe_hash"] != first.details["recipe_hash"]
+    assert entry["seeds"] == 2
+    assert first.result.version.recipe_hash in second.details["recipe_changed"]
+    version = services.registry.client().search_model_versions(f"tags.model_id = '{entry['model_id']}'")[0]
+    assert version.tags["recipe_hash"] == entry["recipe_hash"]
+
+
+def test_a_version_recorded_without_the_hash_of_its_recipe_keeps_its_record(build):
+    services = build()
+    train_week(services, "lightgbm", week("2020-01-06"))
+    stored = record(services, "2020-01-06")
+    for key in ("recipe_hash", "seeds"):
+        del stored["versions"][0][key]
+    services.store.write_record("lightgbm_model", "AAA", "2020-01-06", stored)
+    train_week(services, "lightgbm", week("2020-01-06"))
+    assert record(services, "2020-01-06") == stored
+
+
+def test_what_was_trained_stays_recorded_after_the_symbol_lost_the_recipe(build):
+    services = build()
+    train_week(services, "lightgbm", week("2020-01-06"))
+    stored = record(services, "2020-01-06")
+    market = services.settings.symbols["AAA"].model_copy(update={"recipes": ("xgboost",)})
+    settings = services.settings.model_copy(update={"symbols": {**services.settings.symbols, "AAA": market}})
+    without = replace(services, settings=settings)
+    assert train_week(without, "lightgbm", week("2020-01-06")).outcome == "not_configured"
+    assert record(services, "2020-01-06") == stored
