@@ -67,13 +67,9 @@ def decide_weeks(
     not followed. Without `promotion.automatic` a promotion is proposed and not followed; its campaign goes on.
     """
     history = History(scores, recipes)
-    state, newest_recorded = _State(), max(recorded, default="")
+    state = _State()
     for at, week in enumerate(history.weeks):
-        faults = HealthFindings(
-            partial(_findings, history, terms, week)
-            if week > newest_recorded
-            else partial(_recorded_findings, recorded.get(week))
-        )
+        faults = HealthFindings(partial(_findings, history, terms, recorded, week))
         competing = {*history.recipes} | (history.removed[at] if week in recorded else set())
         decision, opened = _decide(history, at, _without_removed(state, competing), terms, faults, competing)
         decision = _hold_promotion(decision, recorded.get(week), terms.rule.automatic)
@@ -85,8 +81,12 @@ def decide_weeks(
         yield decision.model_copy(update={"champion": state.champion, "pinned": state.pinned, "operator": messages})
 
 
-def _findings(history: History, terms: DecisionPolicy, week: str, recipe: str) -> list[str]:
-    """What does not work in a recipe; one that is no longer configured does not."""
+def _findings(
+    history: History, terms: DecisionPolicy, recorded: Mapping[str, LedgerDecision], week: str, recipe: str
+) -> list[str]:
+    """What does not work in a recipe: what the ledger says, and of later weeks what there is now."""
+    if week <= max(recorded, default=""):
+        return [*recorded[week].faults.get(recipe, [])] if week in recorded else []
     return terms.faults(week, recipe) if recipe in history.recipes else [NOT_CONFIGURED]
 
 
@@ -94,11 +94,6 @@ def _without_removed(state: _State, competing: Collection[str]) -> _State:
     """The state with the challengers that compete no longer out of the campaign."""
     removed = [r for r in state.challengers if r not in competing and r not in state.eliminated]
     return state._replace(eliminated=(*state.eliminated, *removed))
-
-
-def _recorded_findings(recorded: LedgerDecision | None, recipe: str) -> list[str]:
-    """The faults of a recipe that the ledger records of a week; empty if the recipe was not examined then."""
-    return [*recorded.faults.get(recipe, [])] if recorded else []
 
 
 def _hold_promotion(decision: Decision, recorded: LedgerDecision | None, automatic: bool) -> Decision:
@@ -156,8 +151,9 @@ def _decide(
 ) -> tuple[Decision, _State]:
     """The decision of week number `at`, and the state with its campaign. competing: recipes that may be champion."""
     harm = _harm(history, at, state, terms)
-    if state.opened is None and (challengers := _challengers(history, at, state.champion, competing)):
-        state = state._replace(opened=at, challengers=challengers, eliminated=())
+    scored = [r for r in history.competing(history.bars(at, at)) if r in competing and r != state.champion]
+    if state.opened is None and scored:
+        state = state._replace(opened=at, challengers=(*scored,), eliminated=())
     opened = at if state.opened is None else state.opened
     rows = history.bars(opened, at)
     campaign = (
@@ -199,10 +195,6 @@ def _restored(state: _State, faults: HealthFindings, competing: Collection[str])
     """Who trades if the champion does not work: the former one, if it is known, still a recipe, and works."""
     former = state.monitoring.former if state.monitoring else None
     return former if former in competing and not faults[str(former)] else None
-
-
-def _challengers(history: History, at: int, champion: str | None, competing: Collection[str]) -> tuple[str, ...]:
-    return tuple(r for r in history.competing(history.bars(at, at)) if r != champion and r in competing)
 
 
 def _harm(history: History, at: int, state: _State, terms: DecisionPolicy) -> Harm | None:

@@ -107,7 +107,7 @@ def test_a_half_refetched_market_is_refused_under_both_settings(market):
         MarketHistory(market.store, market.settings(), "AAA").candles(
             "2019-09-01", pd.Timestamp("2019-12-01", tz="UTC")
         )
-    assert "2019-10 to 2019-11" in market_inconsistencies(market.store, changed)[0].problem
+    assert "stored candles of 2019-11 are of another market" in market_inconsistencies(market.store, changed)[0].problem
 
 
 @pytest.mark.parametrize("asset", [SHADOW_SCORES, "xgboost_model"])

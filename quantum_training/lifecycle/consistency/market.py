@@ -31,10 +31,14 @@ def market_inconsistencies(store: Store, settings: Settings) -> list[Inconsisten
 
 
 def bars_of_another_market(store: Store, settings: Settings, symbol: str) -> list[Inconsistency]:
-    """The months that are recorded as another market's; months without a record of it count as right."""
+    """The months that are recorded as another market's; months without a record of it count as right.
+
+    Of each year one month is read, and the newest: a market replaced in part differs at one end.
+    """
     found = []
     for asset in (CANDLES, FEATURES):
-        months = store.periods(asset, symbol)
+        stored = store.periods(asset, symbol)
+        months = [*stored[::12], *stored[-1:]]
         recorded = {month: store.attributes(asset, symbol, month).get(MARKET) for month in months}
         if problem := mismatch(settings.symbols[symbol], asset, recorded):
             found.append(Inconsistency(symbol, "market", problem, REMEDY))

@@ -19,12 +19,7 @@ from quantum_training.lifecycle.services import Services
 from quantum_training.lifecycle.training.events import TrainingJob
 from quantum_training.lifecycle.training.inputs import TrainingInputs
 from quantum_training.lifecycle.training.request import TrainingRun
-from quantum_training.lifecycle.training.version_identity import (
-    TrainingTask,
-    VersionIdentity,
-    identify,
-    recipe_hash,
-)
+from quantum_training.lifecycle.training.version_identity import TrainingTask, VersionIdentity, identify, recipe_hash
 from quantum_training.models.agent import Agent
 from quantum_training.models.contract import Model, TrainingContext, algorithm
 from quantum_training.models.fitting import fit_seeds
