@@ -79,21 +79,21 @@ def test_another_market_is_refused_by_name_at_ingestion_and_by_every_reader(mark
         assert text in str(error.value)
         assert "another symbol name" in str(error.value)
         assert "refetch: true" in str(error.value)
-    assert text in market_inconsistencies(market.store, changed)[0].problem
+    assert text in market_inconsistencies(market.store, changed, "AAA")[0].problem
 
 
 def test_how_bars_are_fetched_is_no_other_market(market):
     market.ingest(market.settings(), *MONTHS)
     later = market.settings(source={"end": "2020-12-01"}, costs={"fee_bps": 3})
     market.ingest(later, *MONTHS)
-    assert market_inconsistencies(market.store, later) == []
+    assert market_inconsistencies(market.store, later, "AAA") == []
 
 
 def test_a_market_may_be_replaced_by_refetching_all_its_months_if_nothing_rests_on_it(market):
     market.ingest(market.settings(), *MONTHS)
     changed = market.settings(source={"seed": 4})
     market.ingest(changed, *MONTHS, refetch=True)
-    assert market_inconsistencies(market.store, changed) == []
+    assert market_inconsistencies(market.store, changed, "AAA") == []
     assert len(MarketHistory(market.store, changed, "AAA").candles("2019-09-01", pd.Timestamp("2019-12-01", tz="UTC")))
 
 
@@ -107,7 +107,10 @@ def test_a_half_refetched_market_is_refused_under_both_settings(market):
         MarketHistory(market.store, market.settings(), "AAA").candles(
             "2019-09-01", pd.Timestamp("2019-12-01", tz="UTC")
         )
-    assert "stored candles of 2019-11 are of another market" in market_inconsistencies(market.store, changed)[0].problem
+    assert (
+        "stored candles of 2019-11 are of another market"
+        in market_inconsistencies(market.store, changed, "AAA")[0].problem
+    )
 
 
 @pytest.mark.parametrize("asset", [SHADOW_SCORES, "xgboost_model"])
@@ -151,7 +154,7 @@ def test_months_of_a_build_that_recorded_no_market_stay_as_they_are_and_readable
     assert {file: file.read_bytes() for file in stored} == stored
     market.ingest(settings, NOVEMBER)
     assert json.loads(market.store.attributes(CANDLES, "AAA", "2019-11-01")[MARKET])["source.seed"] == 3
-    assert market_inconsistencies(market.store, settings) == []
+    assert market_inconsistencies(market.store, settings, "AAA") == []
 
 
 def test_a_build_that_recorded_no_market_is_adopted_only_if_the_newest_bar_is_the_sources(market):

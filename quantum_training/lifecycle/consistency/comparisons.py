@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable
 
 from quantum_training.lifecycle.consistency.inconsistency import Inconsistency, require_consistent
 from quantum_training.lifecycle.consistency.ledger import ledger_inconsistencies
-from quantum_training.lifecycle.consistency.market import bars_of_another_market, scores_of_another_market
+from quantum_training.lifecycle.consistency.market import market_inconsistencies
+from quantum_training.lifecycle.consistency.recipes import recipe_inconsistencies
 from quantum_training.lifecycle.consistency.registry import registry_inconsistencies
 from quantum_training.lifecycle.consistency.store import store_inconsistencies
-from quantum_training.lifecycle.market_history import MarketHistory
 from quantum_training.lifecycle.services import Services
 from quantum_training.resources.ledger import Ledger
 
@@ -19,9 +19,11 @@ def _registry(services: Services, ledger: Ledger, symbol: str) -> list[Inconsist
 
 
 def _market(services: Services, ledger: Ledger, symbol: str) -> list[Inconsistency]:
-    store, settings = services.store, services.settings
-    others = bars_of_another_market(store, settings, symbol)
-    return others or scores_of_another_market(MarketHistory(store, settings, symbol))
+    return market_inconsistencies(services.store, services.settings, symbol)
+
+
+def _recipes(services: Services, ledger: Ledger, symbol: str) -> list[Inconsistency]:
+    return recipe_inconsistencies(services.store, services.settings, symbol)
 
 
 Comparison = Callable[[Services, Ledger, str], list[Inconsistency]]
@@ -30,6 +32,7 @@ COMPARISONS: dict[str, Comparison] = {
     "store": store_inconsistencies,
     "registry": _registry,
     "market": _market,
+    "recipes": _recipes,
 }
 """All comparisons of a symbol's state, by what each of them finds wrong."""
 

@@ -21,13 +21,10 @@ SAME_RETURN, SAME_RETURN_SHARE = 1e-4, 0.1
 """Two returns of one bar are equal if they differ by no more than this, plus this share of the return."""
 
 
-def market_inconsistencies(store: Store, settings: Settings) -> list[Inconsistency]:
-    """What stored bars and scores say of another market than the settings name."""
-    found = []
-    for symbol in settings.symbols:
-        others = bars_of_another_market(store, settings, symbol)
-        found += others or scores_of_another_market(MarketHistory(store, settings, symbol))
-    return found
+def market_inconsistencies(store: Store, settings: Settings, symbol: str) -> list[Inconsistency]:
+    """What a symbol's stored bars and scores say of another market than the settings name."""
+    others = bars_of_another_market(store, settings, symbol)
+    return others or scores_of_another_market(MarketHistory(store, settings, symbol))
 
 
 def bars_of_another_market(store: Store, settings: Settings, symbol: str) -> list[Inconsistency]:

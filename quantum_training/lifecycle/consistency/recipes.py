@@ -8,20 +8,15 @@ from quantum_training.resources.store.store import Store
 from quantum_training.settings import Settings
 
 
-def recipe_inconsistencies(store: Store, settings: Settings) -> list[Inconsistency]:
-    """Champions whose recipe their symbol does not have any more: the next weekly decision takes them out of office."""
-    found = []
-    for symbol, market in settings.symbols.items():
-        weeks = store.periods(CHAMPION, symbol, "json")
-        decision = read_record(store, WeeklyDecision, symbol, weeks[-1]) if weeks else None
-        if decision and decision.champion and decision.champion not in market.recipes:
-            problem = (
-                f"the champion {decision.champion} of {decision.week} is no recipe of the symbol any more, and leaves "
-                "office in the next week that is decided"
-            )
-            remedy = (
-                f"If it was only renamed, give it the name {decision.champion} again before that; else promote another "
-                "recipe"
-            )
-            found.append(Inconsistency(symbol, "recipes", problem, remedy))
-    return found
+def recipe_inconsistencies(store: Store, settings: Settings, symbol: str) -> list[Inconsistency]:
+    """A champion whose recipe the symbol does not have any more: the next weekly decision takes it out of office."""
+    weeks = store.periods(CHAMPION, symbol, "json")
+    decision = read_record(store, WeeklyDecision, symbol, weeks[-1]) if weeks else None
+    if decision is None or decision.champion in (None, *settings.symbols[symbol].recipes):
+        return []
+    problem = (
+        f"the champion {decision.champion} of {decision.week} is no recipe of the symbol any more, and leaves office in "
+        "the next week that is decided"
+    )
+    remedy = f"If it was only renamed, give it the name {decision.champion} again before that; else promote another"
+    return [Inconsistency(symbol, "recipes", problem, remedy)]

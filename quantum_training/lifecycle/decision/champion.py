@@ -82,11 +82,8 @@ def weekly_decisions(history: MarketHistory, last: str, rows: list[Row], load: L
     records: dict[str, WeeklyDecision] = {}
     current: str | None = None
     previous: str | None = None
-    for decision in decide_weeks(scores, history.market.recipes, policy, _recorded(rows), _actions(rows)):
-    decisions = decide_weeks(
-        history.scores_by_week(last), recipes, policy, ledger_decisions(rows), manual_actions(rows)
-    )
-    for decision in decisions:
+    configured = history.market.recipes
+    for decision in decide_weeks(scores, configured, policy, ledger_decisions(rows), manual_actions(rows)):
         week = decision.week
         model_id = version_at(week, decision.champion, versions)
         if model_id != current:

@@ -50,7 +50,7 @@ def scored(workspace, small):
 
 def test_scores_of_the_stored_candles_are_found_right(scored):
     assert scores_of_another_market(scored.history) == []
-    assert market_inconsistencies(scored.home.store, scored.home.settings) == []
+    assert market_inconsistencies(scored.home.store, scored.home.settings, "AAA") == []
 
 
 def test_a_dividend_in_restated_prices_is_no_other_market(scored):

@@ -27,7 +27,7 @@ def test_a_champion_whose_recipe_is_not_configured_is_named(workspace, small, ch
         "evidence_hash": "",
     }
     home.store.write_record("champion", "AAA", "2020-01-06", decision)
-    found = recipe_inconsistencies(home.store, home.settings)
+    found = recipe_inconsistencies(home.store, home.settings, "AAA")
     assert len(found) == count
     for inconsistency in found:
         assert (inconsistency.symbol, inconsistency.subject) == ("AAA", "recipes")
