@@ -15,8 +15,8 @@ def recipe_inconsistencies(store: Store, settings: Settings, symbol: str) -> lis
     if decision is None or decision.champion in (None, *settings.symbols[symbol].recipes):
         return []
     problem = (
-        f"the champion {decision.champion} of {decision.week} is no recipe of the symbol any more, and leaves office in "
-        "the next week that is decided"
+        f"the champion {decision.champion} of {decision.week} is no recipe of the symbol any more: it leaves office "
+        "in the next week that is decided"
     )
     remedy = f"If it was only renamed, give it the name {decision.champion} again before that; else promote another"
     return [Inconsistency(symbol, "recipes", problem, remedy)]
