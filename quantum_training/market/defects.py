@@ -28,28 +28,48 @@ class QualityLimits(BaseModel):
         "Exchanges have real outages; 0.02 is 14 hourly bars a month, and no daily one.",
     )
     max_missing_hours: float = Field(
-        12, ge=0, le=24 * 366, description="Longest run of missing bars, in hours of trading, that is only a warning."
+        12,
+        ge=0,
+        le=24 * 366,
+        description="Longest run of missing bars, in hours of trading, that is only a "
+        "warning. Longer outages are, too, if they explain themselves.",
     )
     stale_bars: int = Field(
-        6, ge=2, le=10_000, description="This many bars in a row with equal open, high, low and close: a stuck feed."
+        6,
+        ge=2,
+        le=10_000,
+        description="This many bars in a row with equal open, high, low and close: a stuck feed, unless the market "
+        "often stands still.",
     )
     min_split_ratio: float = Field(
-        1.4,
-        ge=1.1,
+        1.08,
+        ge=1.01,
         le=10,
-        description="Smallest step from a close to the next open that may be a split, as 1.5 for 3:2.",
+        description="Smallest step from a close to the next open that may be a split, as 1.5 for 3:2. Below 1.1, so "
+        "that a split of 11:10 is seen if the market rises that night.",
     )
     split_tolerance: float = Field(
-        0.04, gt=0, le=0.1, description="How far (in log price) such a step may be from a split ratio to count as one."
+        0.04,
+        gt=0,
+        le=0.1,
+        description="How far (in log price) such a step may be from a split ratio for the message to name that ratio.",
     )
     split_sigmas: float = Field(
-        5, ge=0, le=100, description="A step below this many standard deviations is the market's own and no split."
+        8,
+        ge=0,
+        le=100,
+        description="A step of this many usual gaps, after range and volume of its bar are allowed for, is no news but "
+        "a split or another adjustment. From half of it: a warning.",
     )
     jump_sigmas: float = Field(
         15, ge=1, le=1000, description="A move of this many standard deviations that is no split: a warning."
     )
     volume_switch_factor: float = Field(
-        30, ge=3, le=1e6, description="Lasting change of the volume's level by this factor: its unit was switched."
+        10,
+        ge=3,
+        le=1e6,
+        description="Lasting change of the volume's level by this factor, beyond what wider bars explain: its unit was "
+        "switched.",
     )
 
 

@@ -1,6 +1,6 @@
 """The quality gate: judges the candles of one partition by the schema and by the rules.
 
-It repairs nothing and reads nothing; the rules themselves live in schema.py and rules.py.
+It repairs nothing and reads nothing. Rules for a single bar live in schema.py, the others are listed in rules.py.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from quantum_training.market.accepted_bars import AcceptedBars
 from quantum_training.market.calendars import expected_open_times
 from quantum_training.market.defects import Defect, QualityLimits, describe
 from quantum_training.market.periods import MarketPeriod
-from quantum_training.market.rules import BARS_LISTED, RULES, Window, stamp
+from quantum_training.market.rules import RULES
 from quantum_training.market.schema import COLUMNS, PRICES, candle_schema, empty_candles, passes
 from quantum_training.market.timeframe import close_times
+from quantum_training.market.window import BARS_LISTED, Window, stamp
 
 __all__ = ["Defect", "QualityLimits", "assess", "describe"]
 
@@ -25,7 +26,9 @@ _CONTEXT_BARS = 200  # of the bars before the period: more than any rule looks b
 _REMEDIES = {
     "missing_value": "A value is missing. Reload the window; gaps are never filled",
     "finite": "A value is infinite. Reload the window",
-    "positive_price": "A price is zero or negative. Reload the window or take another source",
+    "positive_price": "A price is zero or negative. If it is wrong, reload the window or take another source. If it is "
+    "true (oil futures on 2020-04-20), the platform still cannot hold it: returns, features and position sizes divide "
+    "by prices. Take a series without such prices, as one adjusted by ratios, or start the symbol after it",
     "volume_not_negative": "Volume is negative. Check the source's volume column",
     "strictly_increasing": "A bar is not later than the one before it. Give bars oldest first, each once",
     "open_in_range": "The open is outside of low to high. Check the source's column mapping and its adjustment",
@@ -44,9 +47,9 @@ def assess(
     """Judge the bars of one period; every bar that closes by its `end` should be there.
 
     `previous` holds bars just before the period that were accepted already (200 are enough; None: there are none). The
-    jump, stale and volume rules look over the border with them. A period in which no bar of the calendar closes may be
-    empty. accepted: what a person has accepted is a Defect of the severity `accepted`. Never raises for what is in
-    `candles`: whatever is wrong there is a Defect.
+    rules for prices, volume and repeated bars look over the border with them. A period in which no bar of the calendar
+    closes may be empty. accepted: what a person has accepted is a Defect of the severity `accepted`. Never raises for
+    what is in `candles`: whatever is wrong there is a Defect.
     """
     return settle(_judge(candles, period, previous, limits, accepted), accepted, period)
 

@@ -1,0 +1,147 @@
+"""Rules of the quality gate about prices that step: splits and other adjustments, ticks that are wrong, large moves.
+
+A step explains itself. News come with a wide bar and with much trading; where prices are only written in another unit,
+the bar that follows is like any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+
+from quantum_training.market.defects import Defect
+from quantum_training.market.feed_rules import tick
+from quantum_training.market.window import USUAL_BARS, Window
+
+_MIN_GAPS = 12  # of a kind, to tell how large they usually are
+_SMALL_GAP = 0.1  # of the usual move: where bars follow each other without a pause, gaps are next to nothing
+_RANGE_POWER, _TRADING_POWER = 0.5, 0.75  # with these, fewest planted splits hide (benchmarks/quality_gate.py)
+_MAX_ACTIVITY = 20
+_TICKS = 2  # a step of so many ticks may always happen
+_SPLITS = np.array([1.1, 1.2, 1.25, 4 / 3, 1.5, 2.5, *range(2, 21)])
+_BAD_RANGE = np.log(20)  # within one bar: a market goes there and back only with ten times its usual volume
+_BAD_RANGE_VOLUME = 10
+_MIN_SIGMA_BARS = 20
+
+
+def splits(w: Window) -> Iterator[Defect]:
+    """Prices are written in one unit: no step from a close to the next open that the bar itself does not explain.
+
+    A step is measured in gaps that are usual here, times the bar's activity. From `split_sigmas` on it is an error. If
+    the bar explains it in part, a split on the night of news cannot be told from news: a warning.
+    """
+    doubtful = []
+    for i in _steps(w):
+        size = abs(w.gaps[i]) / (_usual_gap(w, i) * activity(w, i))
+        if size >= w.limits.split_sigmas:
+            yield w.defect(
+                "split_like_jump",
+                w.times[i : i + 1],
+                f"{_words(w, i)}: {_ratio(w, i)}, {size:.1f} times what is usual there ({w.limits.split_sigmas:g} are "
+                "the limit, split_sigmas), while the bar has no range or volume to explain it",
+                "Load prices adjusted for splits, earlier months too",
+            )
+        elif size >= w.limits.split_sigmas / 2:
+            doubtful.append(i)
+    if doubtful:
+        finding = (
+            f"{_words(w, doubtful[0])}: {_ratio(w, doubtful[0])}, which range and volume of the bar explain in part"
+        )
+        yield w.defect("split_like_jump", w.times[doubtful], finding, "Compare with another source", "warning")
+
+
+def _steps(w: Window) -> list[int]:
+    """Bars of the period that open at least the smallest split, and more than some ticks, off the close before."""
+    large = np.abs(w.gaps) >= np.log(w.limits.min_split_ratio)
+    large[: max(1, w.first)] = False  # judged with the period before
+    steps = np.flatnonzero(large).tolist()
+    return [i for i in steps if abs(w.prices[i, 0] - w.prices[i - 1, 3]) > (_TICKS + 0.5) * _tick_at(w, i)]
+
+
+def _tick_at(w: Window, i: int) -> float:
+    return tick(w.prices[max(0, i - USUAL_BARS) : i + 1])
+
+
+def _usual_gap(w: Window, i: int) -> float:
+    """Usual size of a gap like the one into bar i: after a pause of the market, or after none."""
+    usual = w.usual(i)
+    move = _mean(w.moves[usual])
+    alike = np.flatnonzero((w.elapsed == 1) == (w.elapsed[i] == 1))
+    alike = alike[(alike > 0) & (alike != i)]
+    before = alike[alike < i][-USUAL_BARS:]
+    alike = before if len(before) >= _MIN_GAPS else alike[:USUAL_BARS]
+    if len(alike) < _MIN_GAPS:  # the move over such a time; without bars to compare with, that of a wild market
+        return float(move * np.sqrt(w.elapsed[i])) if len(usual) >= _MIN_GAPS else 0.05
+    return max(_mean(w.gaps[alike]), _SMALL_GAP * move, 1e-6)
+
+
+def _mean(moves: np.ndarray) -> float:
+    """Standard deviation of moves, from their mean size: few large ones raise it less, many zeros lower it less."""
+    return 1.25 * float(np.abs(moves).mean()) if len(moves) else 0.0
+
+
+def activity(w: Window, i: int) -> float:
+    """How much larger than usual a gap into bar i may be, by what the bar shows of news: its range and its trading.
+
+    Multiples of what is usual: of the range, and of volume and traded value, whose geometric mean counts, since a split
+    changes one of them by its ratio, and an adjustment of prices alone the other; news multiply both. From 1 to 20:
+    beyond that it is no news but another defect.
+    """
+    usual = w.usual(i)
+    trading = np.sqrt(_multiple(w.volume, i, usual) * _multiple(w.volume * w.prices[:, 3], i, usual))
+    explained = max(_multiple(w.ranges, i, usual) ** _RANGE_POWER, trading**_TRADING_POWER)
+    return float(np.clip(explained, 1, _MAX_ACTIVITY))
+
+
+def _multiple(values: np.ndarray, i: int, usual: np.ndarray) -> float:
+    typical = (np.median(values[usual]) or values[usual].mean()) if len(usual) else 0.0
+    return float(values[i] / typical) if typical else 1.0
+
+
+def _words(w: Window, i: int) -> str:
+    return f"open {w.prices[i, 0]:.6g} after close {w.prices[i - 1, 3]:.6g}"
+
+
+def _ratio(w: Window, i: int) -> str:
+    """A step as people write splits, and the split that it may be."""
+    size = np.exp(abs(w.gaps[i]))
+    near = _SPLITS[np.argmin(np.abs(np.log(_SPLITS / size)))]
+    like = f", near a split {near:.3g}" if abs(np.log(near / size)) <= w.limits.split_tolerance else ""
+    return f"a step of {size:.3g}:1{like}" if w.gaps[i] < 0 else f"a step of 1:{size:.3g}{like}"
+
+
+def bad_ticks(w: Window) -> Iterator[Defect]:
+    """No bar reaches twenty times as high as low, as of prices in cents for dollars, without volume to explain it."""
+    for i in np.flatnonzero(w.ranges >= _BAD_RANGE).tolist():
+        if i < w.first:
+            continue
+        usual = w.usual(i)
+        real = len(usual) < _MIN_GAPS or (w.volume[usual].any() and _multiple(w.volume, i, usual) >= _BAD_RANGE_VOLUME)
+        open_, high, low, close = w.prices[i]
+        yield w.defect(
+            "bad_tick",
+            w.times[i : i + 1],
+            f"open {open_:.6g}, high {high:.6g}, low {low:.6g}, close {close:.6g}: high is {high / low:.3g} times low",
+            "Compare with another source",
+            "warning" if real else "error",
+        )
+
+
+def large_jumps(w: Window) -> Iterator[Defect]:
+    """Large moves that are no splits are reported: both markets and broken feeds have them.
+
+    Sigma: 1.4826 x median |log return| of the 60 bars before, scaled by the root of the time between bars.
+    """
+    root = np.sqrt(w.elapsed[1:])
+    median = pd.Series(np.abs(w.moves[1:]) / root).rolling(USUAL_BARS, min_periods=_MIN_SIGMA_BARS).median().shift()
+    sigma = np.r_[np.nan, 1.4826 * median.to_numpy() * root]
+    size = np.maximum(np.abs(w.gaps), np.abs(w.moves))
+    large = (sigma > 0) & (size >= w.limits.jump_sigmas * sigma)
+    large[: max(1, w.first)] = False
+    if large.any():
+        i = int(np.argmax(np.where(large, size, 0)))
+        close, before = w.prices[i, 3], w.prices[i - 1, 3]
+        finding = f"the largest closes at {close:.6g} after {before:.6g}, one standard deviation being {sigma[i]:.2%}"
+        yield w.defect("large_jump", w.times[large], finding, "Compare with another source", "warning")
