@@ -49,6 +49,7 @@ bench: $(VENV)/dev
 	$(BIN)/python quantum_training_tests/benchmarks/scale.py
 	$(BIN)/python quantum_training_tests/benchmarks/universe.py
 	$(BIN)/python quantum_training_tests/benchmarks/housekeeping.py
+	$(BIN)/python quantum_training_tests/benchmarks/quality_gate.py
 
 ui: $(VENV)/run
 	@$(MAKE) -j3 webserver daemon mlflow-ui

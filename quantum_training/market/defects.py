@@ -55,7 +55,7 @@ class QualityLimits(BaseModel):
         description="How far (in log price) such a step may be from a split ratio for the message to name that ratio.",
     )
     split_sigmas: float = Field(
-        8,
+        6,
         ge=0,
         le=100,
         description="A step of this many usual gaps, after range and volume of its bar are allowed for, is no news but "

@@ -17,8 +17,8 @@ from quantum_training.market.window import USUAL_BARS, Window
 
 _MIN_GAPS = 12  # of a kind, to tell how large they usually are
 _SMALL_GAP = 0.1  # of the usual move: where bars follow each other without a pause, gaps are next to nothing
-_RANGE_POWER, _TRADING_POWER = 0.5, 0.75  # with these, fewest planted splits hide (benchmarks/quality_gate.py)
 _MAX_ACTIVITY = 20
+_STEPS_JUDGED = 200  # of a period: one with more is broken anyway
 _TICKS = 2  # a step of so many ticks may always happen
 _SPLITS = np.array([1.1, 1.2, 1.25, 4 / 3, 1.5, 2.5, *range(2, 21)])
 _BAD_RANGE = np.log(20)  # within one bar: a market goes there and back only with ten times its usual volume
@@ -33,8 +33,7 @@ def splits(w: Window) -> Iterator[Defect]:
     the bar explains it in part, a split on the night of news cannot be told from news: a warning.
     """
     doubtful = []
-    for i in _steps(w):
-        size = abs(w.gaps[i]) / (_usual_gap(w, i) * activity(w, i))
+    for i, size in _steps(w).items():
         if size >= w.limits.split_sigmas:
             yield w.defect(
                 "split_like_jump",
@@ -43,7 +42,7 @@ def splits(w: Window) -> Iterator[Defect]:
                 "the limit, split_sigmas), while the bar has no range or volume to explain it",
                 "Load prices adjusted for splits, earlier months too",
             )
-        elif size >= w.limits.split_sigmas / 2:
+        else:
             doubtful.append(i)
     if doubtful:
         finding = (
@@ -52,12 +51,19 @@ def splits(w: Window) -> Iterator[Defect]:
         yield w.defect("split_like_jump", w.times[doubtful], finding, "Compare with another source", "warning")
 
 
-def _steps(w: Window) -> list[int]:
-    """Bars of the period that open at least the smallest split, and more than some ticks, off the close before."""
+def _steps(w: Window) -> dict[int, float]:
+    """Bars of the period that open at least the smallest split, and more than some ticks, off the close before.
+
+    With the size of the step: in usual gaps, over the bar's activity. Only those that are doubtful at least.
+    """
     large = np.abs(w.gaps) >= np.log(w.limits.min_split_ratio)
     large[: max(1, w.first)] = False  # judged with the period before
-    steps = np.flatnonzero(large).tolist()
-    return [i for i in steps if abs(w.prices[i, 0] - w.prices[i - 1, 3]) > (_TICKS + 0.5) * _tick_at(w, i)]
+    sizes = {
+        i: abs(w.gaps[i]) / (_usual_gap(w, i) * activity(w, i))
+        for i in np.flatnonzero(large)[:_STEPS_JUDGED].tolist()
+        if abs(w.prices[i, 0] - w.prices[i - 1, 3]) > (_TICKS + 0.5) * _tick_at(w, i)
+    }
+    return {i: size for i, size in sizes.items() if size >= w.limits.split_sigmas / 2}
 
 
 def _tick_at(w: Window, i: int) -> float:
@@ -91,8 +97,7 @@ def activity(w: Window, i: int) -> float:
     """
     usual = w.usual(i)
     trading = np.sqrt(_multiple(w.volume, i, usual) * _multiple(w.volume * w.prices[:, 3], i, usual))
-    explained = max(_multiple(w.ranges, i, usual) ** _RANGE_POWER, trading**_TRADING_POWER)
-    return float(np.clip(explained, 1, _MAX_ACTIVITY))
+    return float(np.clip(max(_multiple(w.ranges, i, usual), trading), 1, _MAX_ACTIVITY))
 
 
 def _multiple(values: np.ndarray, i: int, usual: np.ndarray) -> float:
@@ -139,7 +144,7 @@ def large_jumps(w: Window) -> Iterator[Defect]:
     sigma = np.r_[np.nan, 1.4826 * median.to_numpy() * root]
     size = np.maximum(np.abs(w.gaps), np.abs(w.moves))
     large = (sigma > 0) & (size >= w.limits.jump_sigmas * sigma)
-    large[: max(1, w.first)] = False
+    large[[*range(max(1, w.first)), *_steps(w)]] = False
     if large.any():
         i = int(np.argmax(np.where(large, size, 0)))
         close, before = w.prices[i, 3], w.prices[i - 1, 3]

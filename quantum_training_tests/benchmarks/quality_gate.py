@@ -4,7 +4,7 @@
 
 Prints Markdown tables and writes the numbers as JSON; with the JSON of another run, both stand side by side. For the
 numbers of another commit, run this file with PYTHONPATH set to a worktree of that commit. Needs the real candles
-(QT_CANDLES_DIR, else ../shared/candles). Takes some 3 minutes on one core.
+(QT_CANDLES_DIR, else ../shared/candles). Takes some 6 minutes on one core.
 
 Every second symbol is `held out`: limits were chosen on the other half only. A month counts as refused if the gate
 finds an error in it. A planted defect counts as caught if there is an error in its month or in the next one, which sees
@@ -241,7 +241,7 @@ def measure() -> dict[str, dict[str, str]]:
         judged[group] += len(broken)
         rules = refused.setdefault(group, Counter())
         for month, names in broken:
-            rules.update({"any": 1, **dict.fromkeys(names, 1)} if names else {})
+            rules.update({"any": bool(names), **dict.fromkeys(names, 1)})
             if names:
                 print(series.name, month, names, file=sys.stderr)
         for kind, (hits, tries) in planted(series).items():
