@@ -15,9 +15,9 @@ from tenacity import retry, retry_if_exception_type, stop_after_attempt
 from quantum_training.lifecycle.consistency.inconsistency import require_consistent
 from quantum_training.lifecycle.consistency.market import scores_of_another_market
 from quantum_training.lifecycle.evaluation.model_health import health_findings, version_at, worst_drift_of_week
-from quantum_training.lifecycle.evaluation.scoring import Load
 from quantum_training.lifecycle.market_history import MarketHistory
 from quantum_training.lifecycle.records import ModelVersion, WeeklyDecision, read_records, write_record
+from quantum_training.lifecycle.training.version_loader import Load
 from quantum_training.lifecycle.training.versions import fits_per_version, recorded_versions
 from quantum_training.market.calendars import expected_open_times, periods_per_year
 from quantum_training.models.contract import Model

@@ -19,7 +19,6 @@ from quantum_training.lifecycle.decision.trader import (
     history_start,
     trader_of,
 )
-from quantum_training.lifecycle.evaluation.scoring import Load
 from quantum_training.lifecycle.market_history import MarketHistory
 from quantum_training.lifecycle.records import (
     CANDLES,
@@ -29,6 +28,7 @@ from quantum_training.lifecycle.records import (
     WeeklyRollout,
     read_records,
 )
+from quantum_training.lifecycle.training.version_loader import Load
 from quantum_training.lifecycle.training.versions import versions_of
 from quantum_training.market.calendars import expected_open_times
 from quantum_training.market.periods import WEEK

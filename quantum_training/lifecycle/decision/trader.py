@@ -12,7 +12,6 @@ import pandas as pd
 
 from quantum_training.lifecycle.decision.ab_tests import running_test
 from quantum_training.lifecycle.decision.rollout import by_day, daily_returns
-from quantum_training.lifecycle.evaluation.scoring import Load
 from quantum_training.lifecycle.market_history import MarketHistory
 from quantum_training.lifecycle.records import (
     CANDLES,
@@ -22,6 +21,7 @@ from quantum_training.lifecycle.records import (
     WeeklyRollout,
     read_records,
 )
+from quantum_training.lifecycle.training.version_loader import Load
 from quantum_training.trading.scoring import Version, decisions, score
 
 MAX_SESSION_GAP = pd.Timedelta(days=31)

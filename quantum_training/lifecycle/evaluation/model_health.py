@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 
 from quantum_training.features.indicators import FEATURES
-from quantum_training.lifecycle.evaluation.scoring import Load, assert_registry_reachable
+from quantum_training.lifecycle.evaluation.scoring import assert_registry_reachable
 from quantum_training.lifecycle.market_history import Bars, MarketHistory
 from quantum_training.lifecycle.records import SHADOW_SCORES, DailyDrift, read_record
+from quantum_training.lifecycle.training.version_loader import Load
 from quantum_training.market.periods import WEEK
 from quantum_training.monitoring.severity import Severity
 from quantum_training.resources.registry.errors import RegistryError
