@@ -59,7 +59,7 @@ class AcceptedBars(BaseModel):
         if self.rule not in (None, rule):
             return np.zeros(len(bars), dtype=bool)
         if self.since and self.until:
-            return np.asarray((bars >= self.since) & (bars < self.until))
+            return np.asarray((bars >= pd.Timestamp(self.since)) & (bars < pd.Timestamp(self.until)))
         return bars.isin(pd.DatetimeIndex(self.bars).as_unit("ns"))
 
     def __str__(self) -> str:

@@ -30,7 +30,8 @@ def untraded_bars(candles: pd.DataFrame) -> np.ndarray:
     if "volume" not in candles:
         return np.zeros(len(candles), bool)
     volume = candles["volume"].to_numpy("float64")
-    return (volume == 0) & np.logical_or.accumulate(volume > 0)
+    untraded: np.ndarray = (volume == 0) & np.logical_or.accumulate(volume > 0)
+    return untraded
 
 
 def mark_untraded(candles: pd.DataFrame) -> pd.DataFrame:

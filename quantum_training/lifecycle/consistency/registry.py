@@ -73,11 +73,11 @@ def registry_inconsistencies(
         return []
     names = [f"{v.recipe} of {v.entry.as_of[:10]} ({v.model_id})" for v in missing[:NAMED]]
     details = [problems[v.model_id] for v in missing if v.model_id in problems][:1]
-    problem = (
+    finding = (
         f"{len(missing)} of {len(judged)} recorded versions are missing together from MLflow at {registry.uri}: "
         f"{', '.join([*names, *(['...'] if missing[NAMED:] else [])])}{''.join(f'; {d}' for d in details)}"
     )
-    return [Inconsistency(symbol, "registry", problem, RESTORE)]
+    return [Inconsistency(symbol, "registry", finding, RESTORE)]
 
 
 def newest_versions(services: Services, symbol: str) -> list[RecordedVersion]:

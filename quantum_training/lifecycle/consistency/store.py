@@ -6,6 +6,7 @@ A record of a decision that is missing is no fault: a killed run leaves it, and 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from quantum_training.lifecycle.consistency.inconsistency import Inconsistency
 from quantum_training.lifecycle.consistency.ledger import span
@@ -53,7 +54,7 @@ def _recipes_without_records(store: Store, symbol: str, week: str) -> list[str]:
 
 def _is_recorded(store: Store, symbol: str, recipe: str, model_id: str) -> bool:
     asset = model_asset(recipe)
-    records: Iterable[dict] = (
+    records: Iterable[dict[str, Any]] = (
         store.read_record(asset, symbol, week) or {} for week in reversed(store.periods(asset, symbol, "json"))
     )
     return any(model_id == version["model_id"] for record in records for version in record.get("versions", []))

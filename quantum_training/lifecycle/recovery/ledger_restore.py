@@ -72,7 +72,7 @@ def restore_ledger(store: Store, ledger: Ledger, symbol: str, restorer: Restorer
     ledger.verify(symbol)
     rows = ledger.rows(symbol)
     require_consistent(contradictions(store.read_records(CHAMPION, symbol), rows, symbol))
-    decisions, rollouts = (read_records(store, kind, symbol) for kind in (WeeklyDecision, WeeklyRollout))
+    decisions, rollouts = read_records(store, WeeklyDecision, symbol), read_records(store, WeeklyRollout, symbol)
     draft = _Draft(symbol, restorer, rows)
     for week in sorted(decisions.keys() | rollouts.keys()):
         if week in decisions:
