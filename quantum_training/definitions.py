@@ -41,6 +41,7 @@ from quantum_training.checks.drift import drift_checks
 from quantum_training.checks.features import feature_causality
 from quantum_training.checks.leakage import leak_free
 from quantum_training.checks.refresh import refresh_check
+from quantum_training.checks.training_window import window_check
 from quantum_training.lifecycle.records import model_asset
 from quantum_training.partitions import build_partitions
 from quantum_training.resources.events.bus import EventBus
@@ -87,6 +88,7 @@ def build_defs(settings: Settings, resources: Mapping[str, Any] | None = None) -
             *(leak_free(recipe, settings, partitions) for recipe in settings.recipes),
             *(agent_checks(name, partitions) for name, r in settings.recipes.items() if is_agent(r.algorithm)),
             *(refresh_check(model_asset(recipe), partitions) for recipe in settings.recipes),
+            *(window_check(model_asset(recipe), partitions) for recipe in settings.recipes),
             drift_checks(settings, partitions),
             decay_check(partitions),
         ],

@@ -9,7 +9,7 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
-from quantum_training.assets.evidence_assets import evidence_asset
+from quantum_training.assets.evidence_assets import evidence_asset, unless_gap
 from quantum_training.assets.metadata.evidence import backtest_metadata
 from quantum_training.assets.partition_runner import each_partition
 from quantum_training.lifecycle.evaluation.backtest import backtest_week, publish_report, target_positions
@@ -50,6 +50,6 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
             report = publish_report(history, registry, key.period, result.evaluation) if key in newest else None
             return backtest_metadata(result, report)
 
-        return each_partition(context, partitions.week, evaluate)
+        return each_partition(context, partitions.week, unless_gap(settings, store, evaluate))
 
     return backtest

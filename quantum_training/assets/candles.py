@@ -6,9 +6,12 @@ import dagster as dg
 import pandas as pd
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluation
 
-from quantum_training.assets.metadata.market_data import candles_metadata, defects_metadata
-from quantum_training.assets.partition_runner import OWNERS, SINGLE_RUN, each_partition
+from quantum_training.assets.features import record_features
+from quantum_training.assets.metadata.market_data import candles_metadata, defects_metadata, without_bars
+from quantum_training.assets.partition_runner import OWNERS, SINGLE_RUN, each_partition, record_materializations
+from quantum_training.lifecycle.gaps import BEFORE_START, NOT_LISTED
 from quantum_training.lifecycle.ingestion import CandleMonth, ingest_month
+from quantum_training.lifecycle.month_outcomes import settle_unlisted
 from quantum_training.market.periods import Key
 from quantum_training.partitions import Partitions, run_keys
 from quantum_training.resources.store.store import Store
@@ -34,8 +37,8 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
         group_name="market",
         kinds={"parquet"},
         owners=OWNERS,
-        description="Validated OHLCV bars of the month, UTC, from the symbol's source. "
-        "Wrong bars are refused, never mended.",
+        description="Validated OHLCV bars of the month, UTC, from the symbol's source. Wrong bars are refused, never "
+        "mended. The run then fails, after the other months are stored and their features computed.",
     )
     def candles(
         context: dg.AssetExecutionContext, config: CandlesConfig, store: dg.ResourceParam[Store]
@@ -45,18 +48,28 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
 
         def ingest(key: Key) -> dict[str, Any] | None:
             month = ingest_month(store, settings, key, now, config.refetch)
-            if month.written is None:
+            if month.errors:
                 refused[key] = month
-                context.log.error(f"candles {key} refused: {month.defects[0].message}")
+                context.log.error(f"candles {key} refused: {month.errors[0].message}")
                 return None
+            if month.written is None:
+                return without_bars(BEFORE_START, "it lies before the symbol's `start`")
             context.log.info(f"candles {key}: {len(month.bars)} bars, {len(month.defects)} warnings")
             return candles_metadata(month, month.written)
 
-        def report() -> None:
-            if refused:
-                report_refused(context, refused, len(run_keys(partitions.month, context.run.tags)))
+        def finish() -> None:
+            metadata = without_bars(NOT_LISTED, "the market has no bar in this month and in those before")
+            unlisted = {key: metadata for key in settle_unlisted(store, refused) if refused.pop(key)}
+            if not refused:
+                for key in unlisted:
+                    context.add_asset_metadata(metadata, partition_key=str(key))
+                return
+            record_materializations(context, unlisted)
+            keys = run_keys(partitions.month, context.run.tags)
+            record_features(context, store, settings, [key for key in keys if key not in refused])
+            report_refused(context, refused, len(keys))
 
-        return each_partition(context, partitions.month, ingest, report)
+        return each_partition(context, partitions.month, ingest, finish)
 
     return candles
 
@@ -70,7 +83,7 @@ def report_refused(context: dg.AssetExecutionContext, refused: dict[Key, CandleM
                 check_name=QUALITY_CHECK,
                 passed=False,
                 metadata=defects_metadata(month.defects),
-                description=month.defects[0].message,
+                description=month.errors[0].message,
                 blocking=True,
                 partition=str(key),
             )

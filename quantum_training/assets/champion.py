@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from quantum_training.assets.evidence_assets import evidence_asset, last_week_of, previous_week_drift
+from quantum_training.assets.evidence_assets import evidence_asset, last_week_of, previous_week_drift, unless_gap
 from quantum_training.assets.metadata.decision import decision_metadata
 from quantum_training.assets.partition_runner import each_partition
 from quantum_training.assets.state_check import require_state
@@ -66,8 +66,9 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
         def finish() -> None:
             for symbol, decided in decisions.items():
                 complete_records(store, ledger, symbol, decided)
-                move_aliases(store, registry, settings, symbol)
+                if decided:
+                    move_aliases(store, registry, settings, symbol)
 
-        return each_partition(context, partitions.week, record, finish)
+        return each_partition(context, partitions.week, unless_gap(settings, store, record), finish)
 
     return champion

@@ -6,6 +6,7 @@ from typing import Any
 
 import dagster as dg
 
+from quantum_training.assets.evidence_assets import gap_of, unless_gap
 from quantum_training.assets.metadata.decay import decay_metadata
 from quantum_training.assets.partition_runner import OWNERS, SINGLE_RUN, each_partition
 from quantum_training.lifecycle.records import CHAMPION, DECAY_REPORT, write_record
@@ -36,7 +37,7 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
     def decay_report(
         context: dg.AssetExecutionContext, store: dg.ResourceParam[Store], events: dg.ResourceParam[EventBus]
     ) -> dg.MaterializeResult:
-        keys = run_keys(partitions.week, context.run.tags)
+        keys = [k for k in run_keys(partitions.week, context.run.tags) if not gap_of(settings, store, k)]
         reports = {
             symbol: decay_reports(store, events, settings, symbol, [k for k in keys if k.symbol == symbol])
             for symbol in {k.symbol for k in keys}
@@ -47,6 +48,6 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
             written = write_record(store, key.symbol, key.period, record)
             return decay_metadata(record, written.path)
 
-        return each_partition(context, partitions.week, report_week)
+        return each_partition(context, partitions.week, unless_gap(settings, store, report_week))
 
     return decay_report

@@ -1,17 +1,21 @@
 """Asset `features`: causal features of a month's bars. What a feature is lives in features.indicators."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import dagster as dg
 
-from quantum_training.assets.metadata.market_data import features_metadata
-from quantum_training.assets.partition_runner import OWNERS, SINGLE_RUN, each_partition
+from quantum_training.assets.metadata.market_data import features_metadata, without_bars
+from quantum_training.assets.partition_runner import OWNERS, SINGLE_RUN, each_partition, record_materializations
 from quantum_training.features.indicators import FEATURES, WARMUP_BARS
 from quantum_training.lifecycle.ingestion import compute_month_features
+from quantum_training.lifecycle.month_outcomes import has_no_bars, months_after_gap, why_no_features
 from quantum_training.market.periods import Key
 from quantum_training.partitions import Partitions
 from quantum_training.resources.store.store import Store
 from quantum_training.settings import Settings
+
+FEATURES_ASSET = dg.AssetKey("features")
 
 
 def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
@@ -25,12 +29,44 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
         kinds={"parquet", "pandas"},
         owners=OWNERS,
         description=f"{len(FEATURES)} causal features of the month's bars. The {WARMUP_BARS} bars before the month are "
-        "read from the stored candles of earlier months; rows without that much history stay empty.",
+        "read from the stored candles of earlier months; rows without that much history stay empty. After a refused "
+        "month that history begins anew. A month whose candles were refused waits; the others are computed.",
     )
     def features(context: dg.AssetExecutionContext, store: dg.ResourceParam[Store]) -> dg.MaterializeResult:
-        def compute(key: Key) -> dict[str, Any]:
-            return features_metadata(compute_month_features(store, settings, key))
+        waiting: dict[Key, str] = {}
 
-        return each_partition(context, partitions.month, compute)
+        def compute(key: Key) -> dict[str, Any] | None:
+            if reason := why_no_features(store, settings, key):
+                waiting[key] = reason
+                return None
+            return compute_and_mend(context, store, settings, key)
+
+        def report_waiting() -> None:
+            if waiting:
+                reasons = "\n".join(f"{key}: {reason}" for key, reason in waiting.items())
+                raise dg.Failure(f"{len(waiting)} months wait for their candles:\n{reasons}", allow_retries=False)
+
+        return each_partition(context, partitions.month, compute, report_waiting)
 
     return features
+
+
+def compute_and_mend(context: dg.AssetExecutionContext, store: Store, settings: Settings, key: Key) -> dict[str, Any]:
+    """The metadata of a month whose features were computed. If it closes a gap, so are those of the months after it."""
+    if outcome := has_no_bars(store, settings, key):
+        return without_bars(outcome, "candles has no bars of this month")
+    metadata = features_metadata(compute_month_features(store, settings, key))
+    again = {
+        later: features_metadata(compute_month_features(store, settings, later))
+        for later in months_after_gap(store, key)
+    }
+    record_materializations(context, again, FEATURES_ASSET)
+    return metadata
+
+
+def record_features(context: dg.AssetExecutionContext, store: Store, settings: Settings, keys: Iterable[Key]) -> None:
+    """Compute these months in a run whose step `features` Dagster skips, since months of candles were refused in it."""
+    selected = context.run.asset_selection
+    if not selected or FEATURES_ASSET in selected:
+        months = {key: compute_and_mend(context, store, settings, key) for key in keys}
+        record_materializations(context, months, FEATURES_ASSET)

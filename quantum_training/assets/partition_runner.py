@@ -48,7 +48,11 @@ def each_partition(
     return dg.MaterializeResult()
 
 
-def record_materializations(context: dg.AssetExecutionContext, materialized: Mapping[Key, Mapping[str, Any]]) -> None:
-    """Record the finished partitions of a run that is about to fail: Dagster would not record them."""
+def record_materializations(
+    context: dg.AssetExecutionContext,
+    materialized: Mapping[Key, Mapping[str, Any]],
+    asset: dg.AssetKey | None = None,
+) -> None:
+    """Record partitions that Dagster would not: those of a run that is about to fail, or of another asset."""
     for key, metadata in materialized.items():
-        context.log_event(dg.AssetMaterialization(context.asset_key, metadata=metadata, partition=str(key)))
+        context.log_event(dg.AssetMaterialization(asset or context.asset_key, metadata=metadata, partition=str(key)))

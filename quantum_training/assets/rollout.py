@@ -4,7 +4,7 @@ from typing import Any
 
 import dagster as dg
 
-from quantum_training.assets.evidence_assets import evidence_asset, last_week_of, previous_week_drift
+from quantum_training.assets.evidence_assets import evidence_asset, last_week_of, previous_week_drift, unless_gap
 from quantum_training.assets.metadata.decision import rollout_metadata
 from quantum_training.assets.partition_runner import each_partition
 from quantum_training.lifecycle.decision.rollout import rollout_weeks
@@ -44,6 +44,6 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
                 raise ValueError(f"{key} has no champion record; materialise champion of this week first")
             return rollout_metadata(week, write_record(store, key.symbol, key.period, week))
 
-        return each_partition(context, partitions.week, record)
+        return each_partition(context, partitions.week, unless_gap(settings, store, record))
 
     return rollout

@@ -8,7 +8,7 @@ from typing import Any
 
 import dagster as dg
 
-from quantum_training.assets.evidence_assets import evidence_asset
+from quantum_training.assets.evidence_assets import evidence_asset, unless_gap
 from quantum_training.assets.metadata.evidence import scores_metadata
 from quantum_training.assets.partition_runner import each_partition
 from quantum_training.assets.state_check import require_state
@@ -58,6 +58,6 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
             history = MarketHistory(store, settings, key.symbol)
             return scores_metadata(score_week(history, key.start, loader(key.symbol)))
 
-        return each_partition(context, partitions.week, score)
+        return each_partition(context, partitions.week, unless_gap(settings, store, score))
 
     return shadow_scores

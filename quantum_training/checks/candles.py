@@ -4,7 +4,7 @@ import dagster as dg
 
 from quantum_training.assets.candles import QUALITY_CHECK
 from quantum_training.assets.metadata.market_data import defects_metadata
-from quantum_training.lifecycle.ingestion import judge_stored_month
+from quantum_training.lifecycle.month_outcomes import judge_outcome
 from quantum_training.market.defects import SEVERITIES
 from quantum_training.partitions import Partitions, run_keys
 from quantum_training.resources.store.store import Store
@@ -24,7 +24,7 @@ def candle_quality(settings: Settings, partitions: Partitions) -> dg.AssetChecks
     )
     def quality(context: dg.AssetCheckExecutionContext, store: dg.ResourceParam[Store]) -> dg.AssetCheckResult:
         keys = run_keys(partitions.month, context.run.tags)
-        defects = [defect for key in keys for defect in judge_stored_month(store, settings, key)]
+        defects = [defect for key in keys for defect in judge_outcome(store, settings, key)]
         errors, warnings, accepted = ([d for d in defects if d.severity == s] for s in SEVERITIES)
         return dg.AssetCheckResult(
             passed=not errors and not warnings,

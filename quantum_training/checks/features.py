@@ -5,6 +5,7 @@ import dagster as dg
 from quantum_training.assets.metadata.tables import reports_table
 from quantum_training.features.indicators import WARMUP_BARS
 from quantum_training.lifecycle.evaluation.leakage import feature_report
+from quantum_training.lifecycle.records import FEATURES
 from quantum_training.monitoring.feature_leakage import FUTURE_BARS
 from quantum_training.partitions import Partitions, newest_key_per_symbol, run_keys
 from quantum_training.resources.store.store import Store
@@ -25,9 +26,10 @@ def feature_causality(settings: Settings, partitions: Partitions) -> dg.AssetChe
         f"month's middle keep every bit when all later bars change, and {WARMUP_BARS} bars of history are enough.",
     )
     def causal(context: dg.AssetCheckExecutionContext, store: dg.ResourceParam[Store]) -> dg.AssetCheckResult:
+        keys = run_keys(partitions.month, context.run.tags)
+        computed = [key for key in keys if store.attributes(FEATURES, key.symbol, key.period)]
         reports = {
-            key: feature_report(store, settings.symbols[key.symbol], key)
-            for key in newest_key_per_symbol(run_keys(partitions.month, context.run.tags))
+            key: feature_report(store, settings.symbols[key.symbol], key) for key in newest_key_per_symbol(computed)
         }
         failures = [f"features {key}: {failure}" for key, report in reports.items() for failure in report.failures]
         differences = [r.warmup_difference for r in reports.values() if r.warmup_difference is not None]

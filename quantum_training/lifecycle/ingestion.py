@@ -12,7 +12,8 @@ import pandas as pd
 
 from quantum_training.features.indicators import WARMUP_BARS, compute_features
 from quantum_training.lifecycle.data_end import data_end
-from quantum_training.lifecycle.market_history import first_month_needed, read_bars
+from quantum_training.lifecycle.gaps import REFUSED, STORED, gaps, record_outcome
+from quantum_training.lifecycle.market_history import AFTER_GAP, first_month_needed, read_bars
 from quantum_training.lifecycle.market_identity import MARKET, OtherMarketError, mismatch, recorded_form
 from quantum_training.lifecycle.records import CANDLES, SHADOW_SCORES, model_asset
 from quantum_training.lifecycle.restatement import is_interrupted, restate
@@ -28,9 +29,10 @@ CONTEXT_BARS = 200
 
 
 class CandleMonth(NamedTuple):
-    """A month's bars, the time up to which they are complete, their defects, and the stored file (None: refused).
+    """A month's bars, the time up to which they are complete, their defects, and the stored file.
 
-    market: what is recorded of which market they are; None for bars of a build that did not record it.
+    A month without a file was refused if it has errors, else it lies before the symbol's `start`. market: what is
+    recorded of which market they are; None for bars of a build that did not record it.
     """
 
     bars: pd.DataFrame
@@ -69,6 +71,8 @@ def ingest_month(store: Store, settings: Settings, key: Key, now: pd.Timestamp, 
     refetch: fetch the whole month again instead of the bars that are missing. If the source has rescaled its history
     and the settings allow it, all stored months are restated first. Raises as `fetch_month` does.
     """
+    if is_before_start(settings, key):
+        return CandleMonth(empty_candles(), key.start + MONTH, [])
     restated = [restate(store, settings, key.symbol, now)] if is_interrupted(store, key.symbol) else []
     month = fetch_month(store, settings, key, now, refetch)
     if settings.symbols[key.symbol].restates and any(error.rule == REVISED for error in month.errors):
@@ -78,11 +82,14 @@ def ingest_month(store: Store, settings: Settings, key: Key, now: pd.Timestamp, 
             month = month._replace(defects=[defect for defect in month.defects if defect.rule != REVISED])
     month = month._replace(defects=[*restated, *month.defects])
     if month.errors:
+        record_outcome(store, key, REFUSED, month.errors[0].message, [error.message for error in month.errors])
         return month
     attributes = {"covered_until": month.covered_until.isoformat(), "schema": SCHEMA_VERSION, **month.acceptances}
     if month.market:
         attributes[MARKET] = month.market
-    return month._replace(written=store.write_frame("candles", key.symbol, key.period, month.bars, attributes))
+    month = month._replace(written=store.write_frame("candles", key.symbol, key.period, month.bars, attributes))
+    record_outcome(store, key, STORED)
+    return month
 
 
 def fetch_month(store: Store, settings: Settings, key: Key, now: pd.Timestamp, refetch: bool = False) -> CandleMonth:
@@ -108,7 +115,7 @@ def fetch_month(store: Store, settings: Settings, key: Key, now: pd.Timestamp, r
         return CandleMonth(stored, until, judge_month(settings, key, stored, until, previous), attributes.get(MARKET))
     compare = source.revises_history or not (refetch or _is_recorded(store, key))
     overlap = stored if len(stored) or not compare or other_market else previous
-    since = overlap.index[-1] if len(overlap) else key.start
+    since = overlap.index[-1] if len(overlap) else first_instant(settings, key)
     fetched = source.fetch(key.symbol, symbol.timeframe, since, until, now)
     if other_market:
         _assert_replaceable(store, settings, key, fetched, other_market)
@@ -154,6 +161,16 @@ def _assert_replaceable(store: Store, settings: Settings, key: Key, fetched: pd.
         )
 
 
+def is_before_start(settings: Settings, key: Key) -> bool:
+    """Whether a month lies before the first day that the settings name for the symbol."""
+    return first_instant(settings, key) >= key.start + MONTH
+
+
+def first_instant(settings: Settings, key: Key) -> pd.Timestamp:
+    """The start of a month, or the symbol's first day if that is later."""
+    return max(key.start, settings.symbols[key.symbol].first_day(settings.start))
+
+
 def judge_stored_month(store: Store, settings: Settings, key: Key) -> list[Defect]:
     """The defects of a month's candles as they are stored."""
     until = pd.Timestamp(store.attributes("candles", key.symbol, key.period)["covered_until"])
@@ -166,7 +183,7 @@ def judge_month(
 ) -> list[Defect]:
     """The defects of a month's bars up to `until`, given the bars before the month."""
     symbol = settings.symbols[key.symbol]
-    period = MarketPeriod(key.symbol, symbol.timeframe, symbol.calendar, key.start, until)
+    period = MarketPeriod(key.symbol, symbol.timeframe, symbol.calendar, first_instant(settings, key), until)
     limits = symbol.quality.over(settings.quality)
     return assess(bars, period, previous if len(previous) else None, limits, symbol.accepted_bars)
 
@@ -182,7 +199,8 @@ def bars_before(store: Store, key: Key) -> pd.DataFrame:
 def compute_month_features(store: Store, settings: Settings, key: Key) -> FeatureMonth:
     """Compute and store the features of a month's stored candles, with the bars before the month as warm-up.
 
-    Raises StoreError if the candles of the month, or of a month between it and the warm-up, are not stored.
+    After a gap the warm-up begins anew. Raises StoreError if the candles of the month, or of a month between it and the
+    warm-up, are neither stored nor in a gap.
     """
     attributes = store.attributes("candles", key.symbol, key.period)
     until = pd.Timestamp(attributes["covered_until"]) if attributes else key.start + MONTH
@@ -191,5 +209,7 @@ def compute_month_features(store: Store, settings: Settings, key: Key) -> Featur
     features = compute_features(read_bars(store, "candles", key.symbol, first, until, market), key.start)
     recorded = {MARKET: attributes[MARKET]} if MARKET in attributes else {}
     attributes = {"covered_until": until.isoformat(), "candles": attributes["content_hash"], **recorded}
+    before = [gap.month for gap in gaps(store, key.symbol) if first <= gap.month and gap.end <= key.start]
+    attributes |= {AFTER_GAP: before[-1]} if before else {}
     written = store.write_frame("features", key.symbol, key.period, features, attributes)
     return FeatureMonth(features, until, written)

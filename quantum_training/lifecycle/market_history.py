@@ -13,6 +13,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from quantum_training.features.indicators import WARMUP_BARS
+from quantum_training.lifecycle.gaps import Gap, gap_of_week, gaps, require_no_gap, split_at_gaps
 from quantum_training.lifecycle.market_identity import require_market
 from quantum_training.lifecycle.records import CANDLES, EVERY, FEATURES, SHADOW_SCORES
 from quantum_training.lifecycle.restatement import require_whole_restatement
@@ -28,6 +29,8 @@ from quantum_training.trading.liquidity import UNTRADED, with_volume
 from quantum_training.trading.scoring import deciding_bars
 
 NANOSECOND = pd.Timedelta("1ns")
+AFTER_GAP = "after_gap"
+"""Attribute of a month of features whose warm-up begins after a gap: the month that was missing."""
 INPUTS = "inputs_hash"
 """Attribute of a week of shadow scores: hash of the features that its bars were decided on."""
 
@@ -78,37 +81,58 @@ class MarketHistory:
             return self.first_month_for_decisions(start)
         return self.first_month_for_decisions(self.last_traded(start))
 
+    @property
+    def gaps(self) -> list[Gap]:
+        """The gaps of the symbol, oldest first."""
+        return gaps(self.store, self.symbol)
+
+    def gap_of_week(self, week: pd.Timestamp) -> Gap | None:
+        """The gap for which a week cannot be scored; None if it can."""
+        return gap_of_week(self.store, self.symbol, self.market, week)
+
     def candles(self, first: str, until: pd.Timestamp) -> pd.DataFrame:
-        """The candles from month `first` on that open before `until`. StoreError if any are missing."""
+        """The candles from month `first`, or the newest gap, on that open before `until`. Errors as in read_bars."""
         return self._marked(read_bars(self.store, CANDLES, self.symbol, first, until, self.market))
 
     def features(self, first: str, until: pd.Timestamp) -> pd.DataFrame:
-        """The features of the same bars. StoreError if any are missing."""
+        """The features of the same bars. Errors as in read_bars."""
         return read_bars(self.store, FEATURES, self.symbol, first, until, self.market)
 
     def bars(self, first: str, until: pd.Timestamp) -> Bars:
-        """Candles and features from month `first` on that open before `until`. StoreError if any are missing."""
+        """Candles and features of the same bars. Errors as in read_bars."""
         return Bars(self.candles(first, until), self.features(first, until))
 
     def known_bars(self, first: str, as_of: pd.Timestamp) -> Bars:
-        """Candles and features from month `first` on that are closed at `as_of`. StoreError if any are missing."""
+        """Those of `bars` that are closed at `as_of`. Errors as in read_bars."""
         candles, features = (known_at(frame, as_of, self.market.timeframe) for frame in self.bars(first, as_of))
         return Bars(candles, features)
 
-    def stored_rows(self, asset: str, start: pd.Timestamp, end: pd.Timestamp) -> pd.DataFrame:
-        """The rows of a monthly asset that are stored for the months from `start` to `end`; there may be none.
+    def known_stretches(self, first: str, as_of: pd.Timestamp) -> list[Bars]:
+        """The bars from month `first` on that are closed at `as_of`, by stretches without a gap, oldest first.
 
-        Candles have the column UNTRADED.
+        The last one may be empty. Errors as in read_stretches.
+        """
+
+        def known(asset: str) -> list[pd.DataFrame]:
+            stretches = read_stretches(self.store, asset, self.symbol, first, as_of, self.market)
+            return [known_at(frame, as_of, self.market.timeframe) for frame in stretches]
+
+        return [Bars(*pair) for pair in zip(known(CANDLES), known(FEATURES), strict=True)]
+
+    def stored_rows(self, asset: str, start: pd.Timestamp, end: pd.Timestamp) -> pd.DataFrame:
+        """The rows of a monthly asset that are stored for the months from `start`, or the newest gap, to `end`; there
+        may be none. Candles have the column UNTRADED.
         """
         months = [p for p in self.store.periods(asset, self.symbol) if month_of(start) <= p <= month_of(end)]
         if not months:
             return pd.DataFrame(index=pd.DatetimeIndex([], tz="UTC"))
-        frame, attributes = self.store.read_with_attributes(asset, self.symbol, months[0], months[-1])
+        rows, attributes = self.store.read_with_attributes(asset, self.symbol, months[0], months[-1])
         require_market(self.symbol, self.market, asset, attributes)
+        rows = split_at_gaps(rows, [gap for gap in self.gaps if gap.end <= end])[-1]
         if asset != CANDLES:
-            return frame
+            return rows
         require_whole_restatement(self.store, self.symbol)
-        return self._marked(frame)
+        return self._marked(rows)
 
     @cached_property
     def first_volume(self) -> pd.Timestamp | None:
@@ -197,28 +221,54 @@ def first_month_needed(market: Symbol, before: pd.Timestamp, bars: int) -> str:
 def read_bars(
     store: Store, asset: str, symbol: str, first: str, until: pd.Timestamp, market: Symbol | None = None
 ) -> pd.DataFrame:
-    """The rows of a monthly asset from month `first` on that open before `until`.
+    """The rows of a monthly asset that open before `until`: from month `first` on, or since the newest gap.
 
-    market: of the settings; None if it need not be compared with the recorded one. StoreError if a month up to `until`
-    is not stored, or if the last one does not reach `until` yet. OtherMarketError if a month is of another market.
+    market and errors as in read_stretches.
+    """
+    return read_stretches(store, asset, symbol, first, until, market)[-1]
+
+
+def read_stretches(
+    store: Store, asset: str, symbol: str, first: str, until: pd.Timestamp, market: Symbol | None = None
+) -> list[pd.DataFrame]:
+    """The rows of a monthly asset from month `first` on that open before `until`: one frame for each stretch of time
+    without a gap, oldest first. Each may be empty; the last one is, if no bar follows the newest gap yet.
+
+    market: of the settings; None if it need not be compared with the recorded one. GapError if `until` lies in a gap.
+    StoreError if a month up to `until` is neither stored nor in a gap, or if it does not reach its end, or `until`,
+    yet. OtherMarketError if a month is of another market.
     """
     last = month_of(until - NANOSECOND)
+    found = [gap for gap in gaps(store, symbol) if gap.start < until]
+    require_no_gap(symbol, asset, until, found)
     stored = [p for p in store.periods(asset, symbol) if first <= p <= last]
-    covered = store.attributes(asset, symbol, last).get("covered_until", "nothing")
     expected = pd.date_range(stored[0], last, freq="MS").strftime("%Y-%m-%d") if stored else [last]
-    missing = [p for p in expected if p not in stored]
-    if missing or covered == "nothing" or pd.Timestamp(covered) < until:
-        raise StoreError(
-            f"{symbol}: {asset} is needed until {until}, but "
-            + (f"the months {', '.join(missing)} are not stored" if missing else f"{last} reaches only {covered}")
-            + "; run the job market_data for these months first"
-        )
+    missing = [p for p in expected if p not in stored and p not in {gap.month for gap in found}]
+    if missing:
+        raise _missing(symbol, asset, until, f"the months {', '.join(missing)} are not stored")
+    if not stored:
+        raise _missing(symbol, asset, until, f"no month from {first} on is stored")
     frame, attributes = store.read_with_attributes(asset, symbol, first, last)
     if asset == CANDLES:
         require_whole_restatement(store, symbol)
+    for month in stored:
+        needed = min(until, pd.Timestamp(month, tz="UTC") + MONTH)
+        covered = attributes[month].get("covered_until", "nothing" if month == last else None)
+        is_short = covered == "nothing" or (covered is not None and pd.Timestamp(covered) < needed)
+        if is_short and month not in {gap.month for gap in found}:
+            raise _missing(symbol, asset, until, f"{month} reaches only {covered}")
+        closed_gap = attributes[month].get(AFTER_GAP)
+        if closed_gap and closed_gap not in {gap.month for gap in found}:
+            raise _missing(symbol, asset, until, f"{month} was computed without {closed_gap}")
     if market:
         require_market(symbol, market, asset, attributes)
-    return frame.loc[: until - NANOSECOND]
+    return split_at_gaps(frame.loc[: until - NANOSECOND], found)
+
+
+def _missing(symbol: str, asset: str, until: pd.Timestamp, problem: str) -> StoreError:
+    return StoreError(
+        f"{symbol}: {asset} is needed until {until}, but {problem}; run the job market_data for these months first"
+    )
 
 
 def features_available_until(store: Store, symbol: str) -> pd.Timestamp | None:

@@ -51,10 +51,14 @@ class ModelVersion(StoredRecord):
     """One version of a recipe. as_of: ISO time up to which it saw data. refresh: the gate's verdict on it.
 
     artefact_hash: SHA-256 of the file that holds the hashes of the model's other files. recipe_hash: of the recipe's
-    settings. seeds: fits that the version was chosen from. Versions of release 0.1 have none of these.
+    settings. seeds: fits that the version was chosen from. Versions of release 0.1 have none of these. rows,
+    missing_months: rows of its training window, and the months without candles that it would have used; absent if there
+    are none.
     """
 
-    optional_keys = frozenset({"data_hash", "code_hash", "artefact_hash", "recipe_hash", "seeds", "refresh"})
+    optional_keys = frozenset(
+        {"data_hash", "code_hash", "artefact_hash", "recipe_hash", "seeds", "refresh", "rows", "missing_months"}
+    )
 
     as_of: str
     model_id: str
@@ -64,6 +68,8 @@ class ModelVersion(StoredRecord):
     recipe_hash: str | None = None
     seeds: int | None = None
     refresh: Refresh | None = None
+    rows: int | None = None
+    missing_months: tuple[str, ...] | None = None
 
     @property
     def time(self) -> pd.Timestamp:
@@ -84,16 +90,18 @@ class ModelVersion(StoredRecord):
 class ModelRecord(StoredRecord):
     """A week of `<recipe>_model`: what the last run of the partition did, and the versions of the week, oldest first.
 
-    have, need, reason: of a week with too few bars. newest, next_training: of a week without training.
+    have, need, reason: of a week with too few bars; missing_months: those without candles among its bars. newest,
+    next_training: of a week without training.
     """
 
-    optional_keys = frozenset({"outcome", "have", "need", "reason", "newest", "next_training"})
+    optional_keys = frozenset({"outcome", "have", "need", "reason", "missing_months", "newest", "next_training"})
 
     outcome: str | None = None
     versions: tuple[ModelVersion, ...] = ()
     have: int | None = None
     need: int | None = None
     reason: str | None = None
+    missing_months: tuple[str, ...] | None = None
     newest: str | None = None
     next_training: str | None = None
 

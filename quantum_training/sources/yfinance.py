@@ -103,6 +103,8 @@ class Source(CandleSource):
         except _UnfitError as error:
             raise self._error(symbol, *error.args) from error
         except (OSError, YFException) as error:
+            if _reason(error).startswith(BEFORE_LISTING):
+                return empty_candles()
             remedy = "Check source.ticker and the range: intraday bars reach back 30 to 730 days"
             raise self._error(symbol, f"refused: {_reason(error)}", remedy) from error
 
@@ -150,6 +152,10 @@ def _is_transient(error: BaseException) -> bool:
     from yfinance.exceptions import YFRateLimitError
 
     return is_transient_answer(error, (OSError, YFRateLimitError))
+
+
+BEFORE_LISTING = "Data doesn't exist for startDate"
+"""How Yahoo refuses a range before a ticker's first bar, with HTTP 400."""
 
 
 def _reason(error: Exception) -> str:

@@ -1,8 +1,12 @@
 """The asset `candles` and its quality check: months that are refused, stored and judged again, in runs of Dagster."""
 
+from dataclasses import replace
+
 import dagster as dg
 import pandas as pd
 import pytest
+
+from quantum_training.definitions import build_defs
 
 MONTHS = ("AAA|2019-09-01", "AAA|2019-11-01")
 
@@ -18,6 +22,10 @@ def recording(build_project, small, tmp_path):
     small["symbols"]["AAA"]["source"] = {"kind": "files", "path": str(path)}
     bars.to_parquet(path)
     return bars, lambda changed: changed.to_parquet(path), build_project(small)
+
+
+def stored_bars(project):
+    return {name: data for name, data in project.stored().items() if name.endswith(".parquet")}
 
 
 def failure(result):
@@ -45,7 +53,8 @@ def test_a_bad_month_is_refused_by_name_and_the_good_ones_are_stored(recording):
         assert text in failure(result)
     assert project.store.periods("candles", "AAA") == ["2019-09-01", "2019-11-01"]
     assert materialized_partitions(project) == ["AAA|2019-09-01", "AAA|2019-11-01"]
-    assert project.store.periods("features", "AAA") == []
+    assert project.store.periods("features", "AAA") == ["2019-09-01", "2019-11-01"]
+    assert materialized_partitions(project, "features") == ["AAA|2019-09-01", "AAA|2019-11-01"]
     (failed,) = [c for c in check_evaluations(project) if not c.passed]
     assert (failed.partition, failed.severity, failed.blocking) == ("AAA|2019-10-01", dg.AssetCheckSeverity.ERROR, True)
     assert "2019-10-17 08:00" in failed.description
@@ -55,12 +64,13 @@ def test_a_bad_month_is_refused_by_name_and_the_good_ones_are_stored(recording):
 def test_a_refused_month_leaves_what_was_stored_before(recording):
     bars, write, project = recording
     assert project.run("market_data", "AAA|2019-09-01").success
-    before = project.stored()
+    before = stored_bars(project)
     bars.iloc[5, 0] = float("nan")
     write(bars)
     refetch = {"ops": {"candles": {"config": {"refetch": True}}}}
     assert not project.run("market_data", "AAA|2019-09-01", run_config=refetch).success
-    assert project.stored() == before
+    assert stored_bars(project) == before
+    assert project.run("market_data", "AAA|2019-09-01").success, "the bars that were stored before stay in use"
 
 
 def test_the_check_finds_bytes_that_were_changed_in_the_store(recording):
@@ -91,3 +101,56 @@ def test_metadata_of_a_month_count_its_bars_and_its_complete_feature_rows(record
     ).records
     metadata = {k: v.value for k, v in features.asset_materialization.metadata.items()}
     assert metadata["dagster/row_count"] == metadata["complete_rows"] == 180
+
+
+def test_a_refused_month_of_one_symbol_keeps_no_other_symbol_waiting(build_project, small, tmp_path):
+    source = build_project(small).settings.symbols["AAA"].source
+    span = (pd.Timestamp(t, tz="UTC") for t in ("2019-09-01", "2019-12-01"))
+    bars = source.fetch("AAA", "4h", *span, pd.Timestamp("2026-01-01", tz="UTC"))
+    bars.iloc[400, 0] = -37.63
+    bars.to_parquet(tmp_path / "AAA.parquet")
+    small["symbols"]["AAA"]["source"] = {"kind": "files", "path": str(tmp_path / "AAA.parquet")}
+    project = build_project(small)
+    result = project.run("market_data", "AAA|2019-09-01", "BBB|2019-11-01")
+    assert "1 of 6 months refused" in failure(result)
+    assert "positive_price" in failure(result)
+    assert project.store.periods("features", "AAA") == ["2019-09-01", "2019-10-01"]
+    assert project.store.periods("features", "BBB") == ["2019-09-01", "2019-10-01", "2019-11-01"]
+    assert materialized_partitions(project, "features")[-1] == "BBB|2019-11-01"
+
+
+def test_features_of_a_refused_month_wait_and_say_for_what(recording):
+    bars, write, project = recording
+    bars.loc["2019-10-17 08:00", "open"] = -37.63
+    write(bars)
+    assert not project.run("market_data", *MONTHS).success
+    result = project.run("market_data", *MONTHS, asset_selection=[dg.AssetKey("features")])
+    for text in ("1 months wait for their candles", "AAA|2019-10-01: AAA 4h", "2019-10-17 08:00"):
+        assert text in failure(result)
+
+
+def test_months_before_a_market_was_listed_are_a_warning(recording):
+    bars, write, project = recording
+    write(bars.loc["2019-11-05":])
+    assert project.run("market_data", *MONTHS).success
+    assert materialized_partitions(project) == [f"AAA|2019-{month}-01" for month in ("09", "10", "11")]
+    assert materialized_partitions(project, "features") == materialized_partitions(project)
+    check = next(c for c in check_evaluations(project) if c.check_name == "quality")
+    assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert "AAA|2019-09-01: no bars: the first bars of the market are of 2019-11-01" in check.description
+
+
+def test_accepted_bars_are_shown_and_close_the_gap(recording, build_project, small):
+    bars, write, project = recording
+    bar = pd.Timestamp("2019-10-17 08:00", tz="UTC")
+    bars.loc[bar:, ["open", "high", "low", "close"]] /= 2
+    write(bars)
+    assert not project.run("market_data", *MONTHS).success
+    small["symbols"]["AAA"]["accepted_bars"] = [{"bars": [bar.isoformat()], "reason": "a rival failed", "by": "Jane"}]
+    accepted = build_project({**small, "store_root": project.store.root})
+    accepted = replace(accepted, definitions=build_defs(accepted.settings), store=project.store)
+    assert accepted.run("market_data", "AAA|2019-10-01").success
+    (candles,) = accepted.instance.fetch_materializations(dg.AssetKey("candles"), limit=9).records
+    assert "accepted by Jane: a rival failed" in candles.asset_materialization.metadata["accepted_bars"].value
+    assert materialized_partitions(accepted, "features") == ["AAA|2019-10-01", "AAA|2019-11-01"]
+    assert project.store.read_frame("features", "AAA", "2019-11-01").notna().all(axis=None)

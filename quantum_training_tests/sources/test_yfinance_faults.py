@@ -143,6 +143,12 @@ def test_a_refusal_is_reported_in_yahoos_words_and_not_repeated(yahoo, yahoo_sou
     assert len(charts(yahoo)) <= 2
 
 
+def test_a_range_before_the_first_bar_of_a_ticker_is_empty(yahoo, yahoo_source):
+    error = {"code": "Bad Request", "description": "Data doesn't exist for startDate = 1, endDate = 2"}
+    yahoo.faults = {"chart": repeat({"status": 400, "body": {"chart": {"result": None, "error": error}}})}
+    assert fetch(yahoo_source()).empty
+
+
 def test_a_crumb_that_is_refused_once_is_renewed(yahoo, yahoo_source, adjusted):
     yahoo.faults = {"chart": iter([{"status": 401, "body": {"finance": {"error": {"description": "Invalid Crumb"}}}}])}
     assert_same(fetch(yahoo_source()), month(adjusted))

@@ -35,6 +35,11 @@ def features_metadata(month: FeatureMonth) -> dict[str, Any]:
     }
 
 
+def without_bars(outcome: str, reason: str) -> dict[str, Any]:
+    """Outcome and reason of a month that has no bars and needs none."""
+    return {"outcome": outcome, "reason": reason}
+
+
 def defects_metadata(defects: list[Defect]) -> dict[str, Any]:
     """The defects as a table."""
     return {"defects": dg.MetadataValue.md(describe(defects))}

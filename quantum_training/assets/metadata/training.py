@@ -24,7 +24,7 @@ REFRESH_NUMBERS = ("change", "difference", "lower_bound", "margin")
 
 def training_metadata(week: WeeklyTraining) -> dict[str, Any]:
     """The metadata of a partition, whatever its outcome."""
-    details = {name: _timestamp(v) if isinstance(v, pd.Timestamp) else v for name, v in week.details.items()}
+    details = {name: _shown(value) for name, value in week.details.items()}
     if week.result and week.refresh and week.record_path:
         path = dg.MetadataValue.path(week.record_path)
         return {**version_metadata(week.result), **refresh_metadata(week.refresh), **details, "path": path}
@@ -94,6 +94,12 @@ def refresh_metadata(refresh: Refresh) -> dict[str, Any]:
         **({"refresh_against": refresh.against} if refresh.against else {}),
         **{name: value for name, value in numbers.items() if value is not None},
     }
+
+
+def _shown(value: Any) -> Any:
+    if isinstance(value, pd.Timestamp):
+        return _timestamp(value)
+    return ", ".join(value) if isinstance(value, tuple) else value
 
 
 def _timestamp(time: pd.Timestamp) -> dg.TimestampMetadataValue:

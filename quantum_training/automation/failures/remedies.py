@@ -76,7 +76,7 @@ BY_TEXT = (
 )
 BY_CHECK = {
     QUALITY_CHECK: "compare the bars with the exchange; mend the source, or materialise candles with refetch where it "
-    "has revised them; a limit that is too strict for this market is in `quality`",
+    "has revised them; what really happened is named in `accepted_bars`, a limit that is too strict in `quality`",
     CAUSAL_CHECK: "re-materialise features of these months; if it stays, a feature looks ahead: mend it before any "
     "score is believed",
     LEAK_CHECK: "look for a feature, label or model that knows later bars; trade nothing of this recipe until then",

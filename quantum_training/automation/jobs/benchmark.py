@@ -15,7 +15,7 @@ from pydantic import Field
 from quantum_training.automation.jobs.full_cycle import CycleConfig, check_config, run_symbols, weeks_of
 from quantum_training.automation.jobs.nested_runs import for_each_symbol, symbols_failure
 from quantum_training.automation.jobs.run_tags import nesting_tags
-from quantum_training.lifecycle.evaluation.backtest import evaluate_scores, target_positions
+from quantum_training.lifecycle.evaluation.backtest import evaluate_scores, target_positions, weeks_since_gap
 from quantum_training.lifecycle.evaluation.benchmark_table import as_markdown, benchmark_rows, shortage, write
 from quantum_training.lifecycle.market_history import MarketHistory
 from quantum_training.resources.store.store import Store
@@ -40,16 +40,21 @@ def build_benchmark_job(settings: Settings, definitions: Callable[[], dg.Definit
         check_config(BENCHMARK, config, settings)
         folder = make_output_folder(config.output)
         symbols = config.symbols or [*settings.symbols]
-        failures = find_shortages(settings, symbols, config)
+        failures, refused = find_shortages(settings, symbols, config), dict[str, str]()
         enough = [symbol for symbol in symbols if symbol not in failures]
         if enough:
-            failures |= run_symbols(context, config.model_copy(update={"symbols": enough}), settings, definitions)
+            of_enough = config.model_copy(update={"symbols": enough})
+            failed, refused = run_symbols(context, of_enough, settings, definitions, store)
+            failures |= failed
         tables: list[pd.DataFrame] = []
 
         def measure(symbol: str) -> None:
             first, last = weeks_of(settings, symbol, config)
             history = MarketHistory(store, settings, symbol)
-            weeks = [week for week in history.scored_weeks(last) if week >= first]
+            scored = [week for week in history.scored_weeks(last) if week >= first]
+            weeks = weeks_since_gap(history, scored)
+            if len(weeks) < len(scored):
+                context.log.warning(f"{symbol}: measured from {weeks[0]} on, the first week after a gap in the candles")
             evaluation = evaluate_scores(history, weeks, partial(target_positions, history))
             rows = benchmark_rows(settings, symbol, evaluation)
             write(pd.concat([*tables, rows], ignore_index=True), folder)  # it stays, whatever the next symbols do
@@ -64,8 +69,8 @@ def build_benchmark_job(settings: Settings, definitions: Callable[[], dg.Definit
         write(table, folder)
         context.log.info(f"benchmark\n{as_markdown(table)}")
         context.add_output_metadata({"table": dg.MetadataValue.md(as_markdown(table)), "folder": str(folder)})
-        if failures:
-            raise symbols_failure(failures, len(symbols))
+        if failed := {**failures, **refused}:
+            raise symbols_failure(failed, len(symbols))
 
     @dg.job(
         name=BENCHMARK,

@@ -4,6 +4,7 @@ It is the one command for CI and demos. Schedules start the two jobs separately.
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import dagster as dg
 import pandas as pd
@@ -14,7 +15,8 @@ from quantum_training.automation.jobs.nested_runs import NestedRun, for_each_sym
 from quantum_training.automation.jobs.run_tags import nesting_tags
 from quantum_training.lifecycle.data_end import newest_week
 from quantum_training.lifecycle.decision.cycle_summary import champion_row, champion_table
-from quantum_training.lifecycle.market_history import first_month_for_week
+from quantum_training.lifecycle.gaps import refused_months
+from quantum_training.lifecycle.market_history import features_available_until, first_month_for_week
 from quantum_training.lifecycle.training.pools import pool_peers
 from quantum_training.market.periods import WEEK, month_of, week_of
 from quantum_training.resources.registry.registry import ModelRegistry
@@ -45,13 +47,18 @@ def build_full_cycle_job(settings: Settings, definitions: Callable[[], dg.Defini
         store: dg.ResourceParam[Store],
         registry: dg.ResourceParam[ModelRegistry],
     ) -> None:
-        failures = run_symbols(context, config, settings, definitions)
+        failures, refused = run_symbols(context, config, settings, definitions, store)
         symbols = config.symbols or [*settings.symbols]
-        rows = for_each_symbol(context, symbols, failures, lambda symbol: champion_row(store, registry, symbol))
+        rows = for_each_symbol(
+            context,
+            symbols,
+            failures,
+            lambda symbol: champion_row(store, registry, symbol, settings.symbols[symbol].recipes),
+        )
         if rows:
             context.log.info("champions\n" + champion_table(rows))
-        if failures:
-            raise symbols_failure(failures, len(symbols))
+        if failed := {**failures, **refused}:
+            raise symbols_failure(failed, len(symbols))
 
     @dg.job(
         name=FULL_CYCLE,
@@ -65,39 +72,61 @@ def build_full_cycle_job(settings: Settings, definitions: Callable[[], dg.Defini
     return clm_cycle
 
 
+class CycleOutcome(NamedTuple):
+    """By symbol, why it did not complete the weeks, and why it completed them without all of its market data."""
+
+    failures: dict[str, str]
+    refused: dict[str, str]
+
+
 def run_symbols(
     context: dg.OpExecutionContext,
     config: CycleConfig,
     settings: Settings,
     definitions: Callable[[], dg.Definitions],
-) -> dict[str, str]:
-    """Run `market_data`, then `weekly_cycle`, symbol by symbol. Returns the symbols that failed and why.
+    store: Store,
+) -> CycleOutcome:
+    """Run `market_data`, then `weekly_cycle`, symbol by symbol.
 
     The market data come first for all symbols and for the peers of their pools, because a pool leaves out a symbol
-    whose bars are missing. Failure if the config names an unknown symbol or no week.
+    whose bars are missing. A symbol of which months were refused goes on with the weeks that the others allow. Failure
+    if the config names an unknown symbol or no week.
     """
     check_config(context.job_name, config, settings)
     symbols = config.symbols or [*settings.symbols]
-    failures: dict[str, str] = {}
+    outcome = CycleOutcome({}, {})
 
     def run(job: str, symbol: str) -> None:
+        first = last = ""
         try:
             first, last = weeks_of(settings, symbol, config)
-            context.log.info(f"{symbol}: {job} for the weeks {first} to {last}")
             if job == MARKET_DATA:
                 first, last = months_of(settings, symbol, first, last)
-            nested = NestedRun(symbol, first, last, console_config(settings))
-            run_nested(context, definitions().resolve_job_def(job), nested)
+            elif symbol in outcome.refused:
+                last = min(last, _last_week_with_features(store, symbol))
+            context.log.info(f"{symbol}: {job} from {first} to {last}")
+            run_nested(
+                context, definitions().resolve_job_def(job), NestedRun(symbol, first, last, console_config(settings))
+            )
         except Exception as error:
-            failures[symbol] = str(error)
+            goes_on = job == MARKET_DATA and refused_months(store, symbol, first, last)
+            reasons = [reason] if (reason := outcome.refused.pop(symbol, None)) else []
+            (outcome.refused if goes_on else outcome.failures)[symbol] = "\n".join([*reasons, str(error)])
             context.log.error(f"{symbol} failed: {error}")
 
     for symbol in [*symbols, *(peer for peer in pool_peers(settings, symbols) if peer not in symbols)]:
         run(MARKET_DATA, symbol)
     for symbol in symbols:
-        if symbol not in failures:
+        if symbol not in outcome.failures:
             run(WEEKLY_CYCLE, symbol)
-    return {symbol: reason for symbol, reason in failures.items() if symbol in symbols}
+    return CycleOutcome(*({s: reason for s, reason in part.items() if s in symbols} for part in outcome))
+
+
+def _last_week_with_features(store: Store, symbol: str) -> str:
+    until = features_available_until(store, symbol)
+    if until is None:
+        raise RuntimeError(f"{symbol}: no features are stored")
+    return f"{week_of(until):%Y-%m-%d}"
 
 
 def weeks_of(settings: Settings, symbol: str, config: CycleConfig) -> tuple[str, str]:

@@ -51,7 +51,7 @@ def backtest_week(history: MarketHistory, week: pd.Timestamp, targets_of: Target
     """
     key = Key(history.symbol, week)
     first = (week - (history.settings.backtest_weeks - 1) * WEEK).strftime("%Y-%m-%d")
-    weeks = [scored for scored in history.scored_weeks(key.period) if scored >= first]
+    weeks = weeks_since_gap(history, [scored for scored in history.scored_weeks(key.period) if scored >= first])
     if key.period not in weeks:
         raise ValueError(f"{key} has no shadow scores; materialise {SHADOW_SCORES} of this week first")
     evaluation = evaluate_scores(history, weeks, targets_of)
@@ -68,6 +68,16 @@ def backtest_week(history: MarketHistory, week: pd.Timestamp, targets_of: Target
     write_record(history.store, key.symbol, key.period, record)
     written = history.store.write_frame(BACKTEST, key.symbol, key.period, evaluation.equity)
     return Backtest(evaluation, record, weeks, written)
+
+
+def weeks_since_gap(history: MarketHistory, weeks: Sequence[str]) -> list[str]:
+    """Those of these scored weeks, oldest first, that lie after the newest gap before the last of them.
+
+    The return of a position that is held over a gap is not known.
+    """
+    ends = [gap.end for gap in history.gaps if weeks and gap.end <= pd.Timestamp(weeks[-1], tz="UTC")]
+    since = max(ends, default=None)
+    return [week for week in weeks if since is None or pd.Timestamp(week, tz="UTC") - WEEK >= since]
 
 
 def target_positions(history: MarketHistory, week: str) -> pd.DataFrame:

@@ -51,6 +51,8 @@ def compare_versions(
     as_of = candidate.version.as_of
     start = as_of - policy.weeks * WEEK
     candles, features = history.known_bars(history.first_month(start - WEEK, model.lookback_bars + 2), as_of)
+    if len(candles) < 2:
+        return Refresh(accepted=True, reason="no bars to compare since the newest gap", against=incumbent.model_id)
     start = max(start, candles.index[1])
 
     def positions(version: Version, load: Callable[[str], Model]) -> pd.Series:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from quantum_training.features.windows import InsufficientData
+from quantum_training.lifecycle.gaps import GAP, GapError
 from quantum_training.lifecycle.market_history import MarketHistory
 from quantum_training.lifecycle.records import ModelRecord, ModelVersion, model_asset, read_record, write_record
 from quantum_training.lifecycle.services import Services
@@ -19,6 +20,7 @@ from quantum_training.lifecycle.training.refresh_gate import Candidate, compare_
 from quantum_training.lifecycle.training.request import TrainingRequest, TrainingRun
 from quantum_training.lifecycle.training.schedule import training_weeks
 from quantum_training.lifecycle.training.train_version import TrainingResult, train_version
+from quantum_training.lifecycle.training.training_window import months_missing_before, window_completeness
 from quantum_training.lifecycle.training.version_identity import TrainingTask
 from quantum_training.lifecycle.training.versions import recorded_versions, versions_of
 from quantum_training.market.periods import Key
@@ -101,12 +103,28 @@ class _Week(NamedTuple):
             result = train_version(self.services, task, inputs, self.run)
         except InsufficientData as error:
             details = {"have": error.have, "need": error.need, "reason": str(error)}
+            if missing := months_missing_before(
+                MarketHistory(store, settings, symbol), settings.recipes[self.recipe], as_of
+            ):
+                details["missing_months"] = missing
             self._write(record.model_copy(update={"outcome": INSUFFICIENT, **details}))
             return WeeklyTraining(INSUFFICIENT, {**details, "as_of": as_of})
+        except GapError as error:
+            self._write(record.model_copy(update={"outcome": GAP, "reason": str(error)}))
+            return WeeklyTraining(GAP, {"reason": str(error), "as_of": as_of})
         return self._judge(record, result, previous[-1] if previous else None)
 
     def _load(self, model_id: str) -> Any:
         return self.run.models.load(self.key.symbol, model_id, self.services.registry.load)
+
+    def _insufficient(self, record: ModelRecord, error: InsufficientData, as_of: pd.Timestamp) -> WeeklyTraining:
+        settings = self.services.settings
+        history = MarketHistory(self.services.store, settings, self.key.symbol)
+        missing = months_missing_before(history, settings.recipes[self.recipe], as_of)
+        details = {"have": error.have, "need": error.need, "reason": str(error), "missing_months": missing or None}
+        self._write(record.model_copy(update={"outcome": INSUFFICIENT, **details}))
+        shown = {name: value for name, value in details.items() if value is not None}
+        return WeeklyTraining(INSUFFICIENT, {**shown, "as_of": as_of})
 
     def _not_due(self, newest: Version) -> str | None:
         """The Monday of the next training if the newest version is of this turn, else None: a training is due."""
@@ -125,19 +143,26 @@ class _Week(NamedTuple):
         """Compare the new version with the incumbent, and record both outcome and version."""
         settings, store, registry = self.services.settings, self.services.store, self.services.registry
         symbol, version, model = self.key.symbol, result.version, result.fit.model
+        history = MarketHistory(store, settings, symbol)
         recorded = next((v for v in record.versions if v.model_id == version.model_id), None)
         candidate = Candidate(
             version.version, model, result.inputs.window.full_times[0], recorded.refresh if recorded else None
         )
-        refresh = compare_versions(MarketHistory(store, settings, symbol), incumbent, candidate, self._load)
+        refresh = compare_versions(history, incumbent, candidate, self._load)
         if refresh.accepted:
             self.run.models.add(symbol, version.model_id, model)
         registry.tag(symbol, version.model_id, "refresh", refresh_tag(refresh))
         others = [v for v in record.versions if v.model_id != version.model_id]
-        entry = (recorded or version).model_copy(update={"refresh": refresh})
+        completeness = window_completeness(history, settings.recipes[self.recipe], result.inputs.window)
+        missing = completeness.missing_months or None
+        incomplete = {"rows": completeness.rows if missing else None, "missing_months": missing}
+        entry = (recorded or version).model_copy(update={"refresh": refresh, **incomplete})
         versions = tuple(sorted([*others, entry], key=lambda v: v.as_of))
         path = self._write(ModelRecord(outcome=outcome_of(versions[-1].accepted), versions=versions))
-        return WeeklyTraining(outcome_of(refresh.accepted), self._changes(version), result, refresh, path)
+        details = {name: value for name, value in completeness._asdict().items() if value != ()}
+        return WeeklyTraining(
+            outcome_of(refresh.accepted), {**details, **self._changes(version)}, result, refresh, path
+        )
 
     def _changes(self, version: ModelVersion) -> dict[str, Any]:
         """What the version's partition shows of the recipe: its hash, and whether the version before had another."""

@@ -1,0 +1,67 @@
+"""What becomes of a month that was not simply stored: refused, not listed yet, or waiting for an earlier one.
+
+How a month is brought is ingestion.py, what a gap does to later readers gaps.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from quantum_training.lifecycle.gaps import BEFORE_START, NOT_LISTED, REFUSED, month_outcome, record_outcome
+from quantum_training.lifecycle.ingestion import CandleMonth, is_before_start, judge_stored_month
+from quantum_training.lifecycle.market_history import AFTER_GAP
+from quantum_training.lifecycle.records import CANDLES, FEATURES
+from quantum_training.market.periods import Key
+from quantum_training.market.quality import Defect
+from quantum_training.resources.store.store import Store
+from quantum_training.settings import Settings
+
+
+def has_no_bars(store: Store, settings: Settings, key: Key) -> str | None:
+    """The outcome of a month that has no bars and needs none; None for every other month."""
+    if is_before_start(settings, key):
+        return BEFORE_START
+    outcome = month_outcome(store, key)
+    return NOT_LISTED if outcome and outcome.outcome == NOT_LISTED else None
+
+
+def settle_unlisted(store: Store, refused: Mapping[Key, CandleMonth]) -> list[Key]:
+    """Those of the refused months that lie before the market's first bar: they are recorded as NOT_LISTED.
+
+    They are empty, no earlier month is stored, and a later one is: so it was not the source that gave nothing.
+    """
+    unlisted = []
+    for key, month in refused.items():
+        stored = store.periods(CANDLES, key.symbol)
+        if stored and key.period < stored[0] and {error.rule for error in month.errors} == {"empty"}:
+            record_outcome(store, key, NOT_LISTED, f"the first bars of the market are of {stored[0]}")
+            unlisted.append(key)
+    return unlisted
+
+
+def judge_outcome(store: Store, settings: Settings, key: Key) -> list[Defect]:
+    """The defects of a month: as it is stored, and those for which the newest attempt to bring it was refused."""
+    outcome = month_outcome(store, key)
+    if outcome and outcome.outcome == REFUSED:
+        return [Defect("refused", "error", (), error) for error in outcome.errors]
+    if outcome and outcome.outcome == NOT_LISTED:
+        return [Defect(NOT_LISTED, "warning", (), f"{key}: no bars: {outcome.reason}.")]
+    return [] if is_before_start(settings, key) else judge_stored_month(store, settings, key)
+
+
+def months_after_gap(store: Store, key: Key) -> list[Key]:
+    """The months whose features were computed while this month was missing: they have to be computed again."""
+    later = [month for month in store.periods(FEATURES, key.symbol) if month > key.period]
+    waiting = [m for m in later if store.attributes(FEATURES, key.symbol, m).get(AFTER_GAP) == key.period]
+    return [Key(key.symbol, pd.Timestamp(month, tz="UTC")) for month in waiting]
+
+
+def why_no_features(store: Store, settings: Settings, key: Key) -> str | None:
+    """Why the features of a month cannot be computed: its candles were refused, or they break a rule as stored."""
+    if not store.attributes(CANDLES, key.symbol, key.period):
+        outcome = month_outcome(store, key)
+        return outcome.reason if outcome and outcome.outcome == REFUSED else None
+    errors = [defect for defect in judge_stored_month(store, settings, key) if defect.severity == "error"]
+    return errors[0].message if errors else None
