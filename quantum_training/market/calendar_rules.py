@@ -91,7 +91,7 @@ def _few_trades(w: Window, missing: int) -> bool:
     """
     recent = w.ranges[max(0, w.first - len(w.due)) :]
     flat = np.count_nonzero(recent == 0) / max(1, len(recent))
-    return flat >= _FLAT_FOR_MISSING * missing / max(1, len(w.due))
+    return bool(flat >= _FLAT_FOR_MISSING * missing / max(1, len(w.due)))
 
 
 def _outage(w: Window, bars: pd.DatetimeIndex) -> bool:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from quantum_training.market.defects import Defect
 from quantum_training.market.timeframe import to_timedelta
-from quantum_training.market.window import Window, stamp
+from quantum_training.market.window import USUAL_BARS, Window, stamp
 
 _STANDING_SHARE = 0.1  # flat or repeated bars among the others: that a market stands still is nothing new
 _COARSE_TICK = 0.01  # of the price: the market cannot move by less than 1 %
@@ -67,7 +67,7 @@ def _stands_still(w: Window, i: int, n: int, same: np.ndarray) -> bool:
     still = same | (w.ranges == 0)
     if len(others) and still[others].mean() >= _STANDING_SHARE:
         return True
-    return tick(w.prices[max(0, i - 60) : i + n]) >= _COARSE_TICK * w.prices[i, 3]
+    return bool(tick(w.prices[max(0, i - USUAL_BARS) : i + n]) >= _COARSE_TICK * w.prices[i, 3])
 
 
 def copied_stretch(w: Window) -> Iterator[Defect]:

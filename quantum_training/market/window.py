@@ -47,40 +47,39 @@ class Window:
     @cached_property
     def prices(self) -> np.ndarray:
         """Open, high, low and close of `history`, one row a bar."""
-        return self.history[list(PRICES)].to_numpy()
+        return np.asarray(self.history[list(PRICES)])
 
     @cached_property
     def volume(self) -> np.ndarray:
         """Volume of `history`."""
-        return self.history["volume"].to_numpy()
+        return np.asarray(self.history["volume"])
 
     @cached_property
     def ranges(self) -> np.ndarray:
         """Log of high over low of each bar of `history`."""
-        ranges: np.ndarray = np.log(self.prices[:, 1] / self.prices[:, 2])
-        return ranges
+        return np.asarray(np.log(self.prices[:, 1] / self.prices[:, 2]))
 
     @cached_property
     def gaps(self) -> np.ndarray:
         """Log move from the close before to each bar's open; 0 for the first."""
-        return np.r_[0.0, np.log(self.prices[1:, 0] / self.prices[:-1, 3])]
+        return np.asarray(np.r_[0.0, np.log(self.prices[1:, 0] / self.prices[:-1, 3])])
 
     @cached_property
     def moves(self) -> np.ndarray:
         """Log move from the close before to each bar's close; 0 for the first."""
-        return np.r_[0.0, np.diff(np.log(self.prices[:, 3]))]
+        return np.asarray(np.r_[0.0, np.diff(np.log(self.prices[:, 3]))])
 
     @cached_property
     def elapsed(self) -> np.ndarray:
         """Time since the start of the bar before, in bars; 1 for the first."""
-        return np.r_[1.0, np.diff(self.times.asi8) / to_timedelta(self.period.timeframe).value]
+        return np.asarray(np.r_[1.0, np.diff(self.times.asi8) / to_timedelta(self.period.timeframe).value])
 
     def usual(self, i: int) -> np.ndarray:
         """Positions of the bars that tell what is usual at bar i: 60 before it; after a listing also those after it."""
         before = np.arange(max(1, i - USUAL_BARS), i)
         if len(before) >= _MIN_USUAL_BARS:
             return before
-        return np.r_[before, np.arange(i + 1, min(len(self.history), i + 1 + USUAL_BARS))]
+        return np.asarray(np.r_[before, np.arange(i + 1, min(len(self.history), i + 1 + USUAL_BARS))])
 
     def defect(
         self, rule: str, bars: pd.DatetimeIndex, finding: str, remedy: str, severity: Severity = "error"

@@ -63,7 +63,7 @@ def recordings() -> list[Series]:
     for name in ("AAPL", "MSFT", "QQQ", "TQQQ"):
         daily[name] = pd.read_csv(CANDLES / "equity_1d" / f"{name}.csv.gz", index_col=0, parse_dates=True)["1990":]
     dow = pd.read_csv(CANDLES / "dow30" / "dow30_yahoo_2009_2020.csv.gz", parse_dates=["Date"], index_col="Date")
-    daily |= {name: rows for name, rows in dow.groupby("tic") if name not in daily}
+    daily |= {str(name): rows for name, rows in dow.groupby("tic") if name not in daily}
     from arch.data import nasdaq, sp500
 
     daily |= {"S&P 500": sp500.load(), "NASDAQ": nasdaq.load()}
@@ -100,8 +100,8 @@ def scaled(columns: list[str], factor: float, bars: int | None = None) -> Change
     """Columns of some bars, or of all that follow, times a factor."""
 
     def change(frame: pd.DataFrame, at: int) -> pd.DataFrame:
-        rows = slice(at, None if bars is None else at + bars)
-        frame.iloc[rows, [frame.columns.get_loc(c) for c in columns]] *= factor
+        rows = frame.index[at : None if bars is None else at + bars]
+        frame.loc[rows, columns] = frame.loc[rows, columns] * factor
         return frame
 
     return change
@@ -133,8 +133,7 @@ def missing(bars: int) -> Change:
 
 def repeated(bars: int, columns: list[str]) -> Change:
     def change(frame: pd.DataFrame, at: int) -> pd.DataFrame:
-        where = [frame.columns.get_loc(c) for c in columns]
-        frame.iloc[at + 1 : at + bars, where] = frame.iloc[at, where].to_numpy()
+        frame.loc[frame.index[at + 1 : at + bars], columns] = frame[columns].to_numpy()[at]
         return frame
 
     return change
@@ -199,11 +198,11 @@ def defects(series: Series) -> dict[str, list[Change]]:
 def planted(series: Series) -> dict[str, list[int]]:
     """Of each kind, how many were caught and tried. Splits also on moving nights."""
     candles = series.candles.dropna()
-    gap = np.log(candles["open"] / candles["close"].shift()).abs()
-    move = gap if series.calendar != "24/7" else np.log(candles["close"] / candles["close"].shift()).abs()
+    price = candles["close" if series.calendar == "24/7" else "open"]
+    move = np.abs(np.log((price / candles["close"].shift()).to_numpy()))
     first = max(candles.index[0] + pd.DateOffset(months=2), candles.index[-1] - pd.DateOffset(years=12))
     allowed = (candles.index > first) & (candles.index < candles.index[-1] - pd.DateOffset(months=2))
-    moving = allowed & (move > move.quantile(0.97)).to_numpy()
+    moving = allowed & (move > np.nanquantile(move, 0.97))
     nights = {"": allowed & ~moving, ", moving night": moving}
     rng = np.random.default_rng(zlib.crc32(series.name.encode()))
     counts: dict[str, list[int]] = {}
@@ -219,7 +218,7 @@ def planted(series: Series) -> dict[str, list[int]]:
                 begin = bar.normalize().replace(day=1)
                 near = candles[begin - pd.DateOffset(months=2 if series.timeframe == "1h" else 13) :]
                 near = near[: begin + pd.DateOffset(months=2) - pd.Timedelta(1, "ns")]
-                broken = variants[trial % len(variants)](near.copy(), int(near.index.get_loc(bar)))
+                broken = variants[trial % len(variants)](near.copy(), int(near.index.searchsorted(bar)))
                 judged = months(series._replace(candles=broken), begin, 2)
                 count[0] += any(rules for _, rules in judged)
                 count[1] += 1
