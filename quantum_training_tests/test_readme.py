@@ -225,7 +225,10 @@ def test_the_settings_examples_load(tmp_path, monkeypatch):
     settings = yaml.safe_load((ROOT / "quantum_training/default.yaml").read_text())
     for block in (block for page in PAGES for block in blocks(page, "yaml")):
         for section, entries in yaml.safe_load(block).items():
-            settings.setdefault(section, {}).update(entries)
+            section_settings = settings.setdefault(section, {})
+            for name, entry in entries.items():  # an example may show some fields of a symbol that another page defines
+                former = section_settings.get(name)
+                section_settings[name] = {**former, **entry} if isinstance(former, dict) else entry
     (tmp_path / "my_settings.yaml").write_text(yaml.safe_dump(settings))
     monkeypatch.setenv("QUANTUM_TRAINING_CONFIG", str(tmp_path / "my_settings.yaml"))
     loaded = load_settings()

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from types import SimpleNamespace
 
 import dagster as dg
+import pandas as pd
 import pytest
 import yaml
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluation
@@ -27,6 +28,7 @@ from quantum_training.resources.database import DatabaseError
 from quantum_training.resources.events.bus import EventBus
 from quantum_training.resources.events.payloads import Event
 from quantum_training.settings import load_settings
+from quantum_training.sources import SourceError
 
 LATER = 10.0**10
 LOCATION = InProcessCodeLocationOrigin(LoadableTargetOrigin(module_name="quantum_training.definitions"))
@@ -156,11 +158,26 @@ def test_refused_bars_are_an_alert_of_their_check_only(failing_project, tmp_path
         "check quality of candles AAA|2019-09-01",
     )
     assert "AAA" in alert.cause
-    assert alert.next_step == "Check the source's column mapping and its adjustment."
+    assert alert.next_step.startswith("Check the source's column mapping and its adjustment. If this really happened")
 
 
-def test_a_failed_nested_run_and_its_surrounding_run_are_one_alert(failing_project, tmp_path):
-    setup = failing_project(tmp_path / "missing.csv")
+@pytest.fixture
+def bars_file(tmp_path):
+    """A file with 4-hourly bars from September 2019 to January 2020."""
+    file = tmp_path / "bars.csv"
+    times = pd.date_range("2019-09-01", "2020-02-01", freq="4h", inclusive="left")
+    rows = [f"{time:%Y-%m-%dT%H:%M}:00Z,100,101,99,100,5" for time in times]
+    file.write_text("\n".join(["open_time,open,high,low,close,volume", *rows]))
+    return file
+
+
+def test_a_failed_nested_run_and_its_surrounding_run_are_one_alert(failing_project, bars_file, monkeypatch):
+    setup = failing_project(bars_file)
+
+    def unreadable(*_):
+        raise SourceError("AAA", "files", "no such file", "Mend source.path or put the file there")
+
+    monkeypatch.setattr(ingestion, "fetch_month", unreadable)
     job = setup.project.definitions.resolve_job_def("clm_cycle")
     config = {"symbols": ["AAA"], "week": "2020-01-06"}
     job.execute_in_process(
@@ -171,8 +188,8 @@ def test_a_failed_nested_run_and_its_surrounding_run_are_one_alert(failing_proje
     assert (alert.symbol, alert.next_step) == ("AAA", "Mend source.path or put the file there")
 
 
-def test_a_stopped_surrounding_run_is_one_alert_and_its_nested_run_none(failing_project, tmp_path, monkeypatch):
-    setup = failing_project(tmp_path / "missing.csv")
+def test_a_stopped_surrounding_run_is_one_alert_and_its_nested_run_none(failing_project, bars_file, monkeypatch):
+    setup = failing_project(bars_file)
 
     def stopped(*_):
         raise DagsterExecutionInterruptedError
