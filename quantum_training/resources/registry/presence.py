@@ -14,8 +14,8 @@ from quantum_training.resources.registry.connection import checked_name
 from quantum_training.resources.registry.errors import outages_named
 from quantum_training.resources.registry.registry import FILES_TAG, ModelRegistry
 
-PAGE = 100
-"""Versions of one request: more than the newest ones of all recipes."""
+MAX_PAGE = 500
+"""Versions of one request."""
 
 Versions = dict[str, Any]
 """MLflow's versions by model id."""
@@ -25,7 +25,9 @@ Versions = dict[str, Any]
 def registered_versions(registry: ModelRegistry, symbol: str, model_ids: Collection[str]) -> Versions:
     """Those of these versions that are registered for the symbol; the newest versions are looked through first."""
     found: Versions = {}
-    for version in _newest_first(registry, symbol):
+    if not model_ids:
+        return found
+    for version in _newest_first(registry, symbol, min(2 * len(model_ids), MAX_PAGE)):
         if (model_id := version.tags.get("model_id")) in model_ids:
             found[str(model_id)] = version
         if len(found) == len({*model_ids}):
@@ -33,12 +35,11 @@ def registered_versions(registry: ModelRegistry, symbol: str, model_ids: Collect
     return found
 
 
-def _newest_first(registry: ModelRegistry, symbol: str) -> Iterator[Any]:
-    client, token = registry.client(), None
+def _newest_first(registry: ModelRegistry, symbol: str, page_size: int) -> Iterator[Any]:
+    """All versions of a symbol in pages of this size: MLflow takes a millisecond for each version of a page."""
+    client, token, same = registry.client(), None, f"name = '{checked_name(symbol)}'"
     while True:
-        page = client.search_model_versions(
-            f"name = '{checked_name(symbol)}'", PAGE, ["creation_timestamp DESC"], page_token=token
-        )
+        page = client.search_model_versions(same, page_size, ["creation_timestamp DESC"], page_token=token)
         yield from page
         token = page.token
         if not token:

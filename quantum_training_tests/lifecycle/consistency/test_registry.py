@@ -111,6 +111,27 @@ def test_lost_artefacts_are_missed_although_mlflow_knows_their_versions(services
     assert f"its artefact is not in {folder.parents[1]}" in problem
 
 
+def test_artefacts_that_were_exchanged_are_missed_by_their_hashes(services):
+    first, second = (artefact(services, newest(services, recipe)[0]) for recipe in ("xgboost", "lightgbm"))
+    first.rename(kept := first.with_name("kept"))
+    second.rename(first)
+    kept.rename(second)
+    assert "2 of 4 recorded versions" in found(services)[0]
+
+
+def test_an_older_backup_of_the_artefacts_lacks_the_newest_ones(services):
+    for recipe in ("xgboost", "lightgbm"):
+        shutil.rmtree(artefact(services, newest(services, recipe)[0]).parent)
+    assert "2 of 4 recorded versions" in found(services)[0]
+
+
+def test_the_registry_of_another_home_is_not_taken_for_this_one(services, lost):
+    lost.registry.prepare("AAA")
+    for recipe in ("xgboost", "lightgbm"):
+        lost.registry.client().create_model_version("AAA", "file:///elsewhere", tags={"model_id": f"{recipe} elsewhere"})
+    assert "4 of 4 recorded versions" in found(lost)[0]
+
+
 def test_a_renamed_or_deleted_registered_model_is_named(services):
     client = services.registry.client()
     client.rename_registered_model("AAA", "AAA_old")
