@@ -162,7 +162,7 @@ def test_a_build_that_recorded_no_market_is_adopted_only_if_the_newest_bar_is_th
     market.forget()
     month = ingest_month(market.store, market.settings(source={"seed": 4}), NOVEMBER, NOW)
     assert month.written is None
-    assert [error.rule for error in month.errors] == ["revised_history"]
+    assert "revised_history" in [error.rule for error in month.errors]
 
 
 def test_an_option_younger_than_the_record_had_its_default_then(market):

@@ -164,6 +164,7 @@ def test_a_retried_promotion_is_recorded_once_and_a_manual_reexecution_again(bui
     look = {"week": week, "verdict": "CONTINUE", "champion": None, "model_id": None}
     row = {"kind": "look", "effective": pd.Timestamp(week, tz="UTC"), "actor": "rule", "reason": ""}
     project.ledger.append([Entry(symbol="AAA", key=f"week/{week}", payload=look, **row)])
+    monkeypatch.setattr(manual_actions, "registry_inconsistencies", lambda *_: [])  # m1 was never registered
     job = project.definitions.resolve_job_def("promote")
     config = {"ops": {"promote_champion": {"config": {**ANN, "recipe": "xgboost"}}}}
 

@@ -53,7 +53,7 @@ def test_an_unreachable_server_is_named_with_symbol_and_remedy(monkeypatch):
         return real(*arguments)
 
     monkeypatch.setattr(MlflowClient, "get_model_version_by_alias", counted)
-    with pytest.raises(RegistryOutage, match=r"^AAA: MLflow at http://127.0.0.1:9 failed in move: ") as error:
+    with pytest.raises(RegistryOutage, match=r"^AAA: MLflow at http://127.0.0.1:9 failed in target: ") as error:
         registry.aliases.move("AAA", {"champion": "id-1"})
     assert len(calls) == 1, "a request that MLflow's client gave up is not repeated"
     assert "then run this again: what was registered is not registered twice" in str(error.value)
