@@ -189,7 +189,12 @@ def test_the_queue_runs_one_nesting_job_at_a_time(build_project, small):
     project = build_project(small)
     (name,) = NESTS_RUNS
     jobs = {job.name: job.tags for job in project.definitions.resolve_all_job_defs()}
-    assert {job for job, tags in jobs.items() if name in tags} == {"benchmark", "clm_cycle", "rebuild_registry", "retrain"}
+    assert {job for job, tags in jobs.items() if name in tags} == {
+        "benchmark",
+        "clm_cycle",
+        "rebuild_registry",
+        "retrain",
+    }
     assert jobs["benchmark"]["dagster/max_runtime"] == jobs["clm_cycle"]["dagster/max_runtime"] == str(3600 * 4)
     assert jobs["housekeeping"]["dagster/max_runtime"] == "3600"
     for file in ("docker/dagster.yaml", "dagster_home/dagster.yaml"):

@@ -128,7 +128,9 @@ def test_an_older_backup_of_the_artefacts_lacks_the_newest_ones(services):
 def test_the_registry_of_another_home_is_not_taken_for_this_one(services, lost):
     lost.registry.prepare("AAA")
     for recipe in ("xgboost", "lightgbm"):
-        lost.registry.client().create_model_version("AAA", "file:///elsewhere", tags={"model_id": f"{recipe} elsewhere"})
+        lost.registry.client().create_model_version(
+            "AAA", "file:///elsewhere", tags={"model_id": f"{recipe} elsewhere"}
+        )
     assert "4 of 4 recorded versions" in found(lost)[0]
 
 
