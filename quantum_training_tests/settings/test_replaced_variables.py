@@ -79,9 +79,9 @@ def test_only_the_named_field_of_a_section_changes(monkeypatch, tmp_path):
         ("RL_TRAINING_REDIS_HOST", "redis://redis", "allowed: HOST or HOST:PORT; set QUANTUM_TRAINING_EVENT_BUS_URL"),
         (
             "RL_TRAINING_DATABASE_URL",
-            "mysql://u:secret@db/x",
+            "mysql://u:secret@db/x",  # pragma: allowlist secret
             "set QUANTUM_TRAINING_DATABASE_URL instead",
-        ),  # pragma: allowlist secret
+        ),
         ("RL_TRAINING_RL_RETRAIN_INTERVAL_HOURS", "1.5", "a whole number of hours from 1 on"),
         ("RL_TRAINING_RL_RETRAIN_INTERVAL_HOURS", "0", "set RL_TRAINING_INTERVAL_MINUTES instead"),
         ("RL_TRAINING_CLM_RETRAIN_INTERVAL_HOURS", "100", "set TRAINING_CRON_SCHEDULE instead"),

@@ -132,7 +132,7 @@ def test_an_episode_budget_is_refused_for_an_algorithm_that_learns_from_labels(b
 def test_a_changed_recipe_is_visible_in_record_details_and_mlflow(build):
     services = build()
     first = train_week(services, "lightgbm", week("2020-01-06"))
-    assert first.details == {"recipe_hash": first.result.version.recipe_hash}
+    assert first.details["recipe_hash"] == first.result.version.recipe_hash
     recipe = services.settings.recipes["lightgbm"]
     changed = recipe.model_copy(update={"params": {**recipe.params, "num_leaves": 4}, "every_weeks": 1, "seeds": 2})
     settings = services.settings.model_copy(update={"recipes": {**services.settings.recipes, "lightgbm": changed}})
