@@ -7,7 +7,7 @@ import pandas as pd
 from quantum_training.features.indicators import FEATURES, WARMUP_BARS
 from quantum_training.features.labels import make_labels
 from quantum_training.features.pool import Pool
-from quantum_training.features.windows import Window, WindowSize, build_window
+from quantum_training.features.windows import InsufficientData, Window, WindowSize, build_window
 from quantum_training.lifecycle.gaps import absent_months
 from quantum_training.lifecycle.market_history import NANOSECOND, MarketHistory
 from quantum_training.lifecycle.records import ModelRecord, ModelVersion
@@ -65,9 +65,13 @@ def window_completeness(history: MarketHistory, recipe: Recipe, window: Window) 
     A short window misses all months that a full one reaches back to, a full one those between its first row and its
     as_of. Months before the market was listed are not missing. Of a pool, it is the symbol's own part.
     """
-    if isinstance(window, Pool):
-        window = training_window(history.store, history.settings, history.symbol, recipe, window.as_of)
     rows, wanted = len(window.full_y), wanted_rows(history.settings, recipe)
+    if isinstance(window, Pool):
+        try:
+            window = training_window(history.store, history.settings, history.symbol, recipe, window.as_of)
+            rows = len(window.full_y)
+        except InsufficientData as error:  # the pool has no part of the symbol
+            rows = error.have
     if rows < wanted:
         return WindowCompleteness(rows, wanted, months_missing_before(history, recipe, window.as_of))
     return WindowCompleteness(rows, wanted, _absent(history, month_of(window.full_times[0]), window.as_of))
