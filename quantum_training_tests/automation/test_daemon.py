@@ -126,7 +126,7 @@ def check_tick(run, home):
     assert run.status == dg.DagsterRunStatus.SUCCESS
     store = Store(root=str(home / "store"))
     assert list(store.read_records("champion", "LIVE")) == [monday]
-    (version,) = store.read_record("xgboost_model", "LIVE", monday)["versions"]
+    version, *_ = store.read_record("xgboost_model", "LIVE", monday)["versions"]  # later ticks may have added others
     assert version["as_of"] == f"{monday}T00:00:00+00:00"
 
 
@@ -180,7 +180,7 @@ def test_a_backfill_from_the_ui_and_a_tick_of_the_schedule(platform, build_proje
         clock("rest of the backfill and of the tick's runs")
 
         check_backfill(instance, launched["backfillId"], home, reference)
-        (run,) = instance.get_runs(ticked)
+        *_, run = instance.get_runs(ticked)  # the first: a later tick of the week trains inside it
         check_tick(run, home)
         assert not [r for r in instance.get_runs() if r.parent_run_id], "a run that failed for want of data was retried"
         clock("checks")
