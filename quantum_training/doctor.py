@@ -23,13 +23,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     symbols = parser.parse_args(arguments).symbols or [*settings.symbols]
     if unknown := sorted({*symbols} - {*settings.symbols}):
         parser.error(f"unknown symbols {', '.join(unknown)}; symbols are {', '.join(settings.symbols)}")
-    found = compare(Services.of(settings), Ledger(settings.database_url, read_only=True), symbols)
-    for inconsistency in (i for inconsistencies in found.values() for i in inconsistencies):
+    comparisons = compare(Services.of(settings), Ledger(settings.database_url, read_only=True), symbols)
+    for inconsistency in (i for inconsistencies in comparisons.values() for i in inconsistencies):
         print(inconsistency)
-    ill = [symbol for symbol, inconsistencies in found.items() if inconsistencies]
+    inconsistent = [symbol for symbol, inconsistencies in comparisons.items() if inconsistencies]
     agree = "store, ledger, registry and settings belong together"
-    print(f"{len(ill)} of {len(symbols)} symbols need attention" if ill else f"{len(symbols)} symbols: {agree}")
-    return 1 if ill else 0
+    print(
+        f"{len(inconsistent)} of {len(symbols)} symbols need attention"
+        if inconsistent
+        else f"{len(symbols)} symbols: {agree}"
+    )
+    return 1 if inconsistent else 0
 
 
 if __name__ == "__main__":

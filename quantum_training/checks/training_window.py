@@ -26,13 +26,15 @@ def window_check(asset: str, partitions: Partitions) -> dg.AssetChecksDefinition
     )
     def check(context: dg.AssetCheckExecutionContext, store: dg.ResourceParam[Store]) -> dg.AssetCheckResult:
         keys = run_keys(partitions.week, context.run.tags)
-        found = {str(key): text for key in keys if (text := _incomplete(store, asset, key))}
-        table = pd.DataFrame.from_dict({key: [text] for key, text in found.items()}, "index", columns=["window"])
+        incomplete_windows = {str(key): text for key in keys if (text := _incomplete(store, asset, key))}
+        table = pd.DataFrame.from_dict(
+            {key: [text] for key, text in incomplete_windows.items()}, "index", columns=["window"]
+        )
         return dg.AssetCheckResult(
-            passed=not found,
+            passed=not incomplete_windows,
             severity=dg.AssetCheckSeverity.WARN,
-            description=next((f"{key}: {text}" for key, text in found.items()), None),
-            metadata={"incomplete": markdown(table), "weeks": len(found)},
+            description=next((f"{key}: {text}" for key, text in incomplete_windows.items()), None),
+            metadata={"incomplete": markdown(table), "weeks": len(incomplete_windows)},
         )
 
     return check

@@ -68,7 +68,7 @@ def month_outcome(store: Store, key: Key) -> MonthOutcome | None:
 def gaps(store: Store, symbol: str) -> list[Gap]:
     """The gaps of a symbol, oldest first. The newest month, and those before the first stored one, are none."""
     stored = store.periods(CANDLES, symbol)
-    found = []
+    symbol_gaps = []
     for month in store.periods(CANDLES, symbol, "json"):
         record = read_record(store, MonthOutcome, symbol, month)
         if record is None or record.outcome != REFUSED or not (stored and stored[0] < month < stored[-1]):
@@ -76,8 +76,8 @@ def gaps(store: Store, symbol: str) -> list[Gap]:
         start = pd.Timestamp(month, tz="UTC")
         covered = pd.Timestamp(store.attributes(CANDLES, symbol, month).get("covered_until", start))
         if covered < start + MONTH:
-            found.append(Gap(covered, start + MONTH, month, record.reason))
-    return found
+            symbol_gaps.append(Gap(covered, start + MONTH, month, record.reason))
+    return symbol_gaps
 
 
 def refused_months(store: Store, symbol: str, first: str, last: str) -> list[str]:

@@ -113,11 +113,11 @@ class MarketHistory:
         The last one may be empty. Errors as in read_stretches.
         """
 
-        def known(asset: str) -> list[pd.DataFrame]:
+        def closed_bars(asset: str) -> list[pd.DataFrame]:
             stretches = read_stretches(self.store, asset, self.symbol, first, as_of, self.market)
             return [known_at(frame, as_of, self.market.timeframe) for frame in stretches]
 
-        return [Bars(*pair) for pair in zip(known(CANDLES), known(FEATURES), strict=True)]
+        return [Bars(*pair) for pair in zip(closed_bars(CANDLES), closed_bars(FEATURES), strict=True)]
 
     def stored_rows(self, asset: str, start: pd.Timestamp, end: pd.Timestamp) -> pd.DataFrame:
         """The rows of a monthly asset that are stored for the months from `start`, or the newest gap, to `end`; there
@@ -239,11 +239,12 @@ def read_stretches(
     yet. OtherMarketError if a month is of another market.
     """
     last = month_of(until - NANOSECOND)
-    found = [gap for gap in gaps(store, symbol) if gap.start < until]
-    require_no_gap(symbol, asset, until, found)
+    symbol_gaps = [gap for gap in gaps(store, symbol) if gap.start < until]
+    require_no_gap(symbol, asset, until, symbol_gaps)
+    gap_months = {gap.month for gap in symbol_gaps}
     stored = [p for p in store.periods(asset, symbol) if first <= p <= last]
     expected = pd.date_range(stored[0], last, freq="MS").strftime("%Y-%m-%d") if stored else [last]
-    missing = [p for p in expected if p not in stored and p not in {gap.month for gap in found}]
+    missing = [p for p in expected if p not in stored and p not in gap_months]
     if missing:
         raise _missing(symbol, asset, until, f"the months {', '.join(missing)} are not stored")
     if not stored:
@@ -255,14 +256,14 @@ def read_stretches(
         needed = min(until, pd.Timestamp(month, tz="UTC") + MONTH)
         covered = attributes[month].get("covered_until", "nothing" if month == last else None)
         is_short = covered == "nothing" or (covered is not None and pd.Timestamp(covered) < needed)
-        if is_short and month not in {gap.month for gap in found}:
+        if is_short and month not in gap_months:
             raise _missing(symbol, asset, until, f"{month} reaches only {covered}")
         closed_gap = attributes[month].get(AFTER_GAP)
-        if closed_gap and closed_gap not in {gap.month for gap in found}:
+        if closed_gap and closed_gap not in gap_months:
             raise _missing(symbol, asset, until, f"{month} was computed without {closed_gap}")
     if market:
         require_market(symbol, market, asset, attributes)
-    return split_at_gaps(frame.loc[: until - NANOSECOND], found)
+    return split_at_gaps(frame.loc[: until - NANOSECOND], symbol_gaps)
 
 
 def _missing(symbol: str, asset: str, until: pd.Timestamp, problem: str) -> StoreError:

@@ -32,8 +32,8 @@ def restate(store: Store, settings: Settings, symbol: str, now: pd.Timestamp) ->
     history = pd.concat(stored.values())
     until = pd.Timestamp(store.attributes(CANDLES, symbol, months[-1])["covered_until"])
     fetched = market.source.fetch(symbol, market.timeframe, history.index[0], until, now)
-    found = {month: rescaling(frame, fetched) for month, frame in stored.items()}
-    steps = {month: step for month, step in found.items() if step is not None}
+    rescalings = {month: rescaling(frame, fetched) for month, frame in stored.items()}
+    steps = {month: step for month, step in rescalings.items() if step is not None}
     corrected = sum(step.corrected_bars for step in steps.values())
     if len(steps) < len(months) or corrected > max(2, len(history) // 20):
         return _refusal(symbol, history, [month for month in months if month not in steps], corrected)

@@ -24,14 +24,14 @@ def accept_missing(
     accepted: Iterable[AcceptedBars], missing: pd.DatetimeIndex, period: MarketPeriod
 ) -> tuple[pd.DatetimeIndex, list[Defect]]:
     """The bars that are missing and accepted, as when the market was closed, and a defect for each acceptance."""
-    found, defects = missing[:0], []
+    accepted_bars, defects = missing[:0], []
     for acceptance in accepted:
         bars = missing[acceptance.covers(missing, MISSING)]
         if len(bars):
-            found = found.union(bars)
+            accepted_bars = accepted_bars.union(bars)
             message = f"{period.symbol} {period.timeframe} {MISSING}: {len(bars)} bar(s) from {bars[0]} {acceptance}"
             defects.append(Defect(MISSING, "accepted", tuple(bars), message, acceptances=(acceptance,)))
-    return found, defects
+    return accepted_bars, defects
 
 
 def settle(defects: Sequence[Defect], accepted: Sequence[AcceptedBars], period: MarketPeriod) -> list[Defect]:

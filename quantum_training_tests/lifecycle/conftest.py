@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -119,3 +119,11 @@ def trained(
     home = Path(services.store.root).parent
     shutil.copytree(home, templates["trained"], ignore=shutil.ignore_patterns("settings.yaml"))
     return services
+
+
+@pytest.fixture
+def lost_registry(trained: Services, empty_mlflow: Path, tmp_path: Path) -> Services:
+    """The same state over an MLflow without versions."""
+    (tmp_path / "empty").mkdir()
+    shutil.copy(empty_mlflow, tmp_path / "empty")
+    return replace(trained, registry=ModelRegistry(tracking_uri=f"sqlite:///{tmp_path}/empty/mlflow.db"))

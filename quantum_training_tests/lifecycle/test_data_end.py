@@ -38,7 +38,8 @@ def test_the_newest_as_of_lies_in_a_week_with_a_partition(end):
     settings = settings_until(end)
     as_of = newest_as_of(settings, data_end(settings, "SP500", NOW))
     week = as_of - pd.Timedelta(days=as_of.weekday())
-    parse_key(build_partitions(["SP500"], settings.start.isoformat(), end).week, f"SP500|{week:%Y-%m-%d}")
+    grid = build_partitions(["SP500"], settings.start.isoformat(), end).week
+    assert parse_key(grid, f"SP500|{week:%Y-%m-%d}").start == week.normalize()
 
 
 def test_a_live_market_has_the_week_in_progress():

@@ -21,8 +21,8 @@ def scores_metadata(week: ScoredWeek) -> dict[str, Any]:
     """Net return of each strategy, bars without a decision, versions that could not be loaded, what was restated."""
     restated = {"restated": [*week.restated]} if week.restated else {}
     if week.scores is None or week.written is None:
-        stands = "versions that decided this week were removed since"
-        return {"stands": stands, "not_loaded": week.not_loaded, **restated}
+        reason = "versions that decided this week were removed since"
+        return {"stands": reason, "not_loaded": week.not_loaded, **restated}
     return {
         **_scores(week.scores),
         **restated,

@@ -12,10 +12,20 @@ from quantum_training.automation.failures.interruptions import stopped
 from quantum_training.automation.run_launcher import LAUNCHED_BY
 from quantum_training.partitions import RANGE_TAGS
 from quantum_training.resources.texts import bounded_tags
+from quantum_training.settings import Settings
 
 T = TypeVar("T")
 FAILED_SYMBOLS = "failed_symbols"
 """Metadata of a failed step: the reason by symbol."""
+
+
+def requested_symbols(settings: Settings, symbols: Sequence[str]) -> list[str]:
+    """These symbols, or all of the settings if there are none. Failure if the settings lack one."""
+    if unknown := sorted({*symbols} - {*settings.symbols}):
+        raise dg.Failure(
+            f"unknown symbols {', '.join(unknown)}; symbols are {', '.join(settings.symbols)}", allow_retries=False
+        )
+    return [*symbols] or [*settings.symbols]
 
 
 @dataclass(frozen=True)

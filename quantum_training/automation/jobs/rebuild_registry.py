@@ -5,7 +5,7 @@ from pydantic import Field
 
 from quantum_training.assets.cluster_tags import cluster_tags, needs_of
 from quantum_training.automation.execution.priorities import priority_tag
-from quantum_training.automation.jobs.nested_runs import symbols_failure
+from quantum_training.automation.jobs.nested_runs import requested_symbols, symbols_failure
 from quantum_training.automation.jobs.run_tags import NESTS_RUNS, nesting_tags
 from quantum_training.lifecycle.recovery.rebuild_registry import rebuild_versions
 from quantum_training.lifecycle.services import Services
@@ -44,10 +44,7 @@ def build_rebuild_registry_job(settings: Settings) -> dg.JobDefinition:
         events: dg.ResourceParam[EventBus],
     ) -> None:
         services, failures = Services(settings, store, registry, events), dict[str, str]()
-        symbols = config.symbols or [*settings.symbols]
-        if unknown := sorted({*symbols} - {*settings.symbols}):
-            raise dg.Failure(f"unknown symbols {', '.join(unknown)}", allow_retries=False)
-
+        symbols = requested_symbols(settings, config.symbols)
         for symbol in symbols:
             try:
                 run = TrainingRun(context.run_id, log=context.log)

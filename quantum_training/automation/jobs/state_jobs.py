@@ -1,6 +1,6 @@
 """Jobs about the state as a whole: `doctor` compares its parts, `ledger_restore` rebuilds a ledger that was lost.
 
-What they do is in lifecycle/consistency and lifecycle/recovery.py.
+What they do is in lifecycle/consistency and lifecycle/recovery.
 """
 
 import dagster as dg
@@ -8,7 +8,7 @@ import pandas as pd
 from pydantic import Field
 
 from quantum_training.assets.step_retries import first_attempt
-from quantum_training.automation.jobs.nested_runs import symbols_failure
+from quantum_training.automation.jobs.nested_runs import requested_symbols, symbols_failure
 from quantum_training.automation.jobs.run_tags import time_limit_tags
 from quantum_training.lifecycle.consistency.comparisons import compare
 from quantum_training.lifecycle.recovery.ledger_restore import Restoration, Restorer, restore_ledger
@@ -52,15 +52,15 @@ def build_doctor_job(settings: Settings) -> dg.JobDefinition:
         ledger: dg.ResourceParam[Ledger],
         events: dg.ResourceParam[EventBus],
     ) -> None:
-        found = compare(Services(settings, store, registry, events), ledger, settings.symbols)
+        comparisons = compare(Services(settings, store, registry, events), ledger, settings.symbols)
         failures = {
             symbol: "\n".join(f"{i.subject}: {i.problem}. {i.remedy}" for i in inconsistencies)
-            for symbol, inconsistencies in found.items()
+            for symbol, inconsistencies in comparisons.items()
             if inconsistencies
         }
         if failures:
-            raise symbols_failure(failures, len(found))
-        context.log.info(f"{len(found)} symbols: store, ledger, registry and settings belong together")
+            raise symbols_failure(failures, len(comparisons))
+        context.log.info(f"{len(comparisons)} symbols: store, ledger, registry and settings belong together")
 
     @dg.job(name=DOCTOR, description=DOCTOR_DESCRIPTION, tags=time_limit_tags(settings))
     def doctor() -> None:
@@ -79,9 +79,7 @@ def build_ledger_restore_job(settings: Settings) -> dg.JobDefinition:
         store: dg.ResourceParam[Store],
         ledger: dg.ResourceParam[Ledger],
     ) -> None:
-        symbols = config.symbols or [*settings.symbols]
-        if unknown := sorted({*symbols} - {*settings.symbols}):
-            raise dg.Failure(f"unknown symbols {', '.join(unknown)}; symbols are {', '.join(settings.symbols)}")
+        symbols = requested_symbols(settings, config.symbols)
         restorer = Restorer(config.actor, config.reason, first_attempt(context.instance, context.run))
         restored: dict[str, Restoration] = {}
         failures: dict[str, str] = {}

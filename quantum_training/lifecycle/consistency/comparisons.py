@@ -43,14 +43,14 @@ def compare(services: Services, ledger: Ledger, symbols: Iterable[str]) -> dict[
 
 
 def _compare_symbol(services: Services, ledger: Ledger, symbol: str) -> list[Inconsistency]:
-    found: list[Inconsistency] = []
+    inconsistencies: list[Inconsistency] = []
     for subject, comparison in COMPARISONS.items():
         try:
-            found += comparison(services, ledger, symbol)
+            inconsistencies += comparison(services, ledger, symbol)
         except Exception as error:
             problem = f"it could not be compared: {type(error).__name__}: {error}"
-            found.append(Inconsistency(symbol, subject, problem, "Mend that, then run the doctor again"))
-    return found
+            inconsistencies.append(Inconsistency(symbol, subject, problem, "Mend that, then run the doctor again"))
+    return inconsistencies
 
 
 def require_one_state(services: Services, ledger: Ledger, symbol: str, before: str) -> None:

@@ -32,14 +32,14 @@ def bars_of_another_market(store: Store, settings: Settings, symbol: str) -> lis
 
     Of each year one month is read, and the newest: a market replaced in part differs at one end.
     """
-    found = []
+    inconsistencies = []
     for asset in (CANDLES, FEATURES):
         stored = store.periods(asset, symbol)
         months = [*stored[::12], *stored[-1:]]
         recorded = {month: store.attributes(asset, symbol, month).get(MARKET) for month in months}
         if problem := mismatch(settings.symbols[symbol], asset, recorded):
-            found.append(Inconsistency(symbol, "market", problem, REMEDY))
-    return found
+            inconsistencies.append(Inconsistency(symbol, "market", problem, REMEDY))
+    return inconsistencies
 
 
 def scores_of_another_market(history: MarketHistory, last: str = EVERY) -> list[Inconsistency]:

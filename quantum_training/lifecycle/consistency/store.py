@@ -21,14 +21,14 @@ RESTORE = "Restore the store of `store_root` from its newest backup, or name the
 
 def store_inconsistencies(services: Services, ledger: Ledger, symbol: str, before: str = EVERY) -> list[Inconsistency]:
     """What the store of a symbol should hold and does not. before: only weeks before it, which a run does not make."""
-    found = decided_weeks_without_scores(services.store, ledger, symbol, before)
+    inconsistencies = decided_weeks_without_scores(services.store, ledger, symbol, before)
     scored = [week for week in services.store.periods(SHADOW_SCORES, symbol) if week < before]
     if scored and (lost := _recipes_without_records(services.store, symbol, scored[-1])):
         assets = ", ".join(model_asset(recipe) for recipe in lost)
         problem = f"week {scored[-1]} was scored by versions of which the store has no record in {assets}"
         remedy = f"{RESTORE}; or run weekly_cycle from the first week on: versions in MLflow are not trained again"
-        found.append(Inconsistency(symbol, "store", problem, remedy))
-    return found
+        inconsistencies.append(Inconsistency(symbol, "store", problem, remedy))
+    return inconsistencies
 
 
 def decided_weeks_without_scores(store: Store, ledger: Ledger, symbol: str, before: str = EVERY) -> list[Inconsistency]:

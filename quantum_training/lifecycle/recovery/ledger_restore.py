@@ -106,10 +106,10 @@ class _Draft:
 
     def __post_init__(self) -> None:
         self._newest = max(ledger_decisions(self.rows), default="")
-        self._known = Counter(map(str, manual_actions(self.rows)))
-        self._known += Counter(str(order_of(row)) for row in self.rows if row.kind in ORDERS)
+        self._recorded = Counter(map(str, manual_actions(self.rows)))
+        self._recorded += Counter(str(order_of(row)) for row in self.rows if row.kind in ORDERS)
         self._tests = {pd.Timestamp(str(row.payload["start"])) for row in self.rows if row.kind == AB_TEST}
-        self._known += Counter(f"stopped by {row.actor}: {row.reason}" for row in self.rows if row.kind == AB_STOP)
+        self._recorded += Counter(f"stopped by {row.actor}: {row.reason}" for row in self.rows if row.kind == AB_STOP)
 
     def add_decision(self, decision: WeeklyDecision) -> None:
         """The row of a week after the ledger's newest, and the operators' actions that the record names."""
@@ -118,7 +118,7 @@ class _Draft:
             self._add(decision_entry(self.symbol, "not recorded", decision), source)
         for message in decision.operator:
             parts = ACTION.fullmatch(message)
-            if parts and not self._is_known(message):
+            if parts and not self._is_recorded(message):
                 kind, recipe, actor, reason = parts.groups()
                 self._add(self._action(kind, actor, reason, {"week": week, "recipe": recipe}), source)
 
@@ -127,7 +127,7 @@ class _Draft:
         week, source = rollout.week, f"{ROLLOUT} {rollout.week}"
         for text in order_texts(rollout.reason):
             parts = ORDER.fullmatch(text)
-            if not parts or self._is_known(text):
+            if not parts or self._is_recorded(text):
                 continue
             word, percent, actor, reason = parts.groups()
             kind = next(kind for kind, name in ORDERS.items() if name == word)
@@ -146,15 +146,15 @@ class _Draft:
             self._tests.add(start)
             payload = state.test.model_dump(mode="json")
             self._add(self._action(AB_TEST, "not recorded", "not recorded", payload), source)
-        if stopped and not self._known[stopped[0]]:
-            self._known[stopped[0]] += 1
+        if stopped and not self._recorded[stopped[0]]:
+            self._recorded[stopped[0]] += 1
             self._add(self._action(AB_STOP, stopped[1], stopped[2], {"week": week}), source)
 
-    def _is_known(self, text: str) -> bool:
+    def _is_recorded(self, text: str) -> bool:
         """Whether the ledger has one more row with this text."""
-        known = self._known[text] > 0
-        self._known[text] -= 1
-        return known
+        is_recorded = self._recorded[text] > 0
+        self._recorded[text] -= 1
+        return is_recorded
 
     def _action(self, kind: str, actor: str, reason: str, payload: Mapping[str, Any]) -> Entry:
         """The row of an action of a person; the time that it carries is the Monday of its week."""

@@ -101,8 +101,8 @@ def _lost(services: Services, symbol: str, recorded: list[RecordedVersion]) -> l
     for version in recorded:
         if version.model_id in present.keys() - broken.keys():
             continue
-        known = present.get(version.model_id)
-        lost.append(Lost(version, model_hash(known.tags) if known else version.entry.artefact_hash))
+        registered = present.get(version.model_id)
+        lost.append(Lost(version, model_hash(registered.tags) if registered else version.entry.artefact_hash))
         registry.forget(symbol, version.model_id)
     return sorted(lost, key=lambda v: (v.recorded.entry.time, is_ensemble(recipes[v.recorded.recipe].algorithm)))
 

@@ -24,15 +24,15 @@ Versions = dict[str, Any]
 @outages_named
 def registered_versions(registry: ModelRegistry, symbol: str, model_ids: Collection[str]) -> Versions:
     """Those of these versions that are registered for the symbol; the newest versions are looked through first."""
-    found: Versions = {}
+    versions: Versions = {}
     if not model_ids:
-        return found
+        return versions
     for version in _newest_first(registry, symbol, min(2 * len(model_ids), MAX_PAGE)):
         if (model_id := version.tags.get("model_id")) in model_ids:
-            found[str(model_id)] = version
-        if len(found) == len({*model_ids}):
+            versions[str(model_id)] = version
+        if len(versions) == len({*model_ids}):
             break
-    return found
+    return versions
 
 
 def _newest_first(registry: ModelRegistry, symbol: str, page_size: int) -> Iterator[Any]:

@@ -1,7 +1,6 @@
 """A lost registry is rebuilt from store and settings: the same ids, files and aliases, or a reason why not."""
 
 import json
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,24 +11,9 @@ from quantum_training.lifecycle.consistency.registry import registry_inconsisten
 from quantum_training.lifecycle.records import ModelRecord, read_record, read_records, write_record
 from quantum_training.lifecycle.recovery.rebuild_registry import rebuild_versions
 from quantum_training.lifecycle.training.request import TrainingRun
-from quantum_training.resources.registry.registry import ModelRegistry
 
 WEEKS = ("2020-01-13", "2020-01-20", "2020-01-27")
 IDENTITY_TAGS = ("model_id", "recipe", "as_of", "data_hash", "code_hash", "refresh")
-
-
-@pytest.fixture
-def services(trained):
-    """AAA with three weeks of versions of two recipes, and a champion."""
-    return trained
-
-
-@pytest.fixture
-def lost(services, empty_mlflow, tmp_path):
-    """The same state over an MLflow without versions."""
-    (tmp_path / "empty").mkdir()
-    shutil.copy(empty_mlflow, tmp_path / "empty")
-    return replace(services, registry=ModelRegistry(tracking_uri=f"sqlite:///{tmp_path}/empty/mlflow.db"))
 
 
 def rebuild(services, **options):
@@ -52,54 +36,58 @@ def stored(services):
     return {file: file.read_bytes() for file in Path(services.store.root).rglob("*") if file.is_file()}
 
 
-def test_all_versions_come_back_with_their_ids_files_and_aliases(services, lost):
-    bytes_before, before = stored(services), contents(services)
+def test_all_versions_come_back_with_their_ids_files_and_aliases(trained, lost_registry):
+    bytes_before, before = stored(trained), contents(trained)
 
-    result = rebuild(lost)
+    result = rebuild(lost_registry)
 
     assert (result.present, len(result.rebuilt), result.failures) == (0, 6, {})
-    assert contents(lost) == before
-    assert stored(services) == bytes_before
-    assert registry_inconsistencies(lost, "AAA") == []
-    again = rebuild(lost)
+    assert contents(lost_registry) == before
+    assert stored(trained) == bytes_before
+    assert registry_inconsistencies(lost_registry, "AAA") == []
+    again = rebuild(lost_registry)
     assert (again.present, again.rebuilt, again.failures) == (6, [], {})
 
 
-def test_a_broken_artefact_is_replaced_under_the_same_id(services):
-    before = contents(services)
+def test_a_broken_artefact_is_replaced_under_the_same_id(trained):
+    before = contents(trained)
     champion = before[1]["champion"]
-    number = services.registry.find("AAA", champion).number
-    address = services.registry.client().get_model_version_download_uri("AAA", str(number))
+    number = trained.registry.find("AAA", champion).number
+    address = trained.registry.client().get_model_version_download_uri("AAA", str(number))
     (Path(address.removeprefix("file://")) / "artifacts/model/booster.json").write_text("{}")
 
-    result = rebuild(services)
+    result = rebuild(trained)
 
     assert (result.present, [label[-17:-1] for label in result.rebuilt], result.failures) == (5, [champion], {})
-    assert contents(services) == before
-    services.registry.load("AAA", champion)
+    assert contents(trained) == before
+    trained.registry.load("AAA", champion)
 
 
-def test_a_version_whose_settings_changed_is_not_trained_and_the_others_come_back(lost):
-    settings = lost.settings
+def test_a_version_whose_settings_changed_is_not_trained_and_the_others_come_back(lost_registry):
+    settings = lost_registry.settings
     changed = settings.recipes["xgboost"].model_copy(update={"window_bars": 140})
     settings = settings.model_copy(update={"recipes": {**settings.recipes, "xgboost": changed}})
 
-    result = rebuild(replace(lost, settings=settings), first_week=WEEKS[1])
+    result = rebuild(replace(lost_registry, settings=settings), first_week=WEEKS[1])
 
     assert sorted(label.split()[0] for label in result.rebuilt) == ["lightgbm"] * 2
     reasons = [reason for label, reason in result.failures.items() if label.startswith("xgboost of")]
     assert len(reasons) == 2
     assert all(f"run weekly_cycle of {week}" in reason for week, reason in zip(WEEKS[1:], reasons, strict=True))
     assert "the stored bars or features of its training window were revised since" in reasons[0]
-    assert {v.tags["recipe"] for v in lost.registry.client().search_model_versions("name = 'AAA'")} == {"lightgbm"}
+    assert {v.tags["recipe"] for v in lost_registry.registry.client().search_model_versions("name = 'AAA'")} == {
+        "lightgbm"
+    }
 
 
-def test_a_fit_that_gives_other_files_than_the_recorded_ones_is_not_registered(lost):
-    record = read_record(lost.store, ModelRecord, "AAA", WEEKS[0], "xgboost_model")
+def test_a_fit_that_gives_other_files_than_the_recorded_ones_is_not_registered(lost_registry):
+    record = read_record(lost_registry.store, ModelRecord, "AAA", WEEKS[0], "xgboost_model")
     entry = record.versions[0].model_copy(update={"artefact_hash": "0" * 64})
-    write_record(lost.store, "AAA", WEEKS[0], record.model_copy(update={"versions": (entry,)}), "xgboost_model")
+    write_record(
+        lost_registry.store, "AAA", WEEKS[0], record.model_copy(update={"versions": (entry,)}), "xgboost_model"
+    )
 
-    result = rebuild(lost)
+    result = rebuild(lost_registry)
 
     (label,) = result.failures
     assert label.startswith(f"xgboost of {WEEKS[0]}")
@@ -107,16 +95,16 @@ def test_a_fit_that_gives_other_files_than_the_recorded_ones_is_not_registered(l
     assert len(result.rebuilt) == 5
 
 
-def test_versions_recorded_without_a_hash_are_known_by_their_id(lost):
-    for week, record in read_records(lost.store, ModelRecord, "AAA", asset="xgboost_model").items():
+def test_versions_recorded_without_a_hash_are_known_by_their_id(lost_registry):
+    for week, record in read_records(lost_registry.store, ModelRecord, "AAA", asset="xgboost_model").items():
         fields = json.loads(record.model_dump_json())
         for version in fields["versions"]:
             del version["artefact_hash"]
-        lost.store.write_record("xgboost_model", "AAA", week, fields)
-    assert len(rebuild(lost).rebuilt) == 6
+        lost_registry.store.write_record("xgboost_model", "AAA", week, fields)
+    assert len(rebuild(lost_registry).rebuilt) == 6
 
 
-def test_a_renamed_model_is_not_rebuilt_but_renamed_back(services):
-    services.registry.client().rename_registered_model("AAA", "AAA_old")
+def test_a_renamed_model_is_not_rebuilt_but_renamed_back(trained):
+    trained.registry.client().rename_registered_model("AAA", "AAA_old")
     with pytest.raises(InconsistentStateError, match="Rename it back to AAA"):
-        rebuild(services)
+        rebuild(trained)
