@@ -133,7 +133,7 @@ def check_tick(run, home):
 @pytest.mark.long
 def test_a_backfill_from_the_ui_and_a_tick_of_the_schedule(platform, build_project, settings, monkeypatch):
     clock, home = PhaseTimer(), platform.home
-    other = build_project(settings)  # first, so that its Dagster instance is the last one to be closed
+    other = build_project(settings)
     shutil.copy(DAGSTER_YAML, home)
     (home / "settings.yaml").write_text(yaml.safe_dump(settings))
     names = {

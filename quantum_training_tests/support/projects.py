@@ -122,7 +122,9 @@ def build_project(
             monkeypatch.setenv("QUANTUM_TRAINING_CONFIG", str(home / "settings.yaml"))
             loaded = load_settings()
             definitions = build_defs(loaded, {"store": store, "registry": registry})
-            instance = stack.enter_context(dg.DagsterInstance.ephemeral(tempdir=str(home)))
+            # not entered: if a test closed another instance in between, Dagster would go on asking that one
+            instance = dg.DagsterInstance.ephemeral(tempdir=str(home))
+            stack.callback(instance.dispose)
             ledger = Ledger(url=loaded.database_url)
             return Project(home, loaded, definitions, store, registry, ledger, instance, market_data_cache)
 
