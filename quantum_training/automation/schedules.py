@@ -17,6 +17,7 @@ from quantum_training.automation.execution.priorities import priority_tag
 from quantum_training.automation.jobs.asset_jobs import DRIFT, HOUSEKEEPING, MARKET_DATA, SIGNALS, WEEKLY_CYCLE
 from quantum_training.automation.jobs.state_jobs import DOCTOR
 from quantum_training.automation.scheduled_training import SCHEDULE, SENSOR, plan_tick
+from quantum_training.lifecycle.market_history import stored_until
 from quantum_training.lifecycle.records import CANDLES, DRIFT_REPORT, FEATURES
 from quantum_training.lifecycle.surveillance.run_priorities import MARKET
 from quantum_training.market.periods import Key, week_of
@@ -191,10 +192,9 @@ def _months_to_fetch(settings: Settings, tick: Tick, symbol: str) -> tuple[pd.Ti
 
 
 def _stored_until(store: Store, asset: str, symbol: str) -> pd.Timestamp | None:
-    """The time up to which a monthly asset is stored; None if it is not, or cannot be read: its run will say so."""
+    """As market_history.stored_until; None also if the file cannot be read, which the symbol's run will say."""
     with suppress(Exception):  # one symbol's broken file stops no other
-        if months := store.periods(asset, symbol):
-            return pd.Timestamp(store.attributes(asset, symbol, months[-1])["covered_until"])
+        return stored_until(store, asset, symbol)
     return None
 
 

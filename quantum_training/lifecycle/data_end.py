@@ -22,7 +22,7 @@ def newest_week(settings: Settings, symbol: str, now: pd.Timestamp) -> pd.Timest
     return min(week_of(data_end(settings, symbol, now)), _last_week(settings, now))
 
 
-def newest_as_of(settings: Settings, stored_until: pd.Timestamp) -> pd.Timestamp:
+def newest_possible_as_of(settings: Settings, stored_until: pd.Timestamp) -> pd.Timestamp:
     """The newest time that lies in a week with a partition, given the time up to which bars are stored."""
     return min(stored_until, _last_week(settings, stored_until) + WEEK - pd.Timedelta("1s"))
 

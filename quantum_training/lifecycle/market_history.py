@@ -157,10 +157,6 @@ class MarketHistory:
         untraded = (candles.index > since) & ~candles.index.isin(with_volume(candles)) if since is not None else False
         return candles.assign(**{UNTRADED: untraded})
 
-    def features_available_until(self) -> pd.Timestamp | None:
-        """The time up to which features are stored; None if there are none."""
-        return features_available_until(self.store, self.symbol)
-
     def scored_weeks(self, last: str = EVERY) -> list[str]:
         """The weeks up to `last` that have shadow scores, oldest first."""
         return [week for week in self.store.periods(SHADOW_SCORES, self.symbol) if week <= last]
@@ -274,7 +270,10 @@ def _missing(symbol: str, asset: str, until: pd.Timestamp, problem: str) -> Stor
 
 def features_available_until(store: Store, symbol: str) -> pd.Timestamp | None:
     """The time up to which the features of a symbol are stored; None if there are none."""
-    months = store.periods(FEATURES, symbol)
-    if not months:
-        return None
-    return pd.Timestamp(store.attributes(FEATURES, symbol, months[-1])["covered_until"])
+    return stored_until(store, FEATURES, symbol)
+
+
+def stored_until(store: Store, asset: str, symbol: str) -> pd.Timestamp | None:
+    """The time up to which a monthly asset of a symbol is stored; None if no month is."""
+    months = store.periods(asset, symbol)
+    return pd.Timestamp(store.attributes(asset, symbol, months[-1])["covered_until"]) if months else None

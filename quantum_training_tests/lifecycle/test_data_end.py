@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from quantum_training.lifecycle.data_end import data_end, newest_as_of, newest_week
+from quantum_training.lifecycle.data_end import data_end, newest_possible_as_of, newest_week
 from quantum_training.partitions import build_partitions, parse_key
 from quantum_training.settings import load_settings
 
@@ -34,9 +34,9 @@ def test_the_newest_week_is_one_that_data_and_end_allow(end, until, week):
 
 
 @pytest.mark.parametrize("end", [None, "2018-06-30", "2018-07-01", "2018-07-02"])
-def test_the_newest_as_of_lies_in_a_week_with_a_partition(end):
+def test_the_newest_possible_as_of_lies_in_a_week_with_a_partition(end):
     settings = settings_until(end)
-    as_of = newest_as_of(settings, data_end(settings, "SP500", NOW))
+    as_of = newest_possible_as_of(settings, data_end(settings, "SP500", NOW))
     week = as_of - pd.Timedelta(days=as_of.weekday())
     grid = build_partitions(["SP500"], settings.start.isoformat(), end).week
     assert parse_key(grid, f"SP500|{week:%Y-%m-%d}").start == week.normalize()

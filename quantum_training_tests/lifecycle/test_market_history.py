@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from quantum_training.lifecycle.market_history import Bars, MarketHistory, inputs_hash
+from quantum_training.lifecycle.market_history import Bars, MarketHistory, features_available_until, inputs_hash
 from quantum_training.resources.store.store import Store, StoreError
 from quantum_training.settings import load_settings
 
@@ -63,6 +63,6 @@ def test_the_inputs_hash_covers_the_deciding_bars_and_the_lookback(history):
 
 
 def test_features_reach_as_far_as_the_newest_month_covers(history, tmp_path):
-    assert history.features_available_until() == pd.Timestamp("2020-01-20", tz="UTC")
+    assert features_available_until(history.store, history.symbol) == pd.Timestamp("2020-01-20", tz="UTC")
     empty = MarketHistory(Store(root=str(tmp_path / "empty")), history.settings, "AAA")
-    assert empty.features_available_until() is None
+    assert features_available_until(empty.store, empty.symbol) is None

@@ -16,7 +16,7 @@ from quantum_training.automation.jobs.run_tags import NESTS_RUNS, training_tags
 from quantum_training.lifecycle.consistency.inconsistency import require_consistent
 from quantum_training.lifecycle.consistency.ledger import store_against_ledger
 from quantum_training.lifecycle.consistency.registry import registry_inconsistencies
-from quantum_training.lifecycle.data_end import newest_as_of
+from quantum_training.lifecycle.data_end import newest_possible_as_of
 from quantum_training.lifecycle.decision.manual_actions import RefusedActionError, check_names
 from quantum_training.lifecycle.market_history import features_available_until
 from quantum_training.lifecycle.records import model_asset
@@ -99,4 +99,4 @@ def training_time(store: Store, settings: Settings, config: RetrainConfig) -> pd
     until = features_available_until(store, config.symbol)
     if until is None:
         raise dg.Failure(f"{config.symbol}: no features are stored; run {MARKET_DATA} first", allow_retries=False)
-    return newest_as_of(settings, until)
+    return newest_possible_as_of(settings, until)

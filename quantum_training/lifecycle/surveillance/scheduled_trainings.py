@@ -28,7 +28,7 @@ from quantum_training.settings.schema import Symbol
 MISSED_WEEKS = 4
 """So many weeks before the present one are made up for; a longer gap is a backfill, which a person starts."""
 
-PATIENCE = pd.Timedelta(days=1)
+MAX_WAIT_FOR_DATA = pd.Timedelta(days=1)
 """After so long the weekly cycle starts without its data, so that its failure is reported. It runs again with them."""
 
 
@@ -105,7 +105,7 @@ def next_training(store: Store, settings: Settings, due: Collection[ScheduledTra
     if until is not None and until >= as_of:
         return NextTraining(training)
     waits = f"{training.key} waits: {symbol} has {extent}"
-    is_late = not training.recipes and runs.now >= first_tick(settings, week_of(as_of)) + PATIENCE
+    is_late = not training.recipes and runs.now >= first_tick(settings, week_of(as_of)) + MAX_WAIT_FOR_DATA
     if is_late and training.key_without_data not in runs.started:
         return NextTraining(training, without_data=True, waits=waits)
     return NextTraining(waits=waits)
