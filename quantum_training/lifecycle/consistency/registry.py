@@ -117,8 +117,8 @@ def _renamed(
     what, other = "registered model", None
     if expected and not versions:
         other = name_of(registry, symbol, [v.model_id for v in expected])
-    elif versions and experiment is None:
-        held_by = experiment_of(registry, symbol, next(iter(versions.values())).run_id)
+    elif experiment is None and (run_ids := [v.run_id for v in versions.values() if v.run_id]):
+        held_by = experiment_of(registry, symbol, run_ids[0])
         what, other = "experiment", held_by and held_by.name
     if not other:
         return None

@@ -119,6 +119,14 @@ def test_the_registry_of_another_home_is_not_taken_for_this_one(trained, lost_re
     assert "4 of 4 recorded versions" in finding(lost_registry)[0]
 
 
+def test_versions_that_somebody_registered_without_a_run_or_artefact_do_not_count(lost_registry):
+    client = lost_registry.registry.client()
+    client.create_registered_model("AAA")
+    for version in newest_versions(lost_registry, "AAA"):
+        client.create_model_version("AAA", "file:///elsewhere", tags={"model_id": version.model_id})
+    assert "4 of 4 recorded versions" in finding(lost_registry)[0]
+
+
 def test_a_renamed_or_deleted_registered_model_is_named(trained):
     client = trained.registry.client()
     client.rename_registered_model("AAA", "AAA_old")
