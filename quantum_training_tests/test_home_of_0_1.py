@@ -82,6 +82,7 @@ def test_recorded_weeks_run_again_train_nothing_and_change_no_byte(project, symb
     assert (ledger_rows(project, symbol), versions(project)) == before[1:]
 
 
+@pytest.mark.long
 def test_the_next_week_adds_one_version_of_each_recipe_and_one_row_of_the_ledger(project):
     stored, rows, registered = data(project), ledger_rows(project, "BBB"), versions(project)
 

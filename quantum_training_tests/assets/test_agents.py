@@ -196,6 +196,7 @@ def test_a_killed_training_continues_from_its_checkpoint(build_project, agents, 
     assert all((weights[0][name] == weights[1][name]).all() for name in weights[0])
 
 
+@pytest.mark.long
 def test_an_agent_of_nan_stops_the_scores(build_project, agents, monkeypatch):
     agents["recipes"]["ppo"]["seeds"] = 1
     project = build_project(agents).market_data()

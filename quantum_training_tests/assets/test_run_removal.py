@@ -202,6 +202,7 @@ def test_runs_that_the_sensors_count_stay_for_the_longest_cool_down(instance):
     assert read_budget(instance, policy, now).last_started == {}
 
 
+@pytest.mark.long
 def test_after_a_kill_in_the_middle_the_next_removal_finishes(instance, monkeypatch):
     run(instance, ["weekly"], "a", unsound="yes")
     run(instance, ["weekly"], "a")

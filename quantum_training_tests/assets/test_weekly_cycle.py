@@ -36,6 +36,7 @@ def test_range_in_one_run_and_one_run_per_week_give_the_same_bytes(build_project
     assert range_.ledger.head("AAA") == single.ledger.head("AAA")
 
 
+@pytest.mark.long
 def test_running_again_changes_no_byte_no_version_and_no_alias(cycled_project, small):
     project = cycled_project(small, FIRST, LAST)
     stored, aliases, head = project.stored(), project.registry.aliases.of("AAA"), project.ledger.head("AAA")
@@ -76,6 +77,7 @@ def test_bars_after_the_week_change_nothing_at_it(build_project, small, tmp_path
     assert any(stored["calm"][f] != stored["wild"][f] for f in later), "the perturbation reached nothing"
 
 
+@pytest.mark.long
 def test_scores_use_only_versions_that_existed_when_the_bar_opened(cycled_project, small):
     project = cycled_project(small, FIRST, LAST)
     as_of = {

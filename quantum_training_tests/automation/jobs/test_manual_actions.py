@@ -108,6 +108,7 @@ def check_that_an_ab_test_is_registered_once_and_ended(project):
     assert not launch(project, "ab_stop")[0]
 
 
+@pytest.mark.long
 def test_rerunning_the_week_keeps_manual_actions(project):
     assert launch(project, "promote", recipe="xgboost")[0]
     head, record = project.ledger.head("AAA"), champion(project)

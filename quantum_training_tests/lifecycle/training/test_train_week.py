@@ -77,6 +77,7 @@ def test_a_recipe_that_is_not_due_keeps_its_version_unless_a_time_is_requested(b
     assert record(services, "2020-01-20") == with_version
 
 
+@pytest.mark.long
 def test_a_version_whose_predecessors_were_deleted_is_kept(build):
     """An agent that starts from the version before it would come out otherwise without that version."""
     options = {"total_steps": 300, "environments": 8, "batch_size": 32, "network": [8], "learning_starts": 80}
