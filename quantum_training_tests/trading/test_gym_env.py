@@ -48,8 +48,8 @@ def test_gymnasium_makes_one_or_many_environments_by_name(ready):
 
 
 def test_environments_without_a_seed_differ(ready):
-    starts = {tuple(TradingEnv([ready(500)], DISCRETE).reset()[0].tolist()) for _ in range(4)}
-    assert len(starts) == 4
+    starts = {tuple(TradingEnv([ready(500)], DISCRETE).reset()[0].tolist()) for _ in range(8)}
+    assert len(starts) > 1  # of some 450 first bars two may be drawn alike, eight never
 
 
 @pytest.mark.parametrize("trading", [DISCRETE, CONTINUOUS])
