@@ -40,6 +40,7 @@ LIFECYCLE = [  # a week's path through the layer `lifecycle`
     "market_identity",
     "gaps",
     "restatement",
+    "stored_months",
     "market_history",
     "services",
     "consistency",

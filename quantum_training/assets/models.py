@@ -41,10 +41,9 @@ class TrainingConfig(dg.Config):
 
 def _description(name: str, recipe: Recipe) -> str:
     return (
-        f"Versions of recipe `{name}` trained as of the week. The training window, up to {recipe.window_bars} bars, is "
-        "read from the stored features and candles of earlier months. The artefact lives in MLflow. A version whose "
-        "positions are invalid, or which is inferior to the version before it, is refused: the version before it stays "
-        "in use." + (f" Trained every {recipe.every_weeks} weeks." if recipe.every_weeks > 1 else "")
+        f"Versions of recipe `{name}` trained as of the week, on up to {recipe.window_bars} stored bars of earlier "
+        "months. The artefact lives in MLflow. A version whose positions are invalid, or which is inferior to the one "
+        "before it, is refused." + (f" Trained every {recipe.every_weeks} weeks." if recipe.every_weeks > 1 else "")
     )
 
 

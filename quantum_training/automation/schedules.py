@@ -17,8 +17,8 @@ from quantum_training.automation.execution.priorities import priority_tag
 from quantum_training.automation.jobs.asset_jobs import DRIFT, HOUSEKEEPING, MARKET_DATA, SIGNALS, WEEKLY_CYCLE
 from quantum_training.automation.jobs.state_jobs import DOCTOR
 from quantum_training.automation.scheduled_training import SCHEDULE, SENSOR, plan_tick
-from quantum_training.lifecycle.market_history import stored_until
 from quantum_training.lifecycle.records import CANDLES, DRIFT_REPORT, FEATURES
+from quantum_training.lifecycle.stored_months import stored_until
 from quantum_training.lifecycle.surveillance.run_priorities import MARKET
 from quantum_training.market.periods import Key, week_of
 from quantum_training.partitions import RANGE_TAGS, Partitions
@@ -192,7 +192,7 @@ def _months_to_fetch(settings: Settings, tick: Tick, symbol: str) -> tuple[pd.Ti
 
 
 def _stored_until(store: Store, asset: str, symbol: str) -> pd.Timestamp | None:
-    """As market_history.stored_until; None also if the file cannot be read, which the symbol's run will say."""
+    """As stored_months.stored_until; None also if the file cannot be read, which the symbol's run will say."""
     with suppress(Exception):  # one symbol's broken file stops no other
         return stored_until(store, asset, symbol)
     return None

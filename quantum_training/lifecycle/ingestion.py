@@ -13,10 +13,11 @@ import pandas as pd
 from quantum_training.features.indicators import WARMUP_BARS, compute_features
 from quantum_training.lifecycle.data_end import data_end
 from quantum_training.lifecycle.gaps import REFUSED, STORED, gaps, record_outcome
-from quantum_training.lifecycle.market_history import AFTER_GAP, first_month_needed, read_bars
+from quantum_training.lifecycle.market_history import first_month_needed
 from quantum_training.lifecycle.market_identity import MARKET, OtherMarketError, mismatch, recorded_form
 from quantum_training.lifecycle.records import CANDLES, SHADOW_SCORES, model_asset
 from quantum_training.lifecycle.restatement import is_interrupted, restate
+from quantum_training.lifecycle.stored_months import AFTER_GAP, read_bars
 from quantum_training.market.periods import MONTH, Key, MarketPeriod, month_of
 from quantum_training.market.quality import Defect, assess
 from quantum_training.market.revision import REVISED, complete, rescaled, revised, same_bars

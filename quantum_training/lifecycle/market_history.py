@@ -13,24 +13,22 @@ from typing import NamedTuple
 import pandas as pd
 
 from quantum_training.features.indicators import WARMUP_BARS
-from quantum_training.lifecycle.gaps import Gap, gap_of_week, gaps, require_no_gap, split_at_gaps
+from quantum_training.lifecycle.gaps import Gap, gap_of_week, gaps, split_at_gaps
 from quantum_training.lifecycle.market_identity import require_market
 from quantum_training.lifecycle.records import CANDLES, EVERY, FEATURES, SHADOW_SCORES
 from quantum_training.lifecycle.restatement import require_whole_restatement
+from quantum_training.lifecycle.stored_months import NANOSECOND, read_bars, read_stretches
 from quantum_training.market.calendars import periods_per_year
 from quantum_training.market.periods import MONTH, WEEK, month_of
 from quantum_training.market.timeframe import known_at
 from quantum_training.models.contract import algorithm
-from quantum_training.resources.store.store import Store, StoreError, content_hash
+from quantum_training.resources.store.store import Store, content_hash
 from quantum_training.settings import Settings
 from quantum_training.settings.schema import Symbol
 from quantum_training.trading.baselines import LOOKBACK_BARS
 from quantum_training.trading.liquidity import UNTRADED, with_volume
 from quantum_training.trading.scoring import deciding_bars
 
-NANOSECOND = pd.Timedelta("1ns")
-AFTER_GAP = "after_gap"
-"""Attribute of a month of features whose warm-up begins after a gap: the month that was missing."""
 INPUTS = "inputs_hash"
 """Attribute of a week of shadow scores: hash of the features that its bars were decided on."""
 
@@ -212,68 +210,3 @@ def first_month_needed(market: Symbol, before: pd.Timestamp, bars: int) -> str:
     """A month early enough that `bars` bars of a market lie between its start and `before`, holidays included."""
     years = bars / periods_per_year(market.calendar, market.timeframe)
     return month_of(before - pd.Timedelta(days=365 * years * 1.05 + 7))
-
-
-def read_bars(
-    store: Store, asset: str, symbol: str, first: str, until: pd.Timestamp, market: Symbol | None = None
-) -> pd.DataFrame:
-    """The rows of a monthly asset that open before `until`: from month `first` on, or since the newest gap.
-
-    market and errors as in read_stretches.
-    """
-    return read_stretches(store, asset, symbol, first, until, market)[-1]
-
-
-def read_stretches(
-    store: Store, asset: str, symbol: str, first: str, until: pd.Timestamp, market: Symbol | None = None
-) -> list[pd.DataFrame]:
-    """The rows of a monthly asset from month `first` on that open before `until`: one frame for each stretch of time
-    without a gap, oldest first. Each may be empty; the last one is, if no bar follows the newest gap yet.
-
-    market: of the settings; None if it need not be compared with the recorded one. GapError if `until` lies in a gap.
-    StoreError if a month up to `until` is neither stored nor in a gap, or if it does not reach its end, or `until`,
-    yet. OtherMarketError if a month is of another market.
-    """
-    last = month_of(until - NANOSECOND)
-    symbol_gaps = [gap for gap in gaps(store, symbol) if gap.start < until]
-    require_no_gap(symbol, asset, until, symbol_gaps)
-    gap_months = {gap.month for gap in symbol_gaps}
-    stored = [p for p in store.periods(asset, symbol) if first <= p <= last]
-    expected = pd.date_range(stored[0], last, freq="MS").strftime("%Y-%m-%d") if stored else [last]
-    missing = [p for p in expected if p not in stored and p not in gap_months]
-    if missing:
-        raise _missing(symbol, asset, until, f"the months {', '.join(missing)} are not stored")
-    if not stored:
-        raise _missing(symbol, asset, until, f"no month from {first} on is stored")
-    frame, attributes = store.read_with_attributes(asset, symbol, first, last)
-    if asset == CANDLES:
-        require_whole_restatement(store, symbol)
-    for month in stored:
-        needed = min(until, pd.Timestamp(month, tz="UTC") + MONTH)
-        covered = attributes[month].get("covered_until", "nothing" if month == last else None)
-        is_short = covered == "nothing" or (covered is not None and pd.Timestamp(covered) < needed)
-        if is_short and month not in gap_months:
-            raise _missing(symbol, asset, until, f"{month} reaches only {covered}")
-        closed_gap = attributes[month].get(AFTER_GAP)
-        if closed_gap and closed_gap not in gap_months:
-            raise _missing(symbol, asset, until, f"{month} was computed without {closed_gap}")
-    if market:
-        require_market(symbol, market, asset, attributes)
-    return split_at_gaps(frame.loc[: until - NANOSECOND], symbol_gaps)
-
-
-def _missing(symbol: str, asset: str, until: pd.Timestamp, problem: str) -> StoreError:
-    return StoreError(
-        f"{symbol}: {asset} is needed until {until}, but {problem}; run the job market_data for these months first"
-    )
-
-
-def features_available_until(store: Store, symbol: str) -> pd.Timestamp | None:
-    """The time up to which the features of a symbol are stored; None if there are none."""
-    return stored_until(store, FEATURES, symbol)
-
-
-def stored_until(store: Store, asset: str, symbol: str) -> pd.Timestamp | None:
-    """The time up to which a monthly asset of a symbol is stored; None if no month is."""
-    months = store.periods(asset, symbol)
-    return pd.Timestamp(store.attributes(asset, symbol, months[-1])["covered_until"]) if months else None

@@ -11,8 +11,8 @@ import pandas as pd
 
 from quantum_training.lifecycle.gaps import BEFORE_START, NOT_LISTED, REFUSED, month_outcome, record_outcome
 from quantum_training.lifecycle.ingestion import CandleMonth, is_before_start, judge_stored_month
-from quantum_training.lifecycle.market_history import AFTER_GAP
 from quantum_training.lifecycle.records import CANDLES, FEATURES
+from quantum_training.lifecycle.stored_months import AFTER_GAP
 from quantum_training.market.periods import Key
 from quantum_training.market.quality import Defect
 from quantum_training.resources.store.store import Store

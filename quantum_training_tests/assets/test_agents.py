@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from quantum_training.checks.agents import is_agent
-from quantum_training.lifecycle.market_history import Bars, lookback_bars, read_bars
+from quantum_training.lifecycle.market_history import Bars, lookback_bars
+from quantum_training.lifecycle.stored_months import read_bars
 from quantum_training.lifecycle.training.inputs import (
     SHADOW,
     InputSources,

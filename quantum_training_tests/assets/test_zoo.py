@@ -14,7 +14,8 @@ import pandas as pd
 import pytest
 
 from quantum_training.lifecycle.evaluation import leakage
-from quantum_training.lifecycle.market_history import Bars, MarketHistory, read_bars
+from quantum_training.lifecycle.market_history import Bars, MarketHistory
+from quantum_training.lifecycle.stored_months import read_bars
 from quantum_training.lifecycle.training import ensemble_members
 from quantum_training.lifecycle.training.ensemble_members import (
     OutOfSampleSpan,

@@ -9,9 +9,10 @@ import pytest
 from quantum_training.features.indicators import WARMUP_BARS
 from quantum_training.lifecycle.gaps import GAP, REFUSED, GapError, absent_months, gaps, month_outcome
 from quantum_training.lifecycle.ingestion import compute_month_features, ingest_month
-from quantum_training.lifecycle.market_history import MarketHistory, read_bars
+from quantum_training.lifecycle.market_history import MarketHistory
 from quantum_training.lifecycle.month_outcomes import has_no_bars, months_after_gap, settle_unlisted, why_no_features
 from quantum_training.lifecycle.records import ModelRecord, read_record
+from quantum_training.lifecycle.stored_months import read_bars
 from quantum_training.lifecycle.training.training_window import training_window, window_completeness
 from quantum_training.market.accepted_bars import AcceptedBars
 from quantum_training.market.periods import Key

@@ -3,7 +3,8 @@
 import pandas as pd
 import pytest
 
-from quantum_training.lifecycle.market_history import Bars, MarketHistory, features_available_until, inputs_hash
+from quantum_training.lifecycle.market_history import Bars, MarketHistory, inputs_hash
+from quantum_training.lifecycle.stored_months import features_available_until
 from quantum_training.resources.store.store import Store, StoreError
 from quantum_training.settings import load_settings
 

@@ -16,7 +16,8 @@ from quantum_training.automation.jobs.run_tags import nesting_tags
 from quantum_training.lifecycle.data_end import newest_week
 from quantum_training.lifecycle.decision.cycle_summary import champion_row, champion_table
 from quantum_training.lifecycle.gaps import refused_months
-from quantum_training.lifecycle.market_history import features_available_until, first_month_for_week
+from quantum_training.lifecycle.market_history import first_month_for_week
+from quantum_training.lifecycle.stored_months import features_available_until
 from quantum_training.lifecycle.training.pools import pool_peers
 from quantum_training.market.periods import WEEK, month_of, week_of
 from quantum_training.resources.registry.registry import ModelRegistry

@@ -18,9 +18,9 @@ from quantum_training.lifecycle.consistency.ledger import store_against_ledger
 from quantum_training.lifecycle.consistency.registry import registry_inconsistencies
 from quantum_training.lifecycle.data_end import newest_possible_as_of
 from quantum_training.lifecycle.decision.manual_actions import RefusedActionError, check_names
-from quantum_training.lifecycle.market_history import features_available_until
 from quantum_training.lifecycle.records import model_asset
 from quantum_training.lifecycle.services import Services
+from quantum_training.lifecycle.stored_months import features_available_until
 from quantum_training.lifecycle.surveillance.run_priorities import MANUAL
 from quantum_training.market.periods import week_of
 from quantum_training.resources.events.bus import EventBus

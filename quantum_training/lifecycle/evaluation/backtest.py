@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from quantum_training.lifecycle.market_history import NANOSECOND, MarketHistory
+from quantum_training.lifecycle.market_history import MarketHistory
 from quantum_training.lifecycle.records import BACKTEST, CANDLES, SHADOW_SCORES, BacktestRecord, write_record
+from quantum_training.lifecycle.stored_months import NANOSECOND
 from quantum_training.lifecycle.training.versions import fits_per_version, recorded_versions, versions_of
 from quantum_training.market.calendars import periods_per_year
 from quantum_training.market.periods import WEEK, Key

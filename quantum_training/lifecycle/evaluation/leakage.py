@@ -11,8 +11,9 @@ import pandas as pd
 from quantum_training.features.indicators import FEATURES, WARMUP_BARS, compute_features
 from quantum_training.features.windows import InsufficientData
 from quantum_training.lifecycle.evaluation.perturbed_store import PerturbedStore
-from quantum_training.lifecycle.market_history import first_month_needed, read_bars
+from quantum_training.lifecycle.market_history import first_month_needed
 from quantum_training.lifecycle.records import ModelRecord, ModelVersion, model_asset, read_record
+from quantum_training.lifecycle.stored_months import read_bars
 from quantum_training.lifecycle.training.inputs import (
     InputSources,
     TrainingInputs,

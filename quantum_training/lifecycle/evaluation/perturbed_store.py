@@ -12,7 +12,8 @@ import pandas as pd
 import pyarrow as pa
 
 from quantum_training.features.indicators import WARMUP_BARS, compute_features
-from quantum_training.lifecycle.market_history import first_month_needed, read_bars
+from quantum_training.lifecycle.market_history import first_month_needed
+from quantum_training.lifecycle.stored_months import read_bars
 from quantum_training.market.timeframe import to_timedelta
 from quantum_training.monitoring.random_markets import perturb_future
 from quantum_training.resources.store.store import Store, StoreError

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from quantum_training.lifecycle.decision.champion import current_champion
-from quantum_training.lifecycle.market_history import NANOSECOND, MarketHistory
+from quantum_training.lifecycle.market_history import MarketHistory
 from quantum_training.lifecycle.market_identity import require_market
 from quantum_training.lifecycle.records import (
     FEATURES,
@@ -20,6 +20,7 @@ from quantum_training.lifecycle.records import (
     WeeklyDecision,
     read_records,
 )
+from quantum_training.lifecycle.stored_months import NANOSECOND
 from quantum_training.lifecycle.training.versions import versions_of
 from quantum_training.market.periods import WEEK, Key, month_of, week_of
 from quantum_training.monitoring.calibration import RECENT_WEEKS, ColumnMeasurement, measure

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from quantum_training.lifecycle.market_history import NANOSECOND, features_available_until
 from quantum_training.lifecycle.records import AnyRecord, DailyDrift, ModelRecord, WeeklyDecay, model_asset, read_record
+from quantum_training.lifecycle.stored_months import NANOSECOND, features_available_until
 from quantum_training.lifecycle.surveillance import run_priorities
 from quantum_training.market.calendars import expected_open_times
 from quantum_training.monitoring.severity import Severity

@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from quantum_training.lifecycle.market_history import features_available_until
 from quantum_training.lifecycle.records import DECAY_REPORT
+from quantum_training.lifecycle.stored_months import features_available_until
 from quantum_training.lifecycle.surveillance.retraining_triggers import newest_as_of
 from quantum_training.market.calendars import expected_open_times
 from quantum_training.market.periods import WEEK, week_of

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from quantum_training.lifecycle.market_history import NANOSECOND, Bars, MarketHistory
+from quantum_training.lifecycle.market_history import Bars, MarketHistory
+from quantum_training.lifecycle.stored_months import NANOSECOND
 from quantum_training.lifecycle.training.versions import versions_of
 from quantum_training.market.periods import WEEK, week_of
 from quantum_training.models.contract import Model, algorithm

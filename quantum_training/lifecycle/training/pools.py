@@ -7,7 +7,8 @@ import pandas as pd
 
 from quantum_training.features.pool import Pool, pool
 from quantum_training.features.windows import InsufficientData
-from quantum_training.lifecycle.market_history import MarketHistory, features_available_until
+from quantum_training.lifecycle.market_history import MarketHistory
+from quantum_training.lifecycle.stored_months import features_available_until
 from quantum_training.lifecycle.training.training_window import training_window
 from quantum_training.models.contract import algorithm
 from quantum_training.resources.store.store import StoreError

@@ -9,8 +9,9 @@ from quantum_training.features.labels import make_labels
 from quantum_training.features.pool import Pool
 from quantum_training.features.windows import InsufficientData, Window, WindowSize, build_window
 from quantum_training.lifecycle.gaps import absent_months
-from quantum_training.lifecycle.market_history import NANOSECOND, MarketHistory
+from quantum_training.lifecycle.market_history import MarketHistory
 from quantum_training.lifecycle.records import ModelRecord, ModelVersion
+from quantum_training.lifecycle.stored_months import NANOSECOND
 from quantum_training.market.periods import month_of
 from quantum_training.models.contract import algorithm
 from quantum_training.resources.store.store import Store

@@ -6,7 +6,7 @@ import pytest
 
 from quantum_training.features.indicators import compute_features
 from quantum_training.lifecycle.evaluation.perturbed_store import PerturbedStore
-from quantum_training.lifecycle.market_history import read_bars
+from quantum_training.lifecycle.stored_months import read_bars
 from quantum_training.monitoring.random_markets import JUMP
 from quantum_training.resources.store.store import Store
 from quantum_training.settings import load_settings
