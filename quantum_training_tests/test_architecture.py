@@ -46,6 +46,7 @@ LIFECYCLE = [  # a week's path through the layer `lifecycle`
     "consistency",
     "ingestion",
     "month_outcomes",
+    "ingestion_run",
     "training",
     "evaluation",
     "decision",

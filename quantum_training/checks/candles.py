@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from quantum_training.assets.candles import QUALITY_CHECK
+from quantum_training.assets.failed_months import QUALITY_CHECK
 from quantum_training.assets.metadata.market_data import defects_metadata
 from quantum_training.lifecycle.month_outcomes import judge_outcome
 from quantum_training.market.defects import SEVERITIES

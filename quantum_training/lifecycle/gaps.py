@@ -16,9 +16,14 @@ from quantum_training.market.periods import MONTH, WEEK, Key
 from quantum_training.resources.store.store import Store, StoreError
 from quantum_training.settings.schema import Symbol
 
-STORED, REFUSED, NOT_LISTED, BEFORE_START = "stored", "refused", "not_listed", "before_start"
-"""Outcomes of a month of candles. NOT_LISTED: it lies before the first bar of the market; BEFORE_START: before the
-first day that the settings name for the symbol, which is not recorded."""
+STORED, REFUSED, NOT_LISTED, OUT_OF_REACH = "stored", "refused", "not_listed", "out_of_reach"
+BEFORE_START = "before_start"
+"""Outcomes of a month of candles. REFUSED: its bars are wrong, or its source gave none. NOT_LISTED: it lies before the
+first bar of the market; OUT_OF_REACH: before the first bar that the source gives; BEFORE_START: before the first day
+that the settings name for the symbol, which is not recorded."""
+
+WITHOUT_BARS = frozenset({NOT_LISTED, OUT_OF_REACH})
+"""Outcomes of months that have no bars and need none."""
 
 GAP = "gap"
 """Outcome of a week that cannot be trained or scored because its bars lie in a gap."""
@@ -53,11 +58,12 @@ class GapError(StoreError):
     """Bars that are asked for lie in a gap."""
 
 
-def record_outcome(store: Store, key: Key, outcome: str, reason: str = "", errors: Sequence[str] = ()) -> None:
+def record_outcome(store: Store, key: Key, outcome: str, reason: str = "", errors: Sequence[str] = ()) -> MonthOutcome:
     """Record what became of the newest attempt to bring a month. A month that was never refused needs no record."""
+    record = MonthOutcome(outcome=outcome, reason=reason, errors=tuple(errors))
     if outcome != STORED or month_outcome(store, key) is not None:
-        record = MonthOutcome(outcome=outcome, reason=reason, errors=tuple(errors))
         write_record(store, key.symbol, key.period, record)
+    return record
 
 
 def month_outcome(store: Store, key: Key) -> MonthOutcome | None:
@@ -97,12 +103,12 @@ def gap_of_week(store: Store, symbol: str, market: Symbol, week: pd.Timestamp) -
 
 
 def absent_months(store: Store, symbol: str, first: str, last: str) -> list[str]:
-    """The months from `first` to `last` without candles, apart from those in which the market was not listed."""
+    """The months from `first` to `last` without candles, apart from those that need none."""
     stored = {*store.periods(CANDLES, symbol)}
     unlisted = {
         month
         for month in store.periods(CANDLES, symbol, "json")
-        if (record := read_record(store, MonthOutcome, symbol, month)) and record.outcome == NOT_LISTED
+        if (record := read_record(store, MonthOutcome, symbol, month)) and record.outcome in WITHOUT_BARS
     }
     months = pd.date_range(first, last, freq="MS").strftime("%Y-%m-%d")
     return [month for month in months if month not in stored and month not in unlisted]

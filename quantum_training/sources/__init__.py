@@ -9,11 +9,11 @@ from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any
 
-from quantum_training.sources.base import CandleSource, SourceError
+from quantum_training.sources.base import CandleSource, OutOfReachError, SourceError
 
 _NOT_KINDS = ("base", "paging", "retry")
 
-__all__ = ["CandleSource", "SourceError", "source_from"]
+__all__ = ["CandleSource", "OutOfReachError", "SourceError", "source_from"]
 
 
 def kinds() -> list[str]:

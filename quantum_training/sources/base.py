@@ -18,6 +18,19 @@ class SourceError(RuntimeError):
         super().__init__(f"{symbol}: source {source}: {problem}. {remedy}")
 
 
+class OutOfReachError(SourceError):
+    """All bars asked for are older than those that the source keeps. oldest: open time of the first that it gives."""
+
+    def __init__(self, symbol: str, source: str, oldest: pd.Timestamp):
+        self.oldest = oldest
+        super().__init__(
+            symbol,
+            source,
+            f"it gives no bars before {oldest:%Y-%m-%d %H:%M} UTC",
+            f"Set symbols.{symbol}.start to {oldest.ceil('D'):%Y-%m-%d}, or take older bars from another source",
+        )
+
+
 class CandleSource(BaseModel, ABC):
     """Where a symbol's candles come from. Fields are the source's options; unknown ones are refused."""
 
@@ -47,7 +60,9 @@ class CandleSource(BaseModel, ABC):
 
         A bar that is not closed at `now` is left out. Duplicates and values are not repaired here: the quality gate
         judges them. Rows that came over the network in pages are sorted; those of a file keep its order, which the
-        gate judges too. An empty answer is for the caller to judge. Raises SourceError if the source cannot be read.
+        gate judges too. An empty answer is for the caller to judge. If the source keeps no bars as old as `start`, it
+        gives those that it keeps. Raises OutOfReachError if it keeps none of the range, SourceError if it cannot be
+        read.
         """
 
     @abstractmethod

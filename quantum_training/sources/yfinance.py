@@ -5,6 +5,7 @@ The chart's JSON is read here, not by Ticker.history: that turns errors into emp
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import Any
 
@@ -14,7 +15,7 @@ from pydantic import Field
 
 from quantum_training.market.schema import COLUMNS, PRICES, as_candles, empty_candles
 from quantum_training.market.timeframe import to_timedelta
-from quantum_training.sources.base import CandleSource, SourceError, closed_between
+from quantum_training.sources.base import CandleSource, OutOfReachError, SourceError, closed_between
 from quantum_training.sources.retry import (
     LATER,
     TRANSIENT_STATUS,
@@ -25,8 +26,8 @@ from quantum_training.sources.retry import (
     is_transient_answer,
 )
 
-DAY = pd.Timedelta(days=1)
-INTERVALS = {to_timedelta(name): name for name in ("1m", "2m", "5m", "15m", "30m", "1h", "90m", "1d")}
+DAY, HOUR = pd.Timedelta(days=1), pd.Timedelta(hours=1)
+INTERVALS = {to_timedelta(name): name for name in ("1m", "2m", "5m", "15m", "30m", "1h", "90m", "4h", "1d")}
 
 
 class Source(CandleSource):
@@ -34,7 +35,7 @@ class Source(CandleSource):
 
     not_identifying = frozenset({"timeout", "retries"})
 
-    ticker: str = Field(pattern=r"^[A-Za-z0-9^=.-]+$", description="Yahoo's symbol, as AAPL, ^GSPC, BTC-USD.")
+    ticker: str = Field(pattern=r"^[A-Za-z0-9^=.&_-]+$", description="Yahoo's symbol, as AAPL, ^GSPC, M&M.NS.")
     adjust: bool = Field(
         True,
         description="True: all four prices adjusted for splits and dividends (daily bars only). "
@@ -59,13 +60,29 @@ class Source(CandleSource):
         """See CandleSource. Rows in which Yahoo has no number at all stand for no bar and are left out.
 
         SourceError after the last attempt, for a timeframe that Yahoo does not have, and if adjusted prices are
-        requested that Yahoo does not have.
+        requested that Yahoo does not have. OutOfReachError for intraday bars that are older than Yahoo keeps them.
         """
         step = to_timedelta(timeframe)
         if step not in INTERVALS:
             remedy = f"Set timeframe to one of {', '.join(INTERVALS.values())}"
             raise self._error(symbol, f"Yahoo has no {timeframe} bars", remedy)
         last = min(end, now - step + pd.Timedelta(seconds=1))
+        try:
+            return self._bars(symbol, timeframe, start, last, now)
+        except _TooOldError as error:
+            oldest = (now - error.kept + HOUR).ceil("D")
+            try:
+                if oldest < last:
+                    return self._bars(symbol, timeframe, oldest, last, now)
+            except _TooOldError:
+                pass  # Yahoo's clock is more than an hour ahead
+            raise OutOfReachError(symbol, self._name, oldest) from error
+
+    def _bars(
+        self, symbol: str, timeframe: str, start: pd.Timestamp, last: pd.Timestamp, now: pd.Timestamp
+    ) -> pd.DataFrame:
+        """The bars that open in [start, last), in as many requests as Yahoo wants."""
+        step = to_timedelta(timeframe)
         parts = []
         # Yahoo gives at most eight days of 1m bars a request.
         span = 7 * DAY if step == to_timedelta("1m") else max(last - start, step)
@@ -105,15 +122,28 @@ class Source(CandleSource):
         except (OSError, YFException) as error:
             if _reason(error).startswith(BEFORE_LISTING):
                 return empty_candles()
-            remedy = "Check source.ticker and the range: intraday bars reach back 30 to 730 days"
-            raise self._error(symbol, f"refused: {_reason(error)}", remedy) from error
+            if kept := KEPT.search(_reason(error)):
+                raise _TooOldError(int(kept[1]) * DAY) from error
+            raise self._error(symbol, f"refused: {_reason(error)}", "Check source.ticker") from error
 
     def _error(self, symbol: str, problem: str, remedy: str) -> SourceError:
-        return SourceError(symbol, f"yfinance {self.ticker}", problem, remedy)
+        return SourceError(symbol, self._name, problem, remedy)
+
+    @property
+    def _name(self) -> str:
+        return f"yfinance {self.ticker}"
 
 
 class _UnfitError(Exception):
     """Problem and remedy if Yahoo has the chart in another form than requested: another attempt does not help."""
+
+
+class _TooOldError(Exception):
+    """The range begins before what Yahoo keeps of this interval. kept: how far back that reaches."""
+
+    def __init__(self, kept: pd.Timedelta):
+        super().__init__(f"Yahoo keeps {kept.days} days")
+        self.kept = kept
 
 
 @lru_cache(maxsize=4)
@@ -156,6 +186,9 @@ def _is_transient(error: BaseException) -> bool:
 
 BEFORE_LISTING = "Data doesn't exist for startDate"
 """How Yahoo refuses a range before a ticker's first bar, with HTTP 400."""
+
+KEPT = re.compile(r"must be within the last (\d+) days")
+"""How Yahoo refuses a range that begins before the intraday bars that it keeps, with HTTP 422."""
 
 
 def _reason(error: Exception) -> str:

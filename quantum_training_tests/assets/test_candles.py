@@ -119,6 +119,33 @@ def test_a_refused_month_of_one_symbol_keeps_no_other_symbol_waiting(build_proje
     assert materialized_partitions(project, "features")[-1] == "BBB|2019-11-01"
 
 
+def test_a_symbol_whose_source_cannot_be_read_keeps_no_other_symbol_waiting(build_project, small, tmp_path):
+    small["symbols"]["AAA"]["source"] = {"kind": "files", "path": str(tmp_path / "gone.csv")}
+    project = build_project(small)
+    result = project.run("market_data", "AAA|2019-09-01", "BBB|2019-11-01")
+    assert not result.success
+    assert failure(result).count("gone.csv: no such file") == 1, "the reason stands there once, not for each month"
+    assert "in partition AAA|2019-09-01 of candles" in failure(result)
+    assert project.store.periods("candles", "AAA") == []
+    assert project.store.periods("features", "BBB") == ["2019-09-01", "2019-10-01", "2019-11-01"]
+    assert materialized_partitions(project, "features") == [f"BBB|2019-{month}-01" for month in ("09", "10", "11")]
+
+
+def test_unread_and_refused_months_of_several_symbols_are_one_failure_with_all_reasons(build_project, small, tmp_path):
+    source = build_project(small).settings.symbols["AAA"].source
+    span = (pd.Timestamp(t, tz="UTC") for t in ("2019-09-01", "2019-12-01"))
+    bars = source.fetch("AAA", "4h", *span, pd.Timestamp("2026-01-01", tz="UTC"))
+    bars.iloc[400, 0] = -37.63
+    bars.to_parquet(tmp_path / "AAA.parquet")
+    small["symbols"]["AAA"]["source"] = {"kind": "files", "path": str(tmp_path / "AAA.parquet")}
+    small["symbols"]["BBB"]["source"] = {"kind": "files", "path": str(tmp_path / "gone.csv")}
+    result = build_project(small).run("market_data", "AAA|2019-09-01", "BBB|2019-11-01")
+    for text in ("1 of 6 months refused", "positive_price", "3 of 6 months could not be read", "gone.csv"):
+        assert text in failure(result)
+    (error,) = [e.step_failure_data for e in result.all_events if e.is_step_failure]
+    assert list(error.user_failure_data.metadata["failed_symbols"].data) == ["BBB"]
+
+
 def test_features_of_a_refused_month_wait_and_say_for_what(recording):
     bars, write, project = recording
     bars.loc["2019-10-17 08:00", "open"] = -37.63

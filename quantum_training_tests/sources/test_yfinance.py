@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from quantum_training.market.schema import candle_schema
-from quantum_training.sources import SourceError, source_from
+from quantum_training.sources import OutOfReachError, SourceError, source_from
 
 pytestmark = pytest.mark.candles
 
@@ -153,6 +153,41 @@ def test_hourly_bars_are_cut_at_the_range_and_at_now(yahoo, yahoo_source, btc):
     assert_same(bars, btc.loc[utc("2023-06-01") : utc("2023-06-20 09:00")])
 
 
+def test_four_hourly_bars_are_asked_for_as_such(yahoo, yahoo_source, btc):
+    rules = {"open": "first", "high": "max", "low": "min", "close": "last", "volume": "sum"}
+    bars = btc.loc[utc("2023-06-01") : utc("2023-06-30 23:00")].resample("4h").agg(rules)
+    yahoo.charts["BTC-USD"] = ("UTC", bars.rename(columns=str.capitalize))
+    source = yahoo_source(ticker="BTC-USD", adjust=False)
+    assert_same(fetch(source, utc("2023-06-01"), utc("2023-07-01"), utc("2024-01-01"), "4h"), bars)
+    assert {request.query["interval"] for request in charts(yahoo)} == {"4h"}
+
+
+@pytest.mark.parametrize("ticker", ["M&M.NS", "M&MFIN.NS", "^GSPC", "EURUSD=X", "0700.HK", "BRK-B"])
+def test_tickers_reach_yahoo_as_they_are_written(yahoo, yahoo_source, adjusted, ticker):
+    yahoo.charts[ticker] = yahoo.charts.pop("AAPL")
+    assert_same(fetch(yahoo_source(ticker=ticker)), month(adjusted))
+
+
+def test_hourly_bars_before_those_that_yahoo_keeps_are_out_of_reach_and_the_others_are_given(yahoo, yahoo_source, btc):
+    now = utc("2023-06-20 10:30")
+    yahoo.oldest = (now - pd.Timedelta(days=730), 730)
+    source = yahoo_source(ticker="BTC-USD", adjust=False)
+    with pytest.raises(OutOfReachError) as error:
+        fetch(source, utc("2021-05-01"), utc("2021-06-01"), now, "1h")
+    assert error.value.oldest == utc("2021-06-21")
+    assert "no bars before 2021-06-21 00:00 UTC. Set symbols.APPLE.start to 2021-06-21" in str(error.value)
+    bars = fetch(source, utc("2021-06-01"), utc("2021-07-01"), now, "1h")
+    assert_same(bars, btc.loc[utc("2021-06-21") : utc("2021-06-30 23:00")])
+
+
+def test_a_clock_of_yahoo_that_is_ahead_gives_an_error_and_no_endless_loop(yahoo, yahoo_source):
+    now = utc("2023-06-20 10:30")
+    yahoo.oldest = (now - pd.Timedelta(days=700), 730)
+    with pytest.raises(OutOfReachError):
+        fetch(yahoo_source(ticker="BTC-USD", adjust=False), utc("2021-06-01"), utc("2021-07-01"), now, "1h")
+    assert len(charts(yahoo)) <= 4
+
+
 def test_a_closing_price_after_the_session_is_no_bar(yahoo, yahoo_source, btc):
     end = utc("2023-06-01 20:00")
     period = {"start": int(utc("2023-06-01 13:30").timestamp()), "end": int(end.timestamp())}
@@ -194,8 +229,8 @@ def test_adjusted_hourly_bars_are_refused_as_there_are_none(yahoo, yahoo_source)
 
 
 def test_a_timeframe_that_yahoo_has_not_is_refused(yahoo, yahoo_source):
-    with pytest.raises(SourceError, match=r"Yahoo has no 4h bars\. Set timeframe to one of 1m, 2m"):
-        fetch(yahoo_source(), timeframe="4h")
+    with pytest.raises(SourceError, match=r"Yahoo has no 6h bars\. Set timeframe to one of 1m, 2m"):
+        fetch(yahoo_source(), timeframe="6h")
     assert yahoo.requests == []
 
 

@@ -123,14 +123,14 @@ def test_a_long_ban_is_not_waited_for(yahoo, yahoo_source):
 
 
 NOT_FOUND = {"chart": {"result": None, "error": {"code": "Not Found", "description": "No data found, delisted"}}}
-TOO_OLD = {"chart": {"result": None, "error": {"description": "must be within the last 730 days"}}}
+UNFIT = {"chart": {"result": None, "error": {"description": "Invalid input"}}}
 
 
 @pytest.mark.parametrize(
     ("status", "body", "message"),
     [
         (404, NOT_FOUND, "refused: No data found, delisted. Check source.ticker"),
-        (422, TOO_OLD, "refused: must be within the last 730 days."),
+        (422, UNFIT, "refused: Invalid input."),
         (403, {}, "refused: HTTPError: HTTP Error 403"),
     ],
 )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import unquote
 
 import pandas as pd
 
-from quantum_training_tests.support.venue import Venue
+from quantum_training_tests.support.venue import Answer, Venue
 
 HOUR_MS = 3_600_000
 SPOT_MARKET = {
@@ -47,21 +48,27 @@ class Binance(Venue):
 
 
 class Yahoo(Venue):
-    """Yahoo's hosts: cookie, crumb and the v8 chart. `charts`: time zone and bars (columns as Yahoo's) per ticker."""
+    """Yahoo's hosts: cookie, crumb and the v8 chart. `charts`: time zone and bars (columns as Yahoo's) per ticker.
+
+    oldest: the first time from which it keeps intraday bars, and how many days ago that is.
+    """
 
     def __init__(self, charts: dict[str, tuple[str, pd.DataFrame]]) -> None:
         super().__init__()
         self.charts = charts
+        self.oldest: tuple[pd.Timestamp, int] | None = None
 
     def answer(self, path: str, query: dict[str, str]) -> Any:
         if path.endswith("/v1/test/getcrumb"):
             return "crumb"
         if "/v8/finance/chart/" not in path:
             return None
-        ticker = path.rpartition("/")[2]
+        ticker = unquote(path.rpartition("/")[2])
         zone, bars = self.charts[ticker]
         first = pd.Timestamp(int(query.get("period1", 0)), unit="s", tz="UTC")
         last = pd.Timestamp(int(query.get("period2", 4e9)), unit="s", tz="UTC")
+        if self.oldest and query["interval"] != "1d" and first < self.oldest[0]:
+            return self._too_old(query, self.oldest[1])
         page = bars[(bars.index >= first) & (bars.index < last)]
         page = page.astype(object).where(page.notna(), None)
         meta = {"symbol": ticker, "exchangeTimezoneName": zone, "dataGranularity": query["interval"]}
@@ -74,3 +81,10 @@ class Yahoo(Venue):
         if "Adj Close" in page:
             chart["indicators"]["adjclose"] = [{"adjclose": page["Adj Close"].tolist()} if len(page) else {}]
         return {"chart": {"result": [chart], "error": None}}
+
+    @staticmethod
+    def _too_old(query: dict[str, str], days: int) -> Answer:
+        text = "{interval} data not available for startTime={period1} and endTime={period2}. ".format(**query)
+        description = f"{text}The requested range must be within the last {days} days."
+        error = {"code": "Unprocessable Entity", "description": description}
+        return Answer(422, {"chart": {"result": None, "error": error}})

@@ -36,6 +36,14 @@ class Request:
     query: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass
+class Answer:
+    """An honest answer with another status than 200, or 404 for nothing."""
+
+    status: int
+    body: Any
+
+
 class Venue:
     """The server. `faults` maps a part of a path to an iterator: each request there takes the next fault, None is none.
 
@@ -51,7 +59,7 @@ class Venue:
         self.closed = threading.Event()
 
     def answer(self, path: str, query: dict[str, str]) -> Any:
-        """The true answer, to be sent as JSON; None for a path that does not exist."""
+        """The true answer, to be sent as JSON, or an Answer; None for a path that does not exist."""
         raise NotImplementedError
 
     def requests_to(self, part: str) -> list[Request]:
@@ -105,6 +113,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def reply_with(self, truth: Any, fault: Any) -> None:
         """Reply with the truth as JSON, or with what the fault makes of it."""
+        if isinstance(truth, Answer):
+            return self.reply(truth.status, json.dumps(truth.body).encode())
         body = json.dumps(fault(truth) if callable(fault) else truth).encode()
         if fault == "cut":
             self.reply(200, body[: len(body) // 2], {"Content-Length": str(len(body))})

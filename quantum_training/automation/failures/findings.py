@@ -12,9 +12,9 @@ from typing import Any
 import dagster as dg
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluation
 
+from quantum_training.assets.failed_months import FAILED_SYMBOLS
 from quantum_training.automation.failures import remedies
 from quantum_training.automation.failures.interruptions import stopped_run, stopped_step
-from quantum_training.automation.jobs.nested_runs import FAILED_SYMBOLS
 from quantum_training.automation.run_launcher import LAUNCHED_BY, LAUNCHER_OVER
 from quantum_training.checks.drift import CHECK as DRIFT_CHECK
 from quantum_training.lifecycle.records import DRIFT_REPORT

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from quantum_training.assets.candles import QUALITY_CHECK
+from quantum_training.assets.failed_months import QUALITY_CHECK
 from quantum_training.checks.decay import CHECK as DECAY_CHECK
 from quantum_training.checks.drift import CHECK as DRIFT_CHECK
 from quantum_training.checks.features import CAUSAL_CHECK

@@ -8,6 +8,7 @@ import dagster as dg
 from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster._core.storage.tags import MAX_RUNTIME_SECONDS_TAG
 
+from quantum_training.assets.failed_months import FAILED_SYMBOLS
 from quantum_training.automation.failures.interruptions import stopped
 from quantum_training.automation.run_launcher import LAUNCHED_BY
 from quantum_training.partitions import RANGE_TAGS
@@ -15,8 +16,6 @@ from quantum_training.resources.texts import bounded_tags
 from quantum_training.settings import Settings
 
 T = TypeVar("T")
-FAILED_SYMBOLS = "failed_symbols"
-"""Metadata of a failed step: the reason by symbol."""
 
 
 def requested_symbols(settings: Settings, symbols: Sequence[str]) -> list[str]:

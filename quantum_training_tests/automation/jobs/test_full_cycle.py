@@ -8,8 +8,8 @@ import pytest
 import yaml
 from dagster._core.errors import DagsterExecutionInterruptedError
 
+from quantum_training.assets.failed_months import FAILED_SYMBOLS
 from quantum_training.automation.jobs.full_cycle import CycleConfig, weeks_of
-from quantum_training.automation.jobs.nested_runs import FAILED_SYMBOLS
 from quantum_training.automation.jobs.run_tags import NESTS_RUNS
 from quantum_training.lifecycle import ingestion
 from quantum_training.lifecycle.evaluation import leakage
