@@ -6,6 +6,7 @@ What a valid candle is lives in market.quality, what a feature is in features.in
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import pandas as pd
@@ -18,6 +19,7 @@ from quantum_training.lifecycle.market_identity import MARKET, OtherMarketError,
 from quantum_training.lifecycle.records import CANDLES, SHADOW_SCORES, model_asset
 from quantum_training.lifecycle.restatement import is_interrupted, restate
 from quantum_training.lifecycle.stored_months import AFTER_GAP, read_bars
+from quantum_training.market.notes import take_notes
 from quantum_training.market.periods import MONTH, Key, MarketPeriod, month_of
 from quantum_training.market.quality import Defect, assess
 from quantum_training.market.revision import REVISED, complete, rescaled, revised, same_bars
@@ -33,7 +35,8 @@ class CandleMonth(NamedTuple):
     """A month's bars, the time up to which they are complete, their defects, and the stored file.
 
     A month without a file was refused if it has errors, else it lies before the symbol's `start`. market: what is
-    recorded of which market they are; None for bars of a build that did not record it.
+    recorded of which market they are; None for bars of a build that did not record it. facts: what the source says of
+    the bars, as how many rows it dropped.
     """
 
     bars: pd.DataFrame
@@ -41,6 +44,7 @@ class CandleMonth(NamedTuple):
     defects: list[Defect]
     market: str | None = None
     written: Written | None = None
+    facts: Mapping[str, str | int | float] = {}
 
     @property
     def errors(self) -> list[Defect]:
@@ -118,12 +122,13 @@ def fetch_month(store: Store, settings: Settings, key: Key, now: pd.Timestamp, r
     overlap = stored if len(stored) or not compare or other_market else previous
     since = overlap.index[-1] if len(overlap) else first_instant(settings, key)
     fetched = source.fetch(key.symbol, symbol.timeframe, since, until, now)
+    notes = take_notes(fetched)
     if other_market:
         _assert_replaceable(store, settings, key, fetched, other_market)
-    defects = [] if other_market else _revisions(store, settings, key, overlap, fetched)
+    defects = [*notes.defects] + ([] if other_market else _revisions(store, settings, key, overlap, fetched))
     bars = complete(stored, fetched[fetched.index >= key.start])
     defects += judge_month(settings, key, bars, until, previous)
-    return CandleMonth(bars, until, defects, recorded_form(symbol))
+    return CandleMonth(bars, until, defects, recorded_form(symbol), facts=notes.facts)
 
 
 def _revisions(

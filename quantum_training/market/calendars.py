@@ -124,3 +124,15 @@ def _sessions(calendar: str, first_year: int, last_year: int) -> _Sessions:
         first=first.tz_localize("UTC"),
         last=last.tz_localize("UTC") + _DAY,
     )
+
+
+def session_close(calendar: str, day: pd.Timestamp) -> pd.Timestamp | None:
+    """The close of the session of a date (00:00 UTC); None if there is none, or the market never closes."""
+    if calendar == ALWAYS_OPEN:
+        return None
+    try:
+        sessions = _sessions_covering(calendar, day, day + _DAY)
+    except ValueError:
+        return None
+    spans = np.flatnonzero(sessions.labels[sessions.session] == day)
+    return pd.Timestamp(sessions.closes[spans].max(), tz="UTC") if len(spans) else None

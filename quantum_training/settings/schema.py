@@ -7,7 +7,7 @@ from datetime import date
 from typing import Annotated, Any, Literal
 
 import pandas as pd
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, model_validator
 
 from quantum_training.features.labels import Label
 from quantum_training.market.accepted_bars import AcceptedBars
@@ -119,6 +119,11 @@ class Symbol(_Frozen):
         description="If the source has rescaled its history for a dividend or split: refuse new bars, or restate all "
         "stored months. Not set: restate for sources that adjust their history (yfinance), refuse for others.",
     )
+
+    @model_validator(mode="after")
+    def _source_knows_the_calendar(self) -> Symbol:
+        self.source.traded_by(self.calendar)
+        return self
 
     @property
     def restates(self) -> bool:

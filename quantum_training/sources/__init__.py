@@ -17,8 +17,8 @@ __all__ = ["CandleSource", "OutOfReachError", "SourceError", "source_from"]
 
 
 def kinds() -> list[str]:
-    """The source kinds that exist: the modules of this package."""
-    return sorted(m.name for m in iter_modules(__path__) if m.name not in _NOT_KINDS)
+    """The source kinds that exist: the modules of this package. What a kind needs beside it is a package."""
+    return sorted(m.name for m in iter_modules(__path__) if not m.ispkg and m.name not in _NOT_KINDS)
 
 
 def source_from(options: Any) -> CandleSource:

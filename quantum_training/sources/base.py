@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, PrivateAttr
 
 from quantum_training.market.timeframe import to_timedelta
 
@@ -38,6 +38,12 @@ class CandleSource(BaseModel, ABC):
 
     not_identifying: ClassVar[frozenset[str]] = frozenset()
     """Options that say how bars are fetched or read, not of which market they are."""
+
+    _calendar: str = PrivateAttr("24/7")
+
+    def traded_by(self, calendar: str) -> None:
+        """Tell the source the trading hours of its market: they say when a daily bar is final."""
+        self._calendar = calendar
 
     @property
     def kind(self) -> str:

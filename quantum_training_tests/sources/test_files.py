@@ -89,6 +89,14 @@ ROW = ",1,2,0.5,1.5,10\n"
         ("2021-01-04 01-PM", {"datetime_format": "%Y-%m-%d %I-%p"}, "2021-01-04 13:00"),
         ("1609750800", {"datetime_format": "s"}, "2021-01-04 09:00"),
         ("1609750800000", {"datetime_format": "ms"}, "2021-01-04 09:00"),
+        ("1609750800", {}, "2021-01-04 09:00"),
+        ("1609750800.0", {}, "2021-01-04 09:00"),
+        ("1609750800000000", {"datetime_format": "ms"}, "2021-01-04 09:00"),
+        ("1609750800000000000", {"datetime_format": "s"}, "2021-01-04 09:00"),
+        ("20210104", {}, "2021-01-04 00:00"),
+        ("2021.01.04 09:00", {}, "2021-01-04 09:00"),
+        ("2021-01-04 16:00", {"timezone": "America/New_York+7h"}, "2021-01-04 14:00"),
+        ("2021-07-05 16:00", {"timezone": "America/New_York+7h"}, "2021-07-05 13:00"),
     ],
 )
 def test_stamps(tmp_path, stamp, options, expected):
@@ -138,8 +146,8 @@ def test_changes_of_a_fetched_frame_do_not_reach_the_source(tmp_path, bars):
     [
         (HEADER + "2021-01-01" + ROW, {}, ["no column open_time", "the file has t, open", "source.columns"]),
         (HEADER + "soon" + ROW, {"columns": {"open_time": "t"}}, ["column t", "soon", "datetime_format"]),
-        (HEADER + "1609750800" + ROW, {"columns": {"open_time": "t"}}, ["column t", "as s or ms"]),
-        (HEADER + ROW + "2021-01-01" + ROW, {"columns": {"open_time": "t"}}, ["column t", "1 rows have none"]),
+        (HEADER + "1609" + ROW, {"columns": {"open_time": "t"}}, ["column t", '"1609"', "source.datetime_format"]),
+        (HEADER + ROW, {"columns": {"open_time": "t"}}, ["column t", '""', "source.datetime_format"]),
         (
             HEADER + "2021-01-01,a,2,0.5,1.5,10",
             {"columns": {"open_time": "t"}},
@@ -188,6 +196,10 @@ def test_a_missing_file_is_refused_and_the_neighbours_are_named(tmp_path):
     [
         {"path": "c.pkl"},
         {"path": "c.csv", "timezone": "Mars/Olympus"},
+        {"path": "c.csv", "timezone": "America/New_York+7"},
+        {"path": "c.csv", "timezone": "America/New_York+15h"},
+        {"path": "c.csv", "date_column": "d"},
+        {"path": "c.csv", "decimal": ",", "thousands": ","},
         {"path": "c.csv", "columns": {"price": "p"}},
         {"path": "c.csv", "price_divisor": 0},
         {"path": "c.csv", "stamp": "middle"},

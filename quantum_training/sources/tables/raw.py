@@ -1,0 +1,63 @@
+"""A table as its file has it: columns of text, numbers or times, by the file's names.
+
+What they mean is numbers.py and stamps.py.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from typing import IO, Any
+
+import pandas as pd
+
+from quantum_training.sources.tables.locations import Part
+from quantum_training.sources.tables.options import TableOptions
+from quantum_training.sources.tables.text import read_text
+
+
+def read_raw(options: TableOptions, part: Part) -> pd.DataFrame:
+    """The needed columns of a table, in its order. ColumnError, OSError or ValueError if it cannot be read."""
+    if part.ending in (".csv", ".csv.gz", ".csv.zst", ".txt"):
+        return read_text(options, part)
+    with part.open() as file:
+        frame = _READERS[part.ending](file, options)
+    frame.columns = frame.columns.map(str)
+    return frame[options.needed_columns(list(frame.columns))]
+
+
+def _json(file: IO[bytes], options: TableOptions) -> pd.DataFrame:
+    """A list of rows (lists or mappings), a mapping of columns, or a mapping whose only list holds the rows."""
+    content = file.read()
+    content = gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
+    try:
+        rows = json.loads(content)
+    except json.JSONDecodeError:
+        rows = [json.loads(line) for line in content.splitlines() if line.strip()]  # one row a line
+    if isinstance(rows, dict):
+        lists = [value for value in rows.values() if isinstance(value, list)]
+        rows = lists[0] if len(lists) == 1 else rows
+    return pd.DataFrame(rows)
+
+
+def _excel(file: IO[bytes], options: TableOptions) -> pd.DataFrame:
+    """The first sheet, by a library that reads values only: no formula and no macro is run."""
+    header = 0 if options.header else None
+    return pd.read_excel(file, engine="calamine", header=header, skiprows=options.skip_rows, dtype=object)
+
+
+def _parquet(file: IO[bytes], options: TableOptions) -> pd.DataFrame:
+    return pd.read_parquet(file).reset_index()
+
+
+def _feather(file: IO[bytes], options: TableOptions) -> pd.DataFrame:
+    return pd.read_feather(file)
+
+
+_READERS: dict[str, Any] = {
+    ".json": _json,
+    ".json.gz": _json,
+    ".xlsx": _excel,
+    ".parquet": _parquet,
+    ".feather": _feather,
+}
