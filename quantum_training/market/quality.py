@@ -12,8 +12,8 @@ import pandas as pd
 
 from quantum_training.market.acceptance import accept_missing, settle
 from quantum_training.market.accepted_bars import AcceptedBars
-from quantum_training.market.calendars import expected_open_times
 from quantum_training.market.defects import Defect, QualityLimits, describe
+from quantum_training.market.expected_bars import expected_bars
 from quantum_training.market.periods import MarketPeriod
 from quantum_training.market.rules import RULES
 from quantum_training.market.schema import COLUMNS, PRICES, candle_schema, empty_candles, passes
@@ -62,14 +62,14 @@ def _judge(
     accepted: Sequence[AcceptedBars],
 ) -> list[Defect]:
     """The defects; of what is accepted, only the missing bars are left out of the judgement."""
-    symbol, timeframe, calendar, start, end = period
+    symbol, timeframe, _, start, end = period
     try:
-        expected = expected_open_times(calendar, timeframe, start, end)
+        expected, doubts = expected_bars(period, _stamps(candles))
     except ValueError as error:
         return [Defect("calendar", "error", (), f"{symbol} {timeframe} calendar: {error}.")]
     due = expected[close_times(expected, timeframe) <= end]
     closed, defects = accept_missing(accepted, due[~due.isin(candles.index)], period)
-    due = due.difference(closed)
+    due, defects = due.difference(closed), [*doubts, *defects]
     if not len(candles.index):
         return defects + ([_empty(period, len(due))] if len(due) else [])
     defects += _schema_defects(candles, f"{symbol} {timeframe}")
@@ -82,11 +82,18 @@ def _judge(
         limits=limits,
         expected=expected,
         due=due,
-        stamps=pd.DatetimeIndex(candles.index).dropna(),
+        stamps=_stamps(candles),
         history=pd.concat([before, bars[bars.index >= start]]),
         first=len(before),
     )
     return defects + [defect for rule in RULES for defect in rule(window)]
+
+
+def _stamps(candles: pd.DataFrame) -> pd.DatetimeIndex:
+    """Bar starts as the source gives them; none if they are no UTC times, which the schema refuses."""
+    if candles.index.nlevels > 1 or candles.index.dtype != pd.DatetimeTZDtype("ns", "UTC"):
+        return pd.DatetimeIndex([], tz="UTC")
+    return pd.DatetimeIndex(candles.index).dropna()
 
 
 def _empty(period: MarketPeriod, expected: int) -> Defect:

@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from quantum_training.market.calendars import CalendarName, expected_open_times, periods_per_year
+from quantum_training.market.calendars import CalendarName, expected_open_times, known_until, periods_per_year
 
 NAME = TypeAdapter(CalendarName)
+WEEK = pd.Timedelta(days=7)
 
 
 def utc(text: str) -> pd.Timestamp:
@@ -96,10 +97,45 @@ def test_windows_add_up(calendar, timeframe, hours):
     assert ((full_range >= a) & (full_range < c)).all()
 
 
-@pytest.mark.parametrize(("start", "end"), [("1991-01-01", "1991-02-01"), ("2099-01-01", "2099-02-01")])
-def test_years_outside_a_calendar_are_named(start, end):
-    with pytest.raises(ValueError, match=r"XSHG: sessions of .* asked for, but exchange_calendars has 1990-12-03 to"):
-        expected_open_times("XSHG", "1d", utc(start) - pd.Timedelta(days=100), utc(end))
+def test_years_before_the_first_of_a_calendar_are_named():
+    with pytest.raises(
+        ValueError, match=r"XSHG: sessions of .* asked for, but exchange_calendars has them from 1990-12"
+    ):
+        expected_open_times("XSHG", "1d", utc("1990-10-01"), utc("1991-01-01"))
+
+
+def last_session(calendar: str) -> pd.Timestamp:
+    return exchange_calendars.get_calendar(calendar).bound_max()
+
+
+@pytest.mark.parametrize("calendar", ["XBOM", "XHKG", "XKRX", "XSAU", "XSES", "XSHG"])
+def test_after_the_last_session_that_the_library_knows_the_usual_week_goes_on(calendar):
+    end = last_session(calendar).tz_localize("UTC") + pd.Timedelta(days=1)
+    week = exchange_calendars.get_calendar(calendar).weekmask
+    days = expected_open_times(calendar, "1d", end, end + pd.Timedelta(days=400))
+    assert [*days] == [d for d in pd.date_range(end, periods=400) if week[d.weekday()] == "1"]
+
+
+@pytest.mark.parametrize("calendar", ["XBOM", "XHKG", "XSES", "XSHG"])
+@pytest.mark.parametrize("timeframe", ["15m", "1h"])
+def test_the_bars_of_an_unknown_day_are_those_of_a_usual_one(calendar, timeframe):
+    end = last_session(calendar).tz_localize("UTC") + pd.Timedelta(days=1)
+    usual = end - pd.Timedelta(days=60)
+
+    def clock(start: pd.Timestamp) -> set[str]:
+        bars = expected_open_times(calendar, timeframe, start, start + pd.Timedelta(days=20))
+        return {f"{bar:%H:%M}" for bar in bars}
+
+    assert clock(end) == clock(usual)
+
+
+@pytest.mark.parametrize("calendar", ["XBOM", "XSES", "XSHG"])
+def test_windows_over_the_end_of_a_calendar_add_up(calendar):
+    end = last_session(calendar).tz_localize("UTC") + pd.Timedelta(days=1)
+    windows = [expected_open_times(calendar, "1h", end + a, end + b) for a, b in ((-WEEK, WEEK), (-WEEK, 0 * WEEK))]
+    later = expected_open_times(calendar, "1h", end, end + WEEK)
+    assert windows[0].equals(windows[1].append(later))
+    assert known_until(calendar, end - WEEK, end + WEEK) == end
 
 
 @pytest.mark.parametrize(
