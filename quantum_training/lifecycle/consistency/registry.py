@@ -16,12 +16,15 @@ from quantum_training.lifecycle.records import CHAMPION, ModelRecord, ModelVersi
 from quantum_training.lifecycle.services import Services
 from quantum_training.resources.registry.connection import trash_problem
 from quantum_training.resources.registry.presence import (
+    BrokenArtefact,
+    Versions,
     broken_artefacts,
     experiment_of,
     name_of,
     registered_versions,
     was_deleted,
 )
+from quantum_training.resources.registry.registry import ModelRegistry
 from quantum_training.resources.store.store import Store
 from quantum_training.selection.retention import SPARE
 
@@ -67,12 +70,12 @@ def registry_inconsistencies(
         judged = [v for v in trading_versions(services, symbol) if v.entry.time not in trained]
         if registered_versions(registry, symbol, [v.model_id for v in judged]):
             return []
-    problems = broken_artefacts(registry, symbol, versions)
-    missing = [v for v in judged if v.model_id not in versions or v.model_id in problems]
-    if not missing or (len(missing) == 1 and _is_single_fault(services, symbol, missing[0], judged, versions)):
+    broken = broken_artefacts(registry, symbol, versions)
+    missing = [v for v in judged if v.model_id not in versions or v.model_id in broken]
+    if not missing or (len(missing) == 1 and _is_single_fault(registry, symbol, missing[0].model_id, versions, broken)):
         return []
     names = [f"{v.recipe} of {v.entry.as_of[:10]} ({v.model_id})" for v in missing[:NAMED]]
-    details = [problems[v.model_id] for v in missing if v.model_id in problems][:1]
+    details = [broken[v.model_id].problem for v in missing if v.model_id in broken][:1]
     finding = (
         f"{len(missing)} of {len(judged)} recorded versions are missing together from MLflow at {registry.uri}: "
         f"{', '.join([*names, *(['...'] if missing[NAMED:] else [])])}{''.join(f'; {d}' for d in details)}"
@@ -127,9 +130,13 @@ def _renamed(
 
 
 def _is_single_fault(
-    services: Services, symbol: str, version: RecordedVersion, judged: list[RecordedVersion], versions: dict[str, Any]
+    registry: ModelRegistry, symbol: str, model_id: str, versions: Versions, broken: dict[str, BrokenArtefact]
 ) -> bool:
-    """Is it a single version that was deleted in MLflow, or whose artefact is broken beside whole ones?"""
-    if version.model_id in versions:
-        return len(judged) > 1
-    return was_deleted(services.registry, symbol, version.model_id)
+    """Is it a single version that was deleted in MLflow, or whose artefact is broken beside whole ones?
+
+    If nothing is left of the artefact that was registered last, an older backup of the artefacts was restored.
+    """
+    if model_id not in versions:
+        return was_deleted(registry, symbol, model_id)
+    last = max(versions, key=lambda other: int(versions[other].version))
+    return len(versions) > 1 and not (broken[model_id].is_gone and model_id == last)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from quantum_training.models.manifest import ArtefactError, check
@@ -19,6 +19,13 @@ MAX_PAGE = 500
 
 Versions = dict[str, Any]
 """MLflow's versions by model id."""
+
+
+class BrokenArtefact(NamedTuple):
+    """What is wrong with an artefact. is_gone: nothing is left of it, as in a backup that is older than it."""
+
+    problem: str
+    is_gone: bool = False
 
 
 @outages_named
@@ -47,7 +54,7 @@ def _newest_first(registry: ModelRegistry, symbol: str, page_size: int) -> Itera
 
 
 @outages_named
-def broken_artefacts(registry: ModelRegistry, symbol: str, versions: Versions) -> dict[str, str]:
+def broken_artefacts(registry: ModelRegistry, symbol: str, versions: Versions) -> dict[str, BrokenArtefact]:
     """What is wrong with the artefacts of these versions, by model id; without those that are whole.
 
     In a folder of this machine the hash of each file is compared; elsewhere the artefact must exist.
@@ -113,17 +120,17 @@ class _Listings(dict[str, set[str]]):
         return self[address]
 
 
-def _problem(address: str, version: Any, listings: _Listings) -> str | None:
+def _problem(address: str, version: Any, listings: _Listings) -> BrokenArtefact | None:
     """What is wrong with the artefact at an address; None if nothing is."""
     parts = urlsplit(address)
     if parts.scheme not in ("", "file"):
         parent, _, name = address.removesuffix("/artifacts").rpartition("/")
-        return None if name in listings[parent] else f"its artefact is not at {address}"
+        return None if name in listings[parent] else BrokenArtefact(f"its artefact is not at {address}", is_gone=True)
     folder = Path(unquote(parts.path))
     if not folder.is_dir():
-        return f"its artefact is not in {folder}"
+        return BrokenArtefact(f"its artefact is not in {folder}", is_gone=True)
     try:
         check(folder, json.loads(version.tags.get(FILES_TAG, "{}")), ignored=[META])
     except ArtefactError as error:
-        return f"its artefact in {folder}: {error}"
+        return BrokenArtefact(f"its artefact in {folder}: {error}")
     return None

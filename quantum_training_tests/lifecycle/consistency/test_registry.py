@@ -110,6 +110,21 @@ def test_an_older_backup_of_the_artefacts_lacks_the_newest_ones(trained):
     assert "2 of 4 recorded versions" in finding(trained)[0]
 
 
+def test_an_older_backup_of_the_artefacts_may_lack_a_single_version(trained):
+    newest_artefact = artefact(trained, newest(trained, "xgboost")[0])
+    assert trained.registry.find("AAA", newest(trained, "xgboost")[0]).number == 6, "registered last"
+    shutil.rmtree(newest_artefact.parent)
+    problem, remedy = finding(trained)
+    assert "1 of 4 recorded versions" in problem
+    assert f"its artefact is not in {newest_artefact}" in problem
+    assert "rebuild_registry" in remedy
+
+
+def test_an_artefact_that_is_gone_beside_newer_ones_concerns_its_recipe_only(trained):
+    shutil.rmtree(artefact(trained, newest(trained, "lightgbm")[0]).parent)
+    assert finding(trained) is None
+
+
 def test_the_registry_of_another_home_is_not_taken_for_this_one(trained, lost_registry):
     lost_registry.registry.prepare("AAA")
     for recipe in ("xgboost", "lightgbm"):
