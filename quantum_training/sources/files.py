@@ -20,12 +20,13 @@ from quantum_training.market.timeframe import to_timedelta
 from quantum_training.sources.base import CandleSource, SourceError, closed_between
 from quantum_training.sources.retry import describe
 from quantum_training.sources.tables.history import History, Market, history_of, joined, rows_of_symbol
+from quantum_training.sources.tables.layouts import LayoutError, filled
 from quantum_training.sources.tables.locations import NotFoundError, Part, find_parts
 from quantum_training.sources.tables.options import ColumnError, TableOptions
 from quantum_training.sources.tables.table import KEY, Table, UnreadableError, read_table
 
 _UNREADABLE = (OSError, EOFError, ValueError, RuntimeError, zlib.error, BadZipFile)
-_YOUNGER = ("volume",)
+_YOUNGER = ("format", "volume")
 """Identifying options that the records of earlier builds do not have: left out at their default."""
 
 
@@ -69,18 +70,20 @@ class Source(TableOptions, CandleSource):
             raise SourceError(symbol, f"files {path}", str(error), "Mend source.path or put the file there") from None
         except _UNREADABLE as error:
             raise _unreadable(symbol, path, error) from error
-        options = TableOptions.model_validate(self.model_dump(include=set(TableOptions.model_fields)))
-        return _history(options.model_dump_json(), Market(symbol, timeframe, self._calendar), path, parts)
+        market = Market(symbol, timeframe, self._calendar)
+        options = self.model_dump_json(include=set(TableOptions.model_fields), exclude_unset=True)
+        return _history(options, market, path, parts)
 
 
 @lru_cache(maxsize=16)
 def _history(options: str, market: Market, path: str, parts: tuple[Part, ...]) -> History:
     """All bars of a symbol. Cached by the files' names and ages, as they are asked for month by month."""
     read = TableOptions.model_validate_json(options)
-    of_all = read.model_copy(update={"path": "", "rows_where": dict.fromkeys(read.rows_where, "")}).model_dump_json()
-    histories, others = [], dict[str, None]()
+    asked, histories, others = read, [], dict[str, None]()
     for part in parts:
-        table = _table(of_all, part, market.symbol)
+        read = _filled(asked, part, market)
+        of_all = read.model_copy(update={"path": "", "rows_where": dict.fromkeys(read.rows_where, "")})
+        table = _table(of_all.model_dump_json(exclude_unset=True), part, market.symbol)
         rows = rows_of_symbol(read, market.symbol, table)
         if rows.bars.empty and rows.unread.empty:
             others |= {str(key): None for name in read.rows_where for key in table.bars[KEY + name].unique()[:10]}
@@ -96,6 +99,15 @@ def _history(options: str, market: Market, path: str, parts: tuple[Part, ...]) -
         remedy = "Mend source.rows_where" if others else "Give a file with candles"
         raise SourceError(market.symbol, f"files {path}", problem, remedy)
     return replace(history, bars=as_candles(history.bars))
+
+
+def _filled(options: TableOptions, part: Part, market: Market) -> TableOptions:
+    try:
+        return filled(options, part, market.timeframe)
+    except LayoutError as error:
+        raise SourceError(market.symbol, f"files {part.name}", str(error), "See docs/markets/formats.md") from None
+    except _UNREADABLE as error:
+        raise _unreadable(market.symbol, part.name, error) from error
 
 
 def _table(options: str, part: Part, symbol: str) -> Table:

@@ -16,7 +16,7 @@ from typing import IO, Any, NamedTuple
 
 import pandas as pd
 
-from quantum_training.sources.tables.options import ENDINGS, ZIP
+from quantum_training.sources.tables.options import ENDINGS, TEXTS, ZIP
 
 _TIMES = ("mtime", "LastModified", "last_modified", "Last-Modified", "updated")
 """Where fsspec's file systems put the time at which a file was written."""
@@ -44,6 +44,11 @@ class Part(NamedTuple):
         """Its ending, one of ENDINGS; .csv if it has none of them, as of a URL with a query."""
         name = (self.member or _without_query(self.path)).lower()
         return max((e for e in ENDINGS if name.endswith(e)), key=len, default=".csv")
+
+    @property
+    def is_text(self) -> bool:
+        """Whether it is lines of fields."""
+        return self.ending in TEXTS
 
     @property
     def written_at(self) -> pd.Timestamp | None:

@@ -7,9 +7,11 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from quantum_training.sources.tables.presets import Format
 from quantum_training.sources.tables.zones import as_zone
 
-ENDINGS = (".csv", ".csv.gz", ".csv.zst", ".txt", ".json", ".json.gz", ".xlsx", ".parquet", ".feather")
+TEXTS = (".csv", ".csv.gz", ".csv.zst", ".txt")
+ENDINGS = (*TEXTS, ".json", ".json.gz", ".xlsx", ".parquet", ".feather")
 ZIP = ".zip"
 STAMP = "open_time"
 Separator = Literal[",", ";", "\t", "|", " "]
@@ -41,6 +43,9 @@ class TableOptions(BaseModel):
     path: Annotated[str, AfterValidator(_path)] = Field(
         description="A file, a folder, names with * in them, a zip (all its tables), archive.zip/member.csv, or a URL. "
         "{symbol} stands for the symbol's name."
+    )
+    format: Format | None = Field(
+        None, description="The vendor's format: it fills the options below that are not set; docs/markets/formats.md."
     )
     columns: dict[Literal["open_time", "open", "high", "low", "close", "volume"], str] = Field(
         {}, description="Our column: the file's name for it, where the two differ; as {open_time: Date, open: Open}."

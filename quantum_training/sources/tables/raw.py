@@ -10,6 +10,7 @@ import json
 from typing import IO, Any
 
 import pandas as pd
+import pyarrow.parquet as pq
 
 from quantum_training.sources.tables.locations import Part
 from quantum_training.sources.tables.options import TableOptions
@@ -18,12 +19,20 @@ from quantum_training.sources.tables.text import read_text
 
 def read_raw(options: TableOptions, part: Part) -> pd.DataFrame:
     """The needed columns of a table, in its order. ColumnError, OSError or ValueError if it cannot be read."""
-    if part.ending in (".csv", ".csv.gz", ".csv.zst", ".txt"):
+    if part.is_text:
         return read_text(options, part)
     with part.open() as file:
         frame = _READERS[part.ending](file, options)
     frame.columns = frame.columns.map(str)
     return frame[options.needed_columns(list(frame.columns))]
+
+
+def column_names(part: Part) -> list[str]:
+    """The names of the columns of a table that is no text."""
+    with part.open() as file:
+        if part.ending == ".parquet":
+            return [str(name) for name in pq.read_schema(file).names]
+        return [str(name) for name in _READERS[part.ending](file, TableOptions(path="")).columns]
 
 
 def _json(file: IO[bytes], options: TableOptions) -> pd.DataFrame:
@@ -34,9 +43,11 @@ def _json(file: IO[bytes], options: TableOptions) -> pd.DataFrame:
         rows = json.loads(content)
     except json.JSONDecodeError:
         rows = [json.loads(line) for line in content.splitlines() if line.strip()]  # one row a line
-    if isinstance(rows, dict):
-        lists = [value for value in rows.values() if isinstance(value, list)]
-        rows = lists[0] if len(lists) == 1 else rows
+    while isinstance(rows, dict):
+        inner = [value for value in rows.values() if value and isinstance(value, (list, dict))]
+        if len(inner) != 1:
+            break
+        rows = inner[0]
     return pd.DataFrame(rows)
 
 

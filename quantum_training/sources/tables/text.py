@@ -83,7 +83,7 @@ def _with_misfits(
     """The rows of a wrong length in their places: what a short one lacks is missing, a long one has no numbers."""
     rows = []
     for text in misfits.values():
-        fields = _fields(text, layout.separator)
+        fields = fields_of(text, layout.separator)
         if any(fields[len(layout.names) :]):
             fields = fields[:1] + [text] * (len(layout.names) - 1)
         rows.append(dict(zip(layout.names, fields, strict=False)))
@@ -95,25 +95,36 @@ def _with_misfits(
 
 def _layout(options: TableOptions, part: Part) -> _Layout:
     """ValueError if the file has no lines, ColumnError if a column is missing."""
-    with part.open() as file:
-        start = _unpacked(file, part).read(_HEAD_BYTES)
-    encoding = options.encoding or _encoding(start)
+    start = start_of(part, _HEAD_BYTES)
+    encoding = options.encoding or encoding_of(start)
     text = codecs.getincrementaldecoder("utf-8-sig" if encoding == "utf-8" else encoding)().decode(start)
     lines = re.split(r"\r\n|\n|\r", text)
     above = next((n for n, line in enumerate(lines) if n >= options.skip_rows and line.strip()), None)
     if above is None:
         raise ValueError("EmptyDataError: the file is empty")
-    separator = options.separator or max(_SEPARATORS, key=lambda mark: len(_fields(lines[above], mark)))
-    fields = _fields(lines[above], separator)
+    separator = options.separator or separator_of(lines[above])
+    fields = fields_of(lines[above], separator)
     names = _names(fields) if options.header else [str(number) for number in range(len(fields))]
     below = next((line for line in lines[above + 1 :] if line.strip()), "")
-    extra = _fields(below, separator)[len(names) :]
+    extra = fields_of(below, separator)[len(names) :]
     if options.header and extra and not any(extra):  # each row ends with a separator
         names += [f"Unnamed: {len(names) + n}" for n in range(len(extra))]
     return _Layout(encoding, separator, names, options.needed_columns(names), above + options.header)
 
 
-def _encoding(start: bytes) -> str:
+def start_of(part: Part, size: int) -> bytes:
+    """The first bytes of a table, unpacked."""
+    with part.open() as file:
+        start: bytes = _unpacked(file, part).read(size)
+    return start
+
+
+def separator_of(line: str) -> str:
+    """The mark that gives a line the most fields."""
+    return max(_SEPARATORS, key=lambda mark: len(fields_of(line, mark)))
+
+
+def encoding_of(start: bytes) -> str:
     """UTF-16 if its mark says so, UTF-8 if the start of the file is, else that of Western Windows."""
     if start.startswith(_BYTE_ORDER_MARKS):
         return "utf-16"
@@ -131,7 +142,8 @@ def _unpacked(file: IO[bytes], part: Part) -> Any:
     return pa.CompressedInputStream(stream, packing) if packing else stream
 
 
-def _fields(line: str, separator: str) -> list[str]:
+def fields_of(line: str, separator: str) -> list[str]:
+    """The fields of a line."""
     return next(csv.reader(io.StringIO(line), delimiter=separator), [])
 
 
