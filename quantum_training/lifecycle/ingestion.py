@@ -6,7 +6,6 @@ What a valid candle is lives in market.quality, what a feature is in features.in
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import pandas as pd
@@ -19,7 +18,7 @@ from quantum_training.lifecycle.market_identity import MARKET, OtherMarketError,
 from quantum_training.lifecycle.records import CANDLES, SHADOW_SCORES, model_asset
 from quantum_training.lifecycle.restatement import is_interrupted, restate
 from quantum_training.lifecycle.stored_months import AFTER_GAP, read_bars
-from quantum_training.market.notes import take_notes
+from quantum_training.market.notes import Notes, take_notes
 from quantum_training.market.periods import MONTH, Key, MarketPeriod, month_of
 from quantum_training.market.quality import Defect, assess
 from quantum_training.market.revision import REVISED, complete, rescaled, revised, same_bars
@@ -35,8 +34,8 @@ class CandleMonth(NamedTuple):
     """A month's bars, the time up to which they are complete, their defects, and the stored file.
 
     A month without a file was refused if it has errors, else it lies before the symbol's `start`. market: what is
-    recorded of which market they are; None for bars of a build that did not record it. facts: what the source says of
-    the bars, as how many rows it dropped.
+    recorded of which market they are; None for bars of a build that did not record it. notes: what the source says of
+    the bars, as how many rows it dropped; their defects are among the defects.
     """
 
     bars: pd.DataFrame
@@ -44,7 +43,7 @@ class CandleMonth(NamedTuple):
     defects: list[Defect]
     market: str | None = None
     written: Written | None = None
-    facts: Mapping[str, str | int | float] = {}
+    notes: Notes = Notes()
 
     @property
     def errors(self) -> list[Defect]:
@@ -90,6 +89,7 @@ def ingest_month(store: Store, settings: Settings, key: Key, now: pd.Timestamp, 
         record_outcome(store, key, REFUSED, month.errors[0].message, [error.message for error in month.errors])
         return month
     attributes = {"covered_until": month.covered_until.isoformat(), "schema": SCHEMA_VERSION, **month.acceptances}
+    attributes |= month.notes.attributes
     if month.market:
         attributes[MARKET] = month.market
     month = month._replace(written=store.write_frame("candles", key.symbol, key.period, month.bars, attributes))
@@ -117,7 +117,9 @@ def fetch_month(store: Store, settings: Settings, key: Key, now: pd.Timestamp, r
     stored = store.read_frame("candles", key.symbol, key.period) if attributes else empty_candles()
     if attributes and pd.Timestamp(attributes["covered_until"]) >= until:
         until = pd.Timestamp(attributes["covered_until"])
-        return CandleMonth(stored, until, judge_month(settings, key, stored, until, previous), attributes.get(MARKET))
+        notes = Notes.stored(attributes)
+        defects = [*notes.defects, *judge_month(settings, key, stored, until, previous)]
+        return CandleMonth(stored, until, defects, attributes.get(MARKET), notes=notes)
     compare = source.revises_history or not (refetch or _is_recorded(store, key))
     overlap = stored if len(stored) or not compare or other_market else previous
     since = overlap.index[-1] if len(overlap) else first_instant(settings, key)
@@ -128,7 +130,7 @@ def fetch_month(store: Store, settings: Settings, key: Key, now: pd.Timestamp, r
     defects = [*notes.defects] + ([] if other_market else _revisions(store, settings, key, overlap, fetched))
     bars = complete(stored, fetched[fetched.index >= key.start])
     defects += judge_month(settings, key, bars, until, previous)
-    return CandleMonth(bars, until, defects, recorded_form(symbol), facts=notes.facts)
+    return CandleMonth(bars, until, defects, recorded_form(symbol), notes=notes)
 
 
 def _revisions(
@@ -179,9 +181,10 @@ def first_instant(settings: Settings, key: Key) -> pd.Timestamp:
 
 def judge_stored_month(store: Store, settings: Settings, key: Key) -> list[Defect]:
     """The defects of a month's candles as they are stored."""
-    until = pd.Timestamp(store.attributes("candles", key.symbol, key.period)["covered_until"])
+    attributes = store.attributes("candles", key.symbol, key.period)
     bars = store.read_frame("candles", key.symbol, key.period)
-    return judge_month(settings, key, bars, until, bars_before(store, key))
+    until = pd.Timestamp(attributes["covered_until"])
+    return [*Notes.stored(attributes).defects, *judge_month(settings, key, bars, until, bars_before(store, key))]
 
 
 def judge_month(

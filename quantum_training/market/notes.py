@@ -1,10 +1,12 @@
 """What a source says of the bars that it gives, beside the bars: facts for the candles' metadata, and defects.
 
-They travel in the frame's `attrs` from `CandleSource.fetch` to ingestion, which takes them out before it stores bars.
+They travel in the frame's `attrs` from `CandleSource.fetch` to ingestion, which takes them out before it stores bars,
+and stores them as attributes of the month.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -12,7 +14,7 @@ import pandas as pd
 
 from quantum_training.market.defects import Defect
 
-_NOTES = "notes"
+_NOTES, _FACTS, _WARNINGS = "notes", "source_facts", "source_warnings"
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,20 @@ class Notes:
 
     facts: Mapping[str, str | int | float] = field(default_factory=dict)
     defects: tuple[Defect, ...] = ()
+
+    @property
+    def attributes(self) -> dict[str, str]:
+        """The facts and warnings as attributes of the stored month; none if there are none."""
+        warnings = [(d.rule, d.message, [bar.isoformat() for bar in d.bars]) for d in self.defects]
+        parts = {_FACTS: dict(self.facts), _WARNINGS: warnings}
+        return {name: json.dumps(part, sort_keys=True) for name, part in parts.items() if part}
+
+    @classmethod
+    def stored(cls, attributes: Mapping[str, str]) -> Notes:
+        """The notes of a stored month."""
+        warnings = json.loads(attributes.get(_WARNINGS, "[]"))
+        defects = (Defect(rule, "warning", tuple(map(pd.Timestamp, bars)), text) for rule, text, bars in warnings)
+        return cls(json.loads(attributes.get(_FACTS, "{}")), tuple(defects))
 
 
 def with_notes(bars: pd.DataFrame, notes: Notes) -> pd.DataFrame:

@@ -6,6 +6,7 @@ Values are taken as they are; the quality gate judges whether they are sound can
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
 from zipfile import BadZipFile
@@ -19,11 +20,13 @@ from quantum_training.market.schema import as_candles
 from quantum_training.market.timeframe import to_timedelta
 from quantum_training.sources.base import CandleSource, SourceError, closed_between
 from quantum_training.sources.retry import describe
+from quantum_training.sources.tables.clock_check import NEAR, changes_between, clock_findings
 from quantum_training.sources.tables.history import History, Market, history_of, joined, rows_of_symbol
 from quantum_training.sources.tables.layouts import LayoutError, filled
 from quantum_training.sources.tables.locations import NotFoundError, Part, find_parts
 from quantum_training.sources.tables.options import ColumnError, TableOptions
 from quantum_training.sources.tables.table import KEY, Table, UnreadableError, read_table
+from quantum_training.sources.tables.zones import as_zone
 
 _UNREADABLE = (OSError, EOFError, ValueError, RuntimeError, zlib.error, BadZipFile)
 _YOUNGER = ("format", "volume")
@@ -49,18 +52,33 @@ class Source(TableOptions, CandleSource):
     ) -> pd.DataFrame:
         """See CandleSource. SourceError names the file, column or stamp that cannot be read, and what is there.
 
-        Notes: rows of the month in which `end` lies that were dropped, sorted or cannot be read.
+        Notes: rows of the month in which `end` lies that were dropped, sorted or cannot be read, and changes of clocks
+        at which the hours of trading say that the time zone is wrong.
         """
         history = self._history(symbol, timeframe)
         bars = closed_between(history.bars, timeframe, start, end, now)
-        last = end - pd.Timedelta("1ns")
-        return with_notes(
-            bars, _notes(Market(symbol, timeframe, ""), history, pd.Timestamp(month_of(last), tz="UTC"), end)
-        )
+        month = pd.Timestamp(month_of(end - pd.Timedelta("1ns")), tz="UTC")
+        market = Market(symbol, timeframe, self._calendar)
+        defects = (*_unread(market, history, month, end), *self._clock_warnings(market, history, month, end))
+        return with_notes(bars, Notes(_facts(history, month, end), defects))
 
     def available_until(self, symbol: str, timeframe: str, now: pd.Timestamp) -> pd.Timestamp:
         """The end of the file's newest bar, or `now` if that is earlier."""
         return min(now, self._history(symbol, timeframe).bars.index.max() + to_timedelta(timeframe))
+
+    def _clock_warnings(
+        self, market: Market, history: History, start: pd.Timestamp, end: pd.Timestamp
+    ) -> Iterator[Defect]:
+        zone = as_zone(self.timezone)
+        for change in changes_between(zone, start, end):
+            near = history.bars[abs(history.bars.index - change.time) <= NEAR].sort_index()
+            for finding in clock_findings(near, market.timeframe, zone, change):
+                message = (
+                    f"{market.symbol} {market.timeframe} clock_change: the clock of {change.clock} is set at "
+                    f"{change.time:%Y-%m-%d %H:%M}; {finding}. If the stamps are not those of {self.timezone}, mend "
+                    "source.timezone: a broker's server is often America/New_York+7h."
+                )
+                yield Defect("clock_change", "warning", (change.time,), message)
 
     def _history(self, symbol: str, timeframe: str) -> History:
         path = self.path.replace("{symbol}", symbol)
@@ -135,11 +153,15 @@ def _unreadable(symbol: str, path: str, error: BaseException) -> SourceError:
     )
 
 
-def _notes(market: Market, history: History, start: pd.Timestamp, end: pd.Timestamp) -> Notes:
-    """What is to be said of the rows from `start` to `end`."""
-    counted, unread = (f[(f.index >= start) & (f.index < end)] for f in (history.counted, history.unread))
-    facts = {str(reason): int(number) for reason, number in counted["reason"].value_counts().items()}
-    defects = []
+def _facts(history: History, start: pd.Timestamp, end: pd.Timestamp) -> dict[str, int]:
+    """How many rows from `start` to `end` were dropped or moved, by reason."""
+    rows = history.counted[(history.counted.index >= start) & (history.counted.index < end)]
+    return {str(reason): int(number) for reason, number in rows["reason"].value_counts().items()}
+
+
+def _unread(market: Market, history: History, start: pd.Timestamp, end: pd.Timestamp) -> Iterator[Defect]:
+    """What of the rows from `start` to `end` cannot be read, a defect a column."""
+    unread = history.unread[(history.unread.index >= start) & (history.unread.index < end)]
     for column, rows in unread.groupby("column", sort=False):
         bars = pd.DatetimeIndex(rows.index)
         remedy = "Mend the file, or set source.drop_empty" if rows["empty"].all() else "Mend the file"
@@ -147,5 +169,4 @@ def _notes(market: Market, history: History, start: pd.Timestamp, end: pd.Timest
             f"{market.symbol} {market.timeframe} unreadable: {len(rows)} row(s), first at {bars[0]:%Y-%m-%d %H:%M}: "
             f"{column} {rows['text'].iloc[0]!r} cannot be read. {remedy}."
         )
-        defects.append(Defect("unreadable", "error", tuple(bars[:50]), message, tuple(bars[50:])))
-    return Notes(facts, tuple(defects))
+        yield Defect("unreadable", "error", tuple(bars[:50]), message, tuple(bars[50:]))

@@ -170,7 +170,7 @@ def test_a_daily_bar_of_an_exchange_is_final_after_its_session(tmp_path, calenda
     first=st.integers(0, 400_000),
     unit=st.sampled_from([None, "s", "ms", "us", "ns"]),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_units_are_told_by_size_for_every_block_of_rows(tmp_path_factory, blocks, first, unit):
     """Hours from 1980 to 2025, each block of rows in another unit."""
     start = utc("1980-01-01") + pd.Timedelta(hours=first)
@@ -240,3 +240,44 @@ def test_stamps_with_and_without_an_offset_may_stand_in_one_file(tmp_path):
     path = write(tmp_path, HEADER + f"2024-03-08 10:00:00{ROW}2024-03-11 10:00:00-04:00{ROW}")
     times = source(path, timezone="America/New_York").fetch("S", "1h", LONG_AGO, FAR, FAR).index
     assert times.tolist() == [utc("2024-03-08 15:00"), utc("2024-03-11 14:00")]
+
+
+def fx_year(zone: str, shift: int) -> pd.DataFrame:
+    """A year of hours of a market that follows New York, stamped by a clock `shift` hours ahead of a zone's."""
+    local = YEAR.tz_convert("America/New_York")
+    activity = 1 + 3 * np.exp(-(((local.hour - 9.5) / 2) ** 2)) + np.random.default_rng(1).uniform(0, 0.3, len(YEAR))
+    rows = pd.DataFrame({"open": 1.0, "high": 1.001, "low": 0.999, "close": 1.0, "volume": activity}, index=YEAR)
+    closed = (local.dayofweek == 5) | ((local.dayofweek == 6) & (local.hour < 17))
+    rows = rows[~(closed | ((local.dayofweek == 4) & (local.hour >= 17)))]
+    stamps = rows.index.tz_convert(zone).tz_localize(None) + pd.Timedelta(hours=shift)
+    return rows.set_axis(stamps.rename("open_time"))
+
+
+@pytest.mark.parametrize(
+    ("zone", "warned"),
+    [
+        ("America/New_York+7h", {}),
+        ("Etc/GMT-2", {3: "2023-03-12 07:00", 11: "2023-11-05 06:00"}),
+        ("UTC", {3: "2023-03-12 07:00", 11: "2023-11-05 06:00"}),
+        ("Europe/Athens", {3: "2023-03-12 07:00", 10: "2023-10-29 01:00", 11: "2023-11-05 06:00"}),
+    ],
+)
+def test_the_hours_of_trading_show_a_wrong_clock_when_clocks_are_set(tmp_path, zone, warned):
+    path = write(tmp_path, fx_year("America/New_York", 7).to_csv())
+    for number in range(1, 13):
+        _, notes = month(path, f"2023-{number:02}-01", "1h", timezone=zone)
+        warnings = [d.message for d in notes.defects if d.rule == "clock_change"]
+        assert len(warnings) >= (number in warned)
+        assert not warnings or number in warned
+        assert warned.get(number, "") in "".join(warnings)
+        assert all(zone in w and "America/New_York+7h" in w for w in warnings)
+
+
+@pytest.mark.candles
+@pytest.mark.parametrize("market", ["BTC_USDT", "ETH_USDT", "SOL_USDT"])
+def test_real_hours_in_utc_raise_no_doubt_about_the_clock(candles_dir, market):
+    files = source(candles_dir / f"crypto_1h/{market}-1h.feather", columns={"open_time": "date"})
+    months = pd.date_range("2020-10-01", "2025-09-01", freq="MS", tz="UTC")
+    for start in months[months.month.isin([3, 10, 11])]:
+        bars = files.fetch("S", "1h", start, start + pd.DateOffset(months=1), FAR)
+        assert take_notes(bars).defects == ()

@@ -20,7 +20,7 @@ def candles_metadata(month: CandleMonth, written: Written) -> dict[str, Any]:
         "content_hash": written.content_hash,
         "path": dg.MetadataValue.path(written.path),
         "warnings": len(month.defects) - len(accepted),
-        **month.facts,
+        **month.notes.facts,
         **({"accepted_bars": dg.MetadataValue.md(describe(accepted))} if accepted else {}),
     }
 
