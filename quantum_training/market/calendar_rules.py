@@ -40,7 +40,8 @@ def off_calendar(w: Window) -> Iterator[Defect]:
             "off_calendar",
             bars,
             f"no bar of calendar {w.period.calendar} starts there (nearest: {', '.join(map(stamp, near)) or 'none'})",
-            "Check timeframe and calendar of the symbol, the source's time zone, and that it stamps the bar's start",
+            "Check timeframe and calendar of the symbol (other hours or days: {name: ..., add, drop, hours, breaks, "
+            "align}; FX for currencies), the source's time zone, and that it stamps the bar's start",
         )
 
 
@@ -79,7 +80,8 @@ def missing_bars(w: Window) -> Iterator[Defect]:
         w.due[missing],
         f"missing of {len(w.due)} expected in {len(runs)} run(s), the longest {longest} bars or {longest * hours:g} h; "
         f"tolerated are {budget} bars (max_missing_share), {in_a_row:g} h in a row (max_missing_hours){reason}",
-        "Reload the window; if the market was really closed, correct its calendar or raise the limit",
+        "Reload the window; if the market was really closed, correct its calendar ({name: ..., drop: [...]}) or raise "
+        "the limit",
         "error" if over else "warning",
     )
 

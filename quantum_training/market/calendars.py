@@ -1,56 +1,45 @@
-"""Functions of a calendar's code ('24/7', 'XNYS', ...): the bars it expects, bars per year, and the code's type.
+"""Functions of a calendar ('24/7', 'XNYS', ...): the bars that it expects, and bars per year.
 
-'24/7' is plain arithmetic; every other code is a calendar of exchange_calendars, which is imported only then.
+'24/7' is plain arithmetic; the others have sessions, see sessions.py. How the settings name a calendar, and what may
+differ from it, is calendar_settings.py.
 """
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import numpy as np
 import pandas as pd
-from pydantic import AfterValidator
 
-from quantum_training.market.sessions import DAY, FIRST_YEAR, Sessions, sessions_covering, sessions_of
+from quantum_training.market.calendar_settings import ALWAYS_OPEN, Calendar, CalendarName, CustomCalendar, name_of
+from quantum_training.market.session_spans import DAY
+from quantum_training.market.sessions import FIRST_YEAR, Sessions, sessions_covering, sessions_of
 from quantum_training.market.timeframe import to_timedelta
 
-ALWAYS_OPEN = "24/7"
+__all__ = ["ALWAYS_OPEN", "Calendar", "CalendarName", "expected_open_times", "periods_per_year", "session_close"]
+
 SESSIONS_PER_YEAR = 252
 
 
-def _validate(value: str) -> str:
-    if value != ALWAYS_OPEN:
-        from exchange_calendars import get_calendar_names
-
-        if value not in get_calendar_names():
-            raise ValueError(
-                f"unknown calendar {value!r}; allowed: '24/7' or a code of exchange_calendars, as XNYS, XNAS, XLON, "
-                "XETR, XTKS, CMES (all: python -c 'import exchange_calendars as c; print(c.get_calendar_names())')"
-            )
-    return value
-
-
-CalendarName = Annotated[str, AfterValidator(_validate)]
-
-
-def expected_open_times(calendar: str, timeframe: str, start: pd.Timestamp, end: pd.Timestamp) -> pd.DatetimeIndex:
+def expected_open_times(
+    calendar: Calendar, timeframe: str, start: pd.Timestamp, end: pd.Timestamp, as_listed: bool = False
+) -> pd.DatetimeIndex:
     """UTC starts (ns) of the bars that `calendar` expects in [start, end); `start` and `end` carry a time zone.
 
     24/7: the regular grid aligned to the UTC day. Exchange, daily: the session's date at 00:00 UTC. Exchange, intraday:
-    from the session's open in steps of the timeframe until before its close, and anew from the end of a lunch break.
-    Where a calendar of the library ends, its usual week goes on. ValueError if it begins later than `start`.
+    from the session's open in steps of the timeframe until before its close, and anew from the end of a break; or on
+    the clock's hours, if the calendar is aligned to a clock. Where a calendar of the library ends, its usual week goes
+    on. as_listed: without our corrections of the library. ValueError if the calendar begins later than `start`.
     """
     start, end = start.tz_convert("UTC").as_unit("ns"), end.tz_convert("UTC").as_unit("ns")
     step = to_timedelta(timeframe)
     if calendar == ALWAYS_OPEN:
         times = pd.date_range(start.ceil(step), end, freq=step, unit="ns")
     else:
-        sessions = sessions_covering(calendar, start, end)
-        times = sessions.labels if step == DAY else _bar_starts(sessions, step, start, end)
+        sessions = sessions_covering(calendar, start, end, as_listed)
+        times = _bar_starts(calendar, sessions, step, start, end)
     return times[(times >= start) & (times < end)].rename("open_time")
 
 
-def known_until(calendar: str, start: pd.Timestamp, end: pd.Timestamp) -> pd.Timestamp:
+def known_until(calendar: Calendar, start: pd.Timestamp, end: pd.Timestamp) -> pd.Timestamp:
     """Where the library's sessions around [start, end) end, at `end` or later if it has them all. For exchanges only.
 
     Later sessions follow the calendar's usual week; its holidays are not known.
@@ -58,31 +47,7 @@ def known_until(calendar: str, start: pd.Timestamp, end: pd.Timestamp) -> pd.Tim
     return sessions_covering(calendar, start, end).known_until
 
 
-def periods_per_year(calendar: str, timeframe: str) -> float:
-    """Bars per year, to annualise by. 24/7: 365 days; exchange: 252 sessions of the usual number of bars each."""
-    step = to_timedelta(timeframe)
-    if calendar == ALWAYS_OPEN:
-        return pd.Timedelta(days=365) / step
-    if step == DAY:
-        return float(SESSIONS_PER_YEAR)
-    sessions = sessions_of(calendar, FIRST_YEAR, pd.Timestamp.now("UTC").year + 1)
-    bars = np.bincount(sessions.session, weights=_bar_counts(sessions, step)).astype(int)
-    return float(SESSIONS_PER_YEAR * np.bincount(bars[-SESSIONS_PER_YEAR:]).argmax())
-
-
-def _bar_counts(sessions: Sessions, step: pd.Timedelta) -> np.ndarray:
-    counts: np.ndarray = -(-(sessions.closes - sessions.opens) // step.value)
-    return counts
-
-
-def _bar_starts(sessions: Sessions, step: pd.Timedelta, start: pd.Timestamp, end: pd.Timestamp) -> pd.DatetimeIndex:
-    near = slice(np.searchsorted(sessions.closes, start.value), np.searchsorted(sessions.opens, end.value))
-    counts, opens = _bar_counts(sessions, step)[near], sessions.opens[near]
-    nth = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-    return pd.DatetimeIndex(np.repeat(opens, counts) + nth * step.value, tz="UTC")
-
-
-def session_close(calendar: str, day: pd.Timestamp) -> pd.Timestamp | None:
+def session_close(calendar: Calendar, day: pd.Timestamp) -> pd.Timestamp | None:
     """The close of the session of a date (00:00 UTC); None if there is none, or the market never closes."""
     if calendar == ALWAYS_OPEN:
         return None
@@ -92,3 +57,53 @@ def session_close(calendar: str, day: pd.Timestamp) -> pd.Timestamp | None:
         return None
     spans = np.flatnonzero(sessions.labels[sessions.session] == day)
     return pd.Timestamp(sessions.closes[spans].max(), tz="UTC") if len(spans) else None
+
+
+def periods_per_year(calendar: Calendar, timeframe: str) -> float:
+    """Bars per year, to annualise by. 24/7: 365 days; others: 252 sessions of the usual number of bars each."""
+    step = to_timedelta(timeframe)
+    if calendar == ALWAYS_OPEN:
+        return pd.Timedelta(days=365) / step
+    per_year = 365 if name_of(calendar) == ALWAYS_OPEN else SESSIONS_PER_YEAR
+    if step == DAY:
+        return float(per_year)
+    sessions = sessions_of(calendar, FIRST_YEAR, pd.Timestamp.now("UTC").year + 1)
+    starts, session = _grid(calendar, sessions, step, slice(None))
+    bars = np.bincount(session[np.unique(starts, return_index=True)[1]])
+    return float(per_year * np.bincount(bars[-per_year:]).argmax())
+
+
+def _bar_starts(
+    calendar: Calendar, sessions: Sessions, step: pd.Timedelta, start: pd.Timestamp, end: pd.Timestamp
+) -> pd.DatetimeIndex:
+    aligned = _clock(calendar, sessions)
+    if step == DAY and not aligned:
+        return sessions.labels
+    margin = 2 * DAY.value if aligned else 0
+    near = slice(
+        np.searchsorted(sessions.closes, start.value - margin), np.searchsorted(sessions.opens, end.value + margin)
+    )
+    starts, _ = _grid(calendar, sessions, step, near)
+    if not aligned:
+        return pd.DatetimeIndex(starts, tz="UTC")
+    times = pd.DatetimeIndex(np.unique(starts), tz="UTC")
+    return times if step < DAY else times.tz_convert(aligned).tz_localize(None).tz_localize("UTC")
+
+
+def _grid(calendar: Calendar, sessions: Sessions, step: pd.Timedelta, spans: slice) -> tuple[np.ndarray, np.ndarray]:
+    """Starts of the bars of these spans, int64 UTC nanoseconds, and the session of each; some twice if aligned."""
+    opens, closes, session = sessions.opens[spans], sessions.closes[spans], sessions.session[spans]
+    if zone := _clock(calendar, sessions):
+        utc = pd.DatetimeIndex(opens, tz="UTC")
+        ahead = utc.tz_convert(zone).tz_localize(None).as_unit("ns").asi8 - opens  # no span has a clock change inside
+        opens = (opens + ahead) // step.value * step.value - ahead
+    counts = -(-(closes - opens) // step.value)
+    nth = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    return np.repeat(opens, counts) + nth * step.value, np.repeat(session, counts)
+
+
+def _clock(calendar: Calendar, sessions: Sessions) -> str:
+    """The zone on whose clock the bars begin; "" if they begin with the session."""
+    if not isinstance(calendar, CustomCalendar) or calendar.align == "session":
+        return ""
+    return sessions.zone if calendar.align == "clock" else "UTC"

@@ -5,11 +5,14 @@ What a calendar itself expects is calendars.py.
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
-from quantum_training.market.calendars import ALWAYS_OPEN, expected_open_times, known_until
+from quantum_training.market.calendar_settings import ALWAYS_OPEN, name_of
+from quantum_training.market.calendars import expected_open_times, known_until
 from quantum_training.market.defects import Defect
 from quantum_training.market.periods import MONTH, MarketPeriod
+from quantum_training.market.special_sessions import is_corrected
 from quantum_training.market.timeframe import close_times
 
 MAX_UNKNOWN_HOLIDAYS = 8
@@ -19,14 +22,47 @@ MAX_UNKNOWN_HOLIDAYS = 8
 def expected_bars(period: MarketPeriod, stamps: pd.DatetimeIndex) -> tuple[pd.DatetimeIndex, list[Defect]]:
     """The starts of the expected bars, and a warning if the calendar has ended. stamps: bar starts of the source.
 
-    After its end a calendar knows no holidays. A day of the usual week without a bar is taken for one if a later bar
-    exists or if the month is in progress, unless there are more than `MAX_UNKNOWN_HOLIDAYS`. ValueError as in
+    If our corrections differ from the library's sessions, a day is judged by those that its bars fit better: sources
+    have special sessions, or they have not. After its end a calendar knows no holidays. ValueError as in
     calendars.expected_open_times.
     """
-    symbol, timeframe, calendar, start, end = period
+    _, timeframe, calendar, start, end = period[:5]
     expected = expected_open_times(calendar, timeframe, start, end)
-    if calendar == ALWAYS_OPEN or end <= (known := known_until(calendar, start, end)):
+    if calendar == ALWAYS_OPEN:
         return expected, []
+    if is_corrected(name_of(calendar)):
+        listed = expected_open_times(calendar, timeframe, start, end, as_listed=True)
+        expected = _better_fitting(expected, listed, stamps)
+    known = known_until(calendar, start, end)
+    return (expected, []) if end <= known else _without_holidays(period, expected, stamps, known)
+
+
+def _better_fitting(expected: pd.DatetimeIndex, listed: pd.DatetimeIndex, stamps: pd.DatetimeIndex) -> pd.DatetimeIndex:
+    days = expected.symmetric_difference(listed).normalize().unique()
+    if not len(days):
+        return expected
+
+    def on(times: pd.DatetimeIndex, some: pd.DatetimeIndex) -> pd.DatetimeIndex:
+        return times[times.normalize().isin(some)]
+
+    def misfits(grid: pd.DatetimeIndex) -> np.ndarray:
+        wrong = on(grid, days).symmetric_difference(on(stamps.unique(), days)).normalize()
+        return np.bincount(days.get_indexer(wrong), minlength=len(days))
+
+    as_listed = days[misfits(listed) < misfits(expected)]
+    others = expected[~expected.normalize().isin(as_listed)]
+    return others.union(on(listed, as_listed)).rename(expected.name)
+
+
+def _without_holidays(
+    period: MarketPeriod, expected: pd.DatetimeIndex, stamps: pd.DatetimeIndex, known: pd.Timestamp
+) -> tuple[pd.DatetimeIndex, list[Defect]]:
+    """The expected bars without days that may be holidays, and a warning. known: where the calendar ends.
+
+    A day of the usual week without a bar is taken for a holiday if a later bar exists or if the month is in progress,
+    unless there are more than `MAX_UNKNOWN_HOLIDAYS`.
+    """
+    symbol, timeframe, calendar, start, end = period[:5]
     days = expected.normalize()
     holidays = (expected >= known) & ~days.isin(stamps.normalize()) & (close_times(expected, timeframe) <= end)
     if end == start.normalize().replace(day=1) + MONTH or not len(stamps):

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from quantum_training.market.calendar_settings import Calendar
+
 MONTH = pd.DateOffset(months=1)
 WEEK = pd.Timedelta(days=7)
 
@@ -30,7 +32,7 @@ class MarketPeriod(NamedTuple):
 
     symbol: str
     timeframe: str
-    calendar: str
+    calendar: Calendar
     start: pd.Timestamp
     end: pd.Timestamp
 

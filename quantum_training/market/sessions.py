@@ -1,7 +1,7 @@
 """Sessions of a calendar: when its market is open, as spans of time.
 
-The sessions are those of exchange_calendars. Some of its calendars end; from then on the usual week goes on. Which bars
-a session has is calendars.py.
+They are those of exchange_calendars, corrected by special_sessions.py and changed as the settings say. Some calendars
+of the library end; from then on the usual week goes on. Which bars a session has is calendars.py.
 """
 
 from __future__ import annotations
@@ -13,13 +13,23 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-DAY = pd.Timedelta(days=1)
+from quantum_training.market.calendar_settings import FX_WEEK, Calendar, CustomCalendar, name_of
+from quantum_training.market.session_spans import (
+    DAY,
+    Spans,
+    UsualWeek,
+    joined,
+    with_days,
+    with_hours,
+    without_break,
+)
+from quantum_training.market.special_sessions import corrected
+from quantum_training.market.trading_hours import DaySession, day_session, hours_of
+
 FIRST_YEAR = 1990  # the library's own default begins 20 years before today, so it would move with the clock
 
-Times = tuple[tuple[pd.Timestamp | None, time | None], ...]
-"""Local times of day, each with the session from which on it is usual, None for the first one; no time: no such."""
-
-NEVER = np.iinfo("int64").min
+_FIVE_PM = ((None, time(17)),)
+_FX = UsualWeek("America/New_York", "1111100", opens=_FIVE_PM, closes=_FIVE_PM, open_offset=-1)
 
 
 class Sessions(NamedTuple):
@@ -29,61 +39,27 @@ class Sessions(NamedTuple):
     session: np.ndarray  # position in `labels` of each span
     opens: np.ndarray  # of each span, int64 UTC nanoseconds, increasing
     closes: np.ndarray
+    zone: str  # of the exchange
     first: pd.Timestamp
-    last: pd.Timestamp
     known_until: pd.Timestamp  # where the library's sessions end; later ones follow the usual week
 
 
-class UsualWeek(NamedTuple):
-    """The weekdays and local hours of a market without holidays."""
+class _Listed(NamedTuple):
+    """The sessions of some years as the library has them, and the usual week that goes on after them."""
 
-    zone: str
-    weekdays: str  # "1111100": Monday to Friday
-    opens: Times
-    closes: Times
-    pauses: Times = ()
-    resumes: Times = ()
-    open_offset: int = 0  # days from the session's date to the day on which it opens
-    close_offset: int = 0
-
-    def dates(self, first: pd.Timestamp, last: pd.Timestamp) -> pd.DatetimeIndex:
-        """Dates of its sessions from `first` to `last`, without zone."""
-        days = pd.date_range(first, last, freq="D", unit="ns")
-        return days[[self.weekdays[day] == "1" for day in days.weekday]]
-
-    def spans(self, dates: pd.DatetimeIndex) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Position in `dates`, open and close of the usual spans of sessions on these dates."""
-        position = np.arange(len(dates))
-        opens = local_instants(self.zone, dates, self.opens, self.open_offset)
-        closes = local_instants(self.zone, dates, self.closes, self.close_offset)
-        if not self.pauses:
-            return position, opens, closes
-        pauses = local_instants(self.zone, dates, self.pauses, 0)
-        resumes = local_instants(self.zone, dates, self.resumes, 0)
-        paused = np.flatnonzero(pauses != NEVER)
-        return (
-            np.r_[position, paused],
-            np.r_[opens, resumes[paused]],
-            np.r_[np.where(pauses == NEVER, closes, pauses), closes[paused]],
-        )
+    spans: Spans
+    week: UsualWeek
+    first: pd.Timestamp
+    known_until: pd.Timestamp
 
 
-def local_instants(zone: str, dates: pd.DatetimeIndex, times: Times, offset: int) -> np.ndarray:
-    """The usual local time on each date, `offset` days later, as int64 UTC nanoseconds; NEVER if there is none."""
-    clock = np.full(len(dates), np.timedelta64("NaT", "ns"))
-    for since, at in times:
-        minutes = np.timedelta64("NaT") if at is None else np.timedelta64(at.hour * 60 + at.minute, "m")
-        clock[slice(None) if since is None else dates >= since] = minutes
-    local = (dates + offset * DAY + pd.TimedeltaIndex(clock)).tz_localize(
-        zone, ambiguous=np.zeros(len(dates), bool), nonexistent="shift_forward"
-    )
-    return np.asarray(local.as_unit("ns").asi8)  # NaT is the least integer
+def sessions_covering(calendar: Calendar, start: pd.Timestamp, end: pd.Timestamp, as_listed: bool = False) -> Sessions:
+    """The sessions of whole years around [start, end). ValueError if the calendar begins later than `start`.
 
-
-def sessions_covering(calendar: str, start: pd.Timestamp, end: pd.Timestamp) -> Sessions:
-    """The sessions of whole years around [start, end). ValueError if the calendar begins later than `start`."""
+    as_listed: without the corrections of special_sessions.py.
+    """
     last_year = max(end.year, pd.Timestamp.now("UTC").year) + 1
-    sessions = sessions_of(calendar, min(start.year, FIRST_YEAR), last_year)
+    sessions = sessions_of(calendar, min(start.year, FIRST_YEAR), last_year, as_listed)
     if start < sessions.first:
         raise ValueError(
             f"calendar {calendar}: sessions of {start:%Y-%m-%d} to {end:%Y-%m-%d} asked for, but exchange_calendars "
@@ -93,38 +69,61 @@ def sessions_covering(calendar: str, start: pd.Timestamp, end: pd.Timestamp) -> 
     return sessions
 
 
-@lru_cache(maxsize=64)
-def sessions_of(calendar: str, first_year: int, last_year: int) -> Sessions:
+@lru_cache(maxsize=128)
+def sessions_of(calendar: Calendar, first_year: int, last_year: int, as_listed: bool = False) -> Sessions:
     """Sessions of these years from the first one that the library has; after its last one by the usual week."""
-    from exchange_calendars import get_calendar
-
-    bounds = get_calendar(calendar)  # it refuses years outside of its bounds
-    first, last = pd.Timestamp(first_year, 1, 1), pd.Timestamp(last_year, 12, 31)
-    first, known = max(first, bounds.bound_min() or first), min(last, bounds.bound_max() or last)
-    library = get_calendar(calendar, start=first, end=known)
-    dates = pd.DatetimeIndex(library.schedule.index).as_unit("ns")
-    spans = [_spans(library.schedule)]
-    if known < last:
-        week = usual_week(library)
-        unknown = week.dates(known + DAY, last)
-        position, opens, closes = week.spans(unknown)
-        spans.append((position + len(dates), opens, closes))
-        dates = dates.append(unknown)
-    session, opens, closes = map(np.concatenate, zip(*spans, strict=True))
-    order = np.argsort(opens, kind="stable")
+    name = name_of(calendar)
+    spans, week, first, known_until = _listed(name, first_year, last_year)
+    if not as_listed:
+        spans = corrected(name, spans, week)
+    if isinstance(calendar, CustomCalendar):
+        spans = _changed(calendar, spans, week)
+    order = np.argsort(spans.opens, kind="stable")
     return Sessions(
-        labels=dates.tz_localize("UTC"),
-        session=session[order],
-        opens=opens[order],
-        closes=closes[order],
-        first=first.tz_localize("UTC"),
-        last=last.tz_localize("UTC") + DAY,
-        known_until=known.tz_localize("UTC") + DAY,
+        labels=spans.dates.tz_localize("UTC"),
+        session=spans.session[order],
+        opens=spans.opens[order],
+        closes=spans.closes[order],
+        zone=week.zone,
+        first=first,
+        known_until=known_until,
     )
 
 
-def usual_week(library: Any) -> UsualWeek:
-    """The usual week of a calendar of exchange_calendars."""
+def _changed(calendar: CustomCalendar, spans: Spans, week: UsualWeek) -> Spans:
+    """The spans as the settings change them."""
+    own_days = [*map(day_session, calendar.add), *(DaySession(pd.Timestamp(day), ()) for day in calendar.drop)]
+    at_usual_hours = [day for day in own_days if day.hours is None]
+    spans = with_days(spans, week, at_usual_hours)
+    if calendar.hours:
+        spans = with_hours(spans, week, hours_of(calendar.hours))
+    for pause in calendar.breaks:
+        spans = without_break(spans, week, hours_of(pause))
+    return with_days(spans, week, [day for day in own_days if day.hours is not None])
+
+
+@lru_cache(maxsize=64)
+def _listed(name: str, first_year: int, last_year: int) -> _Listed:
+    first, last = pd.Timestamp(first_year, 1, 1), pd.Timestamp(last_year, 12, 31)
+    if name == FX_WEEK:
+        return _Listed(_FX.spans(_FX.dates(first, last)), _FX, *_utc(first, last + DAY))
+    from exchange_calendars import get_calendar
+
+    bounds = get_calendar(name)  # it refuses years outside of its bounds
+    first, known = max(first, bounds.bound_min() or first), min(last, bounds.bound_max() or last)
+    library = get_calendar(name, start=first, end=known)
+    week = _usual_week(library)
+    spans = _scheduled(library.schedule)
+    if known < last:
+        spans = joined([spans, week.spans(week.dates(known + DAY, last))])
+    return _Listed(spans, week, *_utc(first, known + DAY))
+
+
+def _utc(first: pd.Timestamp, last: pd.Timestamp) -> tuple[pd.Timestamp, pd.Timestamp]:
+    return first.tz_localize("UTC"), last.tz_localize("UTC")
+
+
+def _usual_week(library: Any) -> UsualWeek:
     return UsualWeek(
         zone=str(library.tz),
         weekdays=library.weekmask,
@@ -137,15 +136,19 @@ def usual_week(library: Any) -> UsualWeek:
     )
 
 
-def _spans(schedule: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Position, open and close of the spans of the library's schedule."""
+def _scheduled(schedule: pd.DataFrame) -> Spans:
     opens, closes, breaks, resumes = (
         schedule[c].to_numpy("datetime64[ns]").view("int64") for c in ("open", "close", "break_start", "break_end")
     )
     has_break = schedule["break_start"].notna().to_numpy()
     pauses = np.flatnonzero(has_break)
-    return (
-        np.r_[np.arange(len(schedule)), pauses],
-        np.r_[opens, resumes[pauses]],
-        np.r_[np.where(has_break, breaks, closes), closes[pauses]],
+    return joined(
+        [
+            Spans(
+                pd.DatetimeIndex(schedule.index).as_unit("ns"),
+                np.r_[np.arange(len(schedule)), pauses],
+                np.r_[opens, resumes[pauses]],
+                np.r_[np.where(has_break, breaks, closes), closes[pauses]],
+            )
+        ]
     )

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidato
 
 from quantum_training.features.labels import Label
 from quantum_training.market.accepted_bars import AcceptedBars
-from quantum_training.market.calendars import CalendarName
+from quantum_training.market.calendar_settings import CalendarSetting, CustomCalendar
 from quantum_training.market.defects import SymbolLimits
 from quantum_training.market.timeframe import Timeframe
 from quantum_training.models.sizing import Sizing
@@ -104,7 +104,11 @@ class Symbol(_Frozen):
 
     source: Annotated[CandleSource, PlainValidator(source_from)]
     timeframe: Timeframe = "1d"
-    calendar: CalendarName = Field("24/7", description="'24/7' or a code of exchange_calendars, as XNYS.")
+    calendar: CalendarSetting = Field(
+        "24/7",
+        description="'24/7', FX, a code of exchange_calendars as XNYS, or what differs from it: {name: XBOM, add: "
+        "[...], drop: [...], hours: ..., breaks: [...], align: ...}.",
+    )
     costs: Costs = Costs()
     account: Account = Account()
     recipes: tuple[RecipeName, ...] = Field(min_length=1)
@@ -137,5 +141,6 @@ class Symbol(_Frozen):
     @property
     def identity(self) -> dict[str, Any]:
         """Which market this is, by the names of the settings: what of it makes other bars, as plain JSON."""
+        calendar = self.calendar.identity if isinstance(self.calendar, CustomCalendar) else self.calendar
         source = {f"source.{option}": value for option, value in self.source.identity.items()}
-        return {**source, "timeframe": self.timeframe, "calendar": self.calendar}
+        return {**source, "timeframe": self.timeframe, "calendar": calendar}

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, PrivateAttr
 
+from quantum_training.market.calendar_settings import Calendar
 from quantum_training.market.timeframe import to_timedelta
 
 
@@ -39,9 +40,9 @@ class CandleSource(BaseModel, ABC):
     not_identifying: ClassVar[frozenset[str]] = frozenset()
     """Options that say how bars are fetched or read, not of which market they are."""
 
-    _calendar: str = PrivateAttr("24/7")
+    _calendar: Calendar = PrivateAttr("24/7")
 
-    def traded_by(self, calendar: str) -> None:
+    def traded_by(self, calendar: Calendar) -> None:
         """Tell the source the trading hours of its market: they say when a daily bar is final."""
         self._calendar = calendar
 

@@ -18,7 +18,7 @@ def utc(text: str) -> pd.Timestamp:
     return pd.Timestamp(text, tz="UTC")
 
 
-@pytest.mark.parametrize("name", ["24/7", "XNYS", "NYSE", "XTKS"])
+@pytest.mark.parametrize("name", ["24/7", "FX", "XNYS", "NYSE", "XTKS"])
 def test_known_calendars_are_accepted(name):
     assert NAME.validate_python(name) == name
 
@@ -77,7 +77,7 @@ def test_intraday_agrees_with_the_library(calendar, timeframe):
     bars = oracle.trading_index(
         oracle.first_session, oracle.last_session, pd.Timedelta(timeframe), intervals=False, closed="left"
     )
-    ours = expected_open_times(calendar, timeframe, oracle.opens.iloc[0], oracle.closes.iloc[-1])
+    ours = expected_open_times(calendar, timeframe, oracle.opens.iloc[0], oracle.closes.iloc[-1], as_listed=True)
     assert ours.equals(bars)
 
 
@@ -149,6 +149,8 @@ def test_windows_over_the_end_of_a_calendar_add_up(calendar):
         ("XNYS", "30m", 252 * 13),
         ("XHKG", "1h", 252 * 6),
         ("24/5", "1h", 252 * 24),
+        ("CMES", "1h", 252 * 23),
+        ("FX", "1h", 252 * 24),
     ],
 )
 def test_periods_per_year(calendar, timeframe, expected):

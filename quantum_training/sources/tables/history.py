@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from quantum_training.market.calendar_settings import Calendar
 from quantum_training.market.calendars import session_close
 from quantum_training.market.schema import COLUMNS, PRICES
 from quantum_training.market.timeframe import to_timedelta
@@ -30,7 +31,7 @@ class Market(NamedTuple):
 
     symbol: str
     timeframe: str
-    calendar: str
+    calendar: Calendar
 
 
 @dataclass(frozen=True)
