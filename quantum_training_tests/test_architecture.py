@@ -39,6 +39,7 @@ LIFECYCLE = [  # a week's path through the layer `lifecycle`
     "data_end",
     "market_identity",
     "gaps",
+    "fetching",
     "restatement",
     "stored_months",
     "market_history",

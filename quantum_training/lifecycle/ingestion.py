@@ -6,12 +6,14 @@ What a valid candle is lives in market.quality, what a feature is in features.in
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import pandas as pd
 
 from quantum_training.features.indicators import WARMUP_BARS, compute_features
 from quantum_training.lifecycle.data_end import data_end
+from quantum_training.lifecycle.fetching import ON_TIME, day_begins, fetch_bars, moved_day, recorded_begin
 from quantum_training.lifecycle.gaps import REFUSED, STORED, gaps, record_outcome
 from quantum_training.lifecycle.market_history import first_month_needed
 from quantum_training.lifecycle.market_identity import MARKET, OtherMarketError, mismatch, recorded_form
@@ -108,10 +110,7 @@ def fetch_month(store: Store, settings: Settings, key: Key, now: pd.Timestamp, r
     other_market = _other_market(store, settings, key)
     if other_market and (not refetch or not store.attributes(CANDLES, key.symbol, key.period)):
         raise OtherMarketError(key.symbol, other_market)
-    until = min(key.start + MONTH, data_end(settings, key.symbol, now))
-    if until <= key.start:
-        remedy = f"Ask for months up to {month_of(until)}"
-        raise SourceError(key.symbol, source.kind, f"its data end at {until}", remedy)
+    until = _end_of_bars(settings, key, now)
     previous = bars_before(store, key)
     attributes = {} if refetch else store.attributes("candles", key.symbol, key.period)
     stored = store.read_frame("candles", key.symbol, key.period) if attributes else empty_candles()
@@ -123,14 +122,36 @@ def fetch_month(store: Store, settings: Settings, key: Key, now: pd.Timestamp, r
     compare = source.revises_history or not (refetch or _is_recorded(store, key))
     overlap = stored if len(stored) or not compare or other_market else previous
     since = overlap.index[-1] if len(overlap) else first_instant(settings, key)
-    fetched = source.fetch(key.symbol, symbol.timeframe, since, until, now)
-    notes = take_notes(fetched)
+    recorded = _recorded_begin(store, key, attributes)
+    fetched, late = fetch_bars(symbol, key.symbol, since, until, now, recorded or ON_TIME)
+    until = _end_of_bars(settings, key, now, late)
+    notes = take_notes(fetched).with_facts(day_begins(late))
     if other_market:
         _assert_replaceable(store, settings, key, fetched, other_market)
     defects = [*notes.defects] + ([] if other_market else _revisions(store, settings, key, overlap, fetched))
     bars = complete(stored, fetched[fetched.index >= key.start])
+    if recorded is not None and not other_market:
+        defects += moved_day(symbol, key.symbol, recorded, late, fetched)
     defects += judge_month(settings, key, bars, until, previous)
     return CandleMonth(bars, until, defects, recorded_form(symbol), notes=notes)
+
+
+def _end_of_bars(settings: Settings, key: Key, now: pd.Timestamp, late: pd.Timedelta = ON_TIME) -> pd.Timestamp:
+    """Up to when the source has bars of a month. late: how much later than their date its daily bars are stamped.
+
+    SourceError if it has none of the month yet.
+    """
+    until = min(key.start + MONTH, now, data_end(settings, key.symbol, now) - late)
+    if until <= key.start:
+        remedy = f"Ask for months up to {month_of(until)}"
+        raise SourceError(key.symbol, settings.symbols[key.symbol].source.kind, f"its data end at {until}", remedy)
+    return until
+
+
+def _recorded_begin(store: Store, key: Key, attributes: Mapping[str, str]) -> pd.Timedelta | None:
+    """When the days of the month's stored bars begin, or those of the month before; None if neither is stored."""
+    attributes = attributes or store.attributes(CANDLES, key.symbol, month_of(key.start - MONTH))
+    return recorded_begin(attributes) if attributes else None
 
 
 def _revisions(

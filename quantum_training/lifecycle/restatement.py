@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from quantum_training.lifecycle.fetching import fetch_bars
 from quantum_training.lifecycle.records import CANDLES, model_asset
 from quantum_training.market.quality import Defect
 from quantum_training.market.revision import REVISED, Rescaling, rescaling
@@ -31,7 +32,7 @@ def restate(store: Store, settings: Settings, symbol: str, now: pd.Timestamp) ->
     stored = {month: store.read_frame(CANDLES, symbol, month) for month in months}
     history = pd.concat(stored.values())
     until = pd.Timestamp(store.attributes(CANDLES, symbol, months[-1])["covered_until"])
-    fetched = market.source.fetch(symbol, market.timeframe, history.index[0], until, now)
+    fetched, _ = fetch_bars(market, symbol, history.index[0], until, now)
     rescalings = {month: rescaling(frame, fetched) for month, frame in stored.items()}
     steps = {month: step for month, step in rescalings.items() if step is not None}
     corrected = sum(step.corrected_bars for step in steps.values())

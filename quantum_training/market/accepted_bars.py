@@ -20,6 +20,7 @@ NEVER_ACCEPTED = {
     **dict.fromkeys(("schema", "outside_window"), "the source does not give what it was asked for"),
     "empty": "the month has no bar at all; if the market was closed, accept the period from its first bar to its end",
     "calendar": "the calendar does not have these years",
+    "moved_day": "bars of other days do not go on those that are stored",
     "revised_history": "old and new bars do not fit together; fetch all months again with refetch: true",
 }
 """Rules whose defects nobody can accept, and why."""

@@ -76,7 +76,7 @@ def periods_per_year(calendar: Calendar, timeframe: str) -> float:
 def _bar_starts(
     calendar: Calendar, sessions: Sessions, step: pd.Timedelta, start: pd.Timestamp, end: pd.Timestamp
 ) -> pd.DatetimeIndex:
-    aligned = _clock(calendar, sessions)
+    aligned = bool(_clock(calendar, sessions))
     if step == DAY and not aligned:
         return sessions.labels
     margin = 2 * DAY.value if aligned else 0
@@ -86,17 +86,22 @@ def _bar_starts(
     starts, _ = _grid(calendar, sessions, step, near)
     if not aligned:
         return pd.DatetimeIndex(starts, tz="UTC")
-    times = pd.DatetimeIndex(np.unique(starts), tz="UTC")
-    return times if step < DAY else times.tz_convert(aligned).tz_localize(None).tz_localize("UTC")
+    return pd.DatetimeIndex(np.unique(starts), tz="UTC")
 
 
 def _grid(calendar: Calendar, sessions: Sessions, step: pd.Timedelta, spans: slice) -> tuple[np.ndarray, np.ndarray]:
-    """Starts of the bars of these spans, int64 UTC nanoseconds, and the session of each; some twice if aligned."""
+    """Starts of the bars of these spans, int64 UTC nanoseconds, and the session of each; some twice if aligned.
+
+    Days of a clock are their dates at 00:00 UTC.
+    """
     opens, closes, session = sessions.opens[spans], sessions.closes[spans], sessions.session[spans]
     if zone := _clock(calendar, sessions):
         utc = pd.DatetimeIndex(opens, tz="UTC")
         ahead = utc.tz_convert(zone).tz_localize(None).as_unit("ns").asi8 - opens  # no span has a clock change inside
-        opens = (opens + ahead) // step.value * step.value - ahead
+        if step == DAY:
+            closes, opens = closes + ahead, (opens + ahead) // step.value * step.value
+        else:
+            opens = (opens + ahead) // step.value * step.value - ahead
     counts = -(-(closes - opens) // step.value)
     nth = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
     return np.repeat(opens, counts) + nth * step.value, np.repeat(session, counts)

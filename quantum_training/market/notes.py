@@ -34,6 +34,10 @@ class Notes:
         parts = {_FACTS: dict(self.facts), _WARNINGS: warnings}
         return {name: json.dumps(part, sort_keys=True) for name, part in parts.items() if part}
 
+    def with_facts(self, facts: Mapping[str, str | int | float]) -> Notes:
+        """These notes and more facts."""
+        return Notes({**self.facts, **facts}, self.defects)
+
     @classmethod
     def stored(cls, attributes: Mapping[str, str]) -> Notes:
         """The notes of a stored month."""

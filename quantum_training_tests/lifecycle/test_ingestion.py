@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from quantum_training.lifecycle.fetching import DAY_BEGINS
 from quantum_training.lifecycle.ingestion import (
     CONTEXT_BARS,
     bars_before,
@@ -16,8 +17,10 @@ from quantum_training.lifecycle.ingestion import (
     judge_stored_month,
 )
 from quantum_training.market.accepted_bars import AcceptedBars
+from quantum_training.market.calendars import expected_open_times
 from quantum_training.market.defects import SymbolLimits
-from quantum_training.market.periods import Key
+from quantum_training.market.notes import Notes
+from quantum_training.market.periods import MONTH, Key
 from quantum_training.resources.store.store import Store, StoreError
 from quantum_training.settings import load_settings
 from quantum_training.sources import SourceError, source_from
@@ -198,3 +201,61 @@ def test_limits_of_a_symbol_go_before_those_of_its_preset_and_of_all_symbols(mar
         symbol = market.settings.symbols["AAA"].model_copy(update={"quality": SymbolLimits.model_validate(quality)})
         settings = market.settings.model_copy(update={"symbols": {"AAA": symbol}})
         assert bool(fetch_month(market.store, settings, OCTOBER, NOW).errors) is refused, quality
+
+
+@pytest.fixture
+def daily(small, tmp_path, monkeypatch):
+    """`daily(calendar, stamps)`: settings of a daily market whose file has these stamps, and its dates; and a store."""
+
+    def build(calendar, stamps):
+        dates = expected_open_times(calendar, "1d", SEPTEMBER.start, pd.Timestamp("2019-12-01", tz="UTC"))
+        bars = source_from(small["symbols"]["AAA"]["source"]).fetch(
+            "AAA", "4h", SEPTEMBER.start, pd.Timestamp("2019-12-01", tz="UTC"), NOW
+        )
+        path = tmp_path / "daily.parquet"
+        bars.iloc[: len(dates)].set_axis(stamps(dates)).rename_axis("open_time").to_parquet(path)
+        market = {**small["symbols"]["AAA"], "source": {"kind": "files", "path": str(path)}}
+        small["symbols"] = {"AAA": {**market, "timeframe": "1d", "calendar": calendar}}
+        (tmp_path / "settings.yaml").write_text(yaml.safe_dump(small))
+        monkeypatch.setenv("QUANTUM_TRAINING_CONFIG", str(tmp_path / "settings.yaml"))
+        return load_settings(), Store(root=str(tmp_path / "store")), dates
+
+    return build
+
+
+@pytest.mark.parametrize(
+    ("calendar", "stamps", "begins"),
+    [
+        ("24/7", lambda dates: dates - pd.Timedelta(hours=8), "-08:00"),
+        ("24/7", lambda dates: dates + pd.Timedelta(hours=8), "+08:00"),
+        ("XNYS", lambda dates: dates.tz_localize(None).tz_localize("America/New_York"), "+04:00"),
+        ("24/7", lambda dates: dates, None),
+    ],
+)
+def test_daily_bars_are_stored_by_their_date_wherever_the_source_begins_its_days(daily, calendar, stamps, begins):
+    settings, store, dates = daily(calendar, stamps)
+    for key in (SEPTEMBER, OCTOBER):
+        month = ingest_month(store, settings, key, NOW)
+        assert (month.errors, month.covered_until) == ([], key.start + MONTH)
+        stored = store.read_frame("candles", "AAA", key.period)
+        assert [*stored.index] == [day for day in dates if key.start <= day < key.start + MONTH]
+        assert Notes.stored(store.attributes("candles", "AAA", key.period)).facts.get(DAY_BEGINS) == begins
+
+
+def test_the_day_in_progress_is_waited_for_until_it_ends_at_the_source(daily):
+    settings, store, dates = daily("24/7", lambda dates: dates + pd.Timedelta(hours=8))
+    month = ingest_month(store, settings, NOVEMBER, NOW)  # the file's newest bar ends on December 1 at 08:00
+    assert (month.errors, month.covered_until, month.bars.index[-1]) == (
+        [],
+        dates[-1] + pd.Timedelta(days=1),
+        dates[-1],
+    )
+
+
+def test_days_that_begin_elsewhere_than_those_that_are_stored_are_refused(daily):
+    settings, store, _ = daily("24/7", lambda dates: dates)
+    ingest_month(store, settings, SEPTEMBER, NOW)
+    settings, store, _ = daily("24/7", lambda dates: dates - pd.Timedelta(hours=8))
+    month = ingest_month(store, settings, OCTOBER, NOW)
+    assert [error.rule for error in month.errors] == ["moved_day"]
+    assert "days begin at -08:00 of 00:00 UTC, those that are stored at +00:00" in month.errors[0].message

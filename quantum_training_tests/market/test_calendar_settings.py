@@ -100,6 +100,7 @@ def test_daily_fx_bars_are_one_a_session_or_one_a_day_of_a_clock():
     assert dates(days["session"], "2024-06-01", "2024-06-09") == by_day[1:]
     assert dates(days["clock"], "2024-06-01", "2024-06-09") == by_day
     assert dates(days["utc"], "2024-06-01", "2024-06-09") == by_day
+    assert dates(days["clock"], "2024-03-09", "2024-03-12") == ["03-10", "03-11"]  # the clock changes on that Sunday
 
 
 @settings(max_examples=40, deadline=None)

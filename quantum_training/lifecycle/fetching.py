@@ -1,0 +1,84 @@
+"""Fetching a symbol's bars from its source, daily ones by the date that they are of.
+
+What is judged and stored is ingestion.py; which date that is, market/daily_bars.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from quantum_training.market.calendars import ALWAYS_OPEN
+from quantum_training.market.daily_bars import MAX_SHIFT, is_midnight, with_dates
+from quantum_training.market.defects import Defect
+from quantum_training.market.notes import Notes
+from quantum_training.market.timeframe import to_timedelta
+from quantum_training.settings.schema import Symbol
+
+DAY_BEGINS = "day_begins"
+"""Fact of a month of daily candles: how much later than 00:00 UTC of their date the source stamps them, as +08:00 for
+days from 08:00 UTC on; no fact if it stamps them so."""
+
+_DAY = pd.Timedelta(days=1)
+ON_TIME = pd.Timedelta(0)
+
+
+def fetch_bars(
+    market: Symbol,
+    symbol: str,
+    start: pd.Timestamp,
+    end: pd.Timestamp,
+    now: pd.Timestamp,
+    recorded: pd.Timedelta = ON_TIME,
+) -> tuple[pd.DataFrame, pd.Timedelta]:
+    """The source's closed bars of [start, end), and how much later than their date its daily bars are stamped.
+
+    Daily bars that are not stamped 00:00 UTC are fetched with a day more on either side. recorded: how late those that
+    are stored were; the answer if there are no bars. Raises as CandleSource.fetch.
+    """
+    bars = market.source.fetch(symbol, market.timeframe, start, end, now)
+    if to_timedelta(market.timeframe) != _DAY or (bars.empty and recorded == ON_TIME):
+        return bars, recorded
+    if len(bars) and is_midnight(pd.DatetimeIndex(bars.index)):
+        return bars, ON_TIME
+    wider = market.source.fetch(symbol, market.timeframe, start - _DAY, end + _DAY, now)
+    try:
+        dated, late = with_dates(wider, market.calendar)
+    except ValueError:  # the gate says that the calendar does not have these years
+        return bars, ON_TIME
+    if wider.empty:
+        return bars, recorded
+    dated = dated[(dated.index >= start) & (dated.index < end)]
+    dated.attrs = bars.attrs  # what the source says of the period that was asked for
+    return dated, late
+
+
+def day_begins(late: pd.Timedelta) -> dict[str, str]:
+    """The fact of a month."""
+    if late == ON_TIME:
+        return {}
+    minutes = abs(late) // pd.Timedelta(minutes=1)
+    return {DAY_BEGINS: f"{'-' if late < ON_TIME else '+'}{minutes // 60:02}:{minutes % 60:02}"}
+
+
+def recorded_begin(attributes: Mapping[str, str]) -> pd.Timedelta:
+    """The time that is recorded in the attributes of a month; 0 if none is."""
+    text = str(Notes.stored(attributes).facts.get(DAY_BEGINS, "+00:00"))
+    size = pd.Timedelta(hours=int(text[1:3]), minutes=int(text[4:6]))
+    return -size if text[0] == "-" else size
+
+
+def moved_day(
+    market: Symbol, symbol: str, recorded: pd.Timedelta, late: pd.Timedelta, bars: pd.DataFrame
+) -> list[Defect]:
+    """An error if days of a market that never closes begin elsewhere than those that are stored."""
+    if market.calendar != ALWAYS_OPEN or not len(bars) or abs(late - recorded) <= MAX_SHIFT:
+        return []
+    before, now = (day_begins(begin).get(DAY_BEGINS, "+00:00") for begin in (recorded, late))
+    message = (
+        f"{symbol} {market.timeframe} moved_day: 1 bar(s), first {bars.index[0]:%Y-%m-%d %H:%M}: days begin at {now} "
+        f"of 00:00 UTC, those that are stored at {before}. Make the source give the same days as before, or give the "
+        "market another symbol name."
+    )
+    return [Defect("moved_day", "error", (bars.index[0],), message)]
