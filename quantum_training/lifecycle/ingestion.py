@@ -213,7 +213,15 @@ def judge_month(
 ) -> list[Defect]:
     """The defects of a month's bars up to `until`, given the bars before the month."""
     symbol = settings.symbols[key.symbol]
-    period = MarketPeriod(key.symbol, symbol.timeframe, symbol.calendar, first_instant(settings, key), until)
+    period = MarketPeriod(
+        key.symbol,
+        symbol.timeframe,
+        symbol.calendar,
+        first_instant(settings, key),
+        until,
+        symbol.source.leaves_out_untraded_bars,
+        symbol.source.fills_untraded_bars,
+    )
     limits = symbol.quality.over(settings.quality)
     return assess(bars, period, previous if len(previous) else None, limits, symbol.accepted_bars)
 

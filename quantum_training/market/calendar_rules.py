@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from quantum_training.market.calendars import ALWAYS_OPEN, periods_per_year
-from quantum_training.market.defects import Defect
+from quantum_training.market.defects import QUIET, Defect
 from quantum_training.market.timeframe import to_timedelta
 from quantum_training.market.window import Window, stamp
 
@@ -50,7 +50,8 @@ def missing_bars(w: Window) -> Iterator[Defect]:
 
     The budget is a share of 30 days also for a shorter period: the month in progress must not be refused for an outage
     that a complete month may have. An outage that explains itself, and bars without a trade at a market with few
-    trades, are a warning whatever their number. Before its first bar ever a market may not have been listed: a warning.
+    trades, are a warning whatever their number. A source that is known to leave out bars without a trade may leave out
+    as many as the preset `illiquid` allows. Before its first bar ever a market may not have been listed: a warning.
     """
     missing = ~w.due.isin(w.stamps)
     if w.first == 0:
@@ -70,8 +71,10 @@ def missing_bars(w: Window) -> Iterator[Defect]:
     runs = np.split(at, np.flatnonzero(np.diff(at) > 1) + 1)
     hours = to_timedelta(w.period.timeframe) / pd.Timedelta(hours=1)
     unexplained = [] if _few_trades(w, len(at)) else [run for run in runs if not _outage(w, w.due[run])]
-    month, in_a_row = periods_per_year(w.period.calendar, w.period.timeframe) * 30 / 365, w.limits.max_missing_hours
-    budget = int(w.limits.max_missing_share * max(month, len(w.due)))
+    month = periods_per_year(w.period.calendar, w.period.timeframe) * 30 / 365
+    quiet = QUIET if w.period.leaves_out_untraded else {"max_missing_hours": 0, "max_missing_share": 0}
+    in_a_row = max(w.limits.max_missing_hours, quiet["max_missing_hours"])
+    budget = int(max(w.limits.max_missing_share, quiet["max_missing_share"]) * max(month, len(w.due)))
     over = sum(map(len, unexplained)) > budget or max(map(len, unexplained), default=0) * hours > in_a_row
     longest = max(map(len, runs))
     reason = "" if unexplained else "; an outage or a market with few trades explains them"

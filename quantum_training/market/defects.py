@@ -83,6 +83,10 @@ PRESETS: Mapping[Preset, Mapping[str, float]] = {
 that was down for up to two days, as Binance for 33 hours in February 2018."""
 
 
+QUIET = PRESETS["illiquid"]
+"""How much may be missing or flat without a defect if the source is known to treat bars without a trade so."""
+
+
 class SymbolLimits(QualityLimits):
     """Limits of one symbol: the fields that are given, else those of the preset, else those of all symbols."""
 

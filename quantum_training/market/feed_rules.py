@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from quantum_training.market.defects import Defect
+from quantum_training.market.defects import QUIET, Defect
 from quantum_training.market.timeframe import to_timedelta
 from quantum_training.market.window import USUAL_BARS, Window, stamp
 
@@ -45,7 +45,8 @@ def stale(w: Window) -> Iterator[Defect]:
             continue
         untraded = not volume[1:].any()
         hours = n * (to_timedelta(w.period.timeframe) / pd.Timedelta(hours=1))
-        brief = untraded and hours <= w.limits.max_missing_hours
+        quiet = QUIET["max_missing_hours"] if w.period.fills_untraded else 0
+        brief = untraded and hours <= max(w.limits.max_missing_hours, quiet)
         what = "with the same volume" if stuck else "without volume" if untraded else "at a market that seldom stands"
         open_, high, low, close = w.prices[i]
         yield w.defect(

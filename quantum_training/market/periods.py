@@ -28,13 +28,19 @@ class Key(NamedTuple):
 
 
 class MarketPeriod(NamedTuple):
-    """A symbol's bars that open in [start, end), and the market that they come from."""
+    """A symbol's bars that open in [start, end), and the market that they come from.
+
+    leaves_out_untraded, fills_untraded: whether its source is known to give no bar in which nobody traded, or a flat
+    one of volume 0.
+    """
 
     symbol: str
     timeframe: str
     calendar: Calendar
     start: pd.Timestamp
     end: pd.Timestamp
+    leaves_out_untraded: bool = False
+    fills_untraded: bool = False
 
 
 def month_of(time: pd.Timestamp) -> str:

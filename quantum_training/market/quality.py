@@ -62,7 +62,7 @@ def _judge(
     accepted: Sequence[AcceptedBars],
 ) -> list[Defect]:
     """The defects; of what is accepted, only the missing bars are left out of the judgement."""
-    symbol, timeframe, _, start, end = period
+    symbol, timeframe, _, start, end = period[:5]
     try:
         expected, doubts = expected_bars(period, _stamps(candles))
     except ValueError as error:

@@ -82,6 +82,16 @@ class CandleSource(BaseModel, ABC):
         return ""
 
     @property
+    def leaves_out_untraded_bars(self) -> bool:
+        """Whether it is known to give no bar in which nobody traded: such a bar is not missing."""
+        return False
+
+    @property
+    def fills_untraded_bars(self) -> bool:
+        """Whether it is known to give a flat bar of volume 0 if nobody traded: such bars are no stuck feed."""
+        return False
+
+    @property
     def revises_history(self) -> bool:
         """Whether older prices change later (adjusted for splits and dividends): stored months are then compared."""
         return False

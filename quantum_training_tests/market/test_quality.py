@@ -7,6 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantum_training.market.defects import Defect
+from quantum_training.market.periods import MarketPeriod
+from quantum_training.market.quality import QualityLimits, assess
 from quantum_training.market.schema import PRICES, empty_candles
 
 PRICE = list(PRICES)
@@ -298,3 +300,37 @@ def test_one_broken_bar_does_not_hide_another_defect(judge, walk):
     broken = put("close", np.nan)(put_from("volume", 9_000)(month, month.index[300]), month.index[100])
     errors_by_rule = errors(judge(broken[::-1], "2023-02-01", "2023-03-01"))
     assert set(errors_by_rule) == {"missing_value", "volume_unit_switch", "strictly_increasing"}
+
+
+def judge_quiet(bars, **source: bool):
+    period = MarketPeriod("TEST", "1h", "24/7", utc("2023-02-01"), utc("2023-03-01"), **source)
+    before = bars[bars.index < period.start]
+    return {d.rule: d.severity for d in assess(bars[bars.index >= period.start], period, before, QualityLimits())}
+
+
+@pytest.mark.parametrize(("known", "severity"), [(True, "warning"), (False, "error")])
+def test_bars_without_a_trade_are_no_gap_if_the_source_is_known_to_leave_them_out(walk, known, severity):
+    bars = walk("24/7", "1h", "2023-01-15", "2023-03-01")
+    quiet = np.random.default_rng(1).random(len(bars)) < 0.2
+    quiet[-200:-170] = True  # 30 hours in a row
+    assert judge_quiet(bars[~quiet], leaves_out_untraded=known) == {"missing_bars": severity}
+
+
+def test_more_than_a_week_without_a_bar_is_a_gap_whatever_the_source_leaves_out(walk):
+    bars = walk("24/7", "1h", "2023-01-15", "2023-03-01")
+    bars = bars.drop(bars.index[-300:-130])
+    assert judge_quiet(bars, leaves_out_untraded=True) == {"missing_bars": "error"}
+
+
+@pytest.mark.parametrize(("known", "severity"), [(True, "warning"), (False, "error")])
+def test_flat_bars_without_volume_are_no_stuck_feed_if_the_source_is_known_to_fill_them(walk, known, severity):
+    bars = walk("24/7", "1h", "2023-01-15", "2023-03-01")
+    flat = slice(len(bars) - 200, len(bars) - 170)
+    bars.iloc[flat, :4], bars.iloc[flat, 4] = bars["close"].iloc[len(bars) - 201], 0.0
+    assert judge_quiet(bars, fills_untraded=known)["stale"] == severity
+
+
+def test_a_stuck_feed_is_one_also_of_a_source_that_fills_bars(walk):
+    bars = walk("24/7", "1h", "2023-01-15", "2023-03-01")
+    bars.iloc[-200:-170] = bars.iloc[-201].to_numpy()
+    assert judge_quiet(bars, fills_untraded=True)["stale"] == "error"
