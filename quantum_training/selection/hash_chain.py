@@ -78,12 +78,19 @@ class Row(Entry):
 
 def chain(previous: Row | None, entry: Entry) -> Row:
     """The row of `entry` after `previous`, or the first row. LedgerError where they are of two symbols."""
+    number, before, digest = _place(previous, entry)
+    fields = entry.model_dump(mode="json", include=set(Entry.model_fields))
+    return Row(**fields, number=number, previous_hash=before, hash=digest)
+
+
+def _place(previous: Row | None, entry: Entry) -> tuple[int, str, str]:
+    """Number, previous hash and hash of the row of `entry` after `previous`. LedgerError as in `chain`."""
     if previous and previous.symbol != entry.symbol:
         raise LedgerError(f"{entry.symbol}: key {entry.key} cannot follow a row of {previous.symbol}")
     fields = entry.model_dump(mode="json", include=set(Entry.model_fields))
     before = previous.hash if previous else GENESIS
     digest = hashlib.sha256(canonical({**fields, "previous_hash": before}).encode()).hexdigest()
-    return Row(**fields, number=previous.number + 1 if previous else 1, previous_hash=before, hash=digest)
+    return previous.number + 1 if previous else 1, before, digest
 
 
 def verify(rows: Iterable[Row], head: str | None = None) -> None:
@@ -93,7 +100,7 @@ def verify(rows: Iterable[Row], head: str | None = None) -> None:
     """
     previous: Row | None = None
     for place, row in enumerate(rows, 1):
-        if row.model_dump_json() != chain(previous, row).model_dump_json():
+        if (row.number, row.previous_hash, row.hash) != _place(previous, row):  # the hash covers all else
             after = f"row {previous.number} ({previous.key})" if previous else "the start"
             raise LedgerError(
                 f"{row.symbol}: row {row.number} ({row.key}), in place {place}, does not follow from {after}: "

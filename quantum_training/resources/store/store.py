@@ -67,6 +67,14 @@ def content_hash(frame: pd.DataFrame) -> str:
     return digest.hexdigest()
 
 
+def _read_json(filesystem: fsspec.AbstractFileSystem, path: str) -> dict[str, Any] | None:
+    try:
+        record: dict[str, Any] = json.loads(read_file(filesystem, path))
+    except FileNotFoundError:
+        return None
+    return record
+
+
 @dataclass(frozen=True)
 class Store:
     """Frames and records by asset, symbol and period (`YYYY-MM-DD`)."""
@@ -140,16 +148,14 @@ class Store:
 
     def read_record(self, asset: str, symbol: str, period: str) -> dict[str, Any] | None:
         """The stored record of one period, or None."""
-        filesystem, path = self._path(asset, symbol, period, "json")
-        try:
-            return json.loads(read_file(filesystem, path))
-        except FileNotFoundError:
-            return None
+        return _read_json(*self._path(asset, symbol, period, "json"))
 
     def read_records(self, asset: str, symbol: str, last: str = "9999") -> dict[str, dict[str, Any]]:
         """All stored records of a symbol up to the period `last`, oldest first."""
         periods = [p for p in self.periods(asset, symbol, "json") if p <= last]
-        return {p: record for p in periods if (record := self.read_record(asset, symbol, p)) is not None}
+        filesystem, path = self._path(asset, symbol, "", "json")
+        files = {p: f"{path.rpartition('/')[0]}/{p}.json" for p in periods}
+        return {p: record for p, file in files.items() if (record := _read_json(filesystem, file)) is not None}
 
     def periods(self, asset: str, symbol: str, suffix: str = "parquet") -> list[str]:
         """The stored periods, oldest first."""
@@ -170,6 +176,8 @@ class Store:
     def place(self) -> tuple[fsspec.AbstractFileSystem, str]:
         """The file system and the root's path in it."""
         root = self.root or under_dagster_home("store")
+        if ":" not in root:  # a folder, as url_to_fs would find in three times the time, for each of thousands of reads
+            return LocalFileSystem(), LocalFileSystem._strip_protocol(root)
         return fsspec.core.url_to_fs(root, **OPTIONS.get(root.partition("://")[0], {}))
 
     def _table(self, asset: str, symbol: str, period: str) -> pa.Table:
