@@ -152,6 +152,7 @@ def test_the_drift_tick_requests_the_day_in_progress_of_every_symbol(defaults, t
     assert requested_keys(grids.day, data) == [["SP500|2024-03-20"], ["NASDAQ|2024-03-20"]]
 
 
+@pytest.mark.long
 @settings(max_examples=25, deadline=None)
 @given(st.datetimes(pd.Timestamp("1999-01-11").to_pydatetime(), pd.Timestamp("2026-06-30").to_pydatetime()))
 def test_no_tick_requests_a_partition_that_does_not_exist(defaults, time):

@@ -191,6 +191,7 @@ def test_a_recipe_that_synthetic_markets_leave_too_little_for_is_a_warning(build
     assert "no validation row" in leakage.skill_record(project.store, "xgboost", recipe)["insufficient"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("change", "description"),
     [
@@ -209,6 +210,7 @@ def test_without_a_version_the_check_passes_and_says_why(build_project, small, c
     assert project.store.periods(SKILL_RECORDS, "xgboost", "json") == []
 
 
+@pytest.mark.long
 def test_a_version_of_an_instant_between_two_bars_passes(build_project, one):
     project = build_project(one).market_data()
     config = {"ops": {"xgboost_model": {"config": {"as_of": "2020-01-22T13:30:00"}}}}

@@ -22,6 +22,7 @@ def skill(x, y, new_x, new_y, seed):
     return np.corrcoef(forest.predict_proba(new_x)[:, 1], new_y)[0, 1]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "label",
     [

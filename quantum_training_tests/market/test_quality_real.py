@@ -91,6 +91,7 @@ def test_the_missing_day_of_1981_is_refused_and_the_crash_of_2000_is_no_split(eq
     assert ("2000-09", "large_jump", "2000-09-29 00:00") in rules_broken(judged, "warning")
 
 
+@pytest.mark.long
 def test_the_dow_passes_through_the_crash_of_2020(tickers, months):
     recordings = tickers("dow30_yahoo_2009_2020")
     assert len(recordings) == 30

@@ -107,6 +107,7 @@ def test_every_kind_of_failing_symbol_is_named_in_one_failure(
     assert list(project.store.read_records("champion", "SOUND")) == ["2020-02-03"]
 
 
+@pytest.mark.long
 def test_the_market_data_of_pool_peers_come_first(build_project, small, monkeypatch):
     monkeypatch.setattr(leakage, "measure_skill", lambda recipe, code: {"insufficient": "not asked for"})
     small["recipes"] = {"pooled": {**small["recipes"]["lightgbm"], "algorithm": "pooled_lightgbm"}}

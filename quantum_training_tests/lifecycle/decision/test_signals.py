@@ -343,6 +343,7 @@ def test_losses_before_a_reset_of_the_risk_guard_do_not_stop_the_signal(project)
     assert signal_at(project, target=1.0).position == 0.05
 
 
+@pytest.mark.long
 def test_signals_equal_the_later_shadow_scores_and_so_do_the_returns_of_the_risk_guard(build_project, small):
     """With real models: the signal at each bar of a week equals the later shadow score of that bar."""
     small["symbols"] = {"AAA": small["symbols"]["AAA"] | {"recipes": ["xgboost"]}}

@@ -148,6 +148,7 @@ def test_a_broken_refresh_is_refused_everywhere_and_the_next_good_one_takes_over
     assert len(client.search_model_versions("name = 'AAA'")) == 4
 
 
+@pytest.mark.long
 def test_a_version_of_the_same_week_replaces_a_refused_one(project):
     """As of Wednesday the recipe is sound again; it is compared with the version before the broken one."""
     cycle(project, WEEKS[1], BROKEN)

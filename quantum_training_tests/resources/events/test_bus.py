@@ -210,6 +210,7 @@ def test_pruning_keeps_unacknowledged_and_recent_events(bus):
         bus.prune(datetime(2024, 1, 8))
 
 
+@pytest.mark.long
 @hypothesis_settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(texts=st.lists(st.text() | st.recursive(st.none() | st.floats() | st.text(), st.lists).map(json.dumps)))
 def test_no_text_stops_the_inbox(postgres_bus, texts):
