@@ -68,6 +68,8 @@ def is_corrected(calendar: str) -> bool:
 
 def corrected(calendar: str, spans: Spans, week: UsualWeek) -> Spans:
     """The spans with the usual hours and the special sessions that the market really had."""
+    days = special_days(calendar, spans.dates)
+    spans = with_days(spans, week, [day for day in days if day.hours is None])
     if calendar in USUAL_HOURS:
         spans = USUAL_HOURS[calendar](spans, week)
-    return with_days(spans, week, special_days(calendar, spans.dates))
+    return with_days(spans, week, [day for day in days if day.hours is not None])
