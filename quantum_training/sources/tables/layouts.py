@@ -111,4 +111,6 @@ def head_of(part: Part, encoding: str | None) -> Head:
     text = re.sub(r"\r\n?", "\n", text).lstrip("\n")
     whole = text if len(start) < _HEAD_BYTES else text[: text.rfind("\n") + 1]
     whole = whole if whole.endswith("\n") else whole + "\n"
-    return Head(whole, separator_of(whole.partition("\n")[0]))
+    lines = whole.split("\n", 10)[:10]
+    widest = max(lines, key=lambda line: len(fields_of(line, separator_of(line))))
+    return Head(whole, separator_of(widest))

@@ -41,6 +41,7 @@ _BROKER = (
     "begins on Monday 00:00"
 )
 _META_STAMPS = {"date_column": "0", "time_column": "1", "datetime_format": "%Y.%m.%d %H:%M", "header": False}
+_META_ROW = r"\A\d{4}\.\d\d\.\d\d,\d\d:\d\d,"
 _META_BRACKETS = {"open": "<OPEN>", "high": "<HIGH>", "low": "<LOW>", "close": "<CLOSE>"}
 _WITHOUT_HEADER = {"header": False}
 _NEWEST_FIRST = {"descending": True, "sort": True}
@@ -54,6 +55,7 @@ _INVESTING_DATES = {  # how a day is written: the rest of the file's start that 
     "%d.%m.%Y": r'(?="\d\d\.\d\d\.\d{4}")',
     "%b %d, %Y": r'(?="[A-Z][a-z]{2} \d\d, \d{4}")',
 }
+_CHART_STAMP = r"(\d{9,10},|\d{4}-\d\d-\d\d(T[^,]+(Z|[+-]\d\d:\d\d))?,)"
 _LEAN_BAR = rf"\d{{8}} \d\d:\d\d(,{_NUMBER}){{5}}\n"
 
 PRESETS: Mapping[Format, tuple[Layout, ...]] = {
@@ -66,7 +68,7 @@ PRESETS: Mapping[Format, tuple[Layout, ...]] = {
         for stamp, zone in ((r"\d{4}-\d\d-\d\d \d\d:", {"timezone": "America/New_York"}), (r"\d{4}-\d\d-\d\d,", {}))
     ),
     "binance_vision": (
-        Layout(r"\Aopen_time,open,high,low,close,volume,", named("open_time")),
+        Layout(r"\Aopen_time,open,high,low,close,volume,close_time,", named("open_time")),
         Layout(rf"\A\d{{13,16}}(,{_NUMBER}){{5}},\d{{13,16}},", at(0, 1, 2, 3, 4, 5), _WITHOUT_HEADER),
     ),
     "bitstamp": (
@@ -122,7 +124,7 @@ PRESETS: Mapping[Format, tuple[Layout, ...]] = {
     ),
     "freqtrade": (
         Layout(r"\A0,1,2,3,4,5\n", at(0, 1, 2, 3, 4, 5)),
-        Layout(r"\A(?=.*\bdate\b)(?=.*\bopen\b)(?=.*\bvolume\b)", named("date")),
+        Layout(r"\A(?=.*\bdate\b)(?=.*\bopen\b).*\n\Z", named("date")),
     ),
     "histdata": (
         Layout(
@@ -130,11 +132,7 @@ PRESETS: Mapping[Format, tuple[Layout, ...]] = {
             at(0, 1, 2, 3, 4, 5),
             {"header": False, "datetime_format": "%Y%m%d %H%M%S", "timezone": "Etc/GMT+5"},
         ),
-        Layout(
-            r"\A\d{4}\.\d\d\.\d\d,\d\d:\d\d,",
-            at(0, 2, 3, 4, 5, 6),
-            {**_META_STAMPS, "timezone": "Etc/GMT+5"},
-        ),
+        Layout(_META_ROW, at(0, 2, 3, 4, 5, 6), {**_META_STAMPS, "timezone": "Etc/GMT+5"}),
     ),
     "investing": tuple(
         Layout(
@@ -178,7 +176,7 @@ PRESETS: Mapping[Format, tuple[Layout, ...]] = {
             refusal="quote files of LEAN hold bid and ask and no volume. Leave source.format out and name the columns",
         ),
     ),
-    "mt4": (Layout(r"\A\d{4}\.\d\d\.\d\d,\d\d:\d\d,", at(0, 2, 3, 4, 5, 6), _META_STAMPS, clock=_BROKER),),
+    "mt4": (Layout(_META_ROW, at(0, 2, 3, 4, 5, 6), _META_STAMPS, clock=_BROKER),),
     "mt5": (
         Layout(
             r"\A<DATE>\t<TIME>\t",
@@ -228,16 +226,22 @@ PRESETS: Mapping[Format, tuple[Layout, ...]] = {
         *(
             Layout(rf"\A{day},{prices}{more}", at(0, 1, 2, 3, 4, *volume), filled)
             for day, prices in (("Date", "Open,High,Low,Close"), ("Data", "Otwarcie,Najwyzszy,Najnizszy,Zamkniecie"))
-            for more, volume, filled in ((r",(Volume|Wolumen)", (5,), {}), ("", (), _NO_VOLUME))
+            for more, volume, filled in ((r",(Volume|Wolumen)\n", (5,), {}), (r"\n", (), _NO_VOLUME))
         ),
     ),
     "tradingview": (
-        Layout(r'\Atime,open,high,low,close\b.*,"?volume"?(,|\n)', named("time")),
-        Layout(r"\Atime,open,high,low,close\b", named("time", ""), _NO_VOLUME),
+        Layout(rf'\Atime,open,high,low,close\b.*,"?volume"?(,.*)?\n{_CHART_STAMP}', named("time")),
+        Layout(rf"\Atime,open,high,low,close\b.*\n{_CHART_STAMP}", named("time", ""), _NO_VOLUME),
     ),
     "yahoo": (
         Layout(r"\APrice,(Adj Close,)?Close,High,Low,Open,Volume\nTicker,.*\nDate", named("Price"), _CLOSED_BAR, 2),
-        Layout(r"\A(?=.*\b(Datetime)\b)(?=.*\bOpen\b)", named("Datetime"), _CLOSED_BAR),
+        Layout(
+            r"\A(?=.*\bDatetime\b)(?=.*\bOpen\b).*\n[\d-]{10} [\d:]+,",
+            named("Datetime"),
+            _CLOSED_BAR,
+            clock="the stamps have lost their zone. Set source.timezone to the one in which sessions open on time",
+        ),
+        Layout(r"\A(?=.*\bDatetime\b)(?=.*\bOpen\b)", named("Datetime"), _CLOSED_BAR),
         Layout(r"\A(?=.*\bDate\b)(?=.*\bOpen\b)", named("Date"), _CLOSED_BAR),
     ),
 }

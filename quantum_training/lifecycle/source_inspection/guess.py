@@ -1,0 +1,158 @@
+"""A settings entry for a file of which nothing is known: format, columns, stamps, timeframe, clock and calendar."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from quantum_training.lifecycle.source_inspection.columns import columns_of, stamp_form
+from quantum_training.lifecycle.source_inspection.hours import hours_of, timeframe_of
+from quantum_training.market.schema import PRICES
+from quantum_training.settings.schema import Symbol
+from quantum_training.sources import SourceError
+from quantum_training.sources.tables.layouts import Head, head_of, layout_of, options_of
+from quantum_training.sources.tables.locations import Part, find_parts
+from quantum_training.sources.tables.options import TableOptions
+from quantum_training.sources.tables.presets import PRESETS, Format
+from quantum_training.sources.tables.table import KEY, Table, read_table
+
+_GENERIC: tuple[Format, ...] = ("histdata", "freqtrade", "stooq", "tradingview", "bitstamp", "yahoo", "qlib")
+"""Formats that files of others look like: tried last, in this order."""
+_SOUND = 0.5
+_DECLARED = r"\d{9,19}|.*\d:\d\d.*([+-]\d\d:?\d\d|Z)"
+"""Stamps that say of which instant they are."""
+
+
+class Reading(NamedTuple):
+    """A way to read the file. given: as the settings would have it; options: with what the format fills."""
+
+    given: dict[str, Any]
+    options: TableOptions
+    table: Table
+    is_local: bool
+
+    @property
+    def sound(self) -> float:
+        """The share of rows that are possible bars, in one direction of time."""
+        bars = self.table.bars
+        prices = bars[list(PRICES)]
+        possible = (prices["low"] == prices.min(axis=1)) & (prices["high"] == prices.max(axis=1)) & (prices["low"] > 0)
+        steps = bars.index.to_series().diff().dropna() > pd.Timedelta(0)
+        in_order = steps.mean() if len(steps) and not self.options.rows_where else 1.0
+        return float(possible.mean() * in_order) if len(bars) else 0.0
+
+
+def guess_market(path: str, now: pd.Timestamp) -> tuple[str, Symbol, list[str]]:
+    """A name, a market and remarks on what is not certain of it. SourceError if no bars are found in the file."""
+
+    def error_of(problem: str) -> SourceError:
+        return SourceError("?", f"files {path}", problem, "Name its columns and stamps in source")
+
+    try:
+        part = find_parts(path)[0]
+        head = head_of(part, None)
+        with TemporaryDirectory() as folder:
+            sample = _sample(part, head, Path(folder))
+            readings = [r for r in _by_format(head, sample) if r.sound > _SOUND]
+            readings = readings or [r for r in _by_columns(head, sample) if r.sound > _SOUND]
+    except (OSError, ValueError) as error:
+        raise error_of(f"it cannot be read: {error}") from error
+    if not readings:
+        raise error_of(f"no columns of bars are recognised in it; it begins with {head.text[:200]!r}")
+    best = max(readings, key=lambda reading: reading.sound)
+    others = [r.given["format"] for r in readings if r is not best and "format" in r.given and r.sound >= best.sound]
+    remarks = [f"format: {best.given.get('format', 'none of the known ones')}"]
+    remarks += [f"  it could also be {', '.join(others)}, which reads the same columns"] if others else []
+    remarks += [f"  first stamp {best.table.bars.index.min():%Y-%m-%d %H:%M}, as the file has it"]
+    return _market(path, best, now, remarks, error_of)
+
+
+def _market(
+    path: str, reading: Reading, now: pd.Timestamp, remarks: list[str], error_of: Any
+) -> tuple[str, Symbol, list[str]]:
+    bars, given = reading.table.bars, dict(reading.given)
+    for name in reading.options.rows_where:
+        counts = bars[KEY + name].value_counts()
+        given["rows_where"] = {name: str(counts.index[0])}
+        bars = bars[bars[KEY + name] == counts.index[0]]
+        remarks.append(f"  {name}: {', '.join(map(str, counts.index[:10]))}; the entry is for the first")
+    try:
+        timeframe = timeframe_of(pd.DatetimeIndex(bars.index))
+    except ValueError as error:
+        raise error_of(str(error)) from error
+    fitting = hours_of(pd.DatetimeIndex(bars.index), timeframe, reading.is_local)
+    hours = fitting[0]
+    remarks.append(
+        f"calendar: {hours.calendar}{f', clock {hours.timezone}' if hours.timezone else ''}; {hours.unlike:.1%} differ"
+    )
+    remarks += [
+        f"  {h.calendar}, {h.timezone or 'UTC'} fits as well" for h in fitting[1:4] if h.unlike <= hours.unlike + 0.005
+    ]
+    if hours.timezone not in (None, "UTC"):
+        given["timezone"] = hours.timezone
+    elif reading.is_local and timeframe != "1d":
+        given["timezone"] = "UTC"
+    entry = {"source": {"kind": "files", "path": path, **given}, "timeframe": timeframe, "calendar": hours.calendar}
+    first = bars.index.min()
+    market = Symbol.model_validate({**entry, "recipes": ["none"], "start": first.date()})
+    return _name(path, given), market, remarks
+
+
+def _name(path: str, given: dict[str, Any]) -> str:
+    """A symbol's name: that of its rows, else the begin of the file's name."""
+    text = next(iter(given.get("rows_where", {}).values()), re.split(r"[/\\]", path.rstrip("/\\"))[-1])
+    name = re.match(r"[A-Za-z0-9][A-Za-z0-9-]{0,30}", re.sub(r"^[^A-Za-z0-9]+", "", text))
+    return name[0] if name else "SYMBOL"
+
+
+def _sample(part: Part, head: Head, folder: Path) -> Part:
+    """A table of the file's start alone, if it is text."""
+    if not part.is_text:
+        return part
+    (folder / "sample.csv").write_text(head.text)
+    return find_parts(str(folder / "sample.csv"))[0]
+
+
+def _by_format(head: Head, sample: Part) -> Iterator[Reading]:
+    """The ways to read a file by each format that it can have."""
+    special = sorted(name for name in PRESETS if name not in _GENERIC)
+    for name in (*special, *_GENERIC):
+        layout = layout_of(name, head)
+        if layout is None or layout.refusal:
+            continue
+        options = options_of(layout, head, TableOptions(path="-"))
+        yield from _read({"format": name}, options, sample, bool(layout.clock))
+
+
+def _by_columns(head: Head, sample: Part) -> Iterator[Reading]:
+    """The way to read a file by the names or the numbers of its columns."""
+    columns = columns_of(head)
+    if columns is None:
+        return
+    given = dict(columns.options)
+    stamps = [given[c] for c in ("date_column", "time_column") if c in given] or [
+        given["columns"].get("open_time", "open_time")
+    ]
+    texts = columns.rows[stamps].agg(" ".join, axis=1)
+    if len(texts):
+        form = stamp_form(texts)
+        given |= {"datetime_format": form} if form else {}
+        order = pd.to_datetime(texts, format=form or "mixed", errors="coerce")
+        given |= {"descending": True} if len(order) > 1 and order.is_monotonic_decreasing else {}
+    if columns.tickers:
+        given["rows_where"] = {columns.tickers: "{symbol}"}
+    is_local = bool(len(texts)) and not texts.str.fullmatch(_DECLARED).all()
+    yield from _read(given, TableOptions.model_validate({"path": "-", **given}), sample, is_local)
+
+
+def _read(given: dict[str, Any], options: TableOptions, sample: Part, is_local: bool) -> Iterator[Reading]:
+    of_all = options.model_copy(update={"rows_where": dict.fromkeys(options.rows_where, "")})
+    try:
+        yield Reading(given, options, read_table(of_all, sample), is_local)
+    except (OSError, ValueError):
+        return

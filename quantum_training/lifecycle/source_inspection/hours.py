@@ -1,0 +1,127 @@
+"""Which timeframe, clock and calendar fit the stamps of unknown bars best."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import pandas as pd
+
+from quantum_training.market.calendars import ALWAYS_OPEN, expected_open_times
+from quantum_training.market.timeframe import to_timedelta
+from quantum_training.sources.tables.zones import as_zone, instants
+
+TIMEFRAMES = ("1m", "2m", "3m", "5m", "10m", "15m", "30m", "1h", "2h", "3h", "4h", "6h", "8h", "12h", "1d")
+_BROKER = "America/New_York+7h"
+_DAY = pd.Timedelta(days=1)
+_ROUND_THE_CLOCK = ("FX", "24/5", "CMES")
+_EXCHANGES = {  # the clock of each, and when it opens
+    "XNYS": ("America/New_York", "09:30"),
+    "XLON": ("Europe/London", "08:00"),
+    "XETR": ("Europe/Berlin", "09:00"),
+    "XTKS": ("Asia/Tokyo", "09:00"),
+    "XHKG": ("Asia/Hong_Kong", "09:30"),
+    "XSHG": ("Asia/Shanghai", "09:30"),
+    "XBOM": ("Asia/Kolkata", "09:15"),
+    "XKRX": ("Asia/Seoul", "09:00"),
+    "XTSE": ("America/Toronto", "09:30"),
+    "XASX": ("Australia/Sydney", "10:00"),
+}
+_GOOD = 0.005
+_NEWEST = 5000
+_HOURS_OF_A_SESSION = 14
+
+
+class Hours(NamedTuple):
+    """timezone: None if the stamps say it themselves. unlike: share of bars that are missing or should not be."""
+
+    calendar: str
+    timezone: str | None
+    unlike: float
+
+
+def timeframe_of(stamps: pd.DatetimeIndex) -> str:
+    """The most frequent step between bars. ValueError if it is none that a symbol can have."""
+    steps = pd.Series(stamps.unique().sort_values()).diff().dropna()
+    if steps.empty:
+        raise ValueError("it has one bar only; two show the timeframe")
+    step = steps.mode().iloc[0]
+    if step > _DAY:
+        raise ValueError(f"its bars are {step / _DAY:g} days apart; the longest timeframe is 1d")
+    if step > pd.Timedelta(hours=20):
+        return "1d"
+    fitting = [timeframe for timeframe in TIMEFRAMES if to_timedelta(timeframe) == step]
+    if not fitting:
+        raise ValueError(f"its bars are {step} apart; timeframes are {', '.join(TIMEFRAMES)}")
+    return fitting[0]
+
+
+def hours_of(clock_times: pd.DatetimeIndex, timeframe: str, is_local: bool) -> list[Hours]:
+    """What fits the newest bars, the best first. clock_times: stamps as the file has them, as if they were UTC.
+
+    is_local: they do not say of which zone they are.
+    """
+    newest = clock_times.unique().sort_values()[-_NEWEST:]
+    if timeframe == "1d":
+        midnight = (newest == newest.normalize()).all()
+        days = newest if midnight else (newest + _DAY / 2 - pd.Timedelta("1ns")).normalize()
+        candidates: Iterable[tuple[str, str | None, pd.DatetimeIndex]] = (
+            (c, None, days) for c in _calendars(days, "1d")
+        )
+    else:
+        candidates = _intraday(newest, timeframe, is_local)
+    found: list[Hours] = []
+    for calendar, zone, times in candidates:
+        if calendar in _EXCHANGES and any(hours.unlike <= _GOOD for hours in found):
+            break  # calendars of the library take a second each
+        found.append(Hours(calendar, zone, _unlike(calendar, timeframe, times)))
+    return sorted(found, key=lambda hours: round(hours.unlike, 2))
+
+
+def _intraday(
+    newest: pd.DatetimeIndex, timeframe: str, is_local: bool
+) -> Iterable[tuple[str, str | None, pd.DatetimeIndex]]:
+    for calendar in _calendars(newest, timeframe):
+        own, opens = _EXCHANGES.get(calendar, ("Etc/GMT+5", ""))
+        zones = (own, "UTC", _BROKER, "America/New_York", "Europe/Athens") if calendar != ALWAYS_OPEN else ("UTC",)
+        for zone in dict.fromkeys(zones) if is_local else (None,):
+            times = newest if zone is None else instants(newest.tz_localize(None), as_zone(zone)).dropna()
+            if not opens or _opens(times, own, timeframe) == pd.Timedelta(f"{opens}:00").floor(_unit(timeframe)):
+                yield calendar, zone, times
+
+
+def _unit(timeframe: str) -> str:
+    """To what opening times are compared: an hour bar may begin on the full hour."""
+    return "h" if to_timedelta(timeframe) >= pd.Timedelta("1h") else "min"
+
+
+def _opens(times: pd.DatetimeIndex, zone: str, timeframe: str) -> pd.Timedelta:
+    """The most frequent time of a clock at which the first bar of a day begins."""
+    local = pd.Series(times.tz_convert(zone).tz_localize(None))
+    first = local.groupby(local.dt.normalize()).min()
+    usual: pd.Timedelta = (first - first.dt.normalize()).dt.floor(_unit(timeframe)).mode().iloc[0]
+    return usual
+
+
+def _calendars(times: pd.DatetimeIndex, timeframe: str) -> list[str]:
+    """Those that can fit: bars on most Saturdays are of a market that never closes, bars at night of currencies."""
+    weekdays = times.weekday
+    if times.max() - times.min() < 7 * _DAY:
+        return [ALWAYS_OPEN, *_ROUND_THE_CLOCK, *_EXCHANGES]
+    if (weekdays == 5).sum() > 0.05 * len(times):
+        return [ALWAYS_OPEN]
+    if timeframe == "1d":
+        return [*_EXCHANGES, *_ROUND_THE_CLOCK]
+    return [*_ROUND_THE_CLOCK] if len(times.hour.unique()) > _HOURS_OF_A_SESSION else [*_EXCHANGES, ALWAYS_OPEN]
+
+
+def _unlike(calendar: str, timeframe: str, times: pd.DatetimeIndex) -> float:
+    if times.empty:
+        return 1.0
+    try:
+        due = expected_open_times(calendar, timeframe, times.min().normalize(), times.max().normalize() + _DAY)
+    except ValueError:
+        return 1.0
+    due = due[(due >= times.min()) & (due <= times.max())]
+    both = len(due.intersection(times))
+    return 1.0 - both / (len(due) + len(times) - both)
