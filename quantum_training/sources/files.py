@@ -25,11 +25,12 @@ from quantum_training.sources.tables.history import History, Market, history_of,
 from quantum_training.sources.tables.layouts import LayoutError, filled
 from quantum_training.sources.tables.locations import NotFoundError, Part, find_parts
 from quantum_training.sources.tables.options import ColumnError, TableOptions
+from quantum_training.sources.tables.resampling import Resampling
 from quantum_training.sources.tables.table import KEY, Table, UnreadableError, read_table
 from quantum_training.sources.tables.zones import as_zone
 
 _UNREADABLE = (OSError, EOFError, ValueError, RuntimeError, zlib.error, BadZipFile)
-_YOUNGER = ("format", "volume")
+_YOUNGER = ("format", "volume", "resample_from")
 """Identifying options that the records of earlier builds do not have: left out at their default."""
 
 
@@ -55,6 +56,8 @@ class Source(TableOptions, CandleSource):
         Notes: rows of the month in which `end` lies that were dropped, sorted or cannot be read, and changes of clocks
         at which the hours of trading say that the time zone is wrong.
         """
+        if resampling := self._resampling(symbol, timeframe):
+            return resampling.fetch(start, end, now)
         history = self._history(symbol, timeframe)
         bars = closed_between(history.bars, timeframe, start, end, now)
         month = pd.Timestamp(month_of(end - pd.Timedelta("1ns")), tz="UTC")
@@ -64,7 +67,15 @@ class Source(TableOptions, CandleSource):
 
     def available_until(self, symbol: str, timeframe: str, now: pd.Timestamp) -> pd.Timestamp:
         """The end of the file's newest bar, or `now` if that is earlier."""
+        if resampling := self._resampling(symbol, timeframe):
+            return resampling.available_until(now)
         return min(now, self._history(symbol, timeframe).bars.index.max() + to_timedelta(timeframe))
+
+    def _resampling(self, symbol: str, timeframe: str) -> Resampling | None:
+        if self.resample_from in (None, timeframe):
+            return None
+        own = self.model_copy(update={"resample_from": None})
+        return Resampling(own, symbol, timeframe, str(self.resample_from), self._calendar)
 
     def _clock_warnings(
         self, market: Market, history: History, start: pd.Timestamp, end: pd.Timestamp

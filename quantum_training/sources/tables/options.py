@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from quantum_training.market.timeframe import Timeframe
 from quantum_training.sources.tables.presets import Format
 from quantum_training.sources.tables.zones import as_zone
 
@@ -82,6 +83,9 @@ class TableOptions(BaseModel):
     deduplicate: bool = Field(False, description="Drop repeated rows that are equal in stamp, prices and volume.")
     drop_empty: bool = Field(False, description="Drop rows without any price: null rows, texts, footers.")
     volume: Literal["none"] | None = Field(None, description="none: the file has no volume; it is then 0 in every bar.")
+    resample_from: Timeframe | None = Field(
+        None, description="The file's own timeframe, as 1m: the symbol's longer bars are made of its bars."
+    )
     price_divisor: float = Field(1.0, gt=0, description="Prices are this many times too large, as 10000.")
 
     @model_validator(mode="after")
