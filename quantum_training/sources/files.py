@@ -13,6 +13,7 @@ from zipfile import BadZipFile
 
 import pandas as pd
 
+from quantum_training.market.corporate_actions import adjusted
 from quantum_training.market.defects import Defect
 from quantum_training.market.notes import Notes, with_notes
 from quantum_training.market.periods import month_of
@@ -20,6 +21,7 @@ from quantum_training.market.schema import as_candles
 from quantum_training.market.timeframe import to_timedelta
 from quantum_training.sources.base import CandleSource, SourceError, closed_between
 from quantum_training.sources.retry import describe
+from quantum_training.sources.tables.actions import adjustments_of
 from quantum_training.sources.tables.clock_check import NEAR, changes_between, clock_findings
 from quantum_training.sources.tables.history import History, Market, history_of, joined, rows_of_symbol
 from quantum_training.sources.tables.layouts import LayoutError, filled
@@ -30,7 +32,7 @@ from quantum_training.sources.tables.table import KEY, Table, UnreadableError, r
 from quantum_training.sources.tables.zones import as_zone
 
 _UNREADABLE = (OSError, EOFError, ValueError, RuntimeError, zlib.error, BadZipFile)
-_YOUNGER = ("format", "volume", "resample_from")
+_YOUNGER = ("format", "volume", "resample_from", "corporate_actions")
 """Identifying options that the records of earlier builds do not have: left out at their default."""
 
 
@@ -58,12 +60,22 @@ class Source(TableOptions, CandleSource):
         """
         if resampling := self._resampling(symbol, timeframe):
             return resampling.fetch(start, end, now)
+        if self.corporate_actions:
+            raw = self.model_copy(update={"corporate_actions": None})
+            path = self.corporate_actions.replace("{symbol}", symbol)
+            actions = adjustments_of(raw, Market(symbol, timeframe, self._calendar), path)
+            return adjusted(raw.fetch(symbol, timeframe, start, end, now), actions)
         history = self._history(symbol, timeframe)
         bars = closed_between(history.bars, timeframe, start, end, now)
         month = pd.Timestamp(month_of(end - pd.Timedelta("1ns")), tz="UTC")
         market = Market(symbol, timeframe, self._calendar)
         defects = (*_unread(market, history, month, end), *self._clock_warnings(market, history, month, end))
         return with_notes(bars, Notes(_facts(history, month, end), defects))
+
+    @property
+    def revises_history(self) -> bool:
+        """See CandleSource."""
+        return self.corporate_actions is not None
 
     def available_until(self, symbol: str, timeframe: str, now: pd.Timestamp) -> pd.Timestamp:
         """The end of the file's newest bar, or `now` if that is earlier."""

@@ -86,6 +86,11 @@ class TableOptions(BaseModel):
     resample_from: Timeframe | None = Field(
         None, description="The file's own timeframe, as 1m: the symbol's longer bars are made of its bars."
     )
+    corporate_actions: str | None = Field(
+        None,
+        description="A file of splits and dividends, or LEAN's factor file, by which unadjusted prices are adjusted; "
+        "{symbol} stands for the symbol's name.",
+    )
     price_divisor: float = Field(1.0, gt=0, description="Prices are this many times too large, as 10000.")
 
     @model_validator(mode="after")
