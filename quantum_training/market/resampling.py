@@ -65,7 +65,8 @@ def unusable(bars: pd.DataFrame) -> pd.DatetimeIndex:
     wrong |= (np.maximum(open_, close) > high * (1 + 1e-9)) | (np.minimum(open_, close) < low * (1 - 1e-9))
     latest = np.maximum.accumulate(stamps.asi8)
     wrong |= np.r_[False, stamps.asi8[1:] <= latest[:-1]]
-    return stamps[wrong]
+    unusable_stamps: pd.DatetimeIndex = stamps[wrong]
+    return unusable_stamps
 
 
 def _places(

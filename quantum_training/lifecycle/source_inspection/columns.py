@@ -13,7 +13,7 @@ from quantum_training.sources.tables.layouts import Head
 from quantum_training.sources.tables.text import fields_of
 
 _NAMES = {
-    "open_time": "open_time timestamp datetime date_time gmt_time utc_time time date unix ts start period day datum "
+    "open_time": "open_time timestamp t datetime date_time gmt_time utc_time time date unix ts start period day datum "
     "zeitpunkt fecha data",
     "open": "open o first open_price openprice eröffnung eröffn apertura ouverture otwarcie",
     "high": "high h max high_price highprice hoch máximo maximo haut najwyzszy",

@@ -24,6 +24,8 @@ from quantum_training.sources.tables.table import KEY, Table, read_table
 _GENERIC: tuple[Format, ...] = ("histdata", "freqtrade", "stooq", "tradingview", "bitstamp", "yahoo", "qlib")
 """Formats that files of others look like: tried last, in this order."""
 _SOUND = 0.5
+_OTHERS = 10
+"""Files of a folder or zip that are read beside the first: one a day may hold one bar."""
 _DECLARED = r"\d{9,19}|.*\d:\d\d.*([+-]\d\d:?\d\d|Z)"
 """Stamps that say of which instant they are."""
 
@@ -54,22 +56,38 @@ def guess_market(path: str, now: pd.Timestamp) -> tuple[str, Symbol, list[str]]:
         return SourceError("?", f"files {path}", problem, "Name its columns and stamps in source")
 
     try:
-        part = find_parts(path)[0]
+        part, *others = find_parts(path)
         head = head_of(part, None)
         with TemporaryDirectory() as folder:
             sample = _sample(part, head, Path(folder))
             readings = [r for r in _by_format(head, sample) if r.sound > _SOUND]
             readings = readings or [r for r in _by_columns(head, sample) if r.sound > _SOUND]
+            readings = [_with_others(reading, others[:_OTHERS]) for reading in readings]
     except (OSError, ValueError) as error:
         raise error_of(f"it cannot be read: {error}") from error
     if not readings:
         raise error_of(f"no columns of bars are recognised in it; it begins with {head.text[:200]!r}")
     best = max(readings, key=lambda reading: reading.sound)
-    others = [r.given["format"] for r in readings if r is not best and "format" in r.given and r.sound >= best.sound]
+    same = [r.given["format"] for r in readings if r is not best and "format" in r.given and r.sound >= best.sound]
     remarks = [f"format: {best.given.get('format', 'none of the known ones')}"]
-    remarks += [f"  it could also be {', '.join(others)}, which reads the same columns"] if others else []
+    remarks += [f"  it could also be {', '.join(same)}, which reads the same columns"] if same else []
     remarks += [f"  first stamp {best.table.bars.index.min():%Y-%m-%d %H:%M}, as the file has it"]
     return _market(path, best, now, remarks, error_of)
+
+
+def _with_others(reading: Reading, parts: list[Part]) -> Reading:
+    """With the bars of other files that are read in the same way."""
+    bars = [reading.table.bars]
+    for part in parts:
+        options, name = reading.options, reading.given.get("format")
+        if name:
+            head = head_of(part, None)
+            layout = layout_of(name, head)
+            if layout is None or layout.refusal:
+                continue
+            options = options_of(layout, head, TableOptions(path="-"))
+        bars += [other.table.bars for other in _read(reading.given, options, part, reading.is_local)]
+    return reading._replace(table=reading.table._replace(bars=pd.concat(bars)))
 
 
 def _market(
@@ -81,6 +99,8 @@ def _market(
         given["rows_where"] = {name: str(counts.index[0])}
         bars = bars[bars[KEY + name] == counts.index[0]]
         remarks.append(f"  {name}: {', '.join(map(str, counts.index[:10]))}; the entry is for the first")
+    if len(bars) == 1:
+        remarks.append("timeframe: a guess, as there is one bar only")
     try:
         timeframe = timeframe_of(pd.DatetimeIndex(bars.index))
     except ValueError as error:
@@ -97,6 +117,7 @@ def _market(
         given["timezone"] = hours.timezone
     elif reading.is_local and timeframe != "1d":
         given["timezone"] = "UTC"
+        remarks.append("clock: UTC, as neither the stamps nor the hours of trading show another one")
     entry = {"source": {"kind": "files", "path": path, **given}, "timeframe": timeframe, "calendar": hours.calendar}
     first = bars.index.min()
     market = Symbol.model_validate({**entry, "recipes": ["none"], "start": first.date()})
@@ -142,7 +163,7 @@ def _by_columns(head: Head, sample: Part) -> Iterator[Reading]:
     if len(texts):
         form = stamp_form(texts)
         given |= {"datetime_format": form} if form else {}
-        order = pd.to_datetime(texts, format=form or "mixed", errors="coerce")
+        order = pd.to_datetime(texts, format=form or "mixed", errors="coerce", utc=True)
         given |= {"descending": True} if len(order) > 1 and order.is_monotonic_decreasing else {}
     if columns.tickers:
         given["rows_where"] = {columns.tickers: "{symbol}"}

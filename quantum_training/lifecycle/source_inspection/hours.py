@@ -44,6 +44,8 @@ def timeframe_of(stamps: pd.DatetimeIndex) -> str:
     """The most frequent step between bars. ValueError if it is none that a symbol can have."""
     steps = pd.Series(stamps.unique().sort_values()).diff().dropna()
     if steps.empty:
+        if (stamps == stamps.normalize()).all():
+            return "1d"
         raise ValueError("it has one bar only; two show the timeframe")
     step = steps.mode().iloc[0]
     if step > _DAY:

@@ -105,7 +105,8 @@ def _judgement(months: list[Month]) -> Iterable[str]:
 
 def entry_of(symbol: str, market: Symbol, start: pd.Timestamp) -> list[str]:
     """The settings entry of a market, as lines of YAML. start: of its first bar."""
-    source = {"kind": market.source.kind, **market.source.model_dump(mode="json", exclude_unset=True)}
+    options = market.source.model_dump(mode="json", exclude_unset=True)
+    source = {"kind": market.source.kind, **{name: value for name, value in options.items() if value != {}}}
     calendar = market.calendar if isinstance(market.calendar, str) else market.calendar.model_dump(exclude_unset=True)
     entry = {"source": source, "timeframe": market.timeframe, "calendar": calendar, "start": f"{start:%Y-%m-%d}"}
     text = yaml.safe_dump({"symbols": {symbol: entry}}, sort_keys=False, allow_unicode=True, width=110)

@@ -62,6 +62,24 @@ def test_a_vendors_file_is_recognised(tmp_path, name, calendar):
     pd.testing.assert_frame_equal(read(market), bars, check_freq=False)
 
 
+def test_files_of_one_bar_each_show_their_timeframe_together(tmp_path):
+    """Flat files of daily bars: one a day, stamped with New York's midnight."""
+    polygon = next(v for v in VENDORS if str(v) == "polygon-2024-03-04.csv.gz")
+    bars = due("XNYS", "1d", "2024-03-04", "2024-03-29")
+    stamped = bars.set_axis(bars.index.tz_localize(None).tz_localize("America/New_York").tz_convert("UTC"))
+    for number in range(len(bars)):
+        polygon.file(tmp_path, polygon.carried(stamped.iloc[[number]])).rename(tmp_path / f"day{number:02}.csv.gz")
+    _, market, _ = guess_market(str(tmp_path), NOW)
+    assert (market.source.format, market.timeframe, market.calendar) == ("polygon", "1d", "XNYS")
+
+
+def test_offsets_that_change_with_the_clock_are_read(tmp_path):
+    bars = due("XNYS", "1h", "2024-03-04", "2024-03-20").round(4)
+    bars.set_axis(bars.index.tz_convert("America/New_York")).rename_axis("date").to_csv(tmp_path / "x.csv")
+    _, market, _ = guess_market(str(tmp_path / "x.csv"), NOW)
+    pd.testing.assert_frame_equal(read(market), bars, check_freq=False)
+
+
 def test_columns_are_told_by_their_names_in_other_languages(tmp_path):
     bars = due("24/7", "1d", "2024-01-01", "2024-03-01").round(2)
     rows = [
@@ -111,7 +129,7 @@ def test_a_file_of_many_tickers_gives_the_entry_of_one_and_names_the_others(tmp_
     ("text", "problem"),
     [
         ("a,b\n1,2\n", "no columns of bars are recognised"),
-        ("date,open,high,low,close,volume\n2024-01-01,1,2,0.5,1.5,10\n", "one bar only"),
+        ("date,open,high,low,close,volume\n2024-01-01 09:30,1,2,0.5,1.5,10\n", "one bar only"),
         ("date,open,high,low,close,volume\n2024-01-01,1,2,0.5,1.5,10\n2024-01-08,1,2,0.5,1.5,10\n", "7 days apart"),
     ],
 )
