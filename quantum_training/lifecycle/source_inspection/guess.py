@@ -60,13 +60,18 @@ def guess_market(path: str, now: pd.Timestamp) -> tuple[str, Symbol, list[str]]:
         head = head_of(part, None)
         with TemporaryDirectory() as folder:
             sample = _sample(part, head, Path(folder))
-            readings = [r for r in _by_format(head, sample) if r.sound > _SOUND]
-            readings = readings or [r for r in _by_columns(head, sample) if r.sound > _SOUND]
-            readings = [_with_others(reading, others[:_OTHERS]) for reading in readings]
+            ways = [*_by_format(head, sample)]
+            ways = ways if any(way.sound > _SOUND for way in ways) else [*ways, *_by_columns(head, sample)]
+            readings = [_with_others(way, others[:_OTHERS]) for way in ways if way.sound > _SOUND]
     except (OSError, ValueError) as error:
         raise error_of(f"it cannot be read: {error}") from error
     if not readings:
-        raise error_of(f"no columns of bars are recognised in it; it begins with {head.text[:200]!r}")
+        begin = f"it begins with {head.text[:200]!r}"
+        if not ways:
+            raise error_of(f"no columns of bars are recognised in it; {begin}")
+        share = max(way.sound for way in ways)
+        problem = f"only {share:.0%} of its rows are in order with open and close within low and high; {begin}"
+        raise error_of(f"{problem}. Columns may be swapped, or only the close adjusted")
     best = max(readings, key=lambda reading: reading.sound)
     same = [r.given["format"] for r in readings if r is not best and "format" in r.given and r.sound >= best.sound]
     remarks = [f"format: {best.given.get('format', 'none of the known ones')}"]
@@ -118,7 +123,8 @@ def _market(
     elif reading.is_local and timeframe != "1d":
         given["timezone"] = "UTC"
         remarks.append("clock: UTC, as neither the stamps nor the hours of trading show another one")
-    entry = {"source": {"kind": "files", "path": path, **given}, "timeframe": timeframe, "calendar": hours.calendar}
+    calendar = hours.calendar if isinstance(hours.calendar, str) else hours.calendar.model_dump(exclude_unset=True)
+    entry = {"source": {"kind": "files", "path": path, **given}, "timeframe": timeframe, "calendar": calendar}
     first = bars.index.min()
     market = Symbol.model_validate({**entry, "recipes": ["none"], "start": first.date()})
     return _name(path, given), market, remarks

@@ -7,14 +7,17 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from quantum_training.market.calendars import ALWAYS_OPEN, expected_open_times
+from quantum_training.market.calendar_settings import ALWAYS_OPEN, Calendar, CustomCalendar, name_of
+from quantum_training.market.calendars import expected_open_times
 from quantum_training.market.timeframe import to_timedelta
 from quantum_training.sources.tables.zones import as_zone, instants
 
 TIMEFRAMES = ("1m", "2m", "3m", "5m", "10m", "15m", "30m", "1h", "2h", "3h", "4h", "6h", "8h", "12h", "1d")
-_BROKER = "America/New_York+7h"
+_NEW_YORK = "America/New_York"
+_BROKER = f"{_NEW_YORK}+7h"
 _DAY = pd.Timedelta(days=1)
 _ROUND_THE_CLOCK = ("FX", "24/5", "CMES")
+_EXTENDED = CustomCalendar(name="XNYS", hours="04:00-20:00")
 _EXCHANGES = {  # the clock of each, and when it opens
     "XNYS": ("America/New_York", "09:30"),
     "XLON": ("Europe/London", "08:00"),
@@ -35,7 +38,7 @@ _HOURS_OF_A_SESSION = 14
 class Hours(NamedTuple):
     """timezone: None if the stamps say it themselves. unlike: share of bars that are missing or should not be."""
 
-    calendar: str
+    calendar: Calendar
     timezone: str | None
     unlike: float
 
@@ -67,14 +70,14 @@ def hours_of(clock_times: pd.DatetimeIndex, timeframe: str, is_local: bool) -> l
     if timeframe == "1d":
         midnight = (newest == newest.normalize()).all()
         days = newest if midnight else (newest + _DAY / 2 - pd.Timedelta("1ns")).normalize()
-        candidates: Iterable[tuple[str, str | None, pd.DatetimeIndex]] = (
+        candidates: Iterable[tuple[Calendar, str | None, pd.DatetimeIndex]] = (
             (c, None, days) for c in _calendars(days, "1d")
         )
     else:
         candidates = _intraday(newest, timeframe, is_local)
     found: list[Hours] = []
     for calendar, zone, times in candidates:
-        if calendar in _EXCHANGES and any(hours.unlike <= _GOOD for hours in found):
+        if name_of(calendar) in _EXCHANGES and any(hours.unlike <= _GOOD for hours in found):
             break  # calendars of the library take a second each
         found.append(Hours(calendar, zone, _unlike(calendar, timeframe, times)))
     return sorted(found, key=lambda hours: round(hours.unlike, 2))
@@ -82,42 +85,43 @@ def hours_of(clock_times: pd.DatetimeIndex, timeframe: str, is_local: bool) -> l
 
 def _intraday(
     newest: pd.DatetimeIndex, timeframe: str, is_local: bool
-) -> Iterable[tuple[str, str | None, pd.DatetimeIndex]]:
+) -> Iterable[tuple[Calendar, str | None, pd.DatetimeIndex]]:
     for calendar in _calendars(newest, timeframe):
-        own, opens = _EXCHANGES.get(calendar, ("Etc/GMT+5", ""))
-        zones = (own, "UTC", _BROKER, "America/New_York", "Europe/Athens") if calendar != ALWAYS_OPEN else ("UTC",)
+        own, opens = _EXCHANGES.get(name_of(calendar), ("Etc/GMT+5", "")) if calendar != _EXTENDED else (_NEW_YORK, "")
+        zones = (own, "UTC", _BROKER, _NEW_YORK, "Europe/Athens") if calendar != ALWAYS_OPEN else ("UTC",)
         for zone in dict.fromkeys(zones) if is_local else (None,):
             times = newest if zone is None else instants(newest.tz_localize(None), as_zone(zone)).dropna()
-            if not opens or _opens(times, own, timeframe) == pd.Timedelta(f"{opens}:00").floor(_unit(timeframe)):
+            if not opens:
                 yield calendar, zone, times
+                continue
+            expected, first = pd.Timedelta(f"{opens}:00"), _opens(times, own)
+            if first == expected:
+                yield calendar, zone, times
+            elif first == expected.floor("h") and to_timedelta(timeframe) >= pd.Timedelta("1h"):
+                yield CustomCalendar(name=name_of(calendar), align="clock"), zone, times
 
 
-def _unit(timeframe: str) -> str:
-    """To what opening times are compared: an hour bar may begin on the full hour."""
-    return "h" if to_timedelta(timeframe) >= pd.Timedelta("1h") else "min"
-
-
-def _opens(times: pd.DatetimeIndex, zone: str, timeframe: str) -> pd.Timedelta:
+def _opens(times: pd.DatetimeIndex, zone: str) -> pd.Timedelta:
     """The most frequent time of a clock at which the first bar of a day begins."""
     local = pd.Series(times.tz_convert(zone).tz_localize(None))
     first = local.groupby(local.dt.normalize()).min()
-    usual: pd.Timedelta = (first - first.dt.normalize()).dt.floor(_unit(timeframe)).mode().iloc[0]
+    usual: pd.Timedelta = (first - first.dt.normalize()).mode().iloc[0]
     return usual
 
 
-def _calendars(times: pd.DatetimeIndex, timeframe: str) -> list[str]:
+def _calendars(times: pd.DatetimeIndex, timeframe: str) -> list[Calendar]:
     """Those that can fit: bars on most Saturdays are of a market that never closes, bars at night of currencies."""
-    weekdays = times.weekday
     if times.max() - times.min() < 7 * _DAY:
         return [ALWAYS_OPEN, *_ROUND_THE_CLOCK, *_EXCHANGES]
-    if (weekdays == 5).sum() > 0.05 * len(times):
+    if (times.weekday == 5).sum() > 0.05 * len(times):
         return [ALWAYS_OPEN]
     if timeframe == "1d":
         return [*_EXCHANGES, *_ROUND_THE_CLOCK]
-    return [*_ROUND_THE_CLOCK] if len(times.hour.unique()) > _HOURS_OF_A_SESSION else [*_EXCHANGES, ALWAYS_OPEN]
+    many = len(times.hour.unique()) > _HOURS_OF_A_SESSION
+    return [*_ROUND_THE_CLOCK, _EXTENDED] if many else [*_EXCHANGES, ALWAYS_OPEN]
 
 
-def _unlike(calendar: str, timeframe: str, times: pd.DatetimeIndex) -> float:
+def _unlike(calendar: Calendar, timeframe: str, times: pd.DatetimeIndex) -> float:
     if times.empty:
         return 1.0
     try:

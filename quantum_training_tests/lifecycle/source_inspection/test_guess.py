@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from quantum_training.lifecycle.source_inspection.guess import guess_market
+from quantum_training.market.calendar_settings import CustomCalendar
 from quantum_training.market.calendars import expected_open_times
 from quantum_training.market.schema import as_candles
 from quantum_training.sources import SourceError
@@ -73,6 +74,17 @@ def test_files_of_one_bar_each_show_their_timeframe_together(tmp_path):
     assert (market.source.format, market.timeframe, market.calendar) == ("polygon", "1d", "XNYS")
 
 
+@pytest.mark.parametrize(
+    "calendar", [CustomCalendar(name="XNYS", align="clock"), CustomCalendar(name="XNYS", hours="04:00-20:00")]
+)
+def test_clock_hours_and_extended_hours_of_stocks_are_told(tmp_path, calendar):
+    lean = next(v for v in VENDORS if str(v) == "lean-hour.zip")
+    bars = lean.carried(due(calendar, "1h", "2024-03-04", "2024-04-20"))
+    _, market, _ = guess_market(str(lean.file(tmp_path, bars)), NOW)
+    assert market.calendar == calendar
+    pd.testing.assert_frame_equal(read(market), bars, check_freq=False)
+
+
 def test_offsets_that_change_with_the_clock_are_read(tmp_path):
     bars = due("XNYS", "1h", "2024-03-04", "2024-03-20").round(4)
     bars.set_axis(bars.index.tz_convert("America/New_York")).rename_axis("date").to_csv(tmp_path / "x.csv")
@@ -129,6 +141,7 @@ def test_a_file_of_many_tickers_gives_the_entry_of_one_and_names_the_others(tmp_
     ("text", "problem"),
     [
         ("a,b\n1,2\n", "no columns of bars are recognised"),
+        ("date,open,high,low,close\n2024-01-01,1,2,3,4\n2024-01-02,1,2,3,4\n", "only 0% of its rows .* may be swapped"),
         ("date,open,high,low,close,volume\n2024-01-01 09:30,1,2,0.5,1.5,10\n", "one bar only"),
         ("date,open,high,low,close,volume\n2024-01-01,1,2,0.5,1.5,10\n2024-01-08,1,2,0.5,1.5,10\n", "7 days apart"),
     ],

@@ -15,6 +15,7 @@ from quantum_training.settings import load_settings
 from quantum_training.settings.schema import Symbol
 from quantum_training.sources import SourceError
 from quantum_training_tests.lifecycle.source_inspection.test_guess import due
+from quantum_training_tests.support.vendor_files import VENDORS
 
 NOW = pd.Timestamp("2026-01-01", tz="UTC")
 
@@ -79,6 +80,24 @@ def test_a_bar_that_begins_elsewhere_shows_its_offset(tmp_path):
     bars = due("XNYS", "1h", "2024-01-02", "2024-02-01")
     inspection, market = look(tmp_path / "x.csv", bars, "1h", "XNYS")
     assert "  bar offset: 30 min" in lines_of(inspection, market)
+
+
+@pytest.mark.parametrize("vendor", ["yahoo", "tradingview", "polygon"])
+def test_daily_bars_of_vendors_that_begin_elsewhere_are_those_of_their_sessions(tmp_path, vendor):
+    """Yahoo's and Polygon's carry New York's midnight, TradingView's the session's open, also when clocks change."""
+    bars = due("XNYS", "1d", "2024-02-12", "2024-04-01")
+    name = {"yahoo": "history.csv", "tradingview": "unix.csv", "polygon": "2024-03-04.csv.gz"}[vendor]
+    writer = next(v for v in VENDORS if (v.format, v.name) == (vendor, name))
+    hour = pd.Timedelta("9h30min" if vendor == "tradingview" else "0h")
+    local = (bars.index.tz_localize(None) + hour).tz_localize("America/New_York").tz_convert("UTC")
+    written = writer.carried(bars).set_axis(local.rename("open_time"))
+    writer.file(tmp_path, written)
+    source = {"kind": "files", "format": vendor, "path": str(tmp_path / name)}
+    market = Symbol(source=source, timeframe="1d", calendar="XNYS", recipes=("none",), start=bars.index[0].date())
+    settings = load_settings().model_copy(update={"symbols": {"S": market}, "end": None})
+    inspection = inspect_source(settings, "S", NOW)
+    assert [month.errors for month in inspection.months] == [(), ()]
+    pd.testing.assert_frame_equal(inspection.bars, writer.carried(bars), check_freq=False)
 
 
 def test_a_source_that_cannot_be_read_at_all_is_an_error(tmp_path):
