@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from quantum_training.market.schema import as_candles
 from quantum_training.market.timeframe import to_timedelta
 from quantum_training.sources import SourceError, source_from
-from quantum_training.sources.tables.presets import PRESETS, Format
+from quantum_training.sources.tables.layout import Format
+from quantum_training.sources.tables.presets import PRESETS
 from quantum_training_tests.support.vendor_files import VENDORS, Vendor
 
 FAR = pd.Timestamp("2100-01-01", tz="UTC")

@@ -203,6 +203,21 @@ def _investing(form: str, volume: bool = True, european: bool = False) -> Callab
     return write
 
 
+def _investing_resaved(bars: pd.DataFrame) -> bytes:
+    def row(t: pd.Timestamp, o: float, h: float, lo: float, c: float, v: float) -> str:
+        prices = ",".join(f'"{value:,.2f}"' if value >= 1000 else f"{value:.2f}" for value in (c, o, h, lo))
+        return f"{t:%m/%d/%Y},{prices},,0.50%"
+
+    return _lines("Date,Price,Open,High,Low,Vol.,Change %", *_rows(bars, row, True))
+
+
+def _nasdaq_index(bars: pd.DataFrame) -> bytes:
+    def row(t: pd.Timestamp, o: float, h: float, lo: float, c: float, v: float) -> str:
+        return f"{t:%m/%d/%Y},{c:.2f},{o:.2f},{h:.2f},{lo:.2f}"
+
+    return _lines("Date,Close/Last,Open,High,Low", *_rows(bars, row, True))
+
+
 def _nasdaq(volume: bool) -> Callable[[pd.DataFrame], bytes]:
     def write(bars: pd.DataFrame) -> bytes:
         def row(t: pd.Timestamp, o: float, h: float, lo: float, c: float, v: float) -> str:
@@ -284,6 +299,14 @@ def _polygon(bars: pd.DataFrame) -> bytes:
         return f"S,{_plain(v)},{_plain(o)},{_plain(c)},{_plain(h)},{_plain(lo)},{stamp},9\n{other}"
 
     return gzip.compress(_lines("ticker,volume,open,close,high,low,window_start,transactions", *_rows(bars, row)))
+
+
+def _polygon_answer(bars: pd.DataFrame) -> bytes:
+    results = [
+        {"v": v, "vw": (h + lo) / 2, "o": o, "c": c, "h": h, "l": lo, "t": _unix(t, "ms"), "n": 9}
+        for t, o, h, lo, c, v in bars.itertuples()
+    ]
+    return json.dumps({"ticker": "S", "adjusted": True, "results": results, "status": "OK", "count": 9}).encode()
 
 
 def _databento(pretty: bool) -> Callable[[pd.DataFrame], bytes]:
@@ -420,6 +443,7 @@ VENDORS = (
     Vendor("investing", "old.csv", _investing("%b %d, %Y"), "1d", decimals=2),
     Vendor("investing", "index.csv", _investing("%m/%d/%Y", volume=False), "1d", decimals=2, has_volume=False),
     Vendor("investing", "german.csv", _investing("%d.%m.%Y", european=True), "1d", decimals=2),
+    Vendor("investing", "resaved.csv", _investing_resaved, "1d", decimals=2, has_volume=False),
     Vendor("kraken", "XBTUSD_60.csv", _kraken, volume_decimals=5),
     Vendor("lean", "hour.zip", _lean(NEW_YORK, True), decimals=4, clock=NEW_YORK),
     Vendor("lean", "daily.zip", _lean("UTC", True), "1d", decimals=4),
@@ -429,7 +453,9 @@ VENDORS = (
     Vendor("mt5", "EURUSD_Daily.csv", _mt5_daily, "1d"),
     Vendor("nasdaq", "stock.csv", _nasdaq(True), "1d", decimals=4),
     Vendor("nasdaq", "currency.csv", _nasdaq(False), "1d", decimals=4, has_volume=False),
+    Vendor("nasdaq", "index.csv", _nasdaq_index, "1d", decimals=2, has_volume=False),
     Vendor("polygon", "2024-03-04.csv.gz", _polygon, "1m", volume_decimals=2),
+    Vendor("polygon", "aggs.json", _polygon_answer, "1m", volume_decimals=2),
     Vendor("qlib", "sh600519.csv", _qlib, "1d", volume_decimals=2),
     Vendor("stooq", "aapl_us_d.csv", _stooq("Date,Open,High,Low,Close,Volume"), "1d"),
     Vendor("stooq", "pkn_d.csv", _stooq("Data,Otwarcie,Najwyzszy,Najnizszy,Zamkniecie,Wolumen"), "1d"),

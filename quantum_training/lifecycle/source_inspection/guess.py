@@ -15,10 +15,11 @@ from quantum_training.lifecycle.source_inspection.hours import hours_of, timefra
 from quantum_training.market.schema import PRICES
 from quantum_training.settings.schema import Symbol
 from quantum_training.sources import SourceError
+from quantum_training.sources.tables.layout import Format
 from quantum_training.sources.tables.layouts import Head, head_of, layout_of, options_of
 from quantum_training.sources.tables.locations import Part, find_parts
 from quantum_training.sources.tables.options import TableOptions
-from quantum_training.sources.tables.presets import PRESETS, Format
+from quantum_training.sources.tables.presets import PRESETS
 from quantum_training.sources.tables.table import KEY, Table, read_table
 
 _GENERIC: tuple[Format, ...] = ("histdata", "freqtrade", "stooq", "tradingview", "bitstamp", "yahoo", "qlib")

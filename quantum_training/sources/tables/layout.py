@@ -3,7 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
+
+Format = Literal[
+    "alphavantage",
+    "binance_vision",
+    "bitstamp",
+    "coinbase",
+    "cryptodatadownload",
+    "databento",
+    "dukascopy",
+    "freqtrade",
+    "histdata",
+    "investing",
+    "kraken",
+    "lean",
+    "mt4",
+    "mt5",
+    "nasdaq",
+    "polygon",
+    "qlib",
+    "stooq",
+    "tradingview",
+    "yahoo",
+]
 
 
 class Layout(NamedTuple):

@@ -11,10 +11,10 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from quantum_training.market.timeframe import to_timedelta
-from quantum_training.sources.tables.layout import Layout
+from quantum_training.sources.tables.layout import Format, Layout
 from quantum_training.sources.tables.locations import Part
 from quantum_training.sources.tables.options import STAMP, TableOptions
-from quantum_training.sources.tables.presets import PRESETS, Format
+from quantum_training.sources.tables.presets import PRESETS
 from quantum_training.sources.tables.raw import column_names
 from quantum_training.sources.tables.text import encoding_of, fields_of, separator_of, start_of
 

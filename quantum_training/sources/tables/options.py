@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from quantum_training.market.timeframe import Timeframe
-from quantum_training.sources.tables.presets import Format
+from quantum_training.sources.tables.layout import Format
 from quantum_training.sources.tables.zones import as_zone
 
 TEXTS = (".csv", ".csv.gz", ".csv.zst", ".txt")

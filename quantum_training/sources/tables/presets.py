@@ -7,33 +7,8 @@ docs/markets/formats.md.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
 
-from quantum_training.sources.tables.layout import Layout, at, named
-
-Format = Literal[
-    "alphavantage",
-    "binance_vision",
-    "bitstamp",
-    "coinbase",
-    "cryptodatadownload",
-    "databento",
-    "dukascopy",
-    "freqtrade",
-    "histdata",
-    "investing",
-    "kraken",
-    "lean",
-    "mt4",
-    "mt5",
-    "nasdaq",
-    "polygon",
-    "qlib",
-    "stooq",
-    "tradingview",
-    "yahoo",
-]
-
+from quantum_training.sources.tables.layout import Format, Layout, at, named
 
 _NUMBER = r"[\d.eE+-]+"
 _BROKER = (
@@ -46,14 +21,17 @@ _META_BRACKETS = {"open": "<OPEN>", "high": "<HIGH>", "low": "<LOW>", "close": "
 _WITHOUT_HEADER = {"header": False}
 _NEWEST_FIRST = {"descending": True, "sort": True}
 _NO_VOLUME = {"volume": "none"}
+_TICKER = {"rows_where": {"ticker": "{symbol}"}}
 _CLOSED_BAR = {"drop_empty": True}
-_INVESTING = r'\A"[^"\n]+","[^"\n]+","[^"\n]+","[^"\n]+","[^"\n]+"(,"[^"\n]*")?,"[^"\n]*%[^"\n]*"\n'
-_INVESTING_DATES = {  # how a day is written: the rest of the file's start that shows it, and its form
-    "%d/%m/%Y": r'(?=(.*\n)*"(1[3-9]|2\d|3[01])/)',
-    "%m/%d/%Y": r'(?="\d\d/\d\d/\d{4}")',
-    "%d-%m-%Y": r'(?="\d\d-\d\d-\d{4}")',
-    "%d.%m.%Y": r'(?="\d\d\.\d\d\.\d{4}")',
+_FIELD = r'("[^"\n]*"|[^",\n]*)'
+_INVESTING = rf'\A{_FIELD}(,{_FIELD}){{4,5}},"?[^",\n]*%[^",\n]*"?\n'
+_INVESTING_DATES = {  # how a day is written: its form, and what of the file's start shows it
+    "%d/%m/%Y": r'(?=(.*\n)*"?(1[3-9]|2\d|3[01])/)',
+    "%m/%d/%Y": r'(?="?\d{1,2}/\d{1,2}/\d{4})',
+    "%d-%m-%Y": r'(?="?\d\d-\d\d-\d{4})',
+    "%d.%m.%Y": r'(?="?\d\d\.\d\d\.\d{4})',
     "%b %d, %Y": r'(?="[A-Z][a-z]{2} \d\d, \d{4}")',
+    None: r'(?="?\d{4}-\d\d-\d\d)',
 }
 _CHART_STAMP = r"(\d{9,10},|\d{4}-\d\d-\d\d(T[^,]+(Z|[+-]\d\d:\d\d))?,)"
 _LEAN_BAR = rf"\d{{8}} \d\d:\d\d(,{_NUMBER}){{5}}\n"
@@ -142,7 +120,7 @@ PRESETS: Mapping[Format, tuple[Layout, ...]] = {
         )
         for form, shown in _INVESTING_DATES.items()
         for rows, volume, filled in (
-            (r'("[^"\n]*",){5}("",)?"[^"\n]*"\n?(("[^"\n]*",){5}("",)?"[^"\n]*"\n?)*\Z', (), _NO_VOLUME),
+            (rf'(({_FIELD},){{5}}("?-?"?,)?{_FIELD}\n)+\Z', (), _NO_VOLUME),
             ("", (5,), {}),
         )
     ),
@@ -192,21 +170,23 @@ PRESETS: Mapping[Format, tuple[Layout, ...]] = {
     ),
     "nasdaq": tuple(
         Layout(
-            rf"\ADate, ?Close/Last, ?Volume, ?Open, ?High, ?Low\n{rows}",
+            rf"\ADate, ?Close/Last, ?{header}Open, ?High, ?Low\n{rows}",
             named("Date", volume, "Close/Last"),
             {**_NEWEST_FIRST, "datetime_format": "%m/%d/%Y", **filled},
         )
-        for rows, volume, filled in (
-            (r"([\d/]+,[^,\n]*, ?(N/A)?(,[^,\n]*){3}\n?)+\Z", "", _NO_VOLUME),
-            ("", "Volume", {}),
+        for header, rows, volume, filled in (
+            ("Volume, ?", r"([\d/]+,[^,\n]*, ?(N/A|--)?(,[^,\n]*){3}\n)+\Z", "", _NO_VOLUME),
+            ("Volume, ?", "", "Volume", {}),
+            ("", "", "", _NO_VOLUME),
         )
     ),
-    "polygon": tuple(
+    "polygon": (
+        Layout(r"\A(?=.*\bwindow_start\b)(?=.*\bvolume\b)ticker,", named("window_start"), _TICKER),
+        Layout(r"\A(?=.*\bwindow_start\b)ticker,", named("window_start", ""), {**_TICKER, **_NO_VOLUME}),
         Layout(
-            rf"\A(?=.*\bwindow_start\b)ticker,{more}", named("window_start", volume), {"rows_where": ticker, **filled}
-        )
-        for ticker in ({"ticker": "{symbol}"},)
-        for more, volume, filled in ((r"(?=.*\bvolume\b)", "volume", {}), ("", "", _NO_VOLUME))
+            r"\A(?=.*\bvw\b)(?=.*\bt\b)",
+            {"open_time": "t", "open": "o", "high": "h", "low": "l", "close": "c", "volume": "v"},
+        ),
     ),
     "qlib": (
         Layout(
@@ -234,7 +214,9 @@ PRESETS: Mapping[Format, tuple[Layout, ...]] = {
         Layout(rf"\Atime,open,high,low,close\b.*\n{_CHART_STAMP}", named("time", ""), _NO_VOLUME),
     ),
     "yahoo": (
-        Layout(r"\APrice,(Adj Close,)?Close,High,Low,Open,Volume\nTicker,.*\nDate", named("Price"), _CLOSED_BAR, 2),
+        Layout(
+            r"\APrice(,(Adj Close|Close|High|Low|Open|Volume)){5,6}\nTicker,.*\nDate", named("Price"), _CLOSED_BAR, 2
+        ),
         Layout(
             r"\A(?=.*\bDatetime\b)(?=.*\bOpen\b).*\n[\d-]{10} [\d:]+,",
             named("Datetime"),
