@@ -11,7 +11,7 @@ from typing import Any
 
 from quantum_training.sources.base import CandleSource, OutOfReachError, SourceError
 
-_NOT_KINDS = ("base", "paging", "retry")
+_NOT_KINDS = ("base", "ccxt_client", "paging", "retry", "venue_facts")
 
 __all__ = ["CandleSource", "OutOfReachError", "SourceError", "source_from"]
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from difflib import get_close_matches
-from functools import lru_cache, partial
 from typing import Any, TypeVar
 
 import pandas as pd
@@ -16,16 +15,12 @@ from pydantic import Field
 
 from quantum_training.market.schema import COLUMNS, as_candles, empty_candles
 from quantum_training.market.timeframe import to_timedelta
-from quantum_training.sources.base import CandleSource, SourceError, closed_between
-from quantum_training.sources.paging import Pager, PagingError, Rows
-from quantum_training.sources.retry import (
-    LATER,
-    GarbageError,
-    GaveUpError,
-    Retries,
-    describe,
-    is_transient_answer,
-)
+from quantum_training.sources.base import CandleSource, OutOfReachError, SourceError, closed_between
+from quantum_training.sources.ccxt_client import connect as _connect
+from quantum_training.sources.ccxt_client import is_transient, rows
+from quantum_training.sources.paging import History, Pager, PagingError, Rows
+from quantum_training.sources.retry import LATER, GarbageError, GaveUpError, Retries, describe
+from quantum_training.sources.venue_facts import FILLS_UNTRADED_BARS, KEPT_BARS, LEAVES_OUT_UNTRADED_BARS
 
 T = TypeVar("T")
 MILLISECOND = pd.Timedelta(milliseconds=1)
@@ -59,43 +54,68 @@ class Source(CandleSource):
         """The exchange."""
         return self.exchange
 
+    @property
+    def leaves_out_untraded_bars(self) -> bool:
+        """See CandleSource; as far as it is known of the exchange."""
+        return self.exchange in LEAVES_OUT_UNTRADED_BARS
+
+    @property
+    def fills_untraded_bars(self) -> bool:
+        """See CandleSource; as far as it is known of the exchange."""
+        return self.exchange in FILLS_UNTRADED_BARS
+
     def fetch(
         self, symbol: str, timeframe: str, start: pd.Timestamp, end: pd.Timestamp, now: pd.Timestamp
     ) -> pd.DataFrame:
-        """See CandleSource. SourceError after the last attempt, or if the exchange's pages leave bars out."""
-        import ccxt
+        """See CandleSource. SourceError after the last attempt, or if the exchange's pages leave bars out.
 
+        OutOfReachError if the exchange keeps its newest bars only, and none of the period is among them.
+        """
         step = to_timedelta(timeframe) // MILLISECOND
-        first = _milliseconds(start)
         last = min(_milliseconds(end), _milliseconds(now) - step + 1)
-        if first >= last:
+        if _milliseconds(start) >= last:
             return empty_candles()
+        earliest = self._earliest(step, _milliseconds(now))
+        first = max(_milliseconds(start), earliest)
+        history = self._history(symbol, timeframe, range(first, last), earliest, now) if first < last else History([])
+        frame = pd.DataFrame([row[1:6] for row in history.rows], columns=list(COLUMNS), dtype="float64")
+        frame.index = pd.to_datetime([row[0] for row in history.rows], unit="ms", utc=True)
+        bars = closed_between(as_candles(frame), timeframe, start, end, now)
+        oldest = history.oldest or earliest
+        if oldest >= last:
+            raise OutOfReachError(symbol, self._name, pd.Timestamp(oldest, unit="ms", tz="UTC"))
+        return bars
+
+    def _earliest(self, step: int, now: int) -> int:
+        """Open time of the oldest bar that the exchange is known to keep, in Unix ms; 0 if it is not known."""
+        kept = KEPT_BARS.get(self.exchange)
+        return now - now % step - (kept - 1) * step if kept else 0
+
+    def _history(self, symbol: str, timeframe: str, span: range, earliest: int, now: pd.Timestamp) -> History:
+        """The rows of the exchange that open in this span of Unix ms; later ones may follow."""
+        import ccxt
 
         try:
             client = self._client(symbol, timeframe)
             limit = min(self.page_bars, client.feature_value(self.market, "fetchOHLCV", "limit") or self.page_bars)
 
-            def request(since: int, bars: int, until: int | None = None) -> Rows:
+            def request(since: int, bars: int | None, until: int | None = None) -> Rows:
                 params = {} if until is None else {"until": until}
                 return self._answer(
-                    lambda: _rows(client, client.fetch_ohlcv(self.market, timeframe, since, bars, params))
+                    lambda: rows(client, client.fetch_ohlcv(self.market, timeframe, since, bars, params))
                 )
 
-            pager = Pager(request, step, limit, _milliseconds(now), self.retries.attempts)
-            rows = pager.fetch(first, last)
+            step = to_timedelta(timeframe) // MILLISECOND
+            pager = Pager(request, step, limit, _milliseconds(now), self.retries.attempts, earliest)
+            return pager.fetch(span.start, span.stop)
         except GaveUpError as error:
             raise self._error(symbol, f"no answer: {error}", LATER) from error
         except PagingError as error:
-            remedy = "Set source.page_bars to what it gives per request, or take the candles from another exchange"
+            remedy = "Take these bars from another exchange, or from files"
             raise self._error(symbol, f"it cannot be paged: {error}", remedy) from error
         except ccxt.BaseError as error:
             remedy = "Check source.market, source.exchange and source.options"
             raise self._error(symbol, f"refused: {describe(error)}", remedy) from error
-        if not rows:
-            return empty_candles()
-        frame = pd.DataFrame([row[1:6] for row in rows], columns=list(COLUMNS), dtype="float64")
-        frame.index = pd.to_datetime([row[0] for row in rows], unit="ms", utc=True)
-        return closed_between(as_candles(frame), timeframe, start, end, now)
 
     def available_until(self, symbol: str, timeframe: str, now: pd.Timestamp) -> pd.Timestamp:
         """`now`: the market is live."""
@@ -124,7 +144,6 @@ class Source(CandleSource):
 
     def _answer(self, request: Callable[[], T]) -> T:
         """The result of the request, repeated as source.retries says."""
-        import ccxt
 
         def guarded() -> T:
             try:
@@ -133,37 +152,14 @@ class Source(CandleSource):
                 # ccxt passes on what is no JSON, or has another shape, until something in it breaks.
                 raise GarbageError(f"an answer that cannot be read ({describe(error)})") from error
 
-        return self.retries.call(guarded, partial(is_transient_answer, transient=(ccxt.OperationFailed,)))
+        return self.retries.call(guarded, is_transient)
 
     def _error(self, symbol: str, problem: str, remedy: str) -> SourceError:
-        return SourceError(symbol, f"ccxt {self.exchange} {self.market}", problem, remedy)
+        return SourceError(symbol, self._name, problem, remedy)
 
-
-@lru_cache(maxsize=8)
-def _connect(exchange: str, options: str, timeout: float) -> Any:
-    """One client per exchange and process, as months are fetched one by one and its list of markets is large."""
-    import ccxt
-
-    exchange_class: Any = getattr(ccxt, exchange)
-
-    class Unfiltered(exchange_class):
-        """ccxt drops rows that it cannot place in time, so that a broken answer would look like an empty one."""
-
-        def filter_by_since_limit(self, array: Any, *limits: Any, **options: Any) -> Any:
-            return array
-
-    return Unfiltered({**json.loads(options), "enableRateLimit": True, "timeout": int(timeout * 1000)})
-
-
-def _rows(client: Any, answer: Any) -> Rows:
-    """The answer as rows [Unix ms, o, h, l, c, v]; values may be None. GarbageError or ValueError if it has none."""
-    text = str(client.last_http_response)
-    for row in answer:
-        if not isinstance(row[0], int) or all(value is None for value in row[1:6]):
-            raise GarbageError(f"an answer that is no list of candles: {' '.join(text.split())[:80]}")
-    if not answer:
-        json.loads(text)  # an empty list is an answer, a text that is no JSON is none
-    return answer
+    @property
+    def _name(self) -> str:
+        return f"ccxt {self.exchange} {self.market}"
 
 
 def _milliseconds(time: pd.Timestamp) -> int:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from quantum_training.market.schema import PRICES, as_candles
+from quantum_training.market.timeframe import to_timedelta
 from quantum_training.sources import CandleSource, ccxt, source_from, yfinance
+from quantum_training_tests.support.crypto_venues import CryptoVenue
 from quantum_training_tests.support.exchanges import Binance, Yahoo
 from quantum_training_tests.support.venue import PATIENT_SECONDS, running
 
@@ -97,6 +102,47 @@ def ccxt_source(binance: Binance) -> Callable[..., CandleSource]:
     options = {**api, "options": {"fetchMarkets": {"types": ["spot"]}}}
     defaults = {"kind": "ccxt", "market": "BTC/USDT", "options": options, "timeout": PATIENT_SECONDS}
     return lambda **changed: source_from({**defaults, "retries": RETRIES, **changed})
+
+
+@pytest.fixture
+def exchange(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., tuple[CryptoVenue, CandleSource]]]:
+    """Runs an exchange of crypto_venues.MARKETS and builds its source. The client has the market and the same clock."""
+    import ccxt as library
+    import requests
+
+    venues: list[CryptoVenue] = []
+    send, servers = requests.Session.request, ExitStack()
+
+    def request(self: Any, method: str, url: str, **options: Any) -> Any:
+        parts = urlsplit(url)
+        local = f"{venues[-1].url}{parts.path}?{parts.query}"
+        return send(self, method, local, **venues[-1].prepare(local, options))
+
+    def build(
+        name: str, bars: pd.DataFrame, timeframe: str, now: pd.Timestamp, **changed: Any
+    ) -> tuple[CryptoVenue, CandleSource]:
+        venue = CryptoVenue(name, bars, to_timedelta(timeframe), now)
+        venues.append(venue)
+        servers.enter_context(running(venue))
+        for clock, ticks in (("milliseconds", 1), ("microseconds", 1000)):
+            monkeypatch.setattr(library.Exchange, clock, staticmethod(lambda ticks=ticks: venue.history.now * ticks))
+        monkeypatch.setattr(library.Exchange, "seconds", staticmethod(lambda: venue.history.now // 1000))
+        options = {
+            "kind": "ccxt",
+            "exchange": name.split()[0],
+            "market": venue.market.symbol,
+            "timeout": PATIENT_SECONDS,
+        }
+        source = source_from({**options, "options": {"rateLimit": 1}, "retries": RETRIES, **changed})
+        client = ccxt._connect(source.exchange, json.dumps(source.options, sort_keys=True), source.timeout)
+        client.set_markets([venue.market.in_ccxt()])
+        return venue, source
+
+    monkeypatch.setattr(requests.Session, "request", request)
+    ccxt._connect.cache_clear()
+    with servers:
+        yield build
+    ccxt._connect.cache_clear()
 
 
 @pytest.fixture

@@ -34,21 +34,21 @@ def slots(requests):
     return [(pd.Timestamp(int(r.query["startTime"]), unit="ms", tz="UTC"), int(r.query["limit"])) for r in requests]
 
 
-def test_months_are_read_in_pages_of_a_thousand(binance, ccxt_source, btc):
+def test_months_are_read_in_pages_of_a_thousand_that_overlap_by_a_bar(binance, ccxt_source, btc):
     bars = fetch(ccxt_source(), JUNE, SEPTEMBER)
     assert_same(bars, btc.loc[JUNE : SEPTEMBER - HOUR])
     candle_schema().validate(bars)
     assert slots(binance.requests_to("klines")) == [
-        (JUNE, 1000),
-        (JUNE + 1000 * HOUR, 1000),
-        (JUNE + 2000 * HOUR, 1000),
+        (JUNE - HOUR, 1000),
+        (JUNE + 998 * HOUR, 1000),
+        (JUNE + 1997 * HOUR, 1000),
     ]
 
 
 def test_resuming_requests_later_pages_only(binance, ccxt_source, btc):
     start = utc("2023-08-25 07:00")
     assert_same(fetch(ccxt_source(), start, SEPTEMBER), btc.loc[start : SEPTEMBER - HOUR])
-    assert slots(binance.requests_to("klines")) == [(start, 1000)]
+    assert slots(binance.requests_to("klines")) == [(start - HOUR, 1000)]
 
 
 def test_the_market_list_is_loaded_once_for_all_months(binance, ccxt_source):

@@ -7,7 +7,7 @@ from itertools import repeat
 import pandas as pd
 import pytest
 
-from quantum_training.sources import SourceError
+from quantum_training.sources import OutOfReachError, SourceError
 
 pytestmark = pytest.mark.candles
 HOUR = pd.Timedelta(hours=1)
@@ -136,7 +136,7 @@ def test_rows_repeated_from_the_page_before_come_once(binance, ccxt_source, btc)
 
 
 def test_rows_repeated_within_a_page_are_left_to_the_quality_gate(binance, ccxt_source):
-    binance.faults = {"klines": iter([lambda truth: [truth[0], *truth]])}
+    binance.faults = {"klines": iter([lambda truth: [truth[1], *truth]])}
     assert fetch(ccxt_source()).index.duplicated().sum() == 1
 
 
@@ -150,7 +150,7 @@ def test_a_page_of_older_rows_only_is_refused(binance, ccxt_source, btc):
     oldest = binance.answer("/api/v3/klines", {"symbol": "BTCUSDT", "interval": "1h", "limit": "100"})
     with pytest.raises(SourceError, match=r"it cannot be paged: .* gives a page of older ones"):
         fetch(ccxt_source(page_bars=100))
-    assert len(binance.requests_to("klines")) == 2
+    assert len(binance.requests_to("klines")) == 3
 
 
 def test_fewer_rows_than_requested_leave_no_hole(binance, ccxt_source, btc):
@@ -159,14 +159,14 @@ def test_fewer_rows_than_requested_leave_no_hole(binance, ccxt_source, btc):
     assert_same(fetch(ccxt_source(), JUNE, end), btc.loc[JUNE : end - HOUR])
 
 
-def test_the_newest_rows_of_a_window_are_refused_as_a_hole(binance, ccxt_source):
+def test_an_exchange_that_gives_the_newest_rows_of_a_window_is_asked_for_shorter_pages(binance, ccxt_source, btc):
     binance.faults = {"klines": repeat(lambda truth: truth[-100:])}
-    with pytest.raises(SourceError, match=r"it cannot be paged: .* Set source\.page_bars"):
-        fetch(ccxt_source())
+    assert_same(fetch(ccxt_source()), btc.loc[JUNE : JULY - HOUR])
+    assert len(binance.requests_to("klines")) == 1 + 8
 
 
 @pytest.mark.parametrize("honours_limit", [True, False])
-def test_an_exchange_that_ignores_since_is_refused(binance, ccxt_source, btc, honours_limit):
+def test_an_exchange_that_gives_its_newest_only_names_the_oldest_of_them(binance, ccxt_source, btc, honours_limit):
     binance.bars = btc.loc[:NOW]
     answer = binance.answer
 
@@ -176,9 +176,10 @@ def test_an_exchange_that_ignores_since_is_refused(binance, ccxt_source, btc, ho
         return answer(path, {**query, "startTime": start.value // 10**6, "endTime": 4e12, "limit": 500})
 
     binance.answer = newest
-    with pytest.raises(SourceError, match=r"it cannot be paged: asked for bars from 2023-06-01 00:00 on"):
+    with pytest.raises(OutOfReachError, match=r"it gives no bars before 2023-1[12]-.* Set symbols.BTC.start to 2023-1"):
         fetch(ccxt_source())
-    assert len(binance.requests_to("klines")) <= 3
+    assert len(binance.requests_to("klines")) <= 9
+    assert_same(fetch(ccxt_source(), start=utc("2023-12-15"), end=NOW), btc.loc["2023-12-15":"2023-12-31 23:00"])
 
 
 def four_attempts_suffice(faults, answers):

@@ -33,7 +33,7 @@ class Request:
     at: float
     timeout: float | None
     fault: Any
-    query: dict[str, str] = field(default_factory=dict)
+    query: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -97,9 +97,17 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         url = urlsplit(self.path)
+        self.respond(url.path, dict(parse_qsl(url.query)))
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.respond(urlsplit(self.path).path, json.loads(body))
+
+    def respond(self, path: str, query: dict[str, Any]) -> None:
+        """Answer a request with this query, or with this JSON in its body."""
         request = self.venue.requests[int(self.headers[NUMBER])]
-        request.query = dict(parse_qsl(url.query))
-        truth, fault = self.venue.answer(url.path, request.query), request.fault
+        request.query = query
+        truth, fault = self.venue.answer(path, request.query), request.fault
         if fault == "hang":
             self.venue.closed.wait(PATIENT_SECONDS)
         elif fault == "reset":

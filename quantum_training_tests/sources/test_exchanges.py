@@ -1,0 +1,93 @@
+"""The `ccxt` source at seventeen exchanges: the real client against each one's own answers and paging rules."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from quantum_training.market.schema import as_candles
+from quantum_training.sources import OutOfReachError
+from quantum_training_tests.support.crypto_venues import MARKETS
+
+HOUR = pd.Timedelta(hours=1)
+NOW = pd.Timestamp("2026-11-17 10:20", tz="UTC")
+YEARS_AGO = pd.Timestamp("2024-11-17", tz="UTC")
+OCTOBER, NOVEMBER = pd.Timestamp("2025-10-01", tz="UTC"), pd.Timestamp("2025-11-01", tz="UTC")
+LEAVES_OUT = ("bitfinex", "coinbase", "kucoin", "upbit")
+KEPT = {"kraken": 719, "gate": 9_989, "hyperliquid": 4_999, "gemini": 1_487}  # the newest of each is not closed
+
+
+@cache
+def history(first="2023-06-01", last=NOW, freq="1h"):
+    """Bars of a seeded walk, all different."""
+    opens = pd.date_range(pd.Timestamp(first, tz="UTC"), last, freq=freq)
+    rng = np.random.default_rng(len(opens))
+    close = np.round(30_000 * np.exp(np.cumsum(rng.normal(0, 0.004, len(opens)))), 2)
+    open_ = np.r_[30_000, close[:-1]]
+    high, low = np.maximum(open_, close) + rng.integers(1, 99, len(opens)), np.minimum(open_, close) - 1
+    volume = rng.integers(1, 10**6, len(opens)) / 1000
+    values = {"open": open_, "high": high, "low": low, "close": close, "volume": volume}
+    return as_candles(pd.DataFrame(values, index=opens))
+
+
+@cache
+def truth(name):
+    """What the exchange had. Some leave out bars without a trade: single ones, a week, and the newest."""
+    bars = history()
+    if name.split()[0] not in LEAVES_OUT:
+        return bars
+    quiet = np.random.default_rng(1).random(len(bars)) < 0.05
+    quiet[(bars.index >= "2025-12-28") & (bars.index < "2026-01-04")] = True
+    quiet[-3:] = True
+    return bars[~quiet]
+
+
+def assert_same(bars, expected):
+    pd.testing.assert_frame_equal(bars, expected, check_exact=False, rtol=1e-12, check_freq=False)
+
+
+@pytest.mark.parametrize("name", MARKETS)
+def test_two_years_are_equal_to_the_truth_in_every_bar_that_the_exchange_has(exchange, name):
+    bars = truth(name)
+    _, source = exchange(name, bars, "1h", NOW)
+    expected = bars[(bars.index >= YEARS_AGO) & (bars.index + HOUR <= NOW)]
+    expected = expected.tail(KEPT.get(name.split()[0], len(expected)))
+    assert_same(source.fetch("BTC", "1h", YEARS_AGO, NOW, NOW), expected)
+
+
+@pytest.mark.parametrize("name", ["gate", "gemini", "hyperliquid", "kraken"])
+def test_a_month_that_the_exchange_no_longer_has_names_the_oldest_bar(exchange, name):
+    _, source = exchange(name, history(), "1h", NOW)
+    oldest = (NOW - KEPT[name] * HOUR).floor("h")
+    with pytest.raises(OutOfReachError, match=f"it gives no bars before {oldest:%Y-%m-%d %H:%M} UTC") as error:
+        source.fetch("BTC", "1h", YEARS_AGO, YEARS_AGO + 30 * 24 * HOUR, NOW)
+    assert error.value.oldest == oldest
+
+
+@pytest.mark.parametrize("name", MARKETS)
+def test_new_bars_come_after_the_stored_ones(exchange, name):
+    bars = truth(name)
+    _, source = exchange(name, bars, "1h", NOW)
+    stored = bars.index[bars.index <= NOW - 30 * HOUR][-1]
+    expected = bars[(bars.index >= stored) & (bars.index + HOUR <= NOW)]
+    assert_same(source.fetch("BTC", "1h", stored, NOW + HOUR, NOW), expected)
+
+
+@pytest.mark.parametrize("name", sorted({*MARKETS} - {"kraken", "gate", "gate swap", "gemini", "hyperliquid"}))
+def test_a_month_is_read_in_few_requests(exchange, name):
+    venue, source = exchange(name, truth(name), "1h", NOW)
+    source.fetch("BTC", "1h", NOW.floor("D") - 43 * 24 * HOUR, NOW.floor("D") - 17 * 24 * HOUR, NOW)
+    assert len(venue.requests) <= 6
+
+
+@pytest.mark.parametrize("name", sorted({*MARKETS} - {"kraken", "gemini", "gate", "gate swap", "hyperliquid"}))
+@pytest.mark.parametrize("day", [10, 25])
+def test_a_market_that_was_listed_in_the_month_begins_with_its_listing(exchange, name, day):
+    bars = truth(name)
+    bars = bars[bars.index >= f"2025-10-{day}"]
+    _, source = exchange(name, bars, "1h", NOW)
+    fetched = source.fetch("BTC", "1h", OCTOBER, NOVEMBER, NOW)
+    assert_same(fetched, bars[bars.index < NOVEMBER])
