@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from difflib import get_close_matches
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import pandas as pd
 from pydantic import Field
 
+from quantum_training.market.notes import Notes, with_notes
 from quantum_training.market.schema import COLUMNS, as_candles, empty_candles
 from quantum_training.market.timeframe import to_timedelta
 from quantum_training.sources.base import CandleSource, OutOfReachError, SourceError, closed_between
@@ -20,7 +21,7 @@ from quantum_training.sources.ccxt_client import connect as _connect
 from quantum_training.sources.ccxt_client import is_transient, rows
 from quantum_training.sources.paging import History, Pager, PagingError, Rows
 from quantum_training.sources.retry import LATER, GarbageError, GaveUpError, Retries, describe
-from quantum_training.sources.venue_facts import FILLS_UNTRADED_BARS, KEPT_BARS, LEAVES_OUT_UNTRADED_BARS
+from quantum_training.sources.venue_facts import FILLS_UNTRADED_BARS, KEPT_BARS, LEAVES_OUT_UNTRADED_BARS, volume_unit
 
 T = TypeVar("T")
 MILLISECOND = pd.Timedelta(milliseconds=1)
@@ -29,7 +30,7 @@ MILLISECOND = pd.Timedelta(milliseconds=1)
 class Source(CandleSource):
     """A live market. Closed bars only; public data needs no key."""
 
-    not_identifying = frozenset({"options", "page_bars", "timeout", "retries"})
+    not_identifying = frozenset({"options", "volume", "page_bars", "timeout", "retries"})
 
     market: str = Field(pattern=r"^\S+/\S+$", description="ccxt's unified market symbol, as BTC/USDT (spot).")
     exchange: str = Field("binance", pattern=r"^[a-z0-9]+$", description="ccxt's id of the exchange.")
@@ -37,6 +38,11 @@ class Source(CandleSource):
         {},
         description="Passed to ccxt's constructor: urls (another host), options, httpsProxy, rateLimit, ... "
         "On binance, {options: {fetchMarkets: {types: [spot]}}} loads the list of spot markets only.",
+    )
+    volume: Literal["base", "venue"] = Field(
+        "base",
+        description="base: volume in contracts is converted to the base currency (of an inverse contract: to the quote "
+        "currency) if ccxt tells the contract's size. venue: as the exchange gives it.",
     )
     page_bars: int = Field(1000, ge=2, le=5000, description="Bars a request asks for; an exchange's own limit wins.")
     timeout: float = Field(10.0, gt=0, le=300, description="Seconds to wait for the exchange's answer.")
@@ -84,7 +90,18 @@ class Source(CandleSource):
         oldest = history.oldest or earliest
         if oldest >= last:
             raise OutOfReachError(symbol, self._name, pd.Timestamp(oldest, unit="ms", tz="UTC"))
-        return bars
+        return self._in_base(bars)
+
+    def _in_base(self, bars: pd.DataFrame) -> pd.DataFrame:
+        """The bars with their volume converted if it is in contracts, and a note of its unit."""
+        unit = volume_unit(self.exchange, self._connected.market(self.market))
+        facts: dict[str, str | float] = {"volume_unit": unit.name}
+        if unit.factor != 1:
+            facts = {**facts, "contract_size": unit.factor}
+            if self.volume == "venue":
+                return with_notes(bars, Notes({**facts, "volume_unit": "contracts"}))
+            bars["volume"] *= unit.factor
+        return with_notes(bars, Notes(facts))
 
     def _earliest(self, step: int, now: int) -> int:
         """Open time of the oldest bar that the exchange is known to keep, in Unix ms; 0 if it is not known."""
@@ -130,7 +147,7 @@ class Source(CandleSource):
             raise self._error(
                 symbol, "ccxt knows no such exchange", f"Set source.exchange to one as {', '.join(near[:8])}"
             )
-        client = _connect(self.exchange, json.dumps(self.options, sort_keys=True), self.timeout)
+        client = self._connected
         if client.has.get("fetchOHLCV") is not True or timeframe not in (client.timeframes or {}):
             offered = ", ".join(client.timeframes or {}) or "none"
             raise self._error(symbol, f"it has no {timeframe} candles", f"Set timeframe to one that it has: {offered}")
@@ -156,6 +173,11 @@ class Source(CandleSource):
 
     def _error(self, symbol: str, problem: str, remedy: str) -> SourceError:
         return SourceError(symbol, self._name, problem, remedy)
+
+    @property
+    def _connected(self) -> Any:
+        """The exchange's client, perhaps without its markets yet."""
+        return _connect(self.exchange, json.dumps(self.options, sort_keys=True), self.timeout)
 
     @property
     def _name(self) -> str:

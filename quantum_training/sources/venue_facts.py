@@ -5,6 +5,9 @@ How bars are fetched is in ccxt.py; nothing here is needed for an exchange that 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
 KEPT_BARS = {"kraken": 720, "gate": 9_990, "hyperliquid": 5_000}
 """How many of its newest bars of each timeframe an exchange keeps. Gate refuses requests for bars before the newest
 10,000; ten fewer, as a run takes time."""
@@ -14,3 +17,44 @@ LEAVES_OUT_UNTRADED_BARS = frozenset({"bitfinex", "coinbase", "coinbaseexchange"
 
 FILLS_UNTRADED_BARS = frozenset({"bitstamp", "deribit", "htx"})
 """Exchanges that give a flat candle of volume 0 for a bar without a trade."""
+
+_CONTRACTS = frozenset({"gate", "gateeu", "kucoin", "kucoinfutures", "mexc"})
+_BASE = frozenset(
+    {
+        "binance",
+        "binancecoinm",
+        "binanceusdm",
+        "bitget",
+        "bybit",
+        "bybiteu",
+        "cryptocom",
+        "deribit",
+        "htx",
+        "hyperliquid",
+    }
+    | {"okx", "okxus", "myokx"}
+)
+
+
+class VolumeUnit(NamedTuple):
+    """What a market's volume is counted in, and what the exchange's number is multiplied with to be in it."""
+
+    name: str
+    factor: float = 1.0
+
+
+def volume_unit(exchange: str, market: Mapping[str, Any]) -> VolumeUnit:
+    """The unit of the volume of a market's candles: `base`, `quote`, `contracts`, or `unknown`.
+
+    Spot is in the base currency. A contract's volume is in base at some exchanges, and in contracts (KuCoin: lots) at
+    others: these are converted if ccxt tells the contract's size, which is in quote for an inverse contract. market:
+    as ccxt describes it.
+    """
+    if market.get("spot") or (market.get("contract") and exchange in _BASE):
+        return VolumeUnit("base")
+    if exchange not in _CONTRACTS:
+        return VolumeUnit("unknown")
+    size = market.get("contractSize")
+    if not size or market.get("linear") == market.get("inverse"):
+        return VolumeUnit("contracts")
+    return VolumeUnit("quote" if market["inverse"] else "base", float(size))

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from quantum_training.market.notes import take_notes
 from quantum_training.market.schema import as_candles
 from quantum_training.sources import OutOfReachError
 from quantum_training_tests.support.crypto_venues import MARKETS
@@ -91,3 +92,26 @@ def test_a_market_that_was_listed_in_the_month_begins_with_its_listing(exchange,
     _, source = exchange(name, bars, "1h", NOW)
     fetched = source.fetch("BTC", "1h", OCTOBER, NOVEMBER, NOW)
     assert_same(fetched, bars[bars.index < NOVEMBER])
+
+
+@pytest.mark.parametrize(
+    ("name", "facts"),
+    [
+        ("binance", {"volume_unit": "base"}),
+        ("deribit", {"volume_unit": "base"}),
+        ("gate swap", {"volume_unit": "base", "contract_size": 0.0001}),
+        ("kucoin swap", {"volume_unit": "base", "contract_size": 0.001}),
+    ],
+)
+def test_the_unit_of_the_volume_is_noted(exchange, name, facts):
+    _, source = exchange(name, history(), "1h", NOW)
+    assert take_notes(source.fetch("BTC", "1h", NOW - 9 * HOUR, NOW, NOW)).facts == facts
+
+
+def test_volume_in_contracts_can_be_kept(exchange):
+    bars = history()
+    _, source = exchange("kucoin swap", bars, "1h", NOW, volume="venue")
+    fetched = source.fetch("BTC", "1h", NOW - 9 * HOUR, NOW, NOW)
+    pd.testing.assert_series_equal(fetched["volume"], bars.loc[fetched.index, "volume"] / 0.001, check_freq=False)
+    assert take_notes(fetched).facts == {"volume_unit": "contracts", "contract_size": 0.001}
+    assert source.identity == {"kind": "ccxt", "exchange": "kucoin", "market": "BTC/USDT:USDT"}
