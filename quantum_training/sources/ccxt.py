@@ -21,7 +21,14 @@ from quantum_training.sources.ccxt_client import connect as _connect
 from quantum_training.sources.ccxt_client import is_transient, rows
 from quantum_training.sources.paging import History, Pager, PagingError, Rows
 from quantum_training.sources.retry import LATER, GarbageError, GaveUpError, Retries, describe
-from quantum_training.sources.venue_facts import FILLS_UNTRADED_BARS, KEPT_BARS, LEAVES_OUT_UNTRADED_BARS, volume_unit
+from quantum_training.sources.venue_facts import (
+    FILLS_UNTRADED_BARS,
+    KEPT_BARS,
+    LEAVES_OUT_UNTRADED_BARS,
+    SUCCESSORS,
+    USUAL_TIMEFRAMES,
+    volume_unit,
+)
 
 T = TypeVar("T")
 MILLISECOND = pd.Timedelta(milliseconds=1)
@@ -86,6 +93,7 @@ class Source(CandleSource):
         history = self._history(symbol, timeframe, range(first, last), earliest, now) if first < last else History([])
         frame = pd.DataFrame([row[1:6] for row in history.rows], columns=list(COLUMNS), dtype="float64")
         frame.index = pd.to_datetime([row[0] for row in history.rows], unit="ms", utc=True)
+        self._require_spacing(symbol, timeframe, frame.index.to_series())
         bars = closed_between(as_candles(frame), timeframe, start, end, now)
         oldest = history.oldest or earliest
         if oldest >= last:
@@ -131,6 +139,8 @@ class Source(CandleSource):
             remedy = "Take these bars from another exchange, or from files"
             raise self._error(symbol, f"it cannot be paged: {error}", remedy) from error
         except ccxt.BaseError as error:
+            if not (self._declares(timeframe) or isinstance(error, ccxt.BadSymbol)):
+                raise self._no_such_candles(symbol, timeframe) from error
             remedy = "Check source.market, source.exchange and source.options"
             raise self._error(symbol, f"refused: {describe(error)}", remedy) from error
 
@@ -143,14 +153,11 @@ class Source(CandleSource):
         import ccxt
 
         if self.exchange not in ccxt.exchanges:
-            near = get_close_matches(self.exchange, ccxt.exchanges) or ccxt.exchanges
-            raise self._error(
-                symbol, "ccxt knows no such exchange", f"Set source.exchange to one as {', '.join(near[:8])}"
-            )
+            raise self._error(symbol, *self._other_exchange())
         client = self._connected
-        if client.has.get("fetchOHLCV") is not True or timeframe not in (client.timeframes or {}):
-            offered = ", ".join(client.timeframes or {}) or "none"
-            raise self._error(symbol, f"it has no {timeframe} candles", f"Set timeframe to one that it has: {offered}")
+        may_have = self._declares(timeframe) or timeframe in USUAL_TIMEFRAMES
+        if client.has.get("fetchOHLCV") is not True or not may_have:
+            raise self._no_such_candles(symbol, timeframe)
 
         def load() -> None:
             if not client.load_markets(reload=not client.markets):
@@ -158,6 +165,36 @@ class Source(CandleSource):
 
         self._answer(load)
         return client
+
+    def _other_exchange(self) -> tuple[str, str]:
+        """Problem and remedy if ccxt does not have the exchange."""
+        import ccxt
+
+        if self.exchange in SUCCESSORS:
+            successor = SUCCESSORS[self.exchange]
+            remedy = f"Set source.exchange: {successor}" if successor else "Take the market from another exchange"
+            return f"ccxt {ccxt.__version__} no longer has this exchange", remedy
+        near = get_close_matches(self.exchange, ccxt.exchanges) or ccxt.exchanges
+        return "ccxt knows no such exchange", f"Set source.exchange to one as {', '.join(near[:8])}"
+
+    def _declares(self, timeframe: str) -> bool:
+        """Whether ccxt says that the exchange has the timeframe."""
+        return timeframe in (self._connected.timeframes or {})
+
+    def _require_spacing(self, symbol: str, timeframe: str, opens: pd.Series) -> None:
+        """SourceError if bars are of a shorter timeframe, or of any other if it was only tried."""
+        gaps = opens.diff().iloc[1:]
+        usual = gaps[gaps > pd.Timedelta(0)].median()
+        if pd.isna(usual):
+            return
+        if usual < to_timedelta(timeframe) or (not self._declares(timeframe) and usual != to_timedelta(timeframe)):
+            problem = f"asked for {timeframe} candles it gives bars that are {usual} apart"
+            raise self._no_such_candles(symbol, timeframe, problem)
+
+    def _no_such_candles(self, symbol: str, timeframe: str, problem: str = "") -> SourceError:
+        offered = ", ".join(self._connected.timeframes or {}) or "none"
+        remedy = f"Set timeframe to one that it has: {offered}"
+        return self._error(symbol, problem or f"it has no {timeframe} candles", remedy)
 
     def _answer(self, request: Callable[[], T]) -> T:
         """The result of the request, repeated as source.retries says."""

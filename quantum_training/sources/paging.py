@@ -169,17 +169,18 @@ class Pager:
 
     def _between(self, start: int, end: int) -> tuple[Rows, bool]:
         """The answer of the first request for a part of [start, end) that has a bar of it; does it ignore the end?"""
-        ignores_until, at = False, start
+        at = start
         while at < end:
             since = max(at - self.step, self.earliest)
             bars = min(self.limit, -(-(end - since) // self.step))
             until, count = min(end, since + bars * self.step) - 1, bars if self._way < 2 else None
             answer = self._first_answer(lambda s=since, b=count, u=until: _sorted(self.request(s, b, u)))  # type: ignore[misc]
             if any(start <= row[0] < end for row in answer):
-                return answer, ignores_until
-            ignores_until |= any(row[0] >= end for row in answer)
+                return answer, False
+            if any(row[0] >= end for row in answer):
+                return [], True
             at = since + max(2, bars) * self.step
-        return [], ignores_until
+        return [], False
 
     def _finds_another_way(self, first: int) -> bool:
         """Whether asking for pages in another way gives bars before `first`; then it is kept."""

@@ -18,6 +18,22 @@ LEAVES_OUT_UNTRADED_BARS = frozenset({"bitfinex", "coinbase", "coinbaseexchange"
 FILLS_UNTRADED_BARS = frozenset({"bitstamp", "deribit", "htx"})
 """Exchanges that give a flat candle of volume 0 for a bar without a trade."""
 
+SUCCESSORS = {
+    "bitfinex2": "bitfinex",
+    "bitmex": None,
+    "coinbasepro": "coinbase",
+    "gateio": "gate",
+    "huobi": "htx",
+    "huobipro": "htx",
+    "mexc3": "mexc",
+    "okex": "okx",
+    "okex5": "okx",
+}
+"""Exchanges that ccxt had, and under which name it has them now; None if it no longer does."""
+
+USUAL_TIMEFRAMES = frozenset({"1m", "3m", "5m", "10m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d"})
+"""They are tried even if ccxt does not say that the exchange has them: it serves 1d of bithumb, for one."""
+
 _CONTRACTS = frozenset({"gate", "gateeu", "kucoin", "kucoinfutures", "mexc"})
 _BASE = frozenset(
     {

@@ -120,7 +120,7 @@ def test_lone_empty_answers_lose_nothing(binance, ccxt_source, btc):
 def test_a_market_that_stays_empty_gives_no_rows_and_soon_ends(binance, ccxt_source):
     binance.faults = {"klines": repeat(lambda truth: [])}
     assert fetch(ccxt_source()).empty
-    assert len(binance.requests_to("klines")) == 4
+    assert len(binance.requests_to("klines")) == 8
 
 
 def test_rows_repeated_from_the_page_before_come_once(binance, ccxt_source, btc):
@@ -173,7 +173,7 @@ def test_an_exchange_that_gives_its_newest_only_names_the_oldest_of_them(binance
     def newest(path, query):
         count = int(query.get("limit", 0)) if honours_limit else 500
         start = binance.bars.index[-1] - (count - 1) * HOUR
-        return answer(path, {**query, "startTime": start.value // 10**6, "endTime": 4e12, "limit": 500})
+        return answer(path, {**query, "startTime": start.value // 10**6, "endTime": 4e12, "limit": 1000})
 
     binance.answer = newest
     with pytest.raises(OutOfReachError, match=r"it gives no bars before 2023-1[12]-.* Set symbols.BTC.start to 2023-1"):

@@ -184,9 +184,18 @@ def bitget(history: History, path: str, query: dict[str, Any]) -> Any:
 
 def upbit(history: History, path: str, query: dict[str, Any]) -> Any:
     """The last `count` before `to`, however old they are; newest first."""
-    count, end = int(query["count"]), pd.Timestamp(query["to"]).value // 10**6 if "to" in query else history.now + 1
-    if count > 200:
+    end = pd.Timestamp(query["to"]).value // 10**6 if "to" in query else history.now + 1
+    if int(query["count"]) > 200:
         return Answer(400, {"error": {"name": 400, "message": "count <= 200"}})
+    return _korean(history, history.between(0, end - 1, newest=int(query["count"])))
+
+
+def bithumb(history: History, path: str, query: dict[str, Any]) -> Any:
+    """Its newest, at most 200; newest first."""
+    return _korean(history, history.between(0, history.now, newest=min(int(query.get("count", 1)), 200)))
+
+
+def _korean(history: History, rows: list[Row]) -> list[dict[str, Any]]:
     return [
         {
             "market": "KRW-BTC",
@@ -199,7 +208,7 @@ def upbit(history: History, path: str, query: dict[str, Any]) -> Any:
             "candle_acc_trade_price": v * c,
             "candle_acc_trade_volume": v,
         }
-        for at, o, h, low, c, v in history.between(0, end - 1, newest=count)[::-1]
+        for at, o, h, low, c, v in rows[::-1]
     ]
 
 
@@ -281,6 +290,7 @@ MARKETS = {
     "binance": Market(binance, "BTCUSDT", "BTC/USDT"),
     "bitfinex": Market(bitfinex, "tBTCUSD", "BTC/USD"),
     "bitget": Market(bitget, "BTCUSDT", "BTC/USDT"),
+    "bithumb": Market(bithumb, "BTC_KRW", "BTC/KRW"),
     "bitstamp": Market(bitstamp, "btcusd", "BTC/USD"),
     "bybit": Market(bybit, "BTCUSDT", "BTC/USDT"),
     "coinbase": Market(coinbase, "BTC-USD", "BTC/USD"),
