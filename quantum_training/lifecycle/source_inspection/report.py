@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import pandas as pd
 import yaml
 
+from quantum_training.lifecycle.source_inspection.files import files_of
 from quantum_training.lifecycle.source_inspection.inspection import Inspection, Month
 from quantum_training.lifecycle.source_inspection.picture import picture
 from quantum_training.lifecycle.source_inspection.sessions import special_sessions
@@ -24,6 +25,7 @@ def lines_of(inspection: Inspection, market: Symbol) -> list[str]:
         return [f"{inspection.symbol}: no bar up to {inspection.end:%Y-%m-%d %H:%M} UTC"]
     return [
         *_extent(inspection, market, bars),
+        *files_of(inspection.symbol, market),
         *_facts(inspection.months),
         "",
         *_months(inspection.months),

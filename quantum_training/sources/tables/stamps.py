@@ -5,6 +5,7 @@ A stamp that cannot be read has no instant (NaT), and spoils no other one.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -49,6 +50,14 @@ def as_instants(options: TableOptions, stamps: pd.Series, groups: np.ndarray | N
 def _are_dates(stamps: pd.Series) -> bool:
     """Whether numbers are dates, as 20240131."""
     return bool(stamps.dropna().between(19000101, 21001231).all())
+
+
+def unit_of(text: str) -> str | None:
+    """The unit in which a text is Unix time; None if it is in none."""
+    if not re.fullmatch(_UNIX, text):
+        return None
+    number = float(text)
+    return next((unit for unit, size in UNITS.items() if _FIRST * size <= number < _LAST * size), None)
 
 
 def _unix_numbers(texts: pd.Series) -> np.ndarray:

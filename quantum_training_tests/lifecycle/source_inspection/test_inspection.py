@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from quantum_training.lifecycle.source_inspection.files import files_of
 from quantum_training.lifecycle.source_inspection.inspection import inspect_source
 from quantum_training.lifecycle.source_inspection.picture import HEIGHT, WIDTH, picture
 from quantum_training.lifecycle.source_inspection.report import entry_of, lines_of
@@ -57,6 +58,29 @@ def test_rows_that_the_source_drops_are_counted(tmp_path):
     inspection, market = look(tmp_path / "x.csv", bars, "1d", "24/7", drop_empty=True)
     assert inspection.months[0].facts == {"empty_rows_dropped": 1}
     assert "  empty rows dropped: 1" in lines_of(inspection, market)
+
+
+@pytest.mark.parametrize(
+    ("name", "lines"),
+    [
+        (
+            "binance_vision-spot2025.zip",
+            ["format: binance_vision", "stamps: '1707696000000000' as Unix time in us, zone UTC"],
+        ),
+        ("cryptodatadownload-old.csv", ["stamps: '2024-02-19 11-PM' as %Y-%m-%d %I-%p, zone UTC"]),
+        ("mt5-EURUSD_H1.csv", ["stamps: '2024.02.12 02:00:00' as %Y.%m.%d %H:%M:%S, zone America/New_York+7h"]),
+        ("tradingview-iso.csv", ["stamps: '2024-02-11T19:00:00-05:00' as ISO 8601, zone UTC"]),
+        ("freqtrade-BTC_USDT-1h.parquet", ["format: freqtrade", "stamps: times of the table, zone UTC"]),
+    ],
+)
+def test_format_unit_and_zone_of_a_file_are_told(tmp_path, name, lines):
+    writer = next(v for v in VENDORS if str(v) == name)
+    path = writer.file(tmp_path, due("24/7", "1h", "2024-02-12", "2024-02-20"))
+    source = {"kind": "files", "format": writer.format, "path": str(path), **writer.options}
+    market = Symbol(source=source, timeframe="1h", calendar="24/7", recipes=("none",))
+    told = files_of("S", market)
+    assert told[0] == f"  files: 1, the first is {path}" or told[0].startswith(f"  files: 1, the first is {path}/")
+    assert {f"  {line}" for line in lines} <= {*told}
 
 
 def test_nothing_is_stored(tmp_path, monkeypatch):
