@@ -1,6 +1,7 @@
 """Source `ccxt`: candles of any crypto exchange that the ccxt library supports, in pages of the public API.
 
-What is written here holds for all exchanges. The quirks of one belong in its options.
+What is written here holds for all exchanges. What is known of a single one is in venue_facts.py, how it pages is found
+out in paging.py.
 """
 
 from __future__ import annotations
@@ -184,9 +185,10 @@ class Source(CandleSource):
     def _require_spacing(self, symbol: str, timeframe: str, opens: pd.Series) -> None:
         """SourceError if bars are of a shorter timeframe, or of any other if it was only tried."""
         gaps = opens.diff().iloc[1:]
-        usual = gaps[gaps > pd.Timedelta(0)].median()
-        if pd.isna(usual):
+        gaps = gaps[gaps > pd.Timedelta(0)]
+        if gaps.empty:
             return
+        usual = pd.Timedelta(gaps.median())
         if usual < to_timedelta(timeframe) or (not self._declares(timeframe) and usual != to_timedelta(timeframe)):
             problem = f"asked for {timeframe} candles it gives bars that are {usual} apart"
             raise self._no_such_candles(symbol, timeframe, problem)

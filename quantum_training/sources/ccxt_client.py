@@ -35,7 +35,7 @@ def connect(exchange: str, options: str, timeout: float) -> Any:
             try:
                 super().handle_http_status_code(*answer)
             except ccxt.BaseError as error:
-                error.is_by_status = True  # type: ignore[attr-defined]
+                error.is_by_status = True
                 raise
 
     return Client({**json.loads(options), "enableRateLimit": True, "timeout": int(timeout * 1000)})

@@ -7,9 +7,14 @@ from functools import cache
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
-from quantum_training.market.notes import take_notes
+from quantum_training.lifecycle.ingestion import ingest_month
+from quantum_training.market.notes import Notes, take_notes
+from quantum_training.market.periods import MONTH, Key
 from quantum_training.market.schema import as_candles
+from quantum_training.resources.store.store import Store
+from quantum_training.settings import load_settings
 from quantum_training.sources import OutOfReachError, SourceError, source_from
 from quantum_training_tests.support.crypto_venues import MARKETS
 
@@ -196,3 +201,26 @@ def test_an_exchange_that_ccxt_no_longer_has_is_answered_with_its_successor(name
     source = source_from({"kind": "ccxt", "exchange": name, "market": "BTC/USDT"})
     with pytest.raises(SourceError, match=rf"ccxt [0-9.]+ no longer has this exchange\. {remedy}"):
         source.fetch("BTC", "1h", NOW - 9 * HOUR, NOW, NOW)
+
+
+@pytest.mark.parametrize("name", ["coinbase", "deribit", "gate swap"])
+def test_months_are_stored_with_the_unit_of_their_volume_and_bars_without_trades_are_no_gap(
+    exchange, small, tmp_path, monkeypatch, name
+):
+    bars = truth(name)
+    _, source = exchange(name, bars, "1h", NOW)
+    described = {"kind": "ccxt", **source.model_dump(mode="json")}
+    small["symbols"] = {"AAA": {**small["symbols"]["AAA"], "source": described, "timeframe": "1h"}}
+    small["start"] = "2026-09-01"
+    small.pop("end", None)
+    (tmp_path / "settings.yaml").write_text(yaml.safe_dump(small))
+    monkeypatch.setenv("QUANTUM_TRAINING_CONFIG", str(tmp_path / "settings.yaml"))
+    settings, store = load_settings(), Store(root=str(tmp_path / "store"))
+    for month in ("2026-09-01", "2026-10-01"):
+        first = pd.Timestamp(month, tz="UTC")
+        stored = ingest_month(store, settings, Key("AAA", first), NOW)
+        assert stored.errors == []
+        facts = Notes.stored(store.attributes("candles", "AAA", month)).facts
+        assert facts["volume_unit"] == "base"
+        expected = bars[(bars.index >= first) & (bars.index < first + MONTH)]
+        assert_same(store.read_frame("candles", "AAA", month), expected)
