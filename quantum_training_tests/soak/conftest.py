@@ -1,10 +1,7 @@
 """A small project whose runs are real processes that can be killed anywhere, and put back to where they began."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,16 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
-from quantum_training.partitions import RANGE_TAGS
+from quantum_training_tests.soak.worker import Worker, range_tags
 
-HERE = Path(__file__).parent
 WEEK = "2020-01-13"
 PPO = {"total_steps": 600, "environments": 16, "rollout_bars": 16, "batch_size": 64, "network": [8]}
-
-
-def range_tags(symbol: str, first: str, last: str = "") -> dict[str, str]:
-    """Tags of a run over the partitions of a symbol from the first to the last period."""
-    return dict(zip(RANGE_TAGS, (f"{symbol}|{first}", f"{symbol}|{last or first}"), strict=True))
 
 
 class World:
@@ -34,7 +25,7 @@ class World:
         settings = self.folder / "settings.yaml"
         settings.write_text(yaml.safe_dump(self.settings(recipes)))
         (self.folder / "home" / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
-        self.environment = {
+        environment = {
             "DAGSTER_HOME": str(self.folder / "home"),
             "QUANTUM_TRAINING_CONFIG": str(settings),
             "WORLD": str(self.folder),
@@ -43,7 +34,8 @@ class World:
             "OMP_NUM_THREADS": "1",  # a pool of threads does not survive a fork
         }
         self.log = folder / "workers.log"
-        self.process: subprocess.Popen | None = None
+        self.worker = Worker(environment, self.log)
+        self.do, self.stop = self.worker.do, self.worker.stop
 
     def settings(self, recipes: dict[str, list[str]]) -> dict[str, Any]:
         """Settings with everything below this folder."""
@@ -70,38 +62,16 @@ class World:
 
     def start(self) -> None:
         """Make what every point begins with, and keep it."""
-        self.process = subprocess.Popen(
-            [sys.executable, str(HERE / "workers.py")],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self.log.open("a"),
-            text=True,
-            env={**os.environ, **self.environment},
-        )
         runs = [("market_data", range_tags(s, "2019-09-01", "2020-01-01")) for s in self.symbols]
         runs += [("weekly_cycle", range_tags(s, "2020-01-06")) for s in self.symbols]
-        self._say(runs)
-        assert self._hear() == "ready", self.log.read_text()[-3000:]
+        self.worker.start(runs)
         shutil.copytree(self.folder, self.backup)
-
-    def stop(self) -> None:
-        """End the program that forks."""
-        if self.process:
-            self.process.stdin.close()
-            self.process.wait(60)
 
     def reset(self) -> None:
         """Put everything back to where it was kept, at the same place, since MLflow knows its artefacts by path."""
         for entry in self.folder.iterdir():
             shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
         shutil.copytree(self.backup, self.folder, dirs_exist_ok=True)
-
-    def do(self, *orders: dict[str, Any]) -> list[dict[str, float]]:
-        """Carry out orders at once, each in a process of its own; how each ended."""
-        self._say(orders)
-        answer = self._hear()
-        assert answer, self.log.read_text()[-3000:]
-        return json.loads(answer)
 
     def cycle(self, symbol: str, **more: Any) -> dict[str, Any]:
         """An order: the weekly cycle of WEEK for a symbol."""
@@ -120,13 +90,6 @@ class World:
 
         with sqlite3.connect(self.folder / "home" / "history" / "runs.db") as connection:
             return connection.execute("SELECT run_id, status FROM runs ORDER BY id DESC LIMIT 1").fetchone()
-
-    def _say(self, what: Any) -> None:
-        self.process.stdin.write(json.dumps(what) + "\n")
-        self.process.stdin.flush()
-
-    def _hear(self) -> str:
-        return self.process.stdout.readline().strip()
 
 
 @pytest.fixture(scope="module")

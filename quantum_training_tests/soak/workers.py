@@ -18,7 +18,7 @@ from typing import Any
 
 import dagster as dg
 from boundaries import Boundaries
-from dagster._core.definitions.reconstruct import ReconstructableRepository
+from dagster._core.definitions.reconstruct import ReconstructableJob, ReconstructableRepository
 from dagster._core.errors import DagsterInvalidSubsetError
 from sqlalchemy import Engine
 from state import state_of
@@ -28,7 +28,13 @@ TICKS = os.sysconf("SC_CLK_TCK")
 world = Path(os.environ["WORLD"])
 
 
-def run(job: str, tags: dict[str, str], again: str | None = None, from_start: bool = False) -> bool:
+def run(
+    job: str,
+    tags: dict[str, str],
+    again: str | None = None,
+    from_start: bool = False,
+    config: dict[str, Any] | None = None,
+) -> bool:
     """Run a job as a run worker does. again: id of a dead run to resume as run_retries does, or `from_start`."""
     with dg.DagsterInstance.get() as instance:
         if again:
@@ -40,14 +46,16 @@ def run(job: str, tags: dict[str, str], again: str | None = None, from_start: bo
         options = dg.ReexecutionOptions.from_failure(again, instance) if again and not from_start else None
         try:
             definition = PROJECT.get_reconstructable_job(job)
-            with dg.execute_job(definition, instance, tags=tags, reexecution_options=options) as result:
+            with dg.execute_job(definition, instance, config, tags=tags, reexecution_options=options) as result:
                 return result.success
         except DagsterInvalidSubsetError:  # it died when it had done everything
             return True
 
 
 def carry_out(order: dict[str, Any]) -> bool:
-    """What a forked process does."""
+    """What a forked process does. environment: variables that it has in other values; None unsets one."""
+    if variables := order.pop("environment", None):
+        load_anew(variables)
     if shift := order.pop("clock", None):
         from clock import shift_clock
 
@@ -60,9 +68,20 @@ def carry_out(order: dict[str, Any]) -> bool:
     record = order.pop("record", None)
     watched.watch()
     success = run(**order)
+    if variables:
+        close_databases()  # SQLite then leaves no -wal beside a file that the test copies or replaces
     if record:
         Path(record).write_text(json.dumps(watched.events))
     return success
+
+
+def load_anew(variables: dict[str, str | None]) -> None:
+    """Set these variables of the environment, and let Dagster load the definitions again, with their settings."""
+    for name, value in variables.items():
+        os.environ.pop(name, None) if value is None else os.environ.update({name: value})
+    del sys.modules["quantum_training.definitions"]
+    ReconstructableJob.get_definition.cache_clear()
+    ReconstructableJob.get_repository_definition.cache_clear()
 
 
 def start(order: dict[str, Any]) -> int:
@@ -108,6 +127,12 @@ def serve(orders: list[dict[str, Any]]) -> list[dict[str, float]]:
     return ended
 
 
+def close_databases() -> None:
+    """Close the connections of this process."""
+    for engine in [o for o in gc.get_objects() if isinstance(o, Engine)]:
+        engine.dispose()
+
+
 def shorten_leakage_test() -> None:
     """Let the leakage test take a second: its result is not what these tests look at."""
     from quantum_training.models import ppo
@@ -124,8 +149,7 @@ def main() -> None:
     for job, tags in json.loads(sys.stdin.readline()):
         assert run(job, tags), f"{job} {tags} failed"
     state_of(world)
-    for engine in [o for o in gc.get_objects() if isinstance(o, Engine)]:
-        engine.dispose()  # a connection must not be carried across a fork
+    close_databases()  # a connection must not be carried across a fork
     gc.freeze()
     print("ready", file=answers, flush=True)
     for line in sys.stdin:
