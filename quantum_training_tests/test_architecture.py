@@ -42,6 +42,8 @@ LIFECYCLE = [  # a week's path through the layer `lifecycle`
     "gaps",
     "fetching",
     "restatement",
+    "restated_history",
+    "revised_bars",
     "stored_months",
     "market_history",
     "services",

@@ -9,7 +9,7 @@ from quantum_training.assets.metadata.market_data import features_metadata, with
 from quantum_training.assets.partition_runner import OWNERS, SINGLE_RUN, each_partition, record_materializations
 from quantum_training.features.indicators import FEATURES, WARMUP_BARS
 from quantum_training.lifecycle.ingestion import compute_month_features
-from quantum_training.lifecycle.month_outcomes import has_no_bars, months_after_gap, why_no_features
+from quantum_training.lifecycle.month_outcomes import has_no_bars, months_to_compute_again, why_no_features
 from quantum_training.market.periods import Key
 from quantum_training.partitions import Partitions
 from quantum_training.resources.store.store import Store
@@ -52,13 +52,14 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
 
 
 def compute_and_mend(context: dg.AssetExecutionContext, store: Store, settings: Settings, key: Key) -> dict[str, Any]:
-    """The metadata of a month whose features were computed. If it closes a gap, so are those of the months after it."""
+    """The metadata of a month whose features were computed; so are those of others, if it closes a gap before them or
+    their candles were restated."""
     if outcome := has_no_bars(store, settings, key):
         return without_bars(outcome, "candles has no bars of this month")
     metadata = features_metadata(compute_month_features(store, settings, key))
     again = {
         later: features_metadata(compute_month_features(store, settings, later))
-        for later in months_after_gap(store, key)
+        for later in months_to_compute_again(store, key)
     }
     record_materializations(context, again, FEATURES_ASSET)
     return metadata

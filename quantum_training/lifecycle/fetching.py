@@ -6,13 +6,15 @@ What is judged and stored is ingestion.py; which date that is, market/daily_bars
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from typing import NamedTuple
 
 import pandas as pd
 
 from quantum_training.market.calendars import ALWAYS_OPEN
 from quantum_training.market.daily_bars import MAX_SHIFT, is_midnight, with_dates
 from quantum_training.market.defects import Defect
-from quantum_training.market.notes import Notes
+from quantum_training.market.notes import Notes, take_notes
 from quantum_training.market.timeframe import to_timedelta
 from quantum_training.settings.schema import Symbol
 
@@ -24,6 +26,14 @@ _DAY = pd.Timedelta(days=1)
 ON_TIME = pd.Timedelta(0)
 
 
+class Fetched(NamedTuple):
+    """Closed bars, how much later than their date the source stamps daily ones, and what it says of them."""
+
+    bars: pd.DataFrame
+    late: pd.Timedelta
+    notes: Notes
+
+
 def fetch_bars(
     market: Symbol,
     symbol: str,
@@ -31,12 +41,33 @@ def fetch_bars(
     end: pd.Timestamp,
     now: pd.Timestamp,
     recorded: pd.Timedelta = ON_TIME,
-) -> tuple[pd.DataFrame, pd.Timedelta]:
-    """The source's closed bars of [start, end), and how much later than their date its daily bars are stamped.
+) -> Fetched:
+    """The source's closed bars of [start, end). The notes warn of each dividend that the prices do not know of yet.
 
-    Daily bars that are not stamped 00:00 UTC are fetched with a day more on either side. recorded: how late those that
-    are stored were; the answer if there are no bars. Raises as CandleSource.fetch.
+    recorded: how late the bars that are stored were; the answer if there are none. Raises as CandleSource.fetch.
     """
+    bars, late = _dated_bars(market, symbol, start, end, now, recorded)
+    notes = take_notes(bars)
+    missing = [action for action in notes.actions if action.is_applied is False]
+    if missing:
+        message = (
+            f"{symbol}: unapplied_dividend: {', '.join(map(str, missing))}: the source names it, but has not adjusted "
+            "the earlier prices for it, so that they fall by it; once it has, they are restated"
+        )
+        warning = Defect("unapplied_dividend", "warning", tuple(action.ex_date for action in missing), message)
+        notes = replace(notes, defects=(*notes.defects, warning))
+    return Fetched(bars, late, notes)
+
+
+def _dated_bars(
+    market: Symbol,
+    symbol: str,
+    start: pd.Timestamp,
+    end: pd.Timestamp,
+    now: pd.Timestamp,
+    recorded: pd.Timedelta,
+) -> tuple[pd.DataFrame, pd.Timedelta]:
+    """The bars by their dates; those that are not stamped 00:00 UTC are fetched with a day more on either side."""
     bars = market.source.fetch(symbol, market.timeframe, start, end, now)
     if to_timedelta(market.timeframe) != _DAY or (bars.empty and recorded == ON_TIME):
         return bars, recorded

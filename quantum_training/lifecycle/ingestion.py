@@ -18,18 +18,22 @@ from quantum_training.lifecycle.gaps import REFUSED, STORED, gaps, record_outcom
 from quantum_training.lifecycle.market_history import first_month_needed
 from quantum_training.lifecycle.market_identity import MARKET, OtherMarketError, mismatch, recorded_form
 from quantum_training.lifecycle.records import CANDLES, SHADOW_SCORES, model_asset
-from quantum_training.lifecycle.restatement import is_interrupted, restate
+from quantum_training.lifecycle.restated_history import restate
+from quantum_training.lifecycle.restatement import is_interrupted, restated_at
+from quantum_training.lifecycle.revised_bars import bars_to_compare, keep_renewed
 from quantum_training.lifecycle.stored_months import AFTER_GAP, read_bars
-from quantum_training.market.notes import Notes, take_notes
+from quantum_training.market.notes import Notes
 from quantum_training.market.periods import MONTH, Key, MarketPeriod, month_of
 from quantum_training.market.quality import Defect, assess
-from quantum_training.market.revision import REVISED, complete, rescaled, revised, same_bars
+from quantum_training.market.revision import compare, complete, same_bars, updated
+from quantum_training.market.revision_policy import REVISED, settle
 from quantum_training.market.schema import SCHEMA_VERSION, empty_candles
 from quantum_training.resources.store.store import Store, Written
 from quantum_training.settings import Settings
 from quantum_training.sources import SourceError
 
 CONTEXT_BARS = 200
+_NO_BARS = empty_candles()
 
 
 class CandleMonth(NamedTuple):
@@ -37,7 +41,8 @@ class CandleMonth(NamedTuple):
 
     A month without a file was refused if it has errors, else it lies before the symbol's `start`. market: what is
     recorded of which market they are; None for bars of a build that did not record it. notes: what the source says of
-    the bars, as how many rows it dropped; their defects are among the defects.
+    the bars, as how many rows it dropped; their defects are among the defects. renewed: stored bars that have other
+    values now.
     """
 
     bars: pd.DataFrame
@@ -46,6 +51,7 @@ class CandleMonth(NamedTuple):
     market: str | None = None
     written: Written | None = None
     notes: Notes = Notes()
+    renewed: pd.DataFrame = _NO_BARS
 
     @property
     def errors(self) -> list[Defect]:
@@ -74,19 +80,24 @@ class FeatureMonth(NamedTuple):
 def ingest_month(store: Store, settings: Settings, key: Key, now: pd.Timestamp, refetch: bool = False) -> CandleMonth:
     """Fetch, judge and store the candles of a month. A month with errors is not stored: `written` is None.
 
-    refetch: fetch the whole month again instead of the bars that are missing. If the source has rescaled its history
-    and the settings allow it, all stored months are restated first. Raises as `fetch_month` does.
+    refetch: fetch the whole month again instead of the bars that are missing. If the source has changed its history and
+    the settings say so, all stored months are restated first. Raises as `fetch_month` does.
     """
     if is_before_start(settings, key):
         return CandleMonth(empty_candles(), key.start + MONTH, [])
-    restated = [restate(store, settings, key.symbol, now)] if is_interrupted(store, key.symbol) else []
+
+    def restated() -> Defect:
+        return restate(store, settings, key.symbol, now, judge_month)
+
+    before = [restated()] if is_interrupted(store, key.symbol) else []
     month = fetch_month(store, settings, key, now, refetch)
-    if settings.symbols[key.symbol].restates and any(error.rule == REVISED for error in month.errors):
-        restated = [restate(store, settings, key.symbol, now)]
-        if restated[0].severity == "warning":
+    is_revised = any(error.rule == REVISED for error in month.errors)
+    if is_revised and settings.symbols[key.symbol].revision_policy == "restate":
+        before = [restated()]
+        if before[0].severity == "warning":
             month = fetch_month(store, settings, key, now, refetch)
             month = month._replace(defects=[defect for defect in month.defects if defect.rule != REVISED])
-    month = month._replace(defects=[*restated, *month.defects])
+    month = month._replace(defects=[*before, *month.defects])
     if month.errors:
         record_outcome(store, key, REFUSED, month.errors[0].message, [error.message for error in month.errors])
         return month
@@ -95,6 +106,7 @@ def ingest_month(store: Store, settings: Settings, key: Key, now: pd.Timestamp, 
     if month.market:
         attributes[MARKET] = month.market
     month = month._replace(written=store.write_frame("candles", key.symbol, key.period, month.bars, attributes))
+    keep_renewed(store, settings, key, month.renewed, now)
     record_outcome(store, key, STORED)
     return month
 
@@ -106,7 +118,6 @@ def fetch_month(store: Store, settings: Settings, key: Key, now: pd.Timestamp, r
     bars are of another market than the settings say.
     """
     symbol = settings.symbols[key.symbol]
-    source = symbol.source
     other_market = _other_market(store, settings, key)
     if other_market and (not refetch or not store.attributes(CANDLES, key.symbol, key.period)):
         raise OtherMarketError(key.symbol, other_market)
@@ -119,21 +130,22 @@ def fetch_month(store: Store, settings: Settings, key: Key, now: pd.Timestamp, r
         notes = Notes.stored(attributes)
         defects = [*notes.defects, *judge_month(settings, key, stored, until, previous)]
         return CandleMonth(stored, until, defects, attributes.get(MARKET), notes=notes)
-    compare = source.revises_history or not (refetch or _is_recorded(store, key))
-    overlap = stored if len(stored) or not compare or other_market else previous
-    since = overlap.index[-1] if len(overlap) else first_instant(settings, key)
+    overlap = _NO_BARS if other_market else bars_to_compare(store, settings, key, stored, now, refetch=refetch)
+    first = first_instant(settings, key)
+    since = overlap.index[0] if len(stored) else min([first, *overlap.index[:1]])
     recorded = _recorded_begin(store, key, attributes)
-    fetched, late = fetch_bars(symbol, key.symbol, since, until, now, recorded or ON_TIME)
+    fetched, late, notes = fetch_bars(symbol, key.symbol, since, until, now, recorded or ON_TIME)
     until = _end_of_bars(settings, key, now, late)
-    notes = take_notes(fetched).with_facts(day_begins(late))
     if other_market:
         _assert_replaceable(store, settings, key, fetched, other_market)
-    defects = [*notes.defects] + ([] if other_market else _revisions(store, settings, key, overlap, fetched))
-    bars = complete(stored, fetched[fetched.index >= key.start])
-    if recorded is not None and not other_market:
-        defects += moved_day(symbol, key.symbol, recorded, late, fetched)
-    defects += judge_month(settings, key, bars, until, previous)
-    return CandleMonth(bars, until, defects, recorded_form(symbol), notes=notes)
+    settled = settle(key.symbol, compare(overlap, fetched), symbol.revision_policy, key.start)
+    bars = complete(updated(stored, settled.bars[settled.bars.index >= key.start]), fetched[fetched.index >= first])
+    previous = updated(previous, settled.bars[settled.bars.index < key.start])
+    moved = [] if recorded is None or other_market else moved_day(symbol, key.symbol, recorded, late, fetched)
+    defects = [*notes.defects, *settled.defects, *moved, *judge_month(settings, key, bars, until, previous)]
+    renewed = settled.bars.loc[settled.renewed]
+    notes = notes.with_facts({**day_begins(late), **({"renewed_bars": len(renewed)} if len(renewed) else {})})
+    return CandleMonth(bars, until, defects, recorded_form(symbol), notes=notes, renewed=renewed)
 
 
 def _end_of_bars(settings: Settings, key: Key, now: pd.Timestamp, late: pd.Timedelta = ON_TIME) -> pd.Timestamp:
@@ -154,27 +166,12 @@ def _recorded_begin(store: Store, key: Key, attributes: Mapping[str, str]) -> pd
     return recorded_begin(attributes) if attributes else None
 
 
-def _revisions(
-    store: Store, settings: Settings, key: Key, overlap: pd.DataFrame, fetched: pd.DataFrame
-) -> list[Defect]:
-    """What the source has changed of stored bars. overlap: empty if a whole month is fetched and none lies before."""
-    is_refetched = overlap.empty and key.period in store.periods(CANDLES, key.symbol)
-    if is_refetched and settings.symbols[key.symbol].restates:
-        return rescaled(key.symbol, store.read_frame(CANDLES, key.symbol, key.period), fetched)
-    return revised(key.symbol, overlap, fetched)
-
-
 def _other_market(store: Store, settings: Settings, key: Key) -> str:
     """How the market that is recorded with the month, the one before or the newest differs from the settings'."""
     stored = store.periods(CANDLES, key.symbol)
     months = {key.period, month_of(key.start - MONTH), *stored[-1:]} & {*stored}
     recorded = {month: store.attributes(CANDLES, key.symbol, month).get(MARKET) for month in months}
     return mismatch(settings.symbols[key.symbol], CANDLES, recorded)
-
-
-def _is_recorded(store: Store, key: Key) -> bool:
-    """Whether the month before has a record of which market it is of."""
-    return MARKET in store.attributes(CANDLES, key.symbol, month_of(key.start - MONTH))
 
 
 def _assert_replaceable(store: Store, settings: Settings, key: Key, fetched: pd.DataFrame, other_market: str) -> None:
@@ -249,5 +246,6 @@ def compute_month_features(store: Store, settings: Settings, key: Key) -> Featur
     attributes = {"covered_until": until.isoformat(), "candles": attributes["content_hash"], **recorded}
     before = [gap.month for gap in gaps(store, key.symbol) if first <= gap.month and gap.end <= key.start]
     attributes |= {AFTER_GAP: before[-1]} if before else {}
+    attributes |= restated_at(store, key.symbol, key.period)
     written = store.write_frame("features", key.symbol, key.period, features, attributes)
     return FeatureMonth(features, until, written)

@@ -21,6 +21,7 @@ from quantum_training.lifecycle.gaps import (
 )
 from quantum_training.lifecycle.ingestion import CandleMonth, is_before_start, judge_stored_month
 from quantum_training.lifecycle.records import CANDLES, FEATURES
+from quantum_training.lifecycle.restatement import outdated_features
 from quantum_training.lifecycle.stored_months import AFTER_GAP
 from quantum_training.market.periods import MONTH, Key
 from quantum_training.market.quality import Defect
@@ -86,11 +87,13 @@ def judge_outcome(store: Store, settings: Settings, key: Key) -> list[Defect]:
     return [] if is_before_start(settings, key) else judge_stored_month(store, settings, key)
 
 
-def months_after_gap(store: Store, key: Key) -> list[Key]:
-    """The months whose features were computed while this month was missing: they have to be computed again."""
+def months_to_compute_again(store: Store, key: Key) -> list[Key]:
+    """Other months whose features have to be computed again: those computed while this month was missing, and those
+    whose candles were restated."""
     later = [month for month in store.periods(FEATURES, key.symbol) if month > key.period]
-    waiting = [m for m in later if store.attributes(FEATURES, key.symbol, m).get(AFTER_GAP) == key.period]
-    return [Key(key.symbol, pd.Timestamp(month, tz="UTC")) for month in waiting]
+    waiting = {m for m in later if store.attributes(FEATURES, key.symbol, m).get(AFTER_GAP) == key.period}
+    outdated = {*outdated_features(store, key.symbol)} - {key.period}
+    return [Key(key.symbol, pd.Timestamp(month, tz="UTC")) for month in sorted(waiting | outdated)]
 
 
 def why_no_features(store: Store, settings: Settings, key: Key) -> str | None:

@@ -10,7 +10,7 @@ import pandas as pd
 from quantum_training.lifecycle.gaps import gaps, require_no_gap, split_at_gaps
 from quantum_training.lifecycle.market_identity import require_market
 from quantum_training.lifecycle.records import CANDLES, FEATURES
-from quantum_training.lifecycle.restatement import require_whole_restatement
+from quantum_training.lifecycle.restatement import outdated_features, require_whole_restatement
 from quantum_training.market.periods import MONTH, month_of
 from quantum_training.resources.store.store import Store, StoreError
 from quantum_training.settings.schema import Symbol
@@ -54,6 +54,8 @@ def read_stretches(
     frame, attributes = store.read_with_attributes(asset, symbol, first, last)
     if asset == CANDLES:
         require_whole_restatement(store, symbol)
+    elif outdated := [month for month in outdated_features(store, symbol) if month in stored]:
+        raise _missing(symbol, asset, until, f"{', '.join(outdated)} rest on candles that were restated since")
     for month in stored:
         needed = min(until, pd.Timestamp(month, tz="UTC") + MONTH)
         covered = attributes[month].get("covered_until", "nothing" if month == last else None)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
+from quantum_training.market.corporate_actions import CorporateAction
 from quantum_training.market.defects import Defect
 
 _NOTES, _FACTS, _WARNINGS = "notes", "source_facts", "source_warnings"
@@ -19,13 +20,15 @@ _NOTES, _FACTS, _WARNINGS = "notes", "source_facts", "source_warnings"
 
 @dataclass(frozen=True)
 class Notes:
-    """facts: names and values for the metadata, as {"empty_rows_dropped": 3}; defects: judged with those of the gate.
+    """facts: names and values for the metadata, as {"empty_rows_dropped": 3}; defects: judged with those of the gate;
+    actions: the dividends and splits that the source names.
 
-    Both are about the month in which the end of the fetched period lies, as far as that end.
+    Facts and defects are about the month in which the end of the fetched period lies, as far as that end.
     """
 
     facts: Mapping[str, str | int | float] = field(default_factory=dict)
     defects: tuple[Defect, ...] = ()
+    actions: tuple[CorporateAction, ...] = ()
 
     @property
     def attributes(self) -> dict[str, str]:
@@ -36,7 +39,7 @@ class Notes:
 
     def with_facts(self, facts: Mapping[str, str | int | float]) -> Notes:
         """These notes and more facts."""
-        return Notes({**self.facts, **facts}, self.defects)
+        return replace(self, facts={**self.facts, **facts})
 
     @classmethod
     def stored(cls, attributes: Mapping[str, str]) -> Notes:
@@ -48,7 +51,7 @@ class Notes:
 
 def with_notes(bars: pd.DataFrame, notes: Notes) -> pd.DataFrame:
     """The bars, with notes if there are any."""
-    if notes.facts or notes.defects:
+    if notes.facts or notes.defects or notes.actions:
         bars.attrs[_NOTES] = notes
     return bars
 

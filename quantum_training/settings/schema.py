@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import date
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import pandas as pd
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, model_validator
@@ -13,6 +13,7 @@ from quantum_training.features.labels import Label
 from quantum_training.market.accepted_bars import AcceptedBars
 from quantum_training.market.calendar_settings import CalendarSetting, CustomCalendar
 from quantum_training.market.defects import SymbolLimits
+from quantum_training.market.revision_policy import RevisionPolicy
 from quantum_training.market.timeframe import Timeframe
 from quantum_training.models.sizing import Sizing
 from quantum_training.sources import CandleSource, source_from
@@ -118,10 +119,10 @@ class Symbol(_Frozen):
         (), description="Bars and closed periods that are accepted although the quality gate would refuse them."
     )
 
-    revisions: Literal["refuse", "restate"] | None = Field(
+    revisions: RevisionPolicy | None = Field(
         None,
-        description="If the source has rescaled its history for a dividend or split: refuse new bars, or restate all "
-        "stored months. Not set: restate for sources that adjust their history (yfinance), refuse for others.",
+        description="If the source has changed bars that are stored: refuse newer bars, restate the stored ones, or "
+        "keep them. Not set: restate for sources that adjust their history (yfinance), refuse for others.",
     )
 
     @model_validator(mode="after")
@@ -130,9 +131,9 @@ class Symbol(_Frozen):
         return self
 
     @property
-    def restates(self) -> bool:
-        """Are stored months restated if the source has rescaled its history?"""
-        return self.revisions == "restate" if self.revisions else self.source.revises_history
+    def revision_policy(self) -> RevisionPolicy:
+        """What is done if the source has changed bars that are stored."""
+        return self.revisions or ("restate" if self.source.revises_history else "refuse")
 
     def first_day(self, of_all: date) -> pd.Timestamp:
         """The first day of the symbol's candles, 00:00 UTC. of_all: `start` of the settings."""

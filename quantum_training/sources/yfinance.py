@@ -1,6 +1,7 @@
 """Source `yfinance`: candles of Yahoo Finance through the yfinance client, which keeps the cookies Yahoo asks for.
 
-The chart's JSON is read here, not by Ticker.history: that turns errors into empty frames and missing volumes into 0.
+The chart's JSON is read by yahoo_chart.py, not by Ticker.history, which turns errors into empty frames and missing
+volumes into 0.
 """
 
 from __future__ import annotations
@@ -9,11 +10,12 @@ import re
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from quantum_training.market.schema import COLUMNS, PRICES, as_candles, empty_candles
+from quantum_training.market.corporate_actions import CorporateAction
+from quantum_training.market.notes import Notes, with_notes
+from quantum_training.market.schema import empty_candles
 from quantum_training.market.timeframe import to_timedelta
 from quantum_training.sources.base import CandleSource, OutOfReachError, SourceError, closed_between
 from quantum_training.sources.retry import (
@@ -25,9 +27,9 @@ from quantum_training.sources.retry import (
     describe,
     is_transient_answer,
 )
+from quantum_training.sources.yahoo_chart import INTERVALS, NO_CHART, Chart, UnfitError, read_chart
 
 DAY, HOUR = pd.Timedelta(days=1), pd.Timedelta(hours=1)
-INTERVALS = {to_timedelta(name): name for name in ("1m", "2m", "5m", "15m", "30m", "1h", "90m", "4h", "1d")}
 
 
 class Source(CandleSource):
@@ -83,23 +85,26 @@ class Source(CandleSource):
     ) -> pd.DataFrame:
         """The bars that open in [start, last), in as many requests as Yahoo wants."""
         step = to_timedelta(timeframe)
-        parts = []
+        parts: list[pd.DataFrame] = []
+        actions: dict[CorporateAction, None] = {}
         # Yahoo gives at most eight days of 1m bars a request.
         span = 7 * DAY if step == to_timedelta("1m") else max(last - start, step)
         while start < last:
             stop = min(start + span, last)
             charts = (self._chart(symbol, step, start, stop) for _ in range(self.retries.attempts))
-            chart = next((bars for bars in charts if len(bars)), empty_candles())  # an empty chart may be false
-            parts.append(closed_between(chart, timeframe, start, stop, now))
+            chart = next((chart for chart in charts if len(chart.bars)), NO_CHART)  # an empty chart may be false
+            parts.append(closed_between(chart.bars, timeframe, start, stop, now))
+            actions |= dict.fromkeys(chart.actions)  # a request's margin may repeat one
             start = stop
-        return pd.concat(parts) if parts else empty_candles()
+        bars = pd.concat(parts) if parts else empty_candles()
+        return with_notes(bars, Notes(actions=tuple(actions)))
 
     def available_until(self, symbol: str, timeframe: str, now: pd.Timestamp) -> pd.Timestamp:
         """`now`: the market is live."""
         return now
 
-    def _chart(self, symbol: str, step: pd.Timedelta, start: pd.Timestamp, end: pd.Timestamp) -> pd.DataFrame:
-        """Yahoo's bars around [start, end)."""
+    def _chart(self, symbol: str, step: pd.Timedelta, start: pd.Timestamp, end: pd.Timestamp) -> Chart:
+        """Yahoo's bars around [start, end), and the dividends and splits among them."""
         from yfinance.exceptions import YFException
 
         # A session's date is that of its place: its hours may lie on the day before or after in UTC.
@@ -109,7 +114,7 @@ class Source(CandleSource):
             "period2": int((end + margin).timestamp()),
             "interval": INTERVALS[step],
             "includePrePost": "false",
-            "events": "div,splits",
+            "events": "div,splits,capitalGains",
         }
         try:
             return self.retries.call(
@@ -117,11 +122,11 @@ class Source(CandleSource):
             )
         except GaveUpError as error:
             raise self._error(symbol, f"no answer: {error}", LATER) from error
-        except _UnfitError as error:
+        except UnfitError as error:
             raise self._error(symbol, *error.args) from error
         except (OSError, YFException) as error:
             if _reason(error).startswith(BEFORE_LISTING):
-                return empty_candles()
+                return NO_CHART
             if kept := KEPT.search(_reason(error)):
                 raise _TooOldError(int(kept[1]) * DAY) from error
             raise self._error(symbol, f"refused: {_reason(error)}", "Check source.ticker") from error
@@ -132,10 +137,6 @@ class Source(CandleSource):
     @property
     def _name(self) -> str:
         return f"yfinance {self.ticker}"
-
-
-class _UnfitError(Exception):
-    """Problem and remedy if Yahoo has the chart in another form than requested: another attempt does not help."""
 
 
 class _TooOldError(Exception):
@@ -164,7 +165,7 @@ def _session(timeout: float) -> Any:
     return StrictSession(impersonate="chrome")
 
 
-def _request(ticker: str, params: dict[str, Any], timeout: float, step: pd.Timedelta, adjust: bool) -> pd.DataFrame:
+def _request(ticker: str, params: dict[str, Any], timeout: float, step: pd.Timedelta, adjust: bool) -> Chart:
     """The chart as candles: one request, with the cookies and crumb that yfinance adds."""
     from yfinance.const import _BASE_URL_
     from yfinance.data import YfData
@@ -172,7 +173,7 @@ def _request(ticker: str, params: dict[str, Any], timeout: float, step: pd.Timed
     url = f"{_BASE_URL_}/v8/finance/chart/{ticker}"
     try:
         answer = YfData(session=_session(timeout)).get_raw_json(url, params=params, timeout=timeout)
-        return _candles(answer["chart"]["result"][0], step, adjust)
+        return read_chart(answer["chart"]["result"][0], step, adjust)
     except (TypeError, KeyError, IndexError, AttributeError, ValueError) as error:
         raise GarbageError(f"an answer that is no chart ({describe(error)})") from error
 
@@ -197,37 +198,3 @@ def _reason(error: Exception) -> str:
         return error.response.json()["chart"]["error"]["description"]  # type: ignore[attr-defined]
     except (AttributeError, KeyError, TypeError, ValueError):
         return describe(error)
-
-
-def _candles(chart: dict[str, Any], step: pd.Timedelta, adjust: bool) -> pd.DataFrame:
-    """Candles of one chart, whatever its range. KeyError and its like if it is malformed."""
-    meta, indicators = chart["meta"], chart["indicators"]
-    interval, zone = meta["dataGranularity"], meta["exchangeTimezoneName"]
-    if interval not in (INTERVALS[step], "60m" if INTERVALS[step] == "1h" else None):
-        raise _UnfitError(f"asked for {INTERVALS[step]} bars Yahoo gives {interval} ones", "Set another timeframe")
-    stamps = pd.to_datetime(chart.get("timestamp") or [], unit="s", utc=True)
-    if stamps.empty:
-        return empty_candles()
-
-    quote = indicators["quote"][0]
-    bars = pd.DataFrame({name: quote[name] for name in COLUMNS}, index=stamps, dtype="float64")
-    if adjust:
-        if "adjclose" not in indicators:
-            raise _UnfitError(f"Yahoo has no {interval} prices adjusted for dividends", "Set source.adjust: false")
-        ratio = np.array(indicators["adjclose"][0]["adjclose"], dtype="float64") / bars["close"]
-        bars[list(PRICES)] = bars[list(PRICES)].mul(ratio, axis=0)
-    is_empty = bars[list(PRICES)].isna().all(axis=1) & ~(bars["volume"] > 0)
-    bars = bars[~is_empty].sort_index(kind="stable")
-    local = pd.DatetimeIndex(bars.index).tz_convert(zone)
-    if step == DAY:
-        # Two hours, because Yahoo stamps some sessions 22:00 or 23:00 of the evening before (a wrong summer time).
-        bars.index = (local + pd.Timedelta(hours=2)).normalize().tz_localize(None)
-        # The newest session may come twice, the second time with its last price: that row is the fuller one.
-        bars = bars[~(bars.index.duplicated(keep="last") & (bars.index == bars.index.max()))]
-    else:
-        # After the close the last price may come as a row of its own, stamped with the session's end.
-        periods = [period for day in meta.get("tradingPeriods") or [] for period in day]
-        ends = {pd.Timestamp(period["start"], unit="s", tz=zone).date(): period["end"] for period in periods}
-        closes = pd.to_datetime(local.to_series().dt.date.map(ends).to_numpy("float64"), unit="s", utc=True)
-        bars = bars[~(local >= closes)]
-    return as_candles(bars)

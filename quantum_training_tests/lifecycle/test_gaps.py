@@ -10,7 +10,12 @@ from quantum_training.features.indicators import WARMUP_BARS
 from quantum_training.lifecycle.gaps import GAP, REFUSED, GapError, absent_months, gaps, month_outcome
 from quantum_training.lifecycle.ingestion import compute_month_features, ingest_month
 from quantum_training.lifecycle.market_history import MarketHistory
-from quantum_training.lifecycle.month_outcomes import has_no_bars, months_after_gap, settle_unlisted, why_no_features
+from quantum_training.lifecycle.month_outcomes import (
+    has_no_bars,
+    months_to_compute_again,
+    settle_unlisted,
+    why_no_features,
+)
 from quantum_training.lifecycle.records import ModelRecord, read_record
 from quantum_training.lifecycle.stored_months import read_bars
 from quantum_training.lifecycle.training.training_window import training_window, window_completeness
@@ -136,11 +141,11 @@ def test_an_accepted_month_closes_its_gap_and_the_features_after_it_are_computed
     compute_month_features(accepted.store, accepted.settings, NOVEMBER)
     with pytest.raises(StoreError, match="2019-12-01 was computed without 2019-11-01; run the job market_data"):
         read_bars(accepted.store, "features", "AAA", "2019-09-01", MONTHS[-1].start)
-    waiting = months_after_gap(accepted.store, NOVEMBER)
+    waiting = months_to_compute_again(accepted.store, NOVEMBER)
     assert waiting[0] == DECEMBER
     for key in waiting:
         compute_month_features(accepted.store, accepted.settings, key)
-    assert months_after_gap(accepted.store, NOVEMBER) == []
+    assert months_to_compute_again(accepted.store, NOVEMBER) == []
     assert read_bars(accepted.store, "features", "AAA", "2019-12-01", MONTHS[-1].start).notna().all(axis=None)
 
 

@@ -50,13 +50,15 @@ class Binance(Venue):
 class Yahoo(Venue):
     """Yahoo's hosts: cookie, crumb and the v8 chart. `charts`: time zone and bars (columns as Yahoo's) per ticker.
 
-    oldest: the first time from which it keeps intraday bars, and how many days ago that is.
+    oldest: the first time from which it keeps intraday bars, and how many days ago that is. events: by ticker, as Yahoo
+    has them: {"dividends": [{"amount": 0.2, "date": Unix time}], "splits": [{"numerator": 4, ...}]}.
     """
 
     def __init__(self, charts: dict[str, tuple[str, pd.DataFrame]]) -> None:
         super().__init__()
         self.charts = charts
         self.oldest: tuple[pd.Timestamp, int] | None = None
+        self.events: dict[str, dict[str, list[dict[str, Any]]]] = {}
 
     def answer(self, path: str, query: dict[str, str]) -> Any:
         if path.endswith("/v1/test/getcrumb"):
@@ -80,6 +82,12 @@ class Yahoo(Venue):
             chart["indicators"]["quote"] = [{name.lower(): page[name].tolist() for name in columns}]
         if "Adj Close" in page:
             chart["indicators"]["adjclose"] = [{"adjclose": page["Adj Close"].tolist()} if len(page) else {}]
+        events = {
+            kind: {str(of["date"]): of for of in found if first.timestamp() <= of["date"] < last.timestamp()}
+            for kind, found in self.events.get(ticker, {}).items()
+        }
+        if any(events.values()):
+            chart["events"] = {kind: found for kind, found in events.items() if found}
         return {"chart": {"result": [chart], "error": None}}
 
     @staticmethod
