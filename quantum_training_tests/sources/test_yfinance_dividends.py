@@ -339,7 +339,5 @@ def test_a_history_that_has_lost_bars_is_not_restated(before_dividend):
     market.show(DIVIDEND)
     refused = market.ingest(pd.Timestamp("2020-08-01", tz="UTC"), DIVIDEND)
     assert refused.written is None
-    assert any(
-        "it no longer has 21 of 129 stored bars, so nothing was restated" in e.message for e in refused.errors
-    ), [e.message for e in refused.errors]
+    assert "it no longer has 21 of 130 stored bars, so nothing was restated" in refused.errors[0].message
     pd.testing.assert_frame_equal(stored(market), before)
