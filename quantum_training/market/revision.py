@@ -106,7 +106,7 @@ class Revision:
     def altered(self) -> pd.DatetimeIndex:
         """Bars with another return or volume than they had, and those that were added: features rest on them."""
         steps = np.r_[False, self.price_factors[1:] != self.price_factors[:-1]][: len(self.times)]
-        return self.times[steps | self.replaced].union(pd.DatetimeIndex(self.added.index))
+        return pd.DatetimeIndex(self.times[steps | self.replaced].union(self.added.index))
 
     @property
     def bars(self) -> pd.DataFrame:
