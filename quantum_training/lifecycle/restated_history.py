@@ -24,7 +24,7 @@ from quantum_training.lifecycle.restatement import (
     versions_trained_on,
     write_restatement,
 )
-from quantum_training.market.corporate_actions import CorporateAction
+from quantum_training.market.corporate_events import CorporateEvent
 from quantum_training.market.defects import Defect
 from quantum_training.market.notes import Notes
 from quantum_training.market.periods import Key, month_of
@@ -96,7 +96,7 @@ class _Restatement:
     stored: Mapping[str, pd.DataFrame]
     history: pd.DataFrame
     revision: Revision
-    actions: tuple[CorporateAction, ...]
+    actions: tuple[CorporateEvent, ...]
 
     @cached_property
     def restated(self) -> pd.DataFrame:

@@ -1,4 +1,3 @@
-<<<<<<< HEAD
 """Splits and dividends: what earlier prices and volumes are multiplied by, so that no step is left at an ex-date.
 
 Where the dates and amounts come from is sources/tables/actions.py.
@@ -45,29 +44,3 @@ def adjusted(bars: pd.DataFrame, adjustments: Sequence[Adjustment]) -> pd.DataFr
     bars[list(PRICES)] = bars[list(PRICES)].mul(price[place], axis=0)
     bars["volume"] = bars["volume"] * volume[place]
     return bars
-=======
-"""Dividends and splits as a source names them."""
-
-from __future__ import annotations
-
-from typing import Literal, NamedTuple
-
-import pandas as pd
-
-
-class CorporateAction(NamedTuple):
-    """A dividend, split or distribution of gains. ex_date: open time of the first bar without it, UTC.
-
-    value: amount a share, or new shares for an old one. is_applied: whether the prices before it are adjusted for it;
-    None if that cannot be seen.
-    """
-
-    kind: Literal["dividend", "split", "capital gain"]
-    ex_date: pd.Timestamp
-    value: float
-    is_applied: bool | None = None
-
-    def __str__(self) -> str:
-        of = f"{self.value:g}:1" if self.kind == "split" else f"of {self.value:g}"
-        return f"{self.kind} {of} on {self.ex_date:%Y-%m-%d}"
->>>>>>> 0a39f0f (Every refetched bar is compared: a dividend or split that Yahoo enters late is restated up to its date, a bar that was not final is renewed, and revisions: keep keeps what is stored)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
-from quantum_training.market.corporate_actions import CorporateAction
+from quantum_training.market.corporate_events import CorporateEvent
 from quantum_training.market.defects import Defect
 
 _NOTES, _FACTS, _WARNINGS = "notes", "source_facts", "source_warnings"
@@ -28,7 +28,7 @@ class Notes:
 
     facts: Mapping[str, str | int | float] = field(default_factory=dict)
     defects: tuple[Defect, ...] = ()
-    actions: tuple[CorporateAction, ...] = ()
+    actions: tuple[CorporateEvent, ...] = ()
 
     @property
     def attributes(self) -> dict[str, str]:

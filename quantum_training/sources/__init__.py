@@ -11,11 +11,7 @@ from typing import Any
 
 from quantum_training.sources.base import CandleSource, OutOfReachError, SourceError
 
-<<<<<<< HEAD
-_NOT_KINDS = ("base", "ccxt_client", "paging", "retry", "venue_facts")
-=======
-_NOT_KINDS = ("base", "paging", "retry", "yahoo_chart")
->>>>>>> 0a39f0f (Every refetched bar is compared: a dividend or split that Yahoo enters late is restated up to its date, a bar that was not final is renewed, and revisions: keep keeps what is stored)
+_NOT_KINDS = ("base", "ccxt_client", "paging", "retry", "venue_facts", "yahoo_chart")
 
 __all__ = ["CandleSource", "OutOfReachError", "SourceError", "source_from"]
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from quantum_training.market.corporate_actions import CorporateAction
+from quantum_training.market.corporate_events import CorporateEvent
 from quantum_training.market.schema import COLUMNS, PRICES, as_candles, empty_candles
 from quantum_training.market.timeframe import to_timedelta
 
@@ -20,7 +20,7 @@ class Chart(NamedTuple):
     """Candles, and the corporate actions that Yahoo names among them."""
 
     bars: pd.DataFrame
-    actions: tuple[CorporateAction, ...]
+    actions: tuple[CorporateEvent, ...]
 
 
 NO_CHART = Chart(empty_candles(), ())
@@ -75,17 +75,17 @@ def _after_close(stamps: pd.Index, zone: str, meta: dict[str, Any]) -> np.ndarra
     return np.asarray(local >= closes)
 
 
-def _actions(chart: dict[str, Any], step: pd.Timedelta, zone: str) -> list[CorporateAction]:
+def _actions(chart: dict[str, Any], step: pd.Timedelta, zone: str) -> list[CorporateEvent]:
     """The dividends, distributions of gains and splits of the chart. Daily ones have the date of their session."""
     events = chart.get("events") or {}
     actions = [
-        CorporateAction("dividend" if kind == "dividends" else "capital gain", _time(event), float(event["amount"]))
+        CorporateEvent("dividend" if kind == "dividends" else "capital gain", _time(event), float(event["amount"]))
         for kind in ("dividends", "capitalGains")
         for event in (events.get(kind) or {}).values()
     ]
     for event in (events.get("splits") or {}).values():
         ratio = float(event["numerator"]) / float(event["denominator"])
-        actions.append(CorporateAction("split", _time(event), ratio))
+        actions.append(CorporateEvent("split", _time(event), ratio))
     if step != DAY:
         return actions
     dates = _sessions(pd.DatetimeIndex([action.ex_date for action in actions], tz="UTC"), zone).tz_localize("UTC")
@@ -96,7 +96,7 @@ def _time(event: dict[str, Any]) -> pd.Timestamp:
     return pd.Timestamp(int(event["date"]), unit="s", tz="UTC")
 
 
-def _seen(action: CorporateAction, bars: pd.DataFrame, unadjusted: pd.Series, adjust: bool) -> CorporateAction:
+def _seen(action: CorporateEvent, bars: pd.DataFrame, unadjusted: pd.Series, adjust: bool) -> CorporateEvent:
     """The action, with whether the adjusted prices before its date step by it."""
     at = int(bars.index.searchsorted(action.ex_date))
     if action.kind == "split" or not adjust or not 0 < at < len(bars) or not bars.index.is_unique:

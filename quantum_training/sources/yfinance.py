@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 from pydantic import Field
 
-from quantum_training.market.corporate_actions import CorporateAction
+from quantum_training.market.corporate_events import CorporateEvent
 from quantum_training.market.notes import Notes, with_notes
 from quantum_training.market.schema import empty_candles
 from quantum_training.market.timeframe import to_timedelta
@@ -86,7 +86,7 @@ class Source(CandleSource):
         """The bars that open in [start, last), in as many requests as Yahoo wants."""
         step = to_timedelta(timeframe)
         parts: list[pd.DataFrame] = []
-        actions: dict[CorporateAction, None] = {}
+        actions: dict[CorporateEvent, None] = {}
         # Yahoo gives at most eight days of 1m bars a request.
         span = 7 * DAY if step == to_timedelta("1m") else max(last - start, step)
         while start < last:
