@@ -16,22 +16,27 @@ import pandas as pd
 from quantum_training.market.corporate_actions import adjusted
 from quantum_training.market.defects import Defect
 from quantum_training.market.notes import Notes, with_notes
-from quantum_training.market.periods import month_of
+from quantum_training.market.periods import MONTH, month_of
 from quantum_training.market.schema import as_candles
 from quantum_training.market.timeframe import to_timedelta
 from quantum_training.sources.base import CandleSource, SourceError, closed_between
 from quantum_training.sources.retry import describe
 from quantum_training.sources.tables.actions import adjustments_of
 from quantum_training.sources.tables.clock_check import NEAR, changes_between, clock_findings
-from quantum_training.sources.tables.history import History, Market, history_of, joined, rows_of_symbol
+from quantum_training.sources.tables.history import History, Market, history_of, joined
 from quantum_training.sources.tables.layouts import LayoutError, filled
 from quantum_training.sources.tables.locations import NotFoundError, Part, find_parts
+from quantum_training.sources.tables.mirror import mirror_of
 from quantum_training.sources.tables.options import ColumnError, TableOptions
+from quantum_training.sources.tables.parquet import parquet_periods
+from quantum_training.sources.tables.recording import Recording, Whole, matching
 from quantum_training.sources.tables.resampling import Resampling
-from quantum_training.sources.tables.table import KEY, Table, UnreadableError, read_table
+from quantum_training.sources.tables.table import UnreadableError, read_table
 from quantum_training.sources.tables.zones import as_zone
 
 _UNREADABLE = (OSError, EOFError, ValueError, RuntimeError, zlib.error, BadZipFile)
+_NANOSECOND = pd.Timedelta("1ns")
+_ALWAYS = (pd.Timestamp.min.tz_localize("UTC"), pd.Timestamp.max.tz_localize("UTC"))
 _YOUNGER = ("format", "volume", "resample_from", "corporate_actions")
 """Identifying options that the records of earlier builds do not have: left out at their default."""
 
@@ -65,9 +70,9 @@ class Source(TableOptions, CandleSource):
             path = self.corporate_actions.replace("{symbol}", symbol)
             actions = adjustments_of(raw, Market(symbol, timeframe, self._calendar), path)
             return adjusted(raw.fetch(symbol, timeframe, start, end, now), actions)
-        history = self._history(symbol, timeframe)
+        month = pd.Timestamp(month_of(end - _NANOSECOND), tz="UTC")
+        history = self._history(symbol, timeframe, min(start, month), end)
         bars = closed_between(history.bars, timeframe, start, end, now)
-        month = pd.Timestamp(month_of(end - pd.Timedelta("1ns")), tz="UTC")
         market = Market(symbol, timeframe, self._calendar)
         defects = (*_unread(market, history, month, end), *self._clock_warnings(market, history, month, end))
         return with_notes(bars, Notes(_facts(history, month, end), defects))
@@ -81,7 +86,10 @@ class Source(TableOptions, CandleSource):
         """The end of the file's newest bar, or `now` if that is earlier."""
         if resampling := self._resampling(symbol, timeframe):
             return resampling.available_until(now)
-        return min(now, self._history(symbol, timeframe).bars.index.max() + to_timedelta(timeframe))
+        bars = self._history(symbol, timeframe, None, None).bars
+        if bars.empty:
+            raise SourceError(symbol, f"files {self.path}", "the file has no closed bar", "Give a file with candles")
+        return min(now, bars.index.max() + to_timedelta(timeframe))
 
     def _resampling(self, symbol: str, timeframe: str) -> Resampling | None:
         if self.resample_from in (None, timeframe):
@@ -103,7 +111,8 @@ class Source(TableOptions, CandleSource):
                 )
                 yield Defect("clock_change", "warning", (change.time,), message)
 
-    def _history(self, symbol: str, timeframe: str) -> History:
+    def _history(self, symbol: str, timeframe: str, start: pd.Timestamp | None, end: pd.Timestamp | None) -> History:
+        """The bars of the months of a period, and those near by; of None, the newest bars. Of a small table, all."""
         path = self.path.replace("{symbol}", symbol)
         try:
             parts = tuple(find_parts(path))
@@ -113,32 +122,57 @@ class Source(TableOptions, CandleSource):
             raise _unreadable(symbol, path, error) from error
         market = Market(symbol, timeframe, self._calendar)
         options = self.model_dump_json(include=set(TableOptions.model_fields), exclude_unset=True)
-        return _history(options, market, path, parts)
+        recordings = _recordings(options, market, path, parts)
+        if not any(recording.is_partial for _, _, recording, _ in recordings):
+            return _history(recordings, market, _ALWAYS)
+        if start is None or end is None:
+            newest = [rec.newest(chosen) for _, _, rec, chosen in recordings]
+            start = end = max(stamp for stamp in newest if stamp is not None) + _NANOSECOND
+        first, last = (pd.Timestamp(month_of(time), tz="UTC") for time in (start, end - _NANOSECOND))
+        return _history(recordings, market, (first - NEAR, last + MONTH + NEAR))
+
+
+class _Recordings(tuple[tuple[TableOptions, Part, Recording, dict[str, list[str]]], ...]):
+    """The tables of a path that have rows of a symbol: options, place, content, and the texts that select the rows."""
+
+    __hash__ = object.__hash__
+    __eq__ = object.__eq__
 
 
 @lru_cache(maxsize=16)
-def _history(options: str, market: Market, path: str, parts: tuple[Part, ...]) -> History:
-    """All bars of a symbol. Cached by the files' names and ages, as they are asked for month by month."""
-    read = TableOptions.model_validate_json(options)
-    asked, histories, others = read, [], dict[str, None]()
+def _recordings(options: str, market: Market, path: str, parts: tuple[Part, ...]) -> _Recordings:
+    """Cached by the files' names and ages, as they are asked for month by month. SourceError if there are no rows."""
+    asked = TableOptions.model_validate_json(options)
+    read, recordings, others = asked, [], dict[str, None]()
     for part in parts:
         read = _filled(asked, part, market)
         of_all = read.model_copy(update={"path": "", "rows_where": dict.fromkeys(read.rows_where, "")})
-        table = _table(of_all.model_dump_json(exclude_unset=True), part, market.symbol)
-        rows = rows_of_symbol(read, market.symbol, table)
-        if rows.bars.empty and rows.unread.empty:
-            others |= {str(key): None for name in read.rows_where for key in table.bars[KEY + name].unique()[:10]}
-            continue
-        try:
-            histories.append(history_of(read, market, rows, None if read.ignore_file_time else part.written_at))
-        except UnreadableError as error:
-            raise SourceError(market.symbol, f"files {part.name}", str(error), "Mend the file or its options") from None
-    history = joined(read, histories) if histories else None
-    if history is None or history.bars.empty:
+        recording = _recording(of_all.model_dump_json(exclude_unset=True), part, market.symbol)
+        texts = {name: recording.keys(name) for name in read.rows_where}
+        chosen = {n: matching(texts[n], v.replace("{symbol}", market.symbol)) for n, v in read.rows_where.items()}
+        if all(chosen.values()) and recording.newest(chosen) is not None:
+            recordings.append((read, part, recording, chosen))
+        else:
+            others |= dict.fromkeys(text for known in texts.values() for text in known[:10])
+    if not recordings:
         where = ", ".join(f"{n} = {v.replace('{symbol}', market.symbol)}" for n, v in read.rows_where.items())
         problem = f"no row with {where}; it has {', '.join([*others][:10])}" if others else "the file has no rows"
         remedy = "Mend source.rows_where" if others else "Give a file with candles"
         raise SourceError(market.symbol, f"files {path}", problem, remedy)
+    return _Recordings(recordings)
+
+
+@lru_cache(maxsize=16)
+def _history(recordings: _Recordings, market: Market, period: tuple[pd.Timestamp, pd.Timestamp]) -> History:
+    """All bars of a symbol, or those of a period and maybe others."""
+    histories = []
+    for read, part, recording, chosen in recordings:
+        try:
+            rows = recording.rows(chosen, *period)
+            histories.append(history_of(read, market, rows, None if read.ignore_file_time else part.written_at))
+        except UnreadableError as error:
+            raise SourceError(market.symbol, f"files {part.name}", str(error), "Mend the file or its options") from None
+    history = joined(recordings[-1][0], histories)
     return replace(history, bars=as_candles(history.bars))
 
 
@@ -151,10 +185,10 @@ def _filled(options: TableOptions, part: Part, market: Market) -> TableOptions:
         raise _unreadable(market.symbol, part.name, error) from error
 
 
-def _table(options: str, part: Part, symbol: str) -> Table:
+def _recording(options: str, part: Part, symbol: str) -> Recording:
     source = f"files {part.name}"
     try:
-        return _cached_table(options, part)
+        return _cached_recording(options, part)
     except ColumnError as error:
         remedy = "Name the file's columns in source.columns (skip_rows above the header; volume: none if it has none)"
         raise SourceError(symbol, source, str(error), remedy) from None
@@ -166,8 +200,9 @@ def _table(options: str, part: Part, symbol: str) -> Table:
 
 
 @lru_cache(maxsize=8)
-def _cached_table(options: str, part: Part) -> Table:
-    return read_table(TableOptions.model_validate_json(options), part)
+def _cached_recording(options: str, part: Part) -> Recording:
+    read = TableOptions.model_validate_json(options)
+    return mirror_of(read, part) or parquet_periods(read, part) or Whole(read_table(read, part))
 
 
 def _unreadable(symbol: str, path: str, error: BaseException) -> SourceError:

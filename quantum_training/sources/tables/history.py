@@ -5,7 +5,6 @@ A row that cannot be read stays a defect of its month. Which bars of a history a
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -14,10 +13,10 @@ import pandas as pd
 
 from quantum_training.market.calendar_settings import Calendar
 from quantum_training.market.calendars import session_close
-from quantum_training.market.schema import COLUMNS, PRICES
+from quantum_training.market.schema import PRICES
 from quantum_training.market.timeframe import to_timedelta
 from quantum_training.sources.tables.options import STAMP, TableOptions
-from quantum_training.sources.tables.table import KEY, Table, UnreadableError
+from quantum_training.sources.tables.table import Table, UnreadableError
 
 _DAY = pd.Timedelta(days=1)
 _SETTLED = pd.Timedelta(minutes=30)
@@ -47,30 +46,12 @@ class History:
     counted: pd.DataFrame
 
 
-def rows_of_symbol(options: TableOptions, symbol: str, table: Table) -> Table:
-    """The rows that `rows_where` selects, without the columns that it names."""
-    bars, unread = table
-    for name, value in options.rows_where.items():
-        expected = _matching(bars[KEY + name].cat.categories, value.replace("{symbol}", symbol))
-        bars, unread = bars[bars[KEY + name].isin(expected)], unread[unread[KEY + name].isin(expected)]
-    return Table(bars[list(COLUMNS)], unread[["column", "text", "empty"]])
-
-
-def _matching(texts: pd.Index, text: str) -> list[str]:
-    """The text itself, else those that are the same number: 660 for 000660."""
-    if text in texts:
-        return [text]
-    with suppress(ValueError):
-        return list(texts[pd.to_numeric(texts, errors="coerce") == float(text)])
-    return []
-
-
 def history_of(options: TableOptions, market: Market, table: Table, written: pd.Timestamp | None) -> History:
     """The history in one table. written: when its file was; None if that is not known or means nothing.
 
     UnreadableError if all its stamps are later than that.
     """
-    bars, unread = table
+    bars, unread = table.bars, table.unread
     if options.stamp == "end":
         bars = bars.set_axis(_starts(bars.index, market))
         unread = unread.set_axis(_starts(unread.index, market))

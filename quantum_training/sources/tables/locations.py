@@ -64,6 +64,18 @@ class Part(NamedTuple):
             return io.BytesIO(archive.read(self.member))
 
 
+class Block(NamedTuple):
+    """Lines of a text table, below those above its first row: a table of its own. Fields as in Part."""
+
+    content: bytes
+    ending: str = ".csv"
+    is_text: bool = True
+
+    def open(self) -> IO[bytes]:
+        """The lines."""
+        return io.BytesIO(self.content)
+
+
 def find_parts(path: str) -> list[Part]:
     """The tables that a path points to, by name. NotFoundError if there are none, OSError if it cannot be read."""
     head, inside, members = path.partition(f"{ZIP}/")

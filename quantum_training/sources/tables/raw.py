@@ -12,12 +12,12 @@ from typing import IO, Any
 import pandas as pd
 import pyarrow.parquet as pq
 
-from quantum_training.sources.tables.locations import Part
+from quantum_training.sources.tables.locations import Block, Part
 from quantum_training.sources.tables.options import TableOptions
 from quantum_training.sources.tables.text import read_text
 
 
-def read_raw(options: TableOptions, part: Part) -> pd.DataFrame:
+def read_raw(options: TableOptions, part: Part | Block) -> pd.DataFrame:
     """The needed columns of a table, in its order. ColumnError, OSError or ValueError if it cannot be read."""
     if part.is_text:
         return read_text(options, part)

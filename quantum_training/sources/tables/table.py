@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from quantum_training.market.schema import COLUMNS, PRICES
-from quantum_training.sources.tables.locations import Part
+from quantum_training.sources.tables.locations import Block, Part
 from quantum_training.sources.tables.numbers import as_numbers, notation_of
 from quantum_training.sources.tables.options import STAMP, TableOptions
 from quantum_training.sources.tables.raw import read_raw
@@ -33,15 +33,21 @@ class Table(NamedTuple):
     bars: index `open_time` (UTC, ns), float64 columns, and a categorical column KEY + name for each of `rows_where`;
     a number that is missing or cannot be read is NaN. unread: what cannot be read: `text` (of the stamp or number),
     `column`, `empty` (whether its row has no price at all), at the stamp of its row, or of the one before it.
+    is_plain: whether the file's numbers are written as Python writes them.
     """
 
     bars: pd.DataFrame
     unread: pd.DataFrame
+    is_plain: bool = True
 
 
-def read_table(options: TableOptions, part: Part) -> Table:
+def read_table(options: TableOptions, part: Part | Block) -> Table:
     """Read one table. ColumnError, UnreadableError, OSError or ValueError if it cannot be read as a whole."""
-    raw = read_raw(options, part)
+    return table_of(options, read_raw(options, part))
+
+
+def table_of(options: TableOptions, raw: pd.DataFrame) -> Table:
+    """The needed columns as a table. UnreadableError if no stamp, or no number of a column, can be read."""
     keys = {name: raw[name].astype("string").astype("category") for name in options.rows_where}
     groups = np.zeros(len(raw), "int64")
     for key in keys.values():
@@ -57,7 +63,8 @@ def read_table(options: TableOptions, part: Part) -> Table:
     bars[list(PRICES)] /= options.price_divisor
     without_price = bars[list(PRICES)].isna().all(axis=1).to_numpy()
     unread = [*unread, ("stamp", np.flatnonzero(times.isna()), stamps)]
-    return _in_order(options, bars, times, unread, without_price)
+    is_plain = all(raw[name].dtype != TEXT for name in options.number_columns.values())
+    return _in_order(options, bars, times, unread, without_price)._replace(is_plain=is_plain)
 
 
 def _in_order(

@@ -16,7 +16,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
-from quantum_training.sources.tables.locations import Part
+from quantum_training.sources.tables.locations import Block, Part
 from quantum_training.sources.tables.options import TableOptions
 
 _SEPARATORS = (",", ";", "\t", "|")
@@ -38,7 +38,7 @@ class _Layout(NamedTuple):
     lines_above: int
 
 
-def read_text(options: TableOptions, part: Part) -> pd.DataFrame:
+def read_text(options: TableOptions, part: Part | Block) -> pd.DataFrame:
     """The needed columns: numbers as float64 if all of them are plain and all rows fit, else everything as text."""
     layout = _layout(options, part)
     plain = () if options.thousands else tuple(options.number_columns.values())
@@ -51,7 +51,9 @@ def read_text(options: TableOptions, part: Part) -> pd.DataFrame:
     return _with_misfits(columns, misfits, layout, options) if misfits else columns
 
 
-def _read(part: Part, layout: _Layout, plain: tuple[str, ...], decimal: str) -> tuple[pd.DataFrame, dict[int, str]]:
+def _read(
+    part: Part | Block, layout: _Layout, plain: tuple[str, ...], decimal: str
+) -> tuple[pd.DataFrame, dict[int, str]]:
     """The columns, those in `plain` as numbers, and the rows of a wrong length by their number in the table."""
     misfits: dict[int, str] = {}
 
@@ -61,7 +63,7 @@ def _read(part: Part, layout: _Layout, plain: tuple[str, ...], decimal: str) -> 
 
     with part.open() as file:
         table = pa_csv.read_csv(
-            _unpacked(file, part),
+            unpacked(file, part),
             read_options=pa_csv.ReadOptions(
                 skip_rows=layout.lines_above, column_names=layout.names, encoding=layout.encoding, use_threads=False
             ),
@@ -93,7 +95,7 @@ def _with_misfits(
     return pd.concat([columns, added], ignore_index=True).iloc[np.argsort(places)].reset_index(drop=True)
 
 
-def _layout(options: TableOptions, part: Part) -> _Layout:
+def _layout(options: TableOptions, part: Part | Block) -> _Layout:
     """ValueError if the file has no lines, ColumnError if a column is missing."""
     start = start_of(part, _HEAD_BYTES)
     encoding = options.encoding or encoding_of(start)
@@ -112,10 +114,10 @@ def _layout(options: TableOptions, part: Part) -> _Layout:
     return _Layout(encoding, separator, names, options.needed_columns(names), above + options.header)
 
 
-def start_of(part: Part, size: int) -> bytes:
+def start_of(part: Part | Block, size: int) -> bytes:
     """The first bytes of a table, unpacked."""
     with part.open() as file:
-        start: bytes = _unpacked(file, part).read(size)
+        start: bytes = unpacked(file, part).read(size)
     return start
 
 
@@ -135,7 +137,12 @@ def encoding_of(start: bytes) -> str:
     return "utf-8"
 
 
-def _unpacked(file: IO[bytes], part: Part) -> Any:
+def lines_above(options: TableOptions, part: Part | Block) -> int:
+    """How many lines stand above the first row. Raises as `read_text` does."""
+    return _layout(options, part).lines_above
+
+
+def unpacked(file: IO[bytes], part: Part | Block) -> Any:
     """The file's bytes, out of gzip or Zstandard if they are packed."""
     stream = pa.PythonFile(file, mode="r")
     packing = "gzip" if part.ending.endswith(".gz") else "zstd" if part.ending.endswith(".zst") else None

@@ -1,0 +1,123 @@
+"""A large Parquet file whose stamps and numbers are typed: only the row groups of a period are read, batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from quantum_training.sources.tables.locations import Part
+from quantum_training.sources.tables.options import TableOptions
+from quantum_training.sources.tables.recording import chosen_rows
+from quantum_training.sources.tables.table import Table, table_of
+from quantum_training.sources.tables.zones import as_zone
+
+MIN_BYTES = 4 << 20
+_ROWS = 1 << 16
+_MARGIN = pd.Timedelta(days=2)
+"""More than any clock is ahead of UTC."""
+
+
+@dataclass(frozen=True)
+class ParquetPeriods:
+    """See recording.Recording."""
+
+    options: TableOptions
+    part: Part
+    first_and_last: tuple[tuple[pd.Timestamp, pd.Timestamp], ...]
+    is_partial: bool = True
+
+    def keys(self, name: str) -> Sequence[str]:
+        """See Recording."""
+        return self._texts[name]
+
+    @cached_property
+    def _texts(self) -> dict[str, list[str]]:
+        texts: dict[str, dict[str, None]] = {name: {} for name in self.options.rows_where}
+        for batch in self._batches(range(len(self.first_and_last)), list(texts)) if texts else ():
+            for name, known in texts.items():
+                known.update(dict.fromkeys(pc.unique(batch.column(name)).to_pylist()))
+        return {name: [text for text in known if text is not None] for name, known in texts.items()}
+
+    def rows(self, chosen: Mapping[str, list[str]], start: pd.Timestamp, end: pd.Timestamp) -> Table:
+        """See Recording."""
+        (stamp,) = self.options.stamp_columns
+        start, end = (max(start, pd.Timestamp("1700", tz="UTC")), min(end, pd.Timestamp("2250", tz="UTC")))
+        first, last = start - _MARGIN, end + _MARGIN
+        groups = [n for n, (low, high) in enumerate(self.first_and_last) if high >= first and low <= last]
+        columns, kept = self.options.needed_columns(self._schema.names), []
+        for batch in self._batches(groups, columns):
+            times = batch.column(stamp)
+            bounds = [pa.scalar(_clock(time, times.type), times.type) for time in (first, last)]
+            inside = pc.and_(pc.greater_equal(times, bounds[0]), pc.less_equal(times, bounds[1]))
+            for name, texts in chosen.items():
+                inside = pc.and_(inside, pc.is_in(batch.column(name), value_set=pa.array(texts)))
+            kept.append(batch.filter(inside))
+        frame = pa.Table.from_batches(kept, schema=pa.schema([self._schema.field(c) for c in columns])).to_pandas()
+        return chosen_rows(table_of(self.options, frame.reset_index()[columns]), chosen)
+
+    def newest(self, chosen: Mapping[str, list[str]]) -> pd.Timestamp | None:
+        """See Recording."""
+        first, last = min(low for low, _ in self.first_and_last), max(high for _, high in self.first_and_last)
+        if not chosen and as_zone(self.options.timezone).name == "UTC":
+            return last
+        times = self.rows(chosen, first if chosen else last - _MARGIN, last).bars.index
+        return times.max() if len(times) else None
+
+    @cached_property
+    def _schema(self) -> pa.Schema:
+        with self.part.open() as file:
+            return pq.read_schema(file)
+
+    def _batches(self, groups: Sequence[int], columns: list[str]) -> Iterator[Any]:
+        with self.part.open() as file:
+            whole = pq.ParquetFile(file)
+            yield from whole.iter_batches(_ROWS, row_groups=list(groups), columns=columns, use_threads=False)
+
+
+def _clock(time: pd.Timestamp, kind: pa.DataType) -> pd.Timestamp:
+    return time if kind.tz else time.tz_localize(None)
+
+
+def parquet_periods(options: TableOptions, part: Part) -> ParquetPeriods | None:
+    """The file by its periods; None if it has to be read as a whole, as one with stamps that are missing or texts."""
+    if part.ending != ".parquet" or part.size < MIN_BYTES or len(options.stamp_columns) > 1:
+        return None
+    with part.open() as file:
+        metadata = pq.ParquetFile(file).metadata
+        schema = metadata.schema.to_arrow_schema()
+    needed = {*options.stamp_columns, *options.number_columns.values(), *options.rows_where}
+    if not needed <= {*schema.names} or not _is_typed(options, schema):
+        return None
+    bounds = [_bounds(metadata.row_group(n), options.stamp_columns[0]) for n in range(metadata.num_row_groups)]
+    limit = (None if options.ignore_file_time else part.written_at) or pd.Timestamp.now("UTC")
+    known = tuple(bound for bound in bounds if bound is not None)
+    if not known or len(known) < len(bounds) or max(last for _, last in known) >= limit:
+        return None
+    return ParquetPeriods(options, part, known)
+
+
+def _is_typed(options: TableOptions, schema: pa.Schema) -> bool:
+    numbers = [schema.field(name).type for name in options.number_columns.values()]
+    texts = [schema.field(name).type for name in options.rows_where]
+    return (
+        pa.types.is_timestamp(schema.field(options.stamp_columns[0]).type)
+        and all(pa.types.is_floating(kind) or pa.types.is_integer(kind) for kind in numbers)
+        and all(pa.types.is_string(kind) or pa.types.is_large_string(kind) for kind in texts)
+    )
+
+
+def _bounds(group: Any, stamp: str) -> tuple[pd.Timestamp, pd.Timestamp] | None:
+    """The first and last stamp of a row group; None if they are not known or a stamp is missing."""
+    column = next(c for c in map(group.column, range(group.num_columns)) if c.path_in_schema == stamp)
+    known = column.statistics
+    if known is None or not known.has_min_max or known.null_count:
+        return None
+    first, last = (pd.Timestamp(value) for value in (known.min, known.max))
+    return (first, last) if first.tz else (first.tz_localize("UTC"), last.tz_localize("UTC"))
