@@ -102,7 +102,7 @@ class Source(TableOptions, CandleSource):
     ) -> Iterator[Defect]:
         zone = as_zone(self.timezone)
         for change in changes_between(zone, start, end):
-            near = history.bars[abs(history.bars.index - change.time) <= NEAR].sort_index()
+            near = history.bars.sort_index().loc[change.time - NEAR : change.time + NEAR]
             for finding in clock_findings(near, market.timeframe, zone, change):
                 message = (
                     f"{market.symbol} {market.timeframe} clock_change: the clock of {change.clock} is set at "

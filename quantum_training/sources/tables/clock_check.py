@@ -47,7 +47,9 @@ def clock_findings(bars: pd.DataFrame, timeframe: str, zone: Zone, change: Chang
     first = max([t for t in others if t < change.time], default=change.time - NEAR)
     last = min([t for t in others if t > change.time], default=change.time + NEAR)
     sides = [bars.loc[first : change.time - pd.Timedelta("1ns")], bars.loc[change.time : last - pd.Timedelta("1ns")]]
-    if to_timedelta(timeframe) > _HOUR or any(s.index.normalize().nunique() < _MIN_DAYS for s in sides):
+    if to_timedelta(timeframe) > _HOUR or any(
+        pd.DatetimeIndex(s.index).normalize().nunique() < _MIN_DAYS for s in sides
+    ):
         return
     opening = [_week_opening(bars, side) for side in sides]
     if None not in opening and opening[0] != opening[1]:

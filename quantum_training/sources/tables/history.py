@@ -75,7 +75,7 @@ def _without_late(market: Market, history: History, written: pd.Timestamp | None
         )
     running = np.zeros(len(opens), bool)
     if written is not None:
-        late = np.flatnonzero(opens + to_timedelta(market.timeframe) > written)
+        late = np.flatnonzero(opens + to_timedelta(market.timeframe) > written).tolist()
         running[late] = [not wrong[i] and not _is_final(market, opens[i], written) for i in late]
     if not (wrong | running).any():
         return history

@@ -93,7 +93,7 @@ def mirror_of(options: TableOptions, part: Part) -> Mirror | None:
         return None
     named = json.dumps([options.model_dump_json(exclude_unset=True), part.path, part.member, _code()])
     folder = Path(home).absolute() / FOLDER / hashlib.sha256(named.encode()).hexdigest()[:32]
-    index = _read_index(folder)
+    index: Mapping[str, Any] | None = _read_index(folder)
     if index is None or not _is_current(index, part):
         index = _made(options, part, folder, {"pieces": [], "texts": dict.fromkeys(options.rows_where, ()), "end": 0})
     elif _grows(part) and not index["refused"] and part.size - index["end"] > MIN_BYTES + _OPEN_BYTES:
@@ -216,7 +216,7 @@ def _write_piece(folder: Path, digest: str, table: Table) -> str:
     """
     folder.mkdir(parents=True, exist_ok=True)
     name = f"{digest[:32]}.parquet"
-    keys = [column for column in table.bars if column.startswith(KEY)]
+    keys = [column for column in map(str, table.bars) if column.startswith(KEY)]
     bars = table.bars.sort_values(keys, kind="stable") if keys else table.bars
     own = folder / f"{name}.{os.getpid()}"
     pq.write_table(

@@ -103,7 +103,7 @@ class TableOptions(BaseModel):
 
     def name_of(self, ours: str) -> str:
         """The file's name of one of our columns."""
-        return self.columns.get(ours, ours)  # type: ignore[call-overload, no-any-return]
+        return self.columns.get(ours, ours)  # type: ignore[call-overload]
 
     @property
     def stamp_columns(self) -> tuple[str, ...]:

@@ -15,8 +15,9 @@ from quantum_training.sources.tables.table import KEY, Table
 class Recording(Protocol):
     """One table of bars. chosen: of each column of `rows_where`, the texts whose rows are asked for."""
 
-    is_partial: bool
-    """Whether `rows` reads only what lies in the period that is asked for; else it gives all rows."""
+    @property
+    def is_partial(self) -> bool:
+        """Whether `rows` reads only what lies in the period that is asked for; else it gives all rows."""
 
     def keys(self, name: str) -> Sequence[str]:
         """The texts in a column of `rows_where`."""

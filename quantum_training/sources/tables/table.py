@@ -86,7 +86,9 @@ def _in_order(
         for column, rows, texts in unread
     )
     rows = texts.pop("row").to_numpy("int64")
-    texts = texts.assign(empty=without_price[rows], **{c: bars[c].iloc[rows].to_numpy() for c in bars if KEY in c})
+    texts = texts.assign(
+        empty=without_price[rows], **{c: bars[c].iloc[rows].to_numpy() for c in map(str, bars) if KEY in c}
+    )
     texts.index = pd.DatetimeIndex(places.iloc[rows], name=STAMP)
     bars.index = times.rename(STAMP)
     bars = bars[bars.index.notna()]

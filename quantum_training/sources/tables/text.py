@@ -23,7 +23,20 @@ _SEPARATORS = (",", ";", "\t", "|")
 _HEAD_BYTES = 1 << 16
 _BYTE_ORDER_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 TEXT = pd.ArrowDtype(pa.string())
-MISSING = ("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A")
+MISSING: tuple[str, ...] = (
+    "",
+    "#N/A",
+    "#N/A N/A",
+    "#NA",
+    "-1.#IND",
+    "-1.#QNAN",
+    "-NaN",
+    "-nan",
+    "1.#IND",
+    "1.#QNAN",
+    "<NA>",
+    "N/A",
+)
 MISSING += ("NA", "NULL", "NaN", "None", "n/a", "nan", "null", "-")
 """What stands for a missing number: as pandas has it, and a dash."""
 

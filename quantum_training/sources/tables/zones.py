@@ -57,7 +57,7 @@ def instants(
     alone = ~rows.duplicated(keep=False).to_numpy()
     times = first.tz_convert("UTC").to_series().reset_index(drop=True)
     times[twice & later] = second.tz_convert("UTC")[twice & later]
-    times[twice & alone] = pd.NaT
+    times = times.mask(twice & alone)
     return pd.DatetimeIndex(times)
 
 
@@ -66,7 +66,7 @@ def clock_changes(zone: str, start: pd.Timestamp, end: pd.Timestamp) -> dict[pd.
     days = pd.date_range(start.floor("D"), end.ceil("D"), freq="D", tz="UTC")
     offsets = np.array([_offset(zone, day) for day in days])
     changes = {}
-    for at in np.flatnonzero(np.diff(offsets)):
+    for at in np.flatnonzero(np.diff(offsets)).tolist():
         hours = pd.date_range(days[at], days[at + 1], freq="h")
         hour = next(hour for hour in hours if _offset(zone, hour) != offsets[at])
         if start <= hour < end:
