@@ -22,6 +22,7 @@ from quantum_training.lifecycle.restated_history import restate
 from quantum_training.lifecycle.restatement import is_interrupted, restated_at
 from quantum_training.lifecycle.revised_bars import bars_to_compare, keep_renewed
 from quantum_training.lifecycle.stored_months import AFTER_GAP, read_bars
+from quantum_training.market.calendar_settings import ALWAYS_OPEN
 from quantum_training.market.notes import Notes
 from quantum_training.market.periods import MONTH, Key, MarketPeriod, month_of
 from quantum_training.market.quality import Defect, assess
@@ -135,7 +136,7 @@ def fetch_month(store: Store, settings: Settings, key: Key, now: pd.Timestamp, r
     since = overlap.index[0] if len(stored) else min([first, *overlap.index[:1]])
     recorded = _recorded_begin(store, key, attributes)
     fetched, late, notes = fetch_bars(symbol, key.symbol, since, until, now, recorded or ON_TIME)
-    until = _end_of_bars(settings, key, now, late)
+    until = _end_of_bars(settings, key, now, late if symbol.calendar == ALWAYS_OPEN else ON_TIME)
     if other_market:
         _assert_replaceable(store, settings, key, fetched, other_market)
     settled = settle(key.symbol, compare(overlap, fetched), symbol.revision_policy, key.start)

@@ -12,6 +12,7 @@ import pandas as pd
 from quantum_training.market.calendar_settings import ALWAYS_OPEN, Calendar, CustomCalendar
 from quantum_training.market.session_spans import DAY
 from quantum_training.market.sessions import sessions_covering
+from quantum_training.market.timeframe import to_timedelta
 
 MAX_SHIFT = pd.Timedelta(hours=1)
 """How far the begin of a day may move: by the clock change of a time zone."""
@@ -38,6 +39,22 @@ def with_dates(bars: pd.DataFrame, calendar: Calendar) -> tuple[pd.DataFrame, pd
     if not alike.all():
         return bars, _NONE
     return bars.set_axis(dates.rename(bars.index.name)), pd.Timedelta(late.to_numpy()[stamps.argmax()])
+
+
+def bar_ends(stamps: pd.DatetimeIndex, timeframe: str, calendar: Calendar) -> pd.DatetimeIndex:
+    """When bars are known: a timeframe after their stamp; a session's daily bar at the end of its date, 24:00 UTC."""
+    length = to_timedelta(timeframe)
+    if length != DAY or calendar == ALWAYS_OPEN or _has_days(calendar) or stamps.empty or is_midnight(stamps):
+        return stamps + length
+    return session_dates(stamps, calendar) + length
+
+
+def session_dates(stamps: pd.DatetimeIndex, calendar: Calendar) -> pd.DatetimeIndex:
+    """The date of the session in which each stamp lies, else the exchange's date; the stamp itself in unknown years."""
+    try:
+        return _sessions(stamps, calendar)
+    except ValueError:
+        return stamps
 
 
 def is_midnight(stamps: pd.DatetimeIndex) -> bool:

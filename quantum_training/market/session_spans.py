@@ -99,10 +99,9 @@ def joined(parts: Sequence[Spans]) -> Spans:
     shifts = np.cumsum([0, *(len(part.dates) for part in parts[:-1])])
     session = np.concatenate([part.session + shift for part, shift in zip(parts, shifts, strict=True)])
     opens, closes = (np.concatenate([getattr(part, name) for part in parts]) for name in ("opens", "closes"))
-    present, position = np.unique(dates[session].asi8, return_inverse=True)
+    present, position = np.unique(pd.DatetimeIndex(dates[session]).to_numpy(), return_inverse=True)
     order = np.lexsort((opens, position))
-    kept = pd.DatetimeIndex(present.view("datetime64[ns]"))
-    return Spans(kept, position[order], opens[order], closes[order])
+    return Spans(pd.DatetimeIndex(present), position[order], opens[order], closes[order])
 
 
 def with_days(spans: Spans, week: UsualWeek, days: Sequence[DaySession]) -> Spans:

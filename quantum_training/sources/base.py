@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, PrivateAttr
 
-from quantum_training.market.calendar_settings import Calendar
-from quantum_training.market.timeframe import to_timedelta
+from quantum_training.market.calendar_settings import ALWAYS_OPEN, Calendar
+from quantum_training.market.daily_bars import bar_ends
 
 
 class SourceError(RuntimeError):
@@ -98,8 +98,13 @@ class CandleSource(BaseModel, ABC):
 
 
 def closed_between(
-    bars: pd.DataFrame, timeframe: str, start: pd.Timestamp, end: pd.Timestamp, now: pd.Timestamp
+    bars: pd.DataFrame,
+    timeframe: str,
+    start: pd.Timestamp,
+    end: pd.Timestamp,
+    now: pd.Timestamp,
+    calendar: Calendar = ALWAYS_OPEN,
 ) -> pd.DataFrame:
     """A copy of the bars with start <= open_time < end that are closed at `now`, in the order they came."""
     opens = pd.DatetimeIndex(bars.index)
-    return bars.loc[(opens >= start) & (opens < end) & (opens + to_timedelta(timeframe) <= now)].copy()
+    return bars.loc[(opens >= start) & (opens < end) & (bar_ends(opens, timeframe, calendar) <= now)].copy()

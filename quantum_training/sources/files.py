@@ -14,11 +14,11 @@ from zipfile import BadZipFile
 import pandas as pd
 
 from quantum_training.market.corporate_actions import adjusted
+from quantum_training.market.daily_bars import bar_ends
 from quantum_training.market.defects import Defect
 from quantum_training.market.notes import Notes, with_notes
 from quantum_training.market.periods import MONTH, month_of
 from quantum_training.market.schema import as_candles
-from quantum_training.market.timeframe import to_timedelta
 from quantum_training.sources.base import CandleSource, SourceError, closed_between
 from quantum_training.sources.retry import describe
 from quantum_training.sources.tables.actions import adjustments_of
@@ -72,7 +72,7 @@ class Source(TableOptions, CandleSource):
             return adjusted(raw.fetch(symbol, timeframe, start, end, now), actions)
         month = pd.Timestamp(month_of(end - _NANOSECOND), tz="UTC")
         history = self._history(symbol, timeframe, min(start, month), end)
-        bars = closed_between(history.bars, timeframe, start, end, now)
+        bars = closed_between(history.bars, timeframe, start, end, now, self._calendar)
         market = Market(symbol, timeframe, self._calendar)
         defects = (*_unread(market, history, month, end), *self._clock_warnings(market, history, month, end))
         return with_notes(bars, Notes(_facts(history, month, end), defects))
@@ -89,7 +89,7 @@ class Source(TableOptions, CandleSource):
         bars = self._history(symbol, timeframe, None, None).bars
         if bars.empty:
             raise SourceError(symbol, f"files {self.path}", "the file has no closed bar", "Give a file with candles")
-        return min(now, bars.index.max() + to_timedelta(timeframe))
+        return min(now, bar_ends(pd.DatetimeIndex([bars.index.max()]), timeframe, self._calendar)[0])
 
     def _resampling(self, symbol: str, timeframe: str) -> Resampling | None:
         if self.resample_from in (None, timeframe):

@@ -259,3 +259,15 @@ def test_days_that_begin_elsewhere_than_those_that_are_stored_are_refused(daily)
     month = ingest_month(store, settings, OCTOBER, NOW)
     assert [error.rule for error in month.errors] == ["moved_day"]
     assert "days begin at -08:00 of 00:00 UTC, those that are stored at +00:00" in month.errors[0].message
+
+
+@pytest.mark.parametrize("clock", ["00:00", "09:30"])
+def test_a_sessions_bar_that_is_stamped_at_its_open_or_midnight_is_there_when_its_date_ends(daily, clock):
+    settings, store, dates = daily(
+        "XNYS", lambda dates: (dates.tz_localize(None) + pd.Timedelta(f"{clock}:00")).tz_localize("America/New_York")
+    )
+    friday = pd.Timestamp("2019-11-22", tz="UTC")
+    month = ingest_month(store, settings, NOVEMBER, friday + pd.Timedelta(hours=24, minutes=30))
+    assert (month.errors, month.bars.index[-1]) == ([], friday)
+    assert month.covered_until >= friday + pd.Timedelta(days=1)
+    assert friday in dates

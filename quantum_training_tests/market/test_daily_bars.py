@@ -5,7 +5,7 @@ import pytest
 
 from quantum_training.market.calendar_settings import calendar_from
 from quantum_training.market.calendars import expected_open_times
-from quantum_training.market.daily_bars import with_dates
+from quantum_training.market.daily_bars import bar_ends, with_dates
 
 DAY = pd.Timedelta(days=1)
 
@@ -94,6 +94,19 @@ def test_bars_that_are_not_stamped_alike_keep_their_stamps(calendar):
 def test_the_newest_bar_says_how_late_the_days_begin_now():
     dates = sessions("XNYS", "2024-03-01", "2024-03-20")  # summer time begins on the 10th
     assert with_dates(stamped(at(dates, "America/New_York", "0h")), "XNYS")[1] == pd.Timedelta(hours=4)
+
+
+@pytest.mark.parametrize(
+    ("calendar", "stamp", "end"),
+    [
+        ("XNYS", "2024-06-12 13:30", "2024-06-13"),  # the session's open
+        ("XNYS", "2024-06-12 04:00", "2024-06-13"),  # midnight in New York
+        ("XNYS", "2024-06-12", "2024-06-13"),
+        ("24/7", "2024-06-12 08:00", "2024-06-13 08:00"),
+    ],
+)
+def test_a_sessions_bar_is_known_at_the_end_of_its_date_and_others_a_day_after_their_stamp(calendar, stamp, end):
+    assert bar_ends(pd.DatetimeIndex([utc(stamp)]), "1d", calendar)[0] == utc(end)
 
 
 def test_an_empty_frame_and_one_with_a_missing_stamp_stay_as_they_are():

@@ -11,8 +11,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from quantum_training.market.calendar_settings import Calendar
+from quantum_training.market.calendar_settings import ALWAYS_OPEN, Calendar
 from quantum_training.market.calendars import session_close
+from quantum_training.market.daily_bars import session_dates
 from quantum_training.market.schema import PRICES
 from quantum_training.market.timeframe import to_timedelta
 from quantum_training.sources.tables.options import STAMP, TableOptions
@@ -91,7 +92,9 @@ def _without_late(market: Market, history: History, written: pd.Timestamp | None
 
 def _is_final(market: Market, day: pd.Timestamp, written: pd.Timestamp) -> bool:
     """Whether a daily bar of an exchange was final: its session had been closed."""
-    close = session_close(market.calendar, day) if to_timedelta(market.timeframe) == _DAY else None
+    if to_timedelta(market.timeframe) != _DAY or market.calendar == ALWAYS_OPEN:
+        return False
+    close = session_close(market.calendar, session_dates(pd.DatetimeIndex([day]), market.calendar)[0])
     return close is not None and close + _SETTLED <= written
 
 
