@@ -14,7 +14,7 @@ import pandas as pd
 from quantum_training.market.calendars import ALWAYS_OPEN
 from quantum_training.market.daily_bars import MAX_SHIFT, is_midnight, with_dates
 from quantum_training.market.defects import Defect
-from quantum_training.market.notes import Notes, take_notes
+from quantum_training.market.notes import CONTRACT_SIZE, VOLUME_UNIT, Notes, take_notes
 from quantum_training.market.timeframe import to_timedelta
 from quantum_training.settings.schema import Symbol
 
@@ -113,3 +113,21 @@ def moved_day(
         "market another symbol name."
     )
     return [Defect("moved_day", "error", (bars.index[0],), message)]
+
+
+def changed_unit(symbol: str, stored: Mapping[str, str], notes: Notes) -> list[Defect]:
+    """An error if the volume is in another unit than that of the stored bars, as contracts and base currency.
+
+    stored: attributes of a month; one of a build that did not record the unit holds the exchange's own number.
+    """
+    unit, contracts = notes.facts.get(VOLUME_UNIT), "contracts"
+    own = contracts if CONTRACT_SIZE in notes.facts else unit
+    before = Notes.stored(stored).facts.get(VOLUME_UNIT, own)
+    if unit == before or contracts not in (unit, before):
+        return []
+    message = (
+        f"{symbol} changed_unit: stored volumes are in {before}, new ones in {unit}. Set source.volume to "
+        f"{'venue' if before == contracts else 'base'}, or run candles and features of all stored months, oldest "
+        "first, with config refetch: true."
+    )
+    return [Defect("changed_unit", "error", (), message)]

@@ -6,14 +6,13 @@ What a valid candle is lives in market.quality, what a feature is in features.in
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import pandas as pd
 
 from quantum_training.features.indicators import WARMUP_BARS, compute_features
 from quantum_training.lifecycle.data_end import data_end
-from quantum_training.lifecycle.fetching import ON_TIME, day_begins, fetch_bars, moved_day, recorded_begin
+from quantum_training.lifecycle.fetching import ON_TIME, changed_unit, day_begins, fetch_bars, moved_day, recorded_begin
 from quantum_training.lifecycle.gaps import REFUSED, STORED, gaps, record_outcome
 from quantum_training.lifecycle.market_history import first_month_needed
 from quantum_training.lifecycle.market_identity import MARKET, OtherMarketError, mismatch, recorded_form
@@ -134,7 +133,8 @@ def fetch_month(store: Store, settings: Settings, key: Key, now: pd.Timestamp, r
     overlap = _NO_BARS if other_market else bars_to_compare(store, settings, key, stored, now, refetch=refetch)
     first = first_instant(settings, key)
     since = overlap.index[0] if len(stored) else min([first, *overlap.index[:1]])
-    recorded = _recorded_begin(store, key, attributes)
+    before = attributes or store.attributes(CANDLES, key.symbol, month_of(key.start - MONTH))
+    recorded = recorded_begin(before) if before else None
     fetched, late, notes = fetch_bars(symbol, key.symbol, since, until, now, recorded or ON_TIME)
     until = _end_of_bars(settings, key, now, late if symbol.calendar == ALWAYS_OPEN else ON_TIME)
     if other_market:
@@ -142,8 +142,10 @@ def fetch_month(store: Store, settings: Settings, key: Key, now: pd.Timestamp, r
     settled = settle(key.symbol, compare(overlap, fetched), symbol.revision_policy, key.start)
     bars = complete(updated(stored, settled.bars[settled.bars.index >= key.start]), fetched[fetched.index >= first])
     previous = updated(previous, settled.bars[settled.bars.index < key.start])
-    moved = [] if recorded is None or other_market else moved_day(symbol, key.symbol, recorded, late, fetched)
-    defects = [*notes.defects, *settled.defects, *moved, *judge_month(settings, key, bars, until, previous)]
+    changed = changed_unit(key.symbol, before, notes) if before else []
+    if recorded is not None and not other_market:
+        changed += moved_day(symbol, key.symbol, recorded, late, fetched)
+    defects = [*notes.defects, *settled.defects, *changed, *judge_month(settings, key, bars, until, previous)]
     renewed = settled.bars.loc[settled.renewed]
     notes = notes.with_facts({**day_begins(late), **({"renewed_bars": len(renewed)} if len(renewed) else {})})
     return CandleMonth(bars, until, defects, recorded_form(symbol), notes=notes, renewed=renewed)
@@ -159,12 +161,6 @@ def _end_of_bars(settings: Settings, key: Key, now: pd.Timestamp, late: pd.Timed
         remedy = f"Ask for months up to {month_of(until)}"
         raise SourceError(key.symbol, settings.symbols[key.symbol].source.kind, f"its data end at {until}", remedy)
     return until
-
-
-def _recorded_begin(store: Store, key: Key, attributes: Mapping[str, str]) -> pd.Timedelta | None:
-    """When the days of the month's stored bars begin, or those of the month before; None if neither is stored."""
-    attributes = attributes or store.attributes(CANDLES, key.symbol, month_of(key.start - MONTH))
-    return recorded_begin(attributes) if attributes else None
 
 
 def _other_market(store: Store, settings: Settings, key: Key) -> str:

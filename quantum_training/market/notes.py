@@ -16,6 +16,8 @@ from quantum_training.market.corporate_events import CorporateEvent
 from quantum_training.market.defects import Defect
 
 _NOTES, _FACTS, _WARNINGS = "notes", "source_facts", "source_warnings"
+VOLUME_UNIT, CONTRACT_SIZE = "volume_unit", "contract_size"
+"""Facts of a month: what its volume is counted in, and the size of a contract where the exchange counts these."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar
 import pandas as pd
 from pydantic import Field
 
-from quantum_training.market.notes import Notes, with_notes
+from quantum_training.market.notes import CONTRACT_SIZE, VOLUME_UNIT, Notes, with_notes
 from quantum_training.market.schema import COLUMNS, as_candles, empty_candles
 from quantum_training.market.timeframe import to_timedelta
 from quantum_training.sources.base import CandleSource, OutOfReachError, SourceError, closed_between
@@ -104,11 +104,11 @@ class Source(CandleSource):
     def _in_base(self, bars: pd.DataFrame) -> pd.DataFrame:
         """The bars with their volume converted if it is in contracts, and a note of its unit."""
         unit = volume_unit(self.exchange, self._connected.market(self.market))
-        facts: dict[str, str | float] = {"volume_unit": unit.name}
+        facts: dict[str, str | float] = {VOLUME_UNIT: unit.name}
         if unit.factor != 1:
-            facts = {**facts, "contract_size": unit.factor}
+            facts = {**facts, CONTRACT_SIZE: unit.factor}
             if self.volume == "venue":
-                return with_notes(bars, Notes({**facts, "volume_unit": "contracts"}))
+                return with_notes(bars, Notes({**facts, VOLUME_UNIT: "contracts"}))
             bars["volume"] *= unit.factor
         return with_notes(bars, Notes(facts))
 
