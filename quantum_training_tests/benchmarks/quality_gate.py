@@ -6,7 +6,7 @@ Prints Markdown tables and writes the numbers as JSON; with the JSON of another 
 numbers of another commit, run this file with PYTHONPATH set to a worktree of that commit. Needs the real candles
 (QT_CANDLES_DIR, else ../shared/candles). Takes some 6 minutes on one core.
 
-Every second symbol is `held out`: limits were chosen on the other half only. A month counts as refused if the gate
+Every second symbol is called `held out`, but its results were seen while limits were chosen. A month counts as refused if the gate
 finds an error in it. A planted defect counts as caught if there is an error in its month or in the next one, which sees
 a defect of the last bars only from the other side. Moving nights are the 3 % with the largest gaps (at a market without
 closing hours: moves), where a split hides best.
@@ -31,7 +31,7 @@ from quantum_training.market.schema import PRICES, as_candles
 from quantum_training.market.timeframe import to_timedelta
 
 CANDLES = Path(os.environ.get("QT_CANDLES_DIR") or Path(__file__).parents[3] / "shared" / "candles")
-TRIALS = {"1h": 16, "1d": 4}  # of each defect at each symbol: five symbols by the hour, 32 by the day
+TRIALS = {"1h": 16, "1d": 4}  # of each defect at each symbol: five symbols by the hour, 34 by the day
 RATIOS = (1.1, 1.2, 1.25, 4 / 3, 1.5, 2, 3, 4, 5, 8, 10, 20)
 LOTS = (10, 50, 100, 1_000, 1_000_000)
 Change = Callable[[pd.DataFrame, int], pd.DataFrame]
