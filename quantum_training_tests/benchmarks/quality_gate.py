@@ -6,10 +6,10 @@ Prints Markdown tables and writes the numbers as JSON; with the JSON of another 
 numbers of another commit, run this file with PYTHONPATH set to a worktree of that commit. Needs the real candles
 (QT_CANDLES_DIR, else ../shared/candles). Takes some 6 minutes on one core.
 
-Every second symbol is called `held out`, but its results were seen while limits were chosen. A month counts as refused if the gate
-finds an error in it. A planted defect counts as caught if there is an error in its month or in the next one, which sees
-a defect of the last bars only from the other side. Moving nights are the 3 % with the largest gaps (at a market without
-closing hours: moves), where a split hides best.
+Every second symbol is called `held out`, but its results were seen while limits were chosen. A month counts as
+refused if the gate finds an error in it. A planted defect counts as caught if there is an error in its month or in
+the next one, which sees a defect of the last bars only from the other side. Moving nights are the 3 % with the
+largest gaps (at a market without closing hours: moves), where a split hides best.
 """
 
 import json
