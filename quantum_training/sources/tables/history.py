@@ -13,7 +13,7 @@ import pandas as pd
 
 from quantum_training.market.calendar_settings import ALWAYS_OPEN, Calendar
 from quantum_training.market.calendars import session_close
-from quantum_training.market.daily_bars import session_dates
+from quantum_training.market.daily_bars import is_midnight, session_dates
 from quantum_training.market.schema import PRICES
 from quantum_training.market.timeframe import to_timedelta
 from quantum_training.sources.tables.options import STAMP, TableOptions
@@ -94,7 +94,9 @@ def _is_final(market: Market, day: pd.Timestamp, written: pd.Timestamp) -> bool:
     """Whether a daily bar of an exchange was final: its session had been closed."""
     if to_timedelta(market.timeframe) != _DAY or market.calendar == ALWAYS_OPEN:
         return False
-    close = session_close(market.calendar, session_dates(pd.DatetimeIndex([day]), market.calendar)[0])
+    stamp = pd.DatetimeIndex([day])
+    date = day if is_midnight(stamp) else session_dates(stamp, market.calendar)[0]
+    close = session_close(market.calendar, date)
     return close is not None and close + _SETTLED <= written
 
 

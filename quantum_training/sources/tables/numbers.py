@@ -15,7 +15,7 @@ _CURRENCY = "[$€£¥₹]"
 _EXPONENTS = {"K": "e3", "M": "e6", "B": "e9", "T": "e12"}
 _OTHER = {".": ",", ",": "."}
 _SHOWN_BY = {  # texts that show which mark is the decimal one: 0.5, 1.25, 1.2345, 1234.567, 1,234.5 and 1,234,567
-    mark: rf"^\D*0\{mark}\d|^\D*\d+\{mark}(\d{{1,2}}|\d{{4,}})\D*$|^\D*\d{{4,}}\{mark}\d|\{other}\d{{3}}\{mark}\d"
+    mark: rf"^\D*0\{mark}\d|^\D*\d+\{mark}(?:\d{{1,2}}|\d{{4,}})\D*$|^\D*\d{{4,}}\{mark}\d|\{other}\d{{3}}\{mark}\d"
     rf"|\d\{other}\d{{3}}\{other}\d{{3}}"
     for mark, other in _OTHER.items()
 }

@@ -22,7 +22,7 @@ from quantum_training.sources.tables.zones import as_zone, instants
 
 UNITS = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 _FIRST, _LAST = pd.Timestamp("1980-01-01", tz="UTC").timestamp(), pd.Timestamp("2100-01-01", tz="UTC").timestamp()
-_OFFSET = r"(Z|\d:\d\d(\.\d+)?\s?[+-]\d{2}(:?\d{2})?|[+-]\d{2}:\d{2})$"
+_OFFSET = r"(?:Z|\d:\d\d(?:\.\d+)?\s?[+-]\d{2}(?::?\d{2})?|[+-]\d{2}:\d{2})$"
 _UNIX = r"\d{9,}(\.\d*)?"
 
 
