@@ -85,9 +85,15 @@ def test_daily_stocks_pass_since_2009(symbol, equity, months):
 
 @pytest.mark.long
 def test_the_missing_day_of_1981_is_refused_and_the_crash_of_2000_is_no_split(equity, months):
-    """Yahoo has no values for 1981-08-10; on 2000-09-29 AAPL opened 47 % lower, close to a 2:1 split but real."""
+    """Yahoo has no values for 1981-08-10; on 2000-09-29 AAPL opened 47 % lower, close to a 2:1 split but real.
+
+    The step of 1992-07-17 is refused although it is true: one of the few that docs/quality.md counts.
+    """
     judged = list(months(equity("AAPL")[:"2000-12-31"], "1d", "XNYS"))
-    assert rules_broken(judged) == [("1981-08", "missing_value", "1981-08-10 00:00")]
+    assert rules_broken(judged) == [
+        ("1981-08", "missing_value", "1981-08-10 00:00"),
+        ("1992-07", "split_like_jump", "1992-07-17 00:00"),
+    ]
     assert ("2000-09", "large_jump", "2000-09-29 00:00") in rules_broken(judged, "warning")
 
 
@@ -181,8 +187,9 @@ def test_finrl_mixed_adjustment_is_refused(tickers, months):
     rows, sound = 0, []
     for ticker, candles in tickers("trade_data").items():
         defects = [d for _, ds in months(candles, "1d", "XNYS") for d in ds if d.severity == "error"]
-        assert {d.rule for d in defects} <= {"close_in_range"}
-        rows += sum(len(d.bars) for d in defects)
+        assert {d.rule for d in defects} <= {"close_in_range", "split_like_jump"}  # the close is far from the next open
+        mixed = [d for d in defects if d.rule == "close_in_range"]
+        rows += sum(len(d.bars) for d in mixed)
         sound += [] if defects else [ticker]
     assert rows == 8_345
     assert sound == ["BA", "CRM", "DIS"]
