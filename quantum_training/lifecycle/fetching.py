@@ -12,10 +12,13 @@ from typing import NamedTuple
 import pandas as pd
 
 from quantum_training.market.calendars import ALWAYS_OPEN
+from quantum_training.market.clamping import clamp
 from quantum_training.market.daily_bars import MAX_SHIFT, is_midnight, with_dates
 from quantum_training.market.defects import Defect
 from quantum_training.market.notes import CONTRACT_SIZE, VOLUME_UNIT, Notes, take_notes
+from quantum_training.market.periods import month_of
 from quantum_training.market.timeframe import to_timedelta
+from quantum_training.settings import Settings
 from quantum_training.settings.schema import Symbol
 
 DAY_BEGINS = "day_begins"
@@ -35,19 +38,24 @@ class Fetched(NamedTuple):
 
 
 def fetch_bars(
-    market: Symbol,
+    settings: Settings,
     symbol: str,
     start: pd.Timestamp,
     end: pd.Timestamp,
     now: pd.Timestamp,
     recorded: pd.Timedelta = ON_TIME,
 ) -> Fetched:
-    """The source's closed bars of [start, end). The notes warn of each dividend that the prices do not know of yet.
+    """The source's closed bars of [start, end), clamped as the limits of the quality gate say.
 
+    The notes count the clamped bars of the month of `end`, and warn of dividends that the prices do not know of yet.
     recorded: how late the bars that are stored were; the answer if there are none. Raises as CandleSource.fetch.
     """
+    market = settings.symbols[symbol]
     bars, late = _dated_bars(market, symbol, start, end, now, recorded)
     notes = take_notes(bars)
+    bars, clamped = clamp(bars, market.quality.over(settings.quality).max_outside_range)
+    if count := int((clamped >= month_of(end - pd.Timedelta("1ns"))).sum()):
+        notes = notes.with_facts({"clamped_bars": count})
     missing = [action for action in notes.actions if action.is_applied is False]
     if missing:
         message = (

@@ -135,7 +135,7 @@ def fetch_month(store: Store, settings: Settings, key: Key, now: pd.Timestamp, r
     since = overlap.index[0] if len(stored) else min([first, *overlap.index[:1]])
     before = attributes or store.attributes(CANDLES, key.symbol, month_of(key.start - MONTH))
     recorded = recorded_begin(before) if before else None
-    fetched, late, notes = fetch_bars(symbol, key.symbol, since, until, now, recorded or ON_TIME)
+    fetched, late, notes = fetch_bars(settings, key.symbol, since, until, now, recorded or ON_TIME)
     until = _end_of_bars(settings, key, now, late if symbol.calendar == ALWAYS_OPEN else ON_TIME)
     if other_market:
         _assert_replaceable(store, settings, key, fetched, other_market)

@@ -59,7 +59,7 @@ def restate(store: Store, settings: Settings, symbol: str, now: pd.Timestamp, ju
     attributes = {month: store.attributes(CANDLES, symbol, month) for month in months}
     history = pd.concat(stored.values())
     until = pd.Timestamp(attributes[months[-1]]["covered_until"])
-    fetched, _, notes = fetch_bars(settings.symbols[symbol], symbol, history.index[0], until, now)
+    fetched, _, notes = fetch_bars(settings, symbol, history.index[0], until, now)
     revision = compare(history, fetched)
     lost = len(revision.missing) if len(revision.stored) else len(history)
     if lost > max(2, len(revision.stored) // 20):

@@ -41,6 +41,13 @@ class QualityLimits(BaseModel):
         description="This many bars in a row with equal open, high, low and close: a stuck feed, unless the market "
         "often stands still.",
     )
+    max_outside_range: float = Field(
+        0.005,
+        ge=0,
+        le=0.05,
+        description="An open or close that is outside of low to high by this share of the price at most is rounding: "
+        "low or high is moved to it. In at most a tenth of the bars, beyond a share of 0.0001.",
+    )
     min_split_ratio: float = Field(
         1.08,
         ge=1.01,
@@ -60,6 +67,13 @@ class QualityLimits(BaseModel):
         le=100,
         description="A step of this many usual gaps, after range and volume of its bar are allowed for, is no news but "
         "a split or another adjustment. From half of it: a warning.",
+    )
+    wick_ranges: float = Field(
+        20,
+        ge=2,
+        le=1000,
+        description="A wick of this many usual ranges, after the volume of its bar is allowed for, is a wrong high or "
+        "low. From half of it: a warning.",
     )
     jump_sigmas: float = Field(
         15, ge=1, le=1000, description="A move of this many standard deviations that is no split: a warning."

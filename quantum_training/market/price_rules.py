@@ -21,6 +21,9 @@ _MAX_ACTIVITY = 20
 _STEPS_JUDGED = 200  # of a period: one with more is broken anyway
 _TICKS = 2  # a step of so many ticks may always happen
 _SPLITS = np.array([1.1, 1.2, 1.25, 4 / 3, 1.5, 2.5, *range(2, 21)])
+_MIN_WICK = np.log(1.1)  # a shorter one matters to nobody
+_SWAPPED = 1.25  # of 32,000 true stretches of 20 bars none is above 1.17
+_SWAPPED_BARS, _MIN_SWAPPED_BARS = 30, 20
 _BAD_RANGE = np.log(20)  # within one bar: a market goes there and back only with ten times its usual volume
 _BAD_RANGE_VOLUME = 10
 _MIN_SIGMA_BARS = 20
@@ -96,8 +99,13 @@ def activity(w: Window, i: int) -> float:
     beyond that it is no news but another defect.
     """
     usual = w.usual(i)
-    trading = np.sqrt(_multiple(w.volume, i, usual) * _multiple(w.volume * w.prices[:, 3], i, usual))
-    return float(np.clip(max(_multiple(w.ranges, i, usual), trading), 1, _MAX_ACTIVITY))
+    return float(np.clip(max(_multiple(w.ranges, i, usual), _trading(w, i, usual)), 1, _MAX_ACTIVITY))
+
+
+def _trading(w: Window, i: int, usual: np.ndarray) -> float:
+    """Multiple of the usual volume and traded value, 1 at least."""
+    value = w.volume * w.prices[:, 3]
+    return float(max(1.0, np.sqrt(_multiple(w.volume, i, usual) * _multiple(value, i, usual))))
 
 
 def _multiple(values: np.ndarray, i: int, usual: np.ndarray) -> float:
@@ -107,6 +115,11 @@ def _multiple(values: np.ndarray, i: int, usual: np.ndarray) -> float:
 
 def _words(w: Window, i: int) -> str:
     return f"open {w.prices[i, 0]:.6g} after close {w.prices[i - 1, 3]:.6g}"
+
+
+def _bar_words(w: Window, i: int) -> str:
+    open_, high, low, close = w.prices[i]
+    return f"open {open_:.6g}, high {high:.6g}, low {low:.6g}, close {close:.6g}"
 
 
 def _ratio(w: Window, i: int) -> str:
@@ -124,14 +137,57 @@ def bad_ticks(w: Window) -> Iterator[Defect]:
             continue
         usual = w.usual(i)
         real = len(usual) < _MIN_GAPS or (w.volume[usual].any() and _multiple(w.volume, i, usual) >= _BAD_RANGE_VOLUME)
-        open_, high, low, close = w.prices[i]
+        _, high, low, _ = w.prices[i]
         yield w.defect(
             "bad_tick",
             w.times[i : i + 1],
-            f"open {open_:.6g}, high {high:.6g}, low {low:.6g}, close {close:.6g}: high is {high / low:.3g} times low",
+            f"{_bar_words(w, i)}: high is {high / low:.3g} times low",
             "Compare with another source",
             "warning" if real else "error",
         )
+
+
+def wicks(w: Window) -> Iterator[Defect]:
+    """High and low are near open and close, and near what is usual, as they are not if one of them is a wrong tick.
+
+    The longer wick of a bar is measured in usual ranges, times the bar's trading. From `wick_ranges` on it is an error,
+    from half of it a warning. `bad_ticks` has the bars of twenty times the low.
+    """
+    tops, bottoms = w.prices[:, [0, 3]].max(axis=1), w.prices[:, [0, 3]].min(axis=1)
+    long = np.maximum(np.log(w.prices[:, 1] / tops), np.log(bottoms / w.prices[:, 2]))
+    large = (long >= _MIN_WICK) & (w.ranges < _BAD_RANGE)
+    large[: w.first] = False
+    doubtful = []
+    for i in np.flatnonzero(large)[:_STEPS_JUDGED].tolist():
+        usual = w.usual(i)
+        typical = max(np.median(w.ranges[usual]), w.ranges[usual].mean()) if len(usual) >= _MIN_GAPS else np.inf
+        size = long[i] / (max(typical, 1e-6) * _trading(w, i, usual))
+        if size >= w.limits.wick_ranges:
+            finding = (
+                f"{_bar_words(w, i)}: a wick of {size:.0f} usual ranges, {w.limits.wick_ranges:g} being the limit "
+                "(wick_ranges), while the volume does not explain it"
+            )
+            yield w.defect("long_wick", w.times[i : i + 1], finding, "Compare high and low with another source")
+        elif size >= w.limits.wick_ranges / 2:
+            doubtful.append(i)
+    if doubtful:
+        finding = f"{_bar_words(w, doubtful[0])}: a long wick, which the volume of the bar explains in part"
+        yield w.defect("long_wick", w.times[doubtful], finding, "Compare with another source", "warning")
+
+
+def open_close_swapped(w: Window) -> Iterator[Defect]:
+    """Bars open near the close before, nearer than they close to the open before.
+
+    In a file whose columns open and close are swapped, it is the other way round, over all its bars.
+    """
+    pairs = max(_SWAPPED_BARS, len(w.times) - w.first)
+    opens, closes = np.log(w.prices[-pairs - 1 :, [0, 3]]).T
+    if len(opens) <= _MIN_SWAPPED_BARS:
+        return
+    gap, span = np.abs(opens[1:] - closes[:-1]).mean(), np.abs(closes[1:] - opens[:-1]).mean()
+    if gap >= _SWAPPED * span > 0:
+        finding = f"they open {gap:.2%} from the close before on average, and close {span:.2%} from the open before"
+        yield w.defect("open_close_swapped", w.times[w.first :], finding, "Check the source's columns open and close")
 
 
 def large_jumps(w: Window) -> Iterator[Defect]:

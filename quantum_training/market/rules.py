@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from quantum_training.market.calendar_rules import missing_bars, off_calendar, outside_window
 from quantum_training.market.feed_rules import copied_stretch, stale
-from quantum_training.market.price_rules import bad_ticks, large_jumps, splits
+from quantum_training.market.price_rules import bad_ticks, large_jumps, open_close_swapped, splits, wicks
 from quantum_training.market.volume_rules import volume_unit_switch
 from quantum_training.market.window import Rule
 
@@ -19,6 +19,8 @@ RULES: tuple[Rule, ...] = (
     copied_stretch,
     splits,
     bad_ticks,
+    wicks,
+    open_close_swapped,
     large_jumps,
     volume_unit_switch,
 )

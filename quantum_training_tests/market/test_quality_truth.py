@@ -196,3 +196,49 @@ def test_a_price_below_zero_is_refused_by_name(stock):
     (defect,) = (d for d in judged(bars) if d.severity == "error")
     assert defect.rule == "positive_price"
     assert "returns, features and position sizes divide by prices" in defect.message
+
+
+@pytest.mark.parametrize("column", ["high", "low"])
+@pytest.mark.parametrize("factor", [100, 10, 2])
+def test_a_high_or_low_far_from_all_others_is_an_error(stock, column, factor):
+    bars, judged = stock
+    bar = bars.index[-10]
+    bars.loc[bar, column] *= factor if column == "high" else 1 / factor
+    (rule,) = errors(judged(bars))
+    assert rule == ("bad_tick" if factor == 100 else "long_wick")
+
+
+def test_a_long_wick_with_much_trading_is_a_crash(stock):
+    """As of PG on 2010-05-06: low a third below the close, with three times the usual volume."""
+    bars, judged = stock
+    bar = bars.index[-10]
+    bars.loc[bar, "low"] *= 0.8
+    assert errors(judged(bars)) == {"long_wick"}
+    bars.loc[bar, "volume"] = 3 * bars["volume"].max()
+    assert errors(judged(bars)) == set()
+    assert warnings(judged(bars)) <= {"long_wick"}
+
+
+def test_open_and_close_that_are_swapped_are_an_error(coin):
+    bars, judged = coin
+    assert "open_close_swapped" not in errors(judged(bars))
+    assert "open_close_swapped" in errors(judged(bars.assign(open=bars["close"], close=bars["open"])))
+    since = bars.index[bars.index >= utc("2023-03-01")]
+    bars.loc[since, ["open", "close"]] = bars.loc[since, ["close", "open"]].to_numpy()
+    assert "open_close_swapped" in errors(judged(bars)), "the columns are swapped from this month on"
+
+
+@pytest.mark.candles
+def test_so_they_are_in_every_month_of_a_real_stock_but_for_some_of_its_first_ones(equity, months):
+    bars = equity("MSFT")["2014":"2020"]
+    swapped = bars.assign(open=bars["close"], close=bars["open"])
+    found = ["open_close_swapped" in errors(defects) for _, defects in months(swapped, "1d", "XNYS")]
+    assert np.mean(found) >= 0.9
+    assert not any("open_close_swapped" in errors(defects) for _, defects in months(bars, "1d", "XNYS"))
+
+
+def test_a_market_that_opens_where_it_closed_the_day_before_or_has_no_move_is_not_swapped(stock):
+    bars, judged = stock
+    flat = bars.assign(open=bars["close"])
+    flat["high"], flat["low"] = flat["close"] * 1.001, flat["close"] * 0.999
+    assert "open_close_swapped" not in errors(judged(flat))

@@ -107,3 +107,23 @@ def test_a_venue_that_answers_for_no_symbol_is_not_asked_for_a_third(yahoo, run)
     assert len(yahoo.requests_to("chart")) == 2 * RETRIES["attempts"]
     assert "not asked, since it gave no answer for AAA and BBB" in run.reasons["CCC"]
     assert run.outage
+
+
+def test_a_close_outside_of_low_to_high_by_rounding_is_clamped_and_counted(yahoo, run):
+    run = run("AAA")
+    ingest = months("2021-06-01", "2021-06-01")[0]
+    zone, bars = yahoo.charts["BTC-USD"]
+    bar = pd.Timestamp("2021-06-10 09:00", tz="UTC")
+    bars = bars.copy()
+    bars.loc[bar, "Low"] = bars.loc[bar, "Close"] * 1.003
+    yahoo.charts["BTC-USD"] = (zone, bars)
+    month = run.bring(ingest)
+    assert month.notes.facts == {"clamped_bars": 1}
+    stored = run.store.read_frame("candles", "AAA", "2021-06-01")
+    assert stored.loc[bar, "low"] == stored.loc[bar, ["open", "close"]].min()
+    bars.loc[bar, "Low"] = bars.loc[bar, "Close"] * 1.006
+    yahoo.charts["BTC-USD"] = (zone, bars)
+    assert run.bring(months("2021-06-01", "2021-06-01")[0]).written, "the month is stored already"
+    again = IngestionRun(run.store, run.settings, NOW, refetch=True)
+    again.bring(ingest)
+    assert "close_in_range" in again.problem(ingest)
