@@ -138,6 +138,9 @@ def test_lean_prices_are_refused_for_their_splits(lean, months):
     assert rules_broken(months(as_candles(daily.dropna()), "1d", "XNYS")) == [
         ("2000-06", "split_like_jump", "2000-06-21 00:00"),  # 2:1
         ("2005-02", "split_like_jump", "2005-02-28 00:00"),  # 2:1
+        ("2009-09", "long_wick", "2009-09-21 00:00"),  # single prints at a tenth of the price or ten times it
+        ("2010-08", "long_wick", "2010-08-31 00:00"),
+        ("2011-01", "long_wick", "2011-01-03 00:00"),
         ("2012-04", "split_like_jump", "2012-04-25 00:00"),  # none: 10 % higher after earnings, in a calm bar
         ("2014-06", "split_like_jump", "2014-06-09 00:00"),  # 7:1
         ("2020-08", "split_like_jump", "2020-08-31 00:00"),  # 4:1
