@@ -54,7 +54,7 @@ def fetch_bars(
     bars, late = _dated_bars(market, symbol, start, end, now, recorded)
     notes = take_notes(bars)
     bars, clamped = clamp(bars, market.quality.over(settings.quality).max_outside_range)
-    if count := int((clamped >= month_of(end - pd.Timedelta("1ns"))).sum()):
+    if count := int((clamped >= pd.Timestamp(month_of(end - pd.Timedelta("1ns")), tz="UTC")).sum()):
         notes = notes.with_facts({"clamped_bars": count})
     missing = [action for action in notes.actions if action.is_applied is False]
     if missing:
