@@ -22,9 +22,9 @@ from quantum_training.sources import SourceError
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit status: 0 if bars were read, else 1."""
     parser = argparse.ArgumentParser(prog="python -m quantum_training.inspect_source", description=__doc__)
-    asked = parser.add_mutually_exclusive_group(required=True)
-    asked.add_argument("symbol", nargs="?", metavar="SYMBOL", help="a symbol of the settings")
-    asked.add_argument("--file", metavar="PATH", help="a file, folder, zip or URL of which nothing is known")
+    target = parser.add_mutually_exclusive_group(required=True)
+    target.add_argument("symbol", nargs="?", metavar="SYMBOL", help="a symbol of the settings")
+    target.add_argument("--file", metavar="PATH", help="a file, folder, zip or URL of which nothing is known")
     options = parser.parse_args(arguments)
     settings, now = load_settings(), pd.Timestamp.now("UTC")
     if options.symbol and options.symbol not in settings.symbols:

@@ -33,8 +33,8 @@ def expected_bars(period: MarketPeriod, stamps: pd.DatetimeIndex) -> tuple[pd.Da
     if is_corrected(name_of(calendar)):
         listed = expected_open_times(calendar, timeframe, start, end, as_listed=True)
         expected = _better_fitting(expected, listed, stamps)
-    known = known_until(calendar, start, end)
-    return (expected, []) if end <= known else _without_holidays(period, expected, stamps, known)
+    listed_until = known_until(calendar, start, end)
+    return (expected, []) if end <= listed_until else _without_holidays(period, expected, stamps, listed_until)
 
 
 def _better_fitting(expected: pd.DatetimeIndex, listed: pd.DatetimeIndex, stamps: pd.DatetimeIndex) -> pd.DatetimeIndex:
@@ -55,21 +55,21 @@ def _better_fitting(expected: pd.DatetimeIndex, listed: pd.DatetimeIndex, stamps
 
 
 def _without_holidays(
-    period: MarketPeriod, expected: pd.DatetimeIndex, stamps: pd.DatetimeIndex, known: pd.Timestamp
+    period: MarketPeriod, expected: pd.DatetimeIndex, stamps: pd.DatetimeIndex, listed_until: pd.Timestamp
 ) -> tuple[pd.DatetimeIndex, list[Defect]]:
-    """The expected bars without days that may be holidays, and a warning. known: where the calendar ends.
+    """The expected bars without days that may be holidays, and a warning. listed_until: where the calendar ends.
 
     A day of the usual week without a bar is taken for a holiday if a later bar exists or if the month is in progress,
     unless there are more than `MAX_UNKNOWN_HOLIDAYS`.
     """
     symbol, timeframe, calendar, start, end = period[:5]
     days = expected.normalize()
-    holidays = (expected >= known) & ~days.isin(stamps.normalize()) & (close_times(expected, timeframe) <= end)
+    holidays = (expected >= listed_until) & ~days.isin(stamps.normalize()) & (close_times(expected, timeframe) <= end)
     if end == start.normalize().replace(day=1) + MONTH or not len(stamps):
         holidays &= expected < stamps.max()
     if days[holidays].nunique() > MAX_UNKNOWN_HOLIDAYS:
         holidays[:] = False
-    last = known - pd.Timedelta(1, "D")
+    last = listed_until - pd.Timedelta(1, "D")
     message = (
         f"{symbol} {timeframe} calendar: the sessions of {calendar} are known until {last:%Y-%m-%d} only; "
         "later ones follow its usual week, and its holidays are not known. "

@@ -142,10 +142,10 @@ class _Recordings(tuple[tuple[TableOptions, Part, Recording, dict[str, list[str]
 @lru_cache(maxsize=16)
 def _recordings(options: str, market: Market, path: str, parts: tuple[Part, ...]) -> _Recordings:
     """Cached by the files' names and ages, as they are asked for month by month. SourceError if there are no rows."""
-    asked = TableOptions.model_validate_json(options)
-    read, recordings, others = asked, [], dict[str, None]()
+    own_options = TableOptions.model_validate_json(options)
+    read, recordings, others = own_options, [], dict[str, None]()
     for part in parts:
-        read = _filled(asked, part, market)
+        read = _filled(own_options, part, market)
         of_all = read.model_copy(update={"path": "", "rows_where": dict.fromkeys(read.rows_where, "")})
         recording = _recording(of_all.model_dump_json(exclude_unset=True), part, market.symbol)
         texts = {name: recording.keys(name) for name in read.rows_where}
@@ -153,7 +153,7 @@ def _recordings(options: str, market: Market, path: str, parts: tuple[Part, ...]
         if all(chosen.values()) and recording.newest(chosen) is not None:
             recordings.append((read, part, recording, chosen))
         else:
-            others |= dict.fromkeys(text for known in texts.values() for text in known[:10])
+            others |= dict.fromkeys(text for column in texts.values() for text in column[:10])
     if not recordings:
         where = ", ".join(f"{n} = {v.replace('{symbol}', market.symbol)}" for n, v in read.rows_where.items())
         problem = f"no row with {where}; it has {', '.join([*others][:10])}" if others else "the file has no rows"

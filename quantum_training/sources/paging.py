@@ -108,9 +108,9 @@ class Pager:
             return []
         if answer[0][0] > expected:
             return self._after_gap(answer, since, expected, has_known)
-        known = expected - self.step
-        if has_known and answer[0][0] <= known and all(row[0] != known for row in answer):
-            raise PagingError(f"the bar of {_utc(known)} that it gave is missing from its next answer")
+        last_bar = expected - self.step
+        if has_known and answer[0][0] <= last_bar and all(row[0] != last_bar for row in answer):
+            raise PagingError(f"the bar of {_utc(last_bar)} that it gave is missing from its next answer")
         return newer
 
     def _require_newest(self, last: int, expected: int, has_known: bool) -> None:
@@ -157,14 +157,14 @@ class Pager:
 
         So it is if a server cuts the beginning of a page that is too long for it.
         """
-        asked, given = self.limit, len(answer)
-        if not 2 <= given < asked:
+        limit, count = self.limit, len(answer)
+        if not 2 <= count < limit:
             return []
-        self.limit = given
+        self.limit = count
         again = self._ask(since)
         if again and again[0][0] < answer[0][0]:
             return again
-        self.limit = asked
+        self.limit = limit
         return []
 
     def _between(self, start: int, end: int) -> tuple[Rows, bool]:

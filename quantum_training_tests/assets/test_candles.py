@@ -103,14 +103,20 @@ def test_metadata_of_a_month_count_its_bars_and_its_complete_feature_rows(record
     assert metadata["dagster/row_count"] == metadata["complete_rows"] == 180
 
 
-def test_a_refused_month_of_one_symbol_keeps_no_other_symbol_waiting(build_project, small, tmp_path):
+@pytest.fixture
+def with_negative_price(build_project, small, tmp_path):
+    """The `small` settings with a negative price in AAA's November."""
     source = build_project(small).settings.symbols["AAA"].source
     span = (pd.Timestamp(t, tz="UTC") for t in ("2019-09-01", "2019-12-01"))
     bars = source.fetch("AAA", "4h", *span, pd.Timestamp("2026-01-01", tz="UTC"))
     bars.iloc[400, 0] = -37.63
     bars.to_parquet(tmp_path / "AAA.parquet")
     small["symbols"]["AAA"]["source"] = {"kind": "files", "path": str(tmp_path / "AAA.parquet")}
-    project = build_project(small)
+    return small
+
+
+def test_a_refused_month_of_one_symbol_keeps_no_other_symbol_waiting(build_project, with_negative_price):
+    project = build_project(with_negative_price)
     result = project.run("market_data", "AAA|2019-09-01", "BBB|2019-11-01")
     assert "1 of 6 months refused" in failure(result)
     assert "positive_price" in failure(result)
@@ -131,15 +137,9 @@ def test_a_symbol_whose_source_cannot_be_read_keeps_no_other_symbol_waiting(buil
     assert materialized_partitions(project, "features") == [f"BBB|2019-{month}-01" for month in ("09", "10", "11")]
 
 
-def test_unread_and_refused_months_of_several_symbols_are_one_failure_with_all_reasons(build_project, small, tmp_path):
-    source = build_project(small).settings.symbols["AAA"].source
-    span = (pd.Timestamp(t, tz="UTC") for t in ("2019-09-01", "2019-12-01"))
-    bars = source.fetch("AAA", "4h", *span, pd.Timestamp("2026-01-01", tz="UTC"))
-    bars.iloc[400, 0] = -37.63
-    bars.to_parquet(tmp_path / "AAA.parquet")
-    small["symbols"]["AAA"]["source"] = {"kind": "files", "path": str(tmp_path / "AAA.parquet")}
-    small["symbols"]["BBB"]["source"] = {"kind": "files", "path": str(tmp_path / "gone.csv")}
-    result = build_project(small).run("market_data", "AAA|2019-09-01", "BBB|2019-11-01")
+def test_unread_and_refused_months_of_several_symbols_are_one_failure(build_project, with_negative_price, tmp_path):
+    with_negative_price["symbols"]["BBB"]["source"] = {"kind": "files", "path": str(tmp_path / "gone.csv")}
+    result = build_project(with_negative_price).run("market_data", "AAA|2019-09-01", "BBB|2019-11-01")
     for text in ("1 of 6 months refused", "positive_price", "3 of 6 months could not be read", "gone.csv"):
         assert text in failure(result)
     (error,) = [e.step_failure_data for e in result.all_events if e.is_step_failure]

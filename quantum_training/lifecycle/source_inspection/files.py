@@ -17,15 +17,15 @@ def files_of(symbol: str, market: Symbol) -> list[str]:
     if not isinstance(source, TableOptions):
         return []
     parts = find_parts(source.path.replace("{symbol}", symbol))
-    own = source.model_dump(include=set(TableOptions.model_fields), exclude_unset=True)
-    asked = TableOptions.model_validate(own)
-    options = filled(asked, parts[0], asked.resample_from or market.timeframe)
+    fields = source.model_dump(include=set(TableOptions.model_fields), exclude_unset=True)
+    own_options = TableOptions.model_validate(fields)
+    options = filled(own_options, parts[0], own_options.resample_from or market.timeframe)
     head = head_of(parts[0], options.encoding)
     fitting = [name for name in PRESETS if (layout := layout_of(name, head)) and not layout.refusal]
-    known = options.format or f"not set; the start of the file fits {', '.join(fitting) or 'none'}"
+    format_line = options.format or f"not set; the start of the file fits {', '.join(fitting) or 'none'}"
     return [
         f"  files: {len(parts)}, the first is {parts[0].name}",
-        f"  format: {known}",
+        f"  format: {format_line}",
         f"  stamps: {_stamps(options, head) if parts[0].is_text else 'times of the table'}, zone {options.timezone}",
     ]
 

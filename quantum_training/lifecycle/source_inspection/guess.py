@@ -32,9 +32,9 @@ _DECLARED = r"\d{9,19}|.*\d:\d\d.*([+-]\d\d:?\d\d|Z)"
 
 
 class Reading(NamedTuple):
-    """A way to read the file. given: as the settings would have it; options: with what the format fills."""
+    """A way to read the file. entry: as the settings would have it; options: with what the format fills."""
 
-    given: dict[str, Any]
+    entry: dict[str, Any]
     options: TableOptions
     table: Table
     is_local: bool
@@ -74,8 +74,8 @@ def guess_market(path: str, now: pd.Timestamp) -> tuple[str, Symbol, list[str]]:
         problem = f"only {share:.0%} of its rows are in order with open and close within low and high; {begin}"
         raise error_of(f"{problem}. Columns may be swapped, or only the close adjusted")
     best = max(readings, key=lambda reading: reading.sound)
-    same = [r.given["format"] for r in readings if r is not best and "format" in r.given and r.sound >= best.sound]
-    remarks = [f"format: {best.given.get('format', 'none of the known ones')}"]
+    same = [r.entry["format"] for r in readings if r is not best and "format" in r.entry and r.sound >= best.sound]
+    remarks = [f"format: {best.entry.get('format', 'none of the known ones')}"]
     remarks += [f"  it could also be {', '.join(same)}, which reads the same columns"] if same else []
     remarks += [f"  first stamp {best.table.bars.index.min():%Y-%m-%d %H:%M}, as the file has it"]
     return _market(path, best, now, remarks, error_of)
@@ -85,24 +85,24 @@ def _with_others(reading: Reading, parts: list[Part]) -> Reading:
     """With the bars of other files that are read in the same way."""
     bars = [reading.table.bars]
     for part in parts:
-        options, name = reading.options, reading.given.get("format")
+        options, name = reading.options, reading.entry.get("format")
         if name:
             head = head_of(part, None)
             layout = layout_of(name, head)
             if layout is None or layout.refusal:
                 continue
             options = options_of(layout, head, TableOptions(path="-"))
-        bars += [other.table.bars for other in _read(reading.given, options, part, reading.is_local)]
+        bars += [other.table.bars for other in _read(reading.entry, options, part, reading.is_local)]
     return reading._replace(table=reading.table._replace(bars=pd.concat(bars)))
 
 
 def _market(
     path: str, reading: Reading, now: pd.Timestamp, remarks: list[str], error_of: Any
 ) -> tuple[str, Symbol, list[str]]:
-    bars, given = reading.table.bars, dict(reading.given)
+    bars, entry = reading.table.bars, dict(reading.entry)
     for name in reading.options.rows_where:
         counts = bars[KEY + name].value_counts()
-        given["rows_where"] = {name: str(counts.index[0])}
+        entry["rows_where"] = {name: str(counts.index[0])}
         bars = bars[bars[KEY + name] == counts.index[0]]
         remarks.append(f"  {name}: {', '.join(map(str, counts.index[:10]))}; the entry is for the first")
     if len(bars) == 1:
@@ -120,20 +120,19 @@ def _market(
         f"  {h.calendar}, {h.timezone or 'UTC'} fits as well" for h in fitting[1:4] if h.unlike <= hours.unlike + 0.005
     ]
     if hours.timezone not in (None, "UTC"):
-        given["timezone"] = hours.timezone
+        entry["timezone"] = hours.timezone
     elif reading.is_local and timeframe != "1d":
-        given["timezone"] = "UTC"
+        entry["timezone"] = "UTC"
         remarks.append("clock: UTC, as neither the stamps nor the hours of trading show another one")
     calendar = hours.calendar if isinstance(hours.calendar, str) else hours.calendar.model_dump(exclude_unset=True)
-    entry = {"source": {"kind": "files", "path": path, **given}, "timeframe": timeframe, "calendar": calendar}
-    first = bars.index.min()
-    market = Symbol.model_validate({**entry, "recipes": ["none"], "start": first.date()})
-    return _name(path, given), market, remarks
+    of_market = {"timeframe": timeframe, "calendar": calendar, "recipes": ["none"], "start": bars.index.min().date()}
+    market = Symbol.model_validate({"source": {"kind": "files", "path": path, **entry}, **of_market})
+    return _name(path, entry), market, remarks
 
 
-def _name(path: str, given: dict[str, Any]) -> str:
+def _name(path: str, entry: dict[str, Any]) -> str:
     """A symbol's name: that of its rows, else the begin of the file's name."""
-    text = next(iter(given.get("rows_where", {}).values()), re.split(r"[/\\]", path.rstrip("/\\"))[-1])
+    text = next(iter(entry.get("rows_where", {}).values()), re.split(r"[/\\]", path.rstrip("/\\"))[-1])
     name = re.match(r"[A-Za-z0-9][A-Za-z0-9-]{0,30}", re.sub(r"^[^A-Za-z0-9]+", "", text))
     return name[0] if name else "SYMBOL"
 
@@ -162,25 +161,25 @@ def _by_columns(head: Head, sample: Part) -> Iterator[Reading]:
     columns = columns_of(head)
     if columns is None:
         return
-    given = dict(columns.options)
-    stamps = [given[c] for c in ("date_column", "time_column") if c in given] or [
-        given["columns"].get("open_time", "open_time")
+    entry = dict(columns.options)
+    stamps = [entry[c] for c in ("date_column", "time_column") if c in entry] or [
+        entry["columns"].get("open_time", "open_time")
     ]
     texts = columns.rows[stamps].agg(" ".join, axis=1)
     if len(texts):
         form = stamp_form(texts)
-        given |= {"datetime_format": form} if form else {}
+        entry |= {"datetime_format": form} if form else {}
         order = pd.to_datetime(texts, format=form or "mixed", errors="coerce", utc=True)
-        given |= {"descending": True} if len(order) > 1 and order.is_monotonic_decreasing else {}
+        entry |= {"descending": True} if len(order) > 1 and order.is_monotonic_decreasing else {}
     if columns.tickers:
-        given["rows_where"] = {columns.tickers: "{symbol}"}
+        entry["rows_where"] = {columns.tickers: "{symbol}"}
     is_local = bool(len(texts)) and not texts.str.fullmatch(_DECLARED).all()
-    yield from _read(given, TableOptions.model_validate({"path": "-", **given}), sample, is_local)
+    yield from _read(entry, TableOptions.model_validate({"path": "-", **entry}), sample, is_local)
 
 
-def _read(given: dict[str, Any], options: TableOptions, sample: Part, is_local: bool) -> Iterator[Reading]:
+def _read(entry: dict[str, Any], options: TableOptions, sample: Part, is_local: bool) -> Iterator[Reading]:
     of_all = options.model_copy(update={"rows_where": dict.fromkeys(options.rows_where, "")})
     try:
-        yield Reading(given, options, read_table(of_all, sample), is_local)
+        yield Reading(entry, options, read_table(of_all, sample), is_local)
     except (OSError, ValueError):
         return

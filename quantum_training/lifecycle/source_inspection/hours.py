@@ -75,12 +75,12 @@ def hours_of(clock_times: pd.DatetimeIndex, timeframe: str, is_local: bool) -> l
         )
     else:
         candidates = _intraday(newest, timeframe, is_local)
-    found: list[Hours] = []
+    fitted: list[Hours] = []
     for calendar, zone, times in candidates:
-        if name_of(calendar) in _EXCHANGES and any(hours.unlike <= _GOOD for hours in found):
+        if name_of(calendar) in _EXCHANGES and any(hours.unlike <= _GOOD for hours in fitted):
             break  # calendars of the library take a second each
-        found.append(Hours(calendar, zone, _unlike(calendar, timeframe, times)))
-    return sorted(found, key=lambda hours: round(hours.unlike, 2))
+        fitted.append(Hours(calendar, zone, _unlike(calendar, timeframe, times)))
+    return sorted(fitted, key=lambda hours: round(hours.unlike, 2))
 
 
 def _intraday(

@@ -79,10 +79,15 @@ def options_of(layout: Layout, head: Head, own: TableOptions) -> TableOptions:
             columns[ours] = header[position] if by_name else str(position)
     skipped = layout.options.get("skip_rows", 0)
     below = {"header": False, "skip_rows": skipped + 1 + layout.lines_below} if layout.lines_below else {}
-    given = {name: getattr(own, name) for name in own.model_fields_set}
-    if {STAMP} <= {*given.get("columns", {})}:
+    own_values = {name: getattr(own, name) for name in own.model_fields_set}
+    if {STAMP} <= {*own_values.get("columns", {})}:
         columns.pop(STAMP, None)
-    options: dict[str, Any] = {**layout.options, **below, **given, "columns": {**columns, **given.get("columns", {})}}
+    options: dict[str, Any] = {
+        **layout.options,
+        **below,
+        **own_values,
+        "columns": {**columns, **own_values.get("columns", {})},
+    }
     return TableOptions.model_validate(options)
 
 

@@ -41,9 +41,9 @@ class ParquetPeriods:
     def _texts(self) -> dict[str, list[str]]:
         texts: dict[str, dict[str, None]] = {name: {} for name in self.options.rows_where}
         for batch in self._batches(range(len(self.first_and_last)), list(texts)) if texts else ():
-            for name, known in texts.items():
-                known.update(dict.fromkeys(pc.unique(batch.column(name)).to_pylist()))
-        return {name: [text for text in known if text is not None] for name, known in texts.items()}
+            for name, values in texts.items():
+                values.update(dict.fromkeys(pc.unique(batch.column(name)).to_pylist()))
+        return {name: [text for text in values if text is not None] for name, values in texts.items()}
 
     def rows(self, chosen: Mapping[str, list[str]], start: pd.Timestamp, end: pd.Timestamp) -> Table:
         """See Recording."""
@@ -97,10 +97,10 @@ def parquet_periods(options: TableOptions, part: Part) -> ParquetPeriods | None:
         return None
     bounds = [_bounds(metadata.row_group(n), options.stamp_columns[0]) for n in range(metadata.num_row_groups)]
     limit = (None if options.ignore_file_time else part.written_at) or pd.Timestamp.now("UTC")
-    known = tuple(bound for bound in bounds if bound is not None)
-    if not known or len(known) < len(bounds) or max(last for _, last in known) >= limit:
+    periods = tuple(bound for bound in bounds if bound is not None)
+    if not periods or len(periods) < len(bounds) or max(last for _, last in periods) >= limit:
         return None
-    return ParquetPeriods(options, part, known)
+    return ParquetPeriods(options, part, periods)
 
 
 def _is_typed(options: TableOptions, schema: pa.Schema) -> bool:
@@ -116,8 +116,8 @@ def _is_typed(options: TableOptions, schema: pa.Schema) -> bool:
 def _bounds(group: Any, stamp: str) -> tuple[pd.Timestamp, pd.Timestamp] | None:
     """The first and last stamp of a row group; None if they are not known or a stamp is missing."""
     column = next(c for c in map(group.column, range(group.num_columns)) if c.path_in_schema == stamp)
-    known = column.statistics
-    if known is None or not known.has_min_max or known.null_count:
+    statistics = column.statistics
+    if statistics is None or not statistics.has_min_max or statistics.null_count:
         return None
-    first, last = (pd.Timestamp(value) for value in (known.min, known.max))
+    first, last = (pd.Timestamp(value) for value in (statistics.min, statistics.max))
     return (first, last) if first.tz else (first.tz_localize("UTC"), last.tz_localize("UTC"))

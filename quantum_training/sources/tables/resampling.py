@@ -35,7 +35,7 @@ class Resampling:
 
     def fetch(self, start: pd.Timestamp, end: pd.Timestamp, now: pd.Timestamp) -> pd.DataFrame:
         """The complete bars of a period. Shorter bars that are wrong are an error of the month in which `end` lies."""
-        known = self.source.available_until(self.symbol, self.finer, now)
+        closed_until = self.source.available_until(self.symbol, self.finer, now)
         within = self.source.fetch(self.symbol, self.finer, start - _DAY, end, now)
         notes = take_notes(within)
         later = self.source.fetch(self.symbol, self.finer, end, end + _DAY, now)
@@ -46,18 +46,18 @@ class Resampling:
             shorter = shorter[~shorter.index.isin(wrong)].sort_index()
         bars, ends, outside = resampled(shorter, self.calendar, self.timeframe)
         facts = {**notes.facts, **({OUTSIDE: outside} if outside else {})}
-        complete = closed_between(bars[ends <= known], self.timeframe, start, end, now)
+        complete = closed_between(bars[ends <= closed_until], self.timeframe, start, end, now)
         return with_notes(complete, Notes(facts, (*notes.defects, *self._defects(wrong, end))))
 
     def available_until(self, now: pd.Timestamp) -> pd.Timestamp:
         """The end of the newest complete bar, or `now` if that is earlier."""
-        known = self.source.available_until(self.symbol, self.finer, now)
+        closed_until = self.source.available_until(self.symbol, self.finer, now)
         for days in (3, 12, 40):
-            shorter = self.source.fetch(self.symbol, self.finer, known - days * _DAY, known, now)
+            shorter = self.source.fetch(self.symbol, self.finer, closed_until - days * _DAY, closed_until, now)
             usable = shorter[~shorter.index.isin(unusable(shorter))].sort_index()
             bars, ends, _ = resampled(usable, self.calendar, self.timeframe)
-            if (ends <= known).any():
-                return min(now, bars.index[ends <= known].max() + to_timedelta(self.timeframe))
+            if (ends <= closed_until).any():
+                return min(now, bars.index[ends <= closed_until].max() + to_timedelta(self.timeframe))
         raise SourceError(
             self.symbol, self.source.kind, f"it has no complete bar of {self.timeframe}", "Give a file with more bars"
         )
