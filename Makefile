@@ -43,6 +43,7 @@ bench: $(VENV)/dev
 	$(BIN)/python quantum_training_tests/benchmarks/environment.py
 	$(BIN)/python quantum_training_tests/benchmarks/weekly_cycle.py
 	$(BIN)/python quantum_training_tests/benchmarks/drift.py
+	$(BIN)/python -m quantum_training_tests.benchmarks.large_files
 	$(BIN)/python quantum_training_tests/benchmarks/sensors.py
 	$(BIN)/python quantum_training_tests/benchmarks/zoo.py
 	$(BIN)/python quantum_training_tests/benchmarks/alerts.py

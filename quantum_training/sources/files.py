@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
+from typing import NamedTuple
 from zipfile import BadZipFile
 
 import pandas as pd
@@ -22,7 +23,7 @@ from quantum_training.market.schema import as_candles
 from quantum_training.sources.base import CandleSource, SourceError, closed_between
 from quantum_training.sources.retry import describe
 from quantum_training.sources.tables.actions import adjustments_of
-from quantum_training.sources.tables.clock_check import NEAR, changes_between, clock_findings
+from quantum_training.sources.tables.clock_check import MAX_TIMEFRAME, NEAR, changes_between, clock_findings
 from quantum_training.sources.tables.history import History, Market, history_of, joined
 from quantum_training.sources.tables.layouts import LayoutError, filled
 from quantum_training.sources.tables.locations import NotFoundError, Part, find_parts
@@ -86,7 +87,11 @@ class Source(TableOptions, CandleSource):
         """The end of the file's newest bar, or `now` if that is earlier."""
         if resampling := self._resampling(symbol, timeframe):
             return resampling.available_until(now)
-        bars = self._history(symbol, timeframe, None, None).bars
+        contents = self._contents(symbol, timeframe)
+        close, known = max((_newest_close(timeframe, content) for content in contents), key=lambda end: end[0])
+        if known:
+            return min(now, close)
+        bars = self._history(symbol, timeframe, close - _NANOSECOND, close).bars
         if bars.empty:
             raise SourceError(symbol, f"files {self.path}", "the file has no closed bar", "Give a file with candles")
         return min(now, bar_ends(pd.DatetimeIndex([bars.index.max()]), timeframe, self._calendar)[0])
@@ -101,6 +106,8 @@ class Source(TableOptions, CandleSource):
         self, market: Market, history: History, start: pd.Timestamp, end: pd.Timestamp
     ) -> Iterator[Defect]:
         zone = as_zone(self.timezone)
+        if to_timedelta(market.timeframe) > MAX_TIMEFRAME:
+            return
         for change in changes_between(zone, start, end):
             near = history.bars.sort_index().loc[change.time - NEAR : change.time + NEAR]
             for finding in clock_findings(near, market.timeframe, zone, change):
@@ -111,8 +118,16 @@ class Source(TableOptions, CandleSource):
                 )
                 yield Defect("clock_change", "warning", (change.time,), message)
 
-    def _history(self, symbol: str, timeframe: str, start: pd.Timestamp | None, end: pd.Timestamp | None) -> History:
-        """The bars of the months of a period, and those near by; of None, the newest bars. Of a small table, all."""
+    def _history(self, symbol: str, timeframe: str, start: pd.Timestamp, end: pd.Timestamp) -> History:
+        """The bars of the months of a period, and those near by. Of a small table, all."""
+        contents = self._contents(symbol, timeframe)
+        market = Market(symbol, timeframe, self._calendar)
+        if not any(content.recording.is_partial for content in contents):
+            return _history(contents, market, _ALWAYS)
+        first, last = (pd.Timestamp(month_of(time), tz="UTC") for time in (start, end - _NANOSECOND))
+        return _history(contents, market, (first - NEAR, last + MONTH + NEAR))
+
+    def _contents(self, symbol: str, timeframe: str) -> _Contents:
         path = self.path.replace("{symbol}", symbol)
         try:
             parts = tuple(find_parts(path))
@@ -120,59 +135,70 @@ class Source(TableOptions, CandleSource):
             raise SourceError(symbol, f"files {path}", str(error), "Mend source.path or put the file there") from None
         except _UNREADABLE as error:
             raise _unreadable(symbol, path, error) from error
-        market = Market(symbol, timeframe, self._calendar)
         options = self.model_dump_json(include=set(TableOptions.model_fields), exclude_unset=True)
-        recordings = _recordings(options, market, path, parts)
-        if not any(recording.is_partial for _, _, recording, _ in recordings):
-            return _history(recordings, market, _ALWAYS)
-        if start is None or end is None:
-            newest = [rec.newest(chosen) for _, _, rec, chosen in recordings]
-            start = end = max(stamp for stamp in newest if stamp is not None) + _NANOSECOND
-        first, last = (pd.Timestamp(month_of(time), tz="UTC") for time in (start, end - _NANOSECOND))
-        return _history(recordings, market, (first - NEAR, last + MONTH + NEAR))
+        return _contents(options, Market(symbol, timeframe, self._calendar), path, parts)
 
 
-class _Recordings(tuple[tuple[TableOptions, Part, Recording, dict[str, list[str]]], ...]):
-    """The tables of a path that have rows of a symbol: options, place, content, and the texts that select the rows."""
+def _newest_close(timeframe: str, content: _Content) -> tuple[pd.Timestamp, bool]:
+    """The close of a table's newest row, and whether that row is known to be a bar without being looked at."""
+    options, written = content.options, content.part.written_at
+    close = content.newest if options.stamp == "end" else content.newest + to_timedelta(timeframe)
+    is_closed = options.ignore_file_time or (written is not None and close <= written)
+    return close, content.recording.is_partial and is_closed and not options.drop_empty
+
+
+class _Content(NamedTuple):
+    """A table that has rows of a symbol. chosen: the texts that select them; newest: the newest stamp of them."""
+
+    options: TableOptions
+    part: Part
+    recording: Recording
+    chosen: dict[str, list[str]]
+    newest: pd.Timestamp
+
+
+class _Contents(tuple[_Content, ...]):
+    """The tables of a path that have rows of a symbol."""
 
     __hash__ = object.__hash__
     __eq__ = object.__eq__
 
 
 @lru_cache(maxsize=16)
-def _recordings(options: str, market: Market, path: str, parts: tuple[Part, ...]) -> _Recordings:
+def _contents(options: str, market: Market, path: str, parts: tuple[Part, ...]) -> _Contents:
     """Cached by the files' names and ages, as they are asked for month by month. SourceError if there are no rows."""
     own_options = TableOptions.model_validate_json(options)
-    read, recordings, others = own_options, [], dict[str, None]()
+    read, contents, others = own_options, [], dict[str, None]()
     for part in parts:
         read = _filled(own_options, part, market)
         of_all = read.model_copy(update={"path": "", "rows_where": dict.fromkeys(read.rows_where, "")})
         recording = _recording(of_all.model_dump_json(exclude_unset=True), part, market.symbol)
         texts = {name: recording.keys(name) for name in read.rows_where}
         chosen = {n: matching(texts[n], v.replace("{symbol}", market.symbol)) for n, v in read.rows_where.items()}
-        if all(chosen.values()) and recording.newest(chosen) is not None:
-            recordings.append((read, part, recording, chosen))
+        newest = recording.newest(chosen) if all(chosen.values()) else None
+        if newest is not None:
+            contents.append(_Content(read, part, recording, chosen, newest))
         else:
             others |= dict.fromkeys(text for column in texts.values() for text in column[:10])
-    if not recordings:
+    if not contents:
         where = ", ".join(f"{n} = {v.replace('{symbol}', market.symbol)}" for n, v in read.rows_where.items())
         problem = f"no row with {where}; it has {', '.join([*others][:10])}" if others else "the file has no rows"
         remedy = "Mend source.rows_where" if others else "Give a file with candles"
         raise SourceError(market.symbol, f"files {path}", problem, remedy)
-    return _Recordings(recordings)
+    return _Contents(contents)
 
 
 @lru_cache(maxsize=16)
-def _history(recordings: _Recordings, market: Market, period: tuple[pd.Timestamp, pd.Timestamp]) -> History:
+def _history(contents: _Contents, market: Market, period: tuple[pd.Timestamp, pd.Timestamp]) -> History:
     """All bars of a symbol, or those of a period and maybe others."""
     histories = []
-    for read, part, recording, chosen in recordings:
+    for read, part, recording, chosen, _ in contents:
         try:
             rows = recording.rows(chosen, *period)
             histories.append(history_of(read, market, rows, None if read.ignore_file_time else part.written_at))
         except UnreadableError as error:
             raise SourceError(market.symbol, f"files {part.name}", str(error), "Mend the file or its options") from None
-    history = joined(recordings[-1][0], histories)
+    history = joined(contents[-1].options, histories)
     return replace(history, bars=as_candles(history.bars))
 
 

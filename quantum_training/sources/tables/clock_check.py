@@ -16,6 +16,8 @@ from quantum_training.market.timeframe import to_timedelta
 from quantum_training.sources.tables.zones import Zone, clock_changes
 
 NEAR = pd.Timedelta(days=28)
+MAX_TIMEFRAME = pd.Timedelta(hours=1)
+"""Longer bars do not show an hour."""
 _CLOCKS = ("America/New_York", "Europe/London")
 _MIN_DAYS = 5
 _MIN_LIKENESS = 0.7
@@ -47,7 +49,7 @@ def clock_findings(bars: pd.DataFrame, timeframe: str, zone: Zone, change: Chang
     first = max([t for t in others if t < change.time], default=change.time - NEAR)
     last = min([t for t in others if t > change.time], default=change.time + NEAR)
     sides = [bars.loc[first : change.time - pd.Timedelta("1ns")], bars.loc[change.time : last - pd.Timedelta("1ns")]]
-    if to_timedelta(timeframe) > _HOUR or any(
+    if to_timedelta(timeframe) > MAX_TIMEFRAME or any(
         pd.DatetimeIndex(s.index).normalize().nunique() < _MIN_DAYS for s in sides
     ):
         return
@@ -67,7 +69,7 @@ def _week_opening(bars: pd.DataFrame, side: pd.DataFrame) -> int | None:
     """The hour of New York at which the week mostly opens; None for a market that pauses at night, or never."""
     times = pd.DatetimeIndex(bars.index)
     midweek = times[(times.dayofweek >= 1) & (times.dayofweek <= 3)]
-    openings = times[1:][np.diff(times) > (30 * _HOUR).to_timedelta64()]
+    openings = times[1:][np.diff(times.as_unit("ns").asi8) > 30 * _HOUR.value]
     openings = openings[(openings >= side.index[0]) & (openings <= side.index[-1])]
     if len(set(midweek.hour)) < 23 or not len(openings):
         return None

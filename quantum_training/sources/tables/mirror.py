@@ -1,4 +1,4 @@
-"""The mirror of a large text table: its bars as Parquet under DAGSTER_HOME, so that a day more costs a day, not years.
+"""The mirror of a large text table: its bars as Arrow files under DAGSTER_HOME, so that a day more costs a day.
 
 It holds what the table holds, bit for bit, and is used only while the SHA-256 of the mirrored bytes is that of the
 file. A table whose rows cannot all be read piece by piece has none. The folder may be deleted at any time.
@@ -17,12 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from quantum_training.market.schema import COLUMNS
 from quantum_training.sources.tables.locations import Block, Part
-from quantum_training.sources.tables.options import STAMP, TableOptions
+from quantum_training.sources.tables.options import TableOptions
+from quantum_training.sources.tables.pieces import newest_of_piece, read_piece, write_piece
 from quantum_training.sources.tables.recording import chosen_rows, no_rows
 from quantum_training.sources.tables.table import KEY, Table, read_table
 from quantum_training.sources.tables.text import encoding_of, lines_above, start_of, unpacked
@@ -34,7 +32,6 @@ _BLOCK_BYTES = 8 << 20
 _OPEN_BYTES = 64 << 10
 """The newest lines of a file are not mirrored: they may still change."""
 _HEAD_BYTES, _HASHED_BYTES = 1 << 18, 1 << 20
-_ROW_GROUP, _ROW_GROUP_OF_MANY = 16_384, 4_096
 _INDEX, _DAY_SECONDS = "index.json", 86_400
 
 
@@ -58,9 +55,8 @@ class Mirror:
 
     def rows(self, chosen: Mapping[str, list[str]], start: pd.Timestamp, end: pd.Timestamp) -> Table:
         """See Recording."""
-        filters = [(STAMP, ">=", start), (STAMP, "<", end), *_filters(chosen)]
         near = [name for name, first, last in self.pieces if last >= start and first < end]
-        frames, unread = [self._piece(name, filters) for name in near], no_rows().unread
+        frames, unread = [read_piece(self.folder / name, chosen, start, end) for name in near], no_rows().unread
         if self.tail is not None:
             tail = chosen_rows(self.tail, chosen)
             unread = tail.unread
@@ -69,21 +65,12 @@ class Mirror:
 
     def newest(self, chosen: Mapping[str, list[str]]) -> pd.Timestamp | None:
         """See Recording."""
-        stamps = [last for _, _, last in self.pieces]
+        stamps: list[pd.Timestamp | None] = [last for _, _, last in self.pieces]
         if chosen:
-            pieces = [self._piece(name, _filters(chosen)).index for name, _, _ in self.pieces]
-            stamps = [index.max() for index in pieces if len(index)]
+            stamps = [newest_of_piece(self.folder / name, chosen) for name, _, _ in self.pieces]
         tail = no_rows().bars if self.tail is None else chosen_rows(self.tail, chosen).bars
-        return max([*stamps, *([tail.index.max()] if len(tail) else [])], default=None)
-
-    def _piece(self, name: str, filters: list[Any]) -> pd.DataFrame:
-        table = pq.read_table(self.folder / name, columns=[STAMP, *COLUMNS], filters=filters, use_threads=False)
-        frame: pd.DataFrame = table.to_pandas().set_index(STAMP)
-        return frame
-
-
-def _filters(chosen: Mapping[str, list[str]]) -> list[Any]:
-    return [(KEY + name, "in", texts) for name, texts in chosen.items()]
+        known = [stamp for stamp in stamps if stamp is not None]
+        return max([*known, *([tail.index.max()] if len(tail) else [])], default=None)
 
 
 def mirror_of(options: TableOptions, part: Part) -> Mirror | None:
@@ -155,7 +142,9 @@ def _made(options: TableOptions, part: Part, folder: Path, former: Mapping[str, 
             return former if former["pieces"] else _write_index(folder, {**former, **state, "refused": True})
         if len(table.bars):
             times = table.bars.index
-            pieces.append([_write_piece(folder, digest.hexdigest(), table), str(times.min()), str(times.max())])
+            name = f"{digest.hexdigest()[:32]}.arrow"  # whoever writes a piece of that name writes the same bars
+            write_piece(folder / name, table.bars)
+            pieces.append([name, str(times.min()), str(times.max())])
         for name, known in texts.items():
             known.update(dict.fromkeys(table.bars[KEY + name].cat.categories))
     made = {"pieces": pieces, "end": end, "texts": {n: list(t) for n, t in texts.items()}, "sha256": digest.hexdigest()}
@@ -207,26 +196,6 @@ def _is_doubtful(options: TableOptions, tail: Table) -> bool:
     stamps = tail.unread.index[tail.unread["column"] == "stamp"]
     day = pd.Timedelta(days=1)
     return any(clock_changes(as_zone(options.timezone).name, stamp - day, stamp + day) for stamp in stamps[:1])
-
-
-def _write_piece(folder: Path, digest: str, table: Table) -> str:
-    """Write the bars of some lines, those of each key together. Returns the name of the file.
-
-    digest: of the table up to there. Whoever writes a piece of that name writes the same bars.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    name = f"{digest[:32]}.parquet"
-    keys = [column for column in map(str, table.bars) if column.startswith(KEY)]
-    bars = table.bars.sort_values(keys, kind="stable") if keys else table.bars
-    own = folder / f"{name}.{os.getpid()}"
-    pq.write_table(
-        pa.Table.from_pandas(bars.reset_index(), preserve_index=False),
-        own,
-        row_group_size=_ROW_GROUP_OF_MANY if keys else _ROW_GROUP,
-        use_dictionary=keys,
-    )
-    own.replace(folder / name)
-    return name
 
 
 def _read_index(folder: Path) -> dict[str, Any] | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -50,17 +51,23 @@ class ParquetPeriods:
         (stamp,) = self.options.stamp_columns
         start, end = (max(start, pd.Timestamp("1700", tz="UTC")), min(end, pd.Timestamp("2250", tz="UTC")))
         first, last = start - _MARGIN, end + _MARGIN
-        groups = [n for n, (low, high) in enumerate(self.first_and_last) if high >= first and low <= last]
         columns, kept = self.options.needed_columns(self._schema.names), []
-        for batch in self._batches(groups, columns):
-            times = batch.column(stamp)
-            bounds = [pa.scalar(_clock(time, times.type), times.type) for time in (first, last)]
-            inside = pc.and_(pc.greater_equal(times, bounds[0]), pc.less_equal(times, bounds[1]))
-            for name, texts in chosen.items():
-                inside = pc.and_(inside, pc.is_in(batch.column(name), value_set=pa.array(texts)))
-            kept.append(batch.filter(inside))
+        for group, (low, high) in enumerate(self.first_and_last):
+            if high >= first and low <= last:
+                rest = self._rows_up_to(group, stamp, last)
+                for batch in self._batches([group], columns):
+                    kept.append(batch.filter(_inside(batch, stamp, (first, last), chosen)))
+                    rest -= len(batch)
+                    if rest <= 0:
+                        break
         frame = pa.Table.from_batches(kept, schema=pa.schema([self._schema.field(c) for c in columns])).to_pandas()
         return chosen_rows(table_of(self.options, frame.reset_index()[columns]), chosen)
+
+    def _rows_up_to(self, group: int, stamp: str, last: pd.Timestamp) -> int:
+        """How many rows of a row group stand above and at its last one that is not later than a time."""
+        times = pa.chunked_array([batch.column(stamp) for batch in self._batches([group], [stamp])])
+        early = np.flatnonzero(pc.less_equal(times, _scalar(last, times.type)).to_numpy())
+        return int(early[-1]) + 1 if len(early) else 0
 
     def newest(self, chosen: Mapping[str, list[str]]) -> pd.Timestamp | None:
         """See Recording."""
@@ -81,8 +88,20 @@ class ParquetPeriods:
             yield from whole.iter_batches(_ROWS, row_groups=list(groups), columns=columns, use_threads=False)
 
 
-def _clock(time: pd.Timestamp, kind: pa.DataType) -> pd.Timestamp:
-    return time if kind.tz else time.tz_localize(None)
+def _inside(
+    batch: Any, stamp: str, period: tuple[pd.Timestamp, pd.Timestamp], chosen: Mapping[str, list[str]]
+) -> pa.Array:
+    """Which rows lie in a period, both ends included, and are chosen."""
+    times = batch.column(stamp)
+    first, last = (_scalar(time, times.type) for time in period)
+    inside = pc.and_(pc.greater_equal(times, first), pc.less_equal(times, last))
+    for name, texts in chosen.items():
+        inside = pc.and_(inside, pc.is_in(batch.column(name), value_set=pa.array(texts, batch.column(name).type)))
+    return inside
+
+
+def _scalar(time: pd.Timestamp, kind: pa.DataType) -> pa.Scalar:
+    return pa.scalar(time if kind.tz else time.tz_localize(None), kind)
 
 
 def parquet_periods(options: TableOptions, part: Part) -> ParquetPeriods | None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Protocol
 
+import numpy as np
 import pandas as pd
 
 from quantum_training.market.schema import COLUMNS
@@ -55,7 +56,10 @@ def chosen_rows(table: Table, chosen: Mapping[str, list[str]]) -> Table:
     """The chosen rows of a table, without their keys."""
     bars, unread = table.bars, table.unread
     for name, texts in chosen.items():
-        bars, unread = bars[bars[KEY + name].isin(texts)], unread[unread[KEY + name].isin(texts)]
+        key = bars[KEY + name].cat
+        rows = np.isin(key.codes, key.categories.get_indexer(pd.Index(texts))) & (key.codes >= 0)
+        bars = bars.iloc[np.flatnonzero(rows)]
+        unread = unread[unread[KEY + name].isin(texts)] if len(unread) else unread
     return Table(bars[list(COLUMNS)], unread[["column", "text", "empty"]])
 
 
