@@ -20,6 +20,7 @@ from quantum_training.market.defects import Defect
 from quantum_training.market.notes import Notes, with_notes
 from quantum_training.market.periods import MONTH, month_of
 from quantum_training.market.schema import as_candles
+from quantum_training.market.timeframe import to_timedelta
 from quantum_training.sources.base import CandleSource, SourceError, closed_between
 from quantum_training.sources.retry import describe
 from quantum_training.sources.tables.actions import adjustments_of
@@ -88,13 +89,14 @@ class Source(TableOptions, CandleSource):
         if resampling := self._resampling(symbol, timeframe):
             return resampling.available_until(now)
         contents = self._contents(symbol, timeframe)
-        close, known = max((_newest_close(timeframe, content) for content in contents), key=lambda end: end[0])
-        if known:
-            return min(now, close)
-        bars = self._history(symbol, timeframe, close - _NANOSECOND, close).bars
-        if bars.empty:
-            raise SourceError(symbol, f"files {self.path}", "the file has no closed bar", "Give a file with candles")
-        return min(now, bar_ends(pd.DatetimeIndex([bars.index.max()]), timeframe, self._calendar)[0])
+        newest, is_bar = max(_newest_row(timeframe, content) for content in contents)
+        if not is_bar:
+            bars = self._history(symbol, timeframe, newest, newest + _NANOSECOND).bars
+            if bars.empty:
+                problem = "the file has no closed bar"
+                raise SourceError(symbol, f"files {self.path}", problem, "Give a file with candles")
+            newest = bars.index.max()
+        return min(now, bar_ends(pd.DatetimeIndex([newest]), timeframe, self._calendar)[0])
 
     def _resampling(self, symbol: str, timeframe: str) -> Resampling | None:
         if self.resample_from in (None, timeframe):
@@ -139,12 +141,12 @@ class Source(TableOptions, CandleSource):
         return _contents(options, Market(symbol, timeframe, self._calendar), path, parts)
 
 
-def _newest_close(timeframe: str, content: _Content) -> tuple[pd.Timestamp, bool]:
-    """The close of a table's newest row, and whether that row is known to be a bar without being looked at."""
-    options, written = content.options, content.part.written_at
-    close = content.newest if options.stamp == "end" else content.newest + to_timedelta(timeframe)
-    is_closed = options.ignore_file_time or (written is not None and close <= written)
-    return close, content.recording.is_partial and is_closed and not options.drop_empty
+def _newest_row(timeframe: str, content: _Content) -> tuple[pd.Timestamp, bool]:
+    """The start of a table's newest row, and whether that row is known to be a bar without being looked at."""
+    options, written, step = content.options, content.part.written_at, to_timedelta(timeframe)
+    start = content.newest - step if options.stamp == "end" else content.newest
+    is_closed = options.ignore_file_time or (written is not None and start + step <= written)
+    return start, content.recording.is_partial and is_closed and not options.drop_empty
 
 
 class _Content(NamedTuple):
