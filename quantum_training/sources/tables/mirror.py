@@ -69,8 +69,8 @@ class Mirror:
         if chosen:
             stamps = [newest_of_piece(self.folder / name, chosen) for name, _, _ in self.pieces]
         tail = no_rows().bars if self.tail is None else chosen_rows(self.tail, chosen).bars
-        known = [stamp for stamp in stamps if stamp is not None]
-        return max([*known, *([tail.index.max()] if len(tail) else [])], default=None)
+        times = [stamp for stamp in stamps if stamp is not None]
+        return max([*times, *([tail.index.max()] if len(tail) else [])], default=None)
 
 
 def mirror_of(options: TableOptions, part: Part) -> Mirror | None:
@@ -132,7 +132,7 @@ def _made(options: TableOptions, part: Part, folder: Path, former: Mapping[str, 
     limit = (None if options.ignore_file_time else part.written_at) or pd.Timestamp.now("UTC")
     state = {"size": part.size, "modified": part.modified, "refused": False}
     pieces, end = list(former["pieces"]), former["end"]
-    texts = {name: dict.fromkeys(known) for name, known in former["texts"].items()}
+    texts = {name: dict.fromkeys(values) for name, values in former["texts"].items()}
     digest = _digest(part, end)
     for block in _blocks(part, end):
         table = _plain_table(options, head + (block if end else block[len(head) :]), limit + pd.Timedelta(days=1))
@@ -145,8 +145,8 @@ def _made(options: TableOptions, part: Part, folder: Path, former: Mapping[str, 
             name = f"{digest.hexdigest()[:32]}.arrow"  # whoever writes a piece of that name writes the same bars
             write_piece(folder / name, table.bars)
             pieces.append([name, str(times.min()), str(times.max())])
-        for name, known in texts.items():
-            known.update(dict.fromkeys(table.bars[KEY + name].cat.categories))
+        for name, values in texts.items():
+            values.update(dict.fromkeys(table.bars[KEY + name].cat.categories))
     made = {"pieces": pieces, "end": end, "texts": {n: list(t) for n, t in texts.items()}, "sha256": digest.hexdigest()}
     return _write_index(folder, {**made, **state})
 
