@@ -37,7 +37,7 @@ from quantum_training.sources.tables.table import UnreadableError, read_table
 from quantum_training.sources.tables.zones import as_zone
 
 _UNREADABLE = (OSError, EOFError, ValueError, RuntimeError, zlib.error, BadZipFile)
-_NANOSECOND = pd.Timedelta("1ns")
+_NANOSECOND, _DAY = pd.Timedelta("1ns"), pd.Timedelta("1D")
 _ALWAYS = (pd.Timestamp.min.tz_localize("UTC"), pd.Timestamp.max.tz_localize("UTC"))
 _YOUNGER = ("format", "volume", "resample_from", "corporate_actions")
 """Identifying options that the records of earlier builds do not have: left out at their default."""
@@ -121,13 +121,15 @@ class Source(TableOptions, CandleSource):
                 yield Defect("clock_change", "warning", (change.time,), message)
 
     def _history(self, symbol: str, timeframe: str, start: pd.Timestamp, end: pd.Timestamp) -> History:
-        """The bars of the months of a period, and those near by. Of a small table, all."""
+        """The bars of the months of a period, and those near by if a clock is set in it. Of a small table, all."""
         contents = self._contents(symbol, timeframe)
         market = Market(symbol, timeframe, self._calendar)
         if not any(content.recording.is_partial for content in contents):
             return _history(contents, market, _ALWAYS)
         first, last = (pd.Timestamp(month_of(time), tz="UTC") for time in (start, end - _NANOSECOND))
-        return _history(contents, market, (first - NEAR, last + MONTH + NEAR))
+        is_checked = to_timedelta(timeframe) <= MAX_TIMEFRAME
+        near = NEAR if is_checked and changes_between(as_zone(self.timezone), last, last + MONTH) else _DAY
+        return _history(contents, market, (first - near, last + MONTH + near))
 
     def _contents(self, symbol: str, timeframe: str) -> _Contents:
         path = self.path.replace("{symbol}", symbol)

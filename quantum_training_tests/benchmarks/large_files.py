@@ -95,7 +95,8 @@ def main() -> None:
         panel(arguments.tickers).to_csv(many)
         print(f"minutes.csv {csv.stat().st_size / 1e6:.0f} MB, panel.csv {many.stat().st_size / 1e6:.0f} MB\n")
         print("| task | before: CPU s, MiB | now: CPU s, MiB | ratio |\n| --- | --- | --- | --- |")
-        one, month = {"path": str(csv)}, ("2021-03-01T00:00Z", "2021-04-01T00:00Z")
+        one, typed = {"path": str(csv)}, {"path": str(parquet)}
+        february, march = ("2021-02-01T00:00Z", "2021-03-01T00:00Z"), ("2021-03-01T00:00Z", "2021-04-01T00:00Z")
 
         def compare(name: str, task: tuple[object, ...], then: tuple[float, float] | None = None) -> None:
             then = then or work(old, home, *task)
@@ -107,7 +108,8 @@ def main() -> None:
         with csv.open("a") as file:
             bars.iloc[-day:].to_csv(file, header=False)
         compare("one new day of the CSV", (one, "1m", "day", ["S"]))
-        compare("a month of the Parquet file", ({"path": str(parquet)}, "1m", month, ["S"]))
+        compare("a month of the Parquet file", (typed, "1m", february, ["S"]))
+        compare("a month in which a clock is set, of the Parquet file", (typed, "1m", march, ["S"]))
         of_many = {"path": str(many), "rows_where": {"ticker": "{symbol}"}}
         tickers = [f"T{n:03}" for n in range(arguments.tickers)]
         few = work(old, home, of_many, "1d", "day", tickers[:3])

@@ -67,10 +67,11 @@ def clock_findings(bars: pd.DataFrame, timeframe: str, zone: Zone, change: Chang
 
 def _week_opening(bars: pd.DataFrame, side: pd.DataFrame) -> int | None:
     """The hour of New York at which the week mostly opens; None for a market that pauses at night, or never."""
-    times = pd.DatetimeIndex(bars.index)
+    hours = np.unique(pd.DatetimeIndex(bars.index).as_unit("ns").asi8 // _HOUR.value)
+    times = pd.DatetimeIndex(hours * _HOUR.value, tz="UTC")
     midweek = times[(times.dayofweek >= 1) & (times.dayofweek <= 3)]
-    openings = times[1:][np.diff(times.as_unit("ns").asi8) > 30 * _HOUR.value]
-    openings = openings[(openings >= side.index[0]) & (openings <= side.index[-1])]
+    openings = times[1:][np.diff(hours) > 30]
+    openings = openings[(openings >= side.index[0].floor("h")) & (openings <= side.index[-1])]
     if len(set(midweek.hour)) < 23 or not len(openings):
         return None
     return int(np.bincount(openings.tz_convert(_CLOCKS[0]).hour).argmax())
