@@ -131,6 +131,11 @@ def missing(bars: int) -> Change:
     return lambda frame, at: frame.drop(frame.index[at : at + bars])
 
 
+def swapped(frame: pd.DataFrame, at: int) -> pd.DataFrame:
+    frame.iloc[at:, [0, 3]] = frame.iloc[at:, [3, 0]].to_numpy()
+    return frame
+
+
 def repeated(bars: int, columns: list[str]) -> Change:
     def change(frame: pd.DataFrame, at: int) -> pd.DataFrame:
         frame.loc[frame.index[at + 1 : at + bars], columns] = frame[columns].to_numpy()[at]
@@ -181,7 +186,9 @@ def defects(series: Series) -> dict[str, list[Change]]:
         kinds[f"unit: {lot}"] = [scaled(["volume"], lot), scaled(["volume"], 1 / lot)]
     kinds["price x100"] = [scaled(prices, 100, n) for n in (1, 3)] + [scaled(prices, 0.01, 1)]
     kinds["close x100"] = [scaled(["high", "close"], 100, 1), scaled(["low", "close"], 0.01, 1)]
-    kinds["wick x100"] = [scaled(["high"], 100, 1), scaled(["low"], 0.01, 1)]
+    for factor in (2, 10, 100):
+        kinds[f"wick x{factor}"] = [scaled(["high"], factor, 1), scaled(["low"], 1 / factor, 1)]
+    kinds["open and close swapped for good"] = [swapped]
     kinds["mixed adjustment"] = [scaled(["close"], f) for f in (0.85, 0.95)] + [scaled(prices[:3], 0.95)]
     kinds["stuck bar"] = [repeated(n, [*prices, "volume"]) for n in (6, 12)]
     kinds["stuck prices"] = [repeated(n, prices) for n in (6, 12)]
