@@ -24,7 +24,7 @@ def volume_unit_switch(w: Window) -> Iterator[Defect]:
     trading moves prices more: what the bars grew wider by is taken off. Bars without volume are left out.
     """
     traded = w.volume > 0
-    times, amounts, ranges = w.times[traded], w.volume[traded], w.ranges[traded]
+    times, amounts, ranges = w.times[traded], w.volume[traded], np.maximum(w.ranges[traded], 0)
     if len(amounts) < 2 * _SCALES[0][0]:
         return
     volume, width = np.log(amounts), np.log(ranges + 0.1 * np.median(ranges) + 1e-6)

@@ -115,6 +115,24 @@ def test_a_file_of_minutes_since_midnight_is_refused_with_the_reason(tmp_path):
         read(vendor("lean-hour.zip"), path)
 
 
+@pytest.mark.parametrize(
+    ("format_", "name", "text", "holds"),
+    [
+        ("binance_vision", "BTCUSDT-fundingRate-2024-01.csv", "calc_time,funding_interval_hours,last_funding_rate\n"
+         "1704067200000,8,0.00037409\n", "funding rates"),
+        ("freqtrade", "BTC_USDT_USDT-8h-funding_rate.json", "[[1704067200000, 0.00037409, 0.0, 0.0, 0.0, 0.0]]",
+         "funding rates"),
+        ("freqtrade", "BTC_USDT_USDT-1h-mark.json", "[[1704067200000, 42314.0, 42603.2, 42289.6, 42503.5, 0.0]]",
+         "mark prices"),
+    ],
+)  # fmt: skip
+def test_files_of_other_series_beside_the_candles_are_refused_by_name(tmp_path, format_, name, text, holds):
+    (tmp_path / name).write_text(text)
+    source = source_from({"kind": "files", "format": format_, "path": str(tmp_path / "BTC*")})
+    with pytest.raises(SourceError, match=rf"{name}: {format_}: it holds {holds}, not candles\. Name the files"):
+        source.fetch("S", "1h", LONG_AGO, FAR, FAR)
+
+
 def test_a_panel_without_the_symbol_names_the_tickers_it_has(tmp_path):
     polygon = vendor("polygon-2024-03-04.csv.gz")
     path = polygon.file(tmp_path, history(2, 5, "1m", 29.5))

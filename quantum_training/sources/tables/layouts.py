@@ -14,12 +14,14 @@ from quantum_training.market.timeframe import to_timedelta
 from quantum_training.sources.tables.layout import Format, Layout
 from quantum_training.sources.tables.locations import Part
 from quantum_training.sources.tables.options import STAMP, TableOptions
-from quantum_training.sources.tables.presets import PRESETS
+from quantum_training.sources.tables.presets import NO_CANDLES, PRESETS
 from quantum_training.sources.tables.raw import column_names
 from quantum_training.sources.tables.text import encoding_of, fields_of, separator_of, start_of
 
 _DAY = to_timedelta("1d")
 _HEAD_BYTES = 1 << 20
+_OTHER_FILES = {"funding_rate": "funding rates", "mark": "mark prices"}
+"""What freqtrade keeps beside the candles of a contract in files of the same columns, by the end of their names."""
 
 
 class LayoutError(ValueError):
@@ -40,6 +42,9 @@ def filled(options: TableOptions, part: Part, timeframe: str) -> TableOptions:
     """
     if options.format is None:
         return options
+    ending = re.search(r"-([a-z_]+)\.[a-z.]+\Z", part.name)
+    if options.format == "freqtrade" and ending and ending[1] in _OTHER_FILES:
+        raise LayoutError(f"freqtrade: {NO_CANDLES.format(_OTHER_FILES[ending[1]])}")
     head = head_of(part, options.encoding)
     layout = layout_of(options.format, head)
     if layout is None:

@@ -36,6 +36,7 @@ _INVESTING_DATES = {  # how a day is written: its form, and what of the file's s
 _CHART_STAMP = r"(\d{9,10},|\d{4}-\d\d-\d\d(T[^,]+(Z|[+-]\d\d:\d\d))?,)"
 _LEAN_BAR = rf"\d{{8}} \d\d:\d\d(,{_NUMBER}){{5}}\n"
 
+NO_CANDLES = "it holds {}, not candles. Name the files of candles in path; a usual funding rate is costs.funding_bps"
 PRESETS: Mapping[Format, tuple[Layout, ...]] = {
     "alphavantage": tuple(
         Layout(rf"\Atimestamp,open,high,low,close{volume}\b.*\n{stamp}", columns, {**_NEWEST_FIRST, **filled, **zone})
@@ -48,6 +49,7 @@ PRESETS: Mapping[Format, tuple[Layout, ...]] = {
     "binance_vision": (
         Layout(r"\Aopen_time,open,high,low,close,volume,close_time,", named("open_time")),
         Layout(rf"\A\d{{13,16}}(,{_NUMBER}){{5}},\d{{13,16}},", at(0, 1, 2, 3, 4, 5), _WITHOUT_HEADER),
+        Layout(r"\Acalc_time,funding_interval_hours,", {}, refusal=NO_CANDLES.format("funding rates")),
     ),
     "bitstamp": (
         Layout(r"\Atimestamp,open,high,low,close,volume_\(", at(0, 1, 2, 3, 4, 5), _CLOSED_BAR),
