@@ -53,8 +53,9 @@ from quantum_training.settings import Settings, load_settings
 
 def build_defs(settings: Settings, resources: Mapping[str, Any] | None = None) -> dg.Definitions:
     """The definitions for these settings. resources: replace `store`, `registry`, `ledger` or `events` by name."""
+    last_day = settings.last_day_of_all
     partitions = build_partitions(
-        list(settings.symbols), settings.start.isoformat(), settings.end.isoformat() if settings.end else None
+        list(settings.symbols), settings.start.isoformat(), last_day.isoformat() if last_day else None
     )
     asset_jobs = build_asset_jobs(settings)
     manual_jobs = [

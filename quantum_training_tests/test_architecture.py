@@ -26,6 +26,7 @@ LAYERS = [  # from the ground up
     "settings",
     "resources",
     "lifecycle",
+    "check_settings",
     "doctor",
     "inspect_source",
     "partitions",
@@ -58,6 +59,7 @@ LIFECYCLE = [  # a week's path through the layer `lifecycle`
     "surveillance",
     "cleanup",
     "recovery",
+    "settings_check",
 ]
 WITH_DAGSTER = LAYERS[LAYERS.index("partitions") :]
 HEAVY = {"evidently", "lightgbm", "mlflow", "neuralforecast", "stable_baselines3", "torch", "xgboost"}

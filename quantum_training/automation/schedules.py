@@ -25,6 +25,7 @@ from quantum_training.partitions import RANGE_TAGS, Partitions
 from quantum_training.resources.store.store import Store
 from quantum_training.settings import Settings
 from quantum_training.settings.cadence import HOUR, market_data_cron, refresh_interval, signals_cron
+from quantum_training.settings.schema import Symbol
 
 DOCTOR_CRON = "30 0 * * *"
 DAY = pd.Timedelta(days=1)
@@ -116,18 +117,20 @@ def build_schedules(settings: Settings, partitions: Partitions, store: Store) ->
 
 def weekly_cycle_runs(settings: Settings, partitions: Partitions, tick: Tick) -> RunRequests:
     """Each symbol's next training, if its data are stored: a week that was not run yet, or one inside the week."""
-    if reason := _out_of_range(settings, week_of(tick.time)):
-        return reason
+    if not _markets_on(settings, week_of(tick.time)):
+        return _out_of_range(settings, week_of(tick.time))
     plan = plan_tick(settings, partitions, tick.store, tick.context.instance, tick.time)
     return plan.requests or dg.SkipReason(plan.skip_reason)
 
 
 def market_data_runs(settings: Settings, tick: Tick) -> RunRequests:
     """The months up to the newest closed bar, for each symbol; without a cron of their own, for those that lack it."""
-    if reason := _out_of_range(settings, _month(tick.time - HOUR)):
-        return reason
+    month = _month(tick.time - HOUR)
+    markets = _markets_on(settings, month)
+    if not markets:
+        return _out_of_range(settings, month)
     requests = []
-    for symbol, market in settings.symbols.items():
+    for symbol, market in markets.items():
         first, last = _months_to_fetch(settings, tick, symbol)
         if first <= last and (settings.market_data_cron_schedule or _lacks_bars(settings, tick, symbol)):
             tags = {"exchange": market.source.venue} if market.source.venue else {}
@@ -138,20 +141,22 @@ def market_data_runs(settings: Settings, tick: Tick) -> RunRequests:
 def drift_runs(settings: Settings, tick: Tick) -> RunRequests:
     """The day in progress, for each symbol, and days after its newest report that were missed."""
     day = tick.time.normalize()
-    if reason := _out_of_range(settings, day):
-        return reason
+    markets = _markets_on(settings, day)
+    if not markets:
+        return _out_of_range(settings, day)
     return [
         _request("utc_day", Key(symbol, missing), Key(symbol, missing), tick.time)
-        for symbol in settings.symbols
+        for symbol in markets
         for missing in _days_without_report(tick.store, symbol, day)
     ]
 
 
 def signal_runs(settings: Settings, time: pd.Timestamp) -> RunRequests:
     """Each symbol; without a cron of their own, those with hourly or longer bars at the first tick of an hour."""
-    if reason := _out_of_range(settings, time.normalize()):
-        return reason
-    intervals = {symbol: min(HOUR, refresh_interval(market)) for symbol, market in settings.symbols.items()}
+    markets = _markets_on(settings, time.normalize())
+    if not markets:
+        return _out_of_range(settings, time.normalize())
+    intervals = {symbol: min(HOUR, refresh_interval(market)) for symbol, market in markets.items()}
     previous = time - min(intervals.values())
     return [
         dg.RunRequest(
@@ -169,10 +174,20 @@ def housekeeping_runs(time: pd.Timestamp) -> RunRequests:
     return [dg.RunRequest(run_key=f"{HOUSEKEEPING}@{time.isoformat()}", run_config=run_config(dry_run=False))]
 
 
-def _out_of_range(settings: Settings, period: pd.Timestamp) -> dg.SkipReason | None:
-    if period.date() < settings.start or (settings.end and period.date() > settings.end):
-        return dg.SkipReason(f"{period.date()} is outside the settings' {settings.start} to {settings.end or 'today'}")
-    return None
+def _markets_on(settings: Settings, period: pd.Timestamp) -> dict[str, Symbol]:
+    """The symbols whose data have not ended before a period; none before the settings' first day."""
+    if period.date() < settings.start:
+        return {}
+    return {
+        symbol: market
+        for symbol, market in settings.symbols.items()
+        if period.date() <= (settings.last_day(symbol) or period.date())
+    }
+
+
+def _out_of_range(settings: Settings, period: pd.Timestamp) -> dg.SkipReason:
+    last_day = settings.last_day_of_all or "today"
+    return dg.SkipReason(f"{period.date()} is outside the settings' {settings.start} to {last_day}")
 
 
 def _lacks_bars(settings: Settings, tick: Tick, symbol: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import date
+from importlib.util import find_spec
 from typing import Annotated, Any
 
 import pandas as pd
@@ -42,6 +43,25 @@ def _cron(value: str) -> str:
     return value
 
 
+ALGORITHMS = ("ensemble_regime", "ensemble_stack", "ensemble_vote", "forecaster", "lightgbm", "pooled_lightgbm", "ppo",
+              "sac", "xgboost")  # fmt: skip
+"""The modules of quantum_training.models that have a Model."""
+
+
+def _algorithm(value: str) -> str:
+    """Refuse a name for which there is no module. Of a dotted path, the packages around the module are imported."""
+    if value in ALGORITHMS:
+        return value
+    try:
+        is_module = "." in value and find_spec(value) is not None
+    except (ImportError, ValueError):
+        is_module = False
+    if not is_module:
+        own = ", ".join(ALGORITHMS)
+        raise ValueError(f"no such algorithm; allowed: {own}, or the dotted path of a module that can be imported here")
+    return value
+
+
 Cron = Annotated[str, AfterValidator(_cron)]
 
 
@@ -72,7 +92,9 @@ class Resources(_Frozen):
 class Recipe(_Frozen):
     """Algorithm + features + hyper-parameters + label. A new version of it is trained every week."""
 
-    algorithm: str = Field(description="Module with a class Model: a name in quantum_training.models or a dotted path.")
+    algorithm: Annotated[str, AfterValidator(_algorithm)] = Field(
+        description="Module with a class Model: a name in quantum_training.models or a dotted path."
+    )
     features: tuple[str, ...] = Field((), description="Feature columns; empty means all.")
     label: Label
     window_bars: int = Field(1000, ge=50, description="Newest labelled bars that a fit sees.")
@@ -114,6 +136,7 @@ class Symbol(_Frozen):
     account: Account = Account()
     recipes: tuple[RecipeName, ...] = Field(min_length=1)
     start: date | None = Field(None, description="First day of a market that is younger than `start` of all symbols.")
+    end: date | None = Field(None, description="Last day of a market whose data have ended, as those of a recording.")
     quality: SymbolLimits = Field(SymbolLimits(), description="Limits of the quality gate that differ for this symbol.")
     accepted_bars: tuple[AcceptedBars, ...] = Field(
         (), description="Bars and closed periods that are accepted although the quality gate would refuse them."

@@ -23,7 +23,8 @@ from quantum_training.selection.refresh import RefreshPolicy
 from quantum_training.selection.rollout_policy import RolloutPolicy
 from quantum_training.selection.rule import EvidenceRule, PromotionRule
 from quantum_training.settings.alerting import AlertPolicy
-from quantum_training.settings.paths import SettingsError, without_password
+from quantum_training.settings.paths import SettingsError
+from quantum_training.settings.problems import problems
 from quantum_training.settings.replaced_variables import is_replaced, replaced_settings
 from quantum_training.settings.retraining import RetrainingPolicy
 from quantum_training.settings.schema import Cron, Name, Recipe, RecipeName, Symbol, Url
@@ -39,7 +40,7 @@ class Settings(BaseSettings):
 
     start: date = Field(description="First day of the partitions; no candle before it is kept.")
     end: date | None = Field(
-        None, description="Last day of the partitions, where all sources are recordings; else today."
+        None, description="Last day of the data of all symbols. A symbol's own `end` says it of a single market."
     )
     symbols: dict[Name, Symbol] = Field(min_length=1)
     recipes: dict[RecipeName, Recipe] = Field(min_length=1)
@@ -181,6 +182,16 @@ class Settings(BaseSettings):
             YamlFile(settings_cls, config_path()),
         )
 
+    def last_day(self, symbol: str) -> date | None:
+        """The last day of a symbol's data; None: they go on."""
+        return min((day for day in (self.symbols[symbol].end, self.end) if day), default=None)
+
+    @property
+    def last_day_of_all(self) -> date | None:
+        """The last day of the partitions; None if the data of a symbol go on."""
+        days = [self.last_day(symbol) for symbol in self.symbols]
+        return None if None in days else max(day for day in days if day)
+
     @property
     def seeds(self) -> dict[str, int]:
         """The number of fits per version, by recipe."""
@@ -201,9 +212,13 @@ class Settings(BaseSettings):
         if self.end and self.end < self.start:
             raise ValueError(f"end {self.end} is before start {self.start}; give a later end or an earlier start")
         for name, symbol in self.symbols.items():
-            if symbol.start and not self.start <= symbol.start <= (self.end or symbol.start):
-                days = f"{self.start} to {self.end or 'today'}"
-                raise ValueError(f"symbols.{name}.start {symbol.start} is outside the settings' {days}")
+            for field in ("start", "end"):
+                day = getattr(symbol, field)
+                if day and not self.start <= day <= (self.end or day):
+                    days = f"{self.start} to {self.end or 'today'}"
+                    raise ValueError(f"symbols.{name}.{field} {day} is outside the settings' {days}")
+            if symbol.start and symbol.end and symbol.end < symbol.start:
+                raise ValueError(f"symbols.{name}: end {symbol.end} is before start {symbol.start}")
         return self
 
     @model_validator(mode="after")
@@ -215,6 +230,12 @@ class Settings(BaseSettings):
                         f"symbols.{name}.recipes: unknown recipe {recipe!r}; allowed: {', '.join(self.recipes)}"
                     )
         for name, recipe_settings in self.recipes.items():
+            if (bars := recipe_settings.window_bars) < self.min_training_data_points:
+                raise ValueError(
+                    f"recipes.{name}.window_bars {bars} is below min_training_data_points "
+                    f"{self.min_training_data_points}: no version could be trained; raise it, or set "
+                    "min_training_data_points (MIN_TRAINING_DATA_POINTS) lower"
+                )
             if unknown := [member for member in recipe_settings.members if member not in self.recipes]:
                 allowed = ", ".join(self.recipes)
                 raise ValueError(f"recipes.{name}.members: unknown {', '.join(unknown)}; allowed: {allowed}")
@@ -249,9 +270,5 @@ def load_settings() -> Settings:
     except yaml.YAMLError as error:
         raise SettingsError(f"{path}: no valid YAML: {error}") from None
     except ValidationError as error:
-        lines = [f"  {_place(e)}{e['msg']}" for e in error.errors(include_url=False)]
-        raise SettingsError(f"{path}: the settings are wrong\n" + "\n".join(lines)) from None
-
-
-def _place(error: Any) -> str:
-    return without_password(f"{'.'.join(map(str, error['loc']))} = {error['input']!r}: ") if error["loc"] else ""
+        lines = "".join(f"\n  {problem}" for problem in problems(error, Settings, path))
+        raise SettingsError(f"{path}: the settings are wrong{lines}") from None

@@ -44,6 +44,17 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+def _date(loader: _Loader, node: yaml.ScalarNode) -> Any:
+    """A date or time; its text if there is no such day, for the settings to refuse by name."""
+    try:
+        return loader.construct_yaml_timestamp(node)
+    except ValueError:
+        return loader.construct_scalar(node)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:timestamp", _date)
+
+
 class _TextLoader(_Loader):
     """Every scalar as its text."""
 

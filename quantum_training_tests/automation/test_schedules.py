@@ -25,7 +25,9 @@ from quantum_training.settings.schema import Symbol
 from quantum_training.sources.sample import Source as Sample
 from quantum_training_tests.support.records import drift
 
-DEFAULTS = load_settings().model_copy(update={"end": None})
+LOADED = load_settings()
+GOING_ON = {name: market.model_copy(update={"end": None}) for name, market in LOADED.symbols.items()}
+DEFAULTS = LOADED.model_copy(update={"symbols": GOING_ON})
 INSTANCES: list[dg.DagsterInstance] = []
 
 

@@ -1,13 +1,17 @@
 """Settings: what is refused at load and how the refusal reads; the operators' variables."""
 
+from pathlib import Path
+from pkgutil import iter_modules
+
 import pytest
 import yaml
 from dagster._utils.schedules import is_valid_cron_string
 from pydantic import TypeAdapter, ValidationError
 
+from quantum_training import models
 from quantum_training.settings import Settings, config_path, load_settings
 from quantum_training.settings.paths import SettingsError, under_dagster_home
-from quantum_training.settings.schema import Cron
+from quantum_training.settings.schema import ALGORITHMS, Cron
 
 OPERATOR_VARIABLES = {
     "TRAINING_CRON_SCHEDULE": ("0 5 * * 3", "0 5 * * 3", "0 2 * * 1"),
@@ -74,7 +78,7 @@ def test_other_fields_take_the_prefix(monkeypatch):
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        ("colour", "blue", "colour = 'blue': Extra inputs"),
+        ("colour", "blue", "colour = 'blue': unknown field; fields there are start, end, symbols"),
         ("symbols.SP500.colour", "blue", "symbols.SP500.colour = 'blue'"),
         ("symbols.A|B", {"source": {"kind": "sample", "dataset": "sp500"}, "recipes": ["xgboost"]}, "A|B"),
         ("symbols.SP500.timeframe", "7h", "'7h' is no timeframe"),
@@ -97,11 +101,29 @@ def test_other_fields_take_the_prefix(monkeypatch):
         ("decay.alpha", 0.5, "decay.alpha = 0.5"),
         ("log_level", "LOUD", "log_level = 'LOUD'"),
         ("start", "soon", "start = 'soon'"),
+        ("symbols.SP500.end", "1998-12-31", "symbols.SP500.end 1998-12-31 is outside the settings'"),
         ("end", "1998-12-31", "end 1998-12-31 is before start 1999-01-01"),
         ("symbols.SP500.start", "1998-01-01", "symbols.SP500.start 1998-01-01 is outside the settings' 1999-01-01 to"),
-        ("symbols.SP500.start", "2020-01-01", "symbols.SP500.start 2020-01-01 is outside"),
         ("symbols.SP500.quality", {"preset": "moon"}, "symbols.SP500.quality.preset = 'moon': Input should be"),
-        ("symbols.SP500.quality", {"stale": 7}, "symbols.SP500.quality.stale = 7: Extra inputs"),
+        (
+            "symbols.SP500.quality",
+            {"stale": 7},
+            "symbols.SP500.quality.stale = 7: unknown field; did you mean stale_bars?",
+        ),
+        (
+            "symbols.SP500.source",
+            {"kind": "sample", "datset": "sp500"},
+            "source.datset = 'sp500': unknown field; did you mean dataset?",
+        ),
+        ("symbols.SP500.costs", {"fee_bsp": 1.0}, "costs.fee_bsp = 1.0: unknown field; did you mean fee_bps?"),
+        ("recipes.xgboost.label", {"kind": "forward_return", "horizn": 5}, "did you mean horizon?"),
+        ("symbols.BTC/USDT", {"source": {"kind": "sample", "dataset": "sp500"}, "recipes": ["xgboost"]}, "as BTC-USDT"),
+        ("recipes.My Trees", {}, "lower-case letters, digits and _ are allowed, as my_trees"),
+        ("recipes.xgboost.algorithm", "xgbost", "no such algorithm; allowed: ensemble_regime"),
+        ("recipes.xgboost.algorithm", "no_package.ridge", "no such algorithm"),
+        ("recipes.xgboost.algorithm", "contract", "no such algorithm"),
+        ("recipes.xgboost.window_bars", 60, "recipes.xgboost.window_bars 60 is below min_training_data_points 100"),
+        ("end", "31.12.2018", "end = '31.12.2018': no date; write year, month and day, as 2018-12-31"),
         ("symbols.SP500.accepted_bars", [{"bars": ["2008-09-16"]}], "symbols.SP500.accepted_bars.0.reason"),
     ],
 )
@@ -175,3 +197,40 @@ def test_dagster_home_is_required_only_when_needed(monkeypatch):
     load_settings()
     with pytest.raises(SettingsError, match="DAGSTER_HOME is not set"):
         under_dagster_home("store")
+
+
+def test_a_problem_is_named_with_its_line(monkeypatch, tmp_path):
+    path = tmp_path / "settings.yaml"
+    text = (
+        config_path().read_text().replace("start: 1999-01-01", "start: 1999-13-01").replace("timeframe", "time_frame")
+    )
+    path.write_text(text)
+    monkeypatch.setenv("QUANTUM_TRAINING_CONFIG", str(path))
+    with pytest.raises(SettingsError) as error:
+        load_settings()
+    lines = text.splitlines()
+    for problem in ("start = '1999-13-01': no date", "symbols.SP500.time_frame = '1d'", "symbols.NASDAQ.time_frame"):
+        (told,) = (line for line in str(error.value).splitlines() if problem in line)
+        number = int(told.partition(":")[0].removeprefix("  line "))
+        assert problem.split(" ")[0].rpartition(".")[2] in lines[number - 1]
+
+
+def test_a_symbol_ends_after_it_starts(load, default):
+    default["symbols"]["SP500"] |= {"start": "2018-12-31", "end": "2018-01-01"}
+    with pytest.raises(SettingsError, match=r"symbols\.SP500: end 2018-01-01 is before start 2018-12-31"):
+        load(default)
+
+
+def test_a_market_that_goes_on_beside_one_that_has_ended(load, default):
+    default["symbols"]["BTC-USDT"] = {"source": {"kind": "ccxt", "market": "BTC/USDT"}, "recipes": ["xgboost"]}
+    settings = load(default)
+    assert settings.last_day_of_all is None
+    assert (str(settings.last_day("SP500")), settings.last_day("BTC-USDT")) == ("2018-12-31", None)
+
+
+def test_every_algorithm_of_this_package_can_be_named():
+    assert {*ALGORITHMS} == {
+        module.name
+        for module in iter_modules(models.__path__)
+        if "\nclass Model(" in Path(models.__path__[0], f"{module.name}.py").read_text() and module.name != "contract"
+    }

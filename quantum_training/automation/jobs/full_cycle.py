@@ -137,7 +137,8 @@ def weeks_of(settings: Settings, symbol: str, config: CycleConfig) -> tuple[str,
     if last != week_of(last):
         raise ValueError(f"{symbol}: week {config.week} is not a Monday; give a Monday as YYYY-MM-DD, or `latest`")
     if last > newest:
-        end = f", and the settings' end is {settings.end}" if settings.end else ""
+        last_day = settings.last_day(symbol)
+        end = f", and the settings' end is {last_day}" if last_day else ""
         raise ValueError(
             f"{symbol}: week {config.week} is too late: its data allow weeks up to {newest:%Y-%m-%d}{end}; give one of "
             "these, or `latest`"

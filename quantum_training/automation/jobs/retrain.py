@@ -99,4 +99,4 @@ def training_time(store: Store, settings: Settings, config: RetrainConfig) -> pd
     until = features_available_until(store, config.symbol)
     if until is None:
         raise dg.Failure(f"{config.symbol}: no features are stored; run {MARKET_DATA} first", allow_retries=False)
-    return newest_possible_as_of(settings, until)
+    return newest_possible_as_of(settings, config.symbol, until)

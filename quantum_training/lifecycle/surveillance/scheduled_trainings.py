@@ -74,11 +74,12 @@ def trainings_due(
 ) -> list[ScheduledTraining]:
     """What a tick asks for: weekly cycles that were not run yet, oldest first, then a training inside the week.
 
-    Empty before the market's first day and after the settings' last.
+    Empty before the market's first day and after its last.
     """
     week, market = week_of(tick), settings.symbols[symbol]
     start = market.first_day(settings.start)
-    if week < start or (settings.end and week.date() > settings.end):
+    last_day = settings.last_day(symbol)
+    if week < start or (last_day and week.date() > last_day):
         return []
     due = [ScheduledTraining(symbol, w) for w in _weeks_to_run(store, symbol, week) if w >= start]
     if tick > first_tick(settings, week) and (as_of := newest_close(market, tick)) > week:

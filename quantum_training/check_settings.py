@@ -1,0 +1,53 @@
+"""`python -m quantum_training.check_settings`: are the settings right? It reads the sources and stores nothing.
+
+For each symbol it fetches the newest bars, and it fits each recipe once on a small market of random numbers. It exits
+with 1 if anything is wrong. `python -m quantum_training.inspect_source SYMBOL` shows all bars of one source.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import pandas as pd
+
+from quantum_training.lifecycle.settings_check import fit_small, newest_bars
+from quantum_training.settings import config_path, load_settings
+from quantum_training.settings.paths import SettingsError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit status: 0 if all is right, else 1."""
+    argparse.ArgumentParser(prog="python -m quantum_training.check_settings", description=__doc__).parse_args(arguments)
+    try:
+        settings = load_settings()
+    except SettingsError as error:
+        print(error)
+        return 1
+    now = pd.Timestamp.now("UTC")
+    used = dict.fromkeys(recipe for symbol in settings.symbols.values() for recipe in symbol.recipes)
+    checks: dict[str, Callable[[], str]] = {
+        f"symbols.{name}": partial(newest_bars, name, symbol, now) for name, symbol in settings.symbols.items()
+    }
+    checks |= {f"recipes.{name}": partial(fit_small, settings.recipes[name]) for name in used}
+    wrong = [place for place, check in checks.items() if not _passes(place, check)]
+    unused = [name for name in settings.recipes if name not in used]
+    if unused:
+        print(f"recipes that no symbol has: {', '.join(unused)}")
+    print(f"{config_path()}: " + (f"{len(wrong)} of {len(checks)} need attention" if wrong else "all is right"))
+    return 1 if wrong else 0
+
+
+def _passes(place: str, check: Callable[[], str]) -> bool:
+    try:
+        print(f"{place}: {check()}", flush=True)
+    except Exception as error:  # an algorithm of one's own raises what it likes
+        print(f"{place}: WRONG: {error or type(error).__name__}", flush=True)
+        return False
+    return True
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,62 @@
+"""`python -m quantum_training.check_settings`: what it prints and its exit status."""
+
+import pytest
+
+from quantum_training.check_settings import main
+from quantum_training.settings import config_path
+
+
+@pytest.fixture
+def changed(tmp_path, monkeypatch):
+    """Use the default settings with some texts replaced."""
+
+    def changed(*replacements):
+        text = config_path().read_text()
+        for old, new in replacements:
+            assert old in text
+            text = text.replace(old, new, 1)
+        path = tmp_path / "settings.yaml"
+        path.write_text(text)
+        monkeypatch.setenv("QUANTUM_TRAINING_CONFIG", str(path))
+
+    return changed
+
+
+def test_the_default_settings_are_right(capsys):
+    assert main([]) == 0
+    *checks, last = capsys.readouterr().out.splitlines()
+    assert checks == [
+        "symbols.SP500: 9 bars of 1d up to 2018-12-31 00:00, close 2506.85",
+        "symbols.NASDAQ: 9 bars of 1d up to 2018-12-31 00:00, close 6635.28",
+        "recipes.xgboost: xgboost fits; it reads 24 columns",
+        "recipes.lightgbm: lightgbm fits; it reads 24 columns",
+    ]
+    assert last.endswith("default.yaml: all is right")
+
+
+def test_every_wrong_source_and_recipe_is_named(changed, capsys):
+    changed(
+        ("kind: sample, dataset: sp500", "kind: ccxt, exchange: binnance, market: BTC/USDT"),
+        ("kind: sample, dataset: nasdaq", "kind: files, path: gone.csv"),
+        ("max_depth: 3", "max_dpth: 3"),
+        ("num_leaves: 7", "num_leafs: 7"),
+    )
+    assert main([]) == 1
+    out = capsys.readouterr().out
+    assert "symbols.SP500: WRONG: SP500: source ccxt binnance BTC/USDT: ccxt knows no such exchange" in out
+    assert "symbols.NASDAQ: WRONG: NASDAQ: source files gone.csv: no such file" in out
+    assert "recipes.xgboost: WRONG: xgboost has no use for parameter max_dpth" in out
+    assert "recipes.lightgbm: WRONG: lightgbm has no parameter num_leafs" in out
+    assert out.splitlines()[-1].endswith("4 of 4 need attention")
+
+
+def test_settings_that_cannot_be_read_are_the_only_finding(changed, capsys):
+    changed(("timeframe: 1d", "time_frame: 1d"))
+    assert main([]) == 1
+    assert "symbols.SP500.time_frame = '1d': unknown field; did you mean timeframe?" in capsys.readouterr().out
+
+
+def test_a_recipe_that_no_symbol_has_is_named_and_not_fitted(changed, capsys):
+    changed(("[xgboost, lightgbm]", "[xgboost]"), ("[xgboost, lightgbm]", "[xgboost]"), ("num_leaves", "num_leafs"))
+    assert main([]) == 0
+    assert "recipes that no symbol has: lightgbm" in capsys.readouterr().out
