@@ -108,7 +108,9 @@ def last_session(calendar: str) -> pd.Timestamp:
     return exchange_calendars.get_calendar(calendar).bound_max()
 
 
-@pytest.mark.parametrize("calendar", ["XBOM", "XHKG", "XKRX", "XSAU", "XSES", "XSHG"])
+@pytest.mark.parametrize(
+    "calendar", ["XBOM", "XHKG", pytest.param("XKRX", marks=pytest.mark.long), "XSAU", "XSES", "XSHG"]
+)
 def test_after_the_last_session_that_the_library_knows_the_usual_week_goes_on(calendar):
     end = last_session(calendar).tz_localize("UTC") + pd.Timedelta(days=1)
     week = exchange_calendars.get_calendar(calendar).weekmask

@@ -431,6 +431,7 @@ def follow(bars, trading, goals, scale):
     return [np.array(part) for part in zip(*steps, strict=True)]
 
 
+@pytest.mark.long
 def test_a_replay_fills_the_buffer_with_the_transitions_of_its_positions(context, small_params):
     window, market = context.window, context.market
     rng = np.random.default_rng(4)

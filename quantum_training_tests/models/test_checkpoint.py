@@ -215,7 +215,7 @@ def failing(error):
     return fail
 
 
-@pytest.mark.parametrize("fault", ["disk", "fsync", "replace"])
+@pytest.mark.parametrize("fault", ["disk", *(pytest.param(f, marks=pytest.mark.long) for f in ("fsync", "replace"))])
 def test_a_state_that_cannot_be_written_leaves_the_earlier_one_intact(
     train, undisturbed_fit, halfway, monkeypatch, fault
 ):

@@ -51,6 +51,7 @@ def test_the_code_hash_covers_the_algorithm_and_its_source(outside):
     assert code_hash(outside("three_zoo", 1)) == hashes[2]
 
 
+@pytest.mark.long
 def test_files_of_one_name_hash_the_same_in_every_process(outside, tmp_path):
     name = outside("four_zoo", 1)
     code = f"from quantum_training.models.provenance import code_hash; print(code_hash({name!r}))"

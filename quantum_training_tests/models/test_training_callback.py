@@ -109,6 +109,7 @@ def test_the_time_budget_includes_earlier_runs_of_the_training(kind, train, cloc
     assert model.report["out_of_time"] == 1
 
 
+@pytest.mark.long
 def test_a_resumed_training_reports_its_own_rate(train, clock, monkeypatch, tmp_path):
     """Steps of an earlier process are no speed of this one."""
     lines = []

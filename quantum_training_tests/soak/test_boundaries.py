@@ -89,6 +89,7 @@ def in_a_process(*arguments) -> int:
     return process.exitcode
 
 
+@pytest.mark.long
 def test_a_training_killed_at_three_boundaries_and_done_again(tmp_path, model, empty_mlflow):
     assert mlflow.pyfunc  # imported once for all processes
     rng, kinds = random.Random(3), []

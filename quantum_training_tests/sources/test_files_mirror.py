@@ -144,6 +144,7 @@ def test_a_file_that_grows_much_gets_more_pieces_and_keeps_the_others(home, monk
     assert {*before} < {*pieces(home)}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("ending", ["csv.gz", "zip", "csv.zst"])
 @pytest.mark.parametrize("rows", [1000, 1010])
 def test_packed_tables_are_mirrored_as_a_whole(home, monkeypatch, ending, rows):
@@ -159,6 +160,7 @@ def test_packed_tables_are_mirrored_as_a_whole(home, monkeypatch, ending, rows):
     assert pieces(home)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "options",
     [
@@ -181,6 +183,7 @@ def test_a_newest_first_file_is_mirrored(home, monkeypatch):
     assert pieces(home)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("symbol", ["A", "B", "C"])
 def test_a_file_of_many_symbols_is_mirrored_once_for_all(home, monkeypatch, symbol):
     write(home / "c.csv", "t," + HEADER + "".join(lines(0, 500, "ABC")))
@@ -199,6 +202,7 @@ def test_a_lost_mirror_is_made_anew(home, monkeypatch):
     assert_same(both(home / "c.csv", monkeypatch))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("named_index", [True, False])
 @pytest.mark.parametrize("zone", ["UTC", "America/New_York", None])
 @pytest.mark.parametrize("symbols", ["", "AB"])

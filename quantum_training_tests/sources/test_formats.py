@@ -45,6 +45,13 @@ def read(vendor: Vendor, path: Path, **options) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize("vendor", VENDORS, ids=str)
+def test_a_history_in_any_format_is_read_as_it_was(vendor, tmp_path):
+    bars = vendor.carried(history(1, 40, vendor.timeframe, 29.5))
+    pd.testing.assert_frame_equal(read(vendor, vendor.file(tmp_path, bars)), bars, check_exact=True, check_freq=False)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("vendor", VENDORS, ids=str)
 @settings(max_examples=8, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(0, 2**32), st.integers(1, 80), st.sampled_from([1.08, 29.5, 998.0, 64_000.0]))
 def test_any_history_in_any_format_is_read_as_it_was(vendor, seed, count, price):

@@ -137,7 +137,7 @@ def test_features_stay_as_they_are(before_dividend):
     pd.testing.assert_frame_equal(after, before, rtol=0, atol=1e-9)
 
 
-@pytest.mark.parametrize("killed_at", range(1, 9))
+@pytest.mark.parametrize("killed_at", [1, 4, *(pytest.param(n, marks=pytest.mark.long) for n in (2, 3, 5, 6, 7, 8))])
 def test_a_kill_in_between_leaves_candles_that_nobody_reads_until_the_next_tick_has_completed_it(
     before_dividend, monkeypatch, killed_at
 ):

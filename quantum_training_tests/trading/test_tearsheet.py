@@ -315,6 +315,7 @@ def test_names_are_text_and_never_markup(record):
     assert escape(name, quote=False) in lines(figures(page)["equity"]), "plotly reads markup in names"
 
 
+@pytest.mark.long
 def test_the_page_of_three_years_of_hourly_bars_is_small(record):
     page = tearsheet("AAA", record(26_280, freq="1h"))
     data = re.search(r'id="data">(.*?)</script>', page, re.DOTALL)
@@ -347,6 +348,7 @@ addEventListener("load", () => setTimeout(async () => {
 </script></body>"""
 
 
+@pytest.mark.long
 def test_a_browser_draws_every_chart_without_an_error_or_a_request(evaluation, page, tmp_path):
     browser = os.environ.get("QT_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
     if not browser:

@@ -150,6 +150,7 @@ def test_a_server_that_is_down_is_retried_and_named(s3, store, call):
     assert time.monotonic() - began < 30
 
 
+@pytest.mark.long
 def test_only_a_server_that_is_down_is_a_transient_fault(s3, store):
     with pytest.raises(StoreAccessError) as missing:
         Store(root="s3://elsewhere/store").periods("scores", "AAA")
