@@ -18,7 +18,6 @@ import requests
 import uvicorn
 import websockets
 from fastapi import FastAPI, Request, WebSocket
-from mlflow.server.fastapi_security import init_fastapi_security
 
 from quantum_training_tests.support.processes import free_port, listens, wait_for
 
@@ -30,6 +29,8 @@ BASIC = "Basic " + base64.b64encode(":".join(LOGIN).encode()).decode()
 @contextmanager
 def stand_in(secured):
     """Port of a server that echoes what it is asked, over HTTP and websocket; secured: as MLflow is."""
+    from mlflow.server.fastapi_security import init_fastapi_security
+
     app = FastAPI()
     if secured:
         init_fastapi_security(app)

@@ -5,7 +5,6 @@ The shuffled split beside it shows the skill that a leak would give, so the cana
 
 import numpy as np
 import pytest
-from sklearn.ensemble import RandomForestClassifier
 
 from quantum_training.features.indicators import FEATURES, WARMUP_BARS, compute_features
 from quantum_training.features.labels import ForwardReturn, TripleBarrier, make_labels
@@ -18,6 +17,8 @@ HORIZON = 24
 
 def skill(x, y, new_x, new_y, seed):
     """Correlation of a forest's probability with the outcome on rows that it was not trained on."""
+    from sklearn.ensemble import RandomForestClassifier
+
     forest = RandomForestClassifier(15, min_samples_leaf=5, random_state=seed, n_jobs=1).fit(x, y)
     return np.corrcoef(forest.predict_proba(new_x)[:, 1], new_y)[0, 1]
 

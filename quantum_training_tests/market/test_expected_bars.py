@@ -1,11 +1,11 @@
 """What the gate makes of a calendar that has ended. Its last session moves with the library, so nothing is dated."""
 
-import exchange_calendars
 import pandas as pd
 import pytest
+from exchange_calendars.exchange_calendar_xbom import XBOMExchangeCalendar
 
 DAY = pd.Timedelta(days=1)
-END = exchange_calendars.get_calendar("XBOM").bound_max().tz_localize("UTC") + DAY  # the first day that is not known
+END = XBOMExchangeCalendar.bound_max().tz_localize("UTC") + DAY  # the first day that is not known
 MONTH_END = END + pd.offsets.MonthBegin(1)
 
 
