@@ -3,6 +3,7 @@
 `build_defs` takes other settings or resources, for tests and tools.
 """
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -49,6 +50,9 @@ from quantum_training.resources.ledger import Ledger
 from quantum_training.resources.registry.registry import ModelRegistry
 from quantum_training.resources.store.store import Store
 from quantum_training.settings import Settings, load_settings
+
+for _category in (dg.BetaWarning, dg.PreviewWarning):  # known: Dagster is pinned, and the tests run on that version
+    warnings.filterwarnings("ignore", category=_category)
 
 
 def build_defs(settings: Settings, resources: Mapping[str, Any] | None = None) -> dg.Definitions:

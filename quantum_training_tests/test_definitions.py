@@ -41,6 +41,13 @@ def test_importing_the_definitions_loads_nothing_heavy():
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == "[]"
 
 
+def test_loading_the_definitions_warns_of_nothing_that_users_cannot_change():
+    code = "from quantum_training.definitions import defs; defs.get_repository_def().load_all_definitions()"
+    ignored = ["-W", "ignore::DeprecationWarning", "-W", "ignore::FutureWarning"]
+    command = [sys.executable, *ignored, "-c", code]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stderr == ""
+
+
 def test_definitions_load_and_every_asset_is_described():
     dg.Definitions.validate_loadable(defs)
     graph = defs.resolve_asset_graph()
