@@ -21,6 +21,7 @@ from quantum_training.lifecycle.records import CANDLES, DRIFT_REPORT, FEATURES
 from quantum_training.lifecycle.stored_months import stored_until
 from quantum_training.lifecycle.surveillance.run_priorities import MARKET
 from quantum_training.market.periods import Key, week_of
+from quantum_training.market.timeframe import opens_before
 from quantum_training.partitions import RANGE_TAGS, Partitions
 from quantum_training.resources.store.store import Store
 from quantum_training.settings import Settings
@@ -201,7 +202,8 @@ def _months_to_fetch(settings: Settings, tick: Tick, symbol: str) -> tuple[pd.Ti
     market = settings.symbols[symbol]
     stored = _stored_until(tick.store, CANDLES, symbol) or tick.time
     first_partition = pd.Timestamp(settings.start, tz="UTC") + pd.offsets.MonthBegin(0)
-    early = min(tick.time.normalize() - MONTH_END_RETRY, stored)
+    open_end = opens_before(tick.time.normalize(), market.timeframe)  # a bar may close in the month after its own
+    early = min(open_end - MONTH_END_RETRY, stored)
     first = max(_month(early), _month(market.first_day(settings.start)), first_partition)
     return first, _month(tick.time - refresh_interval(market))
 

@@ -17,13 +17,16 @@ from quantum_training.market.daily_bars import MAX_SHIFT, is_midnight, with_date
 from quantum_training.market.defects import Defect
 from quantum_training.market.notes import CONTRACT_SIZE, VOLUME_UNIT, Notes, take_notes
 from quantum_training.market.periods import month_of
-from quantum_training.market.timeframe import to_timedelta
+from quantum_training.market.timeframe import grid_origin, length_of, to_timedelta
 from quantum_training.settings import Settings
 from quantum_training.settings.schema import Symbol
 
 DAY_BEGINS = "day_begins"
 """Fact of a month of daily candles: how much later than 00:00 UTC of their date the source stamps them, as +08:00 for
 days from 08:00 UTC on; no fact if it stamps them so."""
+
+WEEK_BEGINS = "week_begins"
+"""Fact of a month of weekly candles: on which day, and when if not at 00:00 UTC, they begin."""
 
 _DAY = pd.Timedelta(days=1)
 ON_TIME = pd.Timedelta(0)
@@ -99,6 +102,14 @@ def day_begins(late: pd.Timedelta) -> dict[str, str]:
         return {}
     minutes = abs(late) // pd.Timedelta(minutes=1)
     return {DAY_BEGINS: f"{'-' if late < ON_TIME else '+'}{minutes // 60:02}:{minutes % 60:02}"}
+
+
+def week_begins(timeframe: str) -> dict[str, str]:
+    """The fact of a month; none for bars of another length."""
+    if length_of(timeframe) != "1w":
+        return {}
+    begin = grid_origin(timeframe)
+    return {WEEK_BEGINS: f"{begin:%A}" if begin == begin.normalize() else f"{begin:%A %H:%M}"}
 
 
 def recorded_begin(attributes: Mapping[str, str]) -> pd.Timedelta:

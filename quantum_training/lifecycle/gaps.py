@@ -13,6 +13,7 @@ import pandas as pd
 from quantum_training.lifecycle.records import CANDLES, StoredRecord, read_record, write_record
 from quantum_training.market.calendars import expected_open_times
 from quantum_training.market.periods import MONTH, WEEK, Key
+from quantum_training.market.timeframe import end_of_bars, opens_before
 from quantum_training.resources.store.store import Store, StoreError
 from quantum_training.settings.schema import Symbol
 
@@ -71,7 +72,7 @@ def month_outcome(store: Store, key: Key) -> MonthOutcome | None:
     return read_record(store, MonthOutcome, key.symbol, key.period)
 
 
-def gaps(store: Store, symbol: str) -> list[Gap]:
+def gaps(store: Store, symbol: str, timeframe: str = "1d") -> list[Gap]:
     """The gaps of a symbol, oldest first. The newest month, and those before the first stored one, are none."""
     stored = store.periods(CANDLES, symbol)
     symbol_gaps = []
@@ -81,8 +82,8 @@ def gaps(store: Store, symbol: str) -> list[Gap]:
             continue
         start = pd.Timestamp(month, tz="UTC")
         covered = pd.Timestamp(store.attributes(CANDLES, symbol, month).get("covered_until", start))
-        if covered < start + MONTH:
-            symbol_gaps.append(Gap(covered, start + MONTH, month, record.reason))
+        if covered < (end := end_of_bars(start, start + MONTH, timeframe)):
+            symbol_gaps.append(Gap(covered, end, month, record.reason))
     return symbol_gaps
 
 
@@ -94,9 +95,10 @@ def refused_months(store: Store, symbol: str, first: str, last: str) -> list[str
 
 def gap_of_week(store: Store, symbol: str, market: Symbol, week: pd.Timestamp) -> Gap | None:
     """The gap for which a week cannot be scored: bars of its seven days are missing, or there is none before them."""
-    for gap in gaps(store, symbol):
+    first = opens_before(week - WEEK, market.timeframe)
+    for gap in gaps(store, symbol, market.timeframe):
         if gap.start < week and not len(
-            expected_open_times(market.calendar, market.timeframe, gap.end, max(gap.end, week - WEEK))
+            expected_open_times(market.calendar, market.timeframe, gap.end, max(gap.end, first))
         ):
             return gap
     return None

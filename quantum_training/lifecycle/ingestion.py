@@ -12,7 +12,15 @@ import pandas as pd
 
 from quantum_training.features.indicators import WARMUP_BARS, compute_features
 from quantum_training.lifecycle.data_end import data_end
-from quantum_training.lifecycle.fetching import ON_TIME, changed_unit, day_begins, fetch_bars, moved_day, recorded_begin
+from quantum_training.lifecycle.fetching import (
+    ON_TIME,
+    changed_unit,
+    day_begins,
+    fetch_bars,
+    moved_day,
+    recorded_begin,
+    week_begins,
+)
 from quantum_training.lifecycle.gaps import REFUSED, STORED, gaps, record_outcome
 from quantum_training.lifecycle.market_history import first_month_needed
 from quantum_training.lifecycle.market_identity import MARKET, OtherMarketError, mismatch, recorded_form
@@ -28,6 +36,7 @@ from quantum_training.market.quality import Defect, assess
 from quantum_training.market.revision import compare, complete, same_bars, updated
 from quantum_training.market.revision_policy import REVISED, settle
 from quantum_training.market.schema import SCHEMA_VERSION, empty_candles
+from quantum_training.market.timeframe import end_of_bars, opens_before
 from quantum_training.resources.store.store import Store, Written
 from quantum_training.settings import Settings
 from quantum_training.sources import SourceError
@@ -135,7 +144,10 @@ def fetch_month(store: Store, settings: Settings, key: Key, now: pd.Timestamp, r
     since = overlap.index[0] if len(stored) else min([first, *overlap.index[:1]])
     before = attributes or store.attributes(CANDLES, key.symbol, month_of(key.start - MONTH))
     recorded = recorded_begin(before) if before else None
-    fetched, late, notes = fetch_bars(settings, key.symbol, since, until, now, recorded or ON_TIME)
+    end = min(until, key.start + MONTH)
+    fetched, late, notes = fetch_bars(settings, key.symbol, since, end, now, recorded or ON_TIME)
+    if (opened := opens_before(until, symbol.timeframe)) < until:
+        fetched = fetched[fetched.index < opened]
     until = _end_of_bars(settings, key, now, late if symbol.calendar == ALWAYS_OPEN else ON_TIME)
     if other_market:
         _assert_replaceable(store, settings, key, fetched, other_market)
@@ -147,16 +159,19 @@ def fetch_month(store: Store, settings: Settings, key: Key, now: pd.Timestamp, r
         changed += moved_day(symbol, key.symbol, recorded, late, fetched)
     defects = [*notes.defects, *settled.defects, *changed, *judge_month(settings, key, bars, until, previous)]
     renewed = settled.bars.loc[settled.renewed]
-    notes = notes.with_facts({**day_begins(late), **({"renewed_bars": len(renewed)} if len(renewed) else {})})
+    begins = {**day_begins(late), **week_begins(symbol.timeframe)}
+    notes = notes.with_facts({**begins, **({"renewed_bars": len(renewed)} if len(renewed) else {})})
     return CandleMonth(bars, until, defects, recorded_form(symbol), notes=notes, renewed=renewed)
 
 
 def _end_of_bars(settings: Settings, key: Key, now: pd.Timestamp, late: pd.Timedelta = ON_TIME) -> pd.Timestamp:
     """Up to when the source has bars of a month. late: how much later than their date its daily bars are stamped.
 
-    SourceError if it has none of the month yet.
+    The last bar of several days may close in the next month: then up to that close. SourceError if it has none of the
+    month yet.
     """
-    until = min(key.start + MONTH, now, data_end(settings, key.symbol, now) - late)
+    end = end_of_bars(key.start, key.start + MONTH, settings.symbols[key.symbol].timeframe)
+    until = min(end, now, data_end(settings, key.symbol, now) - late)
     if until <= key.start:
         remedy = f"Ask for months up to {month_of(until)}"
         raise SourceError(key.symbol, settings.symbols[key.symbol].source.kind, f"its data end at {until}", remedy)
@@ -241,7 +256,7 @@ def compute_month_features(store: Store, settings: Settings, key: Key) -> Featur
     features = compute_features(read_bars(store, "candles", key.symbol, first, until, market), key.start)
     recorded = {MARKET: attributes[MARKET]} if MARKET in attributes else {}
     attributes = {"covered_until": until.isoformat(), "candles": attributes["content_hash"], **recorded}
-    before = [gap.month for gap in gaps(store, key.symbol) if first <= gap.month and gap.end <= key.start]
+    before = [gap.month for gap in gaps(store, key.symbol, market.timeframe) if first <= gap.month < key.period]
     attributes |= {AFTER_GAP: before[-1]} if before else {}
     attributes |= restated_at(store, key.symbol, key.period)
     written = store.write_frame("features", key.symbol, key.period, features, attributes)

@@ -68,7 +68,7 @@ class IngestionRun:
 
     def settle(self) -> dict[Key, MonthOutcome]:
         """The months that turned out to need no bars. What becomes of the others is recorded."""
-        outcomes = settle_unlisted(self.store, self.refused) | settle_unread(self.store, self.unread)
+        outcomes = settle_unlisted(self.store, self.refused) | settle_unread(self.store, self.settings, self.unread)
         for key in outcomes:
             self.refused.pop(key, None)
             self.unread.pop(key, None)

@@ -20,7 +20,7 @@ from quantum_training.lifecycle.restatement import require_whole_restatement
 from quantum_training.lifecycle.stored_months import NANOSECOND, read_bars, read_stretches
 from quantum_training.market.calendars import periods_per_year
 from quantum_training.market.periods import MONTH, WEEK, month_of
-from quantum_training.market.timeframe import known_at
+from quantum_training.market.timeframe import known_at, opens_before
 from quantum_training.models.contract import algorithm
 from quantum_training.resources.store.store import Store, content_hash
 from quantum_training.settings import Settings
@@ -79,10 +79,16 @@ class MarketHistory:
             return self.first_month_for_decisions(start)
         return self.first_month_for_decisions(self.last_traded(start))
 
+    def scored_from(self, week: pd.Timestamp) -> pd.Timestamp:
+        """From when on the bars open that are scored in a week: those of its seven days, or of several days each, those
+        that closed in them.
+        """
+        return opens_before(week - WEEK, self.market.timeframe)
+
     @property
     def gaps(self) -> list[Gap]:
         """The gaps of the symbol, oldest first."""
-        return gaps(self.store, self.symbol)
+        return gaps(self.store, self.symbol, self.market.timeframe)
 
     def gap_of_week(self, week: pd.Timestamp) -> Gap | None:
         """The gap for which a week cannot be scored; None if it can."""

@@ -25,6 +25,7 @@ from quantum_training.lifecycle.restatement import outdated_features
 from quantum_training.lifecycle.stored_months import AFTER_GAP
 from quantum_training.market.periods import MONTH, Key
 from quantum_training.market.quality import Defect
+from quantum_training.market.timeframe import end_of_bars
 from quantum_training.resources.faults import is_transient
 from quantum_training.resources.store.store import Store
 from quantum_training.settings import Settings
@@ -52,7 +53,7 @@ def settle_unlisted(store: Store, refused: Mapping[Key, CandleMonth]) -> dict[Ke
     return unlisted
 
 
-def settle_unread(store: Store, unread: Mapping[Key, Exception]) -> dict[Key, MonthOutcome]:
+def settle_unread(store: Store, settings: Settings, unread: Mapping[Key, Exception]) -> dict[Key, MonthOutcome]:
     """Those of the months that could not be read that need no bars: they are recorded as OUT_OF_REACH.
 
     They are older than what their source keeps, no earlier month is stored, and a later one is. A month before the
@@ -66,15 +67,15 @@ def settle_unread(store: Store, unread: Mapping[Key, Exception]) -> dict[Key, Mo
         if isinstance(error, OutOfReachError) and key.period < stored[0]:
             reason = f"the source gives none before {error.oldest:%Y-%m-%d %H:%M} UTC"
             out_of_reach[key] = record_outcome(store, key, OUT_OF_REACH, reason)
-        elif not _is_whole(store, key):
+        elif not _is_whole(store, key, settings.symbols[key.symbol].timeframe):
             record_outcome(store, key, REFUSED, str(error), [str(error)])
     return out_of_reach
 
 
-def _is_whole(store: Store, key: Key) -> bool:
+def _is_whole(store: Store, key: Key, timeframe: str) -> bool:
     """Whether a month is stored up to its end."""
     covered = store.attributes(CANDLES, key.symbol, key.period).get("covered_until")
-    return covered is not None and pd.Timestamp(covered) >= key.start + MONTH
+    return covered is not None and pd.Timestamp(covered) >= end_of_bars(key.start, key.start + MONTH, timeframe)
 
 
 def judge_outcome(store: Store, settings: Settings, key: Key) -> list[Defect]:

@@ -12,6 +12,7 @@ from quantum_training.lifecycle.market_identity import require_market
 from quantum_training.lifecycle.records import CANDLES, FEATURES
 from quantum_training.lifecycle.restatement import outdated_features, require_whole_restatement
 from quantum_training.market.periods import MONTH, month_of
+from quantum_training.market.timeframe import end_of_bars, floor, opens_before
 from quantum_training.resources.store.store import Store, StoreError
 from quantum_training.settings.schema import Symbol
 
@@ -23,7 +24,7 @@ AFTER_GAP = "after_gap"
 def read_bars(
     store: Store, asset: str, symbol: str, first: str, until: pd.Timestamp, market: Symbol | None = None
 ) -> pd.DataFrame:
-    """The rows of a monthly asset that open before `until`: from month `first` on, or since the newest gap.
+    """The rows of a monthly asset up to `until`: from month `first` on, or since the newest gap.
 
     market and errors as in read_stretches.
     """
@@ -33,15 +34,19 @@ def read_bars(
 def read_stretches(
     store: Store, asset: str, symbol: str, first: str, until: pd.Timestamp, market: Symbol | None = None
 ) -> list[pd.DataFrame]:
-    """The rows of a monthly asset from month `first` on that open before `until`: one frame for each stretch of time
-    without a gap, oldest first. Each may be empty; the last one is, if no bar follows the newest gap yet.
+    """The rows of a monthly asset from month `first` on that open before `until`, or are closed then if they are of
+    several days: one frame for each stretch of time without a gap, oldest first. Each may be empty; the last one is,
+    if no bar follows the newest gap yet.
 
     market: of the settings; None if it need not be compared with the recorded one. GapError if `until` lies in a gap.
     StoreError if a month up to `until` is neither stored nor in a gap, or if it does not reach its end, or `until`,
     yet. OtherMarketError if a month is of another market.
     """
-    last = month_of(until - NANOSECOND)
-    symbol_gaps = [gap for gap in gaps(store, symbol) if gap.start < until]
+    timeframe = market.timeframe if market else "1d"
+    opened = opens_before(until, timeframe)
+    closed = until if opened == until else floor(until, timeframe)
+    last = month_of(opened - NANOSECOND)
+    symbol_gaps = [gap for gap in gaps(store, symbol, timeframe) if gap.start < until]
     require_no_gap(symbol, asset, until, symbol_gaps)
     gap_months = {gap.month for gap in symbol_gaps}
     stored = [p for p in store.periods(asset, symbol) if first <= p <= last]
@@ -57,7 +62,8 @@ def read_stretches(
     elif outdated := [month for month in outdated_features(store, symbol) if month in stored]:
         raise _missing(symbol, asset, until, f"{', '.join(outdated)} rest on candles that were restated since")
     for month in stored:
-        needed = min(until, pd.Timestamp(month, tz="UTC") + MONTH)
+        start = pd.Timestamp(month, tz="UTC")
+        needed = min(closed, end_of_bars(start, start + MONTH, timeframe))
         covered = attributes[month].get("covered_until", "nothing" if month == last else None)
         is_short = covered == "nothing" or (covered is not None and pd.Timestamp(covered) < needed)
         if is_short and month not in gap_months:
@@ -67,7 +73,7 @@ def read_stretches(
             raise _missing(symbol, asset, until, f"{month} was computed without {closed_gap}")
     if market:
         require_market(symbol, market, asset, attributes)
-    return split_at_gaps(frame.loc[: until - NANOSECOND], symbol_gaps)
+    return split_at_gaps(frame.loc[: opened - NANOSECOND], symbol_gaps)
 
 
 def _missing(symbol: str, asset: str, until: pd.Timestamp, problem: str) -> StoreError:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from quantum_training.market.calendars import ALWAYS_OPEN, periods_per_year
 from quantum_training.market.defects import QUIET, Defect
-from quantum_training.market.timeframe import to_timedelta
+from quantum_training.market.timeframe import DAY, beginning_at, to_timedelta
 from quantum_training.market.window import Window, stamp
 
 # Venues that never close were closed all the same, longer than a missing stretch may be. Binance: its 15-minute bars
@@ -36,12 +36,16 @@ def off_calendar(w: Window) -> Iterator[Defect]:
     bars = w.stamps[(w.stamps >= w.period.start) & (w.stamps < w.period.end) & ~w.stamps.isin(w.expected)]
     if len(bars):
         near = w.expected[max(0, w.expected.searchsorted(bars[0]) - 1) :][:2]
+        begins = {beginning_at(w.period.timeframe, bar) for bar in w.stamps}
+        is_moved = to_timedelta(w.period.timeframe) > DAY and len(begins) == 1
         yield w.defect(
             "off_calendar",
             bars,
             f"no bar of calendar {w.period.calendar} starts there (nearest: {', '.join(map(stamp, near)) or 'none'})",
-            "Check timeframe and calendar of the symbol (other hours or days: {name: ..., add, drop, hours, breaks, "
-            "align}; FX for currencies), the source's time zone, and that it stamps the bar's start",
+            f"The source begins its bars on another day: set timeframe: {begins.pop()}"
+            if is_moved
+            else "Check timeframe and calendar of the symbol (other hours or days: {name: ..., add, drop, hours, "
+            "breaks, align}; FX for currencies), the source's time zone, and that it stamps the bar's start",
         )
 
 

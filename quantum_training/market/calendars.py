@@ -12,7 +12,7 @@ import pandas as pd
 from quantum_training.market.calendar_settings import ALWAYS_OPEN, Calendar, CalendarName, CustomCalendar, name_of
 from quantum_training.market.session_spans import DAY
 from quantum_training.market.sessions import FIRST_YEAR, Sessions, sessions_covering, sessions_of
-from quantum_training.market.timeframe import to_timedelta
+from quantum_training.market.timeframe import ceil, to_timedelta
 
 __all__ = ["ALWAYS_OPEN", "Calendar", "CalendarName", "expected_open_times", "periods_per_year", "session_close"]
 
@@ -24,7 +24,7 @@ def expected_open_times(
 ) -> pd.DatetimeIndex:
     """UTC starts (ns) of the bars that `calendar` expects in [start, end); `start` and `end` carry a time zone.
 
-    24/7: the regular grid aligned to the UTC day. Exchange, daily: the session's date at 00:00 UTC. Exchange, intraday:
+    24/7: the regular grid of the timeframe. Exchange, daily: the session's date at 00:00 UTC. Exchange, intraday:
     from the session's open in steps of the timeframe until before its close, and anew from the end of a break; or on
     the clock's hours, if the calendar is aligned to a clock. Where a calendar of the library ends, its usual week goes
     on. as_listed: without our corrections of the library. ValueError if the calendar begins later than `start`.
@@ -32,7 +32,7 @@ def expected_open_times(
     start, end = start.tz_convert("UTC").as_unit("ns"), end.tz_convert("UTC").as_unit("ns")
     step = to_timedelta(timeframe)
     if calendar == ALWAYS_OPEN:
-        times = pd.date_range(start.ceil(step), end, freq=step, unit="ns")
+        times = pd.date_range(ceil(start, timeframe), end, freq=step, unit="ns")
     else:
         sessions = sessions_covering(calendar, start, end, as_listed)
         times = _bar_starts(calendar, sessions, step, start, end)

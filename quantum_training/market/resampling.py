@@ -15,7 +15,7 @@ from quantum_training.market.calendar_settings import ALWAYS_OPEN, Calendar, Cus
 from quantum_training.market.calendars import expected_open_times
 from quantum_training.market.schema import COLUMNS, PRICES, as_candles, empty_candles, passes
 from quantum_training.market.sessions import Sessions, sessions_covering
-from quantum_training.market.timeframe import to_timedelta
+from quantum_training.market.timeframe import floor, to_timedelta
 
 _DAY = pd.Timedelta(days=1)
 _NEAR = 4 * _DAY
@@ -39,7 +39,7 @@ def resampled(bars: pd.DataFrame, calendar: Calendar, timeframe: str) -> Resampl
     stamps = pd.DatetimeIndex(bars.index)
     if stamps.empty:
         return Resampled(empty_candles(), stamps, 0)
-    starts, ends, inside = _places(stamps, calendar, to_timedelta(timeframe))
+    starts, ends, inside = _places(stamps, calendar, timeframe)
     first = np.flatnonzero(np.r_[True, starts[1:] != starts[:-1]]) if len(starts) else np.empty(0, int)
     values = bars[inside][list(COLUMNS)].to_numpy().T
     last = np.r_[first[1:], len(starts)] - 1
@@ -69,13 +69,11 @@ def unusable(bars: pd.DataFrame) -> pd.DatetimeIndex:
     return unusable_stamps
 
 
-def _places(
-    stamps: pd.DatetimeIndex, calendar: Calendar, step: pd.Timedelta
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _places(stamps: pd.DatetimeIndex, calendar: Calendar, timeframe: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Start and end of the bar in which each shorter bar lies, int64 ns, of those in a session; and which these are."""
-    times = stamps.as_unit("ns").asi8
+    times, step = stamps.as_unit("ns").asi8, to_timedelta(timeframe)
     if calendar == ALWAYS_OPEN:
-        starts = stamps.floor(step).as_unit("ns").asi8
+        starts = floor(stamps, timeframe).as_unit("ns").asi8
         return starts, starts + step.value, np.ones(len(times), bool)
     sessions = sessions_covering(calendar, stamps.min() - _NEAR, stamps.max() + _NEAR)
     span = np.searchsorted(sessions.opens, times, side="right") - 1
@@ -84,7 +82,6 @@ def _places(
     if step == _DAY and not (isinstance(calendar, CustomCalendar) and calendar.align != "session"):
         session = sessions.session[span]
         return sessions.labels.as_unit("ns").asi8[session], _closes(sessions)[session], inside
-    timeframe = f"{int(step / pd.Timedelta('1min'))}m" if step < _DAY else "1d"
     grid = expected_open_times(calendar, timeframe, stamps.min() - _NEAR, stamps.max() + _NEAR).asi8
     starts = grid[np.searchsorted(grid, times, side="right") - 1]
     return starts, np.minimum(starts + step.value, np.maximum(sessions.closes[span], times)), inside

@@ -71,11 +71,15 @@ class Decay(BaseModel):
 
 
 class Calendar(NamedTuple):
-    """Bars and days in a year, and days with bars in the policy's weeks from when the champion took office."""
+    """Bars and days in a year, and days with bars in the policy's weeks from when the champion took office.
+
+    lag: how long before a Monday bars must have opened to be known then; 0 unless they are of several days.
+    """
 
     bars: float
     days: float
     horizon: int
+    lag: pd.Timedelta = pd.Timedelta(0)
 
 
 class Tenure(NamedTuple):
@@ -96,7 +100,7 @@ class _Finding(NamedTuple):
 
 def start_tenure(recipe: str, since: pd.Timestamp, net: pd.Series, calendar: Calendar, policy: DecayPolicy) -> Tenure:
     """Calibrate on the champion's record before `since`. net: net returns by open time, from its first decision on."""
-    record = net.loc[: since - NANOSECOND]
+    record = net.loc[: since - calendar.lag - NANOSECOND]
     daily = daily_returns(record).to_numpy()
     has_baseline = len(daily) >= NEEDED_DAYS and sharpe(daily, 1.0)[0] is not None
     cusum = calibrate(daily, calendar.horizon, calendar.days, policy) if has_baseline else None
@@ -108,10 +112,10 @@ def assess_decay(
 ) -> Decay:
     """The report of the champion in office at the start of a week.
 
-    net: as for `start_tenure`; only bars before `week` count. measurement: the newest one by others. Either test alone
-    makes a decay; each has its own `alpha`.
+    net: as for `start_tenure`; only bars before `week`, less the calendar's lag, count. measurement: the newest one by
+    others. Either test alone makes a decay; each has its own `alpha`.
     """
-    live = net.loc[tenure.since : week - NANOSECOND]
+    live = net.loc[tenure.since : week - tenure.calendar.lag - NANOSECOND]
     fields: dict[str, Any] = {
         "recipe": tenure.recipe,
         "office": f"{tenure.since:%Y-%m-%d}",
@@ -164,7 +168,7 @@ def _cusum_finding(
         "since": f"{since:%Y-%m-%d}",
         "first_alarm": f"{above.index[0]:%Y-%m-%d}" if len(above) else None,
     }
-    above_this_week = above.loc[week - WEEK :]
+    above_this_week = above.loc[week - tenure.calendar.lag - WEEK :]
     if len(above_this_week):
         reason = f"CUSUM {above_this_week.max():.1f} above {cusum.limit:.1f}, first on {above.index[0]:%Y-%m-%d}"
         return _Finding("DECAYED", reason, numbers)
@@ -178,7 +182,8 @@ def _below_baseline_finding(tenure: Tenure, week: pd.Timestamp, live: pd.Series,
     if weeks < policy.window_weeks:
         count = {"have": weeks, "need": policy.window_weeks}
         return _Finding("INSUFFICIENT", f"{weeks} of {policy.window_weeks} weeks in office", count)
-    recent = sharpe_of(live.loc[week - policy.window_weeks * WEEK :], tenure.calendar.bars)
+    first = week - tenure.calendar.lag - policy.window_weeks * WEEK
+    recent = sharpe_of(live.loc[first:], tenure.calendar.bars)
     if recent.sharpe is None or before is None:
         return _Finding("INSUFFICIENT", f"no Sharpe ratio of {recent.bars} bars: {recent.undefined}", {})
     limit = before - TOLERANCE * abs(before)

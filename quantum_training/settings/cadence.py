@@ -24,10 +24,11 @@ RETRY_HOURS = 4
 def refresh_interval(market: Symbol) -> pd.Timedelta:
     """The longest interval at whose ends, counted from 00:00 UTC, every bar of the market closes.
 
-    A day, or hours or minutes that divide a day or an hour. Bars of an exchange begin with its session, not at 00:00.
+    A day, also for longer bars, or hours or minutes that divide a day or an hour. Bars of an exchange begin with its
+    session, not at 00:00.
     """
     timeframe = to_timedelta(market.timeframe)
-    if timeframe == DAY:
+    if timeframe >= DAY:
         return DAY
     if market.calendar != ALWAYS_OPEN:
         return _common(timeframe, SESSION_GRID)

@@ -8,14 +8,23 @@ from importlib.util import find_spec
 from typing import Annotated, Any
 
 import pandas as pd
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from quantum_training.features.labels import Label
 from quantum_training.market.accepted_bars import AcceptedBars
-from quantum_training.market.calendar_settings import CalendarSetting, CustomCalendar
+from quantum_training.market.calendar_settings import ALWAYS_OPEN, CalendarSetting, CustomCalendar
 from quantum_training.market.defects import SymbolLimits
 from quantum_training.market.revision_policy import RevisionPolicy
-from quantum_training.market.timeframe import Timeframe
+from quantum_training.market.timeframe import DAY, Timeframe, beginning_at, grid_origin, to_timedelta
 from quantum_training.models.sizing import Sizing
 from quantum_training.sources import CandleSource, source_from
 from quantum_training.trading.account import Account
@@ -126,7 +135,12 @@ class Symbol(_Frozen):
     """One market: its source of candles, trading hours, costs and competing recipes."""
 
     source: Annotated[CandleSource, PlainValidator(source_from)]
-    timeframe: Timeframe = "1d"
+    timeframe: Timeframe = Field(
+        "1d",
+        description="Length of a bar: minutes, hours or days that divide a day, as 5m, 1h, 1d. On 24/7 also 3d and "
+        "1w, with the day on which one begins, as 1w from Thursday, 3d from 1970-01-02; by default that of the "
+        "exchange if it is known, else Monday and 1970-01-01.",
+    )
     calendar: CalendarSetting = Field(
         "24/7",
         description="'24/7', FX, a code of exchange_calendars as XNYS, or what differs from it: {name: XBOM, add: "
@@ -148,8 +162,22 @@ class Symbol(_Frozen):
         "keep them. Not set: restate for sources that adjust their history (yfinance), refuse for others.",
     )
 
+    @field_validator("timeframe")
+    @classmethod
+    def _begins_as_the_source_has_it(cls, timeframe: str, info: ValidationInfo) -> str:
+        if to_timedelta(timeframe) <= DAY:
+            return timeframe
+        source = info.data.get("source")
+        timeframe = source.with_begin(timeframe) if source else timeframe
+        return beginning_at(timeframe, grid_origin(timeframe))
+
     @model_validator(mode="after")
     def _source_knows_the_calendar(self) -> Symbol:
+        if to_timedelta(self.timeframe) > DAY and self.calendar != ALWAYS_OPEN:
+            raise ValueError(
+                f"bars of {self.timeframe} are for calendar '24/7' only, as sessions and holidays do not divide into "
+                "equal bars of several days; set timeframe: 1d"
+            )
         self.source.traded_by(self.calendar)
         return self
 

@@ -59,6 +59,10 @@ class CandleSource(BaseModel, ABC):
         """
         return {"kind": self.kind, **self.model_dump(mode="json", exclude=set(self.not_identifying))}
 
+    def with_begin(self, timeframe: str) -> str:
+        """The timeframe with the day on which the source begins bars of several days, if it is known and not named."""
+        return timeframe
+
     @abstractmethod
     def fetch(
         self, symbol: str, timeframe: str, start: pd.Timestamp, end: pd.Timestamp, now: pd.Timestamp

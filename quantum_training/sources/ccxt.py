@@ -16,7 +16,7 @@ from pydantic import Field
 
 from quantum_training.market.notes import CONTRACT_SIZE, VOLUME_UNIT, Notes, with_notes
 from quantum_training.market.schema import COLUMNS, as_candles, empty_candles
-from quantum_training.market.timeframe import to_timedelta
+from quantum_training.market.timeframe import DAY, ceil, floor, length_of, to_timedelta
 from quantum_training.sources.base import CandleSource, OutOfReachError, SourceError, closed_between
 from quantum_training.sources.ccxt_client import connect as _connect
 from quantum_training.sources.ccxt_client import is_transient, rows
@@ -28,6 +28,7 @@ from quantum_training.sources.venue_facts import (
     LEAVES_OUT_UNTRADED_BARS,
     SUCCESSORS,
     USUAL_TIMEFRAMES,
+    WEEKS_FROM_THURSDAY,
     volume_unit,
 )
 
@@ -78,6 +79,10 @@ class Source(CandleSource):
         """See CandleSource; as far as it is known of the exchange."""
         return self.exchange in FILLS_UNTRADED_BARS
 
+    def with_begin(self, timeframe: str) -> str:
+        """See CandleSource; as far as it is known of the exchange."""
+        return "1w from Thursday" if timeframe == "1w" and self.exchange in WEEKS_FROM_THURSDAY else timeframe
+
     def fetch(
         self, symbol: str, timeframe: str, start: pd.Timestamp, end: pd.Timestamp, now: pd.Timestamp
     ) -> pd.DataFrame:
@@ -89,8 +94,9 @@ class Source(CandleSource):
         last = min(_milliseconds(end), _milliseconds(now) - step + 1)
         if _milliseconds(start) >= last:
             return empty_candles()
-        earliest = self._earliest(step, _milliseconds(now))
-        first = max(_milliseconds(start), earliest)
+        earliest = self._earliest(timeframe, now)
+        begin = ceil(start, timeframe) if to_timedelta(timeframe) > DAY else start
+        first = max(_milliseconds(begin), earliest)
         history = self._history(symbol, timeframe, range(first, last), earliest, now) if first < last else History([])
         frame = pd.DataFrame([row[1:6] for row in history.rows], columns=list(COLUMNS), dtype="float64")
         frame.index = pd.to_datetime([row[0] for row in history.rows], unit="ms", utc=True)
@@ -112,24 +118,22 @@ class Source(CandleSource):
             bars["volume"] *= unit.factor
         return with_notes(bars, Notes(facts))
 
-    def _earliest(self, step: int, now: int) -> int:
+    def _earliest(self, timeframe: str, now: pd.Timestamp) -> int:
         """Open time of the oldest bar that the exchange is known to keep, in Unix ms; 0 if it is not known."""
         kept = KEPT_BARS.get(self.exchange)
-        return now - now % step - (kept - 1) * step if kept else 0
+        return _milliseconds(floor(now, timeframe) - (kept - 1) * to_timedelta(timeframe)) if kept else 0
 
     def _history(self, symbol: str, timeframe: str, span: range, earliest: int, now: pd.Timestamp) -> History:
         """The rows of the exchange that open in this span of Unix ms; later ones may follow."""
         import ccxt
 
         try:
-            client = self._client(symbol, timeframe)
+            client, length = self._client(symbol, timeframe), length_of(timeframe)
             limit = min(self.page_bars, client.feature_value(self.market, "fetchOHLCV", "limit") or self.page_bars)
 
             def request(since: int, bars: int | None, until: int | None = None) -> Rows:
                 params = {} if until is None else {"until": until}
-                return self._answer(
-                    lambda: rows(client, client.fetch_ohlcv(self.market, timeframe, since, bars, params))
-                )
+                return self._answer(lambda: rows(client, client.fetch_ohlcv(self.market, length, since, bars, params)))
 
             step = to_timedelta(timeframe) // MILLISECOND
             pager = Pager(request, step, limit, _milliseconds(now), self.retries.attempts, earliest)
@@ -180,7 +184,7 @@ class Source(CandleSource):
 
     def _declares(self, timeframe: str) -> bool:
         """Whether ccxt says that the exchange has the timeframe."""
-        return timeframe in (self._connected.timeframes or {})
+        return length_of(timeframe) in (self._connected.timeframes or {})
 
     def _require_spacing(self, symbol: str, timeframe: str, opens: pd.Series) -> None:
         """SourceError if bars are of a shorter timeframe, or of any other if it was only tried."""
@@ -190,13 +194,13 @@ class Source(CandleSource):
             return
         usual = pd.Timedelta(gaps.median())
         if usual < to_timedelta(timeframe) or (not self._declares(timeframe) and usual != to_timedelta(timeframe)):
-            problem = f"asked for {timeframe} candles it gives bars that are {usual} apart"
+            problem = f"asked for {length_of(timeframe)} candles it gives bars that are {usual} apart"
             raise self._no_such_candles(symbol, timeframe, problem)
 
     def _no_such_candles(self, symbol: str, timeframe: str, problem: str = "") -> SourceError:
         offered = ", ".join(self._connected.timeframes or {}) or "none"
         remedy = f"Set timeframe to one that it has: {offered}"
-        return self._error(symbol, problem or f"it has no {timeframe} candles", remedy)
+        return self._error(symbol, problem or f"it has no {length_of(timeframe)} candles", remedy)
 
     def _answer(self, request: Callable[[], T]) -> T:
         """The result of the request, repeated as source.retries says."""

@@ -14,7 +14,7 @@ import pandas as pd
 from pydantic import Field, model_validator
 
 from quantum_training.market.schema import as_candles
-from quantum_training.market.timeframe import to_timedelta
+from quantum_training.market.timeframe import ceil, to_timedelta
 from quantum_training.sources.base import CandleSource, closed_between
 
 DAY = pd.Timedelta(days=1)
@@ -56,7 +56,8 @@ class Source(CandleSource):
         """See CandleSource. Never raises; outside [start, end) of the options there are no bars."""
         # Whole years, so that the months of one year share one cached simulation.
         last = self.end or date(max(min(end, now).year, self.start.year) + 1, 1, 1)
-        return closed_between(_simulate(self, symbol, timeframe, last), timeframe, start, end, now)
+        closed_until = self.available_until(symbol, timeframe, now)
+        return closed_between(_simulate(self, symbol, timeframe, last), timeframe, start, end, closed_until)
 
     def available_until(self, symbol: str, timeframe: str, now: pd.Timestamp) -> pd.Timestamp:
         """`now`, or the option `end` if that is earlier."""
@@ -71,7 +72,8 @@ def _simulate(source: Source, symbol: str, timeframe: str, last: date) -> pd.Dat
     variance v, the maximum is (x + sqrt(x^2 - 2 v ln U)) / 2 with U uniform (Karatzas and Shreve, 1991, 4.3.40).
     """
     step = to_timedelta(timeframe)
-    times = pd.date_range(source.start, last, freq=step, inclusive="left", tz="UTC")
+    first = ceil(pd.Timestamp(source.start, tz="UTC"), timeframe)
+    times = pd.date_range(first, pd.Timestamp(last, tz="UTC"), freq=step, inclusive="left")
     digest = hashlib.sha256(f"{symbol}|{timeframe}".encode()).digest()
     roots = np.random.SeedSequence([source.seed, *np.frombuffer(digest, "<u4").tolist()]).spawn(5)
     switches, shocks, tops, bottoms, volumes = (np.random.default_rng(root) for root in roots)

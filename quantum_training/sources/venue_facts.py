@@ -12,6 +12,9 @@ KEPT_BARS = {"kraken": 720, "gate": 9_990, "hyperliquid": 5_000}
 """How many of its newest bars of each timeframe an exchange keeps. Gate refuses requests for bars before the newest
 10,000; ten fewer, as a run takes time."""
 
+WEEKS_FROM_THURSDAY = frozenset({"hyperliquid", "kraken", "kucoin", "kucoinfutures"})
+"""Exchanges that count weeks from 1970-01-01, a Thursday. Others begin them on Monday, or it is not known."""
+
 LEAVES_OUT_UNTRADED_BARS = frozenset({"bitfinex", "coinbase", "coinbaseexchange", "kucoin", "kucoinfutures", "upbit"})
 """Exchanges that give no candle for a bar without a trade."""
 

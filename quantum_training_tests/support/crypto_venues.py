@@ -14,7 +14,6 @@ import pandas as pd
 
 from quantum_training_tests.support.venue import Answer, Venue
 
-DAY = pd.Timedelta(days=1)
 Row = list[Any]
 
 
@@ -169,12 +168,15 @@ def mexc(history: History, path: str, query: dict[str, Any]) -> Any:
 
 
 def bitget(history: History, path: str, query: dict[str, Any]) -> Any:
-    """The newest before the end, which the recent endpoint includes; the endpoint of older ones ignores the start."""
+    """The newest before the end, which the recent endpoint includes; the endpoint of older ones ignores the start.
+
+    The recent endpoint has 1440 bars: 60 days of 1h.
+    """
     is_older, end = "history" in path, int(query["endTime"])
     limit = min(int(query.get("limit", 100)), 200 if is_older else 1000)
     if is_older:
         rows = history.between(0, end - 1, newest=limit)
-    elif int(query["startTime"]) < history.now - 60 * DAY // pd.Timedelta(milliseconds=1):
+    elif int(query["startTime"]) < history.now - 1440 * history.step:
         rows = []
     else:
         rows = history.between(int(query["startTime"]), end, newest=limit)

@@ -12,6 +12,7 @@ from quantum_training.lifecycle.records import SHADOW_SCORES, WeeklyDecision, mo
 from quantum_training.lifecycle.training.ensemble_members import members_of
 from quantum_training.lifecycle.training.versions import recorded_versions
 from quantum_training.market.periods import WEEK
+from quantum_training.market.timeframe import opens_before
 from quantum_training.resources.ledger import Ledger
 from quantum_training.resources.store.store import Store, StoreError
 from quantum_training.selection.hash_chain import Row
@@ -61,6 +62,8 @@ def needed_versions(
         **{numbers[number]: "alias" for number in aliases.values() if number in numbers},
     }
     undecided = first_undecided_bar(store, symbol, rows, decisions)
+    if undecided is not None:
+        undecided = opens_before(undecided, settings.symbols[symbol].timeframe)
     since = {} if newest is None or undecided is None else _since(settings, symbol, newest, undecided)
     return needed(versions, since, named)
 
@@ -107,6 +110,7 @@ def _since(settings: Settings, symbol: str, newest: WeeklyDecision, undecided: p
 
     if campaign := newest.campaign:
         opened = pd.Timestamp(campaign.opened, tz="UTC") - WEEK  # record W holds the bars of the week before W
+        opened = opens_before(opened, market.timeframe)
         extend_back_to(opened, [*campaign.challengers, newest.champion, newest.former])
     for name in market.recipes:
         recipe = settings.recipes[name]

@@ -65,8 +65,8 @@ def scores_of_another_market(history: MarketHistory, last: str = EVERY) -> list[
 
 def _is_of_other_bars(history: MarketHistory, week: str) -> bool:
     end = pd.Timestamp(week, tz="UTC")
-    candles = history.stored_rows(CANDLES, end - 2 * WEEK, end)
-    if candles.empty or candles.index[0] >= end - WEEK:
+    candles = history.stored_rows(CANDLES, history.scored_from(end - WEEK), end)
+    if candles.empty or candles.index[0] >= history.scored_from(end):
         return False  # nothing to compare with
     scores = history.scores(week)
     scores = scores[(scores["strategy"] == BUY_AND_HOLD) & (scores.index <= candles.index[-1])]

@@ -20,6 +20,7 @@ from quantum_training.lifecycle.records import ModelVersion, WeeklyDecision, rea
 from quantum_training.lifecycle.training.version_loader import Load
 from quantum_training.lifecycle.training.versions import fits_per_version, recorded_versions
 from quantum_training.market.calendars import expected_open_times, periods_per_year
+from quantum_training.market.timeframe import opens_before
 from quantum_training.models.contract import Model
 from quantum_training.resources.events.payloads import Event, Promoted, Regressed, event
 from quantum_training.resources.ledger import Ledger, LedgerConflict
@@ -120,7 +121,8 @@ def decision_policy(settings: Settings, symbol: str) -> DecisionPolicy:
     market = settings.symbols[symbol]
 
     def planned_days(first: pd.Timestamp, until: pd.Timestamp) -> int:
-        return expected_open_times(market.calendar, market.timeframe, first, until).normalize().nunique()
+        opened = (opens_before(time, market.timeframe) for time in (first, until))
+        return expected_open_times(market.calendar, market.timeframe, *opened).normalize().nunique()
 
     periods = periods_per_year(market.calendar, market.timeframe)
     return DecisionPolicy(settings.promotion, settings.rollback, periods, planned_days, seeds=settings.seeds)

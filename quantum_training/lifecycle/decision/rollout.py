@@ -16,7 +16,6 @@ from quantum_training.lifecycle.decision.ab_tests import ab_state
 from quantum_training.lifecycle.evaluation.model_health import worst_drift_of_week
 from quantum_training.lifecycle.market_history import MarketHistory
 from quantum_training.lifecycle.records import WeeklyDecision, WeeklyRollout, read_records
-from quantum_training.market.periods import WEEK
 from quantum_training.resources.ledger import Ledger
 from quantum_training.selection.decision import Decision
 from quantum_training.selection.ledger_rows import AB_KINDS, ORDERS, order_of
@@ -50,14 +49,17 @@ def daily_returns(champions: Mapping[str, str | None], scores: Mapping[str, pd.D
     """Net return per UTC day of the recipe that was champion on it; days without one are left out.
 
     champions: by week; in a week that is missing the champion of the week before remained. scores: records of
-    trading.scoring.score by week; record W holds the bars of the week before W.
+    trading.scoring.score by week; record W holds the bars of the week before W, of several days each those that closed
+    in it.
     """
     parts = []
-    for week, frame in scores.items():
-        start = str((pd.Timestamp(week) - WEEK).date())
-        recipe = next((champions[w] for w in sorted(champions, reverse=True) if w <= start), None)
-        if recipe is not None:
-            parts.append(frame.loc[frame["strategy"] == recipe, "net_return"])
+    for frame in scores.values():
+        opens = pd.DatetimeIndex(frame.index)
+        begins = (opens - pd.to_timedelta(opens.weekday, "D")).strftime("%Y-%m-%d")
+        for start in begins.unique():
+            recipe = next((champions[w] for w in sorted(champions, reverse=True) if w <= start), None)
+            if recipe is not None:
+                parts.append(frame.loc[(frame["strategy"] == recipe) & (begins == start), "net_return"])
     if not parts:
         return pd.Series(dtype="float64", index=pd.DatetimeIndex([], tz="UTC"))
     return by_day(pd.concat(parts))

@@ -32,13 +32,14 @@ from quantum_training.lifecycle.training.version_loader import Load
 from quantum_training.lifecycle.training.versions import versions_of
 from quantum_training.market.calendars import expected_open_times
 from quantum_training.market.periods import WEEK
-from quantum_training.market.timeframe import known_at, to_timedelta
+from quantum_training.market.timeframe import DAY, known_at, to_timedelta
 from quantum_training.selection.position_limits import guard, percent, position
 from quantum_training.settings.schema import Symbol
 from quantum_training.trading.scoring import Version, assign_versions, positions_at
 
 STALE_BARS = 2
-"""A signal is flat if so many bars after the newest one are missing: the first may still be on its way."""
+"""A signal is flat if so many bars after the newest one are missing: the first may still be on its way, for a day at
+most."""
 
 SHARE_TTL = 2 * WEEK
 """How long a share of capital is valid: if it is older, a weekly cycle has failed and nobody judged the champion."""
@@ -170,8 +171,10 @@ def _target(history: MarketHistory, recipe: str, model_id: str, bar: NewestBar, 
 def _assert_recent(market: Symbol, bar: NewestBar, week: str, now: pd.Timestamp) -> None:
     """FlatSignalError if bars after the newest one are missing, or if the share of capital is too old."""
     expected = expected_open_times(market.calendar, market.timeframe, bar.fill, max(bar.fill, now))
-    missing = int((expected + to_timedelta(market.timeframe) <= now).sum())
-    if missing >= STALE_BARS:
+    length = to_timedelta(market.timeframe)
+    missing = int((expected + length <= now).sum())
+    is_late = length > DAY and missing > 0 and expected[0] + length + DAY <= now
+    if missing >= STALE_BARS or is_late:
         raise FlatSignalError(f"{missing} bars after the newest are missing; run the job market_data")
     if bar.fill >= pd.Timestamp(week, tz="UTC") + SHARE_TTL:
         raise FlatSignalError(f"the newest {ROLLOUT} is of {week}; run the job weekly_cycle")

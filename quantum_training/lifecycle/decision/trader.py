@@ -22,6 +22,7 @@ from quantum_training.lifecycle.records import (
     read_records,
 )
 from quantum_training.lifecycle.training.version_loader import Load
+from quantum_training.market.timeframe import opens_before
 from quantum_training.trading.scoring import Version, decisions, score
 
 MAX_SESSION_GAP = pd.Timedelta(days=31)
@@ -93,7 +94,7 @@ def champion_returns(
     """
     weeks = [w for w in history.scored_weeks(trader.week) if trader.guarded_from < pd.Timestamp(w, tz="UTC")]
     scored = daily_returns(trader.champions, {week: history.scores(week) for week in weeks})
-    start = pd.Timestamp(trader.week, tz="UTC")
+    start = opens_before(pd.Timestamp(trader.week, tz="UTC"), history.market.timeframe)
     if last < start:
         return scored.loc[trader.guarded_from :]
     candles, features = (_stored_until(history, asset, start, last) for asset in (CANDLES, FEATURES))

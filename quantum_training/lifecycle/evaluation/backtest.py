@@ -78,7 +78,7 @@ def weeks_since_gap(history: MarketHistory, weeks: Sequence[str]) -> list[str]:
     """
     ends = [gap.end for gap in history.gaps if weeks and gap.end <= pd.Timestamp(weeks[-1], tz="UTC")]
     since = max(ends, default=None)
-    return [week for week in weeks if since is None or pd.Timestamp(week, tz="UTC") - WEEK >= since]
+    return [week for week in weeks if since is None or history.scored_from(pd.Timestamp(week, tz="UTC")) >= since]
 
 
 def target_positions(history: MarketHistory, week: str) -> pd.DataFrame:
@@ -94,7 +94,7 @@ def evaluate_scores(history: MarketHistory, weeks: Sequence[str], targets_of: Ta
     market = history.market
     targets = pd.concat([targets_of(week) for week in weeks])
     start, end = (pd.Timestamp(w, tz="UTC") for w in (weeks[0], weeks[-1]))
-    start, last = start - WEEK, end - NANOSECOND
+    start, last = history.scored_from(start), history.scored_from(end + WEEK) - NANOSECOND
     candles = history.stored_rows(CANDLES, start, last).loc[start:last]
     if len(missing := targets.index.difference(candles.index)):
         raise StoreError(

@@ -46,7 +46,7 @@ def health_findings(
     end = pd.Timestamp(week, tz="UTC")
     scores = history.scores(week)
     decided = scores[(scores["strategy"] == recipe) & (scores["model_id"] != "")]
-    bars = history.bars(history.first_month_for_decisions(end - WEEK), end)
+    bars = history.bars(history.first_month_for_decisions(history.scored_from(end)), end)
     _assert_inputs_unchanged(history, bars, week, pd.DatetimeIndex(scores.index.unique().sort_values()))
 
     findings, recomputed = [], pd.Series(np.nan, decided.index)

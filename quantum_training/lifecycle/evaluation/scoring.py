@@ -15,7 +15,7 @@ from quantum_training.lifecycle.records import SHADOW_SCORES
 from quantum_training.lifecycle.restatement import restatements_since
 from quantum_training.lifecycle.training.version_loader import Load, VersionLoader
 from quantum_training.lifecycle.training.versions import versions_of
-from quantum_training.market.periods import WEEK, Key
+from quantum_training.market.periods import Key
 from quantum_training.resources.registry.errors import RegistryError
 from quantum_training.resources.store.store import Written
 from quantum_training.trading.baselines import BASELINES, decide
@@ -35,14 +35,15 @@ class ScoredWeek(NamedTuple):
 
 
 def score_week(history: MarketHistory, week: pd.Timestamp, load: VersionLoader) -> ScoredWeek:
-    """Score the bars of the week before the Monday `week` and store the scores.
+    """Score the bars of the week before the Monday `week` and store the scores; of bars of several days, those that
+    closed in it.
 
     Each bar is decided by the newest accepted version with as_of <= its open. If versions that decided the stored
     scores have been deleted since, the stored scores are kept. ValueError if they were decided on other bars or
     features and no restatement explains it, or if no bar lies before the week. RegistryError if no version of the
     symbol can be loaded.
     """
-    key, start = Key(history.symbol, week), week - WEEK
+    key, start = Key(history.symbol, week), history.scored_from(week)
     bars = history.bars(history.first_month_for_scores(start), week)
     if bars.candles.index[0] >= start:
         raise ValueError(f"{key}: no bar before {start} is stored; the first week that can be scored is later")

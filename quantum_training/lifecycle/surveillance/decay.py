@@ -13,6 +13,7 @@ from quantum_training.lifecycle.market_history import MarketHistory
 from quantum_training.lifecycle.records import WeeklyDecay, WeeklyDecision, read_records
 from quantum_training.market.calendars import periods_per_year
 from quantum_training.market.periods import WEEK, Key
+from quantum_training.market.timeframe import opens_before
 from quantum_training.monitoring.decay import (
     Calendar,
     Decay,
@@ -42,7 +43,7 @@ def decay_reports(
     scores = MarketHistory(store, settings, symbol).scores_by_week(last)
     payloads = [event.payload for event in events.inbox.find(MetricsUpdated.type, symbol)]
     measurements = [payload for payload in payloads if isinstance(payload, MetricsUpdated)]
-    policy, promotion = settings.decay, decision_policy(settings, symbol)
+    policy, promotion, market = settings.decay, decision_policy(settings, symbol), settings.symbols[symbol]
 
     @cache
     def record_of(recipe: str) -> pd.Series:
@@ -51,8 +52,8 @@ def decay_reports(
     @cache
     def tenure_of(recipe: str, since: pd.Timestamp) -> Tenure:
         horizon = promotion.planned_days(since, since + policy.weeks * WEEK)
-        days = periods_per_year(settings.symbols[symbol].calendar, "1d")
-        calendar = Calendar(promotion.periods, days, horizon)
+        days = min(periods_per_year(market.calendar, "1d"), promotion.periods)
+        calendar = Calendar(promotion.periods, days, horizon, since - opens_before(since, market.timeframe))
         return start_tenure(recipe, since, record_of(recipe), calendar, policy)
 
     def assess(key: Key) -> Decay:

@@ -23,6 +23,7 @@ from quantum_training.lifecycle.records import (
 from quantum_training.lifecycle.stored_months import NANOSECOND
 from quantum_training.lifecycle.training.versions import versions_of
 from quantum_training.market.periods import WEEK, Key, month_of, week_of
+from quantum_training.market.timeframe import opens_before
 from quantum_training.monitoring.calibration import RECENT_WEEKS, ColumnMeasurement, measure
 from quantum_training.monitoring.column_faults import Kind
 from quantum_training.monitoring.drift import assess_drift
@@ -139,11 +140,16 @@ def measure_predictions(
 
 
 def read_features(history: MarketHistory, start: pd.Timestamp, end: pd.Timestamp) -> pd.DataFrame:
-    """The stored features of [start, end). Months may differ in columns: the report names that as a data fault."""
-    store, symbol, first, last = history.store, history.symbol, month_of(start), month_of(end - NANOSECOND)
+    """The stored features of [start, end); of bars of several days, those that closed then.
+
+    Months may differ in columns: the report names that as a data fault.
+    """
+    store, symbol = history.store, history.symbol
+    first, last = month_of(opens_before(start, history.market.timeframe)), month_of(end - NANOSECOND)
     months = [month for month in store.periods(FEATURES, symbol) if first <= month <= last]
     require_market(symbol, history.market, FEATURES, {m: store.attributes(FEATURES, symbol, m) for m in months})
-    return _between([store.read_frame(FEATURES, symbol, month) for month in months], start, end)
+    frames = [store.read_frame(FEATURES, symbol, month) for month in months]
+    return _between(frames, *(opens_before(time, history.market.timeframe) for time in (start, end)))
 
 
 def read_predictions(history: MarketHistory, recipe: str, start: pd.Timestamp, end: pd.Timestamp) -> pd.DataFrame:
@@ -151,7 +157,8 @@ def read_predictions(history: MarketHistory, recipe: str, start: pd.Timestamp, e
     first, last = ((t + offset).strftime("%Y-%m-%d") for t, offset in ((start, NANOSECOND), (end, WEEK)))
     frames = [history.scores(week) for week in history.scored_weeks() if first <= week < last]
     frames = [frame.loc[frame["strategy"] == recipe, [*MONITORED]] for frame in frames]
-    scores = _between(frames, start, end).reindex(columns=[*MONITORED])
+    opened = (opens_before(time, history.market.timeframe) for time in (start, end))
+    scores = _between(frames, *opened).reindex(columns=[*MONITORED])
     return scores.where(scores["target"].notna()).rename(columns=MONITORED)
 
 

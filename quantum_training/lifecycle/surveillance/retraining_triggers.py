@@ -15,6 +15,7 @@ from quantum_training.lifecycle.records import AnyRecord, DailyDrift, ModelRecor
 from quantum_training.lifecycle.stored_months import NANOSECOND, features_available_until
 from quantum_training.lifecycle.surveillance import run_priorities
 from quantum_training.market.calendars import expected_open_times
+from quantum_training.market.timeframe import opens_before
 from quantum_training.monitoring.severity import Severity
 from quantum_training.resources.store.store import Store
 from quantum_training.settings import Settings
@@ -160,7 +161,8 @@ def interval_trigger(store: Store, settings: Settings, symbol: str, policy: Retr
         as_of = newest_as_of(store, symbol, recipe)
         if as_of == NEVER or as_of >= until:
             continue
-        bars = len(expected_open_times(market.calendar, market.timeframe, as_of, until))
+        opened = (opens_before(time, market.timeframe) for time in (as_of, until))
+        bars = len(expected_open_times(market.calendar, market.timeframe, *opened))
         minutes = (until - as_of) / pd.Timedelta(minutes=1)
         enough_bars = rule.every_bars is not None and bars >= rule.every_bars
         enough_minutes = rule.interval_minutes is not None and bars > 0 and minutes >= rule.interval_minutes

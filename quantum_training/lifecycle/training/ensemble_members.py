@@ -13,6 +13,7 @@ from quantum_training.lifecycle.market_history import Bars, MarketHistory
 from quantum_training.lifecycle.stored_months import NANOSECOND
 from quantum_training.lifecycle.training.versions import versions_of
 from quantum_training.market.periods import WEEK, week_of
+from quantum_training.market.timeframe import opens_before
 from quantum_training.models.contract import Model, algorithm
 from quantum_training.settings import Settings
 from quantum_training.trading.scoring import Version, assign_versions, decisions
@@ -94,6 +95,7 @@ def out_of_sample_positions(span: OutOfSampleSpan, recipe: str) -> pd.Series:
     """
     history, candles, features = span.history, *span.bars
     versions, weeks = versions_of(history.store, history.symbol, recipe), []
+    timeframe = history.market.timeframe
     for monday in pd.date_range(week_of(span.start), span.as_of - NANOSECOND, freq=WEEK):
         is_complete = monday + WEEK <= span.as_of
         end = monday + WEEK if is_complete else span.as_of
@@ -101,10 +103,11 @@ def out_of_sample_positions(span: OutOfSampleSpan, recipe: str) -> pd.Series:
         week = span.cache.get(cache_key) if is_complete else None
         if week is None:
             versions_then = [v for v in versions if v.as_of < end]
-            bars = Bars(candles.loc[: end - NANOSECOND], features)
+            bars = Bars(candles.loc[: opens_before(end, timeframe) - NANOSECOND], features)
             week = _scored_positions(history, cache_key, versions_then, bars) if is_complete else None
             if week is None:
-                week = decisions(*bars, versions_then, monday, span.load).position.loc[monday:]
+                first = opens_before(monday, timeframe)
+                week = decisions(*bars, versions_then, first, span.load).position.loc[first:]
         if is_complete:
             span.cache[cache_key] = week
         weeks.append(week)

@@ -36,9 +36,10 @@ class Resampling:
     def fetch(self, start: pd.Timestamp, end: pd.Timestamp, now: pd.Timestamp) -> pd.DataFrame:
         """The complete bars of a period. Shorter bars that are wrong are an error of the month in which `end` lies."""
         closed_until = self.source.available_until(self.symbol, self.finer, now)
-        within = self.source.fetch(self.symbol, self.finer, start - _DAY, end, now)
+        margin = max(_DAY, to_timedelta(self.timeframe))
+        within = self.source.fetch(self.symbol, self.finer, start - margin, end, now)
         notes = take_notes(within)
-        later = self.source.fetch(self.symbol, self.finer, end, end + _DAY, now)
+        later = self.source.fetch(self.symbol, self.finer, end, end + margin, now)
         take_notes(later)
         shorter = pd.concat([within, later])
         wrong = unusable(shorter)
