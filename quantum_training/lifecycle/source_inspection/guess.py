@@ -13,6 +13,7 @@ import pandas as pd
 from quantum_training.lifecycle.source_inspection.columns import columns_of, stamp_form
 from quantum_training.lifecycle.source_inspection.hours import hours_of, timeframe_of
 from quantum_training.market.schema import PRICES
+from quantum_training.market.timeframe import DAY, to_timedelta
 from quantum_training.settings.schema import Symbol
 from quantum_training.sources import SourceError
 from quantum_training.sources.tables.layout import Format
@@ -121,7 +122,7 @@ def _market(
     ]
     if hours.timezone not in (None, "UTC"):
         entry["timezone"] = hours.timezone
-    elif reading.is_local and timeframe != "1d":
+    elif reading.is_local and to_timedelta(timeframe) < DAY:
         entry["timezone"] = "UTC"
         remarks.append("clock: UTC, as neither the stamps nor the hours of trading show another one")
     calendar = hours.calendar if isinstance(hours.calendar, str) else hours.calendar.model_dump(exclude_unset=True)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from quantum_training.market.calendar_settings import ALWAYS_OPEN, Calendar, CustomCalendar, name_of
 from quantum_training.market.calendars import expected_open_times
-from quantum_training.market.timeframe import to_timedelta
+from quantum_training.market.timeframe import beginning_at, length_of, to_timedelta
 from quantum_training.sources.tables.zones import as_zone, instants
 
 TIMEFRAMES = ("1m", "2m", "3m", "5m", "10m", "15m", "30m", "1h", "2h", "3h", "4h", "6h", "8h", "12h", "1d")
@@ -51,8 +51,12 @@ def timeframe_of(stamps: pd.DatetimeIndex) -> str:
             return "1d"
         raise ValueError("it has one bar only; two show the timeframe")
     step = steps.mode().iloc[0]
+    for several_days in ("3d", "1w"):
+        if step == to_timedelta(several_days):
+            begins = [beginning_at(several_days, stamp) for stamp in stamps]
+            return max(set(begins), key=begins.count)
     if step > _DAY:
-        raise ValueError(f"its bars are {step / _DAY:g} days apart; the longest timeframe is 1d")
+        raise ValueError(f"its bars are {step / _DAY:g} days apart; timeframes longer than 1d are 3d and 1w")
     if step > pd.Timedelta(hours=20):
         return "1d"
     fitting = [timeframe for timeframe in TIMEFRAMES if to_timedelta(timeframe) == step]
@@ -67,6 +71,8 @@ def hours_of(clock_times: pd.DatetimeIndex, timeframe: str, is_local: bool) -> l
     is_local: they do not say of which zone they are.
     """
     newest = clock_times.unique().sort_values()[-_NEWEST:]
+    if length_of(timeframe) in ("3d", "1w"):
+        return [Hours(ALWAYS_OPEN, None, _unlike(ALWAYS_OPEN, timeframe, newest))]
     if timeframe == "1d":
         midnight = (newest == newest.normalize()).all()
         days = newest if midnight else (newest + _DAY / 2 - pd.Timedelta("1ns")).normalize()

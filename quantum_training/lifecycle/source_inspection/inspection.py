@@ -16,6 +16,7 @@ from quantum_training.lifecycle.ingestion import CandleMonth, ingest_month
 from quantum_training.market.calendars import expected_open_times
 from quantum_training.market.periods import MONTH, Key, month_of
 from quantum_training.market.schema import empty_candles
+from quantum_training.market.timeframe import opens_before
 from quantum_training.resources.store.store import Store
 from quantum_training.settings import Settings
 from quantum_training.sources import OutOfReachError, SourceError
@@ -92,7 +93,8 @@ def _expected(
     market = settings.symbols[symbol]
     first = max(start, market.first_day(settings.start))
     try:
-        due = expected_open_times(market.calendar, market.timeframe, first, max(first, min(start + MONTH, end)))
+        opened = min(start + MONTH, opens_before(end, market.timeframe))
+        due = expected_open_times(market.calendar, market.timeframe, first, max(first, opened))
     except ValueError:  # the gate says so
         return 0, 0
     return len(due), len(due) if stamps is None else int((~due.isin(stamps)).sum())

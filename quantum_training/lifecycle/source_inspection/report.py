@@ -12,7 +12,7 @@ from quantum_training.lifecycle.source_inspection.files import files_of
 from quantum_training.lifecycle.source_inspection.inspection import Inspection, Month
 from quantum_training.lifecycle.source_inspection.picture import picture
 from quantum_training.lifecycle.source_inspection.sessions import special_sessions
-from quantum_training.market.timeframe import to_timedelta
+from quantum_training.market.timeframe import DAY, beginning_at, floor, to_timedelta
 from quantum_training.settings.schema import Symbol
 
 _LISTED = 10
@@ -49,12 +49,13 @@ def _extent(inspection: Inspection, market: Symbol, bars: pd.DataFrame) -> Itera
 
 
 def _offset(bars: pd.DataFrame, timeframe: str) -> str:
-    """How long after the grid of its timeframe that is aligned to the UTC day a bar begins."""
-    step = to_timedelta(timeframe)
+    """How long after the grid of its timeframe a bar begins."""
     stamps = pd.DatetimeIndex(bars.index)
-    offsets = Counter((stamps - stamps.floor(step)).to_list())
+    offsets = Counter((stamps - floor(stamps, timeframe)).to_list())
     (usual, number), *others = offsets.most_common()
     text = f"{usual.total_seconds() / 60:g} min" if usual else "none"
+    if usual and to_timedelta(timeframe) > DAY:
+        text = f"they are {beginning_at(timeframe, floor(stamps[:1], timeframe)[0] + usual)}"
     return f"{text} for {number} bars; {len(bars) - number} differ" if others else text
 
 

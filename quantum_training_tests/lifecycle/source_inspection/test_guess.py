@@ -143,7 +143,7 @@ def test_a_file_of_many_tickers_gives_the_entry_of_one_and_names_the_others(tmp_
         ("a,b\n1,2\n", "no columns of bars are recognised"),
         ("date,open,high,low,close\n2024-01-01,1,2,3,4\n2024-01-02,1,2,3,4\n", "only 0% of its rows .* may be swapped"),
         ("date,open,high,low,close,volume\n2024-01-01 09:30,1,2,0.5,1.5,10\n", "one bar only"),
-        ("date,open,high,low,close,volume\n2024-01-01,1,2,0.5,1.5,10\n2024-01-08,1,2,0.5,1.5,10\n", "7 days apart"),
+        ("date,open,high,low,close,volume\n2024-01-01,1,2,0.5,1.5,10\n2024-01-15,1,2,0.5,1.5,10\n", "14 days apart"),
     ],
 )
 def test_what_holds_no_bars_is_refused_with_the_reason(tmp_path, text, problem):
