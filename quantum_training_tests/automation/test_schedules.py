@@ -294,6 +294,22 @@ def test_after_a_long_outage_market_data_begin_with_the_newest_stored_month(tmp_
     assert months == {"SLOW": ["2024-01-01", "2024-02-01", "2024-03-01"]}
 
 
+@pytest.mark.parametrize(
+    ("timeframe", "time", "first"),
+    [
+        ("1d", "2024-02-08 00:30", "2024-02-01"),
+        ("3d", "2024-02-10 00:30", "2024-01-01"),
+        ("3d", "2024-02-11 00:30", "2024-02-01"),
+        ("1w", "2024-02-14 00:30", "2024-01-01"),
+        ("1w from Thursday", "2024-02-15 00:30", "2024-02-01"),
+    ],
+)
+def test_a_month_whose_last_bar_closes_in_the_next_is_asked_for_a_week_after_that(tmp_path, timeframe, time, first):
+    market = DAILY.model_copy(update={"timeframe": timeframe})
+    definitions = build_over(tmp_path, "2024-02-07 00:30", symbols={"SLOW": market})
+    assert requested_months(tick(definitions, "market_data_schedule", time))["SLOW"][0] == first
+
+
 def test_market_data_begin_with_the_first_day_of_a_younger_market(tmp_path):
     young = DAILY.model_copy(update={"start": pd.Timestamp("2024-04-03").date()})
     definitions = build_over(tmp_path, symbols={"FAST": young, "SLOW": DAILY})

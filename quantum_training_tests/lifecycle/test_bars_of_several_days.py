@@ -11,6 +11,7 @@ from quantum_training.lifecycle.fetching import WEEK_BEGINS
 from quantum_training.lifecycle.gaps import REFUSED, GapError, gap_of_week, gaps, record_outcome
 from quantum_training.lifecycle.ingestion import compute_month_features, ingest_month
 from quantum_training.lifecycle.market_history import MarketHistory
+from quantum_training.lifecycle.market_identity import OtherMarketError
 from quantum_training.lifecycle.stored_months import read_bars
 from quantum_training.market.notes import Notes
 from quantum_training.market.periods import WEEK, Key
@@ -30,9 +31,9 @@ def at(text):
 def run(tmp_path, workspace, small):
     """`run(timeframe)`: a live market of such bars from 2015 on, and an empty store; each call has its own."""
 
-    def build(timeframe):
+    def build(timeframe, source=None):
         small["start"] = "2023-01-01"
-        source = {"kind": "synthetic", "seed": 3}
+        source = source or {"kind": "synthetic", "seed": 3}
         small["symbols"] = {"AAA": {**small["symbols"]["AAA"], "source": source, "timeframe": timeframe}}
         settings = workspace(small).settings
         store = Store(root=str(tmp_path / f"store{len([*tmp_path.iterdir()])}"))
@@ -142,3 +143,32 @@ def test_every_bar_is_scored_in_the_one_week_in_which_it_closes(timeframe, weeks
     opens = pd.date_range(week - 3 * WEEK, week, freq="h")
     scored = opens[(opens >= first) & (opens < end)]
     assert [*scored] == [*opens[(opens + step > week - WEEK) & (opens + step <= week)]]
+
+
+@pytest.mark.parametrize(
+    ("timeframe", "given_as", "remedy"),
+    [
+        ("1w", "1w from Thursday", "set timeframe: 1w from Thursday"),
+        ("1w from Thursday", "1w from Sunday 16:00", "set timeframe: 1w from Sunday 16:00"),
+        ("3d", "3d from 1970-01-02", "set timeframe: 3d from 1970-01-02"),
+        ("3d from 1970-01-02", "3d", "set timeframe: 3d."),
+    ],
+)
+def test_bars_that_begin_on_another_day_are_refused_with_the_timeframe_to_set(
+    run, tmp_path, timeframe, given_as, remedy
+):
+    market = run(given_as)
+    source = market.settings.symbols["AAA"].source
+    source.fetch("AAA", given_as, at("2023-12-01"), at("2024-03-01"), at("2024-04-01")).to_csv(tmp_path / "bars.csv")
+    wrong = run(timeframe, {"kind": "files", "path": str(tmp_path / "bars.csv")})
+    errors = ingest_month(wrong.store, wrong.settings, Key("AAA", at("2024-01-01")), at("2024-04-01")).errors
+    assert remedy in next(error.message for error in errors if error.rule == "off_calendar")
+
+
+def test_another_day_on_which_weeks_begin_is_another_market(run):
+    market = run("1w")
+    market.bring("2024-01-01", at("2024-02-08"))
+    symbol = market.settings.symbols["AAA"].model_copy(update={"timeframe": "1w from Thursday"})
+    changed = market.settings.model_copy(update={"symbols": {"AAA": symbol}})
+    with pytest.raises(OtherMarketError, match="timeframe was 1w, now 1w from Thursday"):
+        ingest_month(market.store, changed, Key("AAA", at("2024-02-01")), at("2024-03-01"))

@@ -22,6 +22,7 @@ def market(timeframe, calendar="24/7"):
     ("timeframes", "market_data", "signals"),
     [
         (["1d"], "30 */4 * * *", "5 * * * *"),
+        (["1w", "3d"], "30 */4 * * *", "5 * * * *"),
         (["4h"], "1 * * * *", "5 * * * *"),
         (["1h", "1d"], "1 * * * *", "5 * * * *"),
         (["15m", "1h"], "1-59/15 * * * *", "5-59/15 * * * *"),
@@ -35,9 +36,11 @@ def test_the_shortest_timeframe_sets_the_times(timeframes, market_data, signals)
     assert (market_data_cron(markets), signals_cron(markets)) == (market_data, signals)
 
 
-@pytest.mark.parametrize("timeframe", ["5m", "15m", "45m", "1h", "90m", "4h", "12h", "1d"])
+@pytest.mark.parametrize("timeframe", ["5m", "15m", "45m", "1h", "90m", "4h", "12h", "1d", "3d", "1w"])
 @pytest.mark.parametrize("calendar", ["24/7", "XNYS", "CMES", "XTKS"])
 def test_every_bar_closes_at_the_end_of_an_interval(timeframe, calendar):
+    if to_timedelta(timeframe) > DAY and calendar != "24/7":
+        return
     start, end = pd.Timestamp("2024-03-04", tz="UTC"), pd.Timestamp("2024-03-16", tz="UTC")  # over a change of clocks
     closes = expected_open_times(calendar, timeframe, start, end) + to_timedelta(timeframe)
     interval = refresh_interval(market(timeframe, calendar))

@@ -75,6 +75,9 @@ def test_other_fields_take_the_prefix(monkeypatch):
     assert (settings.backtest_weeks, settings.promotion.min_predictions) == (9, 50)
 
 
+SAMPLE = {"source": {"kind": "sample", "dataset": "sp500"}, "recipes": ["xgboost"]}
+
+
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
@@ -82,6 +85,9 @@ def test_other_fields_take_the_prefix(monkeypatch):
         ("symbols.SP500.colour", "blue", "symbols.SP500.colour = 'blue'"),
         ("symbols.A|B", {"source": {"kind": "sample", "dataset": "sp500"}, "recipes": ["xgboost"]}, "A|B"),
         ("symbols.SP500.timeframe", "7h", "'7h' is no timeframe"),
+        ("symbols.SP500.timeframe", "2w", "allowed: a number of m, h or d that divides a day, as 5m, 1h, 1d; 3d; 1w"),
+        ("symbols.SP500", {**SAMPLE, "timeframe": "1w", "calendar": "XNYS"}, "calendar '24/7' only"),
+        ("symbols.SP500", {**SAMPLE, "timeframe": "3d", "calendar": "FX"}, "set timeframe: 1d"),
         ("symbols.SP500.calendar", "XMOON", "XMOON"),
         ("symbols.SP500.recipes", ["oracle"], "unknown recipe 'oracle'; allowed: lightgbm, xgboost"),
         ("symbols.SP500.recipes", [], "symbols.SP500.recipes"),

@@ -71,3 +71,30 @@ def test_bars_that_cannot_be_made_are_refused(tmp_path):
     minutes("24/7", "2024-01-01", "2024-01-02").to_csv(tmp_path / "x.csv")
     with pytest.raises(SourceError, match="bars of 15m cannot be made of bars of 1h"):
         source(tmp_path / "x.csv", resample_from="1h").fetch("S", "15m", utc("2024-01-01"), FAR, FAR)
+
+
+@pytest.mark.parametrize(("timeframe", "first"), [("1w", "2024-01-01"), ("1w from Thursday", "2024-01-04")])
+def test_weeks_are_made_of_days_once_all_seven_are_there(tmp_path, timeframe, first):
+    days = pd.date_range("2023-12-28", "2024-02-20", tz="UTC")
+    bars = pd.DataFrame({"open": 2.0, "high": 3.0, "low": 1.0, "close": 2.5, "volume": range(len(days))}, days)
+    bars.to_csv(tmp_path / "x.csv", index_label="open_time")
+    weeks = source(tmp_path / "x.csv", resample_from="1d")
+    got = weeks.fetch("S", timeframe, utc("2024-01-01"), utc("2024-02-01"), FAR)
+    assert [*got.index] == [*pd.date_range(first, "2024-01-31", freq="7D", tz="UTC")]
+    week = utc(first)
+    assert got.loc[week, "volume"] == bars.loc[week : week + pd.Timedelta("6D"), "volume"].sum()
+    closed = week + pd.Timedelta("7D")
+    assert weeks.fetch("S", timeframe, week, utc("2024-02-01"), closed - pd.Timedelta("1s")).empty
+    assert [*weeks.fetch("S", timeframe, week, utc("2024-02-01"), closed).index] == [week]
+    assert weeks.available_until("S", timeframe, FAR) == utc("2024-02-19" if timeframe == "1w" else "2024-02-15")
+
+
+def test_three_days_are_counted_from_1970_and_weeks_are_not_made_of_them(tmp_path):
+    days = pd.date_range("2024-01-01", "2024-03-01", tz="UTC")
+    bars = pd.DataFrame({"open": 2.0, "high": 3.0, "low": 1.0, "close": 2.5, "volume": 1.0}, days)
+    bars.to_csv(tmp_path / "x.csv", index_label="open_time")
+    got = source(tmp_path / "x.csv", resample_from="1d").fetch("S", "3d", utc("2024-02-01"), utc("2024-03-01"), FAR)
+    assert ((got.index - utc("1970-01-01")) % pd.Timedelta("3D") == pd.Timedelta(0)).all()
+    assert (got["volume"] == 3).all()
+    with pytest.raises(SourceError, match="bars of 1w cannot be made of bars of 3d"):
+        source(tmp_path / "x.csv", resample_from="3d").fetch("S", "1w", utc("2024-02-01"), utc("2024-03-01"), FAR)

@@ -186,6 +186,24 @@ def test_a_champion_decided_after_the_rollout_is_not_traded_by_the_old_share(pro
 
 
 @pytest.mark.parametrize(
+    ("time", "flat"),
+    [("2020-01-20 00:10", False), ("2020-01-27 23:50", False), ("2020-01-28 00:00", True), ("2020-02-10", True)],
+)
+def test_a_market_of_weeks_is_flat_a_day_after_the_first_missing_bar_has_closed(workspace, small, time, flat):
+    small["symbols"]["AAA"]["timeframe"] = "1w"
+    project = workspace(small)
+    opens = pd.date_range("2017-01-02", "2020-01-13", freq="7D", tz="UTC", name="open_time")
+    write_market(project, pd.Series(100.0, opens))
+    write_decision(project)
+    version = {"as_of": "2020-01-06T00:00:00+00:00", "model_id": "m1"}
+    project.store.write_record("lightgbm_model", "AAA", "2020-01-06", {"versions": [version]})
+    record = signal_at(project, pd.Timestamp(time, tz="UTC"))
+    assert (record.bar, record.valid_until) == ("2020-01-13T00:00:00+00:00", "2020-01-27T00:00:00+00:00")
+    assert (record.position == 0) == flat
+    assert record.reason == "0.8 x 5 %" or "after the newest are missing; run the job market_data" in record.reason
+
+
+@pytest.mark.parametrize(
     ("ago", "flat"),
     [("0h", False), ("4h", False), ("8h", True), ("40h", True)],
 )

@@ -150,3 +150,12 @@ def test_what_holds_no_bars_is_refused_with_the_reason(tmp_path, text, problem):
     (tmp_path / "x.csv").write_text(text)
     with pytest.raises(SourceError, match=problem):
         guess_market(str(tmp_path / "x.csv"), NOW)
+
+
+@pytest.mark.parametrize("timeframe", ["1w", "1w from Thursday", "3d", "3d from 1970-01-03"])
+def test_bars_of_several_days_are_recognised_with_the_day_on_which_they_begin(tmp_path, timeframe):
+    bars = due("24/7", timeframe, "2020-01-01", "2024-01-01")
+    bars.to_csv(tmp_path / "BTC.csv", index_label="date")
+    _, market, _ = guess_market(str(tmp_path / "BTC.csv"), NOW)
+    assert (market.timeframe, market.calendar, market.source.timezone) == (timeframe, "24/7", "UTC")
+    pd.testing.assert_frame_equal(read(market), bars, check_freq=False)
