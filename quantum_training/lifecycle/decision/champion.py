@@ -121,8 +121,8 @@ def decision_policy(settings: Settings, symbol: str) -> DecisionPolicy:
     market = settings.symbols[symbol]
 
     def planned_days(first: pd.Timestamp, until: pd.Timestamp) -> int:
-        opened = (opens_before(time, market.timeframe) for time in (first, until))
-        return expected_open_times(market.calendar, market.timeframe, *opened).normalize().nunique()
+        first, until = opens_before(first, market.timeframe), opens_before(until, market.timeframe)
+        return expected_open_times(market.calendar, market.timeframe, first, until).normalize().nunique()
 
     periods = periods_per_year(market.calendar, market.timeframe)
     return DecisionPolicy(settings.promotion, settings.rollback, periods, planned_days, seeds=settings.seeds)

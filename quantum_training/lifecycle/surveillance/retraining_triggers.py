@@ -161,8 +161,8 @@ def interval_trigger(store: Store, settings: Settings, symbol: str, policy: Retr
         as_of = newest_as_of(store, symbol, recipe)
         if as_of == NEVER or as_of >= until:
             continue
-        opened = (opens_before(time, market.timeframe) for time in (as_of, until))
-        bars = len(expected_open_times(market.calendar, market.timeframe, *opened))
+        first, end = opens_before(as_of, market.timeframe), opens_before(until, market.timeframe)
+        bars = len(expected_open_times(market.calendar, market.timeframe, first, end))
         minutes = (until - as_of) / pd.Timedelta(minutes=1)
         enough_bars = rule.every_bars is not None and bars >= rule.every_bars
         enough_minutes = rule.interval_minutes is not None and bars > 0 and minutes >= rule.interval_minutes
