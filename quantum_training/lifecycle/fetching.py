@@ -17,7 +17,7 @@ from quantum_training.market.daily_bars import MAX_SHIFT, is_midnight, with_date
 from quantum_training.market.defects import Defect
 from quantum_training.market.notes import CONTRACT_SIZE, VOLUME_UNIT, Notes, take_notes
 from quantum_training.market.periods import month_of
-from quantum_training.market.timeframe import grid_origin, length_of, to_timedelta
+from quantum_training.market.timeframe import length_of, to_timedelta
 from quantum_training.settings import Settings
 from quantum_training.settings.schema import Symbol
 
@@ -104,11 +104,11 @@ def day_begins(late: pd.Timedelta) -> dict[str, str]:
     return {DAY_BEGINS: f"{'-' if late < ON_TIME else '+'}{minutes // 60:02}:{minutes % 60:02}"}
 
 
-def week_begins(timeframe: str) -> dict[str, str]:
-    """The fact of a month; none for bars of another length."""
-    if length_of(timeframe) != "1w":
+def week_begins(timeframe: str, bars: pd.DataFrame) -> dict[str, str]:
+    """The fact of a month; none for bars of another length, or without bars."""
+    if length_of(timeframe) != "1w" or bars.empty:
         return {}
-    begin = grid_origin(timeframe)
+    begin = bars.index[0]
     return {WEEK_BEGINS: f"{begin:%A}" if begin == begin.normalize() else f"{begin:%A %H:%M}"}
 
 

@@ -159,7 +159,7 @@ def fetch_month(store: Store, settings: Settings, key: Key, now: pd.Timestamp, r
         changed += moved_day(symbol, key.symbol, recorded, late, fetched)
     defects = [*notes.defects, *settled.defects, *changed, *judge_month(settings, key, bars, until, previous)]
     renewed = settled.bars.loc[settled.renewed]
-    begins = {**day_begins(late), **week_begins(symbol.timeframe)}
+    begins = {**day_begins(late), **week_begins(symbol.timeframe, bars)}
     notes = notes.with_facts({**begins, **({"renewed_bars": len(renewed)} if len(renewed) else {})})
     return CandleMonth(bars, until, defects, recorded_form(symbol), notes=notes, renewed=renewed)
 
