@@ -104,10 +104,10 @@ def day_begins(late: pd.Timedelta) -> dict[str, str]:
     return {DAY_BEGINS: f"{'-' if late < ON_TIME else '+'}{minutes // 60:02}:{minutes % 60:02}"}
 
 
-def week_begins(timeframe: str, bars: pd.DataFrame) -> dict[str, str]:
-    """The fact of a month; none for bars of another length, or without bars."""
-    if length_of(timeframe) != "1w" or bars.empty:
-        return {}
+def begins(market: Symbol, late: pd.Timedelta, bars: pd.DataFrame) -> dict[str, str]:
+    """The facts of a month about when its bars begin: that of days, and of weeks if it has bars."""
+    if length_of(market.timeframe) != "1w" or bars.empty:
+        return day_begins(late)
     begin = bars.index[0]
     return {WEEK_BEGINS: f"{begin:%A}" if begin == begin.normalize() else f"{begin:%A %H:%M}"}
 

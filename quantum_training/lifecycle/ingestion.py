@@ -12,15 +12,7 @@ import pandas as pd
 
 from quantum_training.features.indicators import WARMUP_BARS, compute_features
 from quantum_training.lifecycle.data_end import data_end
-from quantum_training.lifecycle.fetching import (
-    ON_TIME,
-    changed_unit,
-    day_begins,
-    fetch_bars,
-    moved_day,
-    recorded_begin,
-    week_begins,
-)
+from quantum_training.lifecycle.fetching import ON_TIME, begins, changed_unit, fetch_bars, moved_day, recorded_begin
 from quantum_training.lifecycle.gaps import REFUSED, STORED, gaps, record_outcome
 from quantum_training.lifecycle.market_history import first_month_needed
 from quantum_training.lifecycle.market_identity import MARKET, OtherMarketError, mismatch, recorded_form
@@ -36,7 +28,7 @@ from quantum_training.market.quality import Defect, assess
 from quantum_training.market.revision import compare, complete, same_bars, updated
 from quantum_training.market.revision_policy import REVISED, settle
 from quantum_training.market.schema import SCHEMA_VERSION, empty_candles
-from quantum_training.market.timeframe import end_of_bars, opens_before
+from quantum_training.market.timeframe import closed_by, end_of_bars
 from quantum_training.resources.store.store import Store, Written
 from quantum_training.settings import Settings
 from quantum_training.sources import SourceError
@@ -112,8 +104,7 @@ def ingest_month(store: Store, settings: Settings, key: Key, now: pd.Timestamp, 
         return month
     attributes = {"covered_until": month.covered_until.isoformat(), "schema": SCHEMA_VERSION, **month.acceptances}
     attributes |= month.notes.attributes
-    if month.market:
-        attributes[MARKET] = month.market
+    attributes |= {MARKET: month.market} if month.market else {}
     month = month._replace(written=store.write_frame("candles", key.symbol, key.period, month.bars, attributes))
     keep_renewed(store, settings, key, month.renewed, now)
     record_outcome(store, key, STORED)
@@ -143,11 +134,9 @@ def fetch_month(store: Store, settings: Settings, key: Key, now: pd.Timestamp, r
     first = first_instant(settings, key)
     since = overlap.index[0] if len(stored) else min([first, *overlap.index[:1]])
     before = attributes or store.attributes(CANDLES, key.symbol, month_of(key.start - MONTH))
-    recorded = recorded_begin(before) if before else None
-    end = min(until, key.start + MONTH)
+    recorded, end = recorded_begin(before) if before else None, min(until, key.start + MONTH)
     fetched, late, notes = fetch_bars(settings, key.symbol, since, end, now, recorded or ON_TIME)
-    if (opened := opens_before(until, symbol.timeframe)) < until:
-        fetched = fetched[fetched.index < opened]
+    fetched = closed_by(fetched, until, symbol.timeframe)
     until = _end_of_bars(settings, key, now, late if symbol.calendar == ALWAYS_OPEN else ON_TIME)
     if other_market:
         _assert_replaceable(store, settings, key, fetched, other_market)
@@ -159,16 +148,14 @@ def fetch_month(store: Store, settings: Settings, key: Key, now: pd.Timestamp, r
         changed += moved_day(symbol, key.symbol, recorded, late, fetched)
     defects = [*notes.defects, *settled.defects, *changed, *judge_month(settings, key, bars, until, previous)]
     renewed = settled.bars.loc[settled.renewed]
-    begins = {**day_begins(late), **week_begins(symbol.timeframe, bars)}
-    notes = notes.with_facts({**begins, **({"renewed_bars": len(renewed)} if len(renewed) else {})})
+    notes = notes.with_facts({**begins(symbol, late, bars), **({"renewed_bars": len(renewed)} if len(renewed) else {})})
     return CandleMonth(bars, until, defects, recorded_form(symbol), notes=notes, renewed=renewed)
 
 
 def _end_of_bars(settings: Settings, key: Key, now: pd.Timestamp, late: pd.Timedelta = ON_TIME) -> pd.Timestamp:
-    """Up to when the source has bars of a month. late: how much later than their date its daily bars are stamped.
+    """Up to when the source has bars of a month, at most the close of the last that opens in it.
 
-    The last bar of several days may close in the next month: then up to that close. SourceError if it has none of the
-    month yet.
+    late: how much later than their date its daily bars are stamped. SourceError if it has none of the month yet.
     """
     end = end_of_bars(key.start, key.start + MONTH, settings.symbols[key.symbol].timeframe)
     until = min(end, now, data_end(settings, key.symbol, now) - late)

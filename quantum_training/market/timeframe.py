@@ -117,6 +117,12 @@ def end_of_bars(start: pd.Timestamp, end: pd.Timestamp, timeframe: str) -> pd.Ti
     return end if to_timedelta(timeframe) <= DAY else max(end, ceil(end, timeframe))
 
 
+def closed_by(bars: pd.DataFrame, time: pd.Timestamp, timeframe: str) -> pd.DataFrame:
+    """Bars in any order without those of several days that are not closed at a time. Shorter ones stay as they are."""
+    opened = opens_before(time, timeframe)
+    return bars if opened == time else bars[bars.index < opened]
+
+
 def known_at(frame: pd.DataFrame, as_of: pd.Timestamp, timeframe: str) -> pd.DataFrame:
     """The rows of a bar-indexed frame that are closed at `as_of` (close time <= as_of)."""
     return frame.loc[: as_of - to_timedelta(timeframe)]
