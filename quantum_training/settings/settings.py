@@ -11,7 +11,6 @@ from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import Field, ModelWrapValidatorHandler, ValidationError, model_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -23,9 +22,7 @@ from quantum_training.selection.refresh import RefreshPolicy
 from quantum_training.selection.rollout_policy import RolloutPolicy
 from quantum_training.selection.rule import EvidenceRule, PromotionRule
 from quantum_training.settings.alerting import AlertPolicy
-from quantum_training.settings.paths import SettingsError
-from quantum_training.settings.problems import problems
-from quantum_training.settings.replaced_variables import is_replaced, replaced_settings
+from quantum_training.settings.replaced_variables import replaced_settings
 from quantum_training.settings.retraining import RetrainingPolicy
 from quantum_training.settings.schema import Cron, Name, Recipe, RecipeName, Symbol, Url
 from quantum_training.settings.yaml_file import YamlFile, with_names_as_written
@@ -252,23 +249,3 @@ def config_path() -> Path:
 def variables() -> dict[str, str]:
     """The environment variable of each field."""
     return {n: str(f.validation_alias or f"QUANTUM_TRAINING_{n}").upper() for n, f in Settings.model_fields.items()}
-
-
-def environment() -> list[str]:
-    """The names of the set environment variables that the settings read. Another process needs the same variables."""
-    names = {"DAGSTER_HOME", *variables().values()}
-    return sorted(n for n in os.environ if n in names or n.startswith("QUANTUM_TRAINING_") or is_replaced(n))
-
-
-def load_settings() -> Settings:
-    """Read and validate the settings. SettingsError lists every wrong field with its value and what is allowed."""
-    path = config_path()
-    if not path.is_file():
-        raise SettingsError(f"{path}: no such settings file; set QUANTUM_TRAINING_CONFIG to one or unset it")
-    try:
-        return Settings()
-    except yaml.YAMLError as error:
-        raise SettingsError(f"{path}: no valid YAML: {error}") from None
-    except ValidationError as error:
-        lines = "".join(f"\n  {problem}" for problem in problems(error, Settings, path))
-        raise SettingsError(f"{path}: the settings are wrong{lines}") from None

@@ -5,12 +5,9 @@ Values are taken as they are; the quality gate judges whether they are sound can
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
-from typing import NamedTuple
-from zipfile import BadZipFile
 
 import pandas as pd
 
@@ -22,21 +19,16 @@ from quantum_training.market.periods import MONTH, month_of
 from quantum_training.market.schema import as_candles
 from quantum_training.market.timeframe import to_timedelta
 from quantum_training.sources.base import CandleSource, SourceError, closed_between
-from quantum_training.sources.retry import describe
 from quantum_training.sources.tables.actions import adjustments_of
 from quantum_training.sources.tables.clock_check import MAX_TIMEFRAME, NEAR, changes_between, clock_findings
+from quantum_training.sources.tables.contents import UNREADABLE, Contents, contents_of, newest_row, unreadable
 from quantum_training.sources.tables.history import History, Market, history_of, joined
-from quantum_training.sources.tables.layouts import LayoutError, filled
-from quantum_training.sources.tables.locations import NotFoundError, Part, find_parts
-from quantum_training.sources.tables.mirror import mirror_of
-from quantum_training.sources.tables.options import ColumnError, TableOptions
-from quantum_training.sources.tables.parquet import parquet_periods
-from quantum_training.sources.tables.recording import Recording, Whole, matching
+from quantum_training.sources.tables.locations import NotFoundError, find_parts
+from quantum_training.sources.tables.options import TableOptions
 from quantum_training.sources.tables.resampling import Resampling
-from quantum_training.sources.tables.table import UnreadableError, read_table
+from quantum_training.sources.tables.table import UnreadableError
 from quantum_training.sources.tables.zones import as_zone
 
-_UNREADABLE = (OSError, EOFError, ValueError, RuntimeError, zlib.error, BadZipFile)
 _NANOSECOND, _DAY = pd.Timedelta("1ns"), pd.Timedelta("1D")
 _ALWAYS = (pd.Timestamp.min.tz_localize("UTC"), pd.Timestamp.max.tz_localize("UTC"))
 _YOUNGER = ("format", "volume", "resample_from", "corporate_actions")
@@ -89,7 +81,7 @@ class Source(TableOptions, CandleSource):
         if resampling := self._resampling(symbol, timeframe):
             return resampling.available_until(now)
         contents = self._contents(symbol, timeframe)
-        newest, is_bar = max(_newest_row(timeframe, content) for content in contents)
+        newest, is_bar = max(newest_row(timeframe, content) for content in contents)
         if not is_bar:
             bars = self._history(symbol, timeframe, newest, newest + _NANOSECOND).bars
             if bars.empty:
@@ -127,73 +119,25 @@ class Source(TableOptions, CandleSource):
         if not any(content.recording.is_partial for content in contents):
             return _history(contents, market, _ALWAYS)
         first, last = (pd.Timestamp(month_of(time), tz="UTC") for time in (start, end - _NANOSECOND))
-        is_checked = to_timedelta(timeframe) <= MAX_TIMEFRAME
-        near = NEAR if is_checked and changes_between(as_zone(self.timezone), last, last + MONTH) else _DAY
+        length = to_timedelta(timeframe)
+        is_checked = length <= MAX_TIMEFRAME
+        near = NEAR if is_checked and changes_between(as_zone(self.timezone), last, last + MONTH) else length + _DAY
         return _history(contents, market, (first - near, last + MONTH + near))
 
-    def _contents(self, symbol: str, timeframe: str) -> _Contents:
+    def _contents(self, symbol: str, timeframe: str) -> Contents:
         path = self.path.replace("{symbol}", symbol)
         try:
             parts = tuple(find_parts(path))
         except NotFoundError as error:
             raise SourceError(symbol, f"files {path}", str(error), "Mend source.path or put the file there") from None
-        except _UNREADABLE as error:
-            raise _unreadable(symbol, path, error) from error
+        except UNREADABLE as error:
+            raise unreadable(symbol, path, error) from error
         options = self.model_dump_json(include=set(TableOptions.model_fields), exclude_unset=True)
-        return _contents(options, Market(symbol, timeframe, self._calendar), path, parts)
-
-
-def _newest_row(timeframe: str, content: _Content) -> tuple[pd.Timestamp, bool]:
-    """The start of a table's newest row, and whether that row is known to be a bar without being looked at."""
-    options, written, step = content.options, content.part.written_at, to_timedelta(timeframe)
-    start = content.newest - step if options.stamp == "end" else content.newest
-    is_closed = options.ignore_file_time or (written is not None and start + step <= written)
-    return start, content.recording.is_partial and is_closed and not options.drop_empty
-
-
-class _Content(NamedTuple):
-    """A table that has rows of a symbol. chosen: the texts that select them; newest: the newest stamp of them."""
-
-    options: TableOptions
-    part: Part
-    recording: Recording
-    chosen: dict[str, list[str]]
-    newest: pd.Timestamp
-
-
-class _Contents(tuple[_Content, ...]):
-    """The tables of a path that have rows of a symbol."""
-
-    __hash__ = object.__hash__
-    __eq__ = object.__eq__
+        return contents_of(options, Market(symbol, timeframe, self._calendar), path, parts)
 
 
 @lru_cache(maxsize=16)
-def _contents(options: str, market: Market, path: str, parts: tuple[Part, ...]) -> _Contents:
-    """Cached by the files' names and ages, as they are asked for month by month. SourceError if there are no rows."""
-    own_options = TableOptions.model_validate_json(options)
-    read, contents, others = own_options, [], dict[str, None]()
-    for part in parts:
-        read = _filled(own_options, part, market)
-        of_all = read.model_copy(update={"path": "", "rows_where": dict.fromkeys(read.rows_where, "")})
-        recording = _recording(of_all.model_dump_json(exclude_unset=True), part, market.symbol)
-        texts = {name: recording.keys(name) for name in read.rows_where}
-        chosen = {n: matching(texts[n], v.replace("{symbol}", market.symbol)) for n, v in read.rows_where.items()}
-        newest = recording.newest(chosen) if all(chosen.values()) else None
-        if newest is not None:
-            contents.append(_Content(read, part, recording, chosen, newest))
-        else:
-            others |= dict.fromkeys(text for column in texts.values() for text in column[:10])
-    if not contents:
-        where = ", ".join(f"{n} = {v.replace('{symbol}', market.symbol)}" for n, v in read.rows_where.items())
-        problem = f"no row with {where}; it has {', '.join([*others][:10])}" if others else "the file has no rows"
-        remedy = "Mend source.rows_where" if others else "Give a file with candles"
-        raise SourceError(market.symbol, f"files {path}", problem, remedy)
-    return _Contents(contents)
-
-
-@lru_cache(maxsize=16)
-def _history(contents: _Contents, market: Market, period: tuple[pd.Timestamp, pd.Timestamp]) -> History:
+def _history(contents: Contents, market: Market, period: tuple[pd.Timestamp, pd.Timestamp]) -> History:
     """All bars of a symbol, or those of a period and maybe others."""
     histories = []
     for read, part, recording, chosen, _ in contents:
@@ -204,41 +148,6 @@ def _history(contents: _Contents, market: Market, period: tuple[pd.Timestamp, pd
             raise SourceError(market.symbol, f"files {part.name}", str(error), "Mend the file or its options") from None
     history = joined(contents[-1].options, histories)
     return replace(history, bars=as_candles(history.bars))
-
-
-def _filled(options: TableOptions, part: Part, market: Market) -> TableOptions:
-    try:
-        return filled(options, part, market.timeframe)
-    except LayoutError as error:
-        raise SourceError(market.symbol, f"files {part.name}", str(error), "See docs/markets/formats.md") from None
-    except _UNREADABLE as error:
-        raise _unreadable(market.symbol, part.name, error) from error
-
-
-def _recording(options: str, part: Part, symbol: str) -> Recording:
-    source = f"files {part.name}"
-    try:
-        return _cached_recording(options, part)
-    except ColumnError as error:
-        remedy = "Name the file's columns in source.columns (skip_rows above the header; volume: none if it has none)"
-        raise SourceError(symbol, source, str(error), remedy) from None
-    except UnreadableError as error:
-        remedy = "Mend the file, source.columns, source.datetime_format or source.timezone"
-        raise SourceError(symbol, source, str(error), remedy) from error
-    except _UNREADABLE as error:
-        raise _unreadable(symbol, part.name, error) from error
-
-
-@lru_cache(maxsize=8)
-def _cached_recording(options: str, part: Part) -> Recording:
-    read = TableOptions.model_validate_json(options)
-    return mirror_of(read, part) or parquet_periods(read, part) or Whole(read_table(read, part))
-
-
-def _unreadable(symbol: str, path: str, error: BaseException) -> SourceError:
-    return SourceError(
-        symbol, f"files {path}", f"cannot be read: {describe(error)}", "Check the file, source.separator and skip_rows"
-    )
 
 
 def _facts(history: History, start: pd.Timestamp, end: pd.Timestamp) -> dict[str, int]:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from quantum_training.market.notes import take_notes
 from quantum_training.sources import files, source_from
-from quantum_training.sources.tables import mirror, parquet
+from quantum_training.sources.tables import contents, mirror, parquet
 
 FAR = pd.Timestamp("2100-01-01", tz="UTC")
 LONG_AGO = pd.Timestamp("1970-01-01", tz="UTC")
@@ -52,7 +52,7 @@ def write(path, text: str) -> None:
 
 def forget() -> None:
     """As a new process begins."""
-    for cached in (files._contents, files._history, files._cached_recording):
+    for cached in (contents.contents_of, files._history, contents._cached_recording):
         cached.cache_clear()
 
 
@@ -117,6 +117,14 @@ def test_a_file_that_changes_is_read_as_it_is(small_blocks, tmp_path_factory, ro
             write(path, HEADER + "".join(content))
             assert_same(both(path, patch, drop_empty=bool(step % 2), deduplicate=bool(step % 3)))
         forget()
+
+
+def test_a_file_that_grew_and_is_cut_again_is_read_as_it_is(home, monkeypatch):
+    """Its first pieces begin where they did not before, and end where others ended."""
+    path = home / "c.csv"
+    for rows in (80, 146, 212, 146):
+        write(path, HEADER + "".join(lines(0, rows)))
+        assert_same(both(path, monkeypatch))
 
 
 def test_a_day_more_is_read_from_the_end_of_the_file(home, monkeypatch):

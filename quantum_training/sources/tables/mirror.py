@@ -136,13 +136,13 @@ def _made(options: TableOptions, part: Part, folder: Path, former: Mapping[str, 
     digest = _digest(part, end)
     for block in _blocks(part, end):
         table = _plain_table(options, head + (block if end else block[len(head) :]), limit + pd.Timedelta(days=1))
-        end += len(block)
+        start, end = end, end + len(block)
         digest.update(block)
         if table is None:
             return former if former["pieces"] else _write_index(folder, {**former, **state, "refused": True})
         if len(table.bars):
             times = table.bars.index
-            name = f"{digest.hexdigest()[:32]}.arrow"  # whoever writes a piece of that name writes the same bars
+            name = f"{digest.hexdigest()[:32]}-{start}.arrow"  # whoever writes that name writes the same bars
             write_piece(folder / name, table.bars)
             pieces.append([name, str(times.min()), str(times.max())])
         for name, values in texts.items():
