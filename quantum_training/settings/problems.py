@@ -32,8 +32,8 @@ def problems(error: ValidationError, settings: type[BaseModel], path: Path) -> l
         number = _line(root, place)
         where = f"line {number}: " if number else ""
         shown = "" if kind == "missing" else f" = {details['input']!r}"
-        field = f"{'.'.join(map(str, place))}{shown}: " if place else ""
-        lines.append(without_password(f"{where}{field}{_sentence(details, settings)}"))
+        field = without_password(f"{'.'.join(map(str, place))}{shown}: ") if place else ""
+        lines.append(f"{where}{field}{_sentence(details, settings)}")
     return lines
 
 

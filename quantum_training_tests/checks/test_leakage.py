@@ -15,6 +15,7 @@ from quantum_training.lifecycle.training import inputs
 from quantum_training.lifecycle.training.training_window import training_window
 from quantum_training.models.contract import Model
 from quantum_training.partitions import parse_key
+from quantum_training_tests.support.projects import needing
 
 WEEKS = ("AAA|2020-01-06", "AAA|2020-01-20")
 
@@ -193,16 +194,16 @@ def test_a_recipe_that_synthetic_markets_leave_too_little_for_is_a_warning(build
 
 @pytest.mark.long
 @pytest.mark.parametrize(
-    ("change", "description"),
+    ("outcome", "description"),
     [
-        ({"min_training_data_points": 151}, "nothing to examine: AAA|2020-01-20 insufficient"),
-        ({}, "nothing to examine: AAA|2020-01-20 not_configured"),
+        ("insufficient", "nothing to examine: AAA|2020-01-20 insufficient"),
+        ("not_configured", "nothing to examine: AAA|2020-01-20 not_configured"),
     ],
 )
-def test_without_a_version_the_check_passes_and_says_why(build_project, small, change, description):
-    if not change:
+def test_without_a_version_the_check_passes_and_says_why(build_project, small, outcome, description):
+    if outcome == "not_configured":
         small["symbols"]["AAA"]["recipes"] = ["lightgbm"]
-    project = build_project({**small, **change}).market_data()
+    project = build_project(needing(5000, small) if outcome == "insufficient" else small).market_data()
     result = project.run("weekly_cycle", WEEKS[1])
     assert result.success
     evaluation = {e.asset_key.to_user_string(): e for e in evaluations(result, "leak_free")}["xgboost_model"]

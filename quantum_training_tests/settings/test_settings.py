@@ -126,7 +126,6 @@ SAMPLE = {"source": {"kind": "sample", "dataset": "sp500"}, "recipes": ["xgboost
         ("symbols.BTC/USDT", {"source": {"kind": "sample", "dataset": "sp500"}, "recipes": ["xgboost"]}, "as BTC-USDT"),
         ("recipes.My Trees", {}, "lower-case letters, digits and _ are allowed, as my_trees"),
         ("recipes.xgboost.algorithm", "xgbost", "no such algorithm; allowed: ensemble_regime"),
-        ("recipes.xgboost.algorithm", "no_package.ridge", "no such algorithm"),
         ("recipes.xgboost.algorithm", "contract", "no such algorithm"),
         ("recipes.xgboost.window_bars", 60, "recipes.xgboost.window_bars 60 is below min_training_data_points 100"),
         ("end", "31.12.2018", "end = '31.12.2018': no date; write year, month and day, as 2018-12-31"),

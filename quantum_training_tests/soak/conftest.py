@@ -25,7 +25,7 @@ class World:
         settings = self.folder / "settings.yaml"
         settings.write_text(yaml.safe_dump(self.settings(recipes)))
         (self.folder / "home" / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
-        environment = {
+        self.environment = {
             "DAGSTER_HOME": str(self.folder / "home"),
             "QUANTUM_TRAINING_CONFIG": str(settings),
             "WORLD": str(self.folder),
@@ -34,7 +34,7 @@ class World:
             "OMP_NUM_THREADS": "1",  # a pool of threads does not survive a fork
         }
         self.log = folder / "workers.log"
-        self.worker = Worker(environment, self.log)
+        self.worker = Worker(self.environment, self.log)
         self.do, self.stop = self.worker.do, self.worker.stop
 
     def settings(self, recipes: dict[str, list[str]]) -> dict[str, Any]:

@@ -171,6 +171,12 @@ def small(small_settings: dict[str, Any]) -> dict[str, Any]:
     return deepcopy(small_settings)
 
 
+def needing(bars: int, settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings with this minimum of labelled bars, and windows that could hold them."""
+    recipes = {name: {**recipe, "window_bars": 2 * bars} for name, recipe in settings["recipes"].items()}
+    return {**settings, "min_training_data_points": bars, "recipes": recipes}
+
+
 @pytest.fixture(scope="session")
 def small_settings() -> dict[str, Any]:
     """Settings of a small 24/7 market of 4h bars that ends on 2020-03-01, with both boosters kept short."""

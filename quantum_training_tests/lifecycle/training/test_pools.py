@@ -7,6 +7,7 @@ from quantum_training.features.windows import InsufficientData
 from quantum_training.lifecycle.market_history import MarketHistory
 from quantum_training.lifecycle.training.pools import pool_of, pool_peers, pooled_window
 from quantum_training.resources.store.store import StoreError
+from quantum_training_tests.support.projects import needing
 
 MONTHS = ("2019-09-01", "2019-10-01", "2019-11-01", "2019-12-01", "2020-01-01")
 AS_OF = pd.Timestamp("2020-01-06", tz="UTC")
@@ -46,7 +47,7 @@ def test_a_symbol_without_bars_or_with_too_few_is_excluded_with_the_reason(marke
 
 
 def test_without_bars_of_its_own_symbol_or_of_any_there_is_no_window(market, pooled):
-    services = market({**pooled, "min_training_data_points": 5000}, BBB=MONTHS)
+    services = market(needing(5000, pooled), BBB=MONTHS)
     with pytest.raises(InsufficientData, match="no symbol of the pool has enough bars"):
         window_of(services)
     with pytest.raises(StoreError, match="AAA: candles is needed until 2021"):
