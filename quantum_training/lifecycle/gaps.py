@@ -72,7 +72,7 @@ def month_outcome(store: Store, key: Key) -> MonthOutcome | None:
     return read_record(store, MonthOutcome, key.symbol, key.period)
 
 
-def gaps(store: Store, symbol: str, timeframe: str = "1d") -> list[Gap]:
+def gaps(store: Store, symbol: str, timeframe: str) -> list[Gap]:
     """The gaps of a symbol, oldest first. The newest month, and those before the first stored one, are none."""
     stored = store.periods(CANDLES, symbol)
     symbol_gaps = []

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import pandas as pd
 
-from quantum_training.features.indicators import FEATURES
+from quantum_training.lifecycle.evaluation.leakage import recipe_under_test
 from quantum_training.market.calendars import expected_open_times
-from quantum_training.monitoring.synthetic_training import RecipeUnderTest, SyntheticMarket, fit_on_synthetic
+from quantum_training.monitoring.synthetic_training import SyntheticMarket, fit_on_synthetic
 from quantum_training.settings.schema import Recipe, Symbol
 from quantum_training.sources import SourceError
 
@@ -35,14 +35,7 @@ def fit_small(recipe: Recipe) -> str:
 
     Raises what the algorithm raises: ValueError for a parameter that is unknown or out of bounds.
     """
-    parts = RecipeUnderTest(
-        recipe.algorithm,
-        recipe.params,
-        recipe.label,
-        recipe.features or FEATURES,
-        recipe.validation_fraction,
-        recipe.seed,
-    )
+    parts = recipe_under_test(recipe)
     market = SyntheticMarket.of(parts, drift=0.0, seed=0, new_bars=1, shuffled=False)
     model = fit_on_synthetic(parts, market, seed=0)
     return f"{recipe.algorithm} fits; it reads {len(model.columns)} columns"

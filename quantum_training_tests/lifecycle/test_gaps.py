@@ -78,7 +78,7 @@ def accepting(market, **change):
 
 def test_a_refused_month_between_stored_ones_is_a_gap_that_names_its_reason(market):
     assert list(bring(market)) == [NOVEMBER]
-    (gap,) = gaps(market.store, "AAA")
+    (gap,) = gaps(market.store, "AAA", "4h")
     assert (gap.start, gap.end) == (NOVEMBER.start, DECEMBER.start)
     assert "2019-11-12 08:00" in str(gap)
     assert "2019-11-12 08:00" in why_no_features(market.store, market.settings, NOVEMBER)
@@ -86,7 +86,7 @@ def test_a_refused_month_between_stored_ones_is_a_gap_that_names_its_reason(mark
 
 def test_the_newest_refused_month_is_no_gap_but_is_not_there_yet(market):
     bring(market, MONTHS[:5])
-    assert gaps(market.store, "AAA") == []
+    assert gaps(market.store, "AAA", "4h") == []
     with pytest.raises(StoreError, match="2019-11-01 are not stored; run the job market_data") as error:
         read_bars(market.store, "candles", "AAA", "2019-09-01", DECEMBER.start)
     assert not isinstance(error.value, GapError)
@@ -96,7 +96,7 @@ def test_a_month_that_was_lost_is_no_gap(market, bars, tmp_path):
     bars.to_parquet(tmp_path / "AAA.parquet")
     bring(market)
     (tmp_path / "store" / "candles" / "AAA" / "2019-11-01.parquet").unlink()
-    assert gaps(market.store, "AAA") == []
+    assert gaps(market.store, "AAA", "4h") == []
     with pytest.raises(StoreError, match="the months 2019-11-01 are not stored"):
         read_bars(market.store, "candles", "AAA", "2019-09-01", MONTHS[-1].start)
 
@@ -136,7 +136,7 @@ def test_an_accepted_month_closes_its_gap_and_the_features_after_it_are_computed
     accepted = accepting(market, accepted_bars=(entry,))
     month = ingest_month(accepted.store, accepted.settings, NOVEMBER, NOW)
     assert month.written
-    assert gaps(accepted.store, "AAA") == []
+    assert gaps(accepted.store, "AAA", "4h") == []
     assert month_outcome(accepted.store, NOVEMBER).outcome == "stored"
     compute_month_features(accepted.store, accepted.settings, NOVEMBER)
     with pytest.raises(StoreError, match="2019-12-01 was computed without 2019-11-01; run the job market_data"):

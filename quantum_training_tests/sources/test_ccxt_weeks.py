@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from functools import cache
 
-import numpy as np
 import pandas as pd
 import pytest
 
-from quantum_training.market.schema import as_candles
 from quantum_training.market.timeframe import floor, to_timedelta
 from quantum_training.settings.schema import Symbol
 from quantum_training.sources import OutOfReachError, SourceError
+from quantum_training_tests.support.crypto_venues import random_bars
 
 NOW = pd.Timestamp("2026-11-17 10:20", tz="UTC")
 START = pd.Timestamp("2019-01-01", tz="UTC")
@@ -42,13 +41,7 @@ def history(timeframe, first="2010-01-01"):
     opens = pd.date_range(
         floor(pd.Timestamp(first, tz="UTC"), timeframe), floor(NOW, timeframe), freq=to_timedelta(timeframe)
     )
-    rng = np.random.default_rng(len(opens))
-    close = np.round(30_000 * np.exp(np.cumsum(rng.normal(0, 0.03, len(opens)))), 2)
-    open_ = np.r_[30_000, close[:-1]]
-    high, low = np.maximum(open_, close) + rng.integers(1, 99, len(opens)), np.minimum(open_, close) - 0.01
-    volume = rng.integers(1, 10**6, len(opens)) / 1000
-    values = {"open": open_, "high": high, "low": low, "close": close, "volume": volume}
-    return as_candles(pd.DataFrame(values, index=opens))
+    return random_bars(opens, 0.03)
 
 
 def assert_same(bars, expected):

@@ -12,11 +12,10 @@ import yaml
 from quantum_training.lifecycle.ingestion import ingest_month
 from quantum_training.market.notes import Notes, take_notes
 from quantum_training.market.periods import MONTH, Key
-from quantum_training.market.schema import as_candles
 from quantum_training.resources.store.store import Store
 from quantum_training.settings import load_settings
 from quantum_training.sources import OutOfReachError, SourceError, source_from
-from quantum_training_tests.support.crypto_venues import MARKETS
+from quantum_training_tests.support.crypto_venues import MARKETS, random_bars
 
 HOUR = pd.Timedelta(hours=1)
 NOW = pd.Timestamp("2026-11-17 10:20", tz="UTC")
@@ -38,13 +37,7 @@ WHOLE = [name for name in MARKETS if name.split()[0] not in KEPT]
 def history(first="2023-06-01", last=NOW, freq="1h"):
     """Bars of a seeded walk, all different."""
     opens = pd.date_range(pd.Timestamp(first, tz="UTC"), last, freq=freq)
-    rng = np.random.default_rng(len(opens))
-    close = np.round(30_000 * np.exp(np.cumsum(rng.normal(0, 0.004, len(opens)))), 2)
-    open_ = np.r_[30_000, close[:-1]]
-    high, low = np.maximum(open_, close) + rng.integers(1, 99, len(opens)), np.minimum(open_, close) - 1
-    volume = rng.integers(1, 10**6, len(opens)) / 1000
-    values = {"open": open_, "high": high, "low": low, "close": close, "volume": volume}
-    return as_candles(pd.DataFrame(values, index=opens))
+    return random_bars(opens, 0.004)
 
 
 @cache

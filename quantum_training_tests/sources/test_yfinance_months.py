@@ -78,10 +78,10 @@ def test_a_month_between_stored_ones_that_yahoo_refuses_is_a_gap_until_it_is_bro
     assert bring(run, keys[1:]) == {}
     assert run.failed == {keys[1]}
     assert run.outage is None
-    assert [gap.month for gap in gaps(run.store, "AAA")] == ["2021-07-01"]
-    assert "No data found" in str(gaps(run.store, "AAA")[0])
+    assert [gap.month for gap in gaps(run.store, "AAA", "1h")] == ["2021-07-01"]
+    assert "No data found" in str(gaps(run.store, "AAA", "1h")[0])
     assert run.bring(keys[1])
-    assert gaps(run.store, "AAA") == []
+    assert gaps(run.store, "AAA", "1h") == []
     assert month_outcome(run.store, keys[1]).outcome == "stored"
 
 

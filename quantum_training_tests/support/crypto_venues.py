@@ -12,9 +12,21 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from quantum_training.market.schema import as_candles
 from quantum_training_tests.support.venue import Answer, Venue
 
 Row = list[Any]
+
+
+def random_bars(opens: pd.DatetimeIndex, volatility: float) -> pd.DataFrame:
+    """Bars of a seeded walk, all different. volatility: of the log return of a bar."""
+    rng = np.random.default_rng(len(opens))
+    close = np.round(30_000 * np.exp(np.cumsum(rng.normal(0, volatility, len(opens)))), 2)
+    open_ = np.r_[30_000, close[:-1]]
+    high, low = np.maximum(open_, close) + rng.integers(1, 99, len(opens)), np.minimum(open_, close) - 0.01
+    volume = rng.integers(1, 10**6, len(opens)) / 1000
+    values = {"open": open_, "high": high, "low": low, "close": close, "volume": volume}
+    return as_candles(pd.DataFrame(values, index=opens))
 
 
 class History(NamedTuple):

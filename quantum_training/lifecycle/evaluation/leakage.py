@@ -199,19 +199,19 @@ def skill_record(store: Store, name: str, recipe: Recipe) -> dict[str, Any]:
     return record
 
 
+def recipe_under_test(recipe: Recipe) -> RecipeUnderTest:
+    """The parts of a recipe that are fitted on synthetic markets."""
+    columns = recipe.features or FEATURES
+    return RecipeUnderTest(
+        recipe.algorithm, recipe.params, recipe.label, columns, recipe.validation_fraction, recipe.seed
+    )
+
+
 @cache
 def measure_skill(recipe_json: str, code: str) -> dict[str, Any]:
     """Fit the recipe on synthetic markets, once per process for all stores. code: tells versions of the code apart."""
     recipe = Recipe.model_validate_json(recipe_json)
-    recipe_under_test = RecipeUnderTest(
-        recipe.algorithm,
-        recipe.params,
-        recipe.label,
-        recipe.features or FEATURES,
-        recipe.validation_fraction,
-        recipe.seed,
-    )
     try:
-        return {"code_hash": code, "experiments": examine(recipe_under_test)}
+        return {"code_hash": code, "experiments": examine(recipe_under_test(recipe))}
     except InsufficientData as error:
         return {"code_hash": code, "insufficient": str(error)}

@@ -88,8 +88,8 @@ def _from_text(
     if form is None and (times := _iso(texts)) is not None:
         return times if times.tz is not None else localize(times)
     parsed: Any = pd.to_datetime(texts.astype(object), format=form or "ISO8601", errors="coerce", utc=True)
-    known = (parsed > pd.Timestamp.min.tz_localize("UTC")) & (parsed < pd.Timestamp.max.tz_localize("UTC"))
-    times = pd.DatetimeIndex(parsed.where(known)).as_unit("ns")
+    in_range = (parsed > pd.Timestamp.min.tz_localize("UTC")) & (parsed < pd.Timestamp.max.tz_localize("UTC"))
+    times = pd.DatetimeIndex(parsed.where(in_range)).as_unit("ns")
     has_offset = texts.str.contains(_OFFSET).to_numpy(bool) if form is None else np.full(len(texts), "%z" in form)
     if has_offset.all():
         return times
