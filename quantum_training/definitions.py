@@ -94,8 +94,8 @@ def build_defs(settings: Settings, resources: Mapping[str, Any] | None = None) -
             *(agent_checks(name, partitions) for name, r in settings.recipes.items() if is_agent(r.algorithm)),
             *(refresh_check(model_asset(recipe), partitions) for recipe in settings.recipes),
             *(window_check(model_asset(recipe), partitions) for recipe in settings.recipes),
-            drift_checks(settings, partitions),
-            decay_check(partitions),
+            *drift_checks(settings, partitions),
+            decay_check(settings, partitions),
         ],
         jobs=[
             *asset_jobs,

@@ -64,7 +64,7 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
             record_materializations(context, unlisted)
             keys = run_keys(partitions.month, context.run.tags)
             record_features(context, store, settings, [key for key in keys if key not in run.failed])
-            raise_failed_months(context, run, len(keys))
+            raise_failed_months(context, run, keys)
 
         return each_partition(context, partitions.month, ingest, finish)
 

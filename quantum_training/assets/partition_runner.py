@@ -45,7 +45,7 @@ def each_partition(
         raise_or_retry(context, error, record_finished)
     for key, metadata in materialized.items():
         context.add_asset_metadata(metadata, partition_key=str(key))
-    return dg.MaterializeResult()
+    return dg.MaterializeResult(value=None)
 
 
 def record_materializations(
@@ -54,5 +54,5 @@ def record_materializations(
     asset: dg.AssetKey | None = None,
 ) -> None:
     """Record partitions that Dagster would not: those of a run that is about to fail, or of another asset."""
-    for key, metadata in materialized.items():
+    for key, metadata in sorted(materialized.items(), key=lambda item: (item[0].period, item[0].symbol)):
         context.log_event(dg.AssetMaterialization(asset or context.asset_key, metadata=metadata, partition=str(key)))

@@ -66,6 +66,6 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
                 context.add_asset_metadata(signal_metadata(record, written), partition_key=symbol)
             if unknown:
                 raise unknown[0]
-        return dg.MaterializeResult()
+        return dg.MaterializeResult(value=None)
 
     return signals

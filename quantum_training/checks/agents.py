@@ -1,22 +1,21 @@
-"""Asset checks on the versions of agents: weights that are not finite stop the cycle, a collapsed policy warns.
+"""Asset checks on the versions of agents: weights that are not finite are an error, a collapsed policy warns.
 
 When a policy counts as collapsed is in models/policy_diagnostics.py.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Any
 
 import dagster as dg
-import numpy as np
-import pandas as pd
 
-from quantum_training.assets.metadata.tables import markdown
+from quantum_training.assets.partition_checks import PartitionResult, evaluations
 from quantum_training.assets.step_retries import retry_transient_faults
 from quantum_training.lifecycle.records import ModelRecord, model_asset, read_record
 from quantum_training.market.periods import Key
 from quantum_training.models.agent import ACTION, Agent
 from quantum_training.models.contract import algorithm
+from quantum_training.models.finite_weights import non_finite_weights
 from quantum_training.models.policy_diagnostics import collapse_findings
 from quantum_training.partitions import Partitions, run_keys
 from quantum_training.resources.registry.errors import VersionDeleted
@@ -35,45 +34,51 @@ def is_agent(name: str) -> bool:
 
 
 def agent_checks(name: str, partitions: Partitions) -> dg.AssetChecksDefinition:
-    """Both checks on the model asset of `name`: on all versions of the run's weeks, and on each symbol's newest."""
+    """Both checks on the versions of each week of the model asset of `name`. They share a step, which loads them."""
     asset = model_asset(name)
-
-    @dg.multi_asset_check(
-        name=f"{name}_agent_checks",
-        specs=[
-            dg.AssetCheckSpec(
-                FINITE,
-                asset=asset,
-                blocking=True,
-                partitions_def=partitions.week,
-                description="No weight of the version is NaN or infinite. Blocks the scores.",
-            ),
-            dg.AssetCheckSpec(
-                BEHAVIOUR,
-                asset=asset,
-                partitions_def=partitions.week,
-                description="The policy has not collapsed on its training bars: not always flat, long or short, no "
-                "vanished entropy, no churning, no reward that rises while the account loses. Warns.",
-            ),
-        ],
+    finite = dg.AssetCheckSpec(
+        FINITE,
+        asset=asset,
+        partitions_def=partitions.week,
+        description="No weight of the version is NaN or infinite. Such a version decides nothing, which the week's "
+        "scores say; other weeks and symbols go on.",
     )
+    behaviour = dg.AssetCheckSpec(
+        BEHAVIOUR,
+        asset=asset,
+        partitions_def=partitions.week,
+        description="The policy has not collapsed on its training bars: not always flat, long or short, no vanished "
+        "entropy, no churning, no reward that rises while the account loses. Warns.",
+    )
+
+    @dg.multi_asset_check(name=f"{name}_agent_checks", specs=[finite, behaviour])
     def check(
         context: dg.AssetCheckExecutionContext,
         store: dg.ResourceParam[Store],
         registry: dg.ResourceParam[ModelRegistry],
-    ) -> Iterable[dg.AssetCheckResult]:
-        newest_agents: dict[str, Agent] = {}
-        broken_weights: dict[str, list[str]] = {}
+    ) -> Iterator[Any]:
+        keys = run_keys(partitions.week, context.run.tags)
         with retry_transient_faults(context):
-            for key in run_keys(partitions.week, context.run.tags):
-                for agent in agents_of_week(store, registry, asset, key):
-                    newest_agents[key.symbol] = agent
-                    broken_weights[str(key)] = non_finite_weights(agent)
-        yield _result(asset, FINITE, broken_weights, dg.AssetCheckSeverity.ERROR, {})
-        collapsed = {symbol: collapse_findings(agent.report) for symbol, agent in newest_agents.items()}
-        yield _result(asset, BEHAVIOUR, collapsed, dg.AssetCheckSeverity.WARN, _behaviour_metadata(newest_agents))
+            results = {key: _results([*agents_of_week(store, registry, asset, key)]) for key in keys}
+        yield from evaluations(context, finite, {key: result for key, (result, _) in results.items()})
+        yield from evaluations(context, behaviour, {key: result for key, (_, result) in results.items()})
 
     return check
+
+
+def _results(agents: list[Agent]) -> tuple[PartitionResult, PartitionResult]:
+    """The results of both checks on a week: whether all agents are finite, and how the newest behaves."""
+    if not agents:
+        nothing = PartitionResult(passed=True, description="nothing was trained")
+        return nothing, nothing
+    broken = [sentence for agent in agents for sentence in non_finite_weights(agent)]
+    report = agents[-1].report
+    collapsed = collapse_findings(report)
+    shown = {name: value for name, value in report.items() if not name.startswith(ACTION)}
+    return (
+        PartitionResult(not broken, "; ".join(broken) or None, severity=dg.AssetCheckSeverity.ERROR),
+        PartitionResult(not collapsed, "; ".join(collapsed) or None, shown),
+    )
 
 
 def agents_of_week(store: Store, registry: ModelRegistry, asset: str, key: Key) -> Iterable[Agent]:
@@ -84,38 +89,3 @@ def agents_of_week(store: Store, registry: ModelRegistry, asset: str, key: Key) 
             agent = registry.load(key.symbol, version.model_id)
             if isinstance(agent, Agent):
                 yield agent
-
-
-def non_finite_weights(agent: Agent) -> list[str]:
-    """A sentence for each array of weights that holds NaN or infinity."""
-    return [
-        f"{count} of the {value.size} numbers of {name} are NaN or infinite; train the partition again with a lower "
-        "learning_rate"
-        for name, value in agent.state.items()
-        if (count := int((~np.isfinite(value)).sum()))
-    ]
-
-
-def _behaviour_metadata(agents: Mapping[str, Agent]) -> dict[str, Any]:
-    """The reports of the agents without their shares of actions: as one table, and each number for itself."""
-    reports = {s: {k: v for k, v in agent.report.items() if not k.startswith(ACTION)} for s, agent in agents.items()}
-    numbers = {f"{name} {symbol}": value for symbol, report in reports.items() for name, value in report.items()}
-    return {"behaviour": markdown(pd.DataFrame(reports)), **numbers}
-
-
-def _result(
-    asset: str,
-    check_name: str,
-    problems: Mapping[str, list[str]],
-    severity: dg.AssetCheckSeverity,
-    metadata: dict[str, Any],
-) -> dg.AssetCheckResult:
-    messages = [f"{subject}: {sentence}" for subject, sentences in problems.items() for sentence in sentences]
-    return dg.AssetCheckResult(
-        check_name=check_name,
-        asset_key=asset,
-        passed=not messages,
-        severity=severity,
-        description="; ".join(messages) or (None if problems else "nothing was trained"),
-        metadata=metadata,
-    )

@@ -1,32 +1,40 @@
 """Asset check on `decay_report`: has the champion decayed?"""
 
+from collections.abc import Iterator
+from typing import Any
+
 import dagster as dg
 
+from quantum_training.assets.evidence_assets import gap_of
+from quantum_training.assets.partition_checks import PartitionResult, evaluations
 from quantum_training.lifecycle.records import DECAY_REPORT, WeeklyDecay, read_record
 from quantum_training.market.periods import Key
-from quantum_training.partitions import Partitions, newest_key_per_symbol, run_keys
+from quantum_training.partitions import Partitions, run_keys
 from quantum_training.resources.store.store import Store, StoreError
+from quantum_training.settings import Settings
 
 CHECK = "no_decay"
 
 
-def decay_check(partitions: Partitions) -> dg.AssetChecksDefinition:
-    """The check on the newest report. It blocks nothing: decay alone removes no champion."""
-
-    @dg.asset_check(
+def decay_check(settings: Settings, partitions: Partitions) -> dg.AssetChecksDefinition:
+    """The check on each report. It blocks nothing: decay alone removes no champion."""
+    spec = dg.AssetCheckSpec(
+        CHECK,
         asset=DECAY_REPORT,
-        name=CHECK,
         partitions_def=partitions.week,
-        description="Of each symbol's newest week of the run: a champion that has decayed warns.",
+        description="A champion that has decayed warns.",
     )
-    def no_decay(context: dg.AssetCheckExecutionContext, store: dg.ResourceParam[Store]) -> dg.AssetCheckResult:
-        keys = newest_key_per_symbol(run_keys(partitions.week, context.run.tags))
-        reports = {key: stored_report(store, key) for key in keys}
-        return dg.AssetCheckResult(
-            passed=all(report.status != "DECAYED" for report in reports.values()),
-            severity=dg.AssetCheckSeverity.WARN,
-            description="; ".join(f"{key} {report.status}: {report.reason}" for key, report in reports.items()),
-        )
+
+    @dg.multi_asset_check(name=spec.get_python_identifier(), specs=[spec])
+    def no_decay(context: dg.AssetCheckExecutionContext, store: dg.ResourceParam[Store]) -> Iterator[Any]:
+        keys = run_keys(partitions.week, context.run.tags)
+        yield from evaluations(context, spec, {key: result(store, key) for key in keys})
+
+    def result(store: Store, key: Key) -> PartitionResult:
+        if gap := gap_of(settings, store, key):
+            return PartitionResult(passed=True, description=str(gap))
+        report = stored_report(store, key)
+        return PartitionResult(passed=report.status != "DECAYED", description=f"{report.status}: {report.reason}")
 
     return no_decay
 

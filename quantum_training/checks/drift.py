@@ -1,6 +1,6 @@
 """The checks on `drift_report`: `no_drift` on the whole report and one on each monitored column.
 
-They read the newest report and block nothing, because only an operator stops a model. Rules: monitoring/severity.py.
+They block nothing, because only an operator stops a model. Rules: monitoring/severity.py.
 """
 
 from collections.abc import Iterator, Mapping
@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import dagster as dg
 import pandas as pd
 
+from quantum_training.assets.partition_checks import PartitionResult, evaluations
 from quantum_training.features.indicators import FEATURES
 from quantum_training.lifecycle.records import DRIFT_REPORT, DailyDrift, read_record
 from quantum_training.lifecycle.surveillance.drift import MONITORED
@@ -28,31 +29,42 @@ FIGURES = ("psi", "usual_psi", "q", "previous_q")
 Reports = Mapping[Key, DailyDrift]
 
 
-def drift_checks(settings: Settings, partitions: Partitions) -> dg.AssetChecksDefinition:
-    """All checks in one step. Each can also run alone."""
+def drift_checks(settings: Settings, partitions: Partitions) -> list[dg.AssetChecksDefinition]:
+    """`no_drift` on the report of each day, and the checks of the columns, which share a step.
+
+    Those of the columns have no partitions: they show the newest day of a run, and there are too many of them to show
+    each day of a year.
+    """
+    report = dg.AssetCheckSpec(
+        CHECK,
+        asset=DRIFT_REPORT,
+        partitions_def=partitions.day,
+        description="MODERATE drift warns, SEVERE and CRITICAL are errors.",
+    )
     columns = monitored_columns(settings)
-    descriptions = {
-        CHECK: "Of each symbol's newest day of the run: MODERATE drift warns, SEVERE and CRITICAL are errors.",
-        **{column: COLUMN_CHECK.format(column=column) for column in columns},
-    }
+
+    @dg.multi_asset_check(name=report.get_python_identifier(), specs=[report])
+    def no_drift(context: dg.AssetCheckExecutionContext, store: dg.ResourceParam[Store]) -> Iterator[Any]:
+        keys = run_keys(partitions.day, context.run.tags)
+        yield from evaluations(context, report, {key: check_report(stored_report(store, key)) for key in keys})
 
     @dg.multi_asset_check(
         name="drift_checks",
         specs=[
-            dg.AssetCheckSpec(name, asset=DRIFT_REPORT, partitions_def=partitions.day, description=description)
-            for name, description in descriptions.items()
+            dg.AssetCheckSpec(column, asset=DRIFT_REPORT, description=COLUMN_CHECK.format(column=column))
+            for column in columns
         ],
         can_subset=True,
     )
-    def checks(context: dg.AssetCheckExecutionContext, store: dg.ResourceParam[Store]) -> Iterator[dg.AssetCheckResult]:
+    def column_checks(
+        context: dg.AssetCheckExecutionContext, store: dg.ResourceParam[Store]
+    ) -> Iterator[dg.AssetCheckResult]:
         selected = {key.name for key in context.op_execution_context.selected_asset_check_keys}
         keys = newest_key_per_symbol(run_keys(partitions.day, context.run.tags))
         reports = {key: stored_report(store, key) for key in keys}
-        if CHECK in selected:
-            yield check_report(reports)
         yield from (check_column(column, reports) for column in columns if column in selected)
 
-    return checks
+    return [no_drift, column_checks]
 
 
 def monitored_columns(settings: Settings) -> list[str]:
@@ -69,20 +81,13 @@ def stored_report(store: Store, key: Key) -> DailyDrift:
     return record
 
 
-def check_report(reports: Reports) -> dg.AssetCheckResult:
-    """The result on the whole report. The worst symbol counts."""
-    worst = max(record.severity for record in reports.values())
-    return dg.AssetCheckResult(
-        check_name=CHECK,
-        passed=worst < Severity.MODERATE,
-        severity=_level(worst),
-        description="; ".join(f"{key} {record.severity.name}: {record.reason}" for key, record in reports.items()),
-        metadata={
-            f"{row.column} {key}": row.severity.name
-            for key, record in reports.items()
-            for row in record.rows
-            if row.severity != Severity.NONE
-        },
+def check_report(record: DailyDrift) -> PartitionResult:
+    """The result on a whole report."""
+    return PartitionResult(
+        passed=record.severity < Severity.MODERATE,
+        severity=_level(record.severity),
+        description=f"{record.severity.name}: {record.reason}",
+        metadata={row.column: row.severity.name for row in record.rows if row.severity != Severity.NONE},
     )
 
 

@@ -15,13 +15,15 @@ CAUSAL_CHECK = "causal"
 
 
 def feature_causality(settings: Settings, partitions: Partitions) -> dg.AssetChecksDefinition:
-    """The blocking check on what `features` stored: no look-ahead, no memory beyond the warm-up."""
+    """The blocking check on what `features` stored: no look-ahead, no memory beyond the warm-up.
+
+    It has no partitions: it tests the code on the newest months of a run, and look-ahead stops all of them.
+    """
 
     @dg.asset_check(
         asset="features",
         name=CAUSAL_CHECK,
         blocking=True,
-        partitions_def=partitions.month,
         description="Of each symbol's newest month of the run: the code gives the stored bytes again, rows up to the "
         f"month's middle keep every bit when all later bars change, and {WARMUP_BARS} bars of history are enough.",
     )

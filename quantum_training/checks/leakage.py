@@ -19,13 +19,15 @@ LEAK_CHECK = "leak_free"
 
 
 def leak_free(name: str, settings: Settings, partitions: Partitions) -> dg.AssetChecksDefinition:
-    """The blocking check on the model asset of recipe `name`."""
+    """The blocking check on the model asset of recipe `name`.
+
+    It has no partitions: it tests the recipe's code on the newest weeks of a run, and a leak stops all of them.
+    """
 
     @dg.asset_check(
         asset=model_asset(name),
         name=LEAK_CHECK,
         blocking=True,
-        partitions_def=partitions.week,
         description="For each symbol's newest trained week of the run: with other bars after it, the training inputs "
         "keep their hash and the version keeps its positions. For the recipe, once per code: no skill on random walks "
         "and none from shuffled labels. Blocks the scores, which would be worth nothing.",

@@ -1,9 +1,11 @@
 """Asset check `complete_window` on the model assets: are months missing from the training windows? It warns."""
 
-import dagster as dg
-import pandas as pd
+from collections.abc import Iterator
+from typing import Any
 
-from quantum_training.assets.metadata.tables import markdown
+import dagster as dg
+
+from quantum_training.assets.partition_checks import PartitionResult, evaluations
 from quantum_training.lifecycle.gaps import GAP
 from quantum_training.lifecycle.records import ModelRecord, read_record
 from quantum_training.lifecycle.training.training_window import incomplete_window
@@ -16,31 +18,25 @@ CHECK = "complete_window"
 
 def window_check(asset: str, partitions: Partitions) -> dg.AssetChecksDefinition:
     """The check on a recipe's model asset. It blocks nothing: the version trades, trained on what there was."""
-
-    @dg.asset_check(
+    spec = dg.AssetCheckSpec(
+        CHECK,
         asset=asset,
-        name=CHECK,
         partitions_def=partitions.week,
-        description="No months of candles are missing from the training windows of this run's weeks, and no week lies "
-        "in a gap. Months before a market was listed are not missing.",
+        description="No months of candles are missing from the training window of the week, and the week lies in no "
+        "gap. Months before a market was listed are not missing.",
     )
-    def check(context: dg.AssetCheckExecutionContext, store: dg.ResourceParam[Store]) -> dg.AssetCheckResult:
-        keys = run_keys(partitions.week, context.run.tags)
-        incomplete_windows = {str(key): text for key in keys if (text := _incomplete(store, asset, key))}
-        table = pd.DataFrame.from_dict(
-            {key: [text] for key, text in incomplete_windows.items()}, "index", columns=["window"]
-        )
-        return dg.AssetCheckResult(
-            passed=not incomplete_windows,
-            severity=dg.AssetCheckSeverity.WARN,
-            description=next((f"{key}: {text}" for key, text in incomplete_windows.items()), None),
-            metadata={"incomplete": markdown(table), "weeks": len(incomplete_windows)},
-        )
+
+    @dg.multi_asset_check(name=spec.get_python_identifier(), specs=[spec])
+    def check(context: dg.AssetCheckExecutionContext, store: dg.ResourceParam[Store]) -> Iterator[Any]:
+        missing = {key: _missing(store, asset, key) for key in run_keys(partitions.week, context.run.tags)}
+        results = {key: PartitionResult(text is None, text) for key, text in missing.items()}
+        yield from evaluations(context, spec, results)
 
     return check
 
 
-def _incomplete(store: Store, asset: str, key: Key) -> str | None:
+def _missing(store: Store, asset: str, key: Key) -> str | None:
+    """What is missing from the training window of a week, in words; None if nothing is."""
     record = read_record(store, ModelRecord, key.symbol, key.period, asset)
     if record is None:
         return None

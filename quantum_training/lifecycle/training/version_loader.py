@@ -1,10 +1,11 @@
-"""Loads the models of a symbol's versions and notes those that cannot be loaded, which then decide nothing."""
+"""Loads the models of a symbol's versions. Those that cannot be loaded or hold NaN decide nothing, and it notes why."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
 from quantum_training.models.contract import Model
+from quantum_training.models.finite_weights import non_finite_weights
 from quantum_training.resources.registry.errors import RegistryError, VersionDeleted
 from quantum_training.trading.scoring import Version
 
@@ -38,10 +39,14 @@ class VersionLoader:
 
     def _load(self, model_id: str) -> Model | None:
         try:
-            return self.load_or_raise(model_id)
+            model = self.load_or_raise(model_id)
         except RegistryError as error:
-            self.errors[model_id] = str(error)
             if isinstance(error, VersionDeleted):
                 self.deleted.append(model_id)
-            self._log(f"{error}; it decides nothing")
-            return None
+            return self._ignore(model_id, str(error))
+        broken = non_finite_weights(model)
+        return self._ignore(model_id, f"version {model_id}: {'; '.join(broken)}") if broken else model
+
+    def _ignore(self, model_id: str, reason: str) -> None:
+        self.errors[model_id] = reason
+        self._log(f"{reason}; it decides nothing")
