@@ -6,17 +6,18 @@ export DAGSTER_HOME ?= $(CURDIR)/dagster_home
 export PYTHONWARNINGS ?= ignore::FutureWarning,ignore::DeprecationWarning
 DAGSTER_PORT ?= 3000
 MLFLOW_PORT ?= 5000
+export MLFLOW_UI_URL ?= http://127.0.0.1:$(MLFLOW_PORT)
 SOAK ?= quantum_training_tests
 
 .PHONY: demo test test-long soak coverage lint bench ui dagster-ui webserver daemon mlflow-ui constraints
 
+demo: export LOG_LEVEL ?= ERROR
 demo: $(VENV)/run
-	$(BIN)/dagster job execute -m quantum_training.definitions -j clm_cycle -c dagster_home/demo.yaml
+	@$(BIN)/dagster job execute -m quantum_training.definitions -j clm_cycle -c dagster_home/demo.yaml
 	@echo
-	@echo "The sample ends on 2018-12-31, so the newest week is 2018-12-31. Open what it left behind with"
-	@echo "  make dagster-ui   champions, backtests and lineage on http://127.0.0.1:$(DAGSTER_PORT)"
-	@echo "  make mlflow-ui    model versions and their metrics on http://127.0.0.1:$(MLFLOW_PORT)"
-	@echo "or both at once with: make ui"
+	@echo "'make ui' shows all of it. Click first:"
+	@echo "  http://127.0.0.1:$(DAGSTER_PORT)/assets/week_report   the week on one page; its lineage leads to everything else"
+	@echo "  $(MLFLOW_UI_URL)/#/models   the versions of each symbol, to compare"
 
 test: $(VENV)/dev
 	$(BIN)/python -m pytest -n 2 --dist worksteal --durations=15

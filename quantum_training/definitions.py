@@ -21,6 +21,7 @@ from quantum_training.assets import (
     rollout,
     scores,
     signals,
+    week_report,
 )
 from quantum_training.assets.no_io_manager import NoIOManager
 from quantum_training.automation.execution.executor import build_executor
@@ -85,6 +86,7 @@ def build_defs(settings: Settings, resources: Mapping[str, Any] | None = None) -
             drift.build(settings, partitions),
             rollout.build(settings, partitions),
             signals.build(settings, partitions),
+            week_report.build(settings, partitions),
             housekeeping.build(settings),
         ],
         asset_checks=[

@@ -31,6 +31,11 @@ class Partitions(NamedTuple):
         """The symbols alone."""
         return next(d.partitions_def for d in self.week.partitions_defs if d.name == "symbol")
 
+    @property
+    def weeks(self) -> dg.PartitionsDefinition:
+        """The weeks alone."""
+        return next(d.partitions_def for d in self.week.partitions_defs if d.name == "week")
+
 
 def partition_tags(key: Key, dimension: str) -> dict[str, str]:
     """The run tags that name a partition. Dagster does not check a run request again that has them all."""

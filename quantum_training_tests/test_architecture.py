@@ -57,6 +57,7 @@ LIFECYCLE = [  # a week's path through the layer `lifecycle`
     "evaluation",
     "decision",
     "surveillance",
+    "reporting",
     "cleanup",
     "recovery",
     "settings_check",

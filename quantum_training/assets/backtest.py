@@ -10,11 +10,11 @@ import dagster as dg
 import pandas as pd
 
 from quantum_training.assets.evidence_assets import evidence_asset, unless_gap
-from quantum_training.assets.metadata.evidence import backtest_metadata
+from quantum_training.assets.metadata.evidence import backtest_metadata, leader
 from quantum_training.assets.partition_runner import each_partition
 from quantum_training.lifecycle.evaluation.backtest import backtest_week, publish_report, target_positions
 from quantum_training.lifecycle.market_history import MarketHistory
-from quantum_training.lifecycle.records import BACKTEST, SHADOW_SCORES
+from quantum_training.lifecycle.records import BACKTEST, SHADOW_SCORES, BacktestRecord, read_records
 from quantum_training.market.periods import Key
 from quantum_training.partitions import Partitions, newest_key_per_symbol, run_keys
 from quantum_training.resources.registry.registry import ModelRegistry
@@ -48,7 +48,10 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
             history = MarketHistory(store, settings, key.symbol)
             result = backtest_week(history, key.start, lambda week: targets(key.symbol, week))
             report = publish_report(history, registry, key.period, result.evaluation) if key in newest else None
-            return backtest_metadata(result, report)
+            best = leader(result.evaluation)
+            records = read_records(store, BacktestRecord, key.symbol, key.period) if report and best else {}
+            sharpe = {week: r.metrics[best] for week, r in records.items() if best in r.metrics} if best else {}
+            return backtest_metadata(result, report, sharpe)
 
         return each_partition(context, partitions.week, unless_gap(settings, store, evaluate))
 

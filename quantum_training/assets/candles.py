@@ -51,7 +51,7 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
             if month.written is None:
                 return without_bars(BEFORE_START, "it lies before the symbol's `start`")
             context.log.info(f"candles {key}: {len(month.bars)} bars, {len(month.defects)} warnings")
-            return candles_metadata(month, month.written)
+            return candles_metadata(key, month, month.written)
 
         def finish() -> None:
             unlisted = {key: without_bars(outcome.outcome, outcome.reason) for key, outcome in run.settle().items()}

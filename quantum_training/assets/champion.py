@@ -61,7 +61,7 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
             if decision is None:
                 raise ValueError(f"{key} has no shadow scores; materialise {SHADOW_SCORES} of this week first")
             write_record(store, key.symbol, key.period, decision)
-            return decision_metadata(decision, registry, key.symbol)
+            return decision_metadata(decisions[key.symbol], key.period, registry, key.symbol)
 
         def finish() -> None:
             for symbol, decided in decisions.items():

@@ -7,7 +7,7 @@ import dagster as dg
 from quantum_training.assets.metadata.drift import drift_metadata
 from quantum_training.assets.partition_runner import OWNERS, SINGLE_RUN, each_partition
 from quantum_training.lifecycle.records import DRIFT_REPORT, FEATURES, write_record
-from quantum_training.lifecycle.surveillance.drift import drift_event, measure_drift
+from quantum_training.lifecycle.surveillance.drift import drift_event, measure_drift, recent_reports
 from quantum_training.lifecycle.surveillance.drift_pages import write_pages
 from quantum_training.market.periods import Key
 from quantum_training.monitoring.severity import Severity
@@ -51,7 +51,8 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
                 events.outbox.publish([drift_event(key, drift.record, settings.symbols[key.symbol].recipes)])
             with_pages = policy.html and key in newest
             pages = write_pages(store, key, drift, written.changed) if with_pages else None
-            return drift_metadata(drift, written.path, pages)
+            earlier = recent_reports(store, key) if key in newest else {}
+            return drift_metadata(drift, written.path, pages, earlier)
 
         return each_partition(context, partitions.day, report_day)
 

@@ -56,9 +56,9 @@ def compute_and_mend(context: dg.AssetExecutionContext, store: Store, settings: 
     their candles were restated."""
     if outcome := has_no_bars(store, settings, key):
         return without_bars(outcome, "candles has no bars of this month")
-    metadata = features_metadata(compute_month_features(store, settings, key))
+    metadata = features_metadata(key, compute_month_features(store, settings, key))
     again = {
-        later: features_metadata(compute_month_features(store, settings, later))
+        later: features_metadata(later, compute_month_features(store, settings, later))
         for later in months_to_compute_again(store, key)
     }
     record_materializations(context, again, FEATURES_ASSET)

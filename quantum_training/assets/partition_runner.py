@@ -6,6 +6,8 @@ from typing import Any
 
 import dagster as dg
 
+from quantum_training.assets.filled_history import newest_outside_run
+from quantum_training.assets.progress import with_progress
 from quantum_training.assets.step_retries import raise_or_retry
 from quantum_training.market.periods import Key
 from quantum_training.partitions import run_keys
@@ -30,7 +32,7 @@ def each_partition(
     keys = run_keys(grid, context.run.tags)
     materialized: dict[Key, Mapping[str, Any]] = {}
     record_finished = partial(record_materializations, context, materialized)
-    for number, key in enumerate(keys, 1):
+    for number, key in enumerate(with_progress(asset, keys), 1):
         try:
             metadata = materialize_partition(key)
         except Exception as error:
@@ -43,8 +45,11 @@ def each_partition(
         finish()
     except Exception as error:
         raise_or_retry(context, error, record_finished)
+    newest = newest_outside_run(context, grid, keys)
     for key, metadata in materialized.items():
         context.add_asset_metadata(metadata, partition_key=str(key))
+        if key.symbol in newest:
+            context.add_asset_metadata({"fills_in_history": newest[key.symbol]}, partition_key=str(key))
     return dg.MaterializeResult(value=None)
 
 

@@ -56,7 +56,7 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
 
         def score(key: Key) -> dict[str, Any]:
             history = MarketHistory(store, settings, key.symbol)
-            return scores_metadata(score_week(history, key.start, loader(key.symbol)))
+            return scores_metadata(score_week(history, key.start, loader(key.symbol)), key.period)
 
         return each_partition(context, partitions.week, unless_gap(settings, store, score))
 

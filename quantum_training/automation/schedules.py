@@ -14,7 +14,14 @@ import pandas as pd
 
 from quantum_training.assets.housekeeping import run_config
 from quantum_training.automation.execution.priorities import priority_tag
-from quantum_training.automation.jobs.asset_jobs import DRIFT, HOUSEKEEPING, MARKET_DATA, SIGNALS, WEEKLY_CYCLE
+from quantum_training.automation.jobs.asset_jobs import (
+    DRIFT,
+    HOUSEKEEPING,
+    MARKET_DATA,
+    SIGNALS,
+    WEEKLY_CYCLE,
+    WEEKLY_REPORT,
+)
 from quantum_training.automation.jobs.state_jobs import DOCTOR
 from quantum_training.automation.scheduled_training import SCHEDULE, SENSOR, plan_tick
 from quantum_training.lifecycle.records import CANDLES, DRIFT_REPORT, FEATURES
@@ -28,7 +35,7 @@ from quantum_training.settings import Settings
 from quantum_training.settings.cadence import HOUR, market_data_cron, refresh_interval, signals_cron
 from quantum_training.settings.schema import Symbol
 
-DOCTOR_CRON = "30 0 * * *"
+DOCTOR_CRON, WEEK_REPORT_CRON = "30 0 * * *", "0 6 * * *"
 DAY = pd.Timedelta(days=1)
 MONTH_END_RETRY = 7 * DAY
 MISSED_DAYS = 6
@@ -46,7 +53,8 @@ class Tick(NamedTuple):
 
 
 def build_schedules(settings: Settings, partitions: Partitions, store: Store) -> list[dg.ScheduleDefinition]:
-    """The schedules of `weekly_cycle`, `market_data`, `drift`, `trading_signals`, `housekeeping` and `doctor`.
+    """The schedules of `weekly_cycle`, `market_data`, `drift`, `trading_signals`, `housekeeping`, `doctor` and
+    `weekly_report`.
 
     store: where a tick looks what is missing.
     """
@@ -113,6 +121,13 @@ def build_schedules(settings: Settings, partitions: Partitions, store: Store) ->
             lambda tick: [dg.RunRequest(run_key=f"{DOCTOR}@{tick.time.isoformat()}")],
             "Compares store, ledger, registry and settings once a day; a failed run says what is wrong and alerts.",
         ),
+        schedule(
+            "week_report_schedule",
+            WEEKLY_REPORT,
+            WEEK_REPORT_CRON,
+            lambda tick: week_report_runs(settings, tick.time),
+            "The report of the week in progress, each day: it changes with the day's drift and with retrained models.",
+        ),
     ]
 
 
@@ -168,6 +183,14 @@ def signal_runs(settings: Settings, time: pd.Timestamp) -> RunRequests:
         for symbol, interval in intervals.items()
         if settings.signals_cron_schedule or time.floor(interval) > previous.floor(interval)
     ]
+
+
+def week_report_runs(settings: Settings, time: pd.Timestamp) -> RunRequests:
+    """One run for the week in progress."""
+    week = week_of(time)
+    if not _markets_on(settings, week):
+        return _out_of_range(settings, week)
+    return [dg.RunRequest(run_key=f"{WEEKLY_REPORT}@{time.isoformat()}", partition_key=f"{week:%Y-%m-%d}")]
 
 
 def housekeeping_runs(time: pd.Timestamp) -> RunRequests:

@@ -9,16 +9,13 @@ import pandas as pd
 
 from quantum_training.trading.evaluation import Evaluation
 
-BLOCKS = "▁▂▃▄▅▆▇█"
-WIDTH = 24
 COLUMNS = ("total_return", "cagr", "max_drawdown", "turnover", "exposure", "trades", "win_rate", "break_even_fee_bps")
 
 
 def summary(evaluation: Evaluation) -> pd.DataFrame:
-    """Index strategy; Sharpe ratio and its lead over Buy & Hold with 95 % intervals, bars, returns, equity in small."""
+    """Index strategy; Sharpe ratio and its lead over Buy & Hold with 95 % intervals, bars, returns."""
     rows = {
         strategy: {
-            "equity": sparkline(evaluation.equity[strategy].dropna()),
             "sharpe [95 %]": interval(values, "sharpe"),
             "vs buy_and_hold [95 %]": interval(values, "sharpe_lead"),
             "bars": values["bars"],
@@ -37,11 +34,3 @@ def interval(values: dict[str, Any], name: str) -> str:
         return reason
     low, high = values[f"{name}_low"], values[f"{name}_high"]
     return f"{values[name]:.2f}" + (f" [{low:.2f}, {high:.2f}]" if low is not None else "")
-
-
-def sparkline(equity: pd.Series) -> str:
-    """The course of an equity curve in 24 characters; a flat one is all low."""
-    points = equity.to_numpy()[np.linspace(0, len(equity) - 1, min(WIDTH, len(equity))).astype(int)]
-    spread = np.ptp(points) if len(points) else 0.0
-    levels = (points - points.min()) / spread * (len(BLOCKS) - 1) if spread else np.zeros(len(points))
-    return "".join(BLOCKS[int(level)] for level in levels)

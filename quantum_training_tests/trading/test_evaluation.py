@@ -12,7 +12,7 @@ from quantum_training.trading.costs import Costs
 from quantum_training.trading.episodes import Market
 from quantum_training.trading.evaluation import RANDOM_TRADERS, evaluate
 from quantum_training.trading.simulator import simulate
-from quantum_training.trading.summary import sparkline, summary
+from quantum_training.trading.summary import summary
 
 COSTS, ACCOUNT, PERIODS = Costs(fee_bps=5, slippage_bps=1), Account(), 2190.0
 
@@ -169,10 +169,3 @@ def test_the_table_ranks_by_sharpe_ratio_and_hides_nothing(evaluation):
     values = evaluation.metrics["knows"]
     assert cell == f"{values['sharpe']:.2f} [{values['sharpe_low']:.2f}, {values['sharpe_high']:.2f}]"
     assert table.loc["flat", "sharpe [95 %]"] == "no_variance"
-
-
-def test_a_sparkline_rises_with_the_equity():
-    assert sparkline(pd.Series(np.arange(1.0, 9.0))) == "▁▂▃▄▅▆▇█"
-    assert sparkline(pd.Series([1.0] * 3)) == "▁▁▁"
-    assert sparkline(pd.Series([1.0])) == "▁"
-    assert len(sparkline(pd.Series(np.arange(1000.0)))) == 24

@@ -5,8 +5,9 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
-from quantum_training.assets.metadata.tables import markdown
+from quantum_training.assets.metadata.tables import SUMMARY, markdown
 from quantum_training.lifecycle.records import WeeklyDecay
+from quantum_training.lifecycle.reporting.summaries import decay_sentence
 
 
 def decay_metadata(record: WeeklyDecay, path: str) -> dict[str, Any]:
@@ -21,15 +22,17 @@ def decay_metadata(record: WeeklyDecay, path: str) -> dict[str, Any]:
         "sharpe_expected": record.expected_sharpe,
         "harm_z": harm.get("z"),
     }
+    reported = fields["reported"]
+    records = pd.DataFrame({"before office": baseline, "in office": live}, dtype=object)
     return {
+        SUMMARY: decay_sentence(record),
         "status": record.status,
-        "reason": record.reason,
         "recipe": record.recipe or "none",
-        "office": record.office or "none",
-        "records": markdown(pd.DataFrame({"before office": baseline, "in office": live}, dtype=object)),
-        "harm": dg.MetadataValue.json(fields["harm"]),
-        "harm_is_building": record.harm_is_building,
-        "reported": dg.MetadataValue.json(fields["reported"]),
+        **({"in_office_since": record.office} if record.office else {}),
+        **({"records": markdown(records)} if len(records) else {}),
+        **({"harm": markdown(pd.Series(harm, dtype=object).to_frame("value"))} if harm else {}),
+        **({"harm_is_building": True} if record.harm_is_building else {}),
+        **({"reported": markdown(pd.Series(reported, dtype=object).to_frame("value"))} if reported else {}),
         **{name: value for name, value in trends.items() if value is not None},
         "path": dg.MetadataValue.path(path),
     }

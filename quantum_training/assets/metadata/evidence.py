@@ -1,71 +1,123 @@
 """What people see of the shadow scores and of the backtest of a week in the Dagster UI."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
 import numpy as np
 import pandas as pd
 
-from quantum_training.assets.metadata.tables import markdown
+from quantum_training.assets.metadata.charts import line_chart
+from quantum_training.assets.metadata.tables import SUMMARY, markdown, short_hash
 from quantum_training.lifecycle.evaluation.backtest import Backtest, BacktestReport
 from quantum_training.lifecycle.evaluation.scoring import ScoredWeek
+from quantum_training.lifecycle.reporting.summaries import backtest_sentence
 from quantum_training.resources.store.store import Written
+from quantum_training.trading.baselines import BASELINES, BUY_AND_HOLD
+from quantum_training.trading.evaluation import Evaluation
+from quantum_training.trading.scoring import by_strategy
 from quantum_training.trading.summary import summary
 
-TRENDS = ("sharpe", "max_drawdown", "turnover", "total_return")
-"""Metrics of each strategy that Dagster plots over the weeks."""
+TRENDS = ("sharpe", "total_return")
+"""Metrics of the recipes and of Buy & Hold that Dagster plots over the weeks."""
+NOT_PLOTTED = ("flat", "ma_crossover")
+SHOWN = ["sharpe [95 %]", "total_return", "max_drawdown", "trades"]
+"""Columns of the table that fits into the page."""
 DECIMALS = 4
 
 
-def scores_metadata(week: ScoredWeek) -> dict[str, Any]:
-    """Net return of each strategy, bars without a decision, versions that could not be loaded, what was restated."""
-    restated = {"restated": [*week.restated]} if week.restated else {}
-    if week.scores is None or week.written is None:
-        reason = "versions that decided this week were removed since"
-        return {"stands": reason, "not_loaded": week.not_loaded, **restated}
-    return {
-        **_scores(week.scores),
-        **restated,
-        **({"not_loaded": week.not_loaded} if week.not_loaded else {}),
-        **_file(week.written),
+def scores_metadata(week: ScoredWeek, period: str) -> dict[str, Any]:
+    """Net return of each strategy, bars without a decision, versions that could not be loaded, what was restated.
+
+    period: the Monday after the scored week.
+    """
+    notes = {
+        name: "; ".join(texts)
+        for name, texts in (("restated", week.restated), ("not_loaded", week.not_loaded))
+        if texts
     }
+    if week.scores is None or week.written is None:
+        reason = "The stored scores stand: versions that decided this week were removed since."
+        return {SUMMARY: reason, **notes}
+    return {**_scores(week.scores, period), **notes, **_file(week.written)}
 
 
-def _scores(scores: pd.DataFrame) -> dict[str, Any]:
+def _scores(scores: pd.DataFrame, period: str) -> dict[str, Any]:
     net = scores.groupby("strategy")["net_return"].apply(lambda r: float(np.prod(1 + r) - 1))
     undecided = scores["target"].isna().groupby(scores["strategy"]).sum()
+    undecided = undecided[undecided > 0]
+    recipes = [name for name in net.index if name not in BASELINES]
+    returns = ", ".join(f"{name} {net[name]:+.2%}" for name in [*recipes, BUY_AND_HOLD] if name in net)
+    targets = by_strategy(scores, "target")
+    lines = {name: targets[name] for name in recipes if name in targets}
+    bars = scores.index.nunique()
     return {
+        SUMMARY: f"Net return on the {bars} bars of the week before {period}: {returns}.",
+        **({"positions": dg.MetadataValue.md(line_chart(lines, "target position"))} if lines else {}),
+        **({"bars_without_decision": ", ".join(f"{s}: {n}" for s, n in undecided.items())} if len(undecided) else {}),
+        **{f"net_return_{name}": round(value, DECIMALS + 2) for name, value in net.items()},
+        "bars": bars,
         "dagster/row_count": len(scores),
-        "bars": scores.index.nunique(),
-        **{f"net_return_{name}": value for name, value in net.items()},
-        "bars_without_decision": {strategy: int(bars) for strategy, bars in undecided.items()},
     }
 
 
 def _file(written: Written) -> dict[str, Any]:
-    return {"content_hash": written.content_hash, "path": dg.MetadataValue.path(written.path)}
+    return {"path": dg.MetadataValue.path(written.path), "content_hash": short_hash(written)}
 
 
-def backtest_metadata(backtest: Backtest, report: BacktestReport | None) -> dict[str, Any]:
-    """The verdict, the metrics as a table and as numbers to plot, and the report if one was published."""
+def backtest_metadata(
+    backtest: Backtest, report: BacktestReport | None, sharpe: Mapping[str, dict[str, Any]]
+) -> dict[str, Any]:
+    """The verdict, equity, drawdown and Sharpe ratio as pictures, the metrics, and the report if one was published.
+
+    sharpe: metrics of the strategy that leads by week, oldest first: its record of the Sharpe ratio.
+    """
     evaluation = backtest.evaluation
     numbers = {
         f"{name}_{strategy}": round(values[name], DECIMALS)
         for strategy, values in evaluation.metrics.items()
         for name in TRENDS
-        if values[name] is not None
+        if values[name] is not None and strategy not in NOT_PLOTTED
     }
+    table = summary(evaluation)
+    missing = backtest.record.missing_weeks
     return {
-        "verdict": evaluation.verdict["text"],
-        "metrics": markdown(summary(evaluation)),
+        SUMMARY: backtest_sentence(backtest.record),
+        **_pictures(evaluation, sharpe),
+        "metrics": markdown(table[SHOWN]),
+        "all_metrics": markdown(table),
         **(_report(report) if report else {}),
         **numbers,
         "weeks": len(backtest.weeks),
-        "missing_weeks": [*backtest.record.missing_weeks],
+        **({"missing_weeks": ", ".join(missing)} if missing else {}),
         "path": dg.MetadataValue.path(backtest.equity.path),
     }
 
 
+def leader(evaluation: Evaluation) -> str | None:
+    """The recipe with the highest Sharpe ratio; None if none has one."""
+    sharpe = {r: m["sharpe"] for r, m in evaluation.metrics.items() if r not in BASELINES and m["sharpe"] is not None}
+    return max(sharpe, key=lambda recipe: sharpe[recipe], default=None)
+
+
+def _pictures(evaluation: Evaluation, sharpe: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """Equity and drawdown of the leading recipe beside Buy & Hold, and the leader's Sharpe ratio with its interval."""
+    best = leader(evaluation)
+    shown = [name for name in (best, BUY_AND_HOLD) if name]
+    equity = evaluation.equity[shown]
+    fall = equity / equity.cummax().clip(lower=1) - 1
+    charts = {
+        "equity": line_chart({name: equity[name] for name in shown}, "equity after costs (start = 1)"),
+        "drawdown": line_chart({name: fall[name] for name in shown}, "drawdown"),
+    }
+    points = {pd.Timestamp(week): values for week, values in sharpe.items() if values["sharpe"] is not None}
+    if len(points) > 1:
+        table = pd.DataFrame(points).T[["sharpe", "sharpe_high", "sharpe_low"]]
+        lines = {"Sharpe ratio": table["sharpe"], "upper": table["sharpe_high"], "lower": table["sharpe_low"]}
+        charts["sharpe_ratio"] = line_chart(lines, f"{best} over weeks, 95 % interval")
+    return {name: dg.MetadataValue.md(text) for name, text in charts.items()}
+
+
 def _report(report: BacktestReport) -> dict[str, Any]:
-    urls = {f"report_in_mlflow_{recipe}": dg.MetadataValue.url(url) for recipe, url in report.mlflow_urls.items()}
-    return {"report": dg.MetadataValue.path(report.written.path), **urls}
+    urls = {f"report_of_{recipe}": dg.MetadataValue.url(url) for recipe, url in report.mlflow_urls.items()}
+    return {**urls, "report": dg.MetadataValue.path(report.written.path)}

@@ -5,40 +5,53 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
+from quantum_training.assets.metadata.charts import line_chart
+from quantum_training.assets.metadata.tables import SUMMARY, short_hash
 from quantum_training.lifecycle.ingestion import CandleMonth, FeatureMonth
+from quantum_training.market.periods import Key
 from quantum_training.market.quality import Defect, describe
 from quantum_training.resources.store.store import Written
 
 
-def candles_metadata(month: CandleMonth, written: Written) -> dict[str, Any]:
-    """Number of bars, first and last bar, last close, file, number of warnings, and what was accepted of a month."""
+def candles_metadata(key: Key, month: CandleMonth, written: Written) -> dict[str, Any]:
+    """The month in a sentence, a chart of its closes, number of bars and warnings, what was accepted, and the file."""
     accepted = [defect for defect in month.defects if defect.severity == "accepted"]
+    warnings = len(month.defects) - len(accepted)
+    bars = month.bars
+    until = f"{month.covered_until:%Y-%m-%d %H:%M} UTC"
+    close = f", last close {bars['close'].iloc[-1]:g}" if len(bars) else ""
+    found = f"{warnings} warnings (see the check quality)" if warnings else "no warning"
     return {
-        "dagster/row_count": len(month.bars),
+        SUMMARY: f"{len(bars)} bars of {key.symbol} in {key.period[:7]}, complete until {until}{close}; {found}.",
+        **({"closes": dg.MetadataValue.md(line_chart({"close": bars["close"]}, "close"))} if len(bars) > 1 else {}),
+        **_first_and_last(bars),
         "covered_until": dg.MetadataValue.timestamp(month.covered_until.to_pydatetime()),
-        **_first_and_last(month.bars),
-        "content_hash": written.content_hash,
-        "path": dg.MetadataValue.path(written.path),
-        "warnings": len(month.defects) - len(accepted),
+        "warnings": warnings,
         **month.notes.facts,
         **({"accepted_bars": dg.MetadataValue.md(describe(accepted))} if accepted else {}),
+        "dagster/row_count": len(bars),
+        "path": dg.MetadataValue.path(written.path),
+        "content_hash": short_hash(written),
     }
 
 
-def features_metadata(month: FeatureMonth) -> dict[str, Any]:
-    """Number of rows, number of rows without a missing value, and file of a stored month."""
+def features_metadata(key: Key, month: FeatureMonth) -> dict[str, Any]:
+    """The month in a sentence, number of rows, number of rows without a missing value, and the file."""
+    rows, complete = len(month.features), int(month.features.notna().all(axis=1).sum())
+    columns = len(month.features.columns)
     return {
-        "dagster/row_count": len(month.features),
-        "complete_rows": int(month.features.notna().all(axis=1).sum()),
+        SUMMARY: f"{columns} features of {rows} bars of {key.symbol} in {key.period[:7]}, {complete} of them complete.",
+        "complete_rows": complete,
         "covered_until": dg.MetadataValue.timestamp(month.covered_until.to_pydatetime()),
-        "content_hash": month.written.content_hash,
+        "dagster/row_count": rows,
         "path": dg.MetadataValue.path(month.written.path),
+        "content_hash": short_hash(month.written),
     }
 
 
 def without_bars(outcome: str, reason: str) -> dict[str, Any]:
     """Outcome and reason of a month that has no bars and needs none."""
-    return {"outcome": outcome, "reason": reason}
+    return {SUMMARY: f"No bars: {reason}.", "outcome": outcome, "reason": reason}
 
 
 def defects_metadata(defects: list[Defect]) -> dict[str, Any]:

@@ -7,6 +7,10 @@ import dagster as dg
 import pandas as pd
 
 from quantum_training.market.periods import Key
+from quantum_training.resources.store.store import Written
+
+SUMMARY = "summary"
+"""What comes first in metadata: a sentence for people. Pictures, numbers, tables and links follow, hashes are last."""
 
 
 def markdown(table: pd.DataFrame) -> dg.MarkdownMetadataValue:
@@ -18,6 +22,11 @@ def markdown(table: pd.DataFrame) -> dg.MarkdownMetadataValue:
         return "-" if value is None else str(value)
 
     return dg.MetadataValue.md(table.astype(object).map(cell).to_markdown(disable_numparse=True))
+
+
+def short_hash(written: Written) -> str:
+    """The beginning of a content hash: Dagster's tables do not wrap, and the whole would push the rest off the page."""
+    return written.content_hash[:16]
 
 
 def reports_table(reports: Mapping[Key, Any], columns: list[str]) -> dg.MarkdownMetadataValue:

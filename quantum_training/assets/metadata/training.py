@@ -7,7 +7,7 @@ import dagster as dg
 import pandas as pd
 
 from quantum_training.assets.metadata.charts import heat_map, line_chart
-from quantum_training.assets.metadata.tables import markdown
+from quantum_training.assets.metadata.tables import SUMMARY, markdown
 from quantum_training.lifecycle.training.refresh_gate import outcome_of
 from quantum_training.lifecycle.training.train_version import TrainingResult
 from quantum_training.lifecycle.training.train_week import WeeklyTraining
@@ -27,8 +27,27 @@ def training_metadata(week: WeeklyTraining) -> dict[str, Any]:
     details = {name: _shown(value) for name, value in week.details.items()}
     if week.result and week.refresh and week.record_path:
         path = dg.MetadataValue.path(week.record_path)
-        return {**version_metadata(week.result), **refresh_metadata(week.refresh), **details, "path": path}
-    return {"outcome": week.outcome, **details}
+        version = version_metadata(week.result)
+        return {
+            SUMMARY: _sentence(week.result, week.refresh),
+            **version,
+            **refresh_metadata(week.refresh),
+            **details,
+            "path": path,
+        }
+    reason = week.details.get("reason")
+    return {
+        SUMMARY: f"{week.outcome.capitalize()}{f': {reason}' if reason else ''}.",
+        "outcome": week.outcome,
+        **details,
+    }
+
+
+def _sentence(result: TrainingResult, refresh: Refresh) -> str:
+    window = result.inputs.window
+    bars = f"{len(window.full_y)} bars from {window.full_times[0]:%Y-%m-%d} on"
+    outcome = "accepted" if refresh.accepted else "refused, so the version before it stays in use"
+    return f"Trained as of {result.version.time:%Y-%m-%d %H:%M} on {bars}; {outcome}: {refresh.reason}."
 
 
 def version_metadata(result: TrainingResult) -> dict[str, Any]:
@@ -51,15 +70,14 @@ def version_metadata(result: TrainingResult) -> dict[str, Any]:
 
 
 def fit_metadata(model: Model, seed_scores: Mapping[int, float | None], seconds: float | None) -> dict[str, Any]:
-    """The fit's report, curves, notes and heat maps, an agent's actions as a histogram, and the scores of its seeds.
+    """The fit's report, curves, notes and heat maps, an agent's actions as shares, and the scores of its seeds.
 
     seconds: of the whole fit; None if it is not known, as for a fit that continued from a checkpoint. A version that
     was found again has no curves.
     """
     metadata: dict[str, Any] = {name: value for name, value in model.report.items() if not name.startswith(ACTION)}
     if shares := {name.removeprefix(ACTION): v for name, v in model.report.items() if name.startswith(ACTION)}:
-        bars = {name: "█" * round(share * 40) for name, share in shares.items()}
-        metadata["actions"] = markdown(pd.DataFrame({"share": shares, "": bars}, dtype=object))
+        metadata["actions"] = markdown(pd.DataFrame({"share": shares}, dtype=object))
     metadata |= curve_metadata(model, len(seed_scores), seconds)
     metadata |= model.notes
     metadata |= {name: dg.MetadataValue.md(heat_map(table, name)) for name, table in model.heat_maps.items()}
@@ -79,9 +97,9 @@ def curve_metadata(model: Model, seeds: int, seconds: float | None) -> dict[str,
     if seconds:
         metadata["steps_per_second"] = float(seeds * last["step"] / seconds)
     for name, title in CHARTS.items():
-        points = [(point["step"], point[name]) for point in model.curves if name in point]
+        points = pd.Series({point["step"]: point[name] for point in model.curves if name in point}, dtype="float64")
         if len(points) > 1:
-            metadata[f"{name}_curve"] = dg.MetadataValue.md(line_chart(points, f"{title} over steps"))
+            metadata[f"{name}_curve"] = dg.MetadataValue.md(line_chart({name: points}, f"{title} over steps"))
     return metadata
 
 
@@ -92,7 +110,7 @@ def refresh_metadata(refresh: Refresh) -> dict[str, Any]:
         "outcome": outcome_of(refresh.accepted),
         "reason": refresh.reason,
         **({"refresh_against": refresh.against} if refresh.against else {}),
-        **{name: value for name, value in numbers.items() if value is not None},
+        **{name: float(f"{value:.4g}") for name, value in numbers.items() if value is not None},
     }
 
 

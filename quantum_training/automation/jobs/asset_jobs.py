@@ -1,4 +1,5 @@
-"""The jobs that select assets: `market_data`, `weekly_cycle`, `drift`, `decay`, `housekeeping`, `trading_signals`."""
+"""The jobs that select assets: `market_data`, `weekly_cycle`, `drift`, `decay`, `housekeeping`, `trading_signals`,
+`weekly_report`."""
 
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ from quantum_training.settings import Settings
 
 MARKET_DATA, WEEKLY_CYCLE, DRIFT, DECAY = "market_data", "weekly_cycle", "drift", "decay"
 HOUSEKEEPING = "housekeeping"
-SIGNALS = "trading_signals"  # Dagster accepts no job with the name of an asset
+SIGNALS, WEEKLY_REPORT = "trading_signals", "weekly_report"  # Dagster accepts no job with the name of an asset
 
 
 class AssetJob(NamedTuple):
@@ -50,6 +51,7 @@ ASSET_JOBS = (
         dg.AssetSelection.groups("trading"),
         "The target position of a symbol's champion now, times its share of capital.",
     ),
+    AssetJob(WEEKLY_REPORT, dg.AssetSelection.groups("reports"), "One page on all symbols of a week."),
 )
 
 

@@ -4,23 +4,33 @@ It is the one command for CI and demos. Schedules start the two jobs separately.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import dagster as dg
 import pandas as pd
 from pydantic import Field
 
-from quantum_training.automation.jobs.asset_jobs import MARKET_DATA, WEEKLY_CYCLE, console_config
+from quantum_training.assets.progress import progress_shown
+from quantum_training.automation.jobs.asset_jobs import (
+    DRIFT,
+    MARKET_DATA,
+    SIGNALS,
+    WEEKLY_CYCLE,
+    WEEKLY_REPORT,
+    console_config,
+)
 from quantum_training.automation.jobs.nested_runs import NestedRun, for_each_symbol, run_nested, symbols_failure
 from quantum_training.automation.jobs.run_tags import nesting_tags
 from quantum_training.lifecycle.data_end import newest_week
-from quantum_training.lifecycle.decision.cycle_summary import champion_row, champion_table
 from quantum_training.lifecycle.gaps import refused_months
 from quantum_training.lifecycle.market_history import first_month_for_week
+from quantum_training.lifecycle.reporting.week_page import closing_text
+from quantum_training.lifecycle.reporting.week_report import symbol_week
 from quantum_training.lifecycle.stored_months import features_available_until
 from quantum_training.lifecycle.training.pools import pool_peers
 from quantum_training.market.periods import WEEK, month_of, week_of
-from quantum_training.resources.registry.registry import ModelRegistry
 from quantum_training.resources.store.store import Store
 from quantum_training.settings import Settings
 
@@ -39,32 +49,34 @@ class CycleConfig(dg.Config):
 
 
 def build_full_cycle_job(settings: Settings, definitions: Callable[[], dg.Definitions]) -> dg.JobDefinition:
-    """`clm_cycle`: unpartitioned. It nests one recorded run of each of the two jobs per symbol."""
+    """`clm_cycle`: unpartitioned. It nests one recorded run of each of the jobs per symbol."""
 
-    @dg.op(description="Bring the market data up to the requested weeks, then run the weekly cycle, symbol by symbol.")
+    @dg.op(description="Bring the market data up to the requested weeks, run the weekly cycle of each symbol, report.")
     def run_cycle(
         context: dg.OpExecutionContext,
         config: CycleConfig,
         store: dg.ResourceParam[Store],
-        registry: dg.ResourceParam[ModelRegistry],
     ) -> None:
-        failures, refused = run_symbols(context, config, settings, definitions, store)
+        quiet = settings.log_level not in ("DEBUG", "INFO")
+        with progress_shown(quiet):
+            failures, refused = run_symbols(context, config, settings, definitions, store, monitored=True)
         symbols = config.symbols or [*settings.symbols]
-        rows = for_each_symbol(
-            context,
-            symbols,
-            failures,
-            lambda symbol: champion_row(store, registry, symbol, settings.symbols[symbol].recipes),
-        )
-        if rows:
-            context.log.info("champions\n" + champion_table(rows))
+        weeks = for_each_symbol(context, symbols, failures, partial(symbol_week, store, settings))
+        if decided := [week.week for week in weeks if week.week]:
+            report = definitions().resolve_job_def(WEEKLY_REPORT)
+            run_nested(context, report, NestedRun("", max(decided), max(decided), console_config(settings)))
+        if weeks:
+            text = closing_text(weeks)
+            context.log.info(f"result\n{text}")
+            if quiet:
+                print(f"\n{text}", flush=True)
         if failed := {**failures, **refused}:
             raise symbols_failure(failed, len(symbols))
 
     @dg.job(
         name=FULL_CYCLE,
-        description="The whole cycle of continuous learning of models (CLM), for CI: market data, then train, score, "
-        "decide, for all symbols.",
+        description="The whole cycle of continuous learning of models (CLM), for CI: market data, drift, then train, "
+        "score, decide, signal, for all symbols, and the report of the week.",
         tags=nesting_tags(settings),
     )
     def clm_cycle() -> None:
@@ -86,16 +98,20 @@ def run_symbols(
     settings: Settings,
     definitions: Callable[[], dg.Definitions],
     store: Store,
+    monitored: bool = False,
 ) -> CycleOutcome:
-    """Run `market_data`, then `weekly_cycle`, symbol by symbol.
+    """Run `market_data`, then `weekly_cycle`, symbol by symbol. monitored: with drift reports before, signals after it.
 
     The market data come first for all symbols and for the peers of their pools, because a pool leaves out a symbol
     whose bars are missing. A symbol of which months were refused goes on with the weeks that the others allow. Failure
     if the config names an unknown symbol or no week.
     """
     check_config(context.job_name, config, settings)
+
     symbols = config.symbols or [*settings.symbols]
     outcome = CycleOutcome({}, {})
+
+    console = console_config(settings)
 
     def run(job: str, symbol: str) -> None:
         first = last = ""
@@ -106,9 +122,8 @@ def run_symbols(
             elif symbol in outcome.refused:
                 last = min(last, _last_week_with_features(store, symbol))
             context.log.info(f"{symbol}: {job} from {first} to {last}")
-            run_nested(
-                context, definitions().resolve_job_def(job), NestedRun(symbol, first, last, console_config(settings))
-            )
+            for name, nested in runs_of(settings, job, NestedRun(symbol, first, last, console), monitored):
+                run_nested(context, definitions().resolve_job_def(name), nested)
         except Exception as error:
             goes_on = job == MARKET_DATA and refused_months(store, symbol, first, last)
             reasons = [reason] if (reason := outcome.refused.pop(symbol, None)) else []
@@ -144,6 +159,21 @@ def weeks_of(settings: Settings, symbol: str, config: CycleConfig) -> tuple[str,
             "these, or `latest`"
         )
     return str((last - (config.weeks - 1) * WEEK).date()), str(last.date())
+
+
+def runs_of(settings: Settings, job: str, run: NestedRun, monitored: bool) -> list[tuple[str, NestedRun]]:
+    """The runs of a symbol that a job stands for, by job: a monitored weekly cycle has drift reports and a signal."""
+    if job != WEEKLY_CYCLE or not monitored:
+        return [(job, run)]
+    first, last = drift_days(settings, run.last)
+    drift, signal = replace(run, first=first, last=last), replace(run, first="", last="")
+    return [(DRIFT, drift), (job, run), (SIGNALS, signal)]
+
+
+def drift_days(settings: Settings, week: str) -> tuple[str, str]:
+    """First and last day key of the drift reports that the decision of a week reads, and that of its Monday."""
+    monday = pd.Timestamp(week)
+    return str(max((monday - WEEK).date(), settings.start)), str(monday.date())
 
 
 def months_of(settings: Settings, symbol: str, first_week: str, last_week: str) -> tuple[str, str]:

@@ -31,12 +31,13 @@ def requested_symbols(settings: Settings, symbols: Sequence[str]) -> list[str]:
 class NestedRun:
     """A run of a partitioned job for one symbol, over the partitions from `first` to `last`.
 
+    symbol: empty if the job has one partition for all symbols. first, last: empty if it has one for each symbol.
     config: run config. assets: the assets of the job to run; empty means all of them. tags: additional run tags.
     """
 
     symbol: str
-    first: str
-    last: str
+    first: str = ""
+    last: str = ""
     config: Mapping[str, Any] = field(default_factory=dict)
     assets: Sequence[str] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -48,9 +49,9 @@ def run_nested(context: dg.OpExecutionContext, job: dg.JobDefinition, run: Neste
     DagsterExecutionInterruptedError if the nested run was stopped, which stops the surrounding run, too; RuntimeError
     if it failed.
     """
-    partitions = (f"{run.symbol}|{period}" for period in (run.first, run.last))
+    partitions = ("|".join(filter(None, (run.symbol, period))) for period in (run.first, run.last))
     tags = {**bounded_tags(run.tags), **dict(zip(RANGE_TAGS, partitions, strict=True))}
-    tags |= {LAUNCHED_BY: context.run_id, "symbol": run.symbol, MAX_RUNTIME_SECONDS_TAG: "0"}
+    tags |= {LAUNCHED_BY: context.run_id, MAX_RUNTIME_SECONDS_TAG: "0"} | ({"symbol": run.symbol} if run.symbol else {})
     result = job.execute_in_process(
         instance=context.instance,
         tags=tags,

@@ -12,12 +12,14 @@ from quantum_training.lifecycle.decision.champion import current_champion
 from quantum_training.lifecycle.market_history import MarketHistory
 from quantum_training.lifecycle.market_identity import require_market
 from quantum_training.lifecycle.records import (
+    DRIFT_REPORT,
     FEATURES,
     SHADOW_SCORES,
     BarSpan,
     DailyDrift,
     ScoredPredictions,
     WeeklyDecision,
+    read_record,
     read_records,
 )
 from quantum_training.lifecycle.stored_months import NANOSECOND
@@ -36,6 +38,8 @@ from quantum_training.settings import Settings
 
 MONITORED: dict[str, Kind] = {"target": "prediction", "gross_return": "residual"}
 """Columns of the champion's scores that are monitored, and their kind."""
+RECENT_DAYS = 90
+"""Reports that the newest one is drawn with."""
 
 
 class Reference(NamedTuple):
@@ -196,3 +200,10 @@ def _between(frames: list[pd.DataFrame], start: pd.Timestamp, end: pd.Timestamp)
 def _span(frame: pd.DataFrame, **fields: str) -> BarSpan:
     first, last = (frame.index[i].isoformat() if len(frame) else None for i in (0, -1))
     return BarSpan(bars=len(frame), first_bar=first, last_bar=last, **fields)
+
+
+def recent_reports(store: Store, key: Key) -> dict[str, DailyDrift]:
+    """The newest RECENT_DAYS reports up to a day, by day, oldest first."""
+    days = [day for day in store.periods(DRIFT_REPORT, key.symbol, "json") if day <= key.period][-RECENT_DAYS:]
+    found = {day: read_record(store, DailyDrift, key.symbol, day) for day in days}
+    return {day: report for day, report in found.items() if report}

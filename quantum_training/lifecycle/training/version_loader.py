@@ -43,9 +43,12 @@ class VersionLoader:
         except RegistryError as error:
             if isinstance(error, VersionDeleted):
                 self.deleted.append(model_id)
-            return self._ignore(model_id, str(error))
-        broken = non_finite_weights(model)
-        return self._ignore(model_id, f"version {model_id}: {'; '.join(broken)}") if broken else model
+            self._ignore(model_id, str(error))
+            return None
+        if broken := non_finite_weights(model):
+            self._ignore(model_id, f"version {model_id}: {'; '.join(broken)}")
+            return None
+        return model
 
     def _ignore(self, model_id: str, reason: str) -> None:
         self.errors[model_id] = reason

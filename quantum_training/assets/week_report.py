@@ -1,0 +1,52 @@
+"""Asset `week_report`: what a person reads on Monday, all symbols on one page. Content: lifecycle/reporting/week_report.py."""
+
+import dagster as dg
+
+from quantum_training.assets.metadata.tables import SUMMARY, markdown
+from quantum_training.assets.partition_runner import OWNERS, SINGLE_RUN
+from quantum_training.lifecycle.records import CHAMPION, DECAY_REPORT, ROLLOUT
+from quantum_training.lifecycle.reporting.week_page import headline, html_page, markdown_page, overview
+from quantum_training.lifecycle.reporting.week_report import ALL_SYMBOLS, WEEK_REPORT, symbol_week
+from quantum_training.partitions import Partitions
+from quantum_training.resources.store.store import Store
+from quantum_training.settings import Settings
+
+
+def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
+    """The asset, for the symbols of these settings."""
+    of_week = dg.MultiToSingleDimensionPartitionMapping("week")
+
+    @dg.asset(
+        name=WEEK_REPORT,
+        partitions_def=partitions.weeks,
+        backfill_policy=SINGLE_RUN,
+        deps=[dg.AssetDep(asset, partition_mapping=of_week) for asset in (CHAMPION, ROLLOUT, DECAY_REPORT)],
+        group_name="reports",
+        kinds={"html", "markdown"},
+        owners=OWNERS,
+        description="All symbols on one page: champion and its share of capital, verdict, every recipe's Sharpe ratio "
+        "with its interval beside Buy & Hold, drift, decay, how fresh the data are, which recipes wait for which "
+        "campaign, and what needs a look.",
+    )
+    def week_report(context: dg.AssetExecutionContext, store: dg.ResourceParam[Store]) -> dg.MaterializeResult:
+        if not context.partition_keys:
+            raise ValueError("the run names no week; a range must go from the earlier to the later week")
+        for week in sorted(context.partition_keys):
+            symbols = [symbol_week(store, settings, symbol, week) for symbol in settings.symbols]
+            text = markdown_page(week, symbols)
+            markdown_file = store.write_text(WEEK_REPORT, ALL_SYMBOLS, week, "md", text)
+            page = store.write_text(WEEK_REPORT, ALL_SYMBOLS, week, "html", html_page(week, symbols))
+            metadata = {
+                SUMMARY: headline(symbols),
+                "needs_a_look": dg.MetadataValue.md(
+                    "\n".join(f"- {s.symbol}: {text}" for s in symbols for text in s.attention) or "nothing"
+                ),
+                "overview": markdown(overview(symbols).set_index("symbol")),
+                "report": dg.MetadataValue.md(text),
+                "page": dg.MetadataValue.path(page.path),
+                "markdown": dg.MetadataValue.path(markdown_file.path),
+            }
+            context.add_asset_metadata(metadata, partition_key=week)
+        return dg.MaterializeResult(value=None)
+
+    return week_report

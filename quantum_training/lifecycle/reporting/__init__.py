@@ -1,0 +1,1 @@
+"""What the lifecycle found, for people: sentences, the report of a week, its page."""
