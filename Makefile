@@ -10,10 +10,12 @@ SOAK ?= quantum_training_tests
 
 .PHONY: demo test test-long soak coverage lint bench ui dagster-ui webserver daemon mlflow-ui constraints
 
+demo ui dagster-ui webserver daemon: export QUANTUM_TRAINING_CONFIG ?= $(CURDIR)/dagster_home/demo_settings.yaml
+
 demo: $(VENV)/run
 	$(BIN)/dagster job execute -m quantum_training.definitions -j clm_cycle -c dagster_home/demo.yaml
 	@echo
-	@echo "The sample ends on 2018-12-31, so the newest week is 2018-12-31. Open what it left behind with"
+	@echo "All data end on 2018-12-31, so the newest week is 2018-12-31. Open what it left behind with"
 	@echo "  make dagster-ui   champions, backtests and lineage on http://127.0.0.1:$(DAGSTER_PORT)"
 	@echo "  make mlflow-ui    model versions and their metrics on http://127.0.0.1:$(MLFLOW_PORT)"
 	@echo "or both at once with: make ui"
