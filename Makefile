@@ -11,6 +11,8 @@ SOAK ?= quantum_training_tests
 
 .PHONY: demo test test-long soak coverage lint bench ui dagster-ui webserver daemon mlflow-ui constraints
 
+demo ui dagster-ui webserver daemon: export QUANTUM_TRAINING_CONFIG ?= $(CURDIR)/dagster_home/demo_settings.yaml
+
 demo: export LOG_LEVEL ?= ERROR
 demo: $(VENV)/run
 	@$(BIN)/dagster job execute -m quantum_training.definitions -j clm_cycle -c dagster_home/demo.yaml

@@ -3,6 +3,7 @@
 Pages of docs/production are tested in deployment/ and with the subject that they describe.
 """
 
+import json
 import os
 import re
 import shlex
@@ -14,10 +15,12 @@ from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 
 from quantum_training.settings import load_settings
+from quantum_training_tests.benchmarks import edge_life
 from quantum_training_tests.support.processes import free_port, healthy, wait_for
 
 ROOT = Path(__file__).parents[1]
@@ -71,6 +74,7 @@ def copy(tmp_path_factory):
         "constraints.txt",
         "dagster_home/dagster.yaml",
         "dagster_home/demo.yaml",
+        "dagster_home/demo_settings.yaml",
         "dagster_home/benchmark.yaml",
         "dagster_home/promote.yaml",
     ):
@@ -140,6 +144,48 @@ def test_the_demo_covers_at_least_26_weeks_of_each_symbol(demo):
     folder, _ = demo
     for symbol in ("SP500", "NASDAQ"):
         assert len(list((folder / "dagster_home/store/champion" / symbol).glob("*.json"))) == 30
+
+
+@pytest.mark.long
+def test_the_demo_shows_the_life_of_a_model_on_the_market_with_a_known_edge(demo):
+    """Promoted on evidence, 1, 5 and 10 % of capital, and rolled back after the edge has ended."""
+    store = demo[0] / "dagster_home/store"
+    decisions, rollout = (
+        {file.stem: json.loads(file.read_text()) for file in sorted((store / asset / "SYNTHETIC").glob("*.json"))}
+        for asset in ("champion", "rollout")
+    )
+    changes = [(week, d["verdict"]) for week, d in decisions.items() if d["decided"] != d["former"]]
+    (promoted, first), (rolled_back, second) = changes
+    assert (first, second) == ("PROMOTE", "ROLLBACK")
+    end = yaml.safe_load((ROOT / "dagster_home/demo_settings.yaml").read_text())["symbols"]["SYNTHETIC"]["source"]
+    assert promoted < str(end["edge_until"]) < rolled_back
+    shares = [rollout[week]["share"] for week in rollout if promoted <= week <= rolled_back]
+    assert list(dict.fromkeys(shares)) == [0.0, 0.01, 0.05, 0.1]
+    assert shares[-1] == 0.0
+    assert len(decisions) == 30
+
+
+@pytest.mark.long
+def test_the_benchmark_of_the_known_edge_scores_what_the_demo_stores(demo, monkeypatch):
+    for name in ("QUANTUM_TRAINING_CONFIG", "DAGSTER_HOME"):
+        monkeypatch.setenv(name, "set by demo_settings")
+    world = edge_life.world_of(edge_life.demo_settings(), seed=7, edge=True)
+    scores, _ = edge_life.shadow_scores(world._replace(weeks=world.weeks[:6]))
+    for week, frame in scores.items():
+        stored = pd.read_parquet(demo[0] / f"dagster_home/store/shadow_scores/SYNTHETIC/{week}.parquet")
+        columns = ["strategy", "target", "net_return"]
+        pd.testing.assert_frame_equal(stored[columns], frame[columns], check_exact=True, check_dtype=False)
+
+
+def test_the_settings_of_the_demo_are_the_default_ones_and_the_market_with_a_known_edge():
+    demo, default = (
+        yaml.safe_load((ROOT / path).read_text())
+        for path in ("dagster_home/demo_settings.yaml", "quantum_training/default.yaml")
+    )
+    (recipe,) = demo["symbols"].pop("SYNTHETIC")["recipes"]
+    assert demo["recipes"].pop(recipe)
+    assert demo.pop("rollout") == {"without_drift_report": "step"}
+    assert demo == default
 
 
 @pytest.mark.long

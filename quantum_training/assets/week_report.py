@@ -1,4 +1,4 @@
-"""Asset `week_report`: what a person reads on Monday, all symbols on one page. Content: lifecycle/reporting/week_report.py."""
+"""Asset `week_report`: what a person reads on Monday, all symbols on one page. Content: lifecycle/reporting."""
 
 import dagster as dg
 

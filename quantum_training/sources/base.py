@@ -100,6 +100,13 @@ class CandleSource(BaseModel, ABC):
         """Whether older prices change later (adjusted for splits and dividends): stored months are then compared."""
         return False
 
+    def known_edge(self, periods: float) -> str:
+        """What the best long or flat position is known to earn, for people; "" of a real market, of which nobody knows.
+
+        periods: bars in a year.
+        """
+        return ""
+
 
 def closed_between(
     bars: pd.DataFrame,

@@ -6,6 +6,7 @@ The same seed, symbol and timeframe always give the same bars, whatever range is
 from __future__ import annotations
 
 import hashlib
+import math
 from datetime import date
 from functools import lru_cache
 
@@ -21,10 +22,24 @@ DAY = pd.Timedelta(days=1)
 DAYS_PER_YEAR = 365.0
 DAILY_VOLUME = 1e6
 TAIL_LIMIT = 20.0
+VOLUME_RESPONSE = 0.5
+"""Log volume that one standard deviation of the signal adds: more, and the quality gate sees switches of units."""
+SIGNAL_MEMORY = 0.8
+"""Lag-1 autocorrelation of the signal behind an edge: a half-life of 3 bars."""
 
 
 class Source(CandleSource):
-    """A log price that moves by Student-t steps; a two-state Markov chain switches its volatility."""
+    """A log price that moves by Student-t steps; a two-state Markov chain switches its volatility.
+
+    With an `edge` the next bar's return can be foretold from unusual volume, as on real markets (Gervais, Kaniel and
+    Mingelgrin, 2001). A signal s, a Gaussian AR(1) of variance 1, multiplies a bar's volume by exp(s) and makes the
+    next bar's log return sigma (k s + sqrt(1 - k^2) e). e is the shock without an edge, so the volatility stays.
+
+    The best position in [0, 1] is to be long while s > 0. Its return has the mean k sigma E[max(s, 0)] = k sigma /
+    sqrt(2 pi). Its second moment is sigma^2 / 2, for half of the bars are held and s^2 has the mean 1 on them, too. So
+    edge = mean / deviation = k / sqrt(pi - k^2) and k = edge sqrt(pi / (1 + edge^2)), before drift and costs, in one
+    state of the volatility, and whatever the tails of the shocks.
+    """
 
     not_identifying = frozenset({"end"})  # a later end only adds bars
 
@@ -43,11 +58,22 @@ class Source(CandleSource):
     turbulent_volatility: float = Field(0.45, gt=0, le=2, description="The same while turbulent.")
     switch_probability: float = Field(0.02, ge=0, le=0.5, description="Chance a day that calm turns turbulent or back.")
     tail_degrees_of_freedom: float = Field(4.0, gt=2, le=100, description="Of the Student t: lower means fatter tails.")
+    edge: float = Field(
+        0.0,
+        ge=0,
+        le=0.5,
+        description="Information ratio a bar of the best long or flat position, before costs; 0: nothing to foretell.",
+    )
+    edge_until: date | None = Field(
+        None, description="Day, UTC, from whose first bar on the edge is gone; null: never."
+    )
 
     @model_validator(mode="after")
     def _ends_after_start(self) -> Source:
         if self.end is not None and self.end <= self.start:
             raise ValueError(f"end {self.end} must be after start {self.start}")
+        if self.edge_until is not None and not (self.edge and self.edge_until > self.start):
+            raise ValueError(f"edge_until {self.edge_until} needs an edge above 0 and must be after start {self.start}")
         return self
 
     def fetch(
@@ -58,6 +84,18 @@ class Source(CandleSource):
         last = self.end or date(max(min(end, now).year, self.start.year) + 1, 1, 1)
         closed_until = self.available_until(symbol, timeframe, now)
         return closed_between(_simulate(self, symbol, timeframe, last), timeframe, start, end, closed_until)
+
+    @property
+    def signal_weight(self) -> float:
+        """k: the share of a bar's standard deviation that one standard deviation of the signal moves it by."""
+        return self.edge * math.sqrt(math.pi / (1 + self.edge**2))
+
+    def known_edge(self, periods: float) -> str:
+        """See CandleSource."""
+        if not self.edge:
+            return "Sharpe 0 before costs"
+        until = f" until {self.edge_until}, then 0" if self.edge_until else ""
+        return f"Sharpe {self.edge * math.sqrt(periods):.1f} before costs{until}"
 
     def available_until(self, symbol: str, timeframe: str, now: pd.Timestamp) -> pd.Timestamp:
         """`now`, or the option `end` if that is earlier."""
@@ -75,8 +113,8 @@ def _simulate(source: Source, symbol: str, timeframe: str, last: date) -> pd.Dat
     first = ceil(pd.Timestamp(source.start, tz="UTC"), timeframe)
     times = pd.date_range(first, pd.Timestamp(last, tz="UTC"), freq=step, inclusive="left")
     digest = hashlib.sha256(f"{symbol}|{timeframe}".encode()).digest()
-    roots = np.random.SeedSequence([source.seed, *np.frombuffer(digest, "<u4").tolist()]).spawn(5)
-    switches, shocks, tops, bottoms, volumes = (np.random.default_rng(root) for root in roots)
+    roots = np.random.SeedSequence([source.seed, *np.frombuffer(digest, "<u4").tolist()]).spawn(6)
+    switches, shocks, tops, bottoms, volumes, signals = (np.random.default_rng(root) for root in roots)
     n, dof = len(times), source.tail_degrees_of_freedom
     bar_days = step / DAY
 
@@ -84,6 +122,11 @@ def _simulate(source: Source, symbol: str, timeframe: str, last: date) -> pd.Dat
     annual = np.where(turbulent, source.turbulent_volatility, source.calm_volatility)
     deviation = annual * np.sqrt(bar_days / DAYS_PER_YEAR)
     shock = np.clip(shocks.standard_t(dof, n) / np.sqrt(dof / (dof - 2)), -TAIL_LIMIT, TAIL_LIMIT)
+    if source.edge:
+        signal = _autoregressive(signals.standard_normal(n))
+        known = np.concatenate([[0.0], signal[:-1]]) * (times < _midnight(source.edge_until or last))
+        weight = source.signal_weight * (known != 0)
+        shock = weight * known + np.sqrt(1 - weight**2) * shock
     move = source.annual_drift * bar_days / DAYS_PER_YEAR + deviation * shock
 
     def reach(stream: np.random.Generator) -> np.ndarray:
@@ -93,6 +136,8 @@ def _simulate(source: Source, symbol: str, timeframe: str, last: date) -> pd.Dat
     opens = np.concatenate([[source.start_price], closes[:-1]])
     body_top, body_bottom = np.maximum(opens, closes), np.minimum(opens, closes)
     activity = np.exp(0.4 * volumes.standard_normal(n)) * (0.5 + np.abs(shock)) * annual / source.calm_volatility
+    if source.edge:
+        activity *= np.exp(VOLUME_RESPONSE * signal)
     return as_candles(
         pd.DataFrame(
             {
@@ -105,3 +150,16 @@ def _simulate(source: Source, symbol: str, timeframe: str, last: date) -> pd.Dat
             index=times,
         )
     )
+
+
+def _autoregressive(shocks: np.ndarray) -> np.ndarray:
+    """s_t = SIGNAL_MEMORY s_{t-1} + shock, scaled to a variance of 1, (bars,)."""
+    from scipy.signal import lfilter
+
+    scaled = shocks * np.where(np.arange(len(shocks)), math.sqrt(1 - SIGNAL_MEMORY**2), 1.0)
+    signal: np.ndarray = lfilter([1.0], [1.0, -SIGNAL_MEMORY], scaled)
+    return signal
+
+
+def _midnight(day: date) -> pd.Timestamp:
+    return pd.Timestamp(day, tz="UTC")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 from datetime import date
@@ -16,7 +17,9 @@ from pydantic import ValidationError
 from quantum_training.market.schema import candle_schema
 from quantum_training.market.timeframe import to_timedelta
 from quantum_training.sources import source_from
+from quantum_training.sources.synthetic import SIGNAL_MEMORY
 
+BEFORE_EDGES = "b4054db4e74060fbd811dcfd82eb902e4de3c6fff93b0785165e389bdd1fb97a"  # pragma: allowlist secret
 FAR = pd.Timestamp("2060-01-01", tz="UTC")
 
 
@@ -36,10 +39,11 @@ def synthetic(**options):
     calm=st.floats(0.001, 2),
     turbulent=st.floats(0.001, 2),
     switch=st.floats(0, 0.5),
+    edge=st.floats(0, 0.5),
     tail=st.floats(2.01, 100),
     price=st.floats(1e-3, 1e9),
 )
-def test_any_options_give_sound_candles(seed, timeframe, drift, calm, turbulent, switch, tail, price):
+def test_any_options_give_sound_candles(seed, timeframe, drift, calm, turbulent, switch, edge, tail, price):
     source = synthetic(
         seed=seed,
         start="2020-02-28",
@@ -49,6 +53,7 @@ def test_any_options_give_sound_candles(seed, timeframe, drift, calm, turbulent,
         calm_volatility=calm,
         turbulent_volatility=turbulent,
         switch_probability=switch,
+        edge=edge,
         tail_degrees_of_freedom=tail,
     )
     bars = source.fetch("S", timeframe, day("2020-01-01"), FAR, FAR)
@@ -149,12 +154,83 @@ def test_a_live_market_goes_on_with_now():
         {"tail_degrees_of_freedom": 2},
         {"annual_drift": 2},
         {"annual_drift": float("nan")},
+        {"edge": 0.6},
+        {"edge": -0.1},
+        {"edge": float("nan")},
+        {"edge_until": "2020-01-01"},
+        {"edge": 0.1, "edge_until": "2015-01-01"},
         {"wings": 2},
     ],
 )
 def test_wrong_options_are_refused_at_load(options):
     with pytest.raises(ValidationError):
         synthetic(**options)
+
+
+def digest(**options):
+    bars = synthetic(**options).fetch("S", "1h", day("2015-01-01"), day("2017-01-01"), FAR)
+    return hashlib.sha256(bars.to_numpy().tobytes()).hexdigest()
+
+
+def test_without_an_edge_every_bar_is_what_it_was_before_edges_existed():
+    assert digest() == BEFORE_EDGES
+    assert digest(edge=0) == digest()
+
+
+@pytest.mark.parametrize("edge", [0.05, 0.3, 0.5])
+def test_the_edge_is_the_information_ratio_of_the_best_long_or_flat_position(edge):
+    """The signal that no model sees is drawn again from its stream, the sixth."""
+    options = {"seed": 5, "start": "1990-01-01", "end": "2020-01-01", "switch_probability": 0, "annual_drift": 0}
+    bars = synthetic(**options, edge=edge).fetch("S", "1h", day("1990-01-01"), FAR, FAR)
+    moves = np.log(bars["close"] / bars["open"]).to_numpy()
+    signal = signal_of(5, "S", len(bars))
+    earned = moves[1:] * (signal[:-1] > 0)
+    assert earned.mean() / earned.std() == pytest.approx(edge, abs=8 / np.sqrt(len(earned)))  # the signal lasts
+    assert moves.std() * np.sqrt(365 * 24) == pytest.approx(0.15, rel=0.02)
+    assert signal.std() == pytest.approx(1, rel=0.02)
+    assert np.corrcoef(signal[1:], signal[:-1])[0, 1] == pytest.approx(SIGNAL_MEMORY, abs=0.01)
+    plain = synthetic(**options).fetch("S", "1h", day("1990-01-01"), FAR, FAR)
+    assert (abs(moves) > 8 * moves.std()).any(), "the tails stay"
+    assert np.log(bars["volume"]).corr(np.log(plain["volume"])) < 0.9
+
+
+def signal_of(seed, symbol, n):
+    root = np.frombuffer(hashlib.sha256(f"{symbol}|1h".encode()).digest(), "<u4").tolist()
+    shocks = np.random.default_rng(np.random.SeedSequence([seed, *root]).spawn(6)[5]).standard_normal(n)
+    signal = [shocks[0]]
+    for shock in shocks[1:]:
+        signal.append(SIGNAL_MEMORY * signal[-1] + np.sqrt(1 - SIGNAL_MEMORY**2) * shock)
+    return np.array(signal)
+
+
+def test_from_the_day_of_its_end_on_an_edge_is_gone_and_the_bars_before_are_the_same():
+    options = {"seed": 5, "start": "1990-01-01", "end": "2020-01-01", "switch_probability": 0, "annual_drift": 0}
+    until = "2005-01-01"
+    ends = synthetic(**options, edge=0.3, edge_until=until).fetch("S", "1h", day("1990-01-01"), FAR, FAR)
+    stays = synthetic(**options, edge=0.3).fetch("S", "1h", day("1990-01-01"), FAR, FAR)
+    before = day(until) - pd.Timedelta("1h")
+    pd.testing.assert_frame_equal(ends.loc[:before], stays.loc[:before], check_exact=True, check_freq=False)
+    assert ends["close"].loc[until:].iloc[0] != stays["close"].loc[until:].iloc[0]
+    held = pd.Series(signal_of(5, "S", len(ends)) > 0, ends.index).shift(1, fill_value=False)
+    earned = (np.log(ends["close"] / ends["open"]) * held).loc[until:]
+    assert earned.mean() / earned.std() == pytest.approx(0, abs=4 / np.sqrt(len(earned)))
+
+
+def test_the_edge_belongs_to_the_identity_of_the_market():
+    identities = [
+        synthetic(**options).identity for options in ({}, {"edge": 0.1}, {"edge": 0.1, "edge_until": "2020-01-01"})
+    ]
+    assert [identity["edge"] for identity in identities] == [0.0, 0.1, 0.1]
+    assert [identity["edge_until"] for identity in identities] == [None, None, "2020-01-01"]
+
+
+def test_what_an_edge_is_known_to_earn_is_said_in_words():
+    periods = 24 * 365
+    assert synthetic().known_edge(periods) == "Sharpe 0 before costs"
+    assert synthetic(edge=0.1).known_edge(periods) == "Sharpe 9.4 before costs"
+    gone = synthetic(edge=0.1, edge_until="2020-01-01")
+    assert gone.known_edge(periods) == "Sharpe 9.4 before costs until 2020-01-01, then 0"
+    assert source_from({"kind": "sample", "dataset": "sp500"}).known_edge(252) == ""
 
 
 def test_defaults_need_nothing():

@@ -16,6 +16,9 @@ from quantum_training.lifecycle.records import (
 )
 from quantum_training.selection.position_limits import percent
 
+EVENTS = 8
+"""Newest changes that `life_sentence` names."""
+
 
 def decision_sentence(decisions: Mapping[str, WeeklyDecision], week: str) -> str:
     """Who is champion since when, what the week decided, and where the campaign stands.
@@ -37,9 +40,10 @@ def decision_sentence(decisions: Mapping[str, WeeklyDecision], week: str) -> str
 
 def _champion(decisions: Mapping[str, WeeklyDecision], week: str) -> str:
     champion = decisions[week].champion
-    if champion is None:
-        return "No champion: no recipe has earned it."
-    return f"{champion} is champion since {in_office_since(decisions, week)}."
+    since = in_office_since(decisions, week)
+    if champion:
+        return f"{champion} is champion since {since}."
+    return "No champion: no recipe has earned it." if since == min(decisions) else f"No champion since {since}."
 
 
 def in_office_since(decisions: Mapping[str, WeeklyDecision], week: str) -> str:
@@ -83,6 +87,26 @@ def _end_of(last: WeeklyDecision) -> str:
     if last.verdict in ("EXPIRED", "REJECT"):
         return f"The campaign before found nothing in {campaign.week} weeks."
     return f"The campaign before ended in its week {campaign.week} of {campaign.weeks}."
+
+
+def life_sentence(decisions: Mapping[str, WeeklyDecision], rollouts: Mapping[str, WeeklyRollout]) -> str | None:
+    """When champions came and went, and when their share of capital changed: the newest changes, oldest first.
+
+    None if no recipe was ever champion. Both by week, oldest first.
+    """
+    events = []
+    champion, share = None, 0.0
+    for week, decision in decisions.items():
+        if decision.champion != champion:
+            if champion:
+                events.append(f"{week} {champion} removed ({decision.verdict}: {decision.reason})")
+            if decision.champion:
+                events.append(f"{week} {decision.champion} becomes champion")
+        champion, before = decision.champion, share
+        share = rollouts[week].share if week in rollouts else 0.0
+        if share != before and champion:
+            events.append(f"{week} {percent(share)} of the capital")
+    return "Its life: " + "; ".join(events[-EVENTS:]) + "." if events else None
 
 
 def rollout_sentence(rollout: WeeklyRollout) -> str:

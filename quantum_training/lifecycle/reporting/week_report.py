@@ -30,10 +30,12 @@ from quantum_training.lifecycle.reporting.summaries import (
     decision_sentence,
     drift_sentence,
     in_office_since,
+    life_sentence,
     rollout_sentence,
 )
 from quantum_training.lifecycle.stored_months import stored_until
 from quantum_training.lifecycle.training.training_window import incomplete_window
+from quantum_training.market.calendars import periods_per_year
 from quantum_training.market.periods import WEEK
 from quantum_training.monitoring.severity import Severity
 from quantum_training.resources.store.store import Store
@@ -78,12 +80,15 @@ def symbol_week(store: Store, settings: Settings, symbol: str, last: str = EVERY
         return SymbolWeek(symbol, None, data_until=until, attention=["no week is decided; run the job weekly_cycle"])
     week = max(decisions)
     decision = decisions[week]
-    rollout = read_record(store, WeeklyRollout, symbol, week)
+    rollouts = read_records(store, WeeklyRollout, symbol, week)
+    rollout, life = rollouts.get(week), life_sentence(decisions, rollouts)
     decay = read_record(store, WeeklyDecay, symbol, week)
     drift = _newest_drift(store, symbol, week)
     sentences = {
         "decision": decision_sentence(decisions, week),
         **({"capital": rollout_sentence(rollout)} if rollout else {}),
+        **({"life": life} if life else {}),
+        **({"known edge": edge} if (edge := _known_edge(settings, symbol)) else {}),
         **({"drift": drift_sentence(drift)} if drift else {}),
         **({"decay": decay_sentence(decay)} if decay else {}),
     }
@@ -103,6 +108,13 @@ def symbol_week(store: Store, settings: Settings, symbol: str, last: str = EVERY
             *_incomplete_trainings(store, settings, symbol, week),
         ],
     )
+
+
+def _known_edge(settings: Settings, symbol: str) -> str:
+    """The true edge of a simulated market, in a sentence; empty of a real one, of which nobody knows it."""
+    market = settings.symbols[symbol]
+    edge = market.source.known_edge(periods_per_year(market.calendar, market.timeframe))
+    return f"Its true edge: {edge}." if edge else ""
 
 
 def _newest_drift(store: Store, symbol: str, week: str) -> DailyDrift | None:
