@@ -130,13 +130,25 @@ def test_a_commit_runs_what_make_lint_runs():
 @pytest.mark.long
 def test_the_demo_ends_with_a_champion_table_and_the_ways_into_the_uis(demo):
     _, output = demo
-    rows = [line.split("|")[1:-1] for line in output.splitlines() if line.startswith(("| SP500", "| NASDAQ"))]
-    assert [row[0].strip() for row in rows] == ["SP500", "NASDAQ"]
-    assert {row[1].strip() for row in rows} == {"2018-12-31"}
-    assert all("n=125" in row[4] for row in rows)
-    assert "make dagster-ui" in output
-    assert "make mlflow-ui" in output
-    assert "xgboost_model 30/30 SP500|2018-12-31" in output
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in output.splitlines() if line.startswith("| ")]
+    strategies = {row[0]: [r[2] for r in rows if r[0] == row[0]] for row in rows[1:]}
+    indices = ["xgboost", "lightgbm", "Buy & Hold"]
+    assert strategies == {"SP500": indices, "NASDAQ": indices, "SYNTHETIC": ["xgboost_hourly", "Buy & Hold"]}
+    assert {row[1] for row in rows[1:]} == {"2018-12-31"}
+    assert {row[4] for row in rows if row[0] in ("SP500", "NASDAQ")} == {"125"}
+    assert re.search(r"^SP500 +xgboost_model +30/30 in \d+ s$", output, re.M)
+    assert "SP500: No champion: no recipe has earned it." in output
+    assert "The campaign before found nothing in 26 weeks." in output
+    assert "Its true edge: Sharpe" in output
+    assert "/assets/week_report" in output
+    assert "/#/models" in output
+
+
+@pytest.mark.long
+def test_the_demo_prints_no_log_and_no_warnings(demo):
+    _, output = demo
+    assert not re.search(r" - (DEBUG|INFO|ERROR) - |Warning", output)
+    assert len(output.splitlines()) < 100
 
 
 @pytest.mark.long

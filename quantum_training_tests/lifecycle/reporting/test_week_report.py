@@ -35,8 +35,7 @@ def week_of(project, symbol, last=WEEK):
 def test_a_symbol_is_described_from_its_records(project):
     week = week_of(project, "AAA")
     assert (week.champion, week.since, week.share, week.verdict) == ("xgboost", "2020-02-17", 0.02, "CONTINUE")
-    assert [line.strategy for line in week.lines][0] == "xgboost"
-    assert week.lines[0].state == "champion"
+    assert (week.lines[0].strategy, week.lines[0].state) == ("xgboost", "champion")
     assert week.lines[-1].strategy == "Buy & Hold"
     attention = " ".join(week.attention)
     assert "xgboost has decayed" in attention
