@@ -41,6 +41,7 @@ from quantum_training.checks.candles import candle_quality
 from quantum_training.checks.decay import decay_check
 from quantum_training.checks.drift import drift_checks
 from quantum_training.checks.features import feature_causality
+from quantum_training.checks.freshness import freshness_checks
 from quantum_training.checks.leakage import leak_free
 from quantum_training.checks.refresh import refresh_check
 from quantum_training.checks.training_window import window_check
@@ -98,6 +99,7 @@ def build_defs(settings: Settings, resources: Mapping[str, Any] | None = None) -
             *(window_check(model_asset(recipe), partitions) for recipe in settings.recipes),
             *drift_checks(settings, partitions),
             decay_check(settings, partitions),
+            freshness_checks(settings),
         ],
         jobs=[
             *asset_jobs,

@@ -54,7 +54,7 @@ def test_definitions_load_and_every_asset_is_described():
     names = {key.to_user_string() for key in graph.get_all_asset_keys()}
     evidence = {"shadow_scores", "backtest", "champion", "rollout", "decay_report"}
     others = {"candles", "features", "xgboost_model", "lightgbm_model", "drift_report", "signals"}
-    assert names - evidence == others | {"housekeeping_report"}
+    assert names - evidence == others | {"housekeeping_report", "week_report"}
     assert evidence < names
     for key in graph.get_all_asset_keys():
         node = graph.get(key)
@@ -67,6 +67,7 @@ def test_definitions_load_and_every_asset_is_described():
 def test_jobs_and_schedules_are_those_promised_and_schedules_are_off():
     repository = defs.get_repository_def()
     jobs = {"market_data", "weekly_cycle", "drift", "decay", "trading_signals", "clm_cycle", "housekeeping", "doctor"}
+    jobs |= {"freshness", "weekly_report"}
     assert jobs <= set(repository.job_names)
     schedules = {s.name: s for s in repository.schedule_defs}
     assert schedules["weekly_cycle_schedule"].cron_schedule == "0 2 * * 1"
