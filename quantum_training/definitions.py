@@ -76,20 +76,22 @@ def build_defs(settings: Settings, resources: Mapping[str, Any] | None = None) -
     }
     all_resources = {**default_resources, **(resources or {})}
     definitions = dg.Definitions(
-        assets=[
-            candles.build(settings, partitions),
-            features.build(settings, partitions),
-            *(models.build(recipe, settings, partitions) for recipe in settings.recipes),
-            scores.build(settings, partitions),
-            backtest.build(settings, partitions),
-            champion.build(settings, partitions),
-            decay.build(settings, partitions),
-            drift.build(settings, partitions),
-            rollout.build(settings, partitions),
-            signals.build(settings, partitions),
-            week_report.build(settings, partitions),
-            housekeeping.build(settings),
-        ],
+        assets=dg.with_source_code_references(
+            [
+                candles.build(settings, partitions),
+                features.build(settings, partitions),
+                *(models.build(recipe, settings, partitions) for recipe in settings.recipes),
+                scores.build(settings, partitions),
+                backtest.build(settings, partitions),
+                champion.build(settings, partitions),
+                decay.build(settings, partitions),
+                drift.build(settings, partitions),
+                rollout.build(settings, partitions),
+                signals.build(settings, partitions),
+                week_report.build(settings, partitions),
+                housekeeping.build(settings),
+            ]
+        ),
         asset_checks=[
             candle_quality(settings, partitions),
             feature_causality(settings, partitions),

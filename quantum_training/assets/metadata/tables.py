@@ -29,6 +29,12 @@ def short_hash(written: Written) -> str:
     return written.content_hash[:16]
 
 
+def column_schema(columns: Mapping[str, str]) -> dict[str, dg.TableSchemaMetadataValue]:
+    """The columns of a stored frame and what they hold, for an asset's page. All are float64."""
+    schema = dg.TableSchema([dg.TableColumn(name, "float64", description=text) for name, text in columns.items()])
+    return {"dagster/column_schema": dg.MetadataValue.table_schema(schema)}
+
+
 def reports_table(reports: Mapping[Key, Any], columns: list[str]) -> dg.MarkdownMetadataValue:
     """One row per partition: its period and these fields of its report, a named tuple."""
     rows = [{"period": key.period, **report._asdict()} for key, report in reports.items()]

@@ -72,7 +72,7 @@ def test_a_new_campaign_says_how_the_one_before_ended(verdict, end):
         judgements={"xgboost": judgement("5 of 100 bars")},
     )
     sentence = campaign_sentence({WEEKS[0]: last, WEEKS[1]: first}, WEEKS[1])
-    assert sentence.startswith("Week 1 of 26 of the campaign that opened on 2020-01-13: xgboost 5 of 100 bars.")
+    assert sentence.startswith("Week 1 of 26 of the campaign from 2020-01-13 to 2020-07-06: xgboost 5 of 100 bars.")
     assert sentence.endswith(end)
 
 
@@ -85,4 +85,6 @@ def test_capital_decay_and_drift_say_their_reason():
     assert decay_sentence(decay(WEEKS[0], "DECAYED")) == "xgboost has decayed: in a test."
     assert decay_sentence(decay(WEEKS[0], "INSUFFICIENT", recipe=None)) == "There is no champion that could decay."
     assert drift_sentence(drift(WEEKS[0])) == "No drift: in a test."
+    early = drift(WEEKS[0], outcome="insufficient", reason="insufficient: 10 of 26 windows of reference")
+    assert drift_sentence(early) == "Whether there is drift cannot be told yet: 10 of 26 windows of reference."
     assert drift_sentence(drift(WEEKS[0], "SEVERE")) == "Severe drift: in a test."
