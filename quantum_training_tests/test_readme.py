@@ -11,7 +11,8 @@ import shutil
 import signal
 import subprocess
 import sys
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from html import unescape
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -21,7 +22,7 @@ import yaml
 
 from quantum_training.settings import load_settings
 from quantum_training_tests.benchmarks import edge_life
-from quantum_training_tests.support.processes import free_port, healthy, wait_for
+from quantum_training_tests.support.processes import free_port, healthy, program, start, wait_for
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
@@ -248,6 +249,46 @@ for line in sys.argv[1:]:
     cli.main(arguments, standalone_mode=False, auto_envvar_prefix=ENV_PREFIX)
     print_state()
 """
+
+
+@pytest.mark.long
+def test_the_pages_of_dagster_show_what_the_store_holds(demo, tmp_path):
+    """In a real browser: the newest week is the latest, its sentence and pictures stand in the page, no check is open."""
+    browser = os.environ.get("QT_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    if not browser:
+        pytest.skip("no chromium on this machine")
+    folder, _ = demo
+    settings = yaml.safe_load((folder / "dagster_home/demo_settings.yaml").read_text())
+    port, last = free_port(), [*settings["symbols"]][-1]
+    environment = {
+        **os.environ,
+        "DAGSTER_HOME": str(folder / "dagster_home"),
+        "QUANTUM_TRAINING_CONFIG": str(folder / "dagster_home/demo_settings.yaml"),
+    }
+    command = [program("dagster-webserver"), "-m", "quantum_training.definitions", "-h", "127.0.0.1", "-p", str(port)]
+    flags = "--headless --no-sandbox --disable-gpu --no-first-run --virtual-time-budget=60000"
+
+    def page(path):
+        arguments = [browser, *flags.split(), f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom"]
+        url = f"http://127.0.0.1:{port}/assets/{path}"
+        return unescape(subprocess.run([*arguments, url], capture_output=True, text=True, timeout=180).stdout)
+
+    with ExitStack() as stack:
+        start(stack, command, tmp_path / "webserver.log", environment, folder)
+        wait_for("webserver", lambda: healthy(f"http://127.0.0.1:{port}/server_info"), 90)
+        champion, backtest, checks = page("champion"), page("backtest"), page("candles?view=checks")
+    store = folder / "dagster_home/store"
+    weeks = {file.stem: file for file in (store / f"champion/{last}").glob("*.json")}
+    decision = json.loads(weeks[max(weeks)].read_text())
+    assert f"{last}|{max(weeks)}" in champion
+    assert decision["evidence_hash"] in champion
+    assert all(judgement["reason"] in champion for judgement in decision["judgements"].values())
+    record = json.loads((store / f"backtest/{last}/{max(weeks)}.json").read_text())
+    assert record["verdict"]["text"][1:] in backtest
+    assert backtest.count('src="data:image/svg+xml,') >= 2
+    assert "quality" in checks
+    assert "Succeeded" in checks
+    assert "Skipped" not in checks
 
 
 @pytest.mark.long

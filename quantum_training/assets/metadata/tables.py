@@ -24,6 +24,16 @@ def markdown(table: pd.DataFrame) -> dg.MarkdownMetadataValue:
     return dg.MetadataValue.md(table.astype(object).map(cell).to_markdown(disable_numparse=True))
 
 
+def link(text: str, url: str) -> dg.MarkdownMetadataValue:
+    """A link with a text of its own: Dagster would write out the whole address, which does not wrap."""
+    return dg.MetadataValue.md(f"[{text}]({url})")
+
+
+def rounded(value: float) -> float:
+    """A number to four significant digits, as people read it and Dagster plots it."""
+    return float(f"{value:.4g}")
+
+
 def short_hash(written: Written) -> str:
     """The beginning of a content hash: Dagster's tables do not wrap, and the whole would push the rest off the page."""
     return written.content_hash[:16]
