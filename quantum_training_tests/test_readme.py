@@ -253,7 +253,7 @@ for line in sys.argv[1:]:
 
 @pytest.mark.long
 def test_the_pages_of_dagster_show_what_the_store_holds(demo, tmp_path):
-    """In a real browser: the newest week is the latest, its sentence and pictures stand in the page, no check is open."""
+    """In a real browser: the newest week is the latest, its findings stand in the page, and no check is left open."""
     browser = os.environ.get("QT_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
     if not browser:
         pytest.skip("no chromium on this machine")
@@ -284,7 +284,7 @@ def test_the_pages_of_dagster_show_what_the_store_holds(demo, tmp_path):
     assert decision["evidence_hash"] in champion
     assert all(judgement["reason"] in champion for judgement in decision["judgements"].values())
     record = json.loads((store / f"backtest/{last}/{max(weeks)}.json").read_text())
-    assert record["verdict"]["text"][1:] in backtest
+    assert record["verdict"]["text"] in backtest
     assert backtest.count('src="data:image/svg+xml,') >= 2
     assert "quality" in checks
     assert "Succeeded" in checks

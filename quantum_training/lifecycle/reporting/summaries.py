@@ -123,8 +123,7 @@ def rollout_sentence(rollout: WeeklyRollout) -> str:
 
 def backtest_sentence(record: BacktestRecord) -> str:
     """Who leads, the best recipe or Buy & Hold, by how much, on how many bars."""
-    text: str = record.verdict["text"]
-    return text[0].upper() + text[1:] + "."
+    return f"{record.verdict['text']}."
 
 
 def decay_sentence(record: WeeklyDecay) -> str:
