@@ -6,7 +6,10 @@ import sys
 from pathlib import Path
 
 import dagster as dg
+import pandas as pd
 import pytest
+from dagster._core.definitions.partitions.context import partition_loading_context
+from dagster._core.execution.asset_backfill import AssetBackfillData
 
 import quantum_training
 from quantum_training.definitions import build_defs, defs
@@ -95,3 +98,33 @@ def test_no_module_imports_a_serialiser_that_runs_code(path):
         elif isinstance(node, ast.ImportFrom) and node.module:
             modules.add(node.module.split(".")[0])
     assert not modules & {"pickle", "joblib", "cloudpickle"}
+
+
+def test_months_of_candles_select_the_weeks_that_they_touch():
+    """What docs/tasks/run_it.md says of one selection of everything, as Dagster resolves it for a backfill."""
+    chain = (
+        "candles",
+        "features",
+        "xgboost_model",
+        "lightgbm_model",
+        "shadow_scores",
+        "backtest",
+        "champion",
+        "rollout",
+    )
+    with dg.DagsterInstance.ephemeral() as instance, partition_loading_context(dynamic_partitions_store=instance):
+        backfill = AssetBackfillData.from_asset_partitions(
+            asset_graph=defs.resolve_asset_graph(),
+            partition_names=["SP500|2018-11-01", "SP500|2018-12-01"],
+            asset_selection=[dg.AssetKey(asset) for asset in chain],
+            dynamic_partitions_store=instance,
+            backfill_start_timestamp=0.0,
+            all_partitions=False,
+        )
+        keys = {
+            asset: sorted(backfill.target_subset.get_asset_subset(dg.AssetKey(asset)).value.get_partition_keys())
+            for asset in chain
+        }
+    mondays = pd.date_range("2018-10-29", "2018-12-31", freq="7D").strftime("SP500|%Y-%m-%d")
+    assert keys["candles"] == keys["features"] == ["SP500|2018-11-01", "SP500|2018-12-01"]
+    assert all(keys[asset] == [*mondays] for asset in chain[2:])
