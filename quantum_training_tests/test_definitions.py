@@ -118,7 +118,7 @@ def test_months_of_candles_select_the_weeks_that_they_touch():
             partition_names=["SP500|2018-11-01", "SP500|2018-12-01"],
             asset_selection=[dg.AssetKey(asset) for asset in chain],
             dynamic_partitions_store=instance,
-            backfill_start_timestamp=0.0,
+            backfill_start_timestamp=pd.Timestamp("2019-01-07", tz="UTC").timestamp(),
             all_partitions=False,
         )
         keys = {
