@@ -104,7 +104,8 @@ def _utc(values: pd.Index, symbol: str, where: str) -> pd.DatetimeIndex:
     try:
         return pd.DatetimeIndex(pd.to_datetime(texts, utc=True, format="ISO8601")).as_unit("ns")
     except ValueError as error:
-        raise CallerError(f"{symbol}: {where} holds no times: {error}; send them as 2024-01-08T13:00:00Z") from None
+        found = str(error).splitlines()[0]
+        raise CallerError(f"{symbol}: {where} holds no times: {found}; send them as 2024-01-08T13:00:00Z") from None
 
 
 def _check_order(times: pd.DatetimeIndex, symbol: str) -> None:
@@ -137,7 +138,7 @@ def _check_values(candles: pd.DataFrame, symbol: str) -> None:
             bar = candles[wrong].iloc[0]
             values = ", ".join(f"{name} {value:g}" for name, value in bar.items())
             raise _refusal(
-                symbol, pd.DatetimeIndex(candles.index[wrong]), rule, f"has {values}", "send what was traded"
+                symbol, pd.DatetimeIndex(candles.index[wrong]), rule, f"the first has {values}", "send what was traded"
             )
 
 

@@ -23,7 +23,8 @@ _DATA = re.compile(r"\"([\w-]+\.(?:tsv|csv|json))\"")
 def scoring_code(algorithms: Iterable[str]) -> bytes:
     """A tar.bz2 of the source files behind these algorithms, named as models.contract.algorithm has them.
 
-    The same code gives the same bytes. ModuleNotFoundError names an algorithm whose file is not found.
+    The same code gives the same bytes. An algorithm of one's own that has no source file, as a compiled one, is left
+    out: who serves the version must have it installed.
     """
     return _archive(frozenset(module_of(name) for name in algorithms))
 
@@ -57,8 +58,6 @@ def _sources(roots: frozenset[str]) -> dict[str, bytes]:
         visited.add(module)
         path = _file_of(module)
         if path is None:
-            if module in roots:
-                raise ModuleNotFoundError(f"{module} has no source file that can travel with a version")
             continue
         parent = module.rpartition(".")[0]
         queue += [parent] if parent else []
@@ -94,7 +93,10 @@ def _imports(node: ast.AST, package: str) -> Iterator[str]:
 def _file_of(module: str) -> Path | None:
     """The source file of a module; only its first package is looked for, and none is imported."""
     first, *rest = module.split(".")
-    spec = find_spec(first)
+    try:
+        spec = find_spec(first)
+    except ValueError:  # a module that was made by hand
+        return None
     if spec is None:
         return None
     folders = [Path(folder) for folder in spec.submodule_search_locations or ()]

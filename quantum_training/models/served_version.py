@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
@@ -54,7 +53,7 @@ class ServedVersion:
         return cls(load_model(model), ServedMarket.model_validate(json.loads(market.read_text())))
 
     def predict(self, rows: pd.DataFrame, params: Mapping[str, Any]) -> pd.Series:
-        """Target position decided at each row's close, for the bar after it.
+        """Target position decided at each row's close, for the bar after it; of candles without the first bars.
 
         params: `input` is auto, candles or features; auto takes rows with open, high, low, close and volume and without
         any feature for candles. `accepted_bars`: see callers_candles.read_candles. CallerError says what is wrong.
@@ -75,9 +74,10 @@ class ServedVersion:
         return FROM_FEATURES if reads_prices_alone else FROM_CANDLES
 
     def _from_candles(self, rows: pd.DataFrame, accepted: tuple[str, ...]) -> pd.Series:
-        """Positions as the platform decides them on these candles; NaN for the first bars, which have too few before.
+        """Positions as the platform decides them, from the first bar on that has enough bars before it.
 
-        CallerError if that is so for the last bar, too.
+        CallerError if the last has too few. Rows of NaN would break clients: MLflow's server sends them as NaN, which
+        is no JSON.
         """
         symbol, timeframe, calendar = self.market.symbol, self.market.timeframe, self.market.calendar
         if timeframe is None:
@@ -91,9 +91,8 @@ class ServedVersion:
         if first == len(decided):
             raise CallerError(f"{symbol}: {len(decided)} bars are too few to decide on the last; {self._need(filled)}")
         features = compute_features(candles[list(COLUMNS)], decided[0])
-        positions = np.full(len(decided), np.nan)
-        usable, deciding = candles.iloc[WARMUP_BARS:], slice(first, None)
-        positions[deciding] = positions_at(self.model, usable, features, decided[deciding], filled[deciding])
+        decided, filled = decided[first:], filled[first:]
+        positions = positions_at(self.model, candles.iloc[WARMUP_BARS:], features, decided, filled)
         return pd.Series(positions, decided, name="position")
 
     def _first_decision(self, decided: pd.DatetimeIndex, filled: pd.DatetimeIndex) -> int:

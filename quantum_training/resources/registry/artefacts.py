@@ -124,9 +124,14 @@ def checked_model(source: str, files: Mapping[str, str]) -> Model:
 
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(mlflow.artifacts.download_artifacts(source, dst_path=folder))
-        compiled = [path.relative_to(copy).as_posix() for path in copy.glob(COMPILED)]
-        check(copy, files, ignored=[META, *compiled])
+        check_files(copy, files)
         return load_model(copy / MODEL)
+
+
+def check_files(artefact: Path, files: Mapping[str, str]) -> None:
+    """ArtefactError if the files of an artefact's folder are others than `files`, but for what readers left there."""
+    compiled = [path.relative_to(artefact).as_posix() for path in artefact.glob(COMPILED)]
+    check(artefact, files, ignored=[META, *compiled])
 
 
 @contextmanager

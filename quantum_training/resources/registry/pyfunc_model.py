@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
 
@@ -25,11 +27,15 @@ class PositionModel(PythonModel):
 
     def load_context(self, context: PythonModelContext) -> None:
         package = unpacked(Path(context.artifacts["code"]))
-        served = import_module(f"{package}.models.served_version").ServedVersion
-        self.version = served.load(Path(context.artifacts["model"]), Path(context.artifacts["market"]))
+        self.served = import_module(f"{package}.models.served_version")
+        paths = (Path(context.artifacts[name]) for name in ("model", "market"))
+        self.version = self.served.ServedVersion.load(*paths)
 
     def predict(self, context: PythonModelContext, model_input: pd.DataFrame, params: dict | None = None) -> pd.Series:
-        return self.version.predict(model_input, params or {})
+        try:
+            return self.version.predict(model_input, params or {})
+        except self.served.CallerError as error:  # of any other error MLflow's server hides the message
+            raise MlflowException(str(error), INVALID_PARAMETER_VALUE) from None
 
 
 def unpacked(code: Path) -> str:
