@@ -39,6 +39,10 @@ class ServedMarket(BaseModel):
     timeframe: str | None = None
     calendar: CalendarSetting = ALWAYS_OPEN
 
+    def to_json(self) -> str:
+        """The text that ServedVersion.load reads."""
+        return self.model_dump_json(warnings=False)  # pydantic does not know which types the calendar's validator gives
+
 
 @dataclass(frozen=True)
 class ServedVersion:

@@ -100,7 +100,7 @@ def _for_callers(folder: Path, symbol: str, new: NewVersion) -> dict[str, Path]:
     algorithms = [json.loads(index.read_text())["algorithm"] for index in (folder / "model").rglob(INDEX)]
     code.write_bytes(scoring_code(algorithms))
     served = ServedMarket(symbol=symbol, timeframe=new.timeframe, calendar=new.calendar)
-    market.write_text(served.model_dump_json())
+    market.write_text(served.to_json())
     return {"code": code, "market": market}
 
 
