@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
+import mlflow  # noqa: F401 - the page's line needs it
 import pytest
 
 from quantum_training.lifecycle.records import LATEST, SignalRecord, write_record
@@ -71,3 +72,9 @@ def test_the_example_follows_the_signals_of_a_home(cycled_project, small):
         line = process.stdout.readline()
         process.kill()
     assert " hold +0.0000: flat: " in line
+
+    (version,) = project.store.read_record("xgboost_model", "AAA", "2020-01-13")["versions"]
+    (search,) = [line for line in (DOCS / "signals.md").read_text().splitlines() if line.startswith("mlflow.Mlflow")]
+    project.registry.client()
+    found = eval(search.replace("SP500", "AAA").replace("0123456789abcdef", version["model_id"]))  # noqa: S307
+    assert [entry.tags["recipe"] for entry in found] == ["xgboost"]
