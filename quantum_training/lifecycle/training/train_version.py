@@ -182,8 +182,10 @@ class VersionTraining:
         return model
 
     def _register(self, fit: FitResult, started: pd.Timestamp, artefact_hash: str | None) -> RegisteredVersion:
+        symbol = self.task.key.symbol
+        market = self.services.settings.symbols[symbol]
         return self.services.registry.register(
-            self.task.key.symbol,
+            symbol,
             NewVersion(
                 fit.model,
                 self.recipe.algorithm,
@@ -194,6 +196,8 @@ class VersionTraining:
                 curves=fit.model.curves,
                 started=started,
                 artefact_hash=artefact_hash,
+                timeframe=market.timeframe,
+                calendar=market.calendar,
             ),
             assert_lock_held=self.task.assert_lock_held,
         )

@@ -1,22 +1,28 @@
 """A model as files in MLflow: logged into a run, read back and compared, and loaded after a check of every file.
 
-Code that is stored in MLflow is never run.
+Code that is stored in MLflow is for those who serve a version elsewhere (pyfunc_model.py); it is never run here.
 """
 
 from __future__ import annotations
 
+import json
+import logging
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from quantum_training.market.schema import COLUMNS
+from quantum_training.models.callers_candles import OPEN_TIME
 from quantum_training.models.contract import INDEX, Model, load_model, save_model
 from quantum_training.models.manifest import check, file_hash, manifest
+from quantum_training.models.scoring_code import scoring_code
+from quantum_training.models.served_version import AUTO, ServedMarket
 from quantum_training.resources.registry.errors import RegistryError
 from quantum_training.resources.registry.new_version import NewVersion
+from quantum_training.resources.registry.requirements import requirements
 from quantum_training.resources.texts import MLFLOW_PARAM, bounded_tags
 
 CODE = Path(__file__).with_name("pyfunc_model.py")
@@ -26,6 +32,8 @@ MODEL_HASHES = f"{MODEL}/{INDEX}"
 """File of an artefact that holds the hashes of the model's other files."""
 META = "registered_model_meta"
 """File that MLflow itself puts into an artefact when it loads it."""
+COMPILED = f"__pycache__/{CODE.stem}.*.pyc"
+"""Files that Python itself puts into an artefact that MLflow serves from where it lies; nothing here reads them."""
 BATCH = 1000
 """Metrics that MLflow takes in one call."""
 
@@ -38,19 +46,20 @@ class LoggedModel(NamedTuple):
     files: dict[str, str]
 
 
-def log_model(client: Any, run: Any, label: str, new: NewVersion) -> LoggedModel:
+def log_model(client: Any, run: Any, symbol: str, new: NewVersion) -> LoggedModel:
     """Log the model with its numbers into a run of MLflow, load it back and compare its positions on the example.
 
-    label: the name of the version in errors. RegistryError if the copy differs, or if an earlier fit gave other files.
+    RegistryError if the copy differs, or if an earlier fit gave other files.
     """
     import mlflow
     from mlflow.entities import Param
 
-    start, run_id = run.info.start_time, run.info.run_id
+    label, start, run_id = f"{symbol}: version {new.model_id}", run.info.start_time, run.info.run_id
     with tempfile.TemporaryDirectory() as folder:
         digest = save_model(new.model, Path(folder) / "model", new.algorithm)
         if new.artefact_hash not in (None, digest):
             raise RegistryError(f"{label}: a new fit gives other files than the recorded one; not registered")
+        sources = {"model": Path(folder) / "model", **_for_callers(Path(folder), symbol, new)}
         params = bounded_tags({k: str(v) for k, v in new.params.items()}, MLFLOW_PARAM)
         client.log_batch(run_id, params=[Param(k, v) for k, v in params.items()])
         logged = client.create_logged_model(run.info.experiment_id, "model", run_id, params=params)
@@ -63,9 +72,9 @@ def log_model(client: Any, run: Any, label: str, new: NewVersion) -> LoggedModel
                 run_id=run_id,
                 model_id=logged.model_id,
                 python_model=str(CODE),
-                artifacts={"model": str(Path(folder) / "model")},
-                pip_requirements=[f"{p}=={version(p)}" for p in ("quantum_training", *new.model.packages)],
-                signature=_signature(new.model.columns),
+                artifacts={name: str(path) for name, path in sources.items()},
+                pip_requirements=requirements(new.model, new.calendar),
+                signature=_signature(new.model),
             )
         # after the model, or MLflow would look for the model's among the run's, one query for each
         points = _metrics(new, start, info.model_id)
@@ -74,6 +83,7 @@ def log_model(client: Any, run: Any, label: str, new: NewVersion) -> LoggedModel
         stored = Path(mlflow.artifacts.download_artifacts(info.model_uri, dst_path=f"{folder}/stored"))
         files = manifest(stored)
         sent = {CODE.name: file_hash(CODE), MODEL_HASHES: digest}
+        sent |= {f"artifacts/{path.name}": file_hash(path) for name, path in sources.items() if name != "model"}
         if other := sorted(name for name, sha256 in sent.items() if files.get(name) != sha256):
             raise RegistryError(
                 f"{label} came back from MLflow with another {', '.join(other)}; not registered. "
@@ -82,6 +92,16 @@ def log_model(client: Any, run: Any, label: str, new: NewVersion) -> LoggedModel
         if not load_model(stored / MODEL).positions(new.example).equals(new.model.positions(new.example)):
             raise RegistryError(f"{label} decides otherwise once loaded back; not registered")
     return LoggedModel(info.model_uri, info.model_id, files)
+
+
+def _for_callers(folder: Path, symbol: str, new: NewVersion) -> dict[str, Path]:
+    """What those who serve the version elsewhere need beside the model, by the names that pyfunc_model.py has."""
+    code, market = folder / "scoring_code.tar.bz2", folder / "market.json"
+    algorithms = [json.loads(index.read_text())["algorithm"] for index in (folder / "model").rglob(INDEX)]
+    code.write_bytes(scoring_code(algorithms))
+    served = ServedMarket(symbol=symbol, timeframe=new.timeframe, calendar=new.calendar)
+    market.write_text(served.to_json())
+    return {"code": code, "market": market}
 
 
 def _metrics(new: NewVersion, start: int, model_id: str) -> list[Any]:
@@ -104,26 +124,46 @@ def checked_model(source: str, files: Mapping[str, str]) -> Model:
 
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(mlflow.artifacts.download_artifacts(source, dst_path=folder))
-        check(copy, files, ignored=[META])
+        check_files(copy, files)
         return load_model(copy / MODEL)
+
+
+def check_files(artefact: Path, files: Mapping[str, str]) -> None:
+    """ArtefactError if the files of an artefact's folder are others than `files`, but for what readers left there."""
+    compiled = [path.relative_to(artefact).as_posix() for path in artefact.glob(COMPILED)]
+    check(artefact, files, ignored=[META, *compiled])
 
 
 @contextmanager
 def _no_package_map() -> Iterator[None]:
     """Keep MLflow from scanning all installed packages (2 s in the first call of a process) for other versions than
-    the listed ones: those are the installed ones."""
+    the listed ones, and from warning of a package that has another name here: those are the installed ones."""
     from mlflow.utils import requirements_utils
 
     package_map = requirements_utils._MODULES_TO_PACKAGES
     requirements_utils._MODULES_TO_PACKAGES = package_map or {}  # type: ignore[assignment]
+    log, level = requirements_utils._logger, requirements_utils._logger.level
+    log.setLevel(logging.ERROR)
     try:
         yield
     finally:
+        log.setLevel(level)
         requirements_utils._MODULES_TO_PACKAGES = package_map
 
 
-def _signature(columns: tuple[str, ...]) -> Any:
-    from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, Schema
+def _signature(model: Model) -> Any:
+    """What a caller may send: any of these columns, of any type; served_version.py says which go together.
 
-    return ModelSignature(Schema([ColSpec("double", c) for c in columns]), Schema([ColSpec("double", "position")]))
+    MLflow would refuse whole numbers in a column of doubles.
+    """
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
+    from mlflow.types.schema import AnyType
+
+    columns = dict.fromkeys((OPEN_TIME, *COLUMNS, *model.columns))
+    params = [ParamSpec("input", "string", AUTO), ParamSpec("accepted_bars", "string", [], shape=(-1,))]
+    return ModelSignature(
+        Schema([ColSpec(AnyType(), column, required=False) for column in columns]),
+        Schema([ColSpec("double", "position")]),
+        ParamSchema(params),
+    )

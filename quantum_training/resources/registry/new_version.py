@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from quantum_training.market.calendar_settings import ALWAYS_OPEN, Calendar
 from quantum_training.models.contract import Model
 
 
@@ -17,6 +18,7 @@ class NewVersion:
 
     example: rows on which the stored copy must give the same positions. curves: points with a `step`, logged as metrics
     training/<name>. started: when the fit began. artefact_hash: of an earlier fit, whose files this one must repeat.
+    timeframe, calendar: of the symbol's bars, for those who ask the version with candles.
     """
 
     model: Model
@@ -28,6 +30,8 @@ class NewVersion:
     started: pd.Timestamp
     curves: Sequence[Mapping[str, float]] = ()
     artefact_hash: str | None = None
+    timeframe: str | None = None
+    calendar: Calendar = ALWAYS_OPEN
 
     @property
     def model_id(self) -> str:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from quantum_training.models.manifest import ArtefactError, check
-from quantum_training.resources.registry.artefacts import META
+from quantum_training.models.manifest import ArtefactError
+from quantum_training.resources.registry.artefacts import check_files
 from quantum_training.resources.registry.connection import checked_name
 from quantum_training.resources.registry.errors import outages_named
 from quantum_training.resources.registry.registry import FILES_TAG, ModelRegistry
@@ -130,7 +130,7 @@ def _problem(address: str, version: Any, listings: _Listings) -> BrokenArtefact 
     if not folder.is_dir():
         return BrokenArtefact(f"its artefact is not in {folder}", is_gone=True)
     try:
-        check(folder, json.loads(version.tags.get(FILES_TAG, "{}")), ignored=[META])
+        check_files(folder, json.loads(version.tags.get(FILES_TAG, "{}")))
     except ArtefactError as error:
         return BrokenArtefact(f"its artefact in {folder}: {error}")
     return None
