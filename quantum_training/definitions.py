@@ -41,6 +41,7 @@ from quantum_training.checks.candles import candle_quality
 from quantum_training.checks.decay import decay_check
 from quantum_training.checks.drift import drift_checks
 from quantum_training.checks.features import feature_causality
+from quantum_training.checks.freshness import freshness_checks
 from quantum_training.checks.leakage import leak_free
 from quantum_training.checks.refresh import refresh_check
 from quantum_training.checks.training_window import window_check
@@ -75,20 +76,22 @@ def build_defs(settings: Settings, resources: Mapping[str, Any] | None = None) -
     }
     all_resources = {**default_resources, **(resources or {})}
     definitions = dg.Definitions(
-        assets=[
-            candles.build(settings, partitions),
-            features.build(settings, partitions),
-            *(models.build(recipe, settings, partitions) for recipe in settings.recipes),
-            scores.build(settings, partitions),
-            backtest.build(settings, partitions),
-            champion.build(settings, partitions),
-            decay.build(settings, partitions),
-            drift.build(settings, partitions),
-            rollout.build(settings, partitions),
-            signals.build(settings, partitions),
-            week_report.build(settings, partitions),
-            housekeeping.build(settings),
-        ],
+        assets=dg.with_source_code_references(
+            [
+                candles.build(settings, partitions),
+                features.build(settings, partitions),
+                *(models.build(recipe, settings, partitions) for recipe in settings.recipes),
+                scores.build(settings, partitions),
+                backtest.build(settings, partitions),
+                champion.build(settings, partitions),
+                decay.build(settings, partitions),
+                drift.build(settings, partitions),
+                rollout.build(settings, partitions),
+                signals.build(settings, partitions),
+                week_report.build(settings, partitions),
+                housekeeping.build(settings),
+            ]
+        ),
         asset_checks=[
             candle_quality(settings, partitions),
             feature_causality(settings, partitions),
@@ -98,6 +101,7 @@ def build_defs(settings: Settings, resources: Mapping[str, Any] | None = None) -
             *(window_check(model_asset(recipe), partitions) for recipe in settings.recipes),
             *drift_checks(settings, partitions),
             decay_check(settings, partitions),
+            freshness_checks(settings),
         ],
         jobs=[
             *asset_jobs,

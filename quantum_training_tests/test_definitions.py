@@ -6,7 +6,10 @@ import sys
 from pathlib import Path
 
 import dagster as dg
+import pandas as pd
 import pytest
+from dagster._core.definitions.partitions.context import partition_loading_context
+from dagster._core.execution.asset_backfill import AssetBackfillData
 
 import quantum_training
 from quantum_training.definitions import build_defs, defs
@@ -54,7 +57,7 @@ def test_definitions_load_and_every_asset_is_described():
     names = {key.to_user_string() for key in graph.get_all_asset_keys()}
     evidence = {"shadow_scores", "backtest", "champion", "rollout", "decay_report"}
     others = {"candles", "features", "xgboost_model", "lightgbm_model", "drift_report", "signals"}
-    assert names - evidence == others | {"housekeeping_report"}
+    assert names - evidence == others | {"housekeeping_report", "week_report"}
     assert evidence < names
     for key in graph.get_all_asset_keys():
         node = graph.get(key)
@@ -67,6 +70,7 @@ def test_definitions_load_and_every_asset_is_described():
 def test_jobs_and_schedules_are_those_promised_and_schedules_are_off():
     repository = defs.get_repository_def()
     jobs = {"market_data", "weekly_cycle", "drift", "decay", "trading_signals", "clm_cycle", "housekeeping", "doctor"}
+    jobs |= {"freshness", "weekly_report"}
     assert jobs <= set(repository.job_names)
     schedules = {s.name: s for s in repository.schedule_defs}
     assert schedules["weekly_cycle_schedule"].cron_schedule == "0 2 * * 1"
@@ -94,3 +98,33 @@ def test_no_module_imports_a_serialiser_that_runs_code(path):
         elif isinstance(node, ast.ImportFrom) and node.module:
             modules.add(node.module.split(".")[0])
     assert not modules & {"pickle", "joblib", "cloudpickle"}
+
+
+def test_months_of_candles_select_the_weeks_that_they_touch():
+    """What docs/tasks/run_it.md says of one selection of everything, as Dagster resolves it for a backfill."""
+    chain = (
+        "candles",
+        "features",
+        "xgboost_model",
+        "lightgbm_model",
+        "shadow_scores",
+        "backtest",
+        "champion",
+        "rollout",
+    )
+    with dg.DagsterInstance.ephemeral() as instance, partition_loading_context(dynamic_partitions_store=instance):
+        backfill = AssetBackfillData.from_asset_partitions(
+            asset_graph=defs.resolve_asset_graph(),
+            partition_names=["SP500|2018-11-01", "SP500|2018-12-01"],
+            asset_selection=[dg.AssetKey(asset) for asset in chain],
+            dynamic_partitions_store=instance,
+            backfill_start_timestamp=pd.Timestamp("2019-01-07", tz="UTC").timestamp(),
+            all_partitions=False,
+        )
+        keys = {
+            asset: sorted(backfill.target_subset.get_asset_subset(dg.AssetKey(asset)).value.get_partition_keys())
+            for asset in chain
+        }
+    mondays = pd.date_range("2018-10-29", "2018-12-31", freq="7D").strftime("SP500|%Y-%m-%d")
+    assert keys["candles"] == keys["features"] == ["SP500|2018-11-01", "SP500|2018-12-01"]
+    assert all(keys[asset] == [*mondays] for asset in chain[2:])

@@ -11,7 +11,8 @@ import shutil
 import signal
 import subprocess
 import sys
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from html import unescape
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -21,7 +22,7 @@ import yaml
 
 from quantum_training.settings import load_settings
 from quantum_training_tests.benchmarks import edge_life
-from quantum_training_tests.support.processes import free_port, healthy, wait_for
+from quantum_training_tests.support.processes import free_port, healthy, program, start, wait_for
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
@@ -130,13 +131,25 @@ def test_a_commit_runs_what_make_lint_runs():
 @pytest.mark.long
 def test_the_demo_ends_with_a_champion_table_and_the_ways_into_the_uis(demo):
     _, output = demo
-    rows = [line.split("|")[1:-1] for line in output.splitlines() if line.startswith(("| SP500", "| NASDAQ"))]
-    assert [row[0].strip() for row in rows] == ["SP500", "NASDAQ"]
-    assert {row[1].strip() for row in rows} == {"2018-12-31"}
-    assert all("n=125" in row[4] for row in rows)
-    assert "make dagster-ui" in output
-    assert "make mlflow-ui" in output
-    assert "xgboost_model 30/30 SP500|2018-12-31" in output
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in output.splitlines() if line.startswith("| ")]
+    strategies = {row[0]: [r[2] for r in rows if r[0] == row[0]] for row in rows[1:]}
+    indices = ["xgboost", "lightgbm", "Buy & Hold"]
+    assert strategies == {"SP500": indices, "NASDAQ": indices, "SYNTHETIC": ["xgboost_hourly", "Buy & Hold"]}
+    assert {row[1] for row in rows[1:]} == {"2018-12-31"}
+    assert {row[4] for row in rows if row[0] in ("SP500", "NASDAQ")} == {"125"}
+    assert re.search(r"^SP500 +xgboost_model +30/30 in \d+ s$", output, re.M)
+    assert "SP500: No champion: no recipe has earned it." in output
+    assert "The campaign before found nothing in 26 weeks." in output
+    assert "Its true edge: Sharpe" in output
+    assert "/assets/week_report" in output
+    assert "/#/models" in output
+
+
+@pytest.mark.long
+def test_the_demo_prints_no_log_and_no_warnings(demo):
+    _, output = demo
+    assert not re.search(r" - (DEBUG|INFO|ERROR) - |Warning", output)
+    assert len(output.splitlines()) < 100
 
 
 @pytest.mark.long
@@ -236,6 +249,46 @@ for line in sys.argv[1:]:
     cli.main(arguments, standalone_mode=False, auto_envvar_prefix=ENV_PREFIX)
     print_state()
 """
+
+
+@pytest.mark.long
+def test_the_pages_of_dagster_show_what_the_store_holds(demo, tmp_path):
+    """In a real browser: the newest week is the latest, its findings stand in the page, and no check is left open."""
+    browser = os.environ.get("QT_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    if not browser:
+        pytest.skip("no chromium on this machine")
+    folder, _ = demo
+    settings = yaml.safe_load((folder / "dagster_home/demo_settings.yaml").read_text())
+    port, last = free_port(), [*settings["symbols"]][-1]
+    environment = {
+        **os.environ,
+        "DAGSTER_HOME": str(folder / "dagster_home"),
+        "QUANTUM_TRAINING_CONFIG": str(folder / "dagster_home/demo_settings.yaml"),
+    }
+    command = [program("dagster-webserver"), "-m", "quantum_training.definitions", "-h", "127.0.0.1", "-p", str(port)]
+    flags = "--headless --no-sandbox --disable-gpu --no-first-run --virtual-time-budget=60000"
+
+    def page(path):
+        arguments = [browser, *flags.split(), f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom"]
+        url = f"http://127.0.0.1:{port}/assets/{path}"
+        return unescape(subprocess.run([*arguments, url], capture_output=True, text=True, timeout=180).stdout)
+
+    with ExitStack() as stack:
+        start(stack, command, tmp_path / "webserver.log", environment, folder)
+        wait_for("webserver", lambda: healthy(f"http://127.0.0.1:{port}/server_info"), 90)
+        champion, backtest, checks = page("champion"), page("backtest"), page("candles?view=checks")
+    store = folder / "dagster_home/store"
+    weeks = {file.stem: file for file in (store / f"champion/{last}").glob("*.json")}
+    decision = json.loads(weeks[max(weeks)].read_text())
+    assert f"{last}|{max(weeks)}" in champion
+    assert decision["evidence_hash"] in champion
+    assert all(judgement["reason"] in champion for judgement in decision["judgements"].values())
+    record = json.loads((store / f"backtest/{last}/{max(weeks)}.json").read_text())
+    assert record["verdict"]["text"] in backtest
+    assert backtest.count('src="data:image/svg+xml,') >= 2
+    assert "quality" in checks
+    assert "Succeeded" in checks
+    assert "Skipped" not in checks
 
 
 @pytest.mark.long

@@ -25,7 +25,7 @@ def progress_shown(shown: bool) -> Iterator[None]:
 def with_progress(asset: str, keys: Sequence[Key]) -> Iterator[Key]:
     """The keys, with a bar and the time left on a terminal, and else a line once a symbol is done."""
     for symbol, group in groupby(keys, lambda key: key.symbol):
-        of_symbol, label = [*group], f"{symbol:12} {asset:18}"
+        of_symbol, label = [*group], f"{symbol:12} {asset:22}"
         if not _shown.get():
             yield from of_symbol
         elif sys.stdout.isatty():

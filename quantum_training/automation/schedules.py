@@ -16,6 +16,7 @@ from quantum_training.assets.housekeeping import run_config
 from quantum_training.automation.execution.priorities import priority_tag
 from quantum_training.automation.jobs.asset_jobs import (
     DRIFT,
+    FRESHNESS,
     HOUSEKEEPING,
     MARKET_DATA,
     SIGNALS,
@@ -35,7 +36,7 @@ from quantum_training.settings import Settings
 from quantum_training.settings.cadence import HOUR, market_data_cron, refresh_interval, signals_cron
 from quantum_training.settings.schema import Symbol
 
-DOCTOR_CRON, WEEK_REPORT_CRON = "30 0 * * *", "0 6 * * *"
+DOCTOR_CRON, WEEK_REPORT_CRON, FRESHNESS_CRON = "30 0 * * *", "0 6 * * *", "45 * * * *"
 DAY = pd.Timedelta(days=1)
 MONTH_END_RETRY = 7 * DAY
 MISSED_DAYS = 6
@@ -53,8 +54,8 @@ class Tick(NamedTuple):
 
 
 def build_schedules(settings: Settings, partitions: Partitions, store: Store) -> list[dg.ScheduleDefinition]:
-    """The schedules of `weekly_cycle`, `market_data`, `drift`, `trading_signals`, `housekeeping`, `doctor` and
-    `weekly_report`.
+    """The schedules of `weekly_cycle`, `market_data`, `drift`, `trading_signals`, `housekeeping`, `doctor`,
+    `freshness` and `weekly_report`.
 
     store: where a tick looks what is missing.
     """
@@ -120,6 +121,13 @@ def build_schedules(settings: Settings, partitions: Partitions, store: Store) ->
             DOCTOR_CRON,
             lambda tick: [dg.RunRequest(run_key=f"{DOCTOR}@{tick.time.isoformat()}")],
             "Compares store, ledger, registry and settings once a day; a failed run says what is wrong and alerts.",
+        ),
+        schedule(
+            "freshness_schedule",
+            FRESHNESS,
+            FRESHNESS_CRON,
+            lambda tick: [dg.RunRequest(run_key=f"{FRESHNESS}@{tick.time.isoformat()}")],
+            "Looks once an hour whether every symbol has its newest bar; the checks `fresh` name those that do not.",
         ),
         schedule(
             "week_report_schedule",

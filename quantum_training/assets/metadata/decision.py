@@ -7,7 +7,7 @@ import dagster as dg
 import pandas as pd
 
 from quantum_training.assets.metadata.charts import line_chart
-from quantum_training.assets.metadata.tables import SUMMARY, markdown
+from quantum_training.assets.metadata.tables import SUMMARY, link, markdown, rounded
 from quantum_training.lifecycle.records import ABState, SignalRecord, WeeklyDecision, WeeklyRollout
 from quantum_training.lifecycle.reporting.summaries import decision_sentence, rollout_sentence
 from quantum_training.resources.registry.registry import ModelRegistry
@@ -87,7 +87,7 @@ def _mlflow_link(registry: ModelRegistry, symbol: str, model_id: str | None) -> 
     version = registry.find(symbol, model_id) if model_id else None
     if version is None:
         return {}
-    return {"mlflow_version": version.number, "mlflow_run": dg.MetadataValue.url(registry.run_url(symbol, version))}
+    return {"mlflow": link(f"version {version.number} of {symbol}", registry.run_url(symbol, version))}
 
 
 def rollout_metadata(rollout: WeeklyRollout, written: Written) -> dict[str, Any]:
@@ -123,8 +123,9 @@ def signal_metadata(signal: SignalRecord, written: Written) -> dict[str, Any]:
 
 
 def _defined(**values: Any) -> dict[str, Any]:
-    """The values that are not None."""
-    return {name: value for name, value in values.items() if value is not None}
+    """The values that are not None, numbers rounded."""
+    defined = {name: value for name, value in values.items() if value is not None}
+    return {name: rounded(value) if isinstance(value, float) else value for name, value in defined.items()}
 
 
 def _present(**values: Any) -> dict[str, Any]:

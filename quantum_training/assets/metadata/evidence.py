@@ -119,5 +119,6 @@ def _pictures(evaluation: Evaluation, sharpe: Mapping[str, dict[str, Any]]) -> d
 
 
 def _report(report: BacktestReport) -> dict[str, Any]:
-    urls = {f"report_of_{recipe}": dg.MetadataValue.url(url) for recipe, url in report.mlflow_urls.items()}
-    return {**urls, "report": dg.MetadataValue.path(report.written.path)}
+    links = [f"[{recipe}]({url})" for recipe, url in report.mlflow_urls.items()]
+    in_mlflow = {"report_in_mlflow": dg.MetadataValue.md(", ".join(links))} if links else {}
+    return {**in_mlflow, "report": dg.MetadataValue.path(report.written.path)}

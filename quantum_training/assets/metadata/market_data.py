@@ -12,6 +12,14 @@ from quantum_training.market.periods import Key
 from quantum_training.market.quality import Defect, describe
 from quantum_training.resources.store.store import Written
 
+CANDLE_COLUMNS = {
+    "open": "first price of the bar; the index open_time is the bar's start, UTC",
+    "high": "highest price",
+    "low": "lowest price",
+    "close": "last price",
+    "volume": "traded in the bar, in the source's unit",
+}
+
 
 def candles_metadata(key: Key, month: CandleMonth, written: Written) -> dict[str, Any]:
     """The month in a sentence, a chart of its closes, number of bars and warnings, what was accepted, and the file."""

@@ -24,9 +24,25 @@ def markdown(table: pd.DataFrame) -> dg.MarkdownMetadataValue:
     return dg.MetadataValue.md(table.astype(object).map(cell).to_markdown(disable_numparse=True))
 
 
+def link(text: str, url: str) -> dg.MarkdownMetadataValue:
+    """A link with a text of its own: Dagster would write out the whole address, which does not wrap."""
+    return dg.MetadataValue.md(f"[{text}]({url})")
+
+
+def rounded(value: float) -> float:
+    """A number to four significant digits, as people read it and Dagster plots it."""
+    return float(f"{value:.4g}")
+
+
 def short_hash(written: Written) -> str:
     """The beginning of a content hash: Dagster's tables do not wrap, and the whole would push the rest off the page."""
     return written.content_hash[:16]
+
+
+def column_schema(columns: Mapping[str, str]) -> dict[str, dg.TableSchemaMetadataValue]:
+    """The columns of a stored frame and what they hold, for an asset's page. All are float64."""
+    schema = dg.TableSchema([dg.TableColumn(name, "float64", description=text) for name, text in columns.items()])
+    return {"dagster/column_schema": dg.MetadataValue.table_schema(schema)}
 
 
 def reports_table(reports: Mapping[Key, Any], columns: list[str]) -> dg.MarkdownMetadataValue:

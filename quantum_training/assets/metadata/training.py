@@ -7,7 +7,7 @@ import dagster as dg
 import pandas as pd
 
 from quantum_training.assets.metadata.charts import heat_map, line_chart
-from quantum_training.assets.metadata.tables import SUMMARY, markdown
+from quantum_training.assets.metadata.tables import SUMMARY, link, markdown, rounded
 from quantum_training.lifecycle.training.refresh_gate import outcome_of
 from quantum_training.lifecycle.training.train_version import TrainingResult
 from quantum_training.lifecycle.training.train_week import WeeklyTraining
@@ -64,8 +64,7 @@ def version_metadata(result: TrainingResult) -> dict[str, Any]:
         **fit_metadata(fit.model, fit.seed_scores, None if result.resumed else fit.seconds),
         **({"left_out": dg.MetadataValue.json(excluded)} if excluded else {}),
         "model_id": result.version.model_id,
-        "mlflow_version": result.registered.number,
-        "mlflow_run": dg.MetadataValue.url(result.mlflow_url),
+        "mlflow": link(f"version {result.registered.number}", result.mlflow_url),
     }
 
 
@@ -110,7 +109,7 @@ def refresh_metadata(refresh: Refresh) -> dict[str, Any]:
         "outcome": outcome_of(refresh.accepted),
         "reason": refresh.reason,
         **({"refresh_against": refresh.against} if refresh.against else {}),
-        **{name: float(f"{value:.4g}") for name, value in numbers.items() if value is not None},
+        **{name: rounded(value) for name, value in numbers.items() if value is not None},
     }
 
 

@@ -1,5 +1,5 @@
-"""The jobs that select assets: `market_data`, `weekly_cycle`, `drift`, `decay`, `housekeeping`, `trading_signals`,
-`weekly_report`."""
+"""The jobs that select assets: `market_data`, `weekly_cycle`, `drift`, `decay`, `housekeeping`, `freshness`,
+`trading_signals`, `weekly_report`."""
 
 from typing import Any, NamedTuple
 
@@ -8,12 +8,17 @@ import dagster as dg
 from quantum_training.assets.housekeeping import ASSET as HOUSEKEEPING_REPORT
 from quantum_training.automation.failures.storage_faults import restart_after_storage_fault
 from quantum_training.automation.jobs.run_tags import time_limit_tags, training_tags
+from quantum_training.checks.freshness import CHECK, CHECKED
 from quantum_training.lifecycle.records import DECAY_REPORT
 from quantum_training.settings import Settings
 
 MARKET_DATA, WEEKLY_CYCLE, DRIFT, DECAY = "market_data", "weekly_cycle", "drift", "decay"
-HOUSEKEEPING = "housekeeping"
+HOUSEKEEPING, FRESHNESS = "housekeeping", "freshness"
 SIGNALS, WEEKLY_REPORT = "trading_signals", "weekly_report"  # Dagster accepts no job with the name of an asset
+
+
+FRESHNESS_CHECKS = dg.AssetSelection.checks(*(dg.AssetCheckKey(dg.AssetKey(asset), CHECK) for asset in CHECKED))
+"""They look at all symbols, so a run for one symbol leaves them out."""
 
 
 class AssetJob(NamedTuple):
@@ -26,7 +31,7 @@ class AssetJob(NamedTuple):
 
 
 ASSET_JOBS = (
-    AssetJob(MARKET_DATA, dg.AssetSelection.groups("market"), "Candles and features of a month."),
+    AssetJob(MARKET_DATA, dg.AssetSelection.groups("market") - FRESHNESS_CHECKS, "Candles and features of a month."),
     AssetJob(
         WEEKLY_CYCLE,
         dg.AssetSelection.groups("models", "evidence"),
@@ -48,8 +53,13 @@ ASSET_JOBS = (
     ),
     AssetJob(
         SIGNALS,
-        dg.AssetSelection.groups("trading"),
+        dg.AssetSelection.groups("trading") - FRESHNESS_CHECKS,
         "The target position of a symbol's champion now, times its share of capital.",
+    ),
+    AssetJob(
+        FRESHNESS,
+        FRESHNESS_CHECKS,
+        "Look whether candles, features and signals of every symbol reach the newest bar.",
     ),
     AssetJob(WEEKLY_REPORT, dg.AssetSelection.groups("reports"), "One page on all symbols of a week."),
 )

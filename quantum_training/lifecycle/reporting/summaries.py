@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import pandas as pd
+
 from quantum_training.lifecycle.records import (
     BacktestRecord,
     DailyDrift,
@@ -14,6 +16,7 @@ from quantum_training.lifecycle.records import (
     WeeklyDecision,
     WeeklyRollout,
 )
+from quantum_training.market.periods import WEEK
 from quantum_training.selection.position_limits import percent
 
 EVENTS = 8
@@ -69,7 +72,8 @@ def campaign_sentence(decisions: Mapping[str, WeeklyDecision], week: str) -> str
     if campaign is None:
         return "No campaign is open."
     evidence = "; ".join(f"{recipe} {judgement.reason}" for recipe, judgement in decision.judgements.items())
-    text = f"Week {campaign.week} of {campaign.weeks} of the campaign that opened on {campaign.opened}"
+    end = pd.Timestamp(campaign.opened) + (campaign.weeks - 1) * WEEK
+    text = f"Week {campaign.week} of {campaign.weeks} of the campaign from {campaign.opened} to {end:%Y-%m-%d}"
     text += f": {evidence}." if evidence else "."
     ended = [w for w, d in decisions.items() if w < campaign.opened and d.campaign]
     if campaign.week == 1 or decision.verdict == "INSUFFICIENT":
@@ -119,8 +123,7 @@ def rollout_sentence(rollout: WeeklyRollout) -> str:
 
 def backtest_sentence(record: BacktestRecord) -> str:
     """Who leads, the best recipe or Buy & Hold, by how much, on how many bars."""
-    text: str = record.verdict["text"]
-    return text[0].upper() + text[1:] + "."
+    return f"{record.verdict['text']}."
 
 
 def decay_sentence(record: WeeklyDecay) -> str:
@@ -135,5 +138,7 @@ def decay_sentence(record: WeeklyDecay) -> str:
 
 def drift_sentence(record: DailyDrift) -> str:
     """How far the newest days differ from the reference."""
+    if record.outcome == "insufficient":
+        return f"Whether there is drift cannot be told yet: {record.reason.removeprefix('insufficient: ')}."
     found = f"{record.severity.name.capitalize()} drift" if record.severity else "No drift"
     return f"{found}: {record.reason}."

@@ -98,7 +98,10 @@ def closing_text(weeks: Sequence[SymbolWeek]) -> str:
     frames = [details(week).assign(symbol=week.symbol, week=week.week or "-") for week in weeks if week.lines]
     columns = ["symbol", "week", "strategy", "Sharpe [95 %]", "bars", "evidence"]
     table = _table(pd.concat(frames)[columns]) if frames else "no week was decided"
-    found = [f"{week.symbol}: " + " ".join([*week.sentences.values()] or [*week.attention]) for week in weeks]
+    found = []
+    for week in weeks:
+        look = f"Needs a look: {'; '.join(week.attention)}." if week.attention else ""
+        found.append(f"{week.symbol}: " + " ".join(filter(None, [*week.sentences.values(), look])))
     return "\n\n".join([table, *found])
 
 
