@@ -2,8 +2,8 @@
 
     python fetch_version.py SP500@champion FOLDER
 
-It needs mlflow-skinny, and the server's address in MLFLOW_TRACKING_URI. The hashes are those that the platform stored
-at the version itself when it registered it.
+It needs mlflow-skinny, and the server's address in MLFLOW_TRACKING_URI. The hashes are a file of the version's run, and
+the version itself has the hash of that file, as the platform stored it.
 """
 
 import hashlib
@@ -17,8 +17,10 @@ import mlflow
 def fetch(name: str, folder: Path) -> None:
     symbol, _, alias = name.partition("@")
     version = mlflow.MlflowClient().get_model_version_by_alias(symbol, alias)
-    registered = json.loads(version.tags["artifact_files"])
-    registered.pop("registered_model_meta", None)  # MLflow writes this file anew
+    listed = mlflow.artifacts.load_text(f"runs:/{version.run_id}/artifact_files.json")
+    if hashlib.sha256(listed.encode()).hexdigest() != version.tags["artifact_files"]:
+        sys.exit(f"{name}, version {version.version}: its list of hashes is not what was registered; do not run it")
+    registered = json.loads(listed)
     if folder.exists():
         sys.exit(f"{folder} exists; name a new folder")
     mlflow.artifacts.download_artifacts(version.source, dst_path=str(folder))

@@ -3,6 +3,7 @@
 What is measured lives in lifecycle.evaluation.backtest.
 """
 
+from collections import defaultdict
 from functools import cache
 from typing import Any
 
@@ -13,10 +14,12 @@ from quantum_training.assets.evidence_assets import evidence_asset, unless_gap
 from quantum_training.assets.metadata.evidence import backtest_metadata, leader
 from quantum_training.assets.partition_runner import each_partition
 from quantum_training.lifecycle.evaluation.backtest import backtest_week, publish_report, target_positions
+from quantum_training.lifecycle.evaluation.recorded_weeks import publish_weeks, recorded_weeks
 from quantum_training.lifecycle.market_history import MarketHistory
 from quantum_training.lifecycle.records import BACKTEST, SHADOW_SCORES, BacktestRecord, read_records
 from quantum_training.market.periods import Key
 from quantum_training.partitions import Partitions, newest_key_per_symbol, run_keys
+from quantum_training.resources.registry.recipe_records import RecordedWeek
 from quantum_training.resources.registry.registry import ModelRegistry
 from quantum_training.resources.store.store import Store
 from quantum_training.settings import Settings
@@ -39,6 +42,7 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, store: dg.ResourceParam[Store], registry: dg.ResourceParam[ModelRegistry]
     ) -> dg.MaterializeResult:
         newest = newest_key_per_symbol(run_keys(partitions.week, context.run.tags))
+        recorded: dict[str, list[dict[str, RecordedWeek]]] = defaultdict(list)
 
         @cache  # the weeks of a run share all but one week of their windows
         def targets(symbol: str, week: str) -> pd.DataFrame:
@@ -47,12 +51,17 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
         def evaluate(key: Key) -> dict[str, Any]:
             history = MarketHistory(store, settings, key.symbol)
             result = backtest_week(history, key.start, lambda week: targets(key.symbol, week))
+            recorded[key.symbol].append(recorded_weeks(history, key.start, result))
             report = publish_report(history, registry, key.period, result.evaluation) if key in newest else None
             best = leader(result.evaluation)
             records = read_records(store, BacktestRecord, key.symbol, key.period) if report and best else {}
             sharpe = {week: r.metrics[best] for week, r in records.items() if best in r.metrics} if best else {}
             return backtest_metadata(result, report, sharpe)
 
-        return each_partition(context, partitions.week, unless_gap(settings, store, evaluate))
+        def publish() -> None:
+            for symbol, weeks in recorded.items():
+                publish_weeks(registry, symbol, weeks)
+
+        return each_partition(context, partitions.week, unless_gap(settings, store, evaluate), publish)
 
     return backtest

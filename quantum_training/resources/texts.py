@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 DAGSTER_TAG = 2_000
 """Bytes of a tag of a Dagster run. Key and value are one row of an index, for which Postgres allows 2,704 bytes."""
-MLFLOW_RUN_TAG, MLFLOW_PARAM, MLFLOW_VERSION_TAG = 8_000, 6_000, 100_000
+MLFLOW_RUN_TAG, MLFLOW_PARAM, MLFLOW_VERSION_TAG, MLFLOW_DESCRIPTION = 8_000, 6_000, 100_000, 5_000
 """Bytes of what MLflow 3.17 keeps. `create_run` does not check the length of its tags, Postgres does."""
 
 

@@ -131,7 +131,7 @@ def fit_seconds(home: Path) -> float:
     registry = ModelRegistry(tracking_uri=f"sqlite:///{home}/mlflow/mlflow.db")
     client = registry.client()
     ids = [e.experiment_id for e in client.search_experiments()]
-    return sum(r.data.metrics["fit_seconds"] for r in client.search_runs(ids, max_results=5000))
+    return sum(r.data.metrics.get("fit_seconds", 0.0) for r in client.search_runs(ids, max_results=5000))
 
 
 def main() -> None:

@@ -9,6 +9,9 @@ from urllib.parse import unquote, urlsplit
 
 import dagster as dg
 
+from quantum_training.resources.registry.artefact_hashes import FILES
+from quantum_training.resources.registry.recipe_records import RECORD_OF
+
 FREE = {
     "artifact_files",
     "dagster_run_id",
@@ -74,18 +77,32 @@ def _mlflow(world: Path) -> dict[str, Any]:
                 "metrics": {k: v for k, v in run.data.metrics.items() if "second" not in k},
                 "status": run.info.status,
                 "model": _files(model / "artifacts" / "model"),
-                "reports": {f: h for f, h in _files(reports).items() if UPLOADING not in f},
+                "reports": {f: h for f, h in _files(reports).items() if UPLOADING not in f and f != FILES},
             }
         )
     by_number = {(v["symbol"], v["number"]): v["tags"]["model_id"] for v in versions}
     for model in client.search_registered_models():
         aliases[model.name] = {alias: by_number[model.name, int(n)] for alias, n in sorted(model.aliases.items())}
     experiments = [e.experiment_id for e in client.search_experiments()]
-    others = sorted({r.info.status for r in client.search_runs(experiments) if r.info.run_id not in used})
+    runs = [run for run in client.search_runs(experiments) if run.info.run_id not in used]
+    records = {
+        f"{run.data.tags['symbol']} {run.data.tags[RECORD_OF]}": _history(client, run)
+        for run in runs
+        if RECORD_OF in run.data.tags
+    }
+    others = sorted({run.info.status for run in runs if RECORD_OF not in run.data.tags})
     return {
+        "records": records,
         "versions": sorted(versions, key=lambda v: (v["symbol"], v["number"])),
         "aliases": aliases,
         "runs_without_version": others,
+    }
+
+
+def _history(client: Any, run: Any) -> dict[str, list[Any]]:
+    return {
+        name: sorted((point.step, point.value) for point in client.get_metric_history(run.info.run_id, name))
+        for name in run.data.metrics
     }
 
 

@@ -38,9 +38,9 @@ from quantum_training.lifecycle.training.version_identity import TrainingTask
 from quantum_training.lifecycle.training.versions import versions_of
 from quantum_training.market.periods import Key
 from quantum_training.resources.locks import exclusive_lock
+from quantum_training.resources.registry.artefact_hashes import model_hash
 from quantum_training.resources.registry.errors import RegistryError
 from quantum_training.resources.registry.presence import broken_artefacts, registered_versions
-from quantum_training.resources.registry.registry import model_hash
 from quantum_training.resources.store.store import StoreError
 
 REASON = "MLflow had lost the version"

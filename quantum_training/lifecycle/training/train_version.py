@@ -19,7 +19,8 @@ from quantum_training.lifecycle.services import Services
 from quantum_training.lifecycle.training.events import TrainingJob
 from quantum_training.lifecycle.training.inputs import TrainingInputs
 from quantum_training.lifecycle.training.request import TrainingRun
-from quantum_training.lifecycle.training.version_identity import TrainingTask, VersionIdentity, identify, recipe_hash
+from quantum_training.lifecycle.training.version_facts import VersionFacts
+from quantum_training.lifecycle.training.version_identity import TrainingTask, identify
 from quantum_training.models.agent import Agent
 from quantum_training.models.contract import Model, TrainingContext, algorithm
 from quantum_training.models.fitting import fit_seeds
@@ -100,15 +101,8 @@ def checkpoint_dir(settings: Settings, model_id: str) -> Path:
 
 
 @dataclass(frozen=True)
-class VersionTraining:
-    """The steps of one training, which share all of this."""
-
-    services: Services
-    task: TrainingTask
-    run: TrainingRun
-    recipe: Recipe
-    inputs: TrainingInputs
-    ids: VersionIdentity
+class VersionTraining(VersionFacts):
+    """The steps of one training."""
 
     def train(self) -> TrainingResult:
         """Find the version in MLflow, or fit and register it, and publish both as events."""
@@ -190,54 +184,20 @@ class VersionTraining:
                 fit.model,
                 self.recipe.algorithm,
                 self.inputs.example_rows,
-                tags={**self._tags(), **fit.model.notes},
-                params=self._params(),
-                metrics=fit.metrics,
+                tags={**self.tags, **fit.model.notes},
+                params=self.params,
+                metrics={**fit.metrics, **self.in_sample_metrics(fit.model)},
                 curves=fit.model.curves,
                 started=started,
                 artefact_hash=artefact_hash,
                 timeframe=market.timeframe,
                 calendar=market.calendar,
+                description=self.description,
+                data=self.training_data,
+                pictures=self.pictures(fit.model),
             ),
             assert_lock_held=self.task.assert_lock_held,
         )
-
-    def _tags(self) -> dict[str, str]:
-        """The tags of the version and its run in MLflow."""
-        return {
-            "model_id": self.ids.model_id,
-            "recipe": self.task.recipe,
-            "as_of": self.task.as_of.isoformat(),
-            "trigger": self.task.request.trigger,
-            "reason": self.task.request.reason,
-            "data_hash": self.inputs.window.content_hash,
-            "code_hash": self.ids.code_hash,
-            "recipe_hash": self._recipe_hash,
-            "dagster_run_id": self.run.run_id,
-            "dagster_partition": str(self.task.key),
-            **({"shared_fit": self.ids.shared_fit} if self.ids.shared_fit else {}),
-        }
-
-    @property
-    def _recipe_hash(self) -> str:
-        """Of the recipe in the settings, whatever budget this training has."""
-        return recipe_hash(self.services.settings.recipes[self.task.recipe])
-
-    def _params(self) -> dict[str, Any]:
-        """The parameters of the run in MLflow."""
-        window = self.inputs.window
-        return {
-            "algorithm": self.recipe.algorithm,
-            "label": self.recipe.label.model_dump_json(),
-            "sizing": self.recipe.sizing.model_dump_json(),
-            "features": ",".join(window.columns),
-            "seed": self.recipe.seed,
-            "seeds": self.recipe.seeds,
-            "rows": len(window.full_y),
-            "first_bar": window.full_times[0],
-            "last_bar": window.full_times[-1],
-            **self.recipe.params,
-        }
 
     def _entry(self) -> ModelVersion:
         return ModelVersion(
@@ -246,6 +206,6 @@ class VersionTraining:
             data_hash=self.inputs.window.content_hash,
             code_hash=self.ids.code_hash,
             artefact_hash=self.services.registry.artefact_hash(self.task.key.symbol, self.ids.model_id),
-            recipe_hash=self._recipe_hash,
+            recipe_hash=self.recipe_hash,
             seeds=self.recipe.seeds,
         )

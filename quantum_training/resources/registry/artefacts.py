@@ -9,7 +9,7 @@ import json
 import logging
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,23 +17,16 @@ from typing import Any, NamedTuple
 from quantum_training.market.schema import COLUMNS
 from quantum_training.models.callers_candles import OPEN_TIME
 from quantum_training.models.contract import INDEX, Model, load_model, save_model
-from quantum_training.models.manifest import check, file_hash, manifest
+from quantum_training.models.manifest import file_hash, manifest
 from quantum_training.models.scoring_code import scoring_code
 from quantum_training.models.served_version import AUTO, ServedMarket
+from quantum_training.resources.registry.artefact_hashes import FILES, MODEL, MODEL_HASHES, hash_list
 from quantum_training.resources.registry.errors import RegistryError
 from quantum_training.resources.registry.new_version import NewVersion
 from quantum_training.resources.registry.requirements import requirements
 from quantum_training.resources.texts import MLFLOW_PARAM, bounded_tags
 
 CODE = Path(__file__).with_name("pyfunc_model.py")
-MODEL = "artifacts/model"
-"""Folder of an artefact that holds the model; beside it lies what MLflow needs to serve it."""
-MODEL_HASHES = f"{MODEL}/{INDEX}"
-"""File of an artefact that holds the hashes of the model's other files."""
-META = "registered_model_meta"
-"""File that MLflow itself puts into an artefact when it loads it."""
-COMPILED = f"__pycache__/{CODE.stem}.*.pyc"
-"""Files that Python itself puts into an artefact that MLflow serves from where it lies; nothing here reads them."""
 BATCH = 1000
 """Metrics that MLflow takes in one call."""
 
@@ -53,6 +46,7 @@ def log_model(client: Any, run: Any, symbol: str, new: NewVersion) -> LoggedMode
     """
     import mlflow
     from mlflow.entities import Param
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
     label, start, run_id = f"{symbol}: version {new.model_id}", run.info.start_time, run.info.run_id
     with tempfile.TemporaryDirectory() as folder:
@@ -77,6 +71,8 @@ def log_model(client: Any, run: Any, symbol: str, new: NewVersion) -> LoggedMode
                 signature=_signature(new.model),
             )
         # after the model, or MLflow would look for the model's among the run's, one query for each
+        if new.data:
+            client.log_inputs(run_id, [new.data.as_input()])
         points = _metrics(new, start, info.model_id)
         for first in range(0, len(points), BATCH):
             client.log_batch(run_id, points[first : first + BATCH])
@@ -91,6 +87,12 @@ def log_model(client: Any, run: Any, symbol: str, new: NewVersion) -> LoggedMode
             )
         if not load_model(stored / MODEL).positions(new.example).equals(new.model.positions(new.example)):
             raise RegistryError(f"{label} decides otherwise once loaded back; not registered")
+        shown = Path(folder) / "shown"
+        shown.mkdir()
+        for name, text in {**new.pictures, FILES: hash_list(files)}.items():
+            (shown / name).write_text(text)
+        # not through the client, which would ask for the run and remember where its artefacts were
+        get_artifact_repository(run.info.artifact_uri).log_artifacts(str(shown))
     return LoggedModel(info.model_uri, info.model_id, files)
 
 
@@ -115,23 +117,14 @@ def _metrics(new: NewVersion, start: int, model_id: str) -> list[Any]:
     ]
 
 
-def checked_model(source: str, files: Mapping[str, str]) -> Model:
-    """The model at an address of MLflow, loaded from a copy that cannot change once it was checked against `files`.
-
-    ArtefactError if a file was changed, added or removed.
-    """
+def checked_model(source: str, require_unchanged: Callable[[Path], None]) -> Model:
+    """The model at an address of MLflow, loaded from a copy that cannot change once it was checked."""
     import mlflow
 
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(mlflow.artifacts.download_artifacts(source, dst_path=folder))
-        check_files(copy, files)
+        require_unchanged(copy)
         return load_model(copy / MODEL)
-
-
-def check_files(artefact: Path, files: Mapping[str, str]) -> None:
-    """ArtefactError if the files of an artefact's folder are others than `files`, but for what readers left there."""
-    compiled = [path.relative_to(artefact).as_posix() for path in artefact.glob(COMPILED)]
-    check(artefact, files, ignored=[META, *compiled])
 
 
 @contextmanager

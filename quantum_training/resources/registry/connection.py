@@ -18,6 +18,13 @@ from quantum_training.resources.registry.moved_folder import ARTIFACTS, follow_m
 from quantum_training.settings.paths import under_dagster_home
 from quantum_training.settings.schema import NAME_LENGTH, NAME_PATTERN
 
+MODEL_TRAINING_KIND = {"mlflow.experimentKind": "custom_model_development"}
+"""Tag of an experiment of model training, for UIs that read it; that of 3.17 does not, see registry.MODEL_TRAINING."""
+EXPERIMENT_NOTE = "One run for each version that was trained, and for each recipe one with its out-of-sample record, of"
+MODEL_NOTE = (
+    "Every version of every recipe; the alias champion names the one that trades, shadow-<recipe> the newest, of"
+)
+
 
 @dataclass(frozen=True)
 class MlflowConnection:
@@ -77,9 +84,10 @@ class MlflowConnection:
         client, name, folder = self.client(), checked_name(symbol), self.artifacts_folder()
         if self.experiment(symbol) is None:
             location = (folder / name).as_uri() if folder else None
-            _create(lambda: client.create_experiment(name, artifact_location=location))
+            tags = {**MODEL_TRAINING_KIND, "mlflow.note.content": f"{EXPERIMENT_NOTE} {name}."}
+            _create(lambda: client.create_experiment(name, artifact_location=location, tags=tags))
         if not client.search_model_versions(f"name = '{name}'", max_results=1):
-            _create(lambda: client.create_registered_model(name))
+            _create(lambda: client.create_registered_model(name, description=f"{MODEL_NOTE} {name}."))
         experiment = self.experiment(symbol)
         if problem := trash_problem(experiment):
             raise RegistryError(f"{symbol}: {'. '.join(problem)}")

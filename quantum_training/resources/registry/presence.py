@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from quantum_training.models.manifest import ArtefactError
-from quantum_training.resources.registry.artefacts import check_files
 from quantum_training.resources.registry.connection import checked_name
 from quantum_training.resources.registry.errors import outages_named
-from quantum_training.resources.registry.registry import FILES_TAG, ModelRegistry
+from quantum_training.resources.registry.registry import ModelRegistry
 
 MAX_PAGE = 500
 """Versions of one request."""
@@ -65,10 +63,10 @@ def broken_artefacts(registry: ModelRegistry, symbol: str, versions: Versions) -
         usual = (
             f"{experiment.artifact_location}/models/{version.source.rpartition('/')[2]}/artifacts" if experiment else ""
         )
-        if usual and not _problem(usual, version, listings):
+        if usual and not _problem(registry, usual, version, listings):
             continue
         address = client.get_model_version_download_uri(symbol, str(version.version))
-        if problem := _problem(address, version, listings):
+        if problem := _problem(registry, address, version, listings):
             broken[model_id] = problem
     return broken
 
@@ -120,7 +118,7 @@ class _Listings(dict[str, set[str]]):
         return self[address]
 
 
-def _problem(address: str, version: Any, listings: _Listings) -> BrokenArtefact | None:
+def _problem(registry: ModelRegistry, address: str, version: Any, listings: _Listings) -> BrokenArtefact | None:
     """What is wrong with the artefact at an address; None if nothing is."""
     parts = urlsplit(address)
     if parts.scheme not in ("", "file"):
@@ -130,7 +128,7 @@ def _problem(address: str, version: Any, listings: _Listings) -> BrokenArtefact 
     if not folder.is_dir():
         return BrokenArtefact(f"its artefact is not in {folder}", is_gone=True)
     try:
-        check_files(folder, json.loads(version.tags.get(FILES_TAG, "{}")))
+        registry.require_unchanged(folder, version)
     except ArtefactError as error:
         return BrokenArtefact(f"its artefact in {folder}: {error}")
     return None

@@ -4,31 +4,32 @@ Each symbol has one experiment and one registered model, each version one MLflow
 the inputs, identifies a version; MLflow's number depends on the order of training and is only shown.
 """
 
-import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from quantum_training.models.contract import Model
-from quantum_training.models.manifest import ArtefactError
 from quantum_training.resources.faults import remedy
 from quantum_training.resources.registry.aliases import Aliases
-from quantum_training.resources.registry.artefacts import MODEL_HASHES, checked_model, log_model
+from quantum_training.resources.registry.artefact_hashes import FILES, hash_tags, model_hash, require_unchanged
+from quantum_training.resources.registry.artefacts import checked_model, log_model
 from quantum_training.resources.registry.connection import MlflowConnection, checked_name
 from quantum_training.resources.registry.errors import RegistryError, VersionDeleted, outages_named
 from quantum_training.resources.registry.new_version import NewVersion
-from quantum_training.resources.texts import MLFLOW_RUN_TAG, MLFLOW_VERSION_TAG, bounded, bounded_tags
+from quantum_training.resources.texts import (
+    MLFLOW_DESCRIPTION,
+    MLFLOW_RUN_TAG,
+    MLFLOW_VERSION_TAG,
+    bounded,
+    bounded_tags,
+)
 
-FILES_TAG = "artifact_files"
-"""Tag of a version: the SHA-256 of each file of its artefact, as JSON."""
+MODEL_TRAINING = "workflowType=machine_learning"
+"""What an address in MLflow's UI ends with to open the pages of model training: 3.17 opens those of GenAI without."""
 
 _version_cache: dict[tuple[str, str, str], "RegisteredVersion"] = {}
 """Versions that this process found before, by tracking URI, symbol and model_id: MLflow takes long to search."""
-
-
-def model_hash(tags: Mapping[str, str]) -> str | None:
-    """The hash of an artefact's model, from the tags of its version."""
-    return json.loads(tags.get(FILES_TAG, "{}")).get(MODEL_HASHES)
 
 
 class RegisteredVersion(NamedTuple):
@@ -70,7 +71,7 @@ class ModelRegistry(MlflowConnection):
         experiment = self.prepare(symbol)
         existing = self.find(symbol, version.model_id)  # registered, but the answer was lost
         start = int(version.started.timestamp() * 1000)
-        tags = bounded_tags(version.tags, MLFLOW_RUN_TAG)
+        tags = bounded_tags(version.run_tags, MLFLOW_RUN_TAG)
         run = client.create_run(experiment, start, tags, run_name=version.run_name)
         run_id = run.info.run_id
         self._end_dead_runs(experiment, version.model_id, {run_id, existing.run_id if existing else None})
@@ -87,8 +88,15 @@ class ModelRegistry(MlflowConnection):
         if existing := self.find(symbol, version.model_id):
             client.set_terminated(run_id, "KILLED")
             return existing
-        tags = {**bounded_tags(version.tags, MLFLOW_VERSION_TAG), FILES_TAG: json.dumps(logged.files, sort_keys=True)}
-        client.create_model_version(symbol, logged.uri, run_id, tags=tags, model_id=logged.model_id)
+        tags = {**bounded_tags(version.version_tags, MLFLOW_VERSION_TAG), **hash_tags(logged.files)}
+        client.create_model_version(
+            symbol,
+            logged.uri,
+            run_id,
+            tags=tags,
+            description=bounded(version.description, MLFLOW_DESCRIPTION) or None,
+            model_id=logged.model_id,
+        )
         return self._without_duplicates(symbol, version.model_id)
 
     def _end_dead_runs(self, experiment: str, model_id: str, alive: Collection[str | None]) -> None:
@@ -109,9 +117,7 @@ class ModelRegistry(MlflowConnection):
         version = self._registered(symbol, model_id)
         try:
             registered = self.client().get_model_version(symbol, str(version.number))
-            if FILES_TAG not in registered.tags:
-                raise ArtefactError(f"it was registered without the tag {FILES_TAG}")
-            return checked_model(registered.source, json.loads(registered.tags[FILES_TAG]))
+            return checked_model(registered.source, lambda copy: self.require_unchanged(copy, registered))
         except Exception as error:  # a broken file may raise any error in an algorithm
             self.forget(symbol, model_id)
             if remedy(error):
@@ -120,6 +126,16 @@ class ModelRegistry(MlflowConnection):
                 f"{symbol}: the artefact of version {model_id}, number {version.number} in MLflow, cannot be loaded: "
                 f"{type(error).__name__}: {error}; bring it back, or delete the version and train its partition again"
             ) from error
+
+    def require_unchanged(self, folder: Path, registered: Any) -> None:
+        """ArtefactError if the artefact in a folder is not what was registered. registered: the version in MLflow."""
+        from mlflow.artifacts import load_text
+
+        require_unchanged(folder, registered.tags, lambda: str(load_text(f"runs:/{registered.run_id}/{FILES}")))
+
+    def run_id(self, symbol: str, model_id: str) -> str:
+        """The run of a version. VersionDeleted if it is not registered."""
+        return self._registered(symbol, model_id).run_id
 
     @outages_named
     def tag(self, symbol: str, model_id: str, name: str, value: str) -> None:
@@ -154,7 +170,7 @@ class ModelRegistry(MlflowConnection):
         """
         version = self._registered(symbol, model_id)
         self.client().log_text(version.run_id, text, file)
-        return f"{self.run_url(symbol, version)}/artifacts/{file}"
+        return self.run_url(symbol, version, f"/artifacts/{file}")
 
     @property
     def aliases(self) -> Aliases:
@@ -166,10 +182,11 @@ class ModelRegistry(MlflowConnection):
         return version.number if version else None
 
     @outages_named
-    def run_url(self, symbol: str, version: RegisteredVersion) -> str:
-        """The version's run in the MLflow UI."""
+    def run_url(self, symbol: str, version: RegisteredVersion, part: str = "") -> str:
+        """The version's run in the MLflow UI, or a part of its page."""
         experiment = self.experiment(symbol)
-        return f"{self.ui_url}/#/experiments/{experiment.experiment_id if experiment else ''}/runs/{version.run_id}"
+        page = f"experiments/{experiment.experiment_id if experiment else ''}/runs/{version.run_id}{part}"
+        return f"{self.ui_url}/#/{page}?{MODEL_TRAINING}"
 
     def _without_duplicates(self, symbol: str, model_id: str) -> RegisteredVersion:
         """Delete all versions with this identity except the oldest, and return that.

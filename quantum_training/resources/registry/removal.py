@@ -14,8 +14,9 @@ from typing import Any
 import pandas as pd
 
 from quantum_training.resources.cleanup.removal_count import RemovalCount
+from quantum_training.resources.registry.artefact_hashes import FILES_TAG, MODEL_TAG
 from quantum_training.resources.registry.errors import outages_named
-from quantum_training.resources.registry.registry import FILES_TAG, ModelRegistry
+from quantum_training.resources.registry.registry import ModelRegistry
 from quantum_training.selection.retention import Registered
 
 PAGE = 500
@@ -92,7 +93,7 @@ def _unregister(registry: ModelRegistry, symbol: str, version: Registered) -> bo
     entry = client.get_model_version(symbol, number)
     if entry.aliases:
         return False
-    identity_tags = {"model_id", "recipe", FILES_TAG}
+    identity_tags = {"model_id", "recipe", FILES_TAG, MODEL_TAG}
     for tag in entry.tags.keys() - identity_tags:  # MLflow keeps the tags of a deleted version for ever
         client.delete_model_version_tag(symbol, number, tag)
     client.delete_model_version(symbol, number)

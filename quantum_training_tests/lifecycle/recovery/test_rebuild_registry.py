@@ -26,7 +26,11 @@ def contents(services):
     versions = registry.client().search_model_versions("name = 'AAA'")
     ids = {int(v.version): v.tags["model_id"] for v in versions}
     tags = sorted(
-        [*(v.tags[tag] for tag in IDENTITY_TAGS), registry.artefact_hash("AAA", v.tags["model_id"])] for v in versions
+        [
+            *({**registry.client().get_run(v.run_id).data.tags, **v.tags}[tag] for tag in IDENTITY_TAGS),
+            registry.artefact_hash("AAA", v.tags["model_id"]),
+        ]
+        for v in versions
     )
     return tags, {alias: ids[number] for alias, number in registry.aliases.of("AAA").items()}
 

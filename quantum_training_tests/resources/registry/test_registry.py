@@ -1,5 +1,6 @@
 """The model registry on a real MLflow over SQLite: what is registered decides as it did, once, and is found again."""
 
+import hashlib
 import importlib
 import json
 import os
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import mlflow
 import numpy as np
 import pandas as pd
 import pytest
@@ -209,12 +211,16 @@ def test_a_run_holds_params_metrics_tags_and_its_own_time(registry, register):
     assert {m.key: m.value for m in logged.metrics} == run.data.metrics
     tags = {"model_id": "id-1", "recipe": "trees", "as_of": "2024-01-08T00:00:00+00:00", "trigger": "MANUAL"}
     assert {k: v for k, v in run.data.tags.items() if k in tags} == tags
-    files = json.loads(version.tags["artifact_files"])
-    assert version.tags == {**tags, "artifact_files": version.tags["artifact_files"]}
+    listed = mlflow.artifacts.load_text(f"runs:/{registered_version.run_id}/artifact_files.json")
+    files = json.loads(listed)
+    hashes = {"artifact_files": hashlib.sha256(listed.encode()).hexdigest()}
+    hashes["artefact_hash"] = files["artifacts/model/algorithm.json"]
+    assert version.tags == {**tags, **hashes}
     model = {"artifacts/model/algorithm.json", "artifacts/model/model.ubj"}
     assert {"MLmodel", "pyfunc_model.py", *model} < files.keys()
     assert client.get_experiment(run.info.experiment_id).name == "NOTED"
     link = f"http://ui:1/#/experiments/{run.info.experiment_id}/runs/{registered_version.run_id}"
+    link += "?workflowType=machine_learning"
     assert registry.run_url("NOTED", registered_version) == link
 
 
@@ -304,7 +310,8 @@ def test_a_report_is_stored_in_the_run_of_its_version_and_replaced(registry, reg
     registered_version = register("REPORTED", "id1")
     for text in ("<p>old</p>", "<p>résumé</p>"):
         url = registry.log_report("REPORTED", "id1", "backtest/2024-01-08.html", text)
-    assert url == f"{registry.run_url('REPORTED', registered_version)}/artifacts/backtest/2024-01-08.html"
+    run, query = registry.run_url("REPORTED", registered_version).split("?")
+    assert url == f"{run}/artifacts/backtest/2024-01-08.html?{query}"
     client = registry.client()
     assert [a.path for a in client.list_artifacts(registered_version.run_id, "backtest")] == [
         "backtest/2024-01-08.html"
