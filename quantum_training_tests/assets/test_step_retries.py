@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from ccxt.base.errors import NetworkError
 
 from quantum_training.assets import step_retries as retries
+from quantum_training.assets.no_io_manager import NoIOManager
 from quantum_training.assets.partition_runner import SINGLE_RUN, each_partition
 from quantum_training.assets.step_retries import may_be_retried
 from quantum_training.checks import leakage as checks
@@ -33,6 +34,7 @@ from quantum_training.sources.files import Source as Files
 from quantum_training.sources.retry import GaveUpError, Retries
 from quantum_training_tests.support.processes import free_port
 
+NO_IO = {"io_manager": NoIOManager()}
 VERSION = {"as_of": "2020-01-06T00:00:00+00:00", "model_id": "m1"}
 
 
@@ -154,7 +156,7 @@ def run(monkeypatch):
         tags |= {"dagster/asset_partition_range_end": "AAA|2020-01-13"}
         tags |= {} if allowed is None else {"dagster/max_retries": str(allowed)}
         with dg.DagsterInstance.ephemeral() as instance:
-            result = dg.materialize([model], instance=instance, tags=tags, raise_on_error=False)
+            result = dg.materialize([model], resources=NO_IO, instance=instance, tags=tags, raise_on_error=False)
             done = instance.get_materialized_partitions(dg.AssetKey("model"))
         return result, tries.count("AAA|2020-01-13"), sorted(done)
 
@@ -207,7 +209,7 @@ def test_a_check_is_retried(build_project, small, monkeypatch, kind):
     leak = kind == "leak_free"
     check = checks.leak_free("xgboost", project.settings, grid) if leak else agent_checks("xgboost", grid)
     resources, tags = {"store": project.store, "registry": project.registry}, {"dagster/partition": "AAA|2020-01-06"}
-    options = {"resources": resources, "tags": tags, "instance": project.instance, "raise_on_error": False}
+    options = {"resources": resources | NO_IO, "tags": tags, "instance": project.instance, "raise_on_error": False}
     assert dg.materialize([model, check], **options).success
     assert tries == ["m1"] * 3
 

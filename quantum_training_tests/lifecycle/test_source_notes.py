@@ -56,10 +56,10 @@ def test_dropped_rows_are_counted_in_the_metadata_of_their_month_and_kept_when_i
     market.lines[5:5] = ["Prices are delayed\n", *[market.lines[4]] * 2]
     half = market.ingest(market.lines[:100], SEPTEMBER, **options)
     for month in (half, market.ingest(market.lines, SEPTEMBER, **options), market.ingest(market.lines, SEPTEMBER)):
-        metadata = candles_metadata(month, month.written)
+        metadata = candles_metadata(SEPTEMBER, month, month.written)
         assert (metadata["empty_rows_dropped"], metadata["repeated_rows_dropped"]) == (1, 2)
     october = market.ingest(market.lines, OCTOBER, **options)
-    assert "empty_rows_dropped" not in candles_metadata(october, october.written)
+    assert "empty_rows_dropped" not in candles_metadata(OCTOBER, october, october.written)
 
 
 def test_bars_without_notes_are_stored_as_ever(market):

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from quantum_training.market.notes import take_notes
@@ -94,6 +94,7 @@ EDITS = st.lists(
 
 
 @given(rows=st.integers(80, 200), edits=EDITS, step=st.integers(1, 200))
+@example(rows=186, edits=["footer", "append", "bad row", "append"], step=178)
 @settings(max_examples=8, deadline=None)
 def test_a_file_that_changes_is_read_as_it_is(small_blocks, tmp_path_factory, rows, edits, step):
     home = tmp_path_factory.mktemp("home")

@@ -192,8 +192,14 @@ def _tail(options: TableOptions, part: Part, end: int) -> Table | None:
 
 
 def _is_doubtful(options: TableOptions, tail: Table) -> bool:
-    """Whether a stamp of the tail may be one that the clock shows twice: the other one may be mirrored."""
+    """Whether the tail may be read otherwise with the mirrored lines before it.
+
+    A stamp of it may be one that the clock shows twice. A stamp that cannot be read is placed beside the row before it,
+    which of the first row is mirrored.
+    """
     stamps = tail.unread.index[tail.unread["column"] == "stamp"]
+    if len(stamps) and (tail.bars.empty or (stamps == tail.bars.index[0]).any()):
+        return True
     day = pd.Timedelta(days=1)
     return any(clock_changes(as_zone(options.timezone).name, stamp - day, stamp + day) for stamp in stamps[:1])
 

@@ -117,8 +117,9 @@ def test_a_proposed_promotion_is_in_the_partition_and_no_promotion_of_the_ledger
             other.store.write_record(f"{recipe}_model", "AAA", week, record)
     records = run(other)
     assert (records[promoted].champion, records[promoted].proposed) == (None, "xgboost")
-    shown = decision_metadata(records[promoted], other.registry, "AAA")
+    shown = decision_metadata(records, promoted, other.registry, "AAA")
     assert (shown["champion"], shown["waits_for_promote"]) == ("none", "xgboost")
+    assert "xgboost has won its campaign and waits for a person: run the job promote." in shown["summary"]
     assert {row.kind for row in other.ledger.rows("AAA")} == {"look"}
     assert events(other) == []
     assert run(other) == records

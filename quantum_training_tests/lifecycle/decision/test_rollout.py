@@ -67,7 +67,7 @@ def test_the_share_climbs_and_is_in_the_metadata(project):
     metadata_by_week = {e.partition: e.materialization.metadata for e in result.get_asset_materialization_events()}
     newest = {name: value.value for name, value in metadata_by_week[f"AAA|{WEEKS[3]}"].items()}
     assert (newest["share"], newest["stage"], newest["days_in_stage"], newest["drawdown"]) == (0.05, 2, 7, 0.0)
-    assert newest["reason"] == "stays at 5 %: 7 of 14 days"
+    assert "may use 5 % of the capital: stays at 5 %: 7 of 14 days. Next: 10 % from 2020-02-03 on" in newest["summary"]
     assert newest["next_step"].startswith("10 % from 2020-02-03 on")
 
 
