@@ -12,6 +12,7 @@ from quantum_training.features.indicators import FEATURES, compute_features
 from quantum_training.features.labels import ForwardReturn, make_labels
 from quantum_training.features.pool import pool
 from quantum_training.features.windows import WindowSize, build_window
+from quantum_training.market.calendar_settings import ALWAYS_OPEN, Calendar
 from quantum_training.models.contract import Model, TrainingContext, algorithm
 from quantum_training.models.sizing import Sizing
 from quantum_training.resources.registry.new_version import NewVersion
@@ -84,15 +85,21 @@ def _ensemble(kind: str, context: TrainingContext, members: Mapping[str, Model])
     )
 
 
-def publish(registry: ModelRegistry, candles: pd.DataFrame, zoo: Mapping[str, tuple[str, Model]]) -> None:
+def publish(
+    registry: ModelRegistry,
+    candles: pd.DataFrame,
+    zoo: Mapping[str, tuple[str, Model]],
+    timeframe: str = "1h",
+    calendar: Calendar = ALWAYS_OPEN,
+) -> None:
     """Register every model, with its recipe as an alias."""
     features = compute_features(candles, candles.index[0])
     rows = features.join(candles[["open", "close"]]).tail(600)
     for recipe, (name, model) in zoo.items():
         tags = {"model_id": f"id-{recipe}", "recipe": recipe, "as_of": "2024-01-08T00:00:00+00:00"}
         now = pd.Timestamp.now("UTC")
-        new = NewVersion(model, name, rows, tags, params={}, metrics={}, started=now, timeframe="1h")
-        registry.register(SYMBOL, new)
+        new = NewVersion(model, name, rows, tags, params={}, metrics={}, started=now)
+        registry.register(SYMBOL, replace(new, timeframe=timeframe, calendar=calendar))
         registry.aliases.move(SYMBOL, {recipe: f"id-{recipe}"})
 
 

@@ -176,10 +176,9 @@ class VersionTraining(VersionFacts):
         return model
 
     def _register(self, fit: FitResult, started: pd.Timestamp, artefact_hash: str | None) -> RegisteredVersion:
-        symbol = self.task.key.symbol
-        market = self.services.settings.symbols[symbol]
+        market = self.services.settings.symbols[self.task.key.symbol]
         return self.services.registry.register(
-            symbol,
+            self.task.key.symbol,
             NewVersion(
                 fit.model,
                 self.recipe.algorithm,

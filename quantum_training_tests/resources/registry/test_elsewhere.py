@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from quantum_training.market.calendars import expected_open_times
 from quantum_training.resources.registry.registry import ModelRegistry
 from quantum_training_tests.support.platforms import MlflowServer
 from quantum_training_tests.support.processes import free_port, healthy, start, wait_for
@@ -39,15 +40,18 @@ from quantum_training_tests.test_readme import blocks
 pytestmark = pytest.mark.long
 PAGE = "docs/tasks/use_a_version_elsewhere.md"
 TASKS = Path(__file__).parents[3] / "docs/tasks"
+DAILY = "sessions"
+"""Alias of a version for daily bars of an exchange."""
 MB = 10**6
 LOAD = """
 import json, sys
 import mlflow, pandas as pd
 from importlib.util import find_spec
 
-rows, positions = json.load(open("request.json"))["dataframe_records"], {}
-for recipe in sys.argv[2:]:
-    answer = mlflow.pyfunc.load_model(f"models:/{sys.argv[1]}@{recipe}").predict(pd.DataFrame(rows))
+file, symbol, *recipes = sys.argv[1:]
+rows, positions = json.load(open(file))["dataframe_records"], {}
+for recipe in recipes:
+    answer = mlflow.pyfunc.load_model(f"models:/{symbol}@{recipe}").predict(pd.DataFrame(rows))
     positions[recipe] = [[str(time), position] for time, position in answer.items()]
 absent = [name for name in ("quantum_training", "dagster", "torch") if not find_spec(name)]
 print(json.dumps({"positions": positions, "absent": absent}))
@@ -63,19 +67,23 @@ def published(make_candles, tmp_path_factory):
         server = MlflowServer(home, stack).start().ready()
         registry = ModelRegistry(tracking_uri=server.url)
         publish(registry, candles, zoo)
+        days = expected_open_times("XNYS", "1d", *(pd.Timestamp(day, tz="UTC") for day in ("2018-01-01", "2023-12-31")))
+        daily = candles.set_axis(days[:BARS])
+        publish(registry, daily, {DAILY: zoo["stack"]}, "1d", "XNYS")
         registry.aliases.move(SYMBOL, {"champion": "id-stack"})
         models = {recipe: model for recipe, (_, model) in zoo.items()}
-        yield SimpleNamespace(home=home, url=server.url, candles=candles, models=models, registry=registry)
+        yield SimpleNamespace(home=home, url=server.url, candles=candles, daily=daily, models=models)
 
 
 def environment(published, folder, alias):
     """The commands of the page up to the installed packages of a version, in a folder: a function that runs one."""
     folder.mkdir()
     (folder / "fetch_version.py").write_bytes((TASKS / "fetch_version.py").read_bytes())
-    sent = published.candles.tail(1_200).round(6)
-    times = [time.isoformat() for time in sent.index]
-    rows = sent.reset_index(drop=True).assign(open_time=times).to_dict("records")
-    (folder / "request.json").write_text(json.dumps({"dataframe_records": rows}))
+    hourly, daily = (candles.tail(1_200).round(6) for candles in (published.candles, published.daily))
+    for name, sent in (("request.json", hourly), ("daily.json", daily)):
+        times = [time.isoformat() for time in sent.index]
+        rows = sent.reset_index(drop=True).assign(open_time=times).to_dict("records")
+        (folder / name).write_text(json.dumps({"dataframe_records": rows}))
     variables = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE")}
     variables |= {"MLFLOW_TRACKING_URI": published.url, "MLFLOW_DISABLE_TELEMETRY": "true"}
     variables["PATH"] = f"{folder}/trader/bin:{variables['PATH']}"
@@ -90,13 +98,13 @@ def environment(published, folder, alias):
     assert export == "export MLFLOW_TRACKING_URI=http://127.0.0.1:5000"
     for line in install:
         run(shlex.split(line.replace("python3", sys.executable).replace("@champion", f"@{alias}")))
-    return SimpleNamespace(run=run, folder=folder, variables=variables, lines=lines, sent=sent)
+    return SimpleNamespace(run=run, folder=folder, variables=variables, lines=lines, sent=hourly, daily=daily)
 
 
 @pytest.fixture(scope="module")
 def boosters(published):
-    """The environment of an ensemble of both boosters."""
-    return environment(published, published.home / "boosters", "champion")
+    """The environment of an ensemble of both boosters, for an exchange with sessions."""
+    return environment(published, published.home / "boosters", DAILY)
 
 
 @pytest.fixture(scope="module")
@@ -105,13 +113,13 @@ def everything(published):
     return environment(published, published.home / "everything", EVERYTHING)
 
 
-def differing(published, place, recipes):
+def differing(models, place, candles, file="request.json"):
     """The recipes that decide otherwise there than in the platform, and which packages are absent there."""
-    answer = json.loads(place.run(["trader/bin/python", "-c", LOAD, SYMBOL, *recipes]).splitlines()[-1])
+    answer = json.loads(place.run(["trader/bin/python", "-c", LOAD, file, SYMBOL, *models]).splitlines()[-1])
     wrong = []
     for recipe, rows in answer["positions"].items():
         bars = pd.DatetimeIndex([time for time, _ in rows])
-        expected = decided(published.models[recipe], place.sent, bars)
+        expected = decided(models[recipe], candles, bars)
         got = np.array([position for _, position in rows], "float64")
         assert len(got) > 100
         assert np.isfinite(got).all()
@@ -125,22 +133,27 @@ def size(folder):
 
 
 def test_boosters_and_their_ensembles_decide_as_in_the_platform_in_400_mb(published, boosters):
-    wrong, absent = differing(published, boosters, [*BOOSTERS, *BOOSTER_ENSEMBLES])
+    models = {recipe: published.models[recipe] for recipe in (*BOOSTERS, *BOOSTER_ENSEMBLES)}
+    wrong, absent = differing(models, boosters, boosters.sent)
     assert wrong == []
     assert absent == ["quantum_training", "dagster", "torch"]
     assert size(boosters.folder / "trader") < 400 * MB
     names = {line.partition("==")[0] for line in (boosters.folder / "version/requirements.txt").read_text().split("\n")}
-    for recipe in (*BOOSTERS, *BOOSTER_ENSEMBLES):
+    for recipe in models:
         target = boosters.folder / f"of_{recipe}"
         boosters.run(["trader/bin/python", "fetch_version.py", f"{SYMBOL}@{recipe}", str(target)])
         lines = (target / "requirements.txt").read_text().split("\n")
         assert {line.partition("==")[0] for line in lines} <= names
 
 
+def test_daily_bars_of_an_exchange_are_read_with_its_calendar(published, boosters):
+    wrong, _ = differing({DAILY: published.models["stack"]}, boosters, boosters.daily, "daily.json")
+    assert wrong == []
+
+
 def test_every_recipe_decides_as_in_the_platform(published, everything):
-    recipes = [*BOOSTERS, *BOOSTER_ENSEMBLES, *AGENTS, *NETWORKS, EVERYTHING]
-    assert {*recipes} == {*published.models}
-    wrong, absent = differing(published, everything, recipes)
+    assert {*published.models} == {*BOOSTERS, *BOOSTER_ENSEMBLES, *AGENTS, *NETWORKS, EVERYTHING}
+    wrong, absent = differing(published.models, everything, everything.sent)
     assert wrong == []
     assert absent == ["quantum_training", "dagster"]
 
@@ -148,10 +161,10 @@ def test_every_recipe_decides_as_in_the_platform(published, everything):
 def test_mlflows_command_line_and_server_give_the_same_positions(published, boosters):
     assert f"mlflow-skinny=={version('mlflow-skinny')}" in boosters.lines[2]
     predict, serve = boosters.lines[-2:]
-    boosters.run(shlex.split(predict))
+    boosters.run(shlex.split(predict.replace("request.json", "daily.json")))
     answer = json.loads((boosters.folder / "positions.json").read_text())["predictions"]
-    bars = boosters.sent.index[-len(answer) :]
-    expected = decided(published.models["stack"], boosters.sent, pd.DatetimeIndex(bars))
+    bars = boosters.daily.index[-len(answer) :]
+    expected = decided(published.models["stack"], boosters.daily, pd.DatetimeIndex(bars))
     assert np.array_equal([row["position"] for row in answer], expected)
     port = str(free_port())
     with ExitStack() as stack:
@@ -167,10 +180,10 @@ def test_mlflows_command_line_and_server_give_the_same_positions(published, boos
             with urllib.request.urlopen(request) as reply:
                 return [row["position"] for row in json.loads(reply.read(), parse_constant=float)["predictions"]]
 
-        body = json.loads((boosters.folder / "request.json").read_text())
+        body = json.loads((boosters.folder / "daily.json").read_text())
         rows = pd.DataFrame(body["dataframe_records"])
         split = {"dataframe_split": rows.to_dict("split")}
-        milliseconds = rows.assign(open_time=boosters.sent.index.as_unit("ms").asi8).to_dict("records")
+        milliseconds = rows.assign(open_time=boosters.daily.index.as_unit("ms").asi8).to_dict("records")
         for sent in (body, split, {"inputs": rows.to_dict("list")}, {"dataframe_records": milliseconds}):
             assert np.array_equal(ask({**sent, "params": {"input": "candles"}}), expected)
         with pytest.raises(urllib.error.HTTPError) as refused:
