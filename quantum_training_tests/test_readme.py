@@ -1,6 +1,7 @@
 """The commands and examples of the README and of docs/, run as they stand, in a copy of the repository's files.
 
-Pages of docs/production are tested in deployment/ and with the subject that they describe.
+Pages of docs/production are tested in deployment/ and with the subject that they describe, use_a_version_elsewhere.md
+in resources/registry/test_elsewhere.py.
 """
 
 import json
@@ -38,6 +39,7 @@ PAGES = [
             "retrain_within_the_week",
             "read_a_decision",
             "act_by_hand",
+            "use_a_version_elsewhere",
         )
     ),
 ]
@@ -104,7 +106,8 @@ def demo(copy):
 def test_this_module_runs_every_page_of_tasks_and_every_command_on_it():
     assert {f"docs/tasks/{page.name}" for page in (ROOT / "docs/tasks").glob("*.md")} <= {*PAGES}
     programs = [command.split()[0] for command in commands(*PAGES)]
-    assert programs == ["make", "make", "export", "export", *["dagster"] * 5]
+    elsewhere = ["python3", *(f"trader/bin/{name}" for name in ("pip", "python", "pip", "mlflow", "mlflow"))]
+    assert programs == ["make", "make", "export", "export", *["dagster"] * 5, "export", *elsewhere]
 
 
 @pytest.mark.parametrize("page", [str(f.relative_to(ROOT)) for f in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"))])

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, ClassVar, TypeVar
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 from quantum_training.monitoring.decay import Decay
 from quantum_training.monitoring.drift import DriftReport
@@ -211,28 +211,35 @@ class DailyDrift(DriftReport, StoredRecord):
 
 
 class SignalRecord(StoredRecord):
-    """The newest record of `signals`. bar: open time of the newest complete bar; valid_until: when the position ends.
+    """What a trader reads: the position to hold in one symbol now. Times are ISO texts with a time zone.
 
-    target: what the champion decides, None if it decided nothing. share, stage, next_step: of the newest week.
-    arm, block: who trades the bar in an A/B test, and in which of its blocks, from 1; None without a test.
+    The descriptions are a contract with programs of other people: docs/signal.schema.json repeats them.
     """
 
     asset = SIGNALS
 
-    symbol: str
-    bar: str | None = None
-    valid_until: str | None = None
-    week: str | None = None
-    champion: str | None = None
-    arm: str | None = None
-    block: int | None = None
-    model_id: str | None = None
-    target: float | None = None
-    stage: int | None = None
-    share: float = 0.0
-    position: float = 0.0
-    next_step: str | None = None
-    reason: str
+    symbol: str = Field(description="Name of the symbol in the settings.")
+    bar: str | None = Field(None, description="Open time of the newest complete bar; null if none is stored.")
+    valid_until: str | None = Field(
+        None,
+        description="Close of the bar after `bar`, in which the position is held. The next signal comes some minutes "
+        "later. Null if there is no bar.",
+    )
+    week: str | None = Field(None, description="The Monday of the decision that the signal follows.")
+    champion: str | None = Field(None, description="Recipe in office; null if there is none.")
+    arm: str | None = Field(None, description="Recipe that trades the bar in an A/B test; null without a test.")
+    block: int | None = Field(None, description="Block of the A/B test, from 1; null without a test.")
+    model_id: str | None = Field(None, description="Version that decided; a tag of the version in MLflow.")
+    target: float | None = Field(
+        None, description="Position that the version decided, in [-1, 1]; null if it decided nothing."
+    )
+    stage: int | None = Field(None, description="Stage of the rollout.")
+    share: float = Field(0.0, description="Share of the symbol's capital that the recipe may use, in [0, 1].")
+    position: float = Field(
+        0.0, description="What to hold, as a share of the symbol's capital; negative is short. 0 whenever in doubt."
+    )
+    next_step: str | None = Field(None, description="Next stage of the rollout, in words.")
+    reason: str = Field(description="How the position comes about; begins with `flat:` if something is in doubt.")
 
 
 AnyRecord = TypeVar("AnyRecord", bound=StoredRecord)

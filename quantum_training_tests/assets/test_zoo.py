@@ -26,7 +26,7 @@ from quantum_training.lifecycle.training.inputs import InputSources, TrainingTar
 from quantum_training.lifecycle.training.pools import pool_of, pool_peers
 from quantum_training.lifecycle.training.versions import versions_of
 from quantum_training.models.manifest import ArtefactError, manifest
-from quantum_training.resources.registry.artefact_hashes import META
+from quantum_training.resources.registry.artefact_hashes import LEFT_BY_READERS
 from quantum_training.trading.scoring import by_strategy
 
 pytestmark = pytest.mark.long
@@ -155,7 +155,7 @@ def every_change_of_a_file_is_refused(registry, model_id, copy):
     version = client.get_model_version("AAA", str(registry.find("AAA", model_id).number))
     recorded = json.loads(mlflow.artifacts.load_text(f"runs:/{version.run_id}/artifact_files.json"))
     mlflow.artifacts.download_artifacts(version.source, dst_path=str(copy))
-    (copy / META).unlink()
+    (copy / LEFT_BY_READERS[0]).unlink()
     registry.require_unchanged(copy, version)
     assert manifest(copy) == recorded
     assert {"MLmodel", "pyfunc_model.py", "artifacts/model/algorithm.json"} < recorded.keys()

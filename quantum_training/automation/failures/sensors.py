@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import dagster as dg
+from dagster._core.event_api import EventLogRecord
 
 from quantum_training.automation.execution.pool_limits import limit_training
 from quantum_training.automation.failures.dead_runs import fail_child_runs, fail_trainings, is_over
@@ -132,13 +133,25 @@ def _check_failure_sensor(settings: Settings) -> dg.SensorDefinition:
         tags = {run_id: record.dagster_run.tags for run_id, record in runs.items()}
         findings = [
             (record.storage_id, finding)
-            for record in failed
+            for record in newest_partitions(failed)
             if (finding := check_finding(evaluation_of(record), record.run_id, tags.get(record.run_id, {})))
             and finding.severity in severities
         ]
         return _result(raise_alerts(context, settings, findings, now), cursor)
 
     return check_failures
+
+
+def newest_partitions(failed: Iterable[EventLogRecord]) -> list[EventLogRecord]:
+    """Of the partitions of a symbol that failed a check in one run, the newest: a range run may have hundreds."""
+    newest: dict[tuple[Any, ...], EventLogRecord] = {}
+    for record in failed:
+        evaluation = evaluation_of(record)
+        symbol = (evaluation.partition or "").partition("|")[0]
+        of_run = (record.run_id or record.storage_id, evaluation.asset_check_key, symbol)
+        if of_run not in newest or (evaluation.partition or "") >= (evaluation_of(newest[of_run]).partition or ""):
+            newest[of_run] = record
+    return sorted(newest.values(), key=lambda record: record.storage_id)
 
 
 def raise_alerts(

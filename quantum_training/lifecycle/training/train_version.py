@@ -176,8 +176,10 @@ class VersionTraining(VersionFacts):
         return model
 
     def _register(self, fit: FitResult, started: pd.Timestamp, artefact_hash: str | None) -> RegisteredVersion:
+        symbol = self.task.key.symbol
+        market = self.services.settings.symbols[symbol]
         return self.services.registry.register(
-            self.task.key.symbol,
+            symbol,
             NewVersion(
                 fit.model,
                 self.recipe.algorithm,
@@ -188,6 +190,8 @@ class VersionTraining(VersionFacts):
                 curves=fit.model.curves,
                 started=started,
                 artefact_hash=artefact_hash,
+                timeframe=market.timeframe,
+                calendar=market.calendar,
                 description=self.description,
                 data=self.training_data,
                 pictures=self.pictures(fit.model),

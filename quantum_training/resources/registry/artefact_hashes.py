@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
+from fnmatch import fnmatch
 from pathlib import Path
 
 from quantum_training.models.manifest import ArtefactError, check, manifest
@@ -16,8 +17,8 @@ MODEL = "artifacts/model"
 """Folder of an artefact that holds the model; beside it lies what MLflow needs to serve it."""
 MODEL_HASHES = f"{MODEL}/algorithm.json"
 """File of an artefact that holds the hashes of the model's other files."""
-META = "registered_model_meta"
-"""File that MLflow itself puts into an artefact when it loads it."""
+LEFT_BY_READERS = ("registered_model_meta", "__pycache__/pyfunc_model.*.pyc")
+"""What MLflow and Python themselves put into an artefact that is loaded from where it lies; nothing here reads it."""
 FILES_TAG, FILES = "artifact_files", "artifact_files.json"
 """Tag of a version: SHA-256 of the list of its files' hashes, or the list; and the file of its run with the list."""
 MODEL_TAG = "artefact_hash"
@@ -25,8 +26,8 @@ MODEL_TAG = "artefact_hash"
 
 
 def hash_list(files: Mapping[str, str]) -> str:
-    """The text of FILES: the SHA-256 of each file of an artefact, but for META."""
-    return json.dumps({name: sha256 for name, sha256 in files.items() if name != META}, sort_keys=True)
+    """The text of FILES: the SHA-256 of each file of an artefact, but for what readers left there."""
+    return json.dumps({name: sha256 for name, sha256 in files.items() if not _was_left(name)}, sort_keys=True)
 
 
 def hash_tags(files: Mapping[str, str]) -> dict[str, str]:
@@ -49,7 +50,7 @@ def require_unchanged(folder: Path, tags: Mapping[str, str], read_list: Callable
     if FILES_TAG not in tags:
         raise ArtefactError(f"it was registered without the tag {FILES_TAG}")
     if _is_list(tags):
-        return check(folder, json.loads(tags[FILES_TAG]), ignored=[META])
+        return _check(folder, json.loads(tags[FILES_TAG]))
     if _sha256(hash_list(manifest(folder))) == tags[FILES_TAG]:
         return None
     try:
@@ -62,8 +63,16 @@ def require_unchanged(folder: Path, tags: Mapping[str, str], read_list: Callable
         raise ArtefactError(
             f"it is not what was stored, and neither is {FILES} of its run, which would say what differs"
         )
-    check(folder, json.loads(listed), ignored=[META])
+    _check(folder, json.loads(listed))
     raise ArtefactError("it is not what was stored")
+
+
+def _check(folder: Path, files: Mapping[str, str]) -> None:
+    check(folder, files, ignored=[name for name in manifest(folder) if _was_left(name)])
+
+
+def _was_left(name: str) -> bool:
+    return any(fnmatch(name, pattern) for pattern in LEFT_BY_READERS)
 
 
 def _is_list(tags: Mapping[str, str]) -> bool:

@@ -1,23 +1,29 @@
 """A model as files in MLflow: logged into a run, read back and compared, and loaded after a check of every file.
 
-Code that is stored in MLflow is never run.
+Code that is stored in MLflow is for those who serve a version elsewhere (pyfunc_model.py); it is never run here.
 """
 
 from __future__ import annotations
 
+import json
+import logging
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from quantum_training.models.contract import Model, load_model, save_model
+from quantum_training.market.schema import COLUMNS
+from quantum_training.models.callers_candles import OPEN_TIME
+from quantum_training.models.contract import INDEX, Model, load_model, save_model
 from quantum_training.models.manifest import file_hash, manifest
+from quantum_training.models.scoring_code import scoring_code
+from quantum_training.models.served_version import AUTO, ServedMarket
 from quantum_training.resources.registry.artefact_hashes import FILES, MODEL, MODEL_HASHES, hash_list
 from quantum_training.resources.registry.errors import RegistryError
 from quantum_training.resources.registry.new_version import NewVersion
+from quantum_training.resources.registry.requirements import requirements
 from quantum_training.resources.texts import MLFLOW_PARAM, bounded_tags
 
 CODE = Path(__file__).with_name("pyfunc_model.py")
@@ -33,20 +39,21 @@ class LoggedModel(NamedTuple):
     files: dict[str, str]
 
 
-def log_model(client: Any, run: Any, label: str, new: NewVersion) -> LoggedModel:
+def log_model(client: Any, run: Any, symbol: str, new: NewVersion) -> LoggedModel:
     """Log the model with its numbers into a run of MLflow, load it back and compare its positions on the example.
 
-    label: the name of the version in errors. RegistryError if the copy differs, or if an earlier fit gave other files.
+    RegistryError if the copy differs, or if an earlier fit gave other files.
     """
     import mlflow
     from mlflow.entities import Param
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-    start, run_id = run.info.start_time, run.info.run_id
+    label, start, run_id = f"{symbol}: version {new.model_id}", run.info.start_time, run.info.run_id
     with tempfile.TemporaryDirectory() as folder:
         digest = save_model(new.model, Path(folder) / "model", new.algorithm)
         if new.artefact_hash not in (None, digest):
             raise RegistryError(f"{label}: a new fit gives other files than the recorded one; not registered")
+        sources = {"model": Path(folder) / "model", **_for_callers(Path(folder), symbol, new)}
         params = bounded_tags({k: str(v) for k, v in new.params.items()}, MLFLOW_PARAM)
         client.log_batch(run_id, params=[Param(k, v) for k, v in params.items()])
         logged = client.create_logged_model(run.info.experiment_id, "model", run_id, params=params)
@@ -59,9 +66,9 @@ def log_model(client: Any, run: Any, label: str, new: NewVersion) -> LoggedModel
                 run_id=run_id,
                 model_id=logged.model_id,
                 python_model=str(CODE),
-                artifacts={"model": str(Path(folder) / "model")},
-                pip_requirements=[f"{p}=={version(p)}" for p in ("quantum_training", *new.model.packages)],
-                signature=_signature(new.model.columns),
+                artifacts={name: str(path) for name, path in sources.items()},
+                pip_requirements=requirements(new.model, new.calendar),
+                signature=_signature(new.model),
             )
         # after the model, or MLflow would look for the model's among the run's, one query for each
         if new.data:
@@ -72,6 +79,7 @@ def log_model(client: Any, run: Any, label: str, new: NewVersion) -> LoggedModel
         stored = Path(mlflow.artifacts.download_artifacts(info.model_uri, dst_path=f"{folder}/stored"))
         files = manifest(stored)
         sent = {CODE.name: file_hash(CODE), MODEL_HASHES: digest}
+        sent |= {f"artifacts/{path.name}": file_hash(path) for name, path in sources.items() if name != "model"}
         if other := sorted(name for name, sha256 in sent.items() if files.get(name) != sha256):
             raise RegistryError(
                 f"{label} came back from MLflow with another {', '.join(other)}; not registered. "
@@ -86,6 +94,16 @@ def log_model(client: Any, run: Any, label: str, new: NewVersion) -> LoggedModel
         # not through the client, which would ask for the run and remember where its artefacts were
         get_artifact_repository(run.info.artifact_uri).log_artifacts(str(shown))
     return LoggedModel(info.model_uri, info.model_id, files)
+
+
+def _for_callers(folder: Path, symbol: str, new: NewVersion) -> dict[str, Path]:
+    """What those who serve the version elsewhere need beside the model, by the names that pyfunc_model.py has."""
+    code, market = folder / "scoring_code.tar.bz2", folder / "market.json"
+    algorithms = [json.loads(index.read_text())["algorithm"] for index in (folder / "model").rglob(INDEX)]
+    code.write_bytes(scoring_code(algorithms))
+    served = ServedMarket(symbol=symbol, timeframe=new.timeframe, calendar=new.calendar)
+    market.write_text(served.to_json())
+    return {"code": code, "market": market}
 
 
 def _metrics(new: NewVersion, start: int, model_id: str) -> list[Any]:
@@ -112,19 +130,33 @@ def checked_model(source: str, require_unchanged: Callable[[Path], None]) -> Mod
 @contextmanager
 def _no_package_map() -> Iterator[None]:
     """Keep MLflow from scanning all installed packages (2 s in the first call of a process) for other versions than
-    the listed ones: those are the installed ones."""
+    the listed ones, and from warning of a package that has another name here: those are the installed ones."""
     from mlflow.utils import requirements_utils
 
     package_map = requirements_utils._MODULES_TO_PACKAGES
     requirements_utils._MODULES_TO_PACKAGES = package_map or {}  # type: ignore[assignment]
+    log, level = requirements_utils._logger, requirements_utils._logger.level
+    log.setLevel(logging.ERROR)
     try:
         yield
     finally:
+        log.setLevel(level)
         requirements_utils._MODULES_TO_PACKAGES = package_map
 
 
-def _signature(columns: tuple[str, ...]) -> Any:
-    from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, Schema
+def _signature(model: Model) -> Any:
+    """What a caller may send: any of these columns, of any type; served_version.py says which go together.
 
-    return ModelSignature(Schema([ColSpec("double", c) for c in columns]), Schema([ColSpec("double", "position")]))
+    MLflow would refuse whole numbers in a column of doubles.
+    """
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
+    from mlflow.types.schema import AnyType
+
+    columns = dict.fromkeys((OPEN_TIME, *COLUMNS, *model.columns))
+    params = [ParamSpec("input", "string", AUTO), ParamSpec("accepted_bars", "string", [], shape=(-1,))]
+    return ModelSignature(
+        Schema([ColSpec(AnyType(), column, required=False) for column in columns]),
+        Schema([ColSpec("double", "position")]),
+        ParamSchema(params),
+    )

@@ -76,7 +76,7 @@ class ModelRegistry(MlflowConnection):
         run_id = run.info.run_id
         self._end_dead_runs(experiment, version.model_id, {run_id, existing.run_id if existing else None})
         try:
-            logged = log_model(client, run, f"{symbol}: version {version.model_id}", version)
+            logged = log_model(client, run, symbol, version)
         except BaseException as error:
             try:
                 client.set_terminated(run_id, "FAILED")

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluation
 from dagster._core.errors import DagsterExecutionInterruptedError
+from dagster._core.events import DagsterEvent
 from dagster._core.launcher import CheckRunHealthResult, WorkerStatus
 from dagster._core.remote_origin import InProcessCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
@@ -379,6 +380,26 @@ def test_a_failed_check_is_an_alert_although_its_run_succeeded(build_setup, warn
     assert {alert.symbol for alert in alerts if "no_drift" not in alert.place} == {"AAA"}
     assert all(alert.next_step and alert.url is None for alert in alerts)
     assert setup.new_alerts() == []
+
+
+def test_of_the_weeks_of_a_symbol_that_fail_in_one_run_the_newest_is_an_alert(build_setup):
+    setup = build_setup()
+    run_id = setup.run().run_id
+    for partition in ("AAA|2020-01-13", "AAA|2020-01-20", "AAA|2020-01-06", "BBB|2020-01-06"):
+        evaluation = AssetCheckEvaluation(
+            asset_key=dg.AssetKey("ppo_model"),
+            check_name="agent_finite",
+            passed=False,
+            metadata={},
+            partition=partition,
+        )
+        kind = dg.DagsterEventType.ASSET_CHECK_EVALUATION.value
+        setup.instance.report_dagster_event(DagsterEvent(kind, "weekly_cycle", event_specific_data=evaluation), run_id)
+    places = sorted(alert.place for alert in setup.new_alerts())
+    assert places == [
+        "check agent_finite of ppo_model AAA|2020-01-20",
+        "check agent_finite of ppo_model BBB|2020-01-06",
+    ]
 
 
 @pytest.mark.parametrize(("message", "symbol"), [("xgboost BBB|2020-01-06: it looks ahead", "BBB"), ("it looks", None)])

@@ -7,7 +7,7 @@ import pytest
 
 from quantum_training.models.manifest import ArtefactError, manifest
 from quantum_training.resources.registry.artefact_hashes import (
-    META,
+    LEFT_BY_READERS,
     MODEL_HASHES,
     hash_list,
     hash_tags,
@@ -21,7 +21,7 @@ def artefact(tmp_path):
     (tmp_path / MODEL_HASHES).parent.mkdir(parents=True)
     (tmp_path / MODEL_HASHES).write_text("{}")
     (tmp_path / "MLmodel").write_text("flavors")
-    (tmp_path / META).write_text("what MLflow adds when it loads")
+    (tmp_path / LEFT_BY_READERS[0]).write_text("what MLflow adds when it loads")
     return tmp_path
 
 
@@ -45,7 +45,7 @@ def test_a_change_is_named_and_what_mlflow_adds_is_none(artefact, form):
         require_unchanged(artefact, tags, lambda: hash_list(files))
 
     require()
-    (artefact / META).write_text("again")
+    (artefact / LEFT_BY_READERS[0]).write_text("again")
     require()
     (artefact / "MLmodel").write_text("other")
     with pytest.raises(ArtefactError, match=r"not what was stored: MLmodel was changed$"):
