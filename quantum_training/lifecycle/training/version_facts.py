@@ -8,8 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
-
 from quantum_training.lifecycle.market_history import MarketHistory
 from quantum_training.lifecycle.services import Services
 from quantum_training.lifecycle.training.importance_chart import FILE, importance_chart
@@ -36,9 +34,8 @@ class VersionFacts:
     def in_sample_metrics(self, model: Model) -> dict[str, float]:
         """What MLflow shows beside the record out of sample; a version without it is as good."""
         history = MarketHistory(self.services.store, self.services.settings, self.task.key.symbol)
-        fitted = pd.DatetimeIndex(self.inputs.example_rows.index)
         try:
-            return in_sample_metrics(history, model, fitted, self.task.as_of)
+            return in_sample_metrics(history, model, self.inputs.example_rows, self.task.as_of)
         except ValueError as error:
             self.run.log.warning(f"{self.task.key}: {self.task.recipe} has no metrics in sample: {error}")
             return {}
