@@ -181,7 +181,7 @@ def row(step: str, lives: list[dict[str, int | None]], without: list[dict[str, i
     return {
         "step": step,
         "with the edge": share(len(weeks), len(lives)),
-        "median week [5 %, 95 %]": f"{median:.0f} [{low:.0f}, {high:.0f}]" if weeks and step != NO_CHAMPION else "-",
+        "median week [5 %, 95 %]": f"{median:g} [{low:.0f}, {high:.0f}]" if weeks and step != NO_CHAMPION else "-",
         "without": share(sum(life[step] is not None for life in without), len(without)),
     }
 
