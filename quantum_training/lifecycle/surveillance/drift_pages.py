@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import NamedTuple
 
 import pandas as pd
@@ -45,5 +46,7 @@ def evidently_html(current: pd.DataFrame, reference: pd.DataFrame) -> str:
     from evidently import Report
     from evidently.presets import DataDriftPreset
 
-    report = Report([DataDriftPreset(method="psi")]).run(current, reference)
-    return str(report.get_html_str(as_iframe=False))
+    with warnings.catch_warnings():  # of each column: time zones that it drops, correlations with what is constant
+        warnings.simplefilter("ignore")
+        report = Report([DataDriftPreset(method="psi")]).run(current, reference)
+        return str(report.get_html_str(as_iframe=False))
