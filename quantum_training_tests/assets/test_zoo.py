@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import re
+import shutil
 import subprocess
 import sys
 from functools import partial
@@ -156,6 +157,7 @@ def every_change_of_a_file_is_refused(registry, model_id, copy):
     recorded = json.loads(mlflow.artifacts.load_text(f"runs:/{version.run_id}/artifact_files.json"))
     mlflow.artifacts.download_artifacts(version.source, dst_path=str(copy))
     (copy / LEFT_BY_READERS[0]).unlink()
+    shutil.rmtree(copy / "__pycache__", ignore_errors=True)
     registry.require_unchanged(copy, version)
     assert manifest(copy) == recorded
     assert {"MLmodel", "pyfunc_model.py", "artifacts/model/algorithm.json"} < recorded.keys()
