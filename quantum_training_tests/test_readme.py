@@ -217,7 +217,8 @@ def test_the_shell_commands_run_in_order_and_change_nothing_that_the_demo_stored
     (folder / "dagster_home/demo.yaml").write_text(yaml.safe_dump(config))
     home, *lines = [c for c in commands(*PAGES) if c.startswith(("export DAGSTER_HOME=", "dagster "))]
     python = shlex.join([sys.executable, "-W", "ignore", "-c", SHELL, *lines])
-    output = run(["bash", "-euo", "pipefail", "-c", f"{home}\n{python}"], copy)
+    environment = {**copy[1], "QUANTUM_TRAINING_CONFIG": str(folder / "dagster_home/demo_settings.yaml")}
+    output = run(["bash", "-euo", "pipefail", "-c", f"{home}\n{python}"], (folder, environment))
     *states, promoted = [line for line in output.splitlines() if line.startswith("left: ")]
     assert len(states) == len(lines)
     assert len({*states}) == 1, "a command that trains nothing new has changed the store or MLflow"

@@ -6,7 +6,7 @@ from quantum_training.assets.metadata.tables import SUMMARY, markdown
 from quantum_training.assets.partition_runner import OWNERS, SINGLE_RUN
 from quantum_training.lifecycle.records import CHAMPION, DECAY_REPORT, ROLLOUT
 from quantum_training.lifecycle.reporting.week_page import headline, html_page, markdown_page, overview
-from quantum_training.lifecycle.reporting.week_report import ALL_SYMBOLS, WEEK_REPORT, symbol_week
+from quantum_training.lifecycle.reporting.week_report import ALL_SYMBOLS, WEEK_REPORT, symbol_weeks
 from quantum_training.partitions import Partitions
 from quantum_training.resources.store.store import Store
 from quantum_training.settings import Settings
@@ -32,7 +32,7 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
         if not context.partition_keys:
             raise ValueError("the run names no week; a range must go from the earlier to the later week")
         for week in sorted(context.partition_keys):
-            symbols = [symbol_week(store, settings, symbol, week) for symbol in settings.symbols]
+            symbols = symbol_weeks(store, settings, week)
             text = markdown_page(week, symbols)
             markdown_file = store.write_text(WEEK_REPORT, ALL_SYMBOLS, week, "md", text)
             page = store.write_text(WEEK_REPORT, ALL_SYMBOLS, week, "html", html_page(week, symbols))

@@ -162,12 +162,17 @@ def weeks_of(settings: Settings, symbol: str, config: CycleConfig) -> tuple[str,
 
 
 def runs_of(settings: Settings, job: str, run: NestedRun, monitored: bool) -> list[tuple[str, NestedRun]]:
-    """The runs of a symbol that a job stands for, by job: a monitored weekly cycle has drift reports and a signal."""
+    """The runs of a symbol that a job stands for, by job: a monitored weekly cycle has drift reports and a signal.
+
+    The reports of the last week come after the weeks before it and before its own decision, as they do in production.
+    """
     if job != WEEKLY_CYCLE or not monitored:
         return [(job, run)]
     first, last = drift_days(settings, run.last)
-    drift, signal = replace(run, first=first, last=last), replace(run, first="", last="")
-    return [(DRIFT, drift), (job, run), (SIGNALS, signal)]
+    before = str((pd.Timestamp(run.last) - WEEK).date())
+    earlier = [(job, replace(run, last=before))] if run.first <= before else []
+    newest, signal = replace(run, first=run.last), replace(run, first="", last="")
+    return [*earlier, (DRIFT, replace(run, first=first, last=last)), (job, newest), (SIGNALS, signal)]
 
 
 def drift_days(settings: Settings, week: str) -> tuple[str, str]:

@@ -72,6 +72,18 @@ class SymbolWeek(NamedTuple):
     attention: Sequence[str] = ()
 
 
+def symbol_weeks(store: Store, settings: Settings, last: str) -> list[SymbolWeek]:
+    """The state of every symbol in its newest decided week up to `last`; of one with a broken record, what is wrong."""
+
+    def read(symbol: str) -> SymbolWeek:
+        try:
+            return symbol_week(store, settings, symbol, last)
+        except Exception as error:  # whatever a torn file raises, the page shows the other symbols
+            return SymbolWeek(symbol, None, attention=[f"its records cannot be read: {type(error).__name__}: {error}"])
+
+    return [read(symbol) for symbol in settings.symbols]
+
+
 def symbol_week(store: Store, settings: Settings, symbol: str, last: str = EVERY) -> SymbolWeek:
     """The state of a symbol in its newest decided week up to `last`."""
     decisions = read_records(store, WeeklyDecision, symbol, last)

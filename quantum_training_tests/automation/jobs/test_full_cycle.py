@@ -37,11 +37,16 @@ def test_all_symbols_at_the_latest_week_the_data_allow(build_project, small, cap
         assert list(project.store.read_records("champion", symbol)) == ["2020-02-17", "2020-02-24"]
     for job in ("market_data", "weekly_cycle"):
         job_runs = runs(project, job)
-        assert sorted(r.tags["symbol"] for r in job_runs) == ["AAA", "BBB"]
+        assert sorted({r.tags["symbol"] for r in job_runs}) == ["AAA", "BBB"]
         assert all(r.tags["clm/launched_by"] == runs(project, "clm_cycle")[0].run_id for r in job_runs)
     log = capfd.readouterr().err
     assert "| symbol" in log
-    assert "xgboost_model 2/2 BBB|2020-02-24" in log
+    assert "xgboost_model 1/1 BBB|2020-02-24" in log
+    stored = project.stored()
+    assert {f"drift_report/AAA/2020-02-{day}.json" for day in range(17, 25)} < stored.keys()
+    assert {"signals/BBB/latest.json", "week_report/all_symbols/2020-02-24.html"} < stored.keys()
+    assert launch(project, weeks=2).success
+    assert project.stored() == stored, "a second run changes nothing"
 
 
 def test_a_failing_symbol_is_named_and_the_others_complete(build_project, small, tmp_path):

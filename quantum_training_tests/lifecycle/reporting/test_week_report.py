@@ -1,10 +1,12 @@
 """The report of a week: what it says of each symbol, and that its pages hold what the store holds."""
 
+from pathlib import Path
+
 import pytest
 
 from quantum_training.lifecycle.records import write_record
 from quantum_training.lifecycle.reporting.week_page import closing_text, headline, html_page, markdown_page
-from quantum_training.lifecycle.reporting.week_report import symbol_week
+from quantum_training.lifecycle.reporting.week_report import symbol_week, symbol_weeks
 from quantum_training.selection.decision import Campaign
 from quantum_training_tests.support.records import decay, decision, drift, model_record, rollout
 
@@ -67,6 +69,14 @@ def test_the_pages_hold_every_symbol_and_are_the_same_again(project):
             assert text in page, text
     assert html_page(WEEK, weeks) == html_page(WEEK, [week_of(project, symbol) for symbol in ("AAA", "BBB")])
     assert "xgboost is champion since 2020-02-17." in closing_text(weeks)
+
+
+def test_a_torn_record_hides_no_other_symbol(project):
+    (Path(project.store.root) / "champion/AAA" / f"{WEEK}.json").write_text("{")
+    write_record(project.store, "BBB", WEEK, decision(WEEK, "lightgbm"))
+    weeks = {week.symbol: week for week in symbol_weeks(project.store, project.settings, WEEK)}
+    assert weeks["BBB"].champion == "lightgbm"
+    assert "its records cannot be read: JSONDecodeError" in weeks["AAA"].attention[0]
 
 
 def test_names_are_escaped(project):
