@@ -270,6 +270,8 @@ def test_the_pages_of_dagster_show_what_the_store_holds(demo, tmp_path):
     }
     command = [program("dagster-webserver"), "-m", "quantum_training.definitions", "-h", "127.0.0.1", "-p", str(port)]
     flags = "--headless --no-sandbox --disable-gpu --no-first-run --virtual-time-budget=60000"
+    store = folder / "dagster_home/store"
+    weeks = {file.stem: file for file in (store / f"champion/{last}").glob("*.json")}
 
     def page(path):
         arguments = [browser, *flags.split(), f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom"]
@@ -279,11 +281,9 @@ def test_the_pages_of_dagster_show_what_the_store_holds(demo, tmp_path):
     with ExitStack() as stack:
         start(stack, command, tmp_path / "webserver.log", environment, folder)
         wait_for("webserver", lambda: healthy(f"http://127.0.0.1:{port}/server_info"), 90)
-        newest = f"{last}%7C2018-12-31"
+        newest = f"{last}%7C{max(weeks)}"
         latest, checks = page("champion"), page("candles?view=checks")
         champion, backtest = (page(f"{asset}?view=partitions&partition={newest}") for asset in ("champion", "backtest"))
-    store = folder / "dagster_home/store"
-    weeks = {file.stem: file for file in (store / f"champion/{last}").glob("*.json")}
     decision = json.loads(weeks[max(weeks)].read_text())
     assert re.search(rf"\w\|{max(weeks)}", latest), "the newest week is the latest"
     assert f"{last}|{max(weeks)}" in champion

@@ -11,7 +11,7 @@ import dagster as dg
 import pandas as pd
 
 from quantum_training.assets.evidence_assets import evidence_asset, unless_gap
-from quantum_training.assets.metadata.evidence import backtest_metadata, leader
+from quantum_training.assets.metadata.evidence import backtest_metadata
 from quantum_training.assets.partition_runner import each_partition
 from quantum_training.lifecycle.evaluation.backtest import backtest_week, publish_report, target_positions
 from quantum_training.lifecycle.evaluation.recorded_weeks import publish_weeks, recorded_weeks
@@ -53,10 +53,8 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
             result = backtest_week(history, key.start, lambda week: targets(key.symbol, week))
             recorded[key.symbol].append(recorded_weeks(history, key.start, result))
             report = publish_report(history, registry, key.period, result.evaluation) if key in newest else None
-            best = leader(result.evaluation)
-            records = read_records(store, BacktestRecord, key.symbol, key.period) if report and best else {}
-            sharpe = {week: r.metrics[best] for week, r in records.items() if best in r.metrics} if best else {}
-            return backtest_metadata(result, report, sharpe)
+            earlier = read_records(store, BacktestRecord, key.symbol, key.period) if key in newest else {}
+            return backtest_metadata(result, report, earlier)
 
         def publish() -> None:
             for symbol, weeks in recorded.items():

@@ -28,7 +28,7 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
         deps=["candles"],
         group_name="market",
         kinds={"parquet", "pandas"},
-        metadata=column_schema(dict.fromkeys(FEATURES, "see features/indicators.py")),
+        metadata=column_schema(dict.fromkeys(FEATURES)),
         owners=OWNERS,
         description=f"{len(FEATURES)} causal features of the month's bars. The {WARMUP_BARS} bars before the month are "
         "read from the stored candles of earlier months; rows without that much history stay empty. After a refused "

@@ -35,5 +35,5 @@ def _sentence(context: dg.AssetExecutionContext, partition: str, storage_id: int
     (record,) = context.instance.fetch_materializations(filters, limit=1).records
     materialization = record.asset_materialization
     summary = materialization.metadata.get(SUMMARY) if materialization else None
-    found = f": {summary.value}" if summary else "."
-    return f"This fills in history. The newest is {partition}{found}"
+    ending = f": {summary.value}" if summary else "."
+    return f"This fills in history. The newest is {partition}{ending}"

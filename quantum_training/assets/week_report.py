@@ -2,11 +2,11 @@
 
 import dagster as dg
 
-from quantum_training.assets.metadata.tables import SUMMARY, markdown
+from quantum_training.assets.metadata.week_report import report_metadata
 from quantum_training.assets.partition_runner import OWNERS, SINGLE_RUN
 from quantum_training.lifecycle.records import CHAMPION, DECAY_REPORT, ROLLOUT
-from quantum_training.lifecycle.reporting.week_page import headline, html_page, markdown_page, overview
-from quantum_training.lifecycle.reporting.week_report import ALL_SYMBOLS, WEEK_REPORT, symbol_weeks
+from quantum_training.lifecycle.reporting.week_page import WEEK_REPORT, write_pages
+from quantum_training.lifecycle.reporting.week_report import symbol_weeks
 from quantum_training.partitions import Partitions
 from quantum_training.resources.store.store import Store
 from quantum_training.settings import Settings
@@ -33,20 +33,8 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
             raise ValueError("the run names no week; a range must go from the earlier to the later week")
         for week in sorted(context.partition_keys):
             symbols = symbol_weeks(store, settings, week)
-            text = markdown_page(week, symbols)
-            markdown_file = store.write_text(WEEK_REPORT, ALL_SYMBOLS, week, "md", text)
-            page = store.write_text(WEEK_REPORT, ALL_SYMBOLS, week, "html", html_page(week, symbols))
-            metadata = {
-                SUMMARY: headline(symbols),
-                "needs_a_look": dg.MetadataValue.md(
-                    "\n".join(f"- {s.symbol}: {text}" for s in symbols for text in s.attention) or "nothing"
-                ),
-                "overview": markdown(overview(symbols).set_index("symbol")),
-                "report": dg.MetadataValue.md(text),
-                "page": dg.MetadataValue.path(page.path),
-                "markdown": dg.MetadataValue.path(markdown_file.path),
-            }
-            context.add_asset_metadata(metadata, partition_key=week)
+            pages = write_pages(store, week, symbols)
+            context.add_asset_metadata(report_metadata(symbols, pages), partition_key=week)
         return dg.MaterializeResult(value=None)
 
     return week_report

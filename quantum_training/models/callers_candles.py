@@ -51,11 +51,11 @@ def read_candles(
     allowed = _utc(pd.Index(accepted), symbol, "accepted_bars")
     remedy = "name it in params accepted_bars if that is what really happened"
     if len(extra := times.difference(expected).difference(allowed)):
-        found = f"no bar of {timeframe} begins then on calendar {calendar}"
-        raise _refusal(symbol, extra, "off_calendar", found, f"leave it out, or {remedy}")
+        problem = f"no bar of {timeframe} begins then on calendar {calendar}"
+        raise _refusal(symbol, extra, "off_calendar", problem, f"leave it out, or {remedy}")
     if len(missing := expected.difference(times).difference(allowed)):
-        found = f"missing between {times[0]:%Y-%m-%d %H:%M} and {times[-1]:%Y-%m-%d %H:%M}"
-        raise _refusal(symbol, missing, "missing_bars", found, f"send it, or {remedy}")
+        problem = f"missing between {times[0]:%Y-%m-%d %H:%M} and {times[-1]:%Y-%m-%d %H:%M}"
+        raise _refusal(symbol, missing, "missing_bars", problem, f"send it, or {remedy}")
     return candles
 
 
@@ -104,8 +104,8 @@ def _utc(values: pd.Index, symbol: str, where: str) -> pd.DatetimeIndex:
     try:
         return pd.DatetimeIndex(pd.to_datetime(texts, utc=True, format="ISO8601")).as_unit("ns")
     except ValueError as error:
-        found = str(error).splitlines()[0]
-        raise CallerError(f"{symbol}: {where} holds no times: {found}; send them as 2024-01-08T13:00:00Z") from None
+        problem = str(error).splitlines()[0]
+        raise CallerError(f"{symbol}: {where} holds no times: {problem}; send them as 2024-01-08T13:00:00Z") from None
 
 
 def _check_order(times: pd.DatetimeIndex, symbol: str) -> None:
@@ -115,8 +115,8 @@ def _check_order(times: pd.DatetimeIndex, symbol: str) -> None:
         raise _refusal(symbol, twice, "strictly_increasing", "there twice", "send each bar once")
     late = np.flatnonzero(np.diff(times.asi8) < 0)
     if len(late):
-        found = f"after {times[late[0]]:%Y-%m-%d %H:%M}"
-        raise _refusal(symbol, times[late + 1], "strictly_increasing", found, "sort the bars by time")
+        problem = f"after {times[late[0]]:%Y-%m-%d %H:%M}"
+        raise _refusal(symbol, times[late + 1], "strictly_increasing", problem, "sort the bars by time")
 
 
 def _check_values(candles: pd.DataFrame, symbol: str) -> None:
@@ -142,8 +142,8 @@ def _check_values(candles: pd.DataFrame, symbol: str) -> None:
             )
 
 
-def _refusal(symbol: str, bars: pd.DatetimeIndex, rule: str, found: str, remedy: str) -> CallerError:
+def _refusal(symbol: str, bars: pd.DatetimeIndex, rule: str, problem: str, remedy: str) -> CallerError:
     """The error for the first of these bars, with the number of the others."""
     named = ", ".join(f"{bar:%Y-%m-%d %H:%M}" for bar in bars[:NAMED])
     more = f" and {len(bars) - NAMED} more" if len(bars) > NAMED else ""
-    return CallerError(f"{symbol}: bar {named}{more} breaks {rule}: {found}; {remedy}")
+    return CallerError(f"{symbol}: bar {named}{more} breaks {rule}: {problem}; {remedy}")

@@ -32,7 +32,7 @@ class Source(CandleSource):
     """A log price that moves by Student-t steps; a two-state Markov chain switches its volatility.
 
     With an `edge` the next bar's return can be foretold from unusual volume, as on real markets (Gervais, Kaniel and
-    Mingelgrin, 2001). A signal s, a Gaussian AR(1) of variance 1, multiplies a bar's volume by exp(s) and makes the
+    Mingelgrin, 2001). A signal s, a Gaussian AR(1) of variance 1, multiplies a bar's volume by exp(s / 2) and makes the
     next bar's log return sigma (k s + sqrt(1 - k^2) e). e is the shock without an edge, so the volatility stays.
 
     The best position in [0, 1] is to be long while s > 0. Its return has the mean k sigma E[max(s, 0)] = k sigma /
@@ -124,9 +124,9 @@ def _simulate(source: Source, symbol: str, timeframe: str, last: date) -> pd.Dat
     shock = np.clip(shocks.standard_t(dof, n) / np.sqrt(dof / (dof - 2)), -TAIL_LIMIT, TAIL_LIMIT)
     if source.edge:
         signal = _autoregressive(signals.standard_normal(n))
-        known = np.concatenate([[0.0], signal[:-1]]) * (times < _midnight(source.edge_until or last))
-        weight = source.signal_weight * (known != 0)
-        shock = weight * known + np.sqrt(1 - weight**2) * shock
+        signal_before = np.concatenate([[0.0], signal[:-1]]) * (times < _midnight(source.edge_until or last))
+        weight = source.signal_weight * (signal_before != 0)
+        shock = weight * signal_before + np.sqrt(1 - weight**2) * shock
     move = source.annual_drift * bar_days / DAYS_PER_YEAR + deviation * shock
 
     def reach(stream: np.random.Generator) -> np.ndarray:

@@ -7,10 +7,11 @@ line chart is thinned until it fits; a heat map does not fit.
 from base64 import b64encode
 from collections.abc import Mapping
 from html import escape
-from itertools import pairwise
 
 import numpy as np
 import pandas as pd
+
+from quantum_training.trading.tearsheet_figure import thin
 
 WIDTH, HEIGHT, PAD, CELL = 400, 100, 4, 28
 """Pixels of a line chart, of its margin, and of a heat map's row."""
@@ -37,7 +38,7 @@ def line_chart(lines: Mapping[str, pd.Series], title: str) -> str:
     x = f", {_label(values.index[0])} to {_label(values.index[-1])}"
     caption = f"{title}{x}: {legend}; lowest {low:.4g}, highest {high:.4g}"
     for points in range(MOST_POINTS, LEAST_POINTS, -2):
-        rows = _thinned(values, points)
+        rows = values.iloc[thin(values, points)]
         paths = "".join(
             f"<path d='{_path(rows[name], values.index, low, high)}' stroke='{colour}'/>"
             for name, colour in reversed(drawn.items())
@@ -55,17 +56,6 @@ def _last(values: pd.Series) -> str:
 
 def _label(x: object) -> str:
     return f"{x:%Y-%m-%d}" if isinstance(x, pd.Timestamp) else f"{x}"
-
-
-def _thinned(values: pd.DataFrame, points: int) -> pd.DataFrame:
-    """About `points` rows: the ends and, of equal runs, the rows with the extremes of the first line."""
-    if len(values) <= points:
-        return values
-    first = values.iloc[:, 0].ffill().bfill().to_numpy()
-    kept = {0, len(values) - 1}
-    for start, end in pairwise(np.linspace(0, len(values), points // 2 + 1).astype(int)):
-        kept |= {start + int(first[start:end].argmin()), start + int(first[start:end].argmax())}
-    return values.iloc[sorted(kept)]
 
 
 def _path(line: pd.Series, axis: pd.Index, low: float, high: float) -> str:

@@ -9,8 +9,9 @@ import pandas as pd
 
 from quantum_training.assets.metadata.charts import line_chart
 from quantum_training.assets.metadata.tables import SUMMARY, markdown, short_hash
-from quantum_training.lifecycle.evaluation.backtest import Backtest, BacktestReport
+from quantum_training.lifecycle.evaluation.backtest import Backtest, BacktestReport, leading_recipe
 from quantum_training.lifecycle.evaluation.scoring import ScoredWeek
+from quantum_training.lifecycle.records import BacktestRecord
 from quantum_training.lifecycle.reporting.summaries import backtest_sentence
 from quantum_training.resources.store.store import Written
 from quantum_training.trading.baselines import BASELINES, BUY_AND_HOLD
@@ -66,11 +67,11 @@ def _file(written: Written) -> dict[str, Any]:
 
 
 def backtest_metadata(
-    backtest: Backtest, report: BacktestReport | None, sharpe: Mapping[str, dict[str, Any]]
+    backtest: Backtest, report: BacktestReport | None, earlier: Mapping[str, BacktestRecord]
 ) -> dict[str, Any]:
     """The verdict, equity, drawdown and Sharpe ratio as pictures, the metrics, and the report if one was published.
 
-    sharpe: metrics of the strategy that leads by week, oldest first: its record of the Sharpe ratio.
+    earlier: records by week, oldest first, to draw the Sharpe ratio of the recipe that leads.
     """
     evaluation = backtest.evaluation
     numbers = {
@@ -83,7 +84,7 @@ def backtest_metadata(
     missing = backtest.record.missing_weeks
     return {
         SUMMARY: backtest_sentence(backtest.record),
-        **_pictures(evaluation, sharpe),
+        **_pictures(evaluation, earlier),
         "metrics": markdown(table[SHOWN]),
         "all_metrics": markdown(table),
         **(_report(report) if report else {}),
@@ -94,15 +95,9 @@ def backtest_metadata(
     }
 
 
-def leader(evaluation: Evaluation) -> str | None:
-    """The recipe with the highest Sharpe ratio; None if none has one."""
-    sharpe = {r: m["sharpe"] for r, m in evaluation.metrics.items() if r not in BASELINES and m["sharpe"] is not None}
-    return max(sharpe, key=lambda recipe: sharpe[recipe], default=None)
-
-
-def _pictures(evaluation: Evaluation, sharpe: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+def _pictures(evaluation: Evaluation, earlier: Mapping[str, BacktestRecord]) -> dict[str, Any]:
     """Equity and drawdown of the leading recipe beside Buy & Hold, and the leader's Sharpe ratio with its interval."""
-    best = leader(evaluation)
+    best = leading_recipe(evaluation)
     shown = [name for name in (best, BUY_AND_HOLD) if name]
     equity = evaluation.equity[shown]
     fall = equity / equity.cummax().clip(lower=1) - 1
@@ -110,7 +105,8 @@ def _pictures(evaluation: Evaluation, sharpe: Mapping[str, dict[str, Any]]) -> d
         "equity": line_chart({name: equity[name] for name in shown}, "equity after costs (start = 1)"),
         "drawdown": line_chart({name: fall[name] for name in shown}, "drawdown"),
     }
-    points = {pd.Timestamp(week): values for week, values in sharpe.items() if values["sharpe"] is not None}
+    of_best = {pd.Timestamp(week): record.metrics.get(best or "", {}) for week, record in earlier.items()}
+    points = {week: values for week, values in of_best.items() if values.get("sharpe") is not None}
     if len(points) > 1:
         table = pd.DataFrame(points).T[["sharpe", "sharpe_high", "sharpe_low"]]
         lines = {"Sharpe ratio": table["sharpe"], "upper": table["sharpe_high"], "lower": table["sharpe_low"]}

@@ -12,7 +12,7 @@ from quantum_training.market.periods import Key
 from quantum_training.market.quality import Defect, describe
 from quantum_training.resources.store.store import Written
 
-CANDLE_COLUMNS = {
+CANDLE_COLUMNS: dict[str, str | None] = {
     "open": "first price of the bar; the index open_time is the bar's start, UTC",
     "high": "highest price",
     "low": "lowest price",
@@ -28,9 +28,9 @@ def candles_metadata(key: Key, month: CandleMonth, written: Written) -> dict[str
     bars = month.bars
     until = f"{month.covered_until:%Y-%m-%d %H:%M} UTC"
     close = f", last close {bars['close'].iloc[-1]:g}" if len(bars) else ""
-    found = f"{warnings} warnings (see the check quality)" if warnings else "no warning"
+    quality = f"{warnings} warnings (see the check quality)" if warnings else "no warning"
     return {
-        SUMMARY: f"{len(bars)} bars of {key.symbol} in {key.period[:7]}, complete until {until}{close}; {found}.",
+        SUMMARY: f"{len(bars)} bars of {key.symbol} in {key.period[:7]}, complete until {until}{close}; {quality}.",
         **({"closes": dg.MetadataValue.md(line_chart({"close": bars["close"]}, "close"))} if len(bars) > 1 else {}),
         **_first_and_last(bars),
         "covered_until": dg.MetadataValue.timestamp(month.covered_until.to_pydatetime()),

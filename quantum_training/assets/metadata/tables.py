@@ -39,7 +39,7 @@ def short_hash(written: Written) -> str:
     return written.content_hash[:16]
 
 
-def column_schema(columns: Mapping[str, str]) -> dict[str, dg.TableSchemaMetadataValue]:
+def column_schema(columns: Mapping[str, str | None]) -> dict[str, dg.TableSchemaMetadataValue]:
     """The columns of a stored frame and what they hold, for an asset's page. All are float64."""
     schema = dg.TableSchema([dg.TableColumn(name, "float64", description=text) for name, text in columns.items()])
     return {"dagster/column_schema": dg.MetadataValue.table_schema(schema)}

@@ -47,14 +47,16 @@ def run_findings(instance: dg.DagsterInstance, run: dg.DagsterRun, message: str)
     if not failures:
         yield _finding(run, f"job {run.job_name}", symbol_of(run.tags), "", _crash_message(instance, run) or message)
         return
-    told = {event.step_key for event in events if not event.is_step_failure and _is_error(event.event_specific_data)}
+    steps_of_checks = {
+        event.step_key for event in events if not event.is_step_failure and _is_error(event.event_specific_data)
+    }
     failed_children = instance.get_runs(
         dg.RunsFilter(tags={LAUNCHED_BY: run.run_id}, statuses=[dg.DagsterRunStatus.FAILURE])
     )
     for event in failures:
         if reasons := _failed_symbols(event):
             yield from _symbol_findings(run, event, reasons, {symbol_of(child.tags) for child in failed_children})
-        elif event.step_key not in told and not failed_children:
+        elif event.step_key not in steps_of_checks and not failed_children:
             yield _step_finding(run, event, message)
 
 

@@ -71,6 +71,13 @@ def backtest_week(history: MarketHistory, week: pd.Timestamp, targets_of: Target
     return Backtest(evaluation, record, weeks, written)
 
 
+def leading_recipe(evaluation: Evaluation) -> str | None:
+    """The recipe with the highest Sharpe ratio; None if none has one."""
+    recipes = {strategy: m["sharpe"] for strategy, m in evaluation.metrics.items() if strategy not in BASELINES}
+    ratios = {recipe: sharpe for recipe, sharpe in recipes.items() if sharpe is not None}
+    return max(ratios, key=lambda recipe: ratios[recipe], default=None)
+
+
 def weeks_since_gap(history: MarketHistory, weeks: Sequence[str]) -> list[str]:
     """Those of these scored weeks, oldest first, that lie after the newest gap before the last of them.
 

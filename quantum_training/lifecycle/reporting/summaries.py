@@ -132,13 +132,13 @@ def decay_sentence(record: WeeklyDecay) -> str:
         return "There is no champion that could decay."
     if record.status == "INSUFFICIENT":
         return f"Whether {record.recipe} decays cannot be told yet: {record.reason}."
-    found = "has decayed" if record.status == "DECAYED" else "shows no decay"
-    return f"{record.recipe} {found}: {record.reason}."
+    verdict = "has decayed" if record.status == "DECAYED" else "shows no decay"
+    return f"{record.recipe} {verdict}: {record.reason}."
 
 
 def drift_sentence(record: DailyDrift) -> str:
     """How far the newest days differ from the reference."""
     if record.outcome == "insufficient":
         return f"Whether there is drift cannot be told yet: {record.reason.removeprefix('insufficient: ')}."
-    found = f"{record.severity.name.capitalize()} drift" if record.severity else "No drift"
-    return f"{found}: {record.reason}."
+    severity = f"{record.severity.name.capitalize()} drift" if record.severity else "No drift"
+    return f"{severity}: {record.reason}."

@@ -43,8 +43,6 @@ from quantum_training.settings import Settings
 from quantum_training.trading.baselines import BUY_AND_HOLD
 from quantum_training.trading.summary import interval
 
-WEEK_REPORT, ALL_SYMBOLS = "week_report", "all_symbols"
-"""The asset, and the name under which the store keeps its pages."""
 BENCHMARK_NAME = "Buy & Hold"
 
 

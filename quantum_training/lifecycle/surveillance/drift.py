@@ -205,5 +205,5 @@ def _span(frame: pd.DataFrame, **fields: str) -> BarSpan:
 def recent_reports(store: Store, key: Key) -> dict[str, DailyDrift]:
     """The newest RECENT_DAYS reports up to a day, by day, oldest first."""
     days = [day for day in store.periods(DRIFT_REPORT, key.symbol, "json") if day <= key.period][-RECENT_DAYS:]
-    found = {day: read_record(store, DailyDrift, key.symbol, day) for day in days}
-    return {day: report for day, report in found.items() if report}
+    reports = {day: read_record(store, DailyDrift, key.symbol, day) for day in days}
+    return {day: report for day, report in reports.items() if report}

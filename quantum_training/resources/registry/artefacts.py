@@ -9,7 +9,7 @@ import json
 import logging
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -73,9 +73,7 @@ def log_model(client: Any, run: Any, symbol: str, new: NewVersion) -> LoggedMode
         # after the model, or MLflow would look for the model's among the run's, one query for each
         if new.data:
             client.log_inputs(run_id, [new.data.as_input()])
-        points = _metrics(new, start, info.model_id)
-        for first in range(0, len(points), BATCH):
-            client.log_batch(run_id, points[first : first + BATCH])
+        log_metrics(client, run_id, _metrics(new, start, info.model_id))
         stored = Path(mlflow.artifacts.download_artifacts(info.model_uri, dst_path=f"{folder}/stored"))
         files = manifest(stored)
         sent = {CODE.name: file_hash(CODE), MODEL_HASHES: digest}
@@ -94,6 +92,12 @@ def log_model(client: Any, run: Any, symbol: str, new: NewVersion) -> LoggedMode
         # not through the client, which would ask for the run and remember where its artefacts were
         get_artifact_repository(run.info.artifact_uri).log_artifacts(str(shown))
     return LoggedModel(info.model_uri, info.model_id, files)
+
+
+def log_metrics(client: Any, run_id: str, points: Sequence[Any]) -> None:
+    """Log metrics into a run, as many in one call as MLflow takes."""
+    for first in range(0, len(points), BATCH):
+        client.log_batch(run_id, points[first : first + BATCH])
 
 
 def _for_callers(folder: Path, symbol: str, new: NewVersion) -> dict[str, Path]:

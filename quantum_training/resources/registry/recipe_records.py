@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from quantum_training.market.periods import WEEK
+from quantum_training.resources.registry.artefacts import log_metrics
 from quantum_training.resources.registry.connection import checked_name
 from quantum_training.resources.registry.errors import VersionDeleted, outages_named
 from quantum_training.resources.registry.registry import ModelRegistry
@@ -23,8 +24,6 @@ NEWEST_WEEK = "week"
 BARS = "shadow/bars"
 """The metric that every recorded week has."""
 FIRST_MONDAY = pd.Timestamp("1970-01-05", tz="UTC")
-BATCH = 1000
-"""Metrics that MLflow takes in one call."""
 
 
 class RecordedWeek(NamedTuple):
@@ -80,8 +79,7 @@ def _add(client: Any, run_id: str, weeks: Sequence[RecordedWeek], newest: str | 
         for week in weeks
         for name, value in week.metrics.items()
     ]
-    for first in range(0, len(points), BATCH):
-        client.log_batch(run_id, points[first : first + BATCH])
+    log_metrics(client, run_id, points)
     if weeks and newest is not None:
         client.log_batch(run_id, tags=[RunTag(NEWEST_WEEK, max(newest, f"{weeks[-1].week:%Y-%m-%d}"))])
 

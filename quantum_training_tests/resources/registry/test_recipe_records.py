@@ -70,8 +70,11 @@ def test_a_week_costs_the_same_however_long_the_record_is(registry, monkeypatch)
     def refuse(*args):
         raise AssertionError("the history of the record was read")
 
-    monkeypatch.setattr(type(client), "get_metric_history", refuse)
-    log_weeks(registry, "AAA", "trees", [week(2, "")])
+    with monkeypatch.context() as unread:
+        unread.setattr(type(client), "get_metric_history", refuse)
+        log_weeks(registry, "AAA", "trees", [week(2, "")])
+    (record,) = record_runs(registry)
+    assert len(steps(registry, record.info.run_id)) == 3
 
 
 def test_a_deleted_version_and_a_week_without_metrics_are_left_out(registry):
