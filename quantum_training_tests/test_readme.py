@@ -140,7 +140,7 @@ def test_the_demo_ends_with_a_champion_table_and_the_ways_into_the_uis(demo):
     assert strategies == {"SP500": indices, "NASDAQ": indices, "SYNTHETIC": ["xgboost_hourly", "Buy & Hold"]}
     assert {row[1] for row in rows[1:]} == {"2018-12-31"}
     assert {row[4] for row in rows if row[0] in ("SP500", "NASDAQ")} == {"125"}
-    assert re.search(r"^SP500 +xgboost_model +30/30 in \d+ s$", output, re.M)
+    assert re.findall(r"^SP500 +xgboost_model +(\S+) in \d+ s$", output, re.M) == ["29/29", "1/1"]
     assert "SP500: No champion: no recipe has earned it." in output
     assert "The campaign before found nothing in 26 weeks." in output
     assert "Its true edge: Sharpe" in output

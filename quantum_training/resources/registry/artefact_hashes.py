@@ -68,7 +68,8 @@ def require_unchanged(folder: Path, tags: Mapping[str, str], read_list: Callable
 
 
 def _check(folder: Path, files: Mapping[str, str]) -> None:
-    check(folder, files, ignored=[name for name in manifest(folder) if _was_left(name)])
+    stored = {name: sha256 for name, sha256 in files.items() if not _was_left(name)}
+    check(folder, stored, ignored=[name for name in manifest(folder) if _was_left(name)])
 
 
 def _was_left(name: str) -> bool:
