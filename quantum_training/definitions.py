@@ -5,6 +5,7 @@
 
 import warnings
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -75,23 +76,22 @@ def build_defs(settings: Settings, resources: Mapping[str, Any] | None = None) -
         "events": EventBus(database_url=settings.database_url, url=settings.event_bus_url),
     }
     all_resources = {**default_resources, **(resources or {})}
+    assets = [
+        candles.build(settings, partitions),
+        features.build(settings, partitions),
+        *(models.build(recipe, settings, partitions) for recipe in settings.recipes),
+        scores.build(settings, partitions),
+        backtest.build(settings, partitions),
+        champion.build(settings, partitions),
+        decay.build(settings, partitions),
+        drift.build(settings, partitions),
+        rollout.build(settings, partitions),
+        signals.build(settings, partitions),
+        week_report.build(settings, partitions),
+        housekeeping.build(settings),
+    ]
     definitions = dg.Definitions(
-        assets=dg.with_source_code_references(
-            [
-                candles.build(settings, partitions),
-                features.build(settings, partitions),
-                *(models.build(recipe, settings, partitions) for recipe in settings.recipes),
-                scores.build(settings, partitions),
-                backtest.build(settings, partitions),
-                champion.build(settings, partitions),
-                decay.build(settings, partitions),
-                drift.build(settings, partitions),
-                rollout.build(settings, partitions),
-                signals.build(settings, partitions),
-                week_report.build(settings, partitions),
-                housekeeping.build(settings),
-            ]
-        ),
+        assets=dg.with_source_code_references([*dg.map_asset_specs(partial(_owned, settings), assets)]),
         asset_checks=[
             candle_quality(settings, partitions),
             feature_causality(settings, partitions),
@@ -126,6 +126,10 @@ def build_defs(settings: Settings, resources: Mapping[str, Any] | None = None) -
         },
     )
     return definitions
+
+
+def _owned(settings: Settings, spec: dg.AssetSpec) -> dg.AssetSpec:
+    return spec.replace_attributes(owners=settings.owners, tags={**spec.tags, **settings.tags})
 
 
 def _fixed(resource: Any) -> dg.ResourceDefinition:

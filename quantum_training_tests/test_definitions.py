@@ -67,6 +67,15 @@ def test_definitions_load_and_every_asset_is_described():
         assert node.backfill_policy == dg.BackfillPolicy.single_run(), key
 
 
+def test_owners_and_tags_of_the_settings_are_those_of_every_asset():
+    ours = {"owners": ["team:crypto", "desk@example.com"], "tags": {"desk": "crypto"}}
+    graph = build_defs(load_settings().model_copy(update=ours)).resolve_asset_graph()
+    for key in graph.get_all_asset_keys():
+        assert graph.get(key).owners == ours["owners"], key
+        assert graph.get(key).tags["desk"] == "crypto", key
+        assert graph.get(key).kinds, key
+
+
 def test_jobs_and_schedules_are_those_promised_and_schedules_are_off():
     repository = defs.get_repository_def()
     jobs = {"market_data", "weekly_cycle", "drift", "decay", "trading_signals", "clm_cycle", "housekeeping", "doctor"}

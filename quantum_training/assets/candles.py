@@ -9,7 +9,7 @@ from quantum_training.assets.failed_months import raise_failed_months
 from quantum_training.assets.features import record_features
 from quantum_training.assets.metadata.market_data import CANDLE_COLUMNS, candles_metadata, without_bars
 from quantum_training.assets.metadata.tables import column_schema
-from quantum_training.assets.partition_runner import OWNERS, SINGLE_RUN, each_partition, record_materializations
+from quantum_training.assets.partition_runner import SINGLE_RUN, each_partition, record_materializations
 from quantum_training.assets.step_retries import will_retry
 from quantum_training.lifecycle.gaps import BEFORE_START
 from quantum_training.lifecycle.ingestion_run import IngestionRun
@@ -35,7 +35,6 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
         group_name="market",
         kinds={"parquet"},
         metadata=column_schema(CANDLE_COLUMNS),
-        owners=OWNERS,
         description="Validated OHLCV bars of the month, UTC, from the symbol's source. Wrong bars are refused, never "
         "mended. The run then fails, after the other months are stored and their features computed. So it does if a "
         "source cannot be read.",

@@ -8,7 +8,7 @@ import dagster as dg
 
 from quantum_training.assets.evidence_assets import gap_of, unless_gap
 from quantum_training.assets.metadata.decay import decay_metadata
-from quantum_training.assets.partition_runner import OWNERS, SINGLE_RUN, each_partition
+from quantum_training.assets.partition_runner import SINGLE_RUN, each_partition
 from quantum_training.lifecycle.records import CHAMPION, DECAY_REPORT, write_record
 from quantum_training.lifecycle.surveillance.decay import decay_reports
 from quantum_training.market.periods import Key
@@ -28,7 +28,6 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
         deps=[CHAMPION],
         group_name="evidence",
         kinds={"pandas"},
-        owners=OWNERS,
         description="Whether the champion at the start of this week still earns what its record before it took office "
         "lets one expect. Three views: a CUSUM of its daily net returns with a calibrated limit, the paired harm of "
         "its decision, and the newest performance.metrics_updated event that measured it in office, up to the end of "

@@ -5,7 +5,7 @@ from typing import Any
 import dagster as dg
 
 from quantum_training.assets.metadata.drift import drift_metadata
-from quantum_training.assets.partition_runner import OWNERS, SINGLE_RUN, each_partition
+from quantum_training.assets.partition_runner import SINGLE_RUN, each_partition
 from quantum_training.lifecycle.records import DRIFT_REPORT, FEATURES, write_record
 from quantum_training.lifecycle.surveillance.drift import drift_event, measure_drift, recent_reports
 from quantum_training.lifecycle.surveillance.drift_pages import write_pages
@@ -36,7 +36,6 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
         deps=[dg.AssetDep(FEATURES, partition_mapping=mapping)],
         group_name="monitoring",
         kinds={"plotly"},
-        owners=OWNERS,
         description=DESCRIPTION.format(days=policy.window_days, weeks=policy.reference_weeks),
     )
     def drift_report(

@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from quantum_training.assets.partition_runner import OWNERS, SINGLE_RUN
+from quantum_training.assets.partition_runner import SINGLE_RUN
 from quantum_training.lifecycle.gaps import GAP, Gap
 from quantum_training.lifecycle.market_history import MarketHistory
 from quantum_training.lifecycle.records import DRIFT_REPORT
@@ -26,7 +26,6 @@ def evidence_asset(
         deps=[*deps],
         group_name="evidence",
         kinds=kinds,
-        owners=OWNERS,
         description=description,
     )
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import dagster as dg
 
-from quantum_training.assets.metadata.market_data import features_metadata, without_bars
+from quantum_training.assets.metadata.market_data import features_columns, features_metadata, without_bars
 from quantum_training.assets.metadata.tables import column_schema
-from quantum_training.assets.partition_runner import OWNERS, SINGLE_RUN, each_partition, record_materializations
+from quantum_training.assets.partition_runner import SINGLE_RUN, each_partition, record_materializations
 from quantum_training.features.indicators import FEATURES, WARMUP_BARS
 from quantum_training.lifecycle.ingestion import compute_month_features
 from quantum_training.lifecycle.month_outcomes import has_no_bars, months_to_compute_again, why_no_features
@@ -28,8 +28,7 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
         deps=["candles"],
         group_name="market",
         kinds={"parquet", "pandas"},
-        metadata=column_schema(dict.fromkeys(FEATURES)),
-        owners=OWNERS,
+        metadata=column_schema(features_columns()),
         description=f"{len(FEATURES)} causal features of the month's bars. The {WARMUP_BARS} bars before the month are "
         "read from the stored candles of earlier months; rows without that much history stay empty. After a refused "
         "month that history begins anew. A month whose candles were refused waits; the others are computed.",

@@ -8,7 +8,7 @@ import dagster as dg
 import pandas as pd
 
 from quantum_training.assets.metadata.housekeeping import failure_message, housekeeping_metadata, log_lines
-from quantum_training.assets.partition_runner import OWNERS, SINGLE_RUN
+from quantum_training.assets.partition_runner import SINGLE_RUN
 from quantum_training.assets.run_removal import remove_runs, remove_ticks
 from quantum_training.assets.run_storage import storage_bytes
 from quantum_training.lifecycle.cleanup.housekeeping import CleanupTargets, RunHistory, clean_up
@@ -59,7 +59,6 @@ def build(settings: Settings) -> dg.AssetsDefinition:
         backfill_policy=SINGLE_RUN,
         group_name="operation",
         kinds={"mlflow"},
-        owners=OWNERS,
         description=DESCRIPTION.format(days=settings.model_retention_days),
     )
     def housekeeping_report(

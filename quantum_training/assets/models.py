@@ -7,7 +7,7 @@ import dagster as dg
 
 from quantum_training.assets.cluster_tags import cluster_tags, dagster_pool
 from quantum_training.assets.metadata.training import training_metadata
-from quantum_training.assets.partition_runner import OWNERS, SINGLE_RUN, each_partition
+from quantum_training.assets.partition_runner import SINGLE_RUN, each_partition
 from quantum_training.assets.state_check import require_state
 from quantum_training.assets.step_retries import first_attempt, may_be_retried
 from quantum_training.lifecycle.records import model_asset
@@ -61,7 +61,6 @@ def build(name: str, settings: Settings, partitions: Partitions) -> dg.AssetsDef
         ],
         group_name="models",
         kinds={recipe.algorithm.rpartition(".")[2], "mlflow"},
-        owners=OWNERS,
         code_version=code_version(recipe),
         pool=dagster_pool(recipe.resources),
         op_tags=cluster_tags(recipe.resources),
@@ -85,6 +84,7 @@ def build(name: str, settings: Settings, partitions: Partitions) -> dg.AssetsDef
             return training_metadata(train_week(services, name, key, request, run))
 
         update_aliases = partial(update_shadow_alias, services, name, {key.symbol for key in keys})
-        return each_partition(context, partitions.week, materialize_partition, update_aliases)
+        others = {symbol for symbol, market in settings.symbols.items() if name not in market.recipes}
+        return each_partition(context, partitions.week, materialize_partition, update_aliases, others)
 
     return model

@@ -1,19 +1,21 @@
 """Materialisation of the partitions of a run, one after the other, oldest first. Every partitioned asset uses it."""
 
-from collections.abc import Callable, Mapping
+import hashlib
+import json
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Any
 
 import dagster as dg
 
 from quantum_training.assets.filled_history import newest_outside_run
+from quantum_training.assets.metadata.tables import CONTENT_HASH
 from quantum_training.assets.progress import with_progress
 from quantum_training.assets.step_retries import raise_or_retry
 from quantum_training.market.periods import Key
 from quantum_training.partitions import run_keys
 
 SINGLE_RUN = dg.BackfillPolicy.single_run()
-OWNERS = ["team:quant"]
 
 
 def each_partition(
@@ -21,10 +23,12 @@ def each_partition(
     grid: dg.MultiPartitionsDefinition,
     materialize_partition: Callable[[Key], Mapping[str, Any] | None],
     finish: Callable[[], None] = lambda: None,
+    without_line: Collection[str] = (),
 ) -> dg.MaterializeResult:
     """Call `materialize_partition` for every partition of the run, oldest first, and record its metadata.
 
     A partition without metadata (None) is not recorded as materialised. finish: called after the last partition.
+    without_line: symbols whose progress is not shown, as there is nothing to do for them.
     If a partition fails, those before it stay recorded as materialised, and the error is raised with the partition's
     name. If the fault may pass, the step is repeated from its start instead: that changes nothing already stored.
     """
@@ -32,7 +36,7 @@ def each_partition(
     keys = run_keys(grid, context.run.tags)
     materialized: dict[Key, Mapping[str, Any]] = {}
     record_finished = partial(record_materializations, context, materialized)
-    for number, key in enumerate(with_progress(asset, keys), 1):
+    for number, key in enumerate(with_progress(asset, keys, without_line), 1):
         try:
             metadata = materialize_partition(key)
         except Exception as error:
@@ -50,7 +54,19 @@ def each_partition(
         context.add_asset_metadata(metadata, partition_key=str(key))
         if key.symbol in newest:
             context.add_asset_metadata({"fills_in_history": newest[key.symbol]}, partition_key=str(key))
-    return dg.MaterializeResult(value=None)
+    return dg.MaterializeResult(value=None, data_version=data_version(materialized))
+
+
+def data_version(materialized: Mapping[Key, Mapping[str, Any]]) -> dg.DataVersion | None:
+    """The hash of what the run's partitions hold: Dagster 1.13.27 takes one data version for all partitions of a step.
+
+    So the same partitions made again with the same content make nothing downstream stale. None, and so Dagster's own
+    version, if a partition has no content hash.
+    """
+    contents = {str(key): metadata.get(CONTENT_HASH) for key, metadata in materialized.items()}
+    if not all(contents.values()):
+        return None
+    return dg.DataVersion(hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()[:16])
 
 
 def record_materializations(

@@ -7,7 +7,7 @@ import dagster as dg
 import pandas as pd
 
 from quantum_training.assets.metadata.decision import signal_metadata
-from quantum_training.assets.partition_runner import OWNERS, SINGLE_RUN
+from quantum_training.assets.partition_runner import SINGLE_RUN
 from quantum_training.assets.signal_models import loader
 from quantum_training.assets.step_retries import retry_transient_faults
 from quantum_training.lifecycle.consistency.inconsistency import InconsistentStateError
@@ -36,7 +36,6 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
         deps=[dg.AssetDep(asset, partition_mapping=of_symbol) for asset in (FEATURES, ROLLOUT)],
         group_name="trading",
         kinds={"mlflow"},
-        owners=OWNERS,
         description="The champion's target position from the newest complete bar, times its share of capital, cut to "
         f"{percent(settings.rollout.max_position_size)} of it; in the challenger's blocks of an A/B test the "
         "challenger's. Flat, with the reason, if there is no champion or no share, if bars or decisions are missing, "

@@ -3,7 +3,7 @@
 import dagster as dg
 
 from quantum_training.assets.metadata.week_report import report_metadata
-from quantum_training.assets.partition_runner import OWNERS, SINGLE_RUN
+from quantum_training.assets.partition_runner import SINGLE_RUN
 from quantum_training.lifecycle.records import CHAMPION, DECAY_REPORT, ROLLOUT
 from quantum_training.lifecycle.reporting.week_page import WEEK_REPORT, write_pages
 from quantum_training.lifecycle.reporting.week_report import symbol_weeks
@@ -23,7 +23,6 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
         deps=[dg.AssetDep(asset, partition_mapping=of_week) for asset in (CHAMPION, ROLLOUT, DECAY_REPORT)],
         group_name="reports",
         kinds={"html", "markdown"},
-        owners=OWNERS,
         description="All symbols on one page: champion and its share of capital, verdict, every recipe's Sharpe ratio "
         "with its interval beside Buy & Hold, drift, decay, how fresh the data are, which recipes wait for which "
         "campaign, and what needs a look.",

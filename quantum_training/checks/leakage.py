@@ -6,6 +6,7 @@ import dagster as dg
 import pandas as pd
 
 from quantum_training.assets.metadata.tables import markdown, reports_table
+from quantum_training.assets.progress import step_shown
 from quantum_training.assets.step_retries import retry_transient_faults
 from quantum_training.lifecycle.evaluation.leakage import LeakReport, leak_report
 from quantum_training.lifecycle.records import model_asset
@@ -37,7 +38,7 @@ def leak_free(name: str, settings: Settings, partitions: Partitions) -> dg.Asset
         store: dg.ResourceParam[Store],
         registry: dg.ResourceParam[ModelRegistry],
     ) -> dg.AssetCheckResult:
-        with retry_transient_faults(context):
+        with step_shown(f"{'':12} {model_asset(name)} {LEAK_CHECK}"), retry_transient_faults(context):
             report = leak_report(store, registry, settings, name, run_keys(partitions.week, context.run.tags))
         messages = report.failures or report.remarks
         return dg.AssetCheckResult(

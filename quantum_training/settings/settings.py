@@ -24,7 +24,7 @@ from quantum_training.selection.rule import EvidenceRule, PromotionRule
 from quantum_training.settings.alerting import AlertPolicy
 from quantum_training.settings.replaced_variables import replaced_settings
 from quantum_training.settings.retraining import RetrainingPolicy
-from quantum_training.settings.schema import Cron, Name, Recipe, RecipeName, Symbol, Url
+from quantum_training.settings.schema import Cron, Name, Owner, Recipe, RecipeName, Symbol, TagKey, TagValue, Url
 from quantum_training.settings.yaml_file import YamlFile, with_names_as_written
 
 
@@ -41,6 +41,10 @@ class Settings(BaseSettings):
     )
     symbols: dict[Name, Symbol] = Field(min_length=1)
     recipes: dict[RecipeName, Recipe] = Field(min_length=1)
+    owners: tuple[Owner, ...] = Field(
+        ("team:quant",), description="Owners of the assets in Dagster: mail addresses or team:NAME."
+    )
+    tags: dict[TagKey, TagValue] = Field({}, description="Tags of the assets in Dagster, to search and select by.")
     quality: QualityLimits = QualityLimits()
     promotion: PromotionRule = EvidenceRule()
     rollback: RollbackPolicy = RollbackPolicy()

@@ -1,11 +1,17 @@
 """A run over a range of partitions, as Dagster shows it: oldest first, and each partition with its own check result."""
 
 import dagster as dg
+import pandas as pd
 import pytest
 import sqlalchemy as sa
+from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
+from dagster._core.loader import LoadingContextForTest
 from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable
 
+from quantum_training.assets.metadata.tables import CONTENT_HASH
 from quantum_training.assets.no_io_manager import OldestFirst
+from quantum_training.assets.partition_runner import data_version
+from quantum_training.market.periods import Key
 from quantum_training.partitions import RANGE_TAGS
 
 MONTHS = ["2019-09-01", "2019-10-01", "2019-11-01", "2019-12-01", "2020-01-01", "2020-02-01"]
@@ -62,6 +68,32 @@ def test_a_month_that_fails_its_check_holds_back_itself_alone(build_project, sma
     failed = [c.partition for c in again.get_asset_check_evaluations() if not c.passed]
     assert failed == [f"AAA|{MONTHS[0]}"]
     assert recorded(project, "features")[4:] == [f"BBB|{MONTHS[0]}", f"AAA|{MONTHS[1]}", f"BBB|{MONTHS[1]}"]
+
+
+def test_months_made_again_as_they_are_make_nothing_stale(build_project, small):
+    project = build_project(small)
+    months = f"AAA|{MONTHS[0]}", f"AAA|{MONTHS[1]}"
+
+    def status(month):
+        context = LoadingContextForTest(project.instance)
+        graph = project.definitions.resolve_asset_graph()
+        resolver = CachingStaleStatusResolver(project.instance, graph, context)
+        return resolver.get_status(dg.AssetKey("features"), month)
+
+    assert project.run("market_data", *months).success
+    candles = project.definitions.resolve_job_def("market_data").get_subset(asset_selection={dg.AssetKey("candles")})
+    tags = dict(zip(RANGE_TAGS, months, strict=True))
+    assert candles.execute_in_process(instance=project.instance, tags=tags).success
+    assert [status(month) for month in months] == [StaleStatus.FRESH, StaleStatus.FRESH]
+
+
+def test_other_content_is_another_data_version_and_unknown_content_is_left_to_dagster():
+    first, second = (Key(symbol, pd.Timestamp(MONTHS[0])) for symbol in ("AAA", "BBB"))
+    contents = {first: {CONTENT_HASH: "1"}, second: {CONTENT_HASH: "2"}}
+    version = data_version(contents)
+    assert version == data_version({second: {CONTENT_HASH: "2"}, first: {CONTENT_HASH: "1"}})
+    assert version != data_version({**contents, second: {CONTENT_HASH: "3"}})
+    assert data_version({**contents, second: {}}) is None
 
 
 def test_partitions_without_a_period_are_in_order_of_their_names():

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from quantum_training.assets.metadata.charts import line_chart
-from quantum_training.assets.metadata.tables import SUMMARY, markdown, short_hash
+from quantum_training.assets.metadata.tables import CONTENT_HASH, SUMMARY, markdown, short_hash
 from quantum_training.lifecycle.evaluation.backtest import Backtest, BacktestReport, leading_recipe
 from quantum_training.lifecycle.evaluation.scoring import ScoredWeek
 from quantum_training.lifecycle.records import BacktestRecord
@@ -63,7 +63,7 @@ def _scores(scores: pd.DataFrame, period: str) -> dict[str, Any]:
 
 
 def _file(written: Written) -> dict[str, Any]:
-    return {"path": dg.MetadataValue.path(written.path), "content_hash": short_hash(written)}
+    return {"path": dg.MetadataValue.path(written.path), CONTENT_HASH: short_hash(written)}
 
 
 def backtest_metadata(

@@ -6,7 +6,8 @@ import dagster as dg
 import pandas as pd
 
 from quantum_training.assets.metadata.charts import line_chart
-from quantum_training.assets.metadata.tables import SUMMARY, short_hash
+from quantum_training.assets.metadata.tables import CONTENT_HASH, SUMMARY, short_hash
+from quantum_training.features.indicators import FEATURES
 from quantum_training.lifecycle.ingestion import CandleMonth, FeatureMonth
 from quantum_training.market.periods import Key
 from quantum_training.market.quality import Defect, describe
@@ -19,6 +20,24 @@ CANDLE_COLUMNS: dict[str, str | None] = {
     "close": "last price",
     "volume": "traded in the bar, in the source's unit",
 }
+
+_RANGE, _SHAPE = ("high", "low", "close"), ("open", "high", "low", "close")
+_TIME: tuple[str, ...] = ()
+FEATURE_SOURCES = {
+    **dict.fromkeys(FEATURES, ("close",)),
+    **dict.fromkeys(("macd_histogram", "atr_14", "range_ratio"), _RANGE),
+    **dict.fromkeys(("body_ratio", "upper_wick", "lower_wick"), _SHAPE),
+    **dict.fromkeys((name for name in FEATURES if name.startswith("volume_")), ("volume",)),
+    **dict.fromkeys((name for name in FEATURES if name.startswith(("hour_", "weekday_"))), _TIME),
+}
+"""The columns of candles that a feature is computed from; none: open_time alone. The pages of open-source Dagster
+1.13.27 draw no lineage of columns, so they stand in each column's description.
+"""
+
+
+def features_columns() -> dict[str, str]:
+    """Each feature and what it is computed from."""
+    return {name: f"computed from {', '.join(columns) or 'open_time'}" for name, columns in FEATURE_SOURCES.items()}
 
 
 def candles_metadata(key: Key, month: CandleMonth, written: Written) -> dict[str, Any]:
@@ -39,7 +58,7 @@ def candles_metadata(key: Key, month: CandleMonth, written: Written) -> dict[str
         **({"accepted_bars": dg.MetadataValue.md(describe(accepted))} if accepted else {}),
         "dagster/row_count": len(bars),
         "path": dg.MetadataValue.path(written.path),
-        "content_hash": short_hash(written),
+        CONTENT_HASH: short_hash(written),
     }
 
 
@@ -53,7 +72,7 @@ def features_metadata(key: Key, month: FeatureMonth) -> dict[str, Any]:
         "covered_until": dg.MetadataValue.timestamp(month.covered_until.to_pydatetime()),
         "dagster/row_count": rows,
         "path": dg.MetadataValue.path(month.written.path),
-        "content_hash": short_hash(month.written),
+        CONTENT_HASH: short_hash(month.written),
     }
 
 

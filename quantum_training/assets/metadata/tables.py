@@ -12,6 +12,9 @@ from quantum_training.resources.store.store import Written
 SUMMARY = "summary"
 """What comes first in metadata: a sentence for people. Pictures, numbers, tables and links follow, hashes are last."""
 
+CONTENT_HASH = "content_hash"
+"""The hash of what a partition stores."""
+
 
 def markdown(table: pd.DataFrame) -> dg.MarkdownMetadataValue:
     """A table as people read it: three decimals, whole numbers as such, a dash for what is undefined."""

@@ -117,15 +117,6 @@ class _Week(NamedTuple):
     def _load(self, model_id: str) -> Any:
         return self.run.models.load(self.key.symbol, model_id, self.services.registry.load)
 
-    def _insufficient(self, record: ModelRecord, error: InsufficientData, as_of: pd.Timestamp) -> WeeklyTraining:
-        settings = self.services.settings
-        history = MarketHistory(self.services.store, settings, self.key.symbol)
-        missing = months_missing_before(history, settings.recipes[self.recipe], as_of)
-        details = {"have": error.have, "need": error.need, "reason": str(error), "missing_months": missing or None}
-        self._write(record.model_copy(update={"outcome": INSUFFICIENT, **details}))
-        shown = {name: value for name, value in details.items() if value is not None}
-        return WeeklyTraining(INSUFFICIENT, {**shown, "as_of": as_of})
-
     def _not_due(self, newest: Version) -> str | None:
         """The Monday of the next training if the newest version is of this turn, else None: a training is due."""
         every_weeks = self.services.settings.recipes[self.recipe].every_weeks
