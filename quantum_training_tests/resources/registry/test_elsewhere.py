@@ -158,6 +158,19 @@ def test_every_recipe_decides_as_in_the_platform(published, everything):
     assert absent == ["quantum_training", "dagster"]
 
 
+def test_mlflows_command_line_gives_the_positions_of_every_recipe(published, everything):
+    predict, wrong = everything.lines[-2], []
+    for recipe, model in published.models.items():
+        everything.run(["trader/bin/python", "fetch_version.py", f"{SYMBOL}@{recipe}", recipe])
+        everything.run(shlex.split(predict.replace("-m version", f"-m {recipe}")))
+        answer = json.loads((everything.folder / "positions.json").read_text())["predictions"]
+        expected = decided(model, everything.sent, pd.DatetimeIndex(everything.sent.index[-len(answer) :]))
+        assert len(answer) > 100
+        if not np.array_equal([row["position"] for row in answer], expected):
+            wrong.append(recipe)
+    assert wrong == []
+
+
 def test_mlflows_command_line_and_server_give_the_same_positions(published, boosters):
     assert f"mlflow-skinny=={version('mlflow-skinny')}" in boosters.lines[2]
     predict, serve = boosters.lines[-2:]
