@@ -19,6 +19,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from quantum_training.resources.faults import is_outage_of_database, remedy
+from quantum_training.resources.older_tables import create_views
 from quantum_training.resources.time_limits import wait_limit
 from quantum_training.settings.paths import under_dagster_home, without_password
 
@@ -240,6 +241,7 @@ def _engine(url: str, process: int, inode: int | None = None) -> sa.Engine:
         if engine.dialect.name == "postgresql":
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(TABLES_LOCK)))
         TABLES.create_all(connection)
+        create_views(connection)
     return engine
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from quantum_training.resources.events.bus import EventBus
-from quantum_training.resources.events.payloads import TrainingCompleted, TrainingStarted, event
+from quantum_training.resources.events.payloads import MAX_ERROR, TrainingCompleted, TrainingStarted, event
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,9 @@ class TrainingJob:
         except BaseException as error:  # an interrupted training is over too
             if may_be_retried(error):
                 raise
+            seconds, message = (pd.Timestamp.now("UTC") - started).total_seconds(), f"{type(error).__name__}: {error}"
             try:
-                self._publish_completed(self.job_id, None, {}, (pd.Timestamp.now("UTC") - started).total_seconds())
+                self._publish_completed(self.job_id, None, {}, seconds, message[:MAX_ERROR])
             except Exception as publish_error:
                 error.add_note(f"that the training failed could not be published: {publish_error}")
             raise
@@ -55,7 +56,12 @@ class TrainingJob:
         self._publish_completed(model_id, model_id, metrics, seconds)
 
     def _publish_completed(
-        self, cause: str, model_id: str | None, metrics: Mapping[str, float], seconds: float | None
+        self,
+        cause: str,
+        model_id: str | None,
+        metrics: Mapping[str, float],
+        seconds: float | None,
+        error_message: str | None = None,
     ) -> None:
         payload = TrainingCompleted(
             job_id=self.job_id,
@@ -64,5 +70,6 @@ class TrainingJob:
             metrics={name: value if math.isfinite(value) else None for name, value in metrics.items()},
             duration_seconds=seconds,
             completed_at=pd.Timestamp.now("UTC"),
+            error_message=error_message,
         )
         self.bus.outbox.publish([event(self.symbol, payload, cause)])

@@ -16,6 +16,8 @@ NAMESPACE = UUID("6f1c8d0e-52b3-5b8a-9d53-3c1a7be0f4d2")
 Word = Annotated[str, Field(min_length=1, max_length=200)]
 Severity = Literal["NONE", "MINOR", "MODERATE", "SEVERE", "CRITICAL"]
 Number = Annotated[float, Field(allow_inf_nan=False)]
+MAX_ERROR = 500
+"""Longest error message of an event, in characters."""
 _METRICS = {"sharpe_ratio": "sharpe"}
 
 
@@ -49,6 +51,9 @@ class TrainingCompleted(Payload):
         description="Of the fit, or until it failed; None if the run was killed during the fit."
     )
     completed_at: Instant = Field(description="When this was found to be over.")
+    error_message: str | None = Field(
+        None, max_length=MAX_ERROR, description="Why it failed; None if it succeeded or its process was killed."
+    )
 
 
 class Promoted(Payload):
