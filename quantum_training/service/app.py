@@ -8,6 +8,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from quantum_training.service.dashboard import pages
 from quantum_training.service.problems import answer_problems
 from quantum_training.service.routes import reads, reports
 from quantum_training.service.state import State
@@ -31,7 +32,7 @@ def build_app(settings: Settings, resources: Mapping[str, Any] | None = None) ->
         redoc_url=None,
     )
     app.state.service = State.of(settings, resources)
-    for router in (reads.router, reports.router):
+    for router in (reads.router, reports.router, pages.router):
         app.include_router(router)
     answer_problems(app)
     app.add_middleware(TimeBound)
