@@ -1,6 +1,6 @@
-"""Shorter waiting for a database in a sensor's tick: a cap on the seconds that callers wait. It retries nothing.
+"""Shorter waiting for a database in a sensor's tick or a web request: a cap on the seconds that callers wait.
 
-Dagster ends a tick after 60 s without saying what the tick waited for.
+It retries nothing. Dagster ends a tick after 60 s without saying what the tick waited for.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ _seconds: ContextVar[float | None] = ContextVar("wait_limit", default=None)
 
 
 @contextmanager
-def short_timeouts() -> Iterator[None]:
-    """Limit every wait in the block, or in the decorated function, to TICK_SECONDS."""
-    token = _seconds.set(TICK_SECONDS)
+def short_timeouts(seconds: float = TICK_SECONDS) -> Iterator[None]:
+    """Limit every wait in the block, or in the decorated function, to so many seconds."""
+    token = _seconds.set(seconds)
     try:
         yield
     finally:

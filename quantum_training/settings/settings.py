@@ -25,6 +25,7 @@ from quantum_training.settings.alerting import AlertPolicy
 from quantum_training.settings.replaced_variables import replaced_settings
 from quantum_training.settings.retraining import RetrainingPolicy
 from quantum_training.settings.schema import Cron, Name, Owner, Recipe, RecipeName, Symbol, TagKey, TagValue, Url
+from quantum_training.settings.service import ServiceSettings
 from quantum_training.settings.yaml_file import YamlFile, with_names_as_written
 
 
@@ -62,6 +63,9 @@ class Settings(BaseSettings):
         DecayPolicy(), description="How a champion's record in office is held against its record before it."
     )
     alerts: AlertPolicy = Field(AlertPolicy(), description="Where failures are told, and how often.")
+    service: ServiceSettings = Field(
+        ServiceSettings(), description="The HTTP service: where it listens, and how much a client may ask."
+    )
     backtest_weeks: int = Field(26, ge=1, le=520, description="Weeks of the walk-forward record that a backtest shows.")
     market_data_cron_schedule: Cron | None = Field(
         None,

@@ -3,9 +3,10 @@
 import json
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,18 @@ def build_project(
     market_data_cache: Path,
 ) -> Iterator[Callable[..., Project]]:
     """Build projects from settings given as a dict; each project has a home of its own, deleted after the test."""
+    with project_builder(tmp_path_factory, monkeypatch, empty_mlflow, market_data_cache) as build:
+        yield build
+
+
+@contextmanager
+def project_builder(
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    empty_mlflow: Path,
+    market_data_cache: Path,
+) -> Iterator[Callable[..., Project]]:
+    """What `build_project` gives, for fixtures of a larger scope."""
     with ExitStack() as stack:
 
         def build(settings: dict[str, Any]) -> Project:
@@ -140,18 +153,28 @@ def cycled_project(
     The first one of a test run really runs; the others are copies of its home, and their Dagster has no runs.
     """
 
-    def build(settings: dict[str, Any], first: str, last: str, symbol: str = "AAA") -> Project:
-        project = build_project(settings)
-        identity = json.dumps([settings, first, last, symbol], sort_keys=True)
-        if identity in templates:
-            restore(templates[identity], project.home)
-            return project
-        assert project.market_data(symbol).run("weekly_cycle", f"{symbol}|{first}", f"{symbol}|{last}").success
-        templates[identity] = tmp_path_factory.mktemp("template") / project.home.name
-        shutil.copytree(project.home, templates[identity], ignore=shutil.ignore_patterns("settings.yaml"))
-        return project
+    return partial(cycle, build_project, tmp_path_factory, templates)
 
-    return build
+
+def cycle(
+    build_project: Callable[..., Project],
+    tmp_path_factory: pytest.TempPathFactory,
+    templates: dict[str, Path],
+    settings: dict[str, Any],
+    first: str,
+    last: str,
+    symbol: str = "AAA",
+) -> Project:
+    """What `cycled_project` gives, for fixtures of a larger scope."""
+    project = build_project(settings)
+    identity = json.dumps([settings, first, last, symbol], sort_keys=True)
+    if identity in templates:
+        restore(templates[identity], project.home)
+        return project
+    assert project.market_data(symbol).run("weekly_cycle", f"{symbol}|{first}", f"{symbol}|{last}").success
+    templates[identity] = tmp_path_factory.mktemp("template") / project.home.name
+    shutil.copytree(project.home, templates[identity], ignore=shutil.ignore_patterns("settings.yaml"))
+    return project
 
 
 @pytest.fixture(scope="session")

@@ -68,6 +68,10 @@ class EventOutbox:
         """All events of these types stored since then, oldest first. Nothing is acknowledged."""
         return self._table.since(types, since)
 
+    def newest(self, limit: int, types: Collection[str] = (), symbols: Collection[str] = ()) -> list[Delivery]:
+        """The newest events, newest first. types, symbols: only these. Nothing is acknowledged."""
+        return self._table.newest(limit, types, symbols)
+
     def prune(self, before: datetime, dry_run: bool = False) -> int:
         """Empty old events that every consumer has acknowledged; returns the number of events. See TableQueue.prune."""
         return self._table.prune(before, dry_run=dry_run)

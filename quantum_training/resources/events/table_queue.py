@@ -84,6 +84,16 @@ class TableQueue:
 
         return transaction(self.url, work)
 
+    def newest(self, limit: int, types: Collection[str] = (), symbols: Collection[str] = ()) -> list[Delivery]:
+        """The newest events except the pruned, newest first. types, symbols: only these. Acknowledges nothing."""
+        query = sa.select(self.table).where(self.table.c.body != PRUNED)
+        if types:
+            query = query.where(self.table.c.type.in_([*types]))
+        if symbols:
+            query = query.where(self.table.c.symbol.in_([*symbols]))
+        query = query.order_by(self.table.c.number.desc()).limit(limit)
+        return transaction(self.url, lambda connection: [_delivery(row) for row in connection.execute(query)])
+
     def move_to_dead_letters(self, consumer: str, letters: Mapping[str, DeadLetter]) -> None:
         """Store dead letters, each under the id of its event, and acknowledge those events."""
 

@@ -108,6 +108,13 @@ class Store:
         data = text.encode()
         return self._publish(self._path(asset, symbol, period, suffix), data, hashlib.sha256(data).hexdigest())
 
+    def read_text(self, asset: str, symbol: str, period: str, suffix: str) -> str | None:
+        """A text that `write_text` has stored, or None."""
+        try:
+            return read_file(*self._path(asset, symbol, period, suffix)).decode()
+        except FileNotFoundError:
+            return None
+
     def read_frames(self, asset: str, symbol: str, first: str, last: str) -> pd.DataFrame:
         """The frames of the stored periods from `first` to `last`, both included, as one frame in that order.
 
@@ -173,6 +180,23 @@ class Store:
         end = f".{suffix}"
         return sorted([name[: -len(end)] for name in names if name.endswith(end) and name[0] != "."])
 
+    def stamps(self, asset: str, symbol: str, suffix: str = "json") -> dict[str, str]:
+        """For each stored period, oldest first, a token that changes with every write of its file."""
+        filesystem, path = self._path(asset, symbol, "", suffix)
+        folder, end = path.rpartition("/")[0], f".{suffix}"
+        try:
+            if isinstance(filesystem, LocalFileSystem):
+                with os.scandir(folder) as entries:
+                    tokens = {e.name: _stamp(e.stat()) for e in entries if e.name.endswith(end)}
+            else:
+                with storage_errors(filesystem, folder):
+                    listed = filesystem.ls(folder, detail=True, refresh=True)
+                tokens = {e["name"].rpartition("/")[2]: str(e.get("ETag") or e) for e in listed}
+        except FileNotFoundError:
+            return {}
+        names = sorted(name for name in tokens if name.endswith(end) and name[0] != ".")
+        return {name[: -len(end)]: tokens[name] for name in names}
+
     def place(self) -> tuple[fsspec.AbstractFileSystem, str]:
         """The file system and the root's path in it."""
         root = self.root or under_dagster_home("store")
@@ -235,6 +259,10 @@ class Store:
             with storage_errors(filesystem, path):
                 filesystem.pipe_file(path, data)
         return Written(path, digest, changed=True)
+
+
+def _stamp(status: os.stat_result) -> str:
+    return f"{status.st_ino}-{status.st_mtime_ns}-{status.st_size}"
 
 
 def _decoded(metadata: Mapping[bytes, bytes]) -> dict[str, str]:

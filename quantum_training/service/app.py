@@ -1,0 +1,39 @@
+"""The web application: its addresses, what guards them, and how errors are answered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import FastAPI
+
+from quantum_training.service.dashboard import pages
+from quantum_training.service.problems import answer_problems
+from quantum_training.service.routes import reads, reports
+from quantum_training.service.state import State
+from quantum_training.service.time_bound import TimeBound
+from quantum_training.settings import Settings
+
+DESCRIPTION = (
+    "What quantum_training has recorded: champions and their evidence, versions, drift, decay, signals. Answers say up "
+    "to when what they show knew the market. Errors are problems (RFC 9457) with the broken rule and its remedy."
+)
+
+
+def build_app(settings: Settings, resources: Mapping[str, Any] | None = None) -> FastAPI:
+    """The application over these settings. resources: replace fields of State by name."""
+    app = FastAPI(
+        title="quantum_training",
+        version=version("quantum_training"),
+        description=DESCRIPTION,
+        separate_input_output_schemas=False,
+        docs_url=None,  # its page loads scripts from the net
+        redoc_url=None,
+    )
+    app.state.service = State.of(settings, resources)
+    for router in (reads.router, reports.router, pages.router):
+        app.include_router(router)
+    answer_problems(app)
+    app.add_middleware(TimeBound)
+    return app

@@ -1,0 +1,95 @@
+"""What the service reads from: the settings and the resources that they name. One of it belongs to an app."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Self
+
+import pandas as pd
+from fastapi import Depends, Path, Query, Request
+
+from quantum_training.resources.events.bus import EventBus
+from quantum_training.resources.ledger import Ledger
+from quantum_training.resources.registry.registry import ModelRegistry
+from quantum_training.service.cached_store import CachedStore
+from quantum_training.service.dagster_client import DagsterClient
+from quantum_training.service.problems import unknown
+from quantum_training.settings import Settings
+from quantum_training.settings.schema import NAME_LENGTH, NAME_PATTERN, Symbol
+
+
+@dataclass(frozen=True)
+class State:
+    """Settings and resources. store: with its records in memory."""
+
+    settings: Settings
+    store: CachedStore
+    registry: ModelRegistry
+    ledger: Ledger
+    events: EventBus
+    dagster: DagsterClient
+
+    @classmethod
+    def of(cls, settings: Settings, resources: Mapping[str, Any] | None = None) -> Self:
+        """The resources at the places that the settings name. resources: some of them, by field."""
+        made = {
+            "store": CachedStore(root=settings.store_root),
+            "registry": ModelRegistry(tracking_uri=settings.mlflow_tracking_uri, ui_url=settings.mlflow_ui_url),
+            "ledger": Ledger(settings.database_url, read_only=True),
+            "events": EventBus(database_url=settings.database_url, url=settings.event_bus_url),
+            "dagster": DagsterClient(settings.service.dagster_url, settings.alerts.ui_url),
+        }
+        return cls(settings, **{**made, **(resources or {})})
+
+    def market(self, symbol: str) -> Symbol:
+        """The settings of a symbol. Problem 404 if there is none."""
+        if symbol not in self.settings.symbols:
+            raise unknown("symbol", symbol, self.settings.symbols)
+        return self.settings.symbols[symbol]
+
+    def require_recipe(self, symbol: str, recipe: str) -> None:
+        """Problem 404 if the symbol has no such recipe."""
+        if recipe not in self.market(symbol).recipes:
+            raise unknown(f"recipe of {symbol}", recipe, self.market(symbol).recipes)
+
+
+def _state(request: Request) -> State:
+    state: State = request.app.state.service
+    return state
+
+
+CurrentState = Annotated[State, Depends(_state)]
+
+
+def _known_symbol(
+    state: CurrentState,
+    symbol: Annotated[
+        str, Path(pattern=NAME_PATTERN, max_length=NAME_LENGTH, description="Symbol of the settings.", examples=["AAA"])
+    ],
+) -> str:
+    state.market(symbol)
+    return symbol
+
+
+def _chosen_symbols(
+    state: CurrentState,
+    symbol: Annotated[
+        str | None,
+        Query(pattern=NAME_PATTERN, max_length=NAME_LENGTH, description="Only this symbol.", examples=["AAA"]),
+    ] = None,
+) -> list[str]:
+    if symbol is None:
+        return [*state.settings.symbols]
+    state.market(symbol)
+    return [symbol]
+
+
+def _day(value: str) -> str:
+    """`YYYY-MM-DD` of a date that exists."""
+    return f"{pd.Timestamp(value):%Y-%m-%d}"
+
+
+KnownSymbol = Annotated[str, Depends(_known_symbol)]
+ChosenSymbols = Annotated[list[str], Depends(_chosen_symbols)]
+Limit = Annotated[int, Query(ge=1, le=1000, description="The newest so many.")]

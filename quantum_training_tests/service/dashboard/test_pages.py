@@ -1,0 +1,117 @@
+"""The dashboard's pages over the state of a real project: what they show is what is stored."""
+
+import json
+import re
+from html import unescape
+
+from quantum_training.lifecycle.records import WeeklyDecision, read_records
+from quantum_training_tests.service.conftest import DAY, WEEKS
+
+
+def table(html, number=0):
+    """The texts of a table's cells by row, tags left out."""
+    body = re.findall(r"<tbody>(.*?)</tbody>", html, re.DOTALL)[number]
+    rows = re.findall(r"<tr>(.*?)</tr>", body, re.DOTALL)
+    cells = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.DOTALL) for row in rows]
+    return [[" ".join(unescape(re.sub(r"<[^>]+>", " ", cell)).split()) for cell in row] for row in cells]
+
+
+def figures(html):
+    """The figures that a page embeds, by title."""
+    found = re.findall(
+        r"<figcaption>(.*?)</figcaption>.*?<script type=\"application/json\">(.*?)</script>", html, re.DOTALL
+    )
+    return {unescape(title): json.loads(figure) for title, figure in found}
+
+
+def test_the_overview_has_a_row_for_every_symbol_as_the_api_answers_it(client):
+    rows = table(client.get("/").text)
+    items = client.get("/api/v2/symbols").json()["items"]
+    assert [row[0] for row in rows] == [item["symbol"] for item in items]
+    shown, item = rows[0], items[0]
+    assert shown[1:3] == [item["champion"] or "none", item["champion_since"] or "-"]
+    assert shown[3] == f"{item['share']:.0%}"
+    assert shown[4] == item["verdict"].capitalize()
+    benchmark = item["buy_and_hold"]
+    assert shown[6] == f"{benchmark['sharpe']:.2f} [{benchmark['low']:.2f}, {benchmark['high']:.2f}]"
+    assert f'href="/reports/weeks/{WEEKS[-1]}"' in client.get("/").text
+
+
+def test_the_page_of_a_symbol_shows_its_state_its_evidence_and_its_ledger(client, recorded):
+    html = client.get("/symbols/AAA").text
+    detail = client.get("/api/v2/symbols/AAA").json()
+    for sentence in detail["sentences"].values():
+        assert sentence in unescape(html)
+    leaderboard = client.get("/api/v2/leaderboard/AAA").json()["rows"]
+    assert [row[0].split()[0] for row in table(html)] == [row["strategy"] for row in leaderboard]
+    for row in recorded.ledger.rows("AAA"):
+        assert row.reason in unescape(html)
+    assert f'href="/reports/AAA/{DAY}/drift"' in html
+    assert client.get(f"/reports/AAA/{DAY}/drift").status_code == 200
+
+
+def test_the_figures_of_a_symbol_are_drawn_from_its_records(client, recorded):
+    drawn = figures(client.get("/symbols/AAA").text)
+    assert [*drawn][:5] == [
+        "Equity over the newest backtest",
+        "Evidence: z of each challenger against what is needed",
+        "Sharpe ratio over the weeks",
+        "Net return by week",
+        "Share of the capital",
+    ]
+    decisions = read_records(recorded.store, WeeklyDecision, "AAA")
+    evidence = {line["name"]: line for line in drawn["Evidence: z of each challenger against what is needed"]["data"]}
+    assert evidence["needed"]["x"] == [*decisions]
+    for recipe in {recipe for decision in decisions.values() for recipe in decision.judgements}:
+        z = [d.judgements[recipe].z if recipe in d.judgements else None for d in decisions.values()]
+        assert evidence[recipe]["y"] == z
+    equity = client.get("/api/v2/equity/AAA").json()
+    assert equity["week"] == WEEKS[-1]
+
+
+def test_the_page_of_training_lists_the_parts_of_the_platform_and_the_trainings(client):
+    html = client.get("/training").text
+    assert {"store", "database", "mlflow", "dagster"} <= {row[0] for row in table(html)}
+    assert "start it (make ui)" in html, "without a webserver the page says how to see the runs"
+    trainings = client.get("/api/v2/trainings").json()["items"]
+    assert [row[5] for row in table(html, -1)][:3] == [item["model_id"] for item in trainings[:3]]
+
+
+def test_pages_of_an_empty_home_say_what_to_run(empty_home):
+    assert "Run the job" in empty_home.get("/").text
+    assert "Run the job" in empty_home.get("/symbols/AAA").text
+    assert "No training is recorded" in empty_home.get("/training").text
+
+
+def test_an_unknown_symbol_or_file_is_a_problem_that_says_what_exists(client):
+    answer = client.get("/symbols/EURUSD")
+    assert answer.status_code == 404
+    assert "AAA" in answer.json()["remedy"]
+    assert client.get("/static/dashboard.html").status_code == 404
+
+
+def test_no_page_has_a_script_or_a_style_of_its_own_or_loads_anything_from_elsewhere(client):
+    for page in ("/", "/symbols/AAA", "/training"):
+        html = client.get(page).text
+        assert {*re.findall(r"<script([^>]*)>", html)} <= {
+            ' src="/static/dashboard.js" defer',
+            ' src="/static/plotly.js" defer',
+            ' type="application/json"',
+        }
+        assert not re.search(r"<style|\son\w+=|src=\"(?!/static/)|<link[^>]*href=\"(?!/static/)", html)
+    assert client.get("/static/plotly.js").headers["content-type"].startswith("text/javascript")
+
+
+def test_texts_of_records_are_escaped(client, recorded, monkeypatch):
+    from quantum_training.service.dashboard import pages
+
+    text = "</script><b>&\"'"
+    monkeypatch.setattr(pages.symbols, "symbol_detail", with_text(pages.symbols.symbol_detail, text))
+    monkeypatch.setattr(pages, "symbol_figures", lambda store, symbol: {text: {"data": [{"name": text}], "layout": {}}})
+    html = client.get("/symbols/AAA").text
+    assert text not in html
+    assert figures(html) == {text: {"data": [{"name": text}], "layout": {}}}
+
+
+def with_text(read, text):
+    return lambda state, symbol: {**read(state, symbol), "attention": [text]}
