@@ -54,7 +54,8 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
             recorded[key.symbol].append(recorded_weeks(history, key.start, result))
             report = publish_report(history, registry, key.period, result.evaluation) if key in newest else None
             earlier = read_records(store, BacktestRecord, key.symbol, key.period) if key in newest else {}
-            return backtest_metadata(result, report, earlier)
+            url = settings.service.report_url(key.symbol, key.period, "tearsheet")
+            return backtest_metadata(result, report, url, earlier)
 
         def publish() -> None:
             for symbol, weeks in recorded.items():

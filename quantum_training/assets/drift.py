@@ -51,7 +51,8 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
             with_pages = policy.html and key in newest
             pages = write_pages(store, key, drift, written.changed) if with_pages else None
             earlier = recent_reports(store, key) if key in newest else {}
-            return drift_metadata(drift, written.path, pages, earlier)
+            url = settings.service.report_url(key.symbol, key.period)
+            return drift_metadata(drift, written.path, pages, url, earlier)
 
         return each_partition(context, partitions.day, report_day)
 

@@ -33,7 +33,8 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
         for week in sorted(context.partition_keys):
             symbols = symbol_weeks(store, settings, week)
             pages = write_pages(store, week, symbols)
-            context.add_asset_metadata(report_metadata(symbols, pages), partition_key=week)
+            metadata = report_metadata(symbols, pages, settings.service.report_url("weeks", week))
+            context.add_asset_metadata(metadata, partition_key=week)
         return dg.MaterializeResult(value=None)
 
     return week_report

@@ -17,6 +17,7 @@ class ServiceSettings(BaseModel):
 
     host: str = Field("127.0.0.1", pattern=r"^[A-Za-z0-9.:-]+$", description="Address to listen on.")
     port: int = Field(8005, ge=1, le=65535, description="Port to listen on.")
+    url: str = Field("http://127.0.0.1:8005", pattern=r"^https?://\S+$", description="Where links to its pages begin.")
     hosts: tuple[str, ...] = Field(
         ("127.0.0.1", "localhost", "[::1]"),
         min_length=1,
@@ -31,3 +32,7 @@ class ServiceSettings(BaseModel):
     default_symbol: Name | None = Field(
         None, description="Symbol that requests of older clients mean that name none; default: the only one."
     )
+
+    def report_url(self, *parts: str) -> str:
+        """Address of a stored HTML page, as of `AAA`, `2020-01-27`, `drift`."""
+        return "/".join([self.url.rstrip("/"), "reports", *parts])

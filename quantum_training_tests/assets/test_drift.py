@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from pathlib import Path
 
 import dagster as dg
 import pandas as pd
@@ -12,6 +11,7 @@ from quantum_training.features.indicators import FEATURES
 from quantum_training.lifecycle.surveillance import drift_pages
 from quantum_training.resources.events.bus import EventBus
 from quantum_training_tests.support.drift_market import DAY, change_features, drift_settings, shift_columns
+from quantum_training_tests.support.report_pages import opened
 
 
 @pytest.fixture(scope="module")
@@ -140,10 +140,10 @@ def test_the_pages_of_the_last_day_hold_the_findings_and_evidentlys_report(build
     project = build(html=True)
     record, result = report(project, "2020-02-19", DAY)
     by_day = metadata(result)
-    assert "report" not in by_day["AAA|2020-02-19"]
-    heat_map, evidently = (Path(by_day[f"AAA|{DAY}"][name].value) for name in ("report", "evidently"))
-    assert record["reason"] in heat_map.read_text()
-    assert "rsi_14" in evidently.read_text()
+    assert "drift_page" not in by_day["AAA|2020-02-19"]
+    links = by_day[f"AAA|{DAY}"]
+    assert record["reason"] in opened(project, links["drift_page"].value)
+    assert "rsi_14" in opened(project, links["evidently_page"].value)
     stored = project.stored()
     report(project)
     assert project.stored() == stored
@@ -154,8 +154,10 @@ def test_an_error_of_evidently_is_shown_and_loses_nothing(build, monkeypatch):
         raise ImportError("no module named evidently")
 
     monkeypatch.setattr(drift_pages, "evidently_html", fail)
-    record, result = report(build(html=True))
+    project = build(html=True)
+    record, result = report(project)
     metadata_of_day = metadata(result)[f"AAA|{DAY}"]
     assert metadata_of_day["evidently_failed"].value == "ImportError: no module named evidently"
-    assert Path(metadata_of_day["report"].value).is_file()
+    assert "evidently_page" not in metadata_of_day
+    assert record["reason"] in opened(project, metadata_of_day["drift_page"].value)
     json.dumps(record, allow_nan=False)

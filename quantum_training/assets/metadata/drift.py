@@ -7,7 +7,7 @@ import dagster as dg
 import pandas as pd
 
 from quantum_training.assets.metadata.charts import line_chart
-from quantum_training.assets.metadata.tables import SUMMARY, markdown
+from quantum_training.assets.metadata.tables import SUMMARY, link, markdown
 from quantum_training.lifecycle.records import DailyDrift
 from quantum_training.lifecycle.reporting.summaries import drift_sentence
 from quantum_training.lifecycle.surveillance.drift import DriftComparison
@@ -22,9 +22,12 @@ WORST = 4
 
 
 def drift_metadata(
-    drift: DriftComparison, path: str, pages: DriftPages | None, earlier: Mapping[str, DailyDrift]
+    drift: DriftComparison, path: str, pages: DriftPages | None, url: str, earlier: Mapping[str, DailyDrift]
 ) -> dict[str, Any]:
-    """Metadata of the asset `drift_report`. path: of the record. earlier: reports by day, oldest first, to draw."""
+    """Metadata of the asset `drift_report`. path: of the record. url: of the pages, without their name.
+
+    earlier: reports by day, oldest first, to draw.
+    """
     record = drift.record
     names = [row.column for row in record.rows]
     return {
@@ -37,7 +40,7 @@ def drift_metadata(
         "heat_map": dg.MetadataValue.md(markdown_heatmap(drift.weekly_p, names)),
         "reference": drift.reference.why,
         "predictions": record.predictions.reason,
-        **(page_metadata(pages) if pages else {}),
+        **(page_metadata(pages, url) if pages else {}),
         **{f"psi_{row.column}": round(row.psi, 4) for row in record.rows if row.psi is not None},
         "path": dg.MetadataValue.path(path),
     }
@@ -60,8 +63,8 @@ def columns_table(record: DailyDrift) -> dg.MarkdownMetadataValue:
     return markdown(rows.set_index("column"))
 
 
-def page_metadata(pages: DriftPages) -> dict[str, Any]:
-    """Paths of the HTML pages, and the error of Evidently."""
-    paths = {"report": pages.heat_map, "evidently": pages.evidently}
-    metadata: dict[str, Any] = {name: dg.MetadataValue.path(path) for name, path in paths.items() if path}
+def page_metadata(pages: DriftPages, url: str) -> dict[str, Any]:
+    """Links to the HTML pages, which the service shows, and the error of Evidently."""
+    titles = {"drift": "heat map and columns", **({"evidently": "Evidently's report"} if pages.evidently else {})}
+    metadata: dict[str, Any] = {f"{name}_page": link(title, f"{url}/{name}") for name, title in titles.items()}
     return metadata | ({"evidently_failed": pages.evidently_error} if pages.evidently_error else {})

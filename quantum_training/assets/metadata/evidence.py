@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from quantum_training.assets.metadata.charts import line_chart
-from quantum_training.assets.metadata.tables import CONTENT_HASH, SUMMARY, markdown, short_hash
+from quantum_training.assets.metadata.tables import CONTENT_HASH, SUMMARY, link, markdown, short_hash
 from quantum_training.lifecycle.evaluation.backtest import Backtest, BacktestReport, leading_recipe
 from quantum_training.lifecycle.evaluation.scoring import ScoredWeek
 from quantum_training.lifecycle.records import BacktestRecord
@@ -67,7 +67,7 @@ def _file(written: Written) -> dict[str, Any]:
 
 
 def backtest_metadata(
-    backtest: Backtest, report: BacktestReport | None, earlier: Mapping[str, BacktestRecord]
+    backtest: Backtest, report: BacktestReport | None, report_url: str, earlier: Mapping[str, BacktestRecord]
 ) -> dict[str, Any]:
     """The verdict, equity, drawdown and Sharpe ratio as pictures, the metrics, and the report if one was published.
 
@@ -87,7 +87,7 @@ def backtest_metadata(
         **_pictures(evaluation, earlier),
         "metrics": markdown(table[SHOWN]),
         "all_metrics": markdown(table),
-        **(_report(report) if report else {}),
+        **(_report(report, report_url) if report else {}),
         **numbers,
         "weeks": len(backtest.weeks),
         **({"missing_weeks": ", ".join(missing)} if missing else {}),
@@ -114,7 +114,7 @@ def _pictures(evaluation: Evaluation, earlier: Mapping[str, BacktestRecord]) -> 
     return {name: dg.MetadataValue.md(text) for name, text in charts.items()}
 
 
-def _report(report: BacktestReport) -> dict[str, Any]:
+def _report(report: BacktestReport, url: str) -> dict[str, Any]:
     links = [f"[{recipe}]({url})" for recipe, url in report.mlflow_urls.items()]
     in_mlflow = {"report_in_mlflow": dg.MetadataValue.md(", ".join(links))} if links else {}
-    return {**in_mlflow, "report": dg.MetadataValue.path(report.written.path)}
+    return {"tear_sheet": link("all charts, metrics and trades", url), **in_mlflow}

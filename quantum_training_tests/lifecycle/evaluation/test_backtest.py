@@ -10,6 +10,7 @@ import pytest
 
 from quantum_training.lifecycle.training.versions import versions_of
 from quantum_training.trading.simulator import simulate
+from quantum_training_tests.support.report_pages import opened
 
 WEEKS = ["2020-01-06", "2020-01-13", "2020-01-20", "2020-01-27"]
 
@@ -63,7 +64,7 @@ def test_the_metadata_hold_verdict_and_metrics(project):
 
 def test_the_last_week_of_a_run_has_its_report_in_the_store_and_in_mlflow(project):
     metadata_values = metadata(project, WEEKS[-1])
-    html = Path(metadata_values["report"].value).read_text()
+    html = opened(project, metadata_values["tear_sheet"].value)
     assert project.store.read_record("backtest", "AAA", WEEKS[-1])["verdict"]["text"] in html
     client = project.registry.client()
     for recipe in ("xgboost", "lightgbm"):
@@ -71,9 +72,9 @@ def test_the_last_week_of_a_run_has_its_report_in_the_store_and_in_mlflow(projec
         run_id = project.registry.find("AAA", model_id).run_id
         assert run_id in metadata_values["report_in_mlflow"].value
         assert Path(client.download_artifacts(run_id, f"backtest/{WEEKS[-1]}.html")).read_text() == html
-    assert "report" not in metadata(project, WEEKS[0])
+    assert "tear_sheet" not in metadata(project, WEEKS[0])
     assert project.run("weekly_cycle", f"AAA|{WEEKS[0]}").success
-    assert "report" in metadata(project, WEEKS[0])
+    assert "tear_sheet" in metadata(project, WEEKS[0])
 
 
 @pytest.mark.long

@@ -9,6 +9,7 @@ from quantum_training.lifecycle.reporting.week_page import closing_text, headlin
 from quantum_training.lifecycle.reporting.week_report import symbol_week, symbol_weeks
 from quantum_training.selection.decision import Campaign
 from quantum_training_tests.support.records import decay, decision, drift, model_record, rollout
+from quantum_training_tests.support.report_pages import opened
 
 WEEK = "2020-02-24"
 CAMPAIGN = Campaign(opened="2020-02-03", week=4, weeks=26, challengers=["xgboost"], out=[], planned_days=100)
@@ -92,3 +93,4 @@ def test_the_asset_stores_the_page_that_it_shows(project):
     assert metadata["summary"].value.startswith("2 symbols: 1 with a champion")
     stored = project.stored()[f"week_report/all_symbols/{WEEK}.md"].decode()
     assert metadata["report"].value == stored
+    assert "2 symbols: 1 with a champion" in opened(project, metadata["page"].value)
