@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from quantum_training.service.problems import answer_problems
-from quantum_training.service.routes import reads, reports
+from quantum_training.service.routes import reads, reports, starts
 from quantum_training.service.security.guard import Guard
 from quantum_training.service.security.keys import KeyRing, read_keys
 from quantum_training.service.security.time_bound import TimeBound
@@ -36,7 +36,7 @@ def build_app(settings: Settings, resources: Mapping[str, Any] | None = None) ->
         redoc_url=None,
     )
     app.state.service = State.of(settings, resources)
-    for router in (reads.router, reports.router):
+    for router in (reads.router, starts.router, reports.router):
         app.include_router(router)
     answer_problems(app)
     service = settings.service
