@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import uvicorn
 
 from quantum_training.service.app import build_app
+from quantum_training.service.security.keys import read_keys
 from quantum_training.settings import load_settings
 from quantum_training.settings.paths import SettingsError
 
@@ -25,7 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         settings = load_settings()
         host = options.host or settings.service.host
-        require_loopback(host)
+        if not read_keys():
+            require_loopback(host)
         app = build_app(settings)
     except SettingsError as error:
         print(error, file=sys.stderr)
@@ -35,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         host=host,
         port=options.port or settings.service.port,
         log_level=settings.log_level.lower(),
+        proxy_headers=False,  # whoever reaches the port could name any address
         access_log=False,
         server_header=False,
         timeout_keep_alive=IDLE_SECONDS,

@@ -10,9 +10,11 @@ from fastapi import FastAPI
 
 from quantum_training.service.dashboard import pages
 from quantum_training.service.problems import answer_problems
-from quantum_training.service.routes import reads, reports
+from quantum_training.service.routes import reads, reports, starts
+from quantum_training.service.security.guard import Guard
+from quantum_training.service.security.keys import KeyRing, read_keys
+from quantum_training.service.security.time_bound import TimeBound
 from quantum_training.service.state import State
-from quantum_training.service.time_bound import TimeBound
 from quantum_training.settings import Settings
 
 DESCRIPTION = (
@@ -22,7 +24,10 @@ DESCRIPTION = (
 
 
 def build_app(settings: Settings, resources: Mapping[str, Any] | None = None) -> FastAPI:
-    """The application over these settings. resources: replace fields of State by name."""
+    """The application over these settings. resources: replace fields of State by name.
+
+    SettingsError if the keys of SERVICE_KEYS are wrong.
+    """
     app = FastAPI(
         title="quantum_training",
         version=version("quantum_training"),
@@ -32,8 +37,21 @@ def build_app(settings: Settings, resources: Mapping[str, Any] | None = None) ->
         redoc_url=None,
     )
     app.state.service = State.of(settings, resources)
-    for router in (reads.router, reports.router, pages.router):
+    for router in (reads.router, starts.router, reports.router, pages.router):
         app.include_router(router)
     answer_problems(app)
+    service = settings.service
     app.add_middleware(TimeBound)
+    app.add_middleware(
+        Guard,
+        keys=KeyRing(read_keys()),
+        hosts={*service.hosts, service.host},
+        requests_per_minute=service.requests_per_minute,
+    )
+
+    @app.get("/alive", tags=["health"])
+    def alive() -> dict[str, bool]:
+        """Does the process answer? Needs no key."""
+        return {"alive": True}
+
     return app

@@ -25,6 +25,9 @@ RUN_DETAIL = f"""query Run($id: ID!) {{ runOrError(runId: $id) {{ ... on Run {{
   {RUN} runConfigYaml canTerminate stepStats {{ stepKey status startTime endTime }} }} }} }}"""
 FAILURES = """query Failures($id: ID!) { runOrError(runId: $id) { ... on Run { eventConnection(limit: 1000) { events {
   ... on ExecutionStepFailureEvent { error { message } } ... on RunFailureEvent { message } } } } } }"""
+MESSAGES = """query Messages($id: ID!, $after: String) { runOrError(runId: $id) { ... on Run {
+  eventConnection(afterCursor: $after, limit: 1000) { cursor hasMore events {
+  ... on LogMessageEvent { message } } } } } }"""
 LAUNCH = """mutation Launch($params: ExecutionParams!) { launchRun(executionParams: $params) { __typename
   ... on LaunchRunSuccess { run { runId } }
   ... on RunConfigValidationInvalid { errors { message } } } }"""
@@ -36,7 +39,9 @@ DAEMONS = """query { instance { daemonHealth { allDaemonStatuses {
 
 
 class DagsterOutage(Exception):  # noqa: N818 - like a timeout: the request was right
-    """The webserver does not answer."""
+    """The webserver does not answer. was_sent: it may have the request."""
+
+    was_sent = False
 
 
 def outage_problem(error: DagsterOutage) -> Problem:
@@ -85,7 +90,9 @@ class DagsterClient:
             response.raise_for_status()
             answer = response.json()
         except (httpx.HTTPError, ValueError) as error:
-            raise DagsterOutage(f"Dagster's webserver does not answer ({type(error).__name__})") from error
+            outage = DagsterOutage(f"Dagster's webserver does not answer ({type(error).__name__})")
+            outage.was_sent = not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
+            raise outage from error
         if answer.get("errors"):
             raise DagsterOutage("Dagster's webserver does not understand the query of this version")
         data: dict[str, Any] = answer["data"]
@@ -122,6 +129,20 @@ class DagsterClient:
         events = run.get("eventConnection", {}).get("events", [])
         messages = (event.get("message") or (event.get("error") or {}).get("message") for event in events)
         return next(filter(None, messages), None)
+
+    def messages(self, run_id: str) -> list[str]:
+        """The lines that a run has logged, oldest first; at most those of its first 10,000 events."""
+        lines: list[str] = []
+        after: str | None = None
+        for _ in range(10):
+            page = self._read(MESSAGES, id=run_id, after=after)["runOrError"].get("eventConnection")
+            if page is None:
+                break
+            lines += [event["message"] for event in page["events"] if event.get("message")]
+            after = page["cursor"]
+            if not page["hasMore"]:
+                break
+        return lines
 
     def launch(self, launch: Launch) -> str:
         """Start a run and return its id. Sent once: see starts.py for what happens if the answer is lost.

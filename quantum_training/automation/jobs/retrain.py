@@ -42,6 +42,8 @@ class RetrainConfig(ActionConfig):
     """Empty means all recipes of the symbol."""
     as_of: str = ""
     """UTC time up to which the training sees data; default: the time up to which features are stored, at most `end`."""
+    episodes: int = Field(0, ge=0)
+    """Budget of an agent's fit in episodes; 0: the recipe's."""
 
 
 def build_retrain_job(settings: Settings, definitions: Callable[[], dg.Definitions]) -> dg.JobDefinition:
@@ -77,7 +79,7 @@ def build_retrain_job(settings: Settings, definitions: Callable[[], dg.Definitio
         ledger.append([entry])
         week, assets = str(week_of(as_of).date()), [model_asset(recipe) for recipe in recipes]
         training = {"as_of": as_of.isoformat(), "trigger": "MANUAL", "reason": f"{config.actor}: {config.reason}"}
-        run_config = {"ops": {asset: {"config": training} for asset in assets}}
+        run_config = {"ops": {asset: {"config": {**training, "episodes": config.episodes}} for asset in assets}}
         job = definitions().resolve_job_def(WEEKLY_CYCLE)
         run_nested(context, job, NestedRun(config.symbol, week, week, run_config, assets, training))
 

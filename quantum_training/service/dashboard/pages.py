@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -25,11 +25,16 @@ router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 FOLDER = Path(__file__).parent
 ROWS = 50
 """Newest versions, ledger rows, fills, runs and trainings that a page lists."""
+POLICY = {
+    "Content-Security-Policy": "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
+    "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+}
+"""plotly.js writes styles into the page; scripts come from files only."""
 CACHED = {"Cache-Control": "public, max-age=3600"}
 
 
 @router.get("/")
-def overview(state: CurrentState) -> str:
+def overview(state: CurrentState) -> HTMLResponse:
     """All symbols: champion, share of capital, Sharpe ratio beside Buy & Hold, drift, decay, age of the data."""
     page = symbols.symbol_page(state, [*state.settings.symbols], 0, len(state.settings.symbols))
     return _render(
@@ -38,7 +43,7 @@ def overview(state: CurrentState) -> str:
 
 
 @router.get("/symbols/{symbol}")
-def symbol_page(state: CurrentState, symbol: KnownSymbol) -> str:
+def symbol_page(state: CurrentState, symbol: KnownSymbol) -> HTMLResponse:
     """One symbol: what its newest week found, its pictures, challengers, fills, versions and ledger."""
     return _render(
         "symbol.html",
@@ -55,7 +60,7 @@ def symbol_page(state: CurrentState, symbol: KnownSymbol) -> str:
 
 
 @router.get("/training")
-def training(state: CurrentState) -> str:
+def training(state: CurrentState) -> HTMLResponse:
     """Runs of Dagster, trainings from their events, and the health of the platform's parts."""
     return _render(
         "training.html",
@@ -112,8 +117,9 @@ def _templates() -> jinja2.Environment:
     return templates
 
 
-def _render(name: str, **content: Any) -> str:
-    return _templates().get_template(name).render(**content, now=datetime.now().astimezone())
+def _render(name: str, **content: Any) -> HTMLResponse:
+    html = _templates().get_template(name).render(**content, now=datetime.now(UTC))
+    return HTMLResponse(html, headers=POLICY)
 
 
 def _number(value: float | None) -> str:

@@ -1,11 +1,8 @@
-"""The dashboard in a real browser: every chart is drawn, tables sort and filter, nothing is loaded from elsewhere."""
+"""The dashboard in a real browser: charts are drawn, tables sort and filter, buttons start runs, nothing comes from
+elsewhere."""
 
-import json
-import os
-import re
-import shutil
-import subprocess
 import threading
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -13,39 +10,18 @@ import uvicorn
 
 from quantum_training.service.app import build_app
 from quantum_training_tests.service.conftest import resources
+from quantum_training_tests.service.support import RecordingDagster
+from quantum_training_tests.support.browser import chromium
 from quantum_training_tests.support.processes import free_port, healthy, wait_for
 
 pytestmark = pytest.mark.long
-PROBE = """
-<script>
-addEventListener("load", () => setTimeout(() => {
-  const texts = (column) => [...document.querySelector("table").tBodies[0].rows]
-    .filter((row) => !row.hidden).map((row) => row.cells[column].textContent.trim());
-  const report = { charts: document.querySelectorAll(".chart").length };
-  report.drawn = document.querySelectorAll(".chart .main-svg").length;
-  report.before = texts(0);
-  document.querySelector("thead button")?.click();
-  document.querySelector("thead button")?.click();
-  report.falling = texts(0);
-  const filter = document.getElementById("filter");
-  if (filter) {
-    filter.value = "aaa";
-    filter.dispatchEvent(new Event("input"));
-    report.filtered = texts(0);
-  }
-  report.wide = document.documentElement.scrollWidth - innerWidth;
-  report.loaded = performance.getEntriesByType("resource").map((entry) => entry.name);
-  const pre = document.createElement("pre");
-  pre.id = "probe";
-  pre.textContent = JSON.stringify(report);
-  document.body.append(pre);
-}, 3000));
-</script></body>
-"""
+FIRST_COLUMN = (
+    "[...document.querySelector('table').tBodies[0].rows].filter(r => !r.hidden).map(r => r.cells[0].innerText)"
+)
 
 
 @contextmanager
-def serving(app):
+def serving(app) -> Iterator[str]:
     port = free_port()
     server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="warning"))
     thread = threading.Thread(target=server.run, daemon=True)
@@ -58,43 +34,88 @@ def serving(app):
 
 
 @pytest.fixture
-def look(recorded, client, tmp_path):
-    """`look(path, size)`: what the probe found on a page of this window size, and the console's lines."""
-    browser = os.environ.get("QT_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-    if not browser:
-        pytest.skip("no chromium on this machine")
-    with serving(build_app(recorded.settings, resources(recorded))) as address:
-
-        def look(path, size):
-            html = client.get(path).text.replace("<head>", f'<head><base href="{address}/">').replace("</body>", PROBE)
-            (tmp_path / "page.html").write_text(html)
-            flags = "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking "
-            flags += f"--disable-sync --disable-component-update --enable-logging=stderr --window-size={size} "
-            flags += f"--virtual-time-budget=20000 --user-data-dir={tmp_path / 'profile'} --dump-dom"
-            done = subprocess.run(
-                [browser, *flags.split(), f"file://{tmp_path}/page.html"], capture_output=True, text=True, timeout=120
-            )
-            console = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
-            report = json.loads(re.search(r'<pre id="probe">(.*?)</pre>', done.stdout).group(1))
-            assert {name.startswith((address, "file:")) for name in report.pop("loaded")} == {True}
-            return report, console
-
-        yield look
+def dagster():
+    return RecordingDagster()
 
 
-def test_the_overview_sorts_and_filters_on_a_desk_and_on_a_phone(look):
-    for size in ("1500,900", "500,900"):
-        report, console = look("/", size)
-        assert console == []
-        assert report["before"] == ["AAA", "BBB"]
-        assert report["falling"] == ["BBB", "AAA"]
-        assert report["filtered"] == ["AAA"]
-        assert report["wide"] <= 0, "the page is wider than the window"
+@pytest.fixture
+def address(recorded, dagster):
+    app = build_app(recorded.settings, {**resources(recorded), "dagster": dagster})
+    with serving(app) as address:
+        yield address
 
 
-def test_every_chart_of_a_symbol_is_drawn(look):
-    report, console = look("/symbols/AAA", "1500,9000")
-    assert console == []
-    assert report["charts"] >= 6
-    assert report["drawn"] >= report["charts"]
-    assert report["falling"] == sorted(report["before"], key=str.lower, reverse=True)
+@pytest.fixture
+def page(address, tmp_path):
+    """A tab; after the test, its console is empty and all that it loaded is the service's."""
+    with chromium(tmp_path / "profile") as page:
+        yield page
+        assert page.problems == []
+        assert [url for url in page.requested if not url.startswith((address, "data:", "blob:"))] == []
+
+
+@pytest.mark.parametrize("width", [1500, 400])
+def test_the_overview_sorts_and_filters_on_a_desk_and_on_a_phone(page, address, width):
+    page.open(f"{address}/", width)
+    assert page.evaluate(FIRST_COLUMN) == ["AAA", "BBB"]
+    page.evaluate("document.querySelector('thead button').click(); document.querySelector('thead button').click()")
+    assert page.evaluate(FIRST_COLUMN) == ["BBB", "AAA"]
+    page.evaluate("const f = document.getElementById('filter'); f.value = 'bbb'; f.dispatchEvent(new Event('input'))")
+    assert page.evaluate(FIRST_COLUMN) == ["BBB"]
+    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, "the page is wider than the window"
+
+
+def test_every_chart_of_a_symbol_is_drawn(page, address):
+    page.open(f"{address}/symbols/AAA", height=9000)
+    charts = page.evaluate("document.querySelectorAll('.chart').length")
+    assert charts >= 6
+    page.wait_for(f"document.querySelectorAll('.chart.js-plotly-plot .xaxislayer-above').length === {charts}")
+
+
+def test_a_person_promotes_a_recipe_with_name_and_reason(page, address, dagster):
+    page.open(f"{address}/symbols/AAA")
+    page.evaluate(
+        "const form = document.querySelector('form.act'); form.elements.action.value = 'promote';"
+        "form.dispatchEvent(new Event('change'));"
+        "form.elements.recipe.value = 'xgboost';"
+        "form.elements.actor.value = 'Ann'; form.elements.reason.value = 'a test'"
+    )
+    assert page.evaluate("form.querySelector('[data-for=promote]').checkVisibility()")
+    assert not page.evaluate("form.querySelector('[data-for=rollout]').checkVisibility()")
+    page.evaluate("form.querySelector('button').click()")
+    page.wait_for("document.querySelector('output').innerText !== '' && !form.querySelector('button').disabled")
+    told = page.evaluate("document.querySelector('output').innerText")
+    (launch,) = dagster.launches
+    assert launch.job == "promote"
+    assert told == f"Run {dagster.stored[0]['runId']}"
+    assert {"Ann", "a test"} <= {*launch.tags.values()}
+
+
+def test_a_refusal_says_why_and_what_to_do(page, address, dagster):
+    page.open(f"{address}/symbols/AAA")
+    page.evaluate(
+        "const form = document.querySelector('form.act'); form.elements.action.value = 'rollout';"
+        "form.elements.share.removeAttribute('max'); form.elements.share.value = '150';"
+        "form.elements.actor.value = 'Ann'; form.elements.reason.value = 'a test'; form.querySelector('button').click()"
+    )
+    page.wait_for("document.querySelector('output').innerText !== '' && !form.querySelector('button').disabled")
+    assert "share" in page.evaluate("document.querySelector('output').innerText")
+    assert dagster.launches == []
+    assert "422" in page.problems.pop(), "the browser logs the refusal"
+
+
+def test_a_running_run_is_stopped_from_the_page_of_training(page, address, dagster):
+    page.open(f"{address}/training")
+    page.evaluate(
+        "const form = document.querySelector('form.act'); form.elements.actor.value = 'Ann';"
+        "form.elements.reason.value = 'the week'; form.querySelector('button').click()"
+    )
+    page.wait_for("document.querySelector('output').innerText.startsWith('Run ')")
+    assert dagster.launches[0].job == "clm_cycle"
+    page.open(f"{address}/training")
+    page.evaluate(
+        "const form = document.querySelector('form[data-run]'); form.elements.actor.value = 'Ann';"
+        "form.elements.reason.value = 'enough'; form.querySelector('button').click()"
+    )
+    page.wait_for("document.querySelector('form[data-run] output').innerText !== 'Starting'")
+    assert dagster.stored[0]["status"] == "CANCELED"

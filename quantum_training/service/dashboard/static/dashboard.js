@@ -58,11 +58,66 @@ function saveCsv(button) {
   link.click();
 }
 
+function addressOf(form, action) {
+  if (form.dataset.run) return `/api/v2/runs/${form.dataset.run}/stop`;
+  return form.dataset.symbol ? `/api/v2/symbols/${form.dataset.symbol}/${action}` : `/api/v2/${action}`;
+}
+
+function bodyOf(fields) {
+  const body = { actor: fields.get("actor"), reason: fields.get("reason") };
+  const action = fields.get("action");
+  if (action === "promote") body.recipe = fields.get("recipe");
+  if (action === "rollout") body.share = Number(fields.get("share")) / 100;
+  if (action === "cycle") body.weeks = Number(fields.get("weeks"));
+  return body;
+}
+
+async function act(form) {
+  const fields = new FormData(form);
+  const action = fields.get("action");
+  const what = `${action} ${form.dataset.symbol ?? form.dataset.run ?? ""}`.trim();
+  if (!confirm(`${what}, as ${fields.get("actor")}: ${fields.get("reason")}?`)) return;
+  const [place, button] = [form.querySelector("output"), form.querySelector("button")];
+  form.dataset.key ??= crypto.randomUUID();
+  button.disabled = true;
+  place.textContent = "Starting";
+  try {
+    const answer = await fetch(addressOf(form, action), {
+      method: "POST",
+      headers: { "Content-Type": "application/json", "Idempotency-Key": form.dataset.key },
+      body: JSON.stringify(bodyOf(fields)),
+    });
+    const told = await answer.json();
+    if (answer.ok) {
+      delete form.dataset.key;
+      const link = document.createElement("a");
+      link.href = told.url;
+      link.textContent = told.run_id;
+      place.replaceChildren("Run ", link);
+    } else {
+      if (answer.status < 500) delete form.dataset.key;
+      place.textContent = `${told.detail}: ${told.remedy}`;
+    }
+  } catch (error) {
+    place.textContent = `The service does not answer (${error.message}). Start again: it starts nothing twice.`;
+  }
+  button.disabled = false;
+}
+
+function showFields(form) {
+  const action = form.elements.action.value;
+  form.querySelectorAll("[data-for]").forEach((label) => { label.hidden = label.dataset.for !== action; });
+}
+
 document.addEventListener("DOMContentLoaded", () => {
   document.querySelectorAll("table.sortable").forEach(makeSortable);
   document.getElementById("refresh").addEventListener("click", () => location.reload());
   document.getElementById("filter")?.addEventListener("input", (event) => filterRows(event.target));
   document.querySelectorAll("button.csv").forEach((button) => button.addEventListener("click", () => saveCsv(button)));
+  document.querySelectorAll("form.act").forEach((form) => {
+    form.addEventListener("submit", (event) => { event.preventDefault(); act(form); });
+    form.addEventListener("change", () => { delete form.dataset.key; showFields(form); });
+  });
   const charts = [...document.querySelectorAll(".chart")];
   const seen = new IntersectionObserver((entries) => {
     for (const entry of entries.filter((e) => e.isIntersecting)) {

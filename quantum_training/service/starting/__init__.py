@@ -1,0 +1,1 @@
+"""What clients may start: a run of one of Dagster's jobs for each. The jobs do the work and write the ledger."""
