@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from quantum_training.service.dashboard import pages
+from quantum_training.service.older import production, rl_training, training_module, training_summary
 from quantum_training.service.problems import answer_problems
 from quantum_training.service.routes import reads, reports, starts
 from quantum_training.service.security.guard import Guard
@@ -37,8 +38,8 @@ def build_app(settings: Settings, resources: Mapping[str, Any] | None = None) ->
         redoc_url=None,
     )
     app.state.service = State.of(settings, resources)
-    for router in (reads.router, starts.router, reports.router, pages.router):
-        app.include_router(router)
+    for module in (reads, starts, reports, rl_training, training_summary, training_module, production, pages):
+        app.include_router(module.router)
     answer_problems(app)
     service = settings.service
     app.add_middleware(TimeBound)

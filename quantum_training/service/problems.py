@@ -25,6 +25,10 @@ from quantum_training.resources.store.store import StoreError
 NAMED = 50
 """Known names that a problem lists at most."""
 INPUT_LENGTH = 100
+ENVELOPED = tuple(
+    f"/api/training/{part}" for part in ("train", "progress", "stop", "models", "backtest", "drift_status", "config")
+)
+"""Addresses of an older service whose every answer is {success, data, error}."""
 log = logging.getLogger(__name__)
 
 
@@ -110,8 +114,11 @@ def _of_http(error: HTTPException) -> Problem:
     return Problem(error.status_code, *texts.get(error.status_code, refused), headers)
 
 
-def problem_response(problem: Problem) -> JSONResponse:
-    """The answer to a request that is refused."""
+def problem_response(problem: Problem, path: str) -> JSONResponse:
+    """The answer to a request at this path that is refused."""
+    if path.startswith(ENVELOPED):
+        text = f"{problem.detail}; {problem.rule}: {problem.remedy}"
+        return JSONResponse({"success": False, "data": {}, "error": text}, problem.status, problem.headers)
     return JSONResponse(
         problem.answer.model_dump(), problem.status, problem.headers, media_type="application/problem+json"
     )
@@ -121,7 +128,7 @@ def answer_problems(app: FastAPI) -> None:
     """Have every error of a request answered as a problem."""
 
     async def handle(request: Request, error: Exception) -> JSONResponse:
-        return problem_response(problem_of(error))
+        return problem_response(problem_of(error), request.url.path)
 
     known = (Problem, RequestValidationError, HTTPException)
     faults = (DatabaseError, StoreAccessError, StoreError, RegistryOutage, RegistryError, ValueError, Exception)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated, Any, Self
 
-import pandas as pd
 from fastapi import Depends, Path, Query, Request
 
 from quantum_training.resources.events.bus import EventBus
@@ -15,7 +15,8 @@ from quantum_training.resources.registry.registry import ModelRegistry
 from quantum_training.service.cached_store import CachedStore
 from quantum_training.service.dagster_client import DagsterClient
 from quantum_training.service.problems import unknown
-from quantum_training.settings import Settings
+from quantum_training.settings import Settings, config_path, load_settings
+from quantum_training.settings.paths import SettingsError
 from quantum_training.settings.schema import NAME_LENGTH, NAME_PATTERN, Symbol
 
 
@@ -42,6 +43,13 @@ class State:
         }
         return cls(settings, **{**made, **(resources or {})})
 
+    def live_settings(self) -> Settings:
+        """The settings as their file is now; those of the start if it is wrong."""
+        try:
+            return _settings_of(config_path().stat().st_mtime_ns)
+        except (OSError, SettingsError):
+            return self.settings
+
     def market(self, symbol: str) -> Symbol:
         """The settings of a symbol. Problem 404 if there is none."""
         if symbol not in self.settings.symbols:
@@ -52,6 +60,12 @@ class State:
         """Problem 404 if the symbol has no such recipe."""
         if recipe not in self.market(symbol).recipes:
             raise unknown(f"recipe of {symbol}", recipe, self.market(symbol).recipes)
+
+
+@lru_cache(maxsize=1)
+def _settings_of(written: int) -> Settings:
+    """The settings of the file that was written then."""
+    return load_settings()
 
 
 def _state(request: Request) -> State:
@@ -83,11 +97,6 @@ def _chosen_symbols(
         return [*state.settings.symbols]
     state.market(symbol)
     return [symbol]
-
-
-def _day(value: str) -> str:
-    """`YYYY-MM-DD` of a date that exists."""
-    return f"{pd.Timestamp(value):%Y-%m-%d}"
 
 
 KnownSymbol = Annotated[str, Depends(_known_symbol)]

@@ -41,16 +41,16 @@ def recorded(tmp_path_factory, empty_mlflow, market_data_cache, templates, small
         yield project
 
 
-def record_more(project: Project) -> None:
+def record_more(project: Project, symbol: str = "AAA") -> None:
     """A drift report with its heat map, a signal, and the report of the newest week."""
-    store, key = project.store, Key("AAA", pd.Timestamp(DAY, tz="UTC"))
+    store, key = project.store, Key(symbol, pd.Timestamp(DAY, tz="UTC"))
     drift = measure_drift(store, project.settings, key)
-    write_record(store, "AAA", DAY, drift.record)
-    page = html_page("Drift of AAA", drift.record, drift.weekly_p, drift.reference.end)
-    store.write_text(DRIFT_REPORT, "AAA", DAY, "html", page)
-    history = MarketHistory(store, project.settings, "AAA")
-    load = VersionLoader(partial(project.registry.load, "AAA"))
-    write_record(store, "AAA", LATEST, signal(history, pd.Timestamp("2020-01-29 12:05", tz="UTC"), load))
+    write_record(store, symbol, DAY, drift.record)
+    page = html_page(f"Drift of {symbol}", drift.record, drift.weekly_p, drift.reference.end)
+    store.write_text(DRIFT_REPORT, symbol, DAY, "html", page)
+    history = MarketHistory(store, project.settings, symbol)
+    load = VersionLoader(partial(project.registry.load, symbol))
+    write_record(store, symbol, LATEST, signal(history, pd.Timestamp("2020-01-29 12:05", tz="UTC"), load))
     write_pages(store, WEEKS[-1], symbol_weeks(store, project.settings, WEEKS[-1]))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -11,6 +11,12 @@ import pandas as pd
 
 from quantum_training.resources.events.bus import EventBus
 from quantum_training.resources.events.payloads import MAX_ERROR, TrainingCompleted, TrainingStarted, event
+
+
+def reward_metrics(curves: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Mean over the curve and last point of an agent's mean reward per episode; empty without such a curve."""
+    rewards = [point["mean_reward"] for point in curves if "mean_reward" in point]
+    return {"avg_reward": sum(rewards) / len(rewards), "final_reward": rewards[-1]} if rewards else {}
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import pandas as pd
 
 from quantum_training.lifecycle.records import ModelVersion
 from quantum_training.lifecycle.services import Services
-from quantum_training.lifecycle.training.events import TrainingJob
+from quantum_training.lifecycle.training.events import TrainingJob, reward_metrics
 from quantum_training.lifecycle.training.inputs import TrainingInputs
 from quantum_training.lifecycle.training.request import TrainingRun
 from quantum_training.lifecycle.training.version_facts import VersionFacts
@@ -118,7 +118,8 @@ class VersionTraining(VersionFacts):
             with job.publish_started(request.trigger, request.reason, self.run.may_be_retried):
                 fit, registered = self.fit_and_register(context)
         shutil.rmtree(self._checkpoint, ignore_errors=True)
-        job.publish_succeeded(self.ids.model_id, fit.model.report, fit.seconds)
+        metrics = {**fit.model.report, **reward_metrics(fit.model.curves)}
+        job.publish_succeeded(self.ids.model_id, metrics, fit.seconds)
         url = registry.run_url(symbol, registered)
         return TrainingResult(self._entry(), fit, self.inputs, resumed, registered, url)
 

@@ -47,7 +47,12 @@ class Sender:
     def order(self, change: Change) -> Order:
         """Who asks, and why."""
         client = client_of(self._request)
-        return Order(client, actor_of(client, change.actor), change.reason, self._request.url.path, self._key)
+        return Order(client, actor_of(client, change.actor), change.reason, self.address, self._key)
+
+    @property
+    def address(self) -> str:
+        """The address that is asked."""
+        return self._request.url.path
 
     def answer(self, started: Started) -> Started:
         """The answer, with its header Location."""

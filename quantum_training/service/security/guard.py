@@ -64,7 +64,7 @@ class Guard:
         try:
             receive = await self._admit(scope, receive)
         except Problem as problem:
-            await problem_response(problem)(scope, receive, send_with_headers)
+            await problem_response(problem, scope["path"])(scope, receive, send_with_headers)
             return
         await self.app(scope, receive, send_with_headers)
 
