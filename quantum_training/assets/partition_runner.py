@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import time
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Any
@@ -16,6 +17,8 @@ from quantum_training.market.periods import Key
 from quantum_training.partitions import run_keys
 
 SINGLE_RUN = dg.BackfillPolicy.single_run()
+LOG_SECONDS = 10
+"""Between two lines of progress in the log of a run, in which each line is an event that Dagster stores."""
 
 
 def each_partition(
@@ -36,6 +39,7 @@ def each_partition(
     keys = run_keys(grid, context.run.tags)
     materialized: dict[Key, Mapping[str, Any]] = {}
     record_finished = partial(record_materializations, context, materialized)
+    logged = time.monotonic()
     for number, key in enumerate(with_progress(asset, keys, without_line), 1):
         try:
             metadata = materialize_partition(key)
@@ -44,7 +48,9 @@ def each_partition(
             raise_or_retry(context, error, record_finished)
         if metadata is not None:
             materialized[key] = metadata
-        context.log.info(f"{asset} {number}/{len(keys)} {key}")
+        if number == len(keys) or time.monotonic() - logged >= LOG_SECONDS:
+            context.log.info(f"{asset} {number}/{len(keys)} {key}")
+            logged = time.monotonic()
     try:
         finish()
     except Exception as error:

@@ -6,13 +6,13 @@ Code that is stored in MLflow is for those who serve a version elsewhere (pyfunc
 from __future__ import annotations
 
 import json
-import logging
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import unquote, urlsplit
 
 from quantum_training.market.schema import COLUMNS
 from quantum_training.models.callers_candles import OPEN_TIME
@@ -57,7 +57,7 @@ def log_model(client: Any, run: Any, symbol: str, new: NewVersion) -> LoggedMode
         params = bounded_tags({k: str(v) for k, v in new.params.items()}, MLFLOW_PARAM)
         client.log_batch(run_id, params=[Param(k, v) for k, v in params.items()])
         logged = client.create_logged_model(run.info.experiment_id, "model", run_id, params=params)
-        with warnings.catch_warnings(), _no_package_map():
+        with warnings.catch_warnings(), _requirements_not_checked():
             # of an example MLflow would load the model twice, as a server does; it is loaded back below
             warnings.filterwarnings("ignore", ".*An input example was not provided", UserWarning)
             info = mlflow.models.Model.log(
@@ -74,7 +74,7 @@ def log_model(client: Any, run: Any, symbol: str, new: NewVersion) -> LoggedMode
         if new.data:
             client.log_inputs(run_id, [new.data.as_input()])
         log_metrics(client, run_id, _metrics(new, start, info.model_id))
-        stored = Path(mlflow.artifacts.download_artifacts(info.model_uri, dst_path=f"{folder}/stored"))
+        stored = _read_back(logged.artifact_location, f"{folder}/stored")
         files = manifest(stored)
         sent = {CODE.name: file_hash(CODE), MODEL_HASHES: digest}
         sent |= {f"artifacts/{path.name}": file_hash(path) for name, path in sources.items() if name != "model"}
@@ -98,6 +98,16 @@ def log_metrics(client: Any, run_id: str, points: Sequence[Any]) -> None:
     """Log metrics into a run, as many in one call as MLflow takes."""
     for first in range(0, len(points), BATCH):
         client.log_batch(run_id, points[first : first + BATCH])
+
+
+def _read_back(address: str, copy: str) -> Path:
+    """The files that were stored at an address of MLflow: where they lie on this machine, else in a copy."""
+    import mlflow
+
+    parts = urlsplit(address)
+    if parts.scheme in ("", "file"):
+        return Path(unquote(parts.path))
+    return Path(mlflow.artifacts.download_artifacts(address, dst_path=copy))
 
 
 def _for_callers(folder: Path, symbol: str, new: NewVersion) -> dict[str, Path]:
@@ -132,20 +142,17 @@ def checked_model(source: str, require_unchanged: Callable[[Path], None]) -> Mod
 
 
 @contextmanager
-def _no_package_map() -> Iterator[None]:
-    """Keep MLflow from scanning all installed packages (2 s in the first call of a process) for other versions than
-    the listed ones, and from warning of a package that has another name here: those are the installed ones."""
-    from mlflow.utils import requirements_utils
+def _requirements_not_checked() -> Iterator[None]:
+    """Keep MLflow from comparing the required packages with the installed ones, which they were read from: it parses
+    the metadata of each again for every version, and warns of a package that has another name here."""
+    from mlflow.utils import environment
 
-    package_map = requirements_utils._MODULES_TO_PACKAGES
-    requirements_utils._MODULES_TO_PACKAGES = package_map or {}  # type: ignore[assignment]
-    log, level = requirements_utils._logger, requirements_utils._logger.level
-    log.setLevel(logging.ERROR)
+    check = environment.warn_dependency_requirement_mismatches
+    environment.warn_dependency_requirement_mismatches = lambda model_requirements: None
     try:
         yield
     finally:
-        log.setLevel(level)
-        requirements_utils._MODULES_TO_PACKAGES = package_map
+        environment.warn_dependency_requirement_mismatches = check
 
 
 def _signature(model: Model) -> Any:

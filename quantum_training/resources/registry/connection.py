@@ -82,13 +82,14 @@ class MlflowConnection:
         RegistryError if the experiment is in MLflow's trash, which keeps its name.
         """
         client, name, folder = self.client(), checked_name(symbol), self.artifacts_folder()
-        if self.experiment(symbol) is None:
+        experiment = self.experiment(symbol)
+        if experiment is None:
             location = (folder / name).as_uri() if folder else None
             tags = {**MODEL_TRAINING_KIND, "mlflow.note.content": f"{EXPERIMENT_NOTE} {name}."}
             _create(lambda: client.create_experiment(name, artifact_location=location, tags=tags))
+            experiment = self.experiment(symbol)
         if not client.search_model_versions(f"name = '{name}'", max_results=1):
             _create(lambda: client.create_registered_model(name, description=f"{MODEL_NOTE} {name}."))
-        experiment = self.experiment(symbol)
         if problem := trash_problem(experiment):
             raise RegistryError(f"{symbol}: {'. '.join(problem)}")
         return str(experiment.experiment_id)

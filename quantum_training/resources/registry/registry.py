@@ -4,7 +4,7 @@ Each symbol has one experiment and one registered model, each version one MLflow
 the inputs, identifies a version; MLflow's number depends on the order of training and is only shown.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,7 +29,7 @@ MODEL_TRAINING = "workflowType=machine_learning"
 """What an address in MLflow's UI ends with to open the pages of model training: 3.17 opens those of GenAI without."""
 
 _version_cache: dict[tuple[str, str, str], "RegisteredVersion"] = {}
-"""Versions that this process found before, by tracking URI, symbol and model_id: MLflow takes long to search."""
+"""Versions that this process found or registered, by tracking URI, symbol and model_id: MLflow takes long to search."""
 
 
 class RegisteredVersion(NamedTuple):
@@ -69,12 +69,11 @@ class ModelRegistry(MlflowConnection):
         """
         client = self.client()
         experiment = self.prepare(symbol)
-        existing = self.find(symbol, version.model_id)  # registered, but the answer was lost
         start = int(version.started.timestamp() * 1000)
         tags = bounded_tags(version.run_tags, MLFLOW_RUN_TAG)
         run = client.create_run(experiment, start, tags, run_name=version.run_name)
         run_id = run.info.run_id
-        self._end_dead_runs(experiment, version.model_id, {run_id, existing.run_id if existing else None})
+        self._end_dead_runs(experiment, symbol, version.model_id, run_id)
         try:
             logged = log_model(client, run, symbol, version)
         except BaseException as error:
@@ -97,14 +96,19 @@ class ModelRegistry(MlflowConnection):
             description=bounded(version.description, MLFLOW_DESCRIPTION) or None,
             model_id=logged.model_id,
         )
-        return self._without_duplicates(symbol, version.model_id)
+        registered = self._without_duplicates(symbol, version.model_id)
+        _version_cache[self.uri, symbol, version.model_id] = registered
+        return registered
 
-    def _end_dead_runs(self, experiment: str, model_id: str, alive: Collection[str | None]) -> None:
+    def _end_dead_runs(self, experiment: str, symbol: str, model_id: str, alive: str) -> None:
         """Mark runs of this model_id as killed: a run ends before it has a version, so their processes died."""
         client = self.client()
-        for run in client.search_runs([experiment], f"tags.model_id = '{checked_name(model_id)}'"):
-            if run.info.status in ("RUNNING", "FINISHED") and run.info.run_id not in alive:
-                client.set_terminated(run.info.run_id, "KILLED")
+        runs = client.search_runs([experiment], f"tags.model_id = '{checked_name(model_id)}'")
+        dead = [r.info.run_id for r in runs if r.info.status in ("RUNNING", "FINISHED") and r.info.run_id != alive]
+        registered = self.find(symbol, model_id) if dead else None  # its answer was lost
+        for run_id in dead:
+            if registered is None or run_id != registered.run_id:
+                client.set_terminated(run_id, "KILLED")
 
     @outages_named
     def load(self, symbol: str, model_id: str) -> Model:

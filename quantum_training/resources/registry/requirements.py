@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
+from functools import cache
+from importlib import metadata
 
 from quantum_training.market.calendar_settings import ALWAYS_OPEN, FX_WEEK, Calendar, name_of
 from quantum_training.models.contract import Model
@@ -12,6 +13,9 @@ EVERY_VERSION = ("mlflow-skinny", "numpy", "pandas", "pydantic", "scipy", "TA-Li
 SESSIONS = "exchange_calendars"
 SMALLER = {"xgboost": ("xgboost-cpu", 'sys_platform != "darwin"')}
 """The same library without code for GPUs, which takes 500 MB, and where it can be had."""
+
+version = cache(metadata.version)
+"""The installed release of a distribution, parsed from its metadata once."""
 
 
 def requirements(model: Model, calendar: Calendar) -> list[str]:
