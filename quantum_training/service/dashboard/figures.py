@@ -82,7 +82,9 @@ def decay(records: Mapping[str, WeeklyDecay]) -> Figure:
 def capital(records: Mapping[str, WeeklyRollout]) -> Figure:
     """The champion's share of the capital, in per cent."""
     line = _line("share of the capital", [*records], [100 * record.share for record in records.values()])
-    return _figure([{**line, "line": {"shape": "hv"}}], "%")
+    figure = _figure([{**line, "line": {"shape": "hv"}}], "%")
+    figure["layout"]["yaxis"]["rangemode"] = "tozero"
+    return figure
 
 
 def _psi(reports: Mapping[str, DailyDrift]) -> pd.DataFrame:

@@ -23,7 +23,7 @@ WEEKS = 26
 
 
 def symbol_figures(store: Store, symbol: str) -> dict[str, figures.Figure]:
-    """The figures by title, in the order of the page. One for which nothing is stored is left out."""
+    """The figures by title, in the order of the page. One that would be empty is left out."""
     drawn: dict[str, figures.Figure] = {}
     if weeks := store.periods(BACKTEST, symbol):
         drawn["Equity over the newest backtest"] = figures.equity(store.read_frame(BACKTEST, symbol, weeks[-1]))
@@ -33,9 +33,11 @@ def symbol_figures(store: Store, symbol: str) -> dict[str, figures.Figure]:
         drawn["Sharpe ratio over the weeks"] = figures.sharpe_over_weeks(backtests)
     if scored := store.periods(SHADOW_SCORES, symbol)[-WEEKS:]:
         drawn["Net return by week"] = figures.weekly_returns(_weekly_returns(store, symbol, scored))
-    if rollouts := read_records(store, WeeklyRollout, symbol):
+    rollouts = read_records(store, WeeklyRollout, symbol)
+    if any(rollout.champion for rollout in rollouts.values()):
         drawn["Share of the capital"] = figures.capital(rollouts)
-    if decays := read_records(store, WeeklyDecay, symbol):
+    decays = read_records(store, WeeklyDecay, symbol)
+    if any(decay.statistic is not None for decay in decays.values()):
         drawn["Decay of the champion against its limit"] = figures.decay(decays)
     drift = read_records(store, DailyDrift, symbol)
     if any(report.outcome == "measured" for report in drift.values()):

@@ -52,12 +52,11 @@ def test_the_page_of_a_symbol_shows_its_state_its_evidence_and_its_ledger(client
 
 def test_the_figures_of_a_symbol_are_drawn_from_its_records(client, recorded):
     drawn = figures(client.get("/symbols/AAA").text)
-    assert [*drawn][:5] == [
+    assert [*drawn][:4] == [
         "Equity over the newest backtest",
         "Evidence: z of each challenger against what is needed",
         "Sharpe ratio over the weeks",
         "Net return by week",
-        "Share of the capital",
     ]
     decisions = read_records(recorded.store, WeeklyDecision, "AAA")
     evidence = {line["name"]: line for line in drawn["Evidence: z of each challenger against what is needed"]["data"]}
