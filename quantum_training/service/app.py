@@ -8,6 +8,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from quantum_training.service import metrics
 from quantum_training.service.older import production, rl_training, training_module, training_summary
 from quantum_training.service.problems import answer_problems
 from quantum_training.service.routes import reads, reports, starts
@@ -37,7 +38,7 @@ def build_app(settings: Settings, resources: Mapping[str, Any] | None = None) ->
         redoc_url=None,
     )
     app.state.service = State.of(settings, resources)
-    for module in (reads, starts, reports, rl_training, training_summary, training_module, production):
+    for module in (reads, starts, reports, rl_training, training_summary, training_module, production, metrics):
         app.include_router(module.router)
     answer_problems(app)
     service = settings.service
