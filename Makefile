@@ -6,12 +6,13 @@ export DAGSTER_HOME ?= $(CURDIR)/dagster_home
 export PYTHONWARNINGS ?= ignore::FutureWarning,ignore::DeprecationWarning
 DAGSTER_PORT ?= 3000
 MLFLOW_PORT ?= 5000
+SERVICE_PORT ?= 8005
 export MLFLOW_UI_URL ?= http://127.0.0.1:$(MLFLOW_PORT)
 SOAK ?= quantum_training_tests
 
-.PHONY: demo test test-long soak coverage lint bench ui dagster-ui webserver daemon mlflow-ui constraints
+.PHONY: demo test test-long soak coverage lint bench ui dagster-ui webserver daemon mlflow-ui service constraints
 
-demo ui dagster-ui webserver daemon: export QUANTUM_TRAINING_CONFIG ?= $(CURDIR)/dagster_home/demo_settings.yaml
+demo ui dagster-ui webserver daemon service: export QUANTUM_TRAINING_CONFIG ?= $(CURDIR)/dagster_home/demo_settings.yaml
 
 demo: export LOG_LEVEL ?= ERROR
 demo: $(VENV)/run
@@ -56,7 +57,7 @@ bench: $(VENV)/dev
 	$(BIN)/python quantum_training_tests/benchmarks/quality_gate.py
 
 ui: $(VENV)/run
-	@$(MAKE) -j3 webserver daemon mlflow-ui
+	@$(MAKE) -j4 webserver daemon mlflow-ui service
 
 dagster-ui: $(VENV)/run
 	@$(MAKE) -j2 webserver daemon
@@ -70,6 +71,11 @@ daemon: $(VENV)/run
 mlflow-ui: $(VENV)/run
 	mkdir -p $(DAGSTER_HOME)/mlflow
 	MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --backend-store-uri sqlite:///$(DAGSTER_HOME)/mlflow/mlflow.db --host 127.0.0.1 --port $(MLFLOW_PORT) --workers 1
+
+service: export QUANTUM_TRAINING_SERVICE__DAGSTER_URL ?= http://127.0.0.1:$(DAGSTER_PORT)
+service: export QUANTUM_TRAINING_ALERTS__UI_URL ?= http://127.0.0.1:$(DAGSTER_PORT)
+service: $(VENV)/run
+	$(BIN)/python -m quantum_training.service --host 127.0.0.1 --port $(SERVICE_PORT)
 
 $(VENV)/run: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -298,14 +298,15 @@ def test_the_pages_of_dagster_show_what_the_store_holds(demo, tmp_path):
 
 
 @pytest.mark.long
-def test_make_ui_opens_both(demo, copy):
+def test_make_ui_opens_all(demo, copy):
     folder, environment = copy
-    ports = [free_port(), free_port()]
-    command = [*MAKE, "ui", f"DAGSTER_PORT={ports[0]}", f"MLFLOW_PORT={ports[1]}"]
+    ports = [free_port(), free_port(), free_port()]
+    names = ("DAGSTER_PORT", "MLFLOW_PORT", "SERVICE_PORT")
+    command = [*MAKE, "ui", *(f"{name}={port}" for name, port in zip(names, ports, strict=True))]
     with (folder / "ui.log").open("w") as log:
         ui = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True)
     try:
-        for port, path in zip(ports, ("/server_info", "/health"), strict=True):
+        for port, path in zip(ports, ("/server_info", "/health", "/alive"), strict=True):
             wait_for(path, lambda url=f"http://127.0.0.1:{port}{path}": healthy(url), 90, (folder / "ui.log").read_text)
         assert ui.poll() is None, (folder / "ui.log").read_text()[-3000:]
     finally:

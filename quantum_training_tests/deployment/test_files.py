@@ -45,7 +45,7 @@ def test_hadolint_finds_nothing():
 
 def test_only_the_uis_are_published_and_only_on_loopback():
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
-    assert published.keys() == {"webserver", "mlflow"}
+    assert published.keys() == {"webserver", "mlflow", "service"}
     assert all(port.startswith("127.0.0.1:") for ports in published.values() for port in ports)
 
 
@@ -83,7 +83,7 @@ def compose_config(folder, environment):
     if not program:
         pytest.skip("no docker-compose on the PATH: install it (apt-get install docker-compose)")
     return subprocess.run(
-        [program, "-f", folder / "docker/compose.yaml", "--profile", "redis", "config"],
+        [program, "-f", folder / "docker/compose.yaml", "--profile", "redis", "--profile", "service", "config"],
         capture_output=True,
         text=True,
         timeout=60,

@@ -40,9 +40,9 @@ def test_an_unknown_name_takes_as_long_as_a_wrong_secret(monkeypatch):
     ("line", "named"),
     [
         ("ann read", "NAME ROLE HASH"),
-        ("ann owner AAAA$AAAA", "ROLE"),
+        ("ann owner AAAA:AAAA", "ROLE"),
         ("ann read not-base64", "NAME ROLE HASH"),
-        ("a/b read AAAA$AAAA", "NAME"),
+        ("a/b read AAAA:AAAA", "NAME"),
     ],
 )
 def test_a_wrong_line_is_named_by_its_number_and_not_shown(monkeypatch, line, named):
