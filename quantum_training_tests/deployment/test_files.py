@@ -11,6 +11,7 @@ import yaml
 from dagster._cli import create_dagster_cli
 
 from quantum_training.resources.alerts.delivery import SMTP_PASSWORD, WEBHOOK_URL
+from quantum_training.service.security.keys import VARIABLE as SERVICE_KEYS
 from quantum_training.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -133,7 +134,7 @@ def test_every_operators_variable_is_documented_with_its_default():
 def test_every_documented_variable_is_read():
     read_by_compose = set(re.findall(r"\$?\$\{([A-Z_]+)", (DOCKER / "compose.yaml").read_text()))
     for variable in VARIABLES:
-        others = {"COMPOSE_PROJECT_NAME", WEBHOOK_URL, SMTP_PASSWORD}
+        others = {"COMPOSE_PROJECT_NAME", WEBHOOK_URL, SMTP_PASSWORD, SERVICE_KEYS}
         assert variable in OPERATORS or variable in read_by_compose | others, variable
 
 
