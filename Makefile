@@ -13,7 +13,6 @@ SOAK ?= quantum_training_tests
 .PHONY: demo test test-long soak coverage lint bench ui dagster-ui webserver daemon mlflow-ui service constraints
 
 demo ui dagster-ui webserver daemon service: export QUANTUM_TRAINING_SERVICE__URL ?= http://127.0.0.1:$(SERVICE_PORT)
-service: export QUANTUM_TRAINING_SERVICE__DAGSTER_URL ?= http://127.0.0.1:$(DAGSTER_PORT)
 demo ui dagster-ui webserver daemon service: export QUANTUM_TRAINING_CONFIG ?= $(CURDIR)/dagster_home/demo_settings.yaml
 
 demo: export LOG_LEVEL ?= ERROR
@@ -75,8 +74,10 @@ mlflow-ui: $(VENV)/run
 	mkdir -p $(DAGSTER_HOME)/mlflow
 	MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --backend-store-uri sqlite:///$(DAGSTER_HOME)/mlflow/mlflow.db --host 127.0.0.1 --port $(MLFLOW_PORT) --workers 1
 
+service: export QUANTUM_TRAINING_SERVICE__DAGSTER_URL ?= http://127.0.0.1:$(DAGSTER_PORT)
+service: export QUANTUM_TRAINING_ALERTS__UI_URL ?= http://127.0.0.1:$(DAGSTER_PORT)
 service: $(VENV)/run
-	$(BIN)/python -m quantum_training.service --port $(SERVICE_PORT)
+	$(BIN)/python -m quantum_training.service --host 127.0.0.1 --port $(SERVICE_PORT)
 
 $(VENV)/run: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -169,6 +169,19 @@ def test_nothing_below_the_assets_imports_dagster():
     _report([i for i in dagster if _layer(i.importer) not in WITH_DAGSTER])
 
 
+def test_the_service_imports_neither_dagster_nor_what_dagster_loads():
+    """It starts runs through the webserver, so that its process stays small and answers need no definitions."""
+    of_dagster = {*WITH_DAGSTER} - {"service"}
+    _report(
+        [
+            i
+            for i in _imports()
+            if _layer(i.importer) == "service"
+            and (i.target.split(".")[0].startswith("dagster") or _layer(i.target) in of_dagster)
+        ]
+    )
+
+
 def test_only_the_resources_import_mlflow():
     _report([i for i in _imports() if _is_inside(i.target, "mlflow") and _layer(i.importer) != "resources"])
 

@@ -277,9 +277,11 @@ def test_no_error_of_mlflow_and_no_cause_of_one_shows_the_password(mlflow_behind
 
 def test_servers_that_make_starts_listen_on_loopback_only():
     starts = [
-        line for line in (ROOT / "Makefile").read_text().splitlines() if re.search(r"webserver -w|mlflow ui", line)
+        line
+        for line in (ROOT / "Makefile").read_text().splitlines()
+        if re.search(r"webserver -w|mlflow ui|quantum_training\.service", line)
     ]
-    assert len(starts) == 2
+    assert len(starts) == 3
     for line in starts:
         assert re.search(r"(-h|--host) 127\.0\.0\.1 ", line), line
     elsewhere = [

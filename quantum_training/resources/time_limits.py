@@ -14,9 +14,9 @@ _seconds: ContextVar[float | None] = ContextVar("wait_limit", default=None)
 
 
 @contextmanager
-def short_timeouts(seconds: float = TICK_SECONDS) -> Iterator[None]:
-    """Limit every wait in the block, or in the decorated function, to so many seconds."""
-    token = _seconds.set(seconds)
+def short_timeouts(seconds: float | None = None) -> Iterator[None]:
+    """Limit every wait in the block, or in the decorated function, to so many seconds, by default TICK_SECONDS."""
+    token = _seconds.set(TICK_SECONDS if seconds is None else seconds)
     try:
         yield
     finally:

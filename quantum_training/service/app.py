@@ -8,6 +8,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from quantum_training.service import metrics
 from quantum_training.service.dashboard import pages
 from quantum_training.service.older import production, rl_training, training_module, training_summary
 from quantum_training.service.problems import answer_problems
@@ -38,7 +39,7 @@ def build_app(settings: Settings, resources: Mapping[str, Any] | None = None) ->
         redoc_url=None,
     )
     app.state.service = State.of(settings, resources)
-    for module in (reads, starts, reports, rl_training, training_summary, training_module, production, pages):
+    for module in (reads, starts, reports, rl_training, training_summary, training_module, production, metrics, pages):
         app.include_router(module.router)
     answer_problems(app)
     service = settings.service

@@ -34,6 +34,8 @@ LAUNCH = """mutation Launch($params: ExecutionParams!) { launchRun(executionPara
 TERMINATE = """mutation Stop($id: String!) { terminateRun(runId: $id) { __typename } }"""
 REPOSITORIES = """query { repositoriesOrError { ... on RepositoryConnection { nodes {
   name location { name } jobs { name } } } } }"""
+SENSORS = """query { repositoriesOrError { ... on RepositoryConnection { nodes { sensors {
+  name sensorState { status ticks(limit: 1) { timestamp } } } } } } }"""
 DAEMONS = """query { instance { daemonHealth { allDaemonStatuses {
   daemonType required healthy lastHeartbeatTime } } } }"""
 
@@ -173,6 +175,16 @@ class DagsterClient:
         """Every daemon with `healthy` and `lastHeartbeatTime`."""
         statuses = self._read(DAEMONS)["instance"]["daemonHealth"]["allDaemonStatuses"]
         return [status for status in statuses if status["required"]]
+
+    def sensor_ticks(self) -> dict[str, float]:
+        """When each running sensor was last evaluated, in seconds since 1970; one without a tick is left out."""
+        nodes = self._read(SENSORS)["repositoriesOrError"].get("nodes", [])
+        states = {sensor["name"]: sensor["sensorState"] for node in nodes for sensor in node["sensors"]}
+        return {
+            name: float(state["ticks"][0]["timestamp"])
+            for name, state in states.items()
+            if state["status"] == "RUNNING" and state["ticks"]
+        }
 
     def _repository(self, job: str) -> dict[str, str]:
         nodes = self._read(REPOSITORIES)["repositoriesOrError"].get("nodes", [])

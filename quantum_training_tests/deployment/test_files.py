@@ -11,6 +11,7 @@ import yaml
 from dagster._cli import create_dagster_cli
 
 from quantum_training.resources.alerts.delivery import SMTP_PASSWORD, WEBHOOK_URL
+from quantum_training.service.security.keys import VARIABLE as SERVICE_KEYS
 from quantum_training.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -45,7 +46,7 @@ def test_hadolint_finds_nothing():
 
 def test_only_the_uis_are_published_and_only_on_loopback():
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
-    assert published.keys() == {"webserver", "mlflow"}
+    assert published.keys() == {"webserver", "mlflow", "service"}
     assert all(port.startswith("127.0.0.1:") for ports in published.values() for port in ports)
 
 
@@ -83,7 +84,7 @@ def compose_config(folder, environment):
     if not program:
         pytest.skip("no docker-compose on the PATH: install it (apt-get install docker-compose)")
     return subprocess.run(
-        [program, "-f", folder / "docker/compose.yaml", "--profile", "redis", "config"],
+        [program, "-f", folder / "docker/compose.yaml", "--profile", "redis", "--profile", "service", "config"],
         capture_output=True,
         text=True,
         timeout=60,
@@ -133,7 +134,7 @@ def test_every_operators_variable_is_documented_with_its_default():
 def test_every_documented_variable_is_read():
     read_by_compose = set(re.findall(r"\$?\$\{([A-Z_]+)", (DOCKER / "compose.yaml").read_text()))
     for variable in VARIABLES:
-        others = {"COMPOSE_PROJECT_NAME", WEBHOOK_URL, SMTP_PASSWORD}
+        others = {"COMPOSE_PROJECT_NAME", WEBHOOK_URL, SMTP_PASSWORD, SERVICE_KEYS}
         assert variable in OPERATORS or variable in read_by_compose | others, variable
 
 

@@ -15,6 +15,8 @@ def test_a_tick_waits_shorter_than_dagster_and_a_run_waits_longer():
     assert TICK_SECONDS < 60
     with short_timeouts():
         assert (wait_limit(180), wait_limit(5)) == (TICK_SECONDS, 5)
+    with short_timeouts(3):
+        assert wait_limit(180) == 3
     assert wait_limit(180) == 180
 
 

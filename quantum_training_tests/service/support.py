@@ -7,6 +7,8 @@ from uuid import uuid4
 
 from quantum_training.service.dagster_client import DagsterOutage, Launch
 
+PASSWORD = "secret"  # pragma: allowlist secret
+
 
 @dataclass
 class RecordingDagster:
@@ -67,13 +69,17 @@ class RecordingDagster:
         return next((run for run in self.stored if run["runId"] == run_id), None)
 
     def failure(self, run_id: str) -> str | None:
-        return "it failed at postgresql://user:secret@host/db"
+        return f"it failed at postgresql://user:{PASSWORD}@host/db"
 
     def messages(self, run_id: str) -> list[str]:
         return self.lines
 
     def terminate(self, run_id: str) -> None:
         self.end(run_id, "CANCELED")
+
+    def sensor_ticks(self) -> dict[str, float]:
+        self._require_up()
+        return {"run_failure_sensor": 1_580_000_000.0}
 
     def daemons(self) -> list[dict[str, Any]]:
         self._require_up()

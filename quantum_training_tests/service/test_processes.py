@@ -74,4 +74,7 @@ def test_a_run_is_started_once_although_the_service_is_killed(cycled_project, sm
     assert [run["job"] for run in httpx.get(f"{address}/result", timeout=20).json()["runs"]] == ["weekly_cycle"]
     assert httpx.get(f"{url}/api/v2/symbols/AAA", timeout=20).json()["champion"] is None
     assert httpx.get(f"{url}/api/v2/health", timeout=20).json()["parts"]["dagster"]["status"] == "up"
+    scraped = httpx.get(f"{url}/metrics", timeout=20).text
+    assert "quantum_training_dagster_up 1.0" in scraped
+    assert "quantum_training_jobs_queued 0.0" in scraped
     assert "Traceback" not in log.read_text()

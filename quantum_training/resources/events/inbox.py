@@ -79,6 +79,12 @@ class EventInbox:
 
         return dead_letters_of(self.database_url)
 
+    def dead_letter_count(self) -> int:
+        """The number of what arrived and could not be read."""
+        from quantum_training.resources.events.table_queue import dead_letter_count
+
+        return dead_letter_count(self.database_url)
+
     def prune(self, before: datetime, dry_run: bool = False) -> int:
         """Empty old events that every consumer has acknowledged, and delete old dead letters; returns how many.
 

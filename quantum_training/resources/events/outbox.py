@@ -68,6 +68,10 @@ class EventOutbox:
         """All events of these types stored since then, oldest first. Nothing is acknowledged."""
         return self._table.since(types, since)
 
+    def pending(self) -> int:
+        """The number of events that wait to be relayed to Redis."""
+        return self._table.unread(RELAY)
+
     def newest(self, limit: int, types: Collection[str] = (), symbols: Collection[str] = ()) -> list[Delivery]:
         """The newest events, newest first. types, symbols: only these. Nothing is acknowledged."""
         return self._table.newest(limit, types, symbols)

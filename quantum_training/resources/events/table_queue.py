@@ -57,6 +57,15 @@ class TableQueue:
 
         return transaction(self.url, work)
 
+    def unread(self, consumer: str) -> int:
+        """The number of events that the consumer has not acknowledged."""
+
+        def work(connection: sa.Connection) -> int:
+            rows = self._unread(connection, consumer).order_by(None).subquery()
+            return connection.execute(sa.select(sa.func.count()).select_from(rows)).scalar_one()
+
+        return transaction(self.url, work)
+
     def acknowledge(self, consumer: str, ids: Iterable[str]) -> None:
         ids = list(ids)
         transaction(self.url, lambda connection: self._mark_done(connection, consumer, ids))
@@ -202,6 +211,12 @@ def dead_letters_of(url: str) -> list[DeadLetter]:
     """All dead letters, oldest first."""
     query = sa.select(dead_letters.c.reason, dead_letters.c.raw).order_by(dead_letters.c.number)
     return transaction(url, lambda connection: [DeadLetter(*row) for row in connection.execute(query)])
+
+
+def dead_letter_count(url: str) -> int:
+    """The number of dead letters."""
+    query = sa.select(sa.func.count()).select_from(dead_letters)
+    return transaction(url, lambda connection: connection.execute(query).scalar_one())
 
 
 def prune_letters(url: str, before: datetime, dry_run: bool) -> int:

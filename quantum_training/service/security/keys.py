@@ -53,7 +53,7 @@ def make_key(name: str, role: Role) -> tuple[str, str]:
     if not NAME.fullmatch(name):
         raise ValueError(f"name {name!r}: up to 64 letters, digits, _ and -")
     key, salt = f"{name}.{secrets.token_urlsafe(32)}", secrets.token_bytes(16)
-    return key, f"{name} {role} {b64encode(salt).decode()}${b64encode(_scrypt(key, salt)).decode()}"
+    return key, f"{name} {role} {b64encode(salt).decode()}:{b64encode(_scrypt(key, salt)).decode()}"
 
 
 def read_keys() -> dict[str, StoredKey]:
@@ -79,7 +79,7 @@ def read_keys() -> dict[str, StoredKey]:
 def _stored_key(line: str, number: int) -> StoredKey:
     try:
         name, role, hash_ = line.split()
-        salt, digest = (b64decode(part, validate=True) for part in hash_.split("$"))
+        salt, digest = (b64decode(part, validate=True) for part in hash_.split(":"))
     except ValueError:
         raise SettingsError(f"{VARIABLE}, line {number}: a line reads NAME ROLE HASH, as new_key makes it") from None
     if not NAME.fullmatch(name) or role not in ROLES or len(digest) != 64:

@@ -8,7 +8,7 @@ import pytest
 from dagster._core.errors import DagsterExecutionInterruptedError
 
 from quantum_training.lifecycle.training import train_version
-from quantum_training.lifecycle.training.events import TrainingJob
+from quantum_training.lifecycle.training.events import TrainingJob, reward_metrics
 from quantum_training.resources.events.bus import EventBus
 from quantum_training.resources.events.outbox import EventOutbox
 from quantum_training.resources.events.payloads import Event
@@ -108,3 +108,9 @@ def test_an_undefined_metric_is_null_and_the_error_stays_if_the_bus_fails_too(tm
     with pytest.raises(ZeroDivisionError) as caught, broken.publish_started("MANUAL", "asked"):
         _ = 1 / 0
     assert caught.value.__notes__ == ["that the training failed could not be published: no database"]
+
+
+def test_the_rewards_of_an_agent_are_the_mean_of_its_curve_and_its_last_point():
+    curves = [{"step": 1, "policy_loss": 0.1}, {"step": 2, "mean_reward": 1.0}, {"step": 3, "mean_reward": 4.0}]
+    assert reward_metrics(curves) == {"avg_reward": 2.5, "final_reward": 4.0}
+    assert reward_metrics(curves[:1]) == reward_metrics([]) == {}

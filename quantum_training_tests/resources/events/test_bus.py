@@ -48,6 +48,17 @@ def test_publishing_twice_stores_one_event(bus):
     assert [Event.model_validate_json(d.text) for d in stored] == [regressed(n) for n in (1, 2, 3)]
 
 
+def test_the_newest_events_are_shown_and_those_that_wait_are_counted(bus):
+    bus.outbox.publish(regressed(n) for n in range(4))
+    assert [d.id for d in bus.outbox.newest(2)] == [str(regressed(n).event_id) for n in (3, 2)]
+    assert bus.outbox.newest(9, ["model.promoted"]) == bus.outbox.newest(9, symbols=["BBB"]) == []
+    assert len(bus.outbox.newest(9, ["model.regressed"], ["AAA"])) == bus.outbox.pending() == 4
+    assert bus.inbox.dead_letter_count() == 0
+    bus.inbox.receive(["no event"])
+    bus.inbox.read("reader")
+    assert bus.inbox.dead_letter_count() == 1
+
+
 def test_an_event_type_of_the_inbox_is_not_published(bus):
     with pytest.raises(ValueError, match=r"manual\.retrain_request: not sent by this project"):
         bus.outbox.publish([regressed(1), retrain_request(1)])

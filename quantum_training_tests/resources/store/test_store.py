@@ -97,6 +97,19 @@ def test_a_text_lies_beside_the_frame_of_its_period_and_is_no_period_of_frames(l
     assert local.periods("backtest", "AAA") == []
 
 
+def test_a_text_is_read_back_and_the_stamp_of_a_file_changes_with_every_write(store):
+    assert store.read_text("backtest", "AAA", "2024-01-01", "html") is None
+    assert store.stamps("backtest", "AAA", "html") == {}
+    store.write_text("backtest", "AAA", "2024-01-08", "html", "<p>résumé</p>")
+    store.write_text("backtest", "AAA", "2024-01-01", "html", "<p>résumé</p>")
+    assert store.read_text("backtest", "AAA", "2024-01-01", "html") == "<p>résumé</p>"
+    before = store.stamps("backtest", "AAA", "html")
+    assert [*before] == ["2024-01-01", "2024-01-08"]
+    store.write_text("backtest", "AAA", "2024-01-08", "html", "<p>RÉSUMÉ</p>")
+    after = store.stamps("backtest", "AAA", "html")
+    assert (after["2024-01-01"] == before["2024-01-01"], after["2024-01-08"] == before["2024-01-08"]) == (True, False)
+
+
 def test_an_empty_frame_keeps_its_columns(store):
     store.write_frame(*PLACE, frame().iloc[:0])
     pd.testing.assert_frame_equal(store.read_frame(*PLACE), frame().iloc[:0], check_freq=False)

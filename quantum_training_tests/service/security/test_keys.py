@@ -28,10 +28,10 @@ def test_an_unknown_name_takes_as_long_as_a_wrong_secret(monkeypatch):
     keys = KeyRing(read_keys())
 
     def seconds(key):
-        start = time.perf_counter()
+        start = time.thread_time()
         for _ in range(3):
             keys.client(key)
-        return time.perf_counter() - start
+        return time.thread_time() - start
 
     assert 0.3 < seconds("ann.x") / seconds("bob.x") < 3
 
@@ -40,9 +40,9 @@ def test_an_unknown_name_takes_as_long_as_a_wrong_secret(monkeypatch):
     ("line", "named"),
     [
         ("ann read", "NAME ROLE HASH"),
-        ("ann owner AAAA$AAAA", "ROLE"),
+        ("ann owner AAAA:AAAA", "ROLE"),
         ("ann read not-base64", "NAME ROLE HASH"),
-        ("a/b read AAAA$AAAA", "NAME"),
+        ("a/b read AAAA:AAAA", "NAME"),
     ],
 )
 def test_a_wrong_line_is_named_by_its_number_and_not_shown(monkeypatch, line, named):
