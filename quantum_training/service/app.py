@@ -10,7 +10,7 @@ from fastapi import FastAPI
 
 from quantum_training.service import metrics
 from quantum_training.service.dashboard import pages
-from quantum_training.service.older import production, rl_training, training_module, training_summary
+from quantum_training.service.older import production, rl_drift, rl_training, training_module, training_summary
 from quantum_training.service.problems import answer_problems
 from quantum_training.service.routes import reads, reports, starts
 from quantum_training.service.security.guard import Guard
@@ -23,6 +23,9 @@ DESCRIPTION = (
     "What quantum_training has recorded: champions and their evidence, versions, drift, decay, signals. Answers say up "
     "to when what they show knew the market. Errors are problems (RFC 9457) with the broken rule and its remedy."
 )
+
+OLDER = (rl_training, rl_drift, training_summary, training_module, production)
+"""The addresses of older services."""
 
 
 def build_app(settings: Settings, resources: Mapping[str, Any] | None = None) -> FastAPI:
@@ -39,7 +42,18 @@ def build_app(settings: Settings, resources: Mapping[str, Any] | None = None) ->
         redoc_url=None,
     )
     app.state.service = State.of(settings, resources)
-    for module in (reads, starts, reports, rl_training, training_summary, training_module, production, metrics, pages):
+    for module in (
+        reads,
+        starts,
+        reports,
+        rl_training,
+        rl_drift,
+        training_summary,
+        training_module,
+        production,
+        metrics,
+        pages,
+    ):
         app.include_router(module.router)
     answer_problems(app)
     service = settings.service

@@ -1,19 +1,16 @@
-"""S0, `/api/training/...`: the RL training service. What it called a model type is a recipe."""
+"""S0, `/api/training/...`: the RL training service. What it called a model type is a recipe. Its drift: rl_drift.py."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
-import numpy as np
 import pandas as pd
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from quantum_training.lifecycle.data_end import data_end
 from quantum_training.lifecycle.training.versions import recorded_versions
-from quantum_training.monitoring.psi import fit_bins, psi, shares, week_counts
-from quantum_training.monitoring.severity import Severity, fixed
 from quantum_training.service.older.names import (
     MarketName,
     MarketQuery,
@@ -27,10 +24,8 @@ from quantum_training.service.older.names import (
 from quantum_training.service.older.shadow_models import ShadowModelStatus, champion_answer, shadow_models, status_of
 from quantum_training.service.problems import PROBLEMS, Problem
 from quantum_training.service.reading.decisions import newest_record
-from quantum_training.service.reading.distributions import distributions, feature_values
 from quantum_training.service.reading.events import Training, trainings
 from quantum_training.service.reading.health import health
-from quantum_training.service.reading.monitoring import drift_page
 from quantum_training.service.reading.progress import progress_of
 from quantum_training.service.routes.parameters import Week
 from quantum_training.service.routes.starts import DECIDES, TRAINS, Sent
@@ -48,7 +43,6 @@ COMPONENTS = {
 }
 """Our part by S0's component."""
 REPORTED = {"succeeded": "completed"}
-Values = Annotated[list[Annotated[float, Field(allow_inf_nan=False)]], Field(min_length=1, max_length=5000)]
 
 
 class Body(BaseModel):
@@ -81,14 +75,6 @@ class VersionBody(Body):
     model_version: ModelName
     model_type: ModelType | None = None
     metrics: dict[str, JsonValue] = {}
-
-
-class FeatureBody(Body):
-    """Numbers to compare. reference: default: the reference of the symbol's newest drift report."""
-
-    feature: str = Field(pattern=r"^[A-Za-z0-9_]+$", max_length=100)
-    current: Values
-    reference: Values | None = None
 
 
 def job_of(training: Training) -> dict[str, Any]:
@@ -260,54 +246,6 @@ def promote(state: CurrentState, body: VersionBody, sent: Sent) -> dict[str, Any
         "promoted_at": datetime.now(UTC),
         **started.model_dump(include={"run_id", "address"}),
     }
-
-
-@router.get("/drift/history")
-def drift_history(
-    state: CurrentState, limit: Annotated[int, Query(ge=1, le=1000)] = 100, symbol: MarketQuery = None
-) -> list[dict[str, Any]]:
-    """12. The newest drift reports, as data.drift_detected tells of them; severity NONE is among them."""
-    chosen = [symbol_named(state, symbol)] if symbol else _all(state)
-    reports = [report for name in chosen for report in drift_page(state, name, limit)["items"]]
-    reports.sort(key=lambda report: (report["day"], report["symbol"]), reverse=True)
-    return [_drift(state, report) for report in reports[:limit]]
-
-
-def _drift(state: State, report: dict[str, Any]) -> dict[str, Any]:
-    drifted = [row for row in report["rows"] if row["severity"] != "NONE"]
-    return {
-        "drift_type": ", ".join(sorted({row["kind"] for row in drifted})) or "feature",
-        "severity": report["severity"],
-        "psi_score": max((row["psi"] for row in drifted or report["rows"] if row["psi"] is not None), default=None),
-        "affected_models": [*state.settings.symbols[report["symbol"]].recipes] if drifted else [],
-        "recommendation": " ".join(report["recommendation"]),
-        "detected_at": report["as_of"],
-        "symbol": report["symbol"],
-    }
-
-
-@router.get("/drift/distributions")
-def drift_distributions(state: CurrentState, symbol: MarketQuery = None) -> dict[str, Any]:
-    """13. Current and reference distribution of each feature in the newest drift report, from the stored features."""
-    return distributions(state, symbol_named(state, symbol))
-
-
-@router.post("/drift/check-feature")
-def check_feature(state: CurrentState, body: FeatureBody) -> dict[str, Any]:
-    """14. PSI of numbers that are sent, by the conventional limits of severity."""
-    if body.reference is None:
-        reference = feature_values(state, symbol_named(state, body.symbol), body.feature).reference
-    else:
-        reference = np.array(body.reference)
-    if not len(reference):
-        raise Problem(404, f"{body.feature} has no reference", "a PSI needs a reference", "send reference")
-    bins = fit_bins(reference)
-    counts = [
-        week_counts(bins, values, np.zeros(len(values), int), 1)[0] for values in (np.array(body.current), reference)
-    ]
-    value = float(psi(shares(counts[0]), shares(counts[1])))
-    severity = fixed(value)
-    return {"feature": body.feature, "psi": value, "severity": severity.name, "drifted": severity > Severity.NONE}
 
 
 @router.post("/shadow/demote", **DECIDES)
