@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Any
 
@@ -10,6 +11,7 @@ from fastapi import FastAPI
 
 from quantum_training.service import metrics
 from quantum_training.service.dashboard import pages
+from quantum_training.service.heartbeat import heartbeat
 from quantum_training.service.older import production, rl_drift, rl_training, training_module, training_summary
 from quantum_training.service.problems import answer_problems
 from quantum_training.service.routes import reads, reports, starts
@@ -33,7 +35,15 @@ def build_app(settings: Settings, resources: Mapping[str, Any] | None = None) ->
 
     SettingsError if the keys of SERVICE_KEYS are wrong.
     """
+    state = State.of(settings, resources)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        with heartbeat(state):
+            yield
+
     app = FastAPI(
+        lifespan=lifespan,
         title="quantum_training",
         version=version("quantum_training"),
         description=DESCRIPTION,
@@ -41,7 +51,7 @@ def build_app(settings: Settings, resources: Mapping[str, Any] | None = None) ->
         docs_url=None,  # its page loads scripts from the net
         redoc_url=None,
     )
-    app.state.service = State.of(settings, resources)
+    app.state.service = state
     for module in (
         reads,
         starts,

@@ -78,26 +78,31 @@ class RedisQueue:
                 raise
 
     def _call(self, function: Callable[[Any], T]) -> T:
-        try:
-            import redis
-            from redis.backoff import ExponentialWithJitterBackoff
-            from redis.retry import Retry
-        except ModuleNotFoundError as error:
-            raise RedisError("event_bus_url names Redis, which needs the extra: quantum_training[redis]") from error
-        try:
-            with redis.Redis.from_url(
-                self.url,
-                protocol=2,
-                socket_timeout=TIMEOUT_SECONDS,
-                socket_connect_timeout=TIMEOUT_SECONDS,
-                retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=1), RETRIES),
-            ) as client:
-                return function(client)
-        except redis.RedisError as error:
-            raise RedisError(
-                f"{without_password(self.url)}: {error}. Start Redis or mend event_bus_url; no event is lost, "
-                "it is sent or read again later"
-            ) from error
+        return call_redis(self.url, function)
+
+
+def call_redis(url: str, function: Callable[[Any], T]) -> T:
+    """The result of `function(client)` with a client of Redis. RedisError if it is out of reach."""
+    try:
+        import redis
+        from redis.backoff import ExponentialWithJitterBackoff
+        from redis.retry import Retry
+    except ModuleNotFoundError as error:
+        raise RedisError("event_bus_url names Redis, which needs the extra: quantum_training[redis]") from error
+    try:
+        with redis.Redis.from_url(
+            url,
+            protocol=2,
+            socket_timeout=TIMEOUT_SECONDS,
+            socket_connect_timeout=TIMEOUT_SECONDS,
+            retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=1), RETRIES),
+        ) as client:
+            return function(client)
+    except redis.RedisError as error:
+        raise RedisError(
+            f"{without_password(url)}: {error}. Start Redis or mend event_bus_url; no event is lost, "
+            "it is sent or read again later"
+        ) from error
 
 
 def _delivery(id_: str, fields: dict[bytes, bytes]) -> Delivery:
