@@ -36,6 +36,8 @@ REPOSITORIES = """query { repositoriesOrError { ... on RepositoryConnection { no
   name location { name } jobs { name } } } } }"""
 SENSORS = """query { repositoriesOrError { ... on RepositoryConnection { nodes { sensors {
   name sensorState { status ticks(limit: 1) { timestamp } } } } } } }"""
+SCHEDULES = """query { repositoriesOrError { ... on RepositoryConnection { nodes { schedules {
+  name cronSchedule scheduleState { status } futureTicks(limit: 1) { results { timestamp } } } } } } }"""
 DAEMONS = """query { instance { daemonHealth { allDaemonStatuses {
   daemonType required healthy lastHeartbeatTime } } } }"""
 
@@ -185,6 +187,20 @@ class DagsterClient:
             for name, state in states.items()
             if state["status"] == "RUNNING" and state["ticks"]
         }
+
+    def schedules(self) -> list[dict[str, Any]]:
+        """Name, cron, `running` and next tick in seconds since 1970 of each schedule; no tick of one that is off."""
+        nodes = self._read(SCHEDULES)["repositoriesOrError"].get("nodes", [])
+        return [
+            {
+                "name": schedule["name"],
+                "cron": schedule["cronSchedule"],
+                "running": (running := schedule["scheduleState"]["status"] == "RUNNING"),
+                "next_tick": next((tick["timestamp"] for tick in schedule["futureTicks"]["results"] if running), None),
+            }
+            for node in nodes
+            for schedule in node["schedules"]
+        ]
 
     def _repository(self, job: str) -> dict[str, str]:
         nodes = self._read(REPOSITORIES)["repositoriesOrError"].get("nodes", [])

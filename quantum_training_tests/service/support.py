@@ -81,6 +81,11 @@ class RecordingDagster:
         self._require_up()
         return {"run_failure_sensor": 1_580_000_000.0}
 
+    def schedules(self) -> list[dict[str, Any]]:
+        self._require_up()
+        weekly = {"name": "weekly_schedule", "cron": "0 2 * * 1", "running": True, "next_tick": 1_580_000_000.0}
+        return [weekly, {"name": "drift_schedule", "cron": "0 1 * * *", "running": False, "next_tick": None}]
+
     def daemons(self) -> list[dict[str, Any]]:
         self._require_up()
         return [{"daemonType": "SENSOR", "required": True, "healthy": True, "lastHeartbeatTime": 1_580_000_000.0}]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -61,10 +62,11 @@ def symbol_page(state: CurrentState, symbol: KnownSymbol) -> HTMLResponse:
 
 @router.get("/training")
 def training(state: CurrentState) -> HTMLResponse:
-    """Runs of Dagster, trainings from their events, and the health of the platform's parts."""
+    """Runs and schedules of Dagster, trainings from their events, and the health of the platform's parts."""
     return _render(
         "training.html",
-        runs=_runs(state),
+        runs=_of_dagster(lambda: runs.run_page(state, ROWS, None, [], None)),
+        schedules=_of_dagster(lambda: runs.schedule_page(state)),
         trainings=training_page(state, [*state.settings.symbols], ROWS)["items"],
         health=health(state),
     )
@@ -94,12 +96,13 @@ def _leaderboard(state: State, symbol: str) -> dict[str, Any] | None:
     return evidence.leaderboard(state, symbol) if state.store.periods(BACKTEST, symbol, "json") else None
 
 
-def _runs(state: State) -> dict[str, Any] | str:
-    """The newest runs, or why they cannot be read."""
+def _of_dagster(read: Callable[[], dict[str, Any]]) -> list[Any] | str:
+    """What Dagster's webserver tells, or why it cannot be read."""
     try:
-        return runs.run_page(state, ROWS, None, [], None)
+        items: list[Any] = read()["items"]
     except Problem as problem:
         return f"{problem.detail}. {problem.remedy}."
+    return items
 
 
 @cache

@@ -43,6 +43,15 @@ class RunRow(BaseModel):
     url: str = Field(description="Its page in Dagster.")
 
 
+class ScheduleRow(BaseModel):
+    """A schedule of Dagster."""
+
+    name: str = Field(examples=["weekly_cycle_schedule"])
+    cron: str = Field(description="When it ticks, UTC.", examples=["0 2 * * 1"])
+    running: bool = Field(description="Is it switched on?")
+    next_tick: datetime | None = Field(description="Null of one that is off.")
+
+
 class Step(BaseModel):
     """A step of a run."""
 
@@ -128,6 +137,16 @@ def run_row(state: State, run: Mapping[str, Any]) -> dict[str, Any]:
 def _symbol_of(partitions: list[str]) -> str | None:
     symbols = {partition.partition("|")[0] for partition in partitions if "|" in partition}
     return symbols.pop() if len(symbols) == 1 else None
+
+
+def schedule_page(state: State) -> dict[str, Any]:
+    """All schedules, by name. Problem 503 without the webserver."""
+    try:
+        schedules = state.dagster.schedules()
+    except DagsterOutage as error:
+        raise outage_problem(error) from error
+    rows = [{**row, "next_tick": _time(row["next_tick"])} for row in sorted(schedules, key=lambda row: row["name"])]
+    return page(rows, datetime.now(UTC))
 
 
 def _time(seconds: float | None) -> datetime | None:

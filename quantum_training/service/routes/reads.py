@@ -185,6 +185,12 @@ def one_run(state: CurrentState, run_id: RunId) -> Any:
     return runs.run_detail(state, run_id)
 
 
+@router.get("/schedules", response_model=Page[runs.ScheduleRow], tags=["runs"])
+def schedules(state: CurrentState) -> Any:
+    """Dagster's schedules and their next ticks."""
+    return runs.schedule_page(state)
+
+
 @router.get("/health", tags=["health"])
 def platform_health(state: CurrentState) -> Health:
     """Whether each part of the platform answers."""

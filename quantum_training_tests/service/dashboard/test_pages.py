@@ -4,8 +4,12 @@ import json
 import re
 from html import unescape
 
+from fastapi.testclient import TestClient
+
 from quantum_training.lifecycle.records import WeeklyDecision, read_records
-from quantum_training_tests.service.conftest import DAY, WEEKS
+from quantum_training.service.app import build_app
+from quantum_training_tests.service.conftest import BASE_URL, DAY, WEEKS, resources
+from quantum_training_tests.service.support import RecordingDagster
 
 
 def table(html, number=0):
@@ -74,6 +78,16 @@ def test_the_page_of_training_lists_the_parts_of_the_platform_and_the_trainings(
     assert "start it (make ui)" in html, "without a webserver the page says how to see the runs"
     trainings = client.get("/api/v2/trainings").json()["items"]
     assert [row[5] for row in table(html, -1)][:3] == [item["model_id"] for item in trainings[:3]]
+
+
+def test_the_page_of_training_has_dagsters_schedules_with_their_next_ticks(recorded):
+    app = build_app(recorded.settings, {**resources(recorded), "dagster": RecordingDagster()})
+    with TestClient(app, base_url=BASE_URL) as client:
+        assert table(client.get("/training").text, 1) == [
+            ["drift_schedule", "0 1 * * *", "off", "-"],
+            ["weekly_schedule", "0 2 * * 1", "on", "2020-01-26 00:53"],
+        ]
+        assert client.get("/api/v2/schedules").json()["items"][1]["next_tick"] == "2020-01-26T00:53:20Z"
 
 
 def test_pages_of_an_empty_home_say_what_to_run(empty_home):
