@@ -17,7 +17,7 @@ EVIDENTLY = "evidently.html"
 
 
 class DriftPages(NamedTuple):
-    """Paths of the pages. evidently: None if it failed with `evidently_error`."""
+    """Paths of the pages. evidently: None without a test, or if it failed with `evidently_error`."""
 
     heat_map: str
     evidently: str | None = None
@@ -25,13 +25,15 @@ class DriftPages(NamedTuple):
 
 
 def write_pages(store: Store, key: Key, drift: DriftComparison, record_changed: bool) -> DriftPages:
-    """Write both pages. An error of Evidently is returned, not raised.
+    """Write both pages; Evidently's only if the report has tested something. An error of Evidently is returned, not raised.
 
     Evidently's page holds random names, so it is written only once per record: a second run changes no bytes.
     """
     title = f"Drift of {key.symbol}, the week before {key.period}"
     page = html_page(title, drift.record, drift.weekly_p, drift.reference.end)
     heat_map = store.write_text(DRIFT_REPORT, key.symbol, key.period, "html", page).path
+    if drift.record.outcome != "measured":
+        return DriftPages(heat_map)
     if record_changed or key.period not in store.periods(DRIFT_REPORT, key.symbol, EVIDENTLY):
         try:
             page = evidently_html(drift.window_features, drift.reference_features)

@@ -15,6 +15,7 @@ from fastapi.responses import FileResponse, HTMLResponse
 
 from quantum_training.lifecycle.records import BACKTEST, DRIFT_REPORT
 from quantum_training.lifecycle.reporting.week_page import ALL_SYMBOLS, WEEK_REPORT
+from quantum_training.lifecycle.surveillance.drift_pages import EVIDENTLY
 from quantum_training.service.dashboard.symbol_figures import symbol_figures
 from quantum_training.service.problems import Problem
 from quantum_training.service.reading import decisions, evidence, recipes, runs, symbols
@@ -55,6 +56,7 @@ def symbol_page(state: CurrentState, symbol: KnownSymbol) -> HTMLResponse:
         ledger=decisions.ledger_page(state, symbol, ROWS)["items"],
         tearsheet=_newest(state.store.periods(BACKTEST, symbol, "html")),
         drift_page=_newest(state.store.periods(DRIFT_REPORT, symbol, "html")),
+        evidently_page=_newest(state.store.periods(DRIFT_REPORT, symbol, EVIDENTLY)),
         figures=symbol_figures(state.store, symbol),
         mlflow=state.settings.mlflow_ui_url,
     )

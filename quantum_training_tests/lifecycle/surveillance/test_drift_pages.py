@@ -50,6 +50,14 @@ def test_evidently_is_written_once_per_record(store, comparison, monkeypatch):
     assert len(calls) == 2
 
 
+def test_a_report_that_tested_nothing_has_no_page_of_evidently(store, comparison, monkeypatch):
+    monkeypatch.setattr(drift_pages, "evidently_html", pytest.fail)
+    comparison.record = comparison.record.model_copy(update={"outcome": "insufficient"})
+    pages = write_pages(store, KEY, comparison, record_changed=True)
+    assert pages == DriftPages(pages.heat_map)
+    assert Path(pages.heat_map).is_file()
+
+
 def test_an_error_of_evidently_is_returned_and_the_heat_map_is_written(store, comparison, monkeypatch):
     def fail(current, reference):
         raise ImportError("no module named evidently")
