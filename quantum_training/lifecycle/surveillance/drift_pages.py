@@ -25,7 +25,7 @@ class DriftPages(NamedTuple):
 
 
 def write_pages(store: Store, key: Key, drift: DriftComparison, record_changed: bool) -> DriftPages:
-    """Write both pages; Evidently's only if the report has tested something. An error of Evidently is returned, not raised.
+    """Write both pages, Evidently's only if the report has tested something. Its error is returned, not raised.
 
     Evidently's page holds random names, so it is written only once per record: a second run changes no bytes.
     """
