@@ -90,7 +90,7 @@ def copy(tmp_path_factory):
 def run(command, copy, **options):
     folder, environment = copy
     process = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=400, **options
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=900, **options
     )
     assert process.returncode == 0, f"{command}\n{process.stdout[-3000:]}\n{process.stderr[-3000:]}"
     return process.stdout + process.stderr
