@@ -39,9 +39,9 @@ class CachedStore(Store):
         except FileNotFoundError:
             return {}
         with _lock:
-            known = _folders.get((folder, suffix))
-        if known and known[0] == changed:
-            return known[1]
+            listed = _folders.get((folder, suffix))
+        if listed and listed[0] == changed:
+            return listed[1]
         stamps = super().stamps(asset, symbol, suffix)
         if time.time_ns() - changed > SETTLED_NANOSECONDS:
             with _lock:

@@ -17,11 +17,11 @@ from quantum_training.resources.database import DatabaseError
 from quantum_training.resources.events.redis_stream import RedisError, call_redis
 from quantum_training.service.dagster_client import DagsterOutage
 from quantum_training.service.reading.events import trainings
+from quantum_training.service.reading.runs import queued_runs
 from quantum_training.service.state import State
 
 KEY = "service:ml_training:heartbeat"
 EVERY_SECONDS, EXPIRY_SECONDS = 30, 90
-QUEUED, MOST_QUEUED = ("QUEUED", "NOT_STARTED"), 500
 log = logging.getLogger(__name__)
 
 
@@ -61,7 +61,7 @@ def _content(state: State) -> dict[str, object]:
     """Trainings by status, of those whose events are stored; queued runs are null without Dagster's webserver."""
     counts = Counter(training.status for training in trainings(state, [*state.settings.symbols]))
     try:
-        queued: int | None = len(state.dagster.runs(MOST_QUEUED, statuses=QUEUED))
+        queued: int | None = queued_runs(state)
     except DagsterOutage:
         queued = None
     jobs = {"running": counts["running"], "completed": counts["succeeded"], "failed": counts["failed"]}

@@ -26,13 +26,12 @@ from quantum_training.service.dagster_client import DagsterOutage
 from quantum_training.service.problems import PROBLEMS
 from quantum_training.service.reading.decisions import newest_record
 from quantum_training.service.reading.events import trainings
+from quantum_training.service.reading.runs import MOST_QUEUED, queued_runs
 from quantum_training.service.reading.symbols import symbol_row
 from quantum_training.service.state import CurrentState, State
 
 router = APIRouter(responses=PROBLEMS, tags=["metrics"])
 PREFIX = "quantum_training"
-QUEUED = ("QUEUED", "NOT_STARTED")
-MAX_QUEUED = 500
 
 
 @router.get("/metrics", response_class=Response)
@@ -101,15 +100,15 @@ def symbol_metrics(state: State) -> Iterator[Metric]:
 
 def training_metrics(state: State) -> Iterator[Metric]:
     """Trainings by the events that are stored; the counts fall when housekeeping removes old ones."""
-    found = trainings(state, [*state.settings.symbols])
+    stored = trainings(state, [*state.settings.symbols])
     labels = ["status", "symbol", "recipe", "trigger"]
     jobs = CounterMetricFamily(f"{PREFIX}_jobs", "Trainings whose events are stored.", labels=labels)
-    for values, count in sorted(Counter((t.status, t.symbol, t.recipe, t.trigger or "") for t in found).items()):
+    for values, count in sorted(Counter((t.status, t.symbol, t.recipe, t.trigger or "") for t in stored).items()):
         jobs.add_metric([*values], count)
     seconds = SummaryMetricFamily(f"{PREFIX}_job_seconds", "How long fits took.", labels=["recipe"])
     durations: dict[str, list[float]] = {}
     newest: dict[tuple[str, str], float] = {}
-    for training in found:
+    for training in stored:
         if training.duration_seconds is not None:
             durations.setdefault(training.recipe, []).append(training.duration_seconds)
         if training.completed_at and training.status == "succeeded":
@@ -137,14 +136,14 @@ def dagster_metrics(state: State) -> Iterator[Metric]:
     """Queued runs and the age of the newest tick of each running sensor; only `dagster_up` without the webserver."""
     up = GaugeMetricFamily(f"{PREFIX}_dagster_up", "1 if Dagster's webserver answers.")
     try:
-        queued, ticks = state.dagster.runs(MAX_QUEUED, statuses=QUEUED), state.dagster.sensor_ticks()
+        queued, ticks = queued_runs(state), state.dagster.sensor_ticks()
     except DagsterOutage:
         up.add_metric([], 0)
         yield up
         return
     up.add_metric([], 1)
-    jobs = GaugeMetricFamily(f"{PREFIX}_jobs_queued", f"Runs that wait in Dagster's queue, at most {MAX_QUEUED}.")
-    jobs.add_metric([], len(queued))
+    jobs = GaugeMetricFamily(f"{PREFIX}_jobs_queued", f"Runs that wait in Dagster's queue, at most {MOST_QUEUED}.")
+    jobs.add_metric([], queued)
     age = _gauge("sensor_tick_age_seconds", "Seconds since the newest tick of a running sensor.", "sensor")
     now = pd.Timestamp.now("UTC").timestamp()
     for sensor, time in sorted(ticks.items()):

@@ -130,9 +130,9 @@ def answer_problems(app: FastAPI) -> None:
     async def handle(request: Request, error: Exception) -> JSONResponse:
         return problem_response(problem_of(error), request.url.path)
 
-    known = (Problem, RequestValidationError, HTTPException)
+    refusals = (Problem, RequestValidationError, HTTPException)
     faults = (DatabaseError, StoreAccessError, StoreError, RegistryOutage, RegistryError, ValueError, Exception)
-    for kind in (*known, *faults):
+    for kind in (*refusals, *faults):
         app.add_exception_handler(kind, handle)
 
 

@@ -43,21 +43,26 @@ def decision_sentence(decisions: Mapping[str, WeeklyDecision], week: str) -> str
 
 def _champion(decisions: Mapping[str, WeeklyDecision], week: str) -> str:
     champion = decisions[week].champion
-    since = in_office_since(decisions, week)
+    since = in_office_since(champions_of(decisions), week)
     if champion:
         return f"{champion} is champion since {since}."
     return "No champion: no recipe has earned it." if since == min(decisions) else f"No champion since {since}."
 
 
-def in_office_since(decisions: Mapping[str, WeeklyDecision], week: str) -> str:
-    """The week in which the champion of this week took office, for the last time."""
+def in_office_since(champions: Mapping[str, str | None], week: str) -> str:
+    """The week in which the champion of this week took office, for the last time. champions: by week; None: nobody."""
     since = week
-    for earlier in sorted(decisions, reverse=True):
+    for earlier in sorted(champions, reverse=True):
         if earlier <= week:
-            if decisions[earlier].champion != decisions[week].champion:
+            if champions[earlier] != champions[week]:
                 break
             since = earlier
     return since
+
+
+def champions_of(decisions: Mapping[str, WeeklyDecision]) -> dict[str, str | None]:
+    """The champion of each week."""
+    return {week: decision.champion for week, decision in decisions.items()}
 
 
 def _reason(decision: WeeklyDecision, recipe: str) -> str:

@@ -26,6 +26,7 @@ from quantum_training.lifecycle.records import (
     read_records,
 )
 from quantum_training.lifecycle.reporting.summaries import (
+    champions_of,
     decay_sentence,
     decision_sentence,
     drift_sentence,
@@ -106,7 +107,7 @@ def symbol_week(store: Store, settings: Settings, symbol: str, last: str = EVERY
         symbol,
         week,
         champion=decision.champion,
-        since=in_office_since(decisions, week) if decision.champion else None,
+        since=in_office_since(champions_of(decisions), week) if decision.champion else None,
         share=rollout.share if rollout else 0.0,
         verdict=decision.verdict,
         data_until=until,

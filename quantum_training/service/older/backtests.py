@@ -83,10 +83,10 @@ def four_strategies(state: State, symbol: str, recipe: str) -> dict[str, Any]:
         return {**{name: eight[name] for name in FIVE}, "avg_return": average}
 
     random = dict.fromkeys((*FIVE, "avg_return")) | {"sharpe_ratio": metrics[recipe].get("random_sharpe_median")}
-    found = {"RL v3": five(recipe), "Buy & Hold": five(BUY_AND_HOLD), "Moving Average": five("ma_crossover")}
-    ratios = {name: of["sharpe_ratio"] for name, of in {**found, "Random": random}.items()}
-    known = {name: ratio for name, ratio in ratios.items() if ratio is not None}
-    agent, passive = found["RL v3"], found["Buy & Hold"]
+    by_strategy = {"RL v3": five(recipe), "Buy & Hold": five(BUY_AND_HOLD), "Moving Average": five("ma_crossover")}
+    ratios = {name: of["sharpe_ratio"] for name, of in {**by_strategy, "Random": random}.items()}
+    defined = {name: ratio for name, ratio in ratios.items() if ratio is not None}
+    agent, passive = by_strategy["RL v3"], by_strategy["Buy & Hold"]
     beats = _less(agent["total_return"], passive["total_return"])
     criteria = {name: None if agent[name] is None else agent[name] > limit for name, limit in CRITERIA.items()}  # type: ignore[operator]
     return {
@@ -95,9 +95,9 @@ def four_strategies(state: State, symbol: str, recipe: str) -> dict[str, Any]:
         "week": record["week"],
         "rl_v3_metrics": agent,
         "buy_hold_metrics": passive,
-        "moving_avg_metrics": found["Moving Average"],
+        "moving_avg_metrics": by_strategy["Moving Average"],
         "random_metrics": random,
-        "winner": max(known, key=lambda name: known[name], default=None),
+        "winner": max(defined, key=lambda name: defined[name], default=None),
         "success_criteria": {**criteria, "beats_buy_and_hold": None if beats is None else beats > 0},
         "statistically_distinguishable": record["verdict"]["distinguishable"],
     }

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from quantum_training.lifecycle.records import WeeklyDecision, read_records
-from quantum_training.lifecycle.reporting.summaries import in_office_since
+from quantum_training.lifecycle.reporting.summaries import champions_of, in_office_since
 from quantum_training.service.problems import Problem
 from quantum_training.service.reading.dated import utc
 from quantum_training.service.reading.evidence import leaderboard, newest_backtest
@@ -75,7 +75,7 @@ def champion_answer(state: State, symbol: str, recipe: str | None) -> dict[str, 
     decision = decisions[max(decisions)] if decisions else None
     if decision is None or decision.champion is None or recipe not in (None, decision.champion):
         return None
-    since = in_office_since(decisions, decision.week)
+    since = in_office_since(champions_of(decisions), decision.week)
     try:
         metrics = newest_backtest(state, symbol)["metrics"].get(decision.champion)
     except Problem:

@@ -123,27 +123,27 @@ def train(state: CurrentState, fields: Fields, sent: Sent) -> Envelope:
     order = older_order(sent, None, None)
     request = TrainRequest(reason=order.reason, recipes=[recipe], as_of=as_of, episodes=form.episodes)
     started = jobs.train(state, order, symbol, request)
-    given = {"params": form.params, "start_date": form.start_date}
-    ignored = [name for name, value in given.items() if value]
+    sent_settings = {"params": form.params, "start_date": form.start_date}
+    ignored = [name for name, value in sent_settings.items() if value]
     return Envelope(data={"session_id": started.run_id, "status": "running", "recipe": recipe, "ignored": ignored})
 
 
 @router.get("/progress/{run_id}")
 def progress(state: CurrentState, run_id: RunId) -> Envelope:
     """How far a session is. Episodes, rewards and losses are those of agents."""
-    found = progress_of(state, run_id)
-    losses = {name: value for name, value in found.metrics.items() if name.endswith("loss")}
-    rewards = {name: value for name, value in found.metrics.items() if name.endswith("reward")}
+    run = progress_of(state, run_id)
+    losses = {name: value for name, value in run.metrics.items() if name.endswith("loss")}
+    rewards = {name: value for name, value in run.metrics.items() if name.endswith("reward")}
     words = {"SUCCESS": "completed", "FAILURE": "failed", "CANCELED": "stopped"}
     return Envelope(
         data={
             "session_id": run_id,
-            "status": words.get(found.status, "running"),
-            "progress": found.percent,
-            "message": found.message,
-            "steps": found.step,
-            "total_steps": found.steps,
-            "episodes": found.episode,
+            "status": words.get(run.status, "running"),
+            "progress": run.percent,
+            "message": run.message,
+            "steps": run.step,
+            "total_steps": run.steps,
+            "episodes": run.episode,
             "episode_rewards": rewards,
             "losses": losses,
         }

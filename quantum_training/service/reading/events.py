@@ -73,10 +73,10 @@ def trainings(state: State, symbols: list[str], limit: int | None = None) -> lis
         elif isinstance(payload, TrainingCompleted):
             completed.setdefault(payload.job_id, payload)
         symbol_of.setdefault(getattr(payload, "job_id", ""), event.symbol)
-    found = [
+    newest_first = [
         _training(job_id, symbol, started.get(job_id), completed.get(job_id)) for job_id, symbol in symbol_of.items()
     ]
-    return found[:limit]
+    return newest_first[:limit]
 
 
 def _training(job_id: str, symbol: str, start: TrainingStarted | None, end: TrainingCompleted | None) -> Training:
@@ -99,5 +99,6 @@ def _training(job_id: str, symbol: str, start: TrainingStarted | None, end: Trai
 
 def training_page(state: State, symbols: list[str], limit: int) -> dict[str, Any]:
     """The newest trainings of these symbols."""
-    found = trainings(state, symbols)
-    return page(found, found[0].completed_at or found[0].started_at if found else None, limit)
+    newest_first = trainings(state, symbols)
+    last = newest_first[0] if newest_first else None
+    return page(newest_first, (last.completed_at or last.started_at) if last else None, limit)

@@ -117,7 +117,7 @@ def report_html(state: State, asset: str, symbol: str, period: str, suffix: str)
     html = state.store.read_text(asset, symbol, period, suffix)
     if html is None:
         periods = state.store.periods(asset, symbol, suffix)
-        known = f"stored are {', '.join(periods[:-11:-1])}" if periods else "none is stored yet; run the job clm_cycle"
+        remedy = f"stored are {', '.join(periods[:-11:-1])}" if periods else "none is stored yet; run the job clm_cycle"
         detail = f"there is no page of {asset} for {period}"
-        raise Problem(404, detail, "a page is stored with the partition that it shows", known)
+        raise Problem(404, detail, "a page is stored with the partition that it shows", remedy)
     return html

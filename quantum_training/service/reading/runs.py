@@ -20,6 +20,8 @@ PARTITION_TAGS = ("dagster/partition", "dagster/asset_partition_range_start", "d
 OVER = frozenset({"SUCCESS", "FAILURE", "CANCELED"})
 ACTIVE = ("QUEUED", "NOT_STARTED", "STARTING", "STARTED", "CANCELING")
 MESSAGE_LENGTH = 500
+MOST_QUEUED = 500
+"""Queued runs that are counted at most."""
 
 
 class RunRow(BaseModel):
@@ -137,6 +139,11 @@ def run_row(state: State, run: Mapping[str, Any]) -> dict[str, Any]:
 def _symbol_of(partitions: list[str]) -> str | None:
     symbols = {partition.partition("|")[0] for partition in partitions if "|" in partition}
     return symbols.pop() if len(symbols) == 1 else None
+
+
+def queued_runs(state: State) -> int:
+    """How many runs wait in Dagster's queue, MOST_QUEUED at most. DagsterOutage without the webserver."""
+    return len(state.dagster.runs(MOST_QUEUED, statuses=("QUEUED", "NOT_STARTED")))
 
 
 def schedule_page(state: State) -> dict[str, Any]:

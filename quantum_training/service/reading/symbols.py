@@ -20,9 +20,11 @@ from quantum_training.lifecycle.records import (
     ROLLOUT,
     SIGNALS,
 )
+from quantum_training.lifecycle.reporting.summaries import in_office_since
 from quantum_training.lifecycle.reporting.week_report import symbol_week
 from quantum_training.lifecycle.stored_months import stored_until
 from quantum_training.service.reading.dated import Dated, age, newest, page, utc
+from quantum_training.service.reading.decisions import newest_record
 from quantum_training.service.state import State
 from quantum_training.trading.baselines import BUY_AND_HOLD
 
@@ -95,8 +97,11 @@ def symbol_row(state: State, symbol: str) -> dict[str, Any]:
     week = max(decisions, default=None)
     decision = decisions[week] if week else {}
     champion = decision.get("champion")
-    metrics = _newest(state, BACKTEST, symbol).get("metrics", {})
-    rollout, signal = _newest(state, ROLLOUT, symbol), store.read_record(SIGNALS, symbol, LATEST) or {}
+    champions = {of: decided["champion"] for of, decided in decisions.items()}
+    backtest = newest_record(state, BACKTEST, symbol) or {}
+    metrics = backtest.get("metrics", {})
+    rollout = newest_record(state, ROLLOUT, symbol) or {}
+    signal = store.read_record(SIGNALS, symbol, LATEST) or {}
     drift_days = store.periods(DRIFT_REPORT, symbol, "json")
     return {
         **age(stored_until(store, CANDLES, symbol)),
@@ -105,7 +110,9 @@ def symbol_row(state: State, symbol: str) -> dict[str, Any]:
         "recipes": [*market.recipes],
         "week": week,
         "champion": champion,
-        "champion_since": _since(decisions, champion) if champion else None,
+        "champion_since": in_office_since({w: d["champion"] for w, d in decisions.items()}, week)
+        if week and champion
+        else None,
         "model_id": decision.get("model_id"),
         "verdict": decision.get("verdict"),
         "proposed": decision.get("proposed"),
@@ -114,9 +121,9 @@ def symbol_row(state: State, symbol: str) -> dict[str, Any]:
         "stage": rollout.get("stage"),
         "champion_sharpe": sharpe_ratio(metrics.get(champion)),
         "buy_and_hold": sharpe_ratio(metrics.get(BUY_AND_HOLD)),
-        "drift": _newest(state, DRIFT_REPORT, symbol).get("severity"),
+        "drift": (newest_record(state, DRIFT_REPORT, symbol) or {}).get("severity"),
         "drift_day": drift_days[-1] if drift_days else None,
-        "decay": _newest(state, DECAY_REPORT, symbol).get("status"),
+        "decay": (newest_record(state, DECAY_REPORT, symbol) or {}).get("status"),
         "position": signal.get("position"),
         "bars_end": utc(data_end(state.settings, symbol, pd.Timestamp.now("UTC"))),
     }
@@ -149,19 +156,3 @@ def sharpe_ratio(metrics: Mapping[str, Any] | None) -> dict[str, Any] | None:
         "bars": metrics.get("bars"),
         "reason": metrics.get("reasons", {}).get("sharpe"),
     }
-
-
-def _newest(state: State, asset: str, symbol: str) -> dict[str, Any]:
-    """The newest record of an asset; empty if there is none."""
-    periods = state.store.periods(asset, symbol, "json")
-    return (state.store.read_record(asset, symbol, periods[-1]) or {}) if periods else {}
-
-
-def _since(decisions: Mapping[str, Mapping[str, Any]], champion: str) -> str:
-    """The week since which the champion of the newest week is in office."""
-    since = max(decisions)
-    for week in sorted(decisions, reverse=True):
-        if decisions[week]["champion"] != champion:
-            break
-        since = week
-    return since

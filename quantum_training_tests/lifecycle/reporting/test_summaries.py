@@ -4,6 +4,7 @@ import pytest
 
 from quantum_training.lifecycle.reporting.summaries import (
     campaign_sentence,
+    champions_of,
     decay_sentence,
     decision_sentence,
     drift_sentence,
@@ -40,7 +41,7 @@ def life():
 
 
 def test_a_champion_is_named_with_the_week_in_which_it_took_office(life):
-    assert in_office_since(life, WEEKS[3]) == WEEKS[1]
+    assert in_office_since(champions_of(life), WEEKS[3]) == WEEKS[1]
     assert decision_sentence(life, WEEKS[3]) == "xgboost is champion since 2020-01-13."
     assert decision_sentence(life, WEEKS[1]).endswith("It took over this week: better.")
     assert decision_sentence(life, WEEKS[0]) == "No champion: no recipe has earned it."
