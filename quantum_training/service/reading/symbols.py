@@ -97,7 +97,7 @@ def symbol_row(state: State, symbol: str) -> dict[str, Any]:
     week = max(decisions, default=None)
     decision = decisions[week] if week else {}
     champion = decision.get("champion")
-    champions = {of: decided["champion"] for of, decided in decisions.items()}
+    champions = {decided: record["champion"] for decided, record in decisions.items()}
     backtest = newest_record(state, BACKTEST, symbol) or {}
     metrics = backtest.get("metrics", {})
     rollout = newest_record(state, ROLLOUT, symbol) or {}
@@ -110,9 +110,7 @@ def symbol_row(state: State, symbol: str) -> dict[str, Any]:
         "recipes": [*market.recipes],
         "week": week,
         "champion": champion,
-        "champion_since": in_office_since({w: d["champion"] for w, d in decisions.items()}, week)
-        if week and champion
-        else None,
+        "champion_since": in_office_since(champions, week) if week and champion else None,
         "model_id": decision.get("model_id"),
         "verdict": decision.get("verdict"),
         "proposed": decision.get("proposed"),
