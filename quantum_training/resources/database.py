@@ -35,6 +35,8 @@ QUERY_CANCELED = "57014"
 MAX_CONFLICTS = 50
 LOGGED_ATTEMPT = 8
 """The failed attempt that is logged: most waits end earlier, after a moment."""
+READS = "quantum_training_reads"
+"""Execution option of a connection that writes nothing."""
 TABLES_LOCK = 7_104_281_963  # any number that no other program uses in this database
 log = logging.getLogger(__name__)
 TABLES = sa.MetaData()
@@ -129,6 +131,17 @@ def transaction(url: str, work: Callable[[sa.Connection], T]) -> T:
 
     def run() -> T:
         with _engine_of(_resolved(url)).begin() as connection:
+            return work(connection)
+
+    return _repeat_through_outages(url, run)
+
+
+def reading(url: str, work: Callable[[sa.Connection], T]) -> T:
+    """As `transaction`, for work that only reads. On SQLite it waits for no writer, and no writer for it."""
+
+    def run() -> T:
+        engine = _engine_of(_resolved(url)).execution_options(**{READS: True})
+        with engine.begin() as connection:
             return work(connection)
 
     return _repeat_through_outages(url, run)
@@ -256,6 +269,6 @@ def _sqlite(url: str) -> sa.Engine:
 
     @sa.event.listens_for(engine, "begin")
     def begin(connection: sa.Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        connection.exec_driver_sql("BEGIN" if connection.get_execution_options().get(READS) else "BEGIN IMMEDIATE")
 
     return engine

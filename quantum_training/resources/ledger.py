@@ -68,16 +68,14 @@ class Ledger:
         query = table.select().where(table.c.symbol == symbol).order_by(table.c.number)
         if kinds is not None:
             query = query.where(table.c.kind.in_(list(kinds)))
-        records = database.transaction(self.url, lambda connection: connection.execute(query).mappings().all())
+        records = database.reading(self.url, lambda connection: connection.execute(query).mappings().all())
         return [_row(record) for record in records]
 
     def head(self, symbol: str) -> str:
         """Hash of the newest row of a symbol; 64 zeros if it has none."""
         from quantum_training.resources import database
 
-        newest = database.transaction(
-            self.url, lambda connection: _find(connection, database.ledger.c.symbol == symbol)
-        )
+        newest = database.reading(self.url, lambda connection: _find(connection, database.ledger.c.symbol == symbol))
         return newest.hash if newest else GENESIS
 
     def verify(self, symbol: str, head: str | None = None) -> None:

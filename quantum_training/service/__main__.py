@@ -10,6 +10,7 @@ import uvicorn
 
 from quantum_training.service.app import build_app
 from quantum_training.service.security.keys import read_keys
+from quantum_training.service.streaming.server import Server
 from quantum_training.settings import load_settings
 from quantum_training.settings.paths import SettingsError
 
@@ -32,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 2
-    uvicorn.run(
+    config = uvicorn.Config(
         app,
         host=host,
         port=options.port or settings.service.port,
@@ -44,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         timeout_graceful_shutdown=STOP_SECONDS,
         limit_concurrency=CONNECTIONS,
     )
+    Server(config, app.state.feed).run()
     return 0
 
 

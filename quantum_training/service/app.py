@@ -14,11 +14,12 @@ from quantum_training.service.dashboard import pages
 from quantum_training.service.heartbeat import heartbeat
 from quantum_training.service.older import production, rl_drift, rl_training, training_module, training_summary
 from quantum_training.service.problems import answer_problems
-from quantum_training.service.routes import reads, reports, starts
+from quantum_training.service.routes import reads, reports, starts, stream
 from quantum_training.service.security.guard import Guard
 from quantum_training.service.security.keys import KeyRing, read_keys
 from quantum_training.service.security.time_bound import TimeBound
 from quantum_training.service.state import State
+from quantum_training.service.streaming.feed import Feed
 from quantum_training.settings import Settings
 
 DESCRIPTION = (
@@ -52,9 +53,11 @@ def build_app(settings: Settings, resources: Mapping[str, Any] | None = None) ->
         redoc_url=None,
     )
     app.state.service = state
+    app.state.feed = Feed(state)
     for module in (
         reads,
         starts,
+        stream,
         reports,
         rl_training,
         rl_drift,

@@ -134,19 +134,21 @@ class DagsterClient:
         messages = (event.get("message") or (event.get("error") or {}).get("message") for event in events)
         return next(filter(None, messages), None)
 
-    def messages(self, run_id: str) -> list[str]:
-        """The lines that a run has logged, oldest first; at most those of its first 10,000 events."""
+    def messages(self, run_id: str, cursor: str | None = None) -> tuple[list[str], str | None]:
+        """The lines that a run has logged after a cursor, oldest first, and the cursor behind them.
+
+        At most those of the next 10,000 events.
+        """
         lines: list[str] = []
-        after: str | None = None
         for _ in range(10):
-            page = self._read(MESSAGES, id=run_id, after=after)["runOrError"].get("eventConnection")
+            page = self._read(MESSAGES, id=run_id, after=cursor)["runOrError"].get("eventConnection")
             if page is None:
                 break
             lines += [event["message"] for event in page["events"] if event.get("message")]
-            after = page["cursor"]
+            cursor = page["cursor"]
             if not page["hasMore"]:
                 break
-        return lines
+        return lines, cursor
 
     def launch(self, launch: Launch) -> str:
         """Start a run and return its id. Sent once: see starts.py for what happens if the answer is lost.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Annotated, Any, Self
 
 from fastapi import Depends, Path, Query, Request
@@ -15,6 +15,7 @@ from quantum_training.resources.registry.registry import ModelRegistry
 from quantum_training.service.cached_store import CachedStore
 from quantum_training.service.dagster_client import DagsterClient
 from quantum_training.service.problems import unknown
+from quantum_training.service.reading.run_logs import RunLogs
 from quantum_training.settings import Settings, config_path, load_settings
 from quantum_training.settings.paths import SettingsError
 from quantum_training.settings.schema import NAME_LENGTH, NAME_PATTERN, Symbol
@@ -42,6 +43,11 @@ class State:
             "dagster": DagsterClient(settings.service.dagster_url, settings.alerts.ui_url),
         }
         return cls(settings, **{**made, **(resources or {})})
+
+    @cached_property
+    def logs(self) -> RunLogs:
+        """What Dagster's runs have logged of trainings."""
+        return RunLogs(self.dagster)
 
     def live_settings(self) -> Settings:
         """The settings as their file is now; those of the start if it is wrong."""

@@ -210,3 +210,19 @@ def test_a_statement_on_postgres_is_bounded_in_time(postgres_url, monkeypatch):
     with pytest.raises(DatabaseError, match=r"statement timeout.* See what else keeps the database busy"):
         transaction(postgres_url, lambda connection: connection.execute(sa.select(sa.func.pg_sleep(60))))
     assert time.monotonic() - start < 20
+
+
+def test_what_only_reads_waits_for_no_writer(url):
+    insert(url, 1)
+
+    def write(connection):
+        connection.execute(dead_letters.insert().values(letter(2)))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(database, "GIVE_UP_SECONDS", 0)
+            query = sa.select(sa.func.count()).select_from(dead_letters)
+            return database.reading(url, lambda reader: reader.execute(query).scalar_one())
+
+    began = time.monotonic()
+    assert transaction(url, write) == 1
+    assert time.monotonic() - began < database.SQLITE_BUSY_SECONDS / 2
+    assert count(url) == 2

@@ -1,13 +1,40 @@
-"""A stand-in for Dagster's webserver that keeps what it is asked to start; a real one is in test_processes.py."""
+"""A server of the app in a thread, and a stand-in for Dagster's webserver that keeps what it is asked to start.
 
-from collections.abc import Mapping, Sequence
+The service beside a real webserver: test_processes.py.
+"""
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
+import uvicorn
+from fastapi import FastAPI
+
 from quantum_training.service.dagster_client import DagsterOutage, Launch
+from quantum_training.service.streaming.server import Server
+from quantum_training_tests.support.processes import free_port, healthy, wait_for
 
 PASSWORD = "secret"  # pragma: allowlist secret
+
+
+@contextmanager
+def serving(app: FastAPI) -> Iterator[str]:
+    """The address of a server of the app. At its end it has stopped."""
+    port = free_port()
+    server = Server(uvicorn.Config(app, port=port, log_level="warning"), app.state.feed)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    address = f"http://127.0.0.1:{port}"
+    wait_for("the service", lambda: healthy(f"{address}/alive"), 30)
+    try:
+        yield address
+    finally:
+        server.should_exit = True
+        thread.join(30)
+    assert not thread.is_alive(), "the server did not stop"
 
 
 @dataclass
@@ -71,8 +98,8 @@ class RecordingDagster:
     def failure(self, run_id: str) -> str | None:
         return f"it failed at postgresql://user:{PASSWORD}@host/db"
 
-    def messages(self, run_id: str) -> list[str]:
-        return self.lines
+    def messages(self, run_id: str, cursor: str | None = None) -> tuple[list[str], str | None]:
+        return self.lines[int(cursor or 0) :], str(len(self.lines))
 
     def terminate(self, run_id: str) -> None:
         self.end(run_id, "CANCELED")

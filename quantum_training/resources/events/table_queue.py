@@ -12,7 +12,14 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from quantum_training.resources.database import acknowledged, cursors, dead_letters, insert_missing, transaction
+from quantum_training.resources.database import (
+    acknowledged,
+    cursors,
+    dead_letters,
+    insert_missing,
+    reading,
+    transaction,
+)
 from quantum_training.resources.events.payloads import Event
 from quantum_training.resources.events.queue import Delivery
 from quantum_training.resources.texts import bounded
@@ -55,7 +62,7 @@ class TableQueue:
             rows = connection.execute(self._unread(connection, consumer).limit(limit))
             return [_delivery(row) for row in rows]
 
-        return transaction(self.url, work)
+        return reading(self.url, work)
 
     def unread(self, consumer: str) -> int:
         """The number of events that the consumer has not acknowledged."""
@@ -64,7 +71,7 @@ class TableQueue:
             rows = self._unread(connection, consumer).order_by(None).subquery()
             return connection.execute(sa.select(sa.func.count()).select_from(rows)).scalar_one()
 
-        return transaction(self.url, work)
+        return reading(self.url, work)
 
     def acknowledge(self, consumer: str, ids: Iterable[str]) -> None:
         ids = list(ids)
@@ -80,7 +87,7 @@ class TableQueue:
             rows = connection.execute(query.order_by(self.table.c.number))
             return [_delivery(row) for row in rows]
 
-        return transaction(self.url, work)
+        return reading(self.url, work)
 
     def since(self, types: Collection[str], time: datetime) -> list[Delivery]:
         """All events of these types since a time except the pruned, oldest first. Acknowledges nothing."""
@@ -91,7 +98,7 @@ class TableQueue:
             rows = connection.execute(query.order_by(self.table.c.number))
             return [_delivery(row) for row in rows]
 
-        return transaction(self.url, work)
+        return reading(self.url, work)
 
     def newest(self, limit: int, types: Collection[str] = (), symbols: Collection[str] = ()) -> list[Delivery]:
         """The newest events except the pruned, newest first. types, symbols: only these. Acknowledges nothing."""
@@ -101,7 +108,7 @@ class TableQueue:
         if symbols:
             query = query.where(self.table.c.symbol.in_([*symbols]))
         query = query.order_by(self.table.c.number.desc()).limit(limit)
-        return transaction(self.url, lambda connection: [_delivery(row) for row in connection.execute(query)])
+        return reading(self.url, lambda connection: [_delivery(row) for row in connection.execute(query)])
 
     def move_to_dead_letters(self, consumer: str, letters: Mapping[str, DeadLetter]) -> None:
         """Store dead letters, each under the id of its event, and acknowledge those events."""
@@ -210,13 +217,13 @@ def add_dead_letters(connection: sa.Connection, letters: Iterable[DeadLetter]) -
 def dead_letters_of(url: str) -> list[DeadLetter]:
     """All dead letters, oldest first."""
     query = sa.select(dead_letters.c.reason, dead_letters.c.raw).order_by(dead_letters.c.number)
-    return transaction(url, lambda connection: [DeadLetter(*row) for row in connection.execute(query)])
+    return reading(url, lambda connection: [DeadLetter(*row) for row in connection.execute(query)])
 
 
 def dead_letter_count(url: str) -> int:
     """The number of dead letters."""
     query = sa.select(sa.func.count()).select_from(dead_letters)
-    return transaction(url, lambda connection: connection.execute(query).scalar_one())
+    return reading(url, lambda connection: connection.execute(query).scalar_one())
 
 
 def prune_letters(url: str, before: datetime, dry_run: bool) -> int:

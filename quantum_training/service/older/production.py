@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -25,6 +26,7 @@ from quantum_training.service.older.names import (
 from quantum_training.service.problems import PROBLEMS, Problem
 from quantum_training.service.reading.decisions import newest_record, stage_name
 from quantum_training.service.reading.progress import progress_of
+from quantum_training.service.reading.run_logs import TrainingPoint
 from quantum_training.service.reading.runs import REQUEST_TAG
 from quantum_training.service.routes.starts import DECIDES, TRAINS, Sent
 from quantum_training.service.starting import jobs
@@ -90,7 +92,7 @@ def training_progress(state: CurrentState) -> dict[str, Any]:
         raise outage_problem(error) from error
     if not runs:
         nothing = {"active": False, "progress": 0.0, "message": "No training was started", "started_at": None}
-        return {**nothing, "metrics": _metrics({})}
+        return {**nothing, "metrics": _metrics([])}
     progress = progress_of(state, runs[0]["runId"])
     started = runs[0]["startTime"]
     return {
@@ -98,15 +100,17 @@ def training_progress(state: CurrentState) -> dict[str, Any]:
         "progress": progress.percent,
         "message": progress.message,
         "started_at": datetime.fromtimestamp(started, UTC) if started else None,
-        "metrics": _metrics(progress.metrics),
+        "metrics": _metrics(progress.curve),
     }
 
 
-def _metrics(found: dict[str, float]) -> dict[str, float | None]:
-    """S3's names. An agent's line holds the mean reward of its newest episodes, which is both rewards here."""
-    reward = found.get("mean_reward")
-    losses = {name: found.get(name) for name in ("policy_loss", "value_loss")}
-    return {"current_reward": reward, "avg_reward": reward, **losses}
+def _metrics(curve: Sequence[TrainingPoint]) -> dict[str, float | None]:
+    """S3's names: the newest reward and losses, and the mean of the rewards so far."""
+    newest = curve[-1].metrics if curve else {}
+    rewards = [point.metrics["mean_reward"] for point in curve if "mean_reward" in point.metrics]
+    losses = {name: newest.get(name) for name in ("policy_loss", "value_loss")}
+    average = sum(rewards) / len(rewards) if rewards else None
+    return {"current_reward": newest.get("mean_reward"), "avg_reward": average, **losses}
 
 
 @router.post("/benchmark")

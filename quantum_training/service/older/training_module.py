@@ -130,10 +130,9 @@ def train(state: CurrentState, fields: Fields, sent: Sent) -> Envelope:
 
 @router.get("/progress/{run_id}")
 def progress(state: CurrentState, run_id: RunId) -> Envelope:
-    """How far a session is. Episodes, rewards and losses are those of agents."""
+    """How far a session is. Rewards and losses are those of an agent, a value for each line that it logged."""
     run = progress_of(state, run_id)
-    losses = {name: value for name, value in run.metrics.items() if name.endswith("loss")}
-    rewards = {name: value for name, value in run.metrics.items() if name.endswith("reward")}
+    losses = sorted({name for point in run.curve for name in point.metrics if name.endswith("loss")})
     words = {"SUCCESS": "completed", "FAILURE": "failed", "CANCELED": "stopped"}
     return Envelope(
         data={
@@ -144,8 +143,8 @@ def progress(state: CurrentState, run_id: RunId) -> Envelope:
             "steps": run.step,
             "total_steps": run.steps,
             "episodes": run.episode,
-            "episode_rewards": rewards,
-            "losses": losses,
+            "episode_rewards": [point.metrics.get("mean_reward") for point in run.curve],
+            "losses": {name: [point.metrics.get(name) for point in run.curve] for name in losses},
         }
     )
 

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from quantum_training.resources.events.payloads import Event, TrainingCompleted, TrainingStarted
+from quantum_training.resources.events.queue import Delivery
 from quantum_training.service.reading.dated import page
 from quantum_training.service.state import State
 
@@ -44,19 +45,20 @@ class Training(BaseModel):
 
 def event_page(state: State, symbols: list[str], types: list[str], limit: int) -> dict[str, Any]:
     """The newest events of these symbols. types: only these; empty: all."""
-    deliveries = state.events.outbox.newest(limit, types, symbols)
-    events = [(delivery, Event.model_validate_json(delivery.text)) for delivery in deliveries]
-    rows: list[dict[str, Any]] = [
-        {
-            "event_id": str(event.event_id),
-            "type": event.type,
-            "symbol": event.symbol,
-            "received_at": delivery.received_at,
-            "payload": event.payload.model_dump(mode="json"),
-        }
-        for delivery, event in events
-    ]
-    return page(rows, rows[0]["received_at"] if rows else None)
+    rows = [event_row(delivery) for delivery in state.events.outbox.newest(limit, types, symbols)]
+    return page(rows, rows[0].received_at if rows else None)
+
+
+def event_row(delivery: Delivery) -> EventRow:
+    """An event of the outbox."""
+    event = Event.model_validate_json(delivery.text)
+    return EventRow(
+        event_id=str(event.event_id),
+        type=event.type,
+        symbol=event.symbol,
+        received_at=delivery.received_at,
+        payload=event.payload.model_dump(mode="json"),
+    )
 
 
 def trainings(state: State, symbols: list[str], limit: int | None = None) -> list[Training]:

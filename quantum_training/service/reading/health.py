@@ -19,7 +19,7 @@ from pydantic import BaseModel, Field
 
 from quantum_training.lifecycle.freshness import late_symbols
 from quantum_training.lifecycle.records import CANDLES
-from quantum_training.resources.database import outbox, transaction
+from quantum_training.resources.database import outbox, reading
 from quantum_training.resources.store.files import StoreAccessError
 from quantum_training.service.dagster_client import DagsterOutage
 from quantum_training.service.state import State
@@ -87,7 +87,7 @@ def _store(state: State) -> Part:
 
 
 def _database(state: State) -> Part:
-    transaction(state.settings.database_url, lambda connection: connection.execute(outbox.select().limit(1)).all())
+    reading(state.settings.database_url, lambda connection: connection.execute(outbox.select().limit(1)).all())
     return Part(status="up", detail="answers")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from pydantic import BaseModel, Field
@@ -10,20 +9,21 @@ from pydantic import BaseModel, Field
 from quantum_training.service.dagster_client import DagsterOutage, outage_problem
 from quantum_training.service.problems import Problem
 from quantum_training.service.reading.events import Training, trainings
+from quantum_training.service.reading.run_logs import TrainingPoint
 from quantum_training.service.reading.runs import RunDetail, RunRow, run_detail, run_row
 from quantum_training.service.state import State
 
 CARRIED_BY = "clm/launched_by"
 """Tag of a nested run: the run that carries it out (automation/run_launcher.py)."""
 NESTED = 200
-EPISODE = re.compile(r"\[episode ([\d,]+)/([\d,]+)\] step ([\d,]+)/([\d,]+), (.*)")
-NUMBER = re.compile(r"([a-z ]+) (-?[\d.]+(?:e[+-]?\d+)?)(?=,|$)")
 
 
 class Progress(BaseModel):
     """The state of a run. What only an agent's training has is null for others."""
 
     run_id: str
+    job: str = Field(examples=["retrain"])
+    symbol: str | None = Field(description="Null if the run has several.")
     status: str = Field(examples=["STARTED"])
     is_over: bool
     percent: float = Field(ge=0, le=100, description="Of an agent's steps, else of the steps of the run.")
@@ -33,6 +33,7 @@ class Progress(BaseModel):
     step: int | None = None
     steps: int | None = None
     metrics: dict[str, float] = Field({}, description="Newest reward and losses of an agent's training, by name.")
+    curve: list[TrainingPoint] = Field([], description="An agent's training so far, oldest first.")
 
 
 class RunResult(BaseModel):
@@ -46,37 +47,30 @@ class RunResult(BaseModel):
 def progress_of(state: State, run_id: str) -> Progress:
     """The progress of a run and of those that it carries out. Problem 404 if there is none, 503 without Dagster."""
     run = run_detail(state, run_id)
-    plain = Progress(
+    try:
+        points = state.logs.points(run_id)
+        if not points:
+            nested = state.dagster.runs(1, tags={CARRIED_BY: run_id})
+            points = [point for other in nested for point in state.logs.points(other["runId"])]
+    except DagsterOutage as error:
+        raise outage_problem(error) from error
+    progress = Progress(
         run_id=run_id,
+        job=run["job"],
+        symbol=run["symbol"],
         status=run["status"],
         is_over=run["is_over"],
         percent=run["progress"],
         message=f"{run['job']} is {run['status'].lower()}",
+        curve=points,
     )
-    if run["is_over"]:
-        return plain
-    try:
-        lines = [*state.dagster.messages(run_id)]
-        for nested in state.dagster.runs(1, tags={CARRIED_BY: run_id}):
-            lines += state.dagster.messages(nested["runId"])
-    except DagsterOutage as error:
-        raise outage_problem(error) from error
-    newest = next((match for line in reversed(lines) if (match := EPISODE.search(line))), None)
-    return plain.model_copy(update=_of_agent(newest)) if newest else plain
-
-
-def _of_agent(line: re.Match[str]) -> dict[str, Any]:
-    episode, episodes, step, steps = (int(number.replace(",", "")) for number in line.groups()[:4])
-    numbers = {name.strip().replace(" ", "_"): float(value) for name, value in NUMBER.findall(line[5])}
-    return {
-        "percent": 100.0 * step / max(steps, 1),
-        "message": f"Episode {episode}/{episodes}",
-        "episode": episode,
-        "episodes": episodes,
-        "step": step,
-        "steps": steps,
-        "metrics": {name: value for name, value in numbers.items() if "left" not in name},
-    }
+    if not points:
+        return progress
+    newest = points[-1]
+    update: dict[str, Any] = {**newest.model_dump(), "message": f"Episode {newest.episode}/{newest.episodes}"}
+    if not run["is_over"]:
+        update["percent"] = 100.0 * newest.step / max(newest.steps, 1)
+    return progress.model_copy(update=update)
 
 
 def result_of(state: State, run_id: str) -> dict[str, Any]:

@@ -1,36 +1,17 @@
 """The dashboard in a real browser: charts are drawn, tables sort and filter, buttons start runs, nothing comes from
 elsewhere."""
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import pytest
-import uvicorn
 
 from quantum_training.service.app import build_app
 from quantum_training_tests.service.conftest import resources
-from quantum_training_tests.service.support import RecordingDagster
+from quantum_training_tests.service.support import RecordingDagster, serving
 from quantum_training_tests.support.browser import chromium
-from quantum_training_tests.support.processes import free_port, healthy, wait_for
 
 pytestmark = pytest.mark.long
 FIRST_COLUMN = (
     "[...document.querySelector('table').tBodies[0].rows].filter(r => !r.hidden).map(r => r.cells[0].innerText)"
 )
-
-
-@contextmanager
-def serving(app) -> Iterator[str]:
-    port = free_port()
-    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="warning"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    address = f"http://127.0.0.1:{port}"
-    wait_for("the service", lambda: healthy(f"{address}/api/v2/recipes"), 30)
-    yield address
-    server.should_exit = True
-    thread.join(30)
 
 
 @pytest.fixture

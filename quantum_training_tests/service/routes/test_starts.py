@@ -177,6 +177,9 @@ def test_progress_result_and_stop_follow_the_run(starter, dagster):
     progress = starter.get(f"{started['address']}/progress").json()
     assert (progress["message"], progress["percent"], progress["step"]) == ("Episode 45/100", 45.0, 4500)
     assert progress["metrics"] == {"policy_loss": -0.012, "mean_reward": 1.5e-05}
+    dagster.lines += ["another line", dagster.lines[0].replace("4,500", "5,000")]
+    curve = starter.get(f"{started['address']}/progress").json()["curve"]
+    assert [point["step"] for point in curve] == [4500, 5000]
     assert starter.get(f"{started['address']}/result").status_code == 409
     dagster.launch(Launch("weekly_cycle", {}, {"clm/launched_by": started["run_id"]}))
     dagster.end(started["run_id"], "SUCCESS")
