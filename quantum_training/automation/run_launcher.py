@@ -13,8 +13,7 @@ from dagster._core.launcher.default_run_launcher import DefaultRunLauncher
 from dagster._core.storage.tags import GRPC_INFO_TAG
 from dagster._serdes import deserialize_value
 
-LAUNCHED_BY = "clm/launched_by"
-"""Tag of a nested run: the id of the run that carries it out in its own process."""
+from quantum_training.resources.run_origin import LAUNCHED_BY
 
 LAUNCHER_OVER = "which carried it out, is over"
 """Part of the failure message of a nested run whose surrounding run has ended."""

@@ -16,7 +16,7 @@ from dagster._core.scheduler.instigation import InstigatorStatus, InstigatorType
 
 from quantum_training.automation.execution.priorities import priority_tag
 from quantum_training.automation.jobs.asset_jobs import WEEKLY_CYCLE
-from quantum_training.automation.retraining.live_policy import policy_of
+from quantum_training.automation.retraining.live_policy import LivePolicy
 from quantum_training.automation.retraining.planning import run_request
 from quantum_training.lifecycle.surveillance.retraining_triggers import Retraining, Trigger
 from quantum_training.lifecycle.surveillance.run_priorities import INTERVAL, WEEKLY
@@ -70,7 +70,8 @@ def plan_tick(
     settings: Settings, partitions: Partitions, store: Store, instance: dg.DagsterInstance, tick: pd.Timestamp
 ) -> TickPlan:
     """What of a tick's trainings may start now, and what has to wait."""
-    policy, plan = policy_of(settings), TickPlan([], [])
+    policy, _ = LivePolicy(settings, lambda: settings).read()
+    plan = TickPlan([], [])
     due = {s: t for s in settings.symbols if (t := trainings_due(store, settings, policy, s, tick))}
     runs = _run_state(instance, (training for trainings in due.values() for training in trainings))
     for trainings in due.values():

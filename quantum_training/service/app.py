@@ -12,7 +12,14 @@ from fastapi import FastAPI
 from quantum_training.service import metrics
 from quantum_training.service.dashboard import pages
 from quantum_training.service.heartbeat import heartbeat
-from quantum_training.service.older import production, rl_drift, rl_training, training_module, training_summary
+from quantum_training.service.older import (
+    production,
+    rl_drift,
+    rl_shadow,
+    rl_training,
+    training_module,
+    training_summary,
+)
 from quantum_training.service.problems import answer_problems
 from quantum_training.service.routes import reads, reports, starts, stream
 from quantum_training.service.security.guard import Guard
@@ -27,7 +34,7 @@ DESCRIPTION = (
     "to when what they show knew the market. Errors are problems (RFC 9457) with the broken rule and its remedy."
 )
 
-OLDER = (rl_training, rl_drift, training_summary, training_module, production)
+OLDER = (rl_training, rl_shadow, rl_drift, training_summary, training_module, production)
 """The addresses of older services."""
 
 
@@ -54,19 +61,7 @@ def build_app(settings: Settings, resources: Mapping[str, Any] | None = None) ->
     )
     app.state.service = state
     app.state.feed = Feed(state)
-    for module in (
-        reads,
-        starts,
-        stream,
-        reports,
-        rl_training,
-        rl_drift,
-        training_summary,
-        training_module,
-        production,
-        metrics,
-        pages,
-    ):
+    for module in (reads, starts, stream, reports, *OLDER, metrics, pages):
         app.include_router(module.router)
     answer_problems(app)
     service = settings.service

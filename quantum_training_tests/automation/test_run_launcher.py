@@ -12,7 +12,8 @@ from dagster._core.launcher import WorkerStatus
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import GrpcServerTarget
 
-from quantum_training.automation.run_launcher import LAUNCHED_BY, WatchfulRunLauncher
+from quantum_training.automation.run_launcher import WatchfulRunLauncher
+from quantum_training.resources.run_origin import LAUNCHED_BY
 from quantum_training_tests.support.processes import free_port, wait_for
 
 SLEEPER = """

@@ -71,7 +71,9 @@ def test_a_run_is_started_once_although_the_service_is_killed(cycled_project, sm
     assert len(demotions()) == 1
     rows = [row for row in project.ledger.rows("AAA") if row.kind == "demote"]
     assert [(row.actor, row.reason) for row in rows] == [(WHO["actor"], WHO["reason"])]
-    assert [run["job"] for run in httpx.get(f"{address}/result", timeout=20).json()["runs"]] == ["weekly_cycle"]
+    nested = httpx.get(f"{address}/result", timeout=20).json()["runs"]
+    assert [(run["job"], run["actor"], run["reason"]) for run in nested] == [("weekly_cycle", *WHO.values())]
+    assert httpx.get(f"{address}/progress", timeout=20).json()["percent"] == 100
     assert httpx.get(f"{url}/api/v2/symbols/AAA", timeout=20).json()["champion"] is None
     assert httpx.get(f"{url}/api/v2/health", timeout=20).json()["parts"]["dagster"]["status"] == "up"
     scraped = httpx.get(f"{url}/metrics", timeout=20).text

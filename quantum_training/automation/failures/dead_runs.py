@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Mapping, Set
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,9 +14,9 @@ from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, WILL_RETRY_TAG
 
 from quantum_training.assets.step_retries import first_attempt
 from quantum_training.automation.failures.findings import PARENT_ENDED
-from quantum_training.automation.run_launcher import LAUNCHED_BY
 from quantum_training.resources.events.bus import EventBus
 from quantum_training.resources.events.payloads import Event, TrainingCompleted, TrainingStarted, event
+from quantum_training.resources.run_origin import LAUNCHED_BY
 
 UNFINISHED = [*IN_PROGRESS_RUN_STATUSES, dg.DagsterRunStatus.CANCELING, dg.DagsterRunStatus.NOT_STARTED]
 MAX_CLOCK_SKEW = timedelta(hours=1)
@@ -68,7 +68,7 @@ def fail_trainings(instance: dg.DagsterInstance, bus: EventBus, runs: Iterable[R
     started = _open_trainings(bus, first_attempts, min(record.create_timestamp for record in records) - MAX_CLOCK_SKEW)
     if started:
         now = pd.Timestamp.now("UTC")
-        bus.outbox.publish([_failed(message["symbol"], job_id, now) for job_id, message in started.items()])
+        bus.outbox.publish([_failed(message, now) for message in started.values()])
     return [*started]
 
 
@@ -85,8 +85,15 @@ def _open_trainings(bus: EventBus, run_ids: Set[str], since: datetime) -> dict[s
     return started
 
 
-def _failed(symbol: str, job_id: str, now: pd.Timestamp) -> Event:
+def _failed(started: Mapping[str, Any], now: pd.Timestamp) -> Event:
+    job_id = started["payload"]["job_id"]
     payload = TrainingCompleted(
-        job_id=job_id, model_version=None, status="failed", metrics={}, duration_seconds=None, completed_at=now
+        job_id=job_id,
+        model_version=None,
+        status="failed",
+        metrics={},
+        duration_seconds=None,
+        completed_at=now,
+        episodes=started["payload"].get("episodes"),
     )
-    return event(symbol, payload, job_id)
+    return event(started["symbol"], payload, job_id)

@@ -15,11 +15,12 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetC
 from quantum_training.assets.failed_months import FAILED_SYMBOLS
 from quantum_training.automation.failures import remedies
 from quantum_training.automation.failures.interruptions import stopped_run, stopped_step
-from quantum_training.automation.run_launcher import LAUNCHED_BY, LAUNCHER_OVER
+from quantum_training.automation.run_launcher import LAUNCHER_OVER
 from quantum_training.checks.drift import CHECK as DRIFT_CHECK
 from quantum_training.lifecycle.records import DRIFT_REPORT
 from quantum_training.partitions import PARTITION_TAG, RANGE_TAGS
 from quantum_training.resources.alerts.message import Finding
+from quantum_training.resources.run_origin import LAUNCHED_BY
 
 PARENT_ENDED = "ended, because the process of run"
 """How the message of a nested run begins that dead_runs.py failed. The surrounding run has the finding."""

@@ -10,8 +10,8 @@ from dagster._core.storage.tags import MAX_RUNTIME_SECONDS_TAG
 
 from quantum_training.assets.failed_months import FAILED_SYMBOLS
 from quantum_training.automation.failures.interruptions import stopped
-from quantum_training.automation.run_launcher import LAUNCHED_BY
 from quantum_training.partitions import RANGE_TAGS
+from quantum_training.resources.run_origin import ACTOR_TAG, LAUNCHED_BY, REASON_TAG, REQUEST_TAG
 from quantum_training.resources.texts import bounded_tags
 from quantum_training.settings import Settings
 
@@ -51,6 +51,7 @@ def run_nested(context: dg.OpExecutionContext, job: dg.JobDefinition, run: Neste
     """
     partitions = ("|".join(filter(None, (run.symbol, period))) for period in (run.first, run.last))
     tags = {**bounded_tags(run.tags), **dict(zip(RANGE_TAGS, partitions, strict=True))}
+    tags |= {tag: context.run.tags[tag] for tag in (ACTOR_TAG, REASON_TAG, REQUEST_TAG) if tag in context.run.tags}
     tags |= {LAUNCHED_BY: context.run_id, MAX_RUNTIME_SECONDS_TAG: "0"} | ({"symbol": run.symbol} if run.symbol else {})
     result = job.execute_in_process(
         instance=context.instance,

@@ -27,6 +27,8 @@ class TrainingJob:
     symbol: str
     recipe: str
     job_id: str
+    episodes: int | None = None
+    """Episodes that an agent is to play; None of other algorithms."""
 
     @contextmanager
     def publish_started(
@@ -39,7 +41,12 @@ class TrainingJob:
         """
         started = pd.Timestamp.now("UTC")
         payload = TrainingStarted(
-            job_id=self.job_id, model_type=self.recipe, trigger=trigger, reason=reason, started_at=started
+            job_id=self.job_id,
+            model_type=self.recipe,
+            trigger=trigger,
+            reason=reason,
+            started_at=started,
+            episodes=self.episodes,
         )
         self.bus.outbox.publish([event(self.symbol, payload, self.job_id)])
         try:
@@ -61,6 +68,9 @@ class TrainingJob:
         """
         self._publish_completed(model_id, model_id, metrics, seconds)
 
+    def _played(self, metrics: Mapping[str, float]) -> int | None:
+        return self.episodes if self.episodes is None else int(metrics.get("episodes", self.episodes))
+
     def _publish_completed(
         self,
         cause: str,
@@ -76,6 +86,7 @@ class TrainingJob:
             metrics={name: value if math.isfinite(value) else None for name, value in metrics.items()},
             duration_seconds=seconds,
             completed_at=pd.Timestamp.now("UTC"),
+            episodes=self._played(metrics),
             error_message=error_message,
         )
         self.bus.outbox.publish([event(self.symbol, payload, cause)])

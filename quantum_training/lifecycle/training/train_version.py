@@ -95,6 +95,15 @@ def with_episode_budget(recipe: Recipe, episodes: int) -> Recipe:
     return recipe.model_copy(update={"params": {**recipe.params, "total_steps": steps}})
 
 
+def planned_episodes(recipe: Recipe) -> int | None:
+    """About how many episodes a fit plays; None if the algorithm is no agent."""
+    cls = algorithm(recipe.algorithm)
+    if not issubclass(cls, Agent):
+        return None
+    options = cls.parse(recipe.params)
+    return max(round(options.total_steps / options.steps_of(1)), 1)
+
+
 def checkpoint_dir(settings: Settings, model_id: str) -> Path:
     """Where the training of this version keeps what it needs to continue after it was killed."""
     return Path(settings.training_state_root or under_dagster_home("training_state")) / model_id
@@ -108,7 +117,8 @@ class VersionTraining(VersionFacts):
         """Find the version in MLflow, or fit and register it, and publish both as events."""
         symbol, registry = self.task.key.symbol, self.services.registry
         job_id = self.run.job_id(self.task.key, self.task.recipe)
-        job = TrainingJob(self.services.events, symbol, self.task.recipe, job_id)
+        episodes = planned_episodes(self.recipe)
+        job = TrainingJob(self.services.events, symbol, self.task.recipe, job_id, episodes)
         registered = registry.find(symbol, self.ids.model_id)
         resumed = self._checkpoint.exists()
         if registered:

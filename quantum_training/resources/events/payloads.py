@@ -16,6 +16,7 @@ NAMESPACE = UUID("6f1c8d0e-52b3-5b8a-9d53-3c1a7be0f4d2")
 Word = Annotated[str, Field(min_length=1, max_length=200)]
 Severity = Literal["NONE", "MINOR", "MODERATE", "SEVERE", "CRITICAL"]
 Number = Annotated[float, Field(allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0)]
 MAX_ERROR = 500
 """Longest error message of an event, in characters."""
 _METRICS = {"sharpe_ratio": "sharpe"}
@@ -37,6 +38,7 @@ class TrainingStarted(Payload):
     trigger: Word = Field(description="SCHEDULED, DRIFT_DETECTED, PERFORMANCE_DECAY or MANUAL.")
     reason: str = Field(description="A sentence for people.")
     started_at: Instant = Field(description="When the fit began.")
+    episodes: Count | None = Field(None, description="Episodes that an agent is to play; None of other algorithms.")
 
 
 class TrainingCompleted(Payload):
@@ -51,6 +53,9 @@ class TrainingCompleted(Payload):
         description="Of the fit, or until it failed; None if the run was killed during the fit."
     )
     completed_at: Instant = Field(description="When this was found to be over.")
+    episodes: Count | None = Field(
+        None, description="Episodes that an agent played, or was to play if it failed; None of other algorithms."
+    )
     error_message: str | None = Field(
         None, max_length=MAX_ERROR, description="Why it failed; None if it succeeded or its process was killed."
     )

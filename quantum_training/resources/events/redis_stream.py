@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
+from quantum_training.resources.events.older_streams import Entry, older_entries
 from quantum_training.resources.events.payloads import Event
 from quantum_training.resources.events.queue import Delivery
 from quantum_training.settings.paths import without_password
@@ -40,13 +41,14 @@ class RedisQueue:
         self.send(e.model_dump_json() for e in events)
 
     def send(self, texts: Iterable[str]) -> None:
-        """Publish events that are JSON already."""
+        """Publish events that are JSON already, and what older_streams.py makes of them."""
         texts = list(texts)
+        entries = [*(Entry(self.stream, {FIELD: text}) for text in texts), *older_entries(texts)]
 
         def add(client: Any) -> None:
             pipeline = client.pipeline(transaction=True)
-            for text in texts:
-                pipeline.xadd(self.stream, {FIELD: text}, maxlen=MAX_LENGTH, approximate=True)
+            for stream, fields in entries:
+                pipeline.xadd(stream, fields, maxlen=MAX_LENGTH, approximate=True)
             pipeline.execute()
 
         self._call(add)

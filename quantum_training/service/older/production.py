@@ -27,7 +27,7 @@ from quantum_training.service.problems import PROBLEMS, Problem
 from quantum_training.service.reading.decisions import newest_record, stage_name
 from quantum_training.service.reading.progress import progress_of
 from quantum_training.service.reading.run_logs import TrainingPoint
-from quantum_training.service.reading.runs import REQUEST_TAG
+from quantum_training.service.reading.runs import runs_asked_at
 from quantum_training.service.routes.starts import DECIDES, TRAINS, Sent
 from quantum_training.service.starting import jobs
 from quantum_training.service.starting.requests import RolloutRequest, TrainRequest
@@ -87,14 +87,14 @@ def train_production(state: CurrentState, body: MarketBody, sent: Sent) -> dict[
 def training_progress(state: CurrentState) -> dict[str, Any]:
     """The newest training that `train_production` has started."""
     try:
-        runs = state.dagster.runs(1, tags={REQUEST_TAG: TRAIN})
+        asked = runs_asked_at(state, TRAIN)
     except DagsterOutage as error:
         raise outage_problem(error) from error
-    if not runs:
+    if not asked:
         nothing = {"active": False, "progress": 0.0, "message": "No training was started", "started_at": None}
         return {**nothing, "metrics": _metrics([])}
-    progress = progress_of(state, runs[0]["runId"])
-    started = runs[0]["startTime"]
+    run = asked[0].run
+    progress, started = progress_of(state, run["runId"]), run["startTime"]
     return {
         "active": not progress.is_over,
         "progress": progress.percent,

@@ -7,6 +7,9 @@ from datetime import datetime
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
+from quantum_training.lifecycle.surveillance.agent_policy import agent_training
+from quantum_training.resources.events.redis_stream import RedisError
+from quantum_training.resources.policy_keys import NO_KEYS, read_policy_keys
 from quantum_training.service.dagster_client import DagsterOutage
 from quantum_training.service.older.names import AGENTS
 from quantum_training.service.problems import PROBLEMS
@@ -65,13 +68,13 @@ def training_summary(state: CurrentState) -> TrainingSummary:
 
 
 def agent_policy(state: State, agents: list[str]) -> RecipeTraining:
-    """When the first of these agents is trained inside the week, by the settings file as it is now."""
+    """When the first of these agents is trained inside the week, by settings file and keys as they are now."""
     settings = state.live_settings()
-    default = RecipeTraining(
-        enabled=settings.rl_training_enabled,
-        interval_minutes=settings.rl_training_interval_minutes,
-        episodes_per_run=settings.rl_training_episodes_per_run,
-    )
+    try:
+        keys = read_policy_keys(settings.event_bus_url) if settings.event_bus_url else NO_KEYS
+    except RedisError:
+        keys = NO_KEYS
+    default = agent_training(settings, keys)
     policy = settings.retraining.recipes.get(agents[0], default) if agents else default
     return policy.model_copy(update={"enabled": policy.enabled and settings.retraining.enabled and bool(agents)})
 

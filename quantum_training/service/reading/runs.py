@@ -4,24 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, Field
 
+from quantum_training.resources.run_origin import ACTOR_TAG, LAUNCHED_BY, REASON_TAG, REQUEST_TAG
 from quantum_training.service.dagster_client import DagsterOutage, outage_problem
 from quantum_training.service.problems import Problem
 from quantum_training.service.reading.dated import page
 from quantum_training.service.state import State
 from quantum_training.settings.paths import without_password
 
-ACTOR_TAG, REASON_TAG, REQUEST_TAG = (f"quantum_training/{name}" for name in ("actor", "reason", "request"))
-"""Tags of the runs that the service starts: who asked, why, and the address that was asked."""
 PARTITION_TAGS = ("dagster/partition", "dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 OVER = frozenset({"SUCCESS", "FAILURE", "CANCELED"})
 ACTIVE = ("QUEUED", "NOT_STARTED", "STARTING", "STARTED", "CANCELING")
 MESSAGE_LENGTH = 500
 MOST_QUEUED = 500
 """Queued runs that are counted at most."""
+MOST_ASKED = 200
+"""Newest runs, nested ones included, among which those of an address are looked for."""
 
 
 class RunRow(BaseModel):
@@ -115,7 +116,7 @@ def run_detail(state: State, run_id: str) -> dict[str, Any]:
 
 def run_row(state: State, run: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of RunRow of a run of GraphQL."""
-    tags = {tag["key"]: tag["value"] for tag in run["tags"]}
+    tags = _tags(run)
     partitions = [tags[tag] for tag in PARTITION_TAGS if tag in tags]
     started, ended = _time(run["startTime"]), _time(run["endTime"])
     until = ended or datetime.now(UTC)
@@ -136,9 +137,31 @@ def run_row(state: State, run: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _tags(run: Mapping[str, Any]) -> dict[str, str]:
+    return {tag["key"]: tag["value"] for tag in run["tags"]}
+
+
 def _symbol_of(partitions: list[str]) -> str | None:
     symbols = {partition.partition("|")[0] for partition in partitions if "|" in partition}
     return symbols.pop() if len(symbols) == 1 else None
+
+
+class Asked(NamedTuple):
+    """A run that a request at an address has started, and the nested runs that it carries out."""
+
+    run: Mapping[str, Any]
+    nested: list[str]
+
+
+def runs_asked_at(state: State, address: str) -> list[Asked]:
+    """The newest runs that were asked for at this address, newest first. DagsterOutage without the webserver."""
+    found = state.dagster.runs(MOST_ASKED, tags={REQUEST_TAG: address})
+    parents = {run["runId"]: _tags(run).get(LAUNCHED_BY) for run in found}
+    return [
+        Asked(run, [nested for nested, parent in parents.items() if parent == run["runId"]])
+        for run in found
+        if parents[run["runId"]] is None
+    ]
 
 
 def queued_runs(state: State) -> int:

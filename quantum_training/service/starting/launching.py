@@ -17,10 +17,10 @@ from uuid import uuid4
 
 from pydantic import BaseModel, Field
 
+from quantum_training.resources.run_origin import ACTOR_TAG, REASON_TAG, REQUEST_TAG
 from quantum_training.resources.texts import bounded_tags
 from quantum_training.service.dagster_client import DagsterOutage, Launch, outage_problem
 from quantum_training.service.problems import Problem
-from quantum_training.service.reading.runs import ACTOR_TAG, REASON_TAG, REQUEST_TAG
 from quantum_training.service.security.keys import Client
 from quantum_training.service.state import State
 

@@ -1,6 +1,9 @@
 """The policy that a tick reads: from the settings, and from RL_TRAINING_* for agents without an entry."""
 
+import time
+
 import pytest
+import redis
 import yaml
 
 from quantum_training.automation.retraining.live_policy import LivePolicy
@@ -61,3 +64,48 @@ def test_an_invalid_variable_is_refused_when_settings_load(settings_file, monkey
     monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError, match=name.lower()):
         load_settings()
+
+
+@pytest.fixture
+def client(redis_server):
+    with redis.Redis.from_url(redis_server.url) as client:
+        yield client
+
+
+def test_keys_of_redis_apply_at_once_to_agents_without_an_entry(settings_file, monkeypatch, redis_server, client):
+    monkeypatch.setenv("RL_TRAINING_EPISODES_PER_RUN", "50")
+    settings_file(event_bus_url=redis_server.url)
+    live = LivePolicy(load_settings(), load_settings)
+    assert live.read()[0].training("ppo") == RecipeTraining(episodes_per_run=50)
+    client.set("rl_v3.training.enabled", "false")
+    client.set("rl_v3.training.interval_minutes", "60")
+    policy, warning = live.read()
+    assert not warning
+    assert policy.training("ppo") == RecipeTraining(enabled=False, interval_minutes=60, episodes_per_run=50)
+    assert policy.training("sac") == RecipeTraining(every_bars=9)
+    assert policy.training("xgboost") == RecipeTraining()
+    client.delete("rl_v3.training.enabled")
+    assert live.read()[0].training("ppo").enabled
+
+
+def test_a_wrong_key_is_left_aside_and_named(settings_file, redis_server, client):
+    settings_file(event_bus_url=redis_server.url)
+    client.set("rl_v3.training.interval_minutes", "0")
+    client.set("rl_v3.training.episodes_per_run", "4")
+    policy, warning = LivePolicy(load_settings(), load_settings).read()
+    assert policy.training("ppo") == RecipeTraining(episodes_per_run=4)
+    assert "rl_v3.training.interval_minutes" in warning
+
+
+def test_an_outage_of_redis_keeps_the_last_keys_and_is_not_waited_for_again(settings_file, redis_server, client):
+    settings_file(event_bus_url=redis_server.url)
+    client.set("rl_v3.training.episodes_per_run", "4")
+    live = LivePolicy(load_settings(), load_settings)
+    live.read()
+    redis_server.kill()
+    policy, warning = live.read()
+    assert policy.training("ppo").episodes_per_run == 4
+    assert "stays in force" in warning
+    began = time.monotonic()
+    assert live.read()[0] == policy
+    assert time.monotonic() - began < 1

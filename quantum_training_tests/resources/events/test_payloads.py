@@ -31,6 +31,7 @@ CAUSE = st.text(min_size=1, max_size=30)
 PLAIN = {
     str: st.text(min_size=1, max_size=20),
     float: st.floats(0, 1e300),
+    int: st.integers(0, 10**9),
     type(None): st.none(),
     AwareDatetime: st.datetimes(datetime(2, 1, 1), datetime(9998, 1, 1), timezones=st.timezones()),
 }

@@ -12,7 +12,14 @@ import pytest
 
 from quantum_training.resources.events import redis_stream
 from quantum_training.resources.events.bus import EventBus
-from quantum_training.resources.events.payloads import Event, Regressed, RetrainRequest, event
+from quantum_training.resources.events.payloads import (
+    Event,
+    Regressed,
+    RetrainRequest,
+    TrainingCompleted,
+    TrainingStarted,
+    event,
+)
 from quantum_training.resources.events.redis_stream import INBOX_STREAM, OUTBOX_STREAM, RedisError, RedisQueue
 from quantum_training.resources.events.table_queue import TableQueue
 
@@ -169,3 +176,40 @@ def test_the_stream_keeps_about_its_newest_entries(redis_server, client, monkeyp
     queue.publish(retrain_request(n) for n in range(1000))
     assert 100 <= client.xlen("s") < 300
     assert events_of(queue.read("one", 1000))[-1] == retrain_request(999)
+
+
+def test_trainings_of_agents_are_told_in_the_streams_of_an_older_service_too(bus, client):
+    start = {"model_type": "ppo", "trigger": "MANUAL", "reason": "a test", "started_at": NOW}
+    end = {"model_version": "v1", "status": "succeeded", "completed_at": NOW, "duration_seconds": 9.5}
+    failed = {"model_version": None, "status": "failed", "completed_at": NOW, "duration_seconds": None}
+    rewards = {"avg_reward": 0.25, "final_reward": 0.5, "episodes": 12.0}
+    payloads = [
+        TrainingStarted(job_id="run1/AAA|2020-01-06/ppo", episodes=10, **start),
+        TrainingCompleted(job_id="run1/AAA|2020-01-06/ppo", episodes=12, metrics=rewards, **end),
+        TrainingStarted(job_id="run2/AAA|2020-01-06/ppo", episodes=10, **start),
+        TrainingCompleted(job_id="run2/AAA|2020-01-06/ppo", episodes=10, metrics={}, **failed),
+        TrainingStarted(job_id="run3/AAA|2020-01-06/xgboost", **start),
+        TrainingCompleted(job_id="run3/AAA|2020-01-06/xgboost", metrics={}, **end),
+    ]
+    bus.outbox.publish([event("AAA", payload, payload.job_id) for payload in payloads])
+
+    def entries(stream):
+        return [{k.decode(): v.decode() for k, v in fields.items()} for _, fields in client.xrange(stream)]
+
+    time = NOW.isoformat()
+    assert entries("rl_v3.training.started") == [
+        {"run_id": run, "episodes": "10", "timestamp": time} for run in ("run1", "run2")
+    ]
+    assert entries("rl_v3.training.completed") == [
+        {
+            "run_id": "run1",
+            "success": "true",
+            "episodes": "12",
+            "duration_seconds": "9.5",
+            "avg_reward": "0.25",
+            "final_reward": "0.5",
+            "timestamp": time,
+        },
+        {"run_id": "run2", "success": "false", "episodes": "10", "timestamp": time},
+    ]
+    assert client.xlen(OUTBOX_STREAM) == len(payloads)
