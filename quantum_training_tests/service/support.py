@@ -1,22 +1,29 @@
-"""A server of the app in a thread, and a stand-in for Dagster's webserver that keeps what it is asked to start.
+"""The app served in a thread or as a process, and a stand-in for Dagster's webserver that keeps what it is asked."""
 
-The service beside a real webserver: test_processes.py.
-"""
-
+import json
+import os
+import subprocess
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import httpx
 import uvicorn
 from fastapi import FastAPI
 
 from quantum_training.service.dagster_client import DagsterOutage, Launch
 from quantum_training.service.streaming.server import Server
-from quantum_training_tests.support.processes import free_port, healthy, wait_for
+from quantum_training_tests.support.processes import free_port, healthy, program, start, wait_for
+from quantum_training_tests.support.projects import Project
 
+INSTANCE = {
+    "telemetry": {"enabled": False},
+    "run_coordinator": {"module": "dagster.core.run_coordinator", "class": "DefaultRunCoordinator"},
+}
 PASSWORD = "secret"  # pragma: allowlist secret
 
 
@@ -35,6 +42,50 @@ def serving(app: FastAPI) -> Iterator[str]:
         server.should_exit = True
         thread.join(30)
     assert not thread.is_alive(), "the server did not stop"
+
+
+class Platform:
+    """The service as a process beside a real webserver of Dagster, over the home of a project. The stack stops both."""
+
+    def __init__(self, stack: ExitStack, project: Project, folder: Path) -> None:
+        web, port = free_port(), free_port()
+        self.url, self.log = f"http://127.0.0.1:{port}", folder / "service.log"
+        self._stack, self._home = stack, project.home
+        (project.home / "dagster.yaml").write_text(json.dumps(INSTANCE))
+        self._environment = {
+            **os.environ,
+            "DAGSTER_HOME": str(project.home),
+            "QUANTUM_TRAINING_CONFIG": str(project.home / "settings.yaml"),
+            "QUANTUM_TRAINING_STORE_ROOT": project.store.root,
+            "QUANTUM_TRAINING_MLFLOW_TRACKING_URI": project.registry.tracking_uri,
+            "QUANTUM_TRAINING_SERVICE__DAGSTER_URL": f"http://127.0.0.1:{web}",
+            "QUANTUM_TRAINING_SERVICE__PORT": str(port),
+        }
+        command = [
+            program("dagster-webserver"),
+            "-m",
+            "quantum_training.definitions",
+            "-h",
+            "127.0.0.1",
+            "-p",
+            str(web),
+        ]
+        start(stack, command, folder / "webserver.log", self._environment, self._home)
+
+    def serve(self) -> subprocess.Popen:
+        """Start the service and wait until it answers."""
+        command = [program("python"), "-m", "quantum_training.service"]
+        process = start(self._stack, command, self.log, self._environment, self._home)
+        wait_for("service", lambda: healthy(f"{self.url}/alive"), 60, self.log.read_text)
+        return process
+
+    def wait_for_webserver(self) -> None:
+        """Wait until the service reads runs from the webserver."""
+        wait_for("webserver", lambda: self.get("/api/v2/runs").status_code == 200, 120, self.log.read_text)
+
+    def get(self, path: str) -> httpx.Response:
+        """The answer to a GET."""
+        return httpx.get(f"{self.url}{path}", timeout=20)
 
 
 @dataclass

@@ -1,6 +1,5 @@
 """The service as a process beside a real Dagster webserver: it starts a run once, whatever is killed in between."""
 
-import json
 import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
@@ -10,12 +9,9 @@ import httpx
 import pytest
 
 from quantum_training_tests.service.conftest import WEEKS
-from quantum_training_tests.support.processes import free_port, healthy, program, start, wait_for
+from quantum_training_tests.service.support import Platform
+from quantum_training_tests.support.processes import wait_for
 
-INSTANCE = {
-    "telemetry": {"enabled": False},
-    "run_coordinator": {"module": "dagster.core.run_coordinator", "class": "DefaultRunCoordinator"},
-}
 WHO = {"actor": "Ann", "reason": "the market has changed"}
 
 
@@ -27,24 +23,9 @@ def stack():
 
 @pytest.mark.long
 def test_a_run_is_started_once_although_the_service_is_killed(cycled_project, small, stack, tmp_path):
-    project, web, port = cycled_project(small, WEEKS[0], WEEKS[-1]), free_port(), free_port()
-    (project.home / "dagster.yaml").write_text(json.dumps(INSTANCE))
-    environment = {
-        **os.environ,
-        "DAGSTER_HOME": str(project.home),
-        "QUANTUM_TRAINING_STORE_ROOT": project.store.root,
-        "QUANTUM_TRAINING_MLFLOW_TRACKING_URI": project.registry.tracking_uri,
-        "QUANTUM_TRAINING_SERVICE__DAGSTER_URL": f"http://127.0.0.1:{web}",
-        "QUANTUM_TRAINING_SERVICE__PORT": str(port),
-    }
-    url, log = f"http://127.0.0.1:{port}", tmp_path / "service.log"
-    webserver = [program("dagster-webserver"), "-m", "quantum_training.definitions", "-h", "127.0.0.1", "-p", str(web)]
-    start(stack, webserver, tmp_path / "webserver.log", environment, project.home)
-
-    def serve():
-        process = start(stack, [program("python"), "-m", "quantum_training.service"], log, environment, project.home)
-        wait_for("service", lambda: healthy(f"{url}/alive"), 60, log.read_text)
-        return process
+    project = cycled_project(small, WEEKS[0], WEEKS[-1])
+    platform = Platform(stack, project, tmp_path)
+    url, log = platform.url, platform.log
 
     def demote():
         headers = {"Idempotency-Key": "demote-once"}
@@ -53,8 +34,8 @@ def test_a_run_is_started_once_although_the_service_is_killed(cycled_project, sm
     def demotions():
         return httpx.get(f"{url}/api/v2/runs?job=demote", timeout=20).json()["items"]
 
-    service = serve()
-    wait_for("webserver", lambda: httpx.get(f"{url}/api/v2/runs", timeout=20).status_code == 200, 120, log.read_text)
+    service = platform.serve()
+    platform.wait_for_webserver()
     with ThreadPoolExecutor(1) as pool:
         unanswered = pool.submit(demote)
         wait_for("run", demotions, 60, log.read_text)
@@ -62,7 +43,7 @@ def test_a_run_is_started_once_although_the_service_is_killed(cycled_project, sm
         service.wait()
         with suppress(httpx.HTTPError):
             unanswered.result()
-    serve()
+    platform.serve()
     answers = [demote() for _ in range(2)]
     assert [(a.status_code, a.json()["repeated"]) for a in answers] == [(202, True)] * 2, answers[0].text
     address = f"{url}{answers[0].json()['address']}"

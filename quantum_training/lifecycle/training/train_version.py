@@ -66,6 +66,12 @@ class TrainingResult:
     """The fit continued from the checkpoint of a run that was killed."""
     registered: RegisteredVersion
     mlflow_url: str
+    job: TrainingJob
+
+    def publish(self) -> None:
+        """Publish that the training succeeded."""
+        metrics = {**self.fit.model.report, **reward_metrics(self.fit.model.curves)}
+        self.job.publish_succeeded(self.version.model_id, metrics, self.fit.seconds)
 
 
 def train_version(services: Services, task: TrainingTask, inputs: TrainingInputs, run: TrainingRun) -> TrainingResult:
@@ -114,7 +120,7 @@ class VersionTraining(VersionFacts):
     """The steps of one training."""
 
     def train(self) -> TrainingResult:
-        """Find the version in MLflow, or fit and register it, and publish both as events."""
+        """Find the version in MLflow, or fit and register it and publish that the training started, or failed."""
         symbol, registry = self.task.key.symbol, self.services.registry
         job_id = self.run.job_id(self.task.key, self.task.recipe)
         episodes = planned_episodes(self.recipe)
@@ -128,10 +134,8 @@ class VersionTraining(VersionFacts):
             with job.publish_started(request.trigger, request.reason, self.run.may_be_retried):
                 fit, registered = self.fit_and_register(context)
         shutil.rmtree(self._checkpoint, ignore_errors=True)
-        metrics = {**fit.model.report, **reward_metrics(fit.model.curves)}
-        job.publish_succeeded(self.ids.model_id, metrics, fit.seconds)
         url = registry.run_url(symbol, registered)
-        return TrainingResult(self._entry(), fit, self.inputs, resumed, registered, url)
+        return TrainingResult(self._entry(), fit, self.inputs, resumed, registered, url, job)
 
     def prepare(self) -> TrainingContext:
         """What the fit is given, once recipe and MLflow are found to be ready: a fit may take hours."""

@@ -112,7 +112,10 @@ class _Week(NamedTuple):
         except GapError as error:
             self._write(record.model_copy(update={"outcome": GAP, "reason": str(error)}))
             return WeeklyTraining(GAP, {"reason": str(error), "as_of": as_of})
-        return self._judge(record, result, previous[-1] if previous else None)
+        try:
+            return self._judge(record, result, previous[-1] if previous else None)
+        finally:
+            result.publish()  # once it is recorded: who reads the event finds the version
 
     def _load(self, model_id: str) -> Any:
         return self.run.models.load(self.key.symbol, model_id, self.services.registry.load)

@@ -9,6 +9,7 @@ from dagster._core.errors import DagsterExecutionInterruptedError
 
 from quantum_training.lifecycle.training import train_version
 from quantum_training.lifecycle.training.events import TrainingJob, reward_metrics
+from quantum_training.lifecycle.training.versions import recorded_versions
 from quantum_training.resources.events.bus import EventBus
 from quantum_training.resources.events.outbox import EventOutbox
 from quantum_training.resources.events.payloads import Event
@@ -114,3 +115,20 @@ def test_the_rewards_of_an_agent_are_the_mean_of_its_curve_and_its_last_point():
     curves = [{"step": 1, "policy_loss": 0.1}, {"step": 2, "mean_reward": 1.0}, {"step": 3, "mean_reward": 4.0}]
     assert reward_metrics(curves) == {"avg_reward": 2.5, "final_reward": 4.0}
     assert reward_metrics(curves[:1]) == reward_metrics([]) == {}
+
+
+def test_who_reads_that_a_training_succeeded_finds_its_version_recorded(one, monkeypatch):
+    project, recorded = one(), []
+    publish = EventOutbox.publish
+
+    def publish_and_look(self, events):
+        events = list(events)
+        for sent in events:
+            if sent.type == "model.training_completed":
+                versions = recorded_versions(project.store, "AAA", "xgboost")
+                recorded.append(sent.payload.model_version in [version.model_id for version in versions])
+        publish(self, events)
+
+    monkeypatch.setattr(EventOutbox, "publish", publish_and_look)
+    assert train(project, FIRST).success
+    assert recorded == [True]

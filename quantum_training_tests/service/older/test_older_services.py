@@ -4,25 +4,18 @@ The table is that of ../shared/reference/service.md: S0's 14 and its demotion, S
 """
 
 import json
-from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import pytest
 from fastapi.testclient import TestClient
 
-from quantum_training.models import ppo
-from quantum_training.monitoring import model_leakage
 from quantum_training.service.app import build_app
 from quantum_training.service.older.names import model_names
-from quantum_training_tests.service.conftest import BASE_URL, record_more, resources
+from quantum_training_tests.service.conftest import BASE_URL, resources
+from quantum_training_tests.service.older.conftest import SYMBOL, WEEKS
 from quantum_training_tests.service.support import RecordingDagster
-from quantum_training_tests.support.projects import Project, cycle, project_builder
 
 pytestmark = pytest.mark.long
-WEEKS = ["2020-01-06", "2020-01-13", "2020-01-20", "2020-01-27"]
-SYMBOL = "BTC_USDT"
-TINY = {"total_steps": 1500, "environments": 16, "rollout_bars": 16, "batch_size": 64, "network": [8]}
 RUN = "00000000-0000-4000-8000-000000000000"
 
 
@@ -112,30 +105,6 @@ ENDPOINTS = [
     Endpoint("S3.6", "GET", f"{S3}/status", None, 200, ("active", "shadow_mode", "experiences_collected")),
     Endpoint("S3.7", "GET", f"{S3}/experiences?limit=10", None, 200, ("0.state.rsi_14", "0.action", "0.reward")),
 ]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def agent_project(tmp_path_factory, empty_mlflow, market_data_cache, templates, small_settings) -> Iterator[Project]:
-    """A project in which the agent ppo and xgboost compete for one market."""
-    market = {**small_settings["symbols"]["AAA"], "recipes": ["ppo", "xgboost"]}
-    agent = {"algorithm": "ppo", "label": {"kind": "forward_return", "horizon": 1}, "window_bars": 200, "params": TINY}
-    recipes = {"ppo": agent, "xgboost": small_settings["recipes"]["xgboost"]}
-    settings = {**small_settings, "symbols": {SYMBOL: market}, "recipes": recipes}
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        project_builder(tmp_path_factory, patch, empty_mlflow, market_data_cache) as build,
-    ):
-        patch.setattr(ppo.Model, "traits", replace(ppo.Model.traits, smoke_params={"total_steps": 64}))
-        patch.setattr(model_leakage, "FITS", 2)
-        patch.setattr(model_leakage, "WALK_BARS", 500)
-        project = cycle(build, tmp_path_factory, templates, settings, WEEKS[0], WEEKS[-1], SYMBOL)
-        who = {"symbol": SYMBOL, "recipe": "xgboost", "actor": "Ann", "reason": "a test"}
-        promote = project.definitions.resolve_job_def("promote")
-        config = {"ops": {"promote_champion": {"config": who}}}
-        assert promote.execute_in_process(config, instance=project.instance).success
-        record_more(project, SYMBOL)
-        patch.undo()
-        yield project
 
 
 @pytest.fixture
