@@ -11,12 +11,12 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from threading import Lock
 from typing import Any
 from uuid import uuid4
 
 from pydantic import BaseModel, Field
 
+from quantum_training.resources.locks import exclusive_lock
 from quantum_training.resources.run_origin import ACTOR_TAG, REASON_TAG, REQUEST_TAG
 from quantum_training.resources.texts import bounded_tags
 from quantum_training.service.dagster_client import DagsterOutage, Launch, outage_problem
@@ -25,9 +25,10 @@ from quantum_training.service.security.keys import Client
 from quantum_training.service.state import State
 
 KEY_TAG, CONTENT_TAG = "quantum_training/idempotency_key", "quantum_training/request_hash"
+LAUNCH_LOCK = "launch of the service"
+"""Held from the look for an earlier run to the launch, by one service process at a time."""
 LOST_ANSWER_SECONDS = 10.0
 """So long a run is looked for whose answer was lost."""
-_one_launch = Lock()
 audit = logging.getLogger("quantum_training.service.audit")
 
 
@@ -71,7 +72,7 @@ def start_once(
     partition = options.pop("tags", {})
     tags = {ACTOR_TAG: order.actor, REASON_TAG: order.reason, REQUEST_TAG: order.address}
     tags = bounded_tags({**partition, **tags}) | {KEY_TAG: key, CONTENT_TAG: content}
-    with _one_launch:
+    with exclusive_lock(state.settings.database_url, LAUNCH_LOCK):
         if order.key and (earlier := started_before(state, order, content, key)):
             return earlier
         unless()

@@ -1,8 +1,12 @@
 """What changes something: the run that each request starts, once; who may; who and why is kept."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from fastapi.testclient import TestClient
 
+from quantum_training.resources.locks import exclusive_lock
 from quantum_training.service.app import build_app
 from quantum_training.service.dagster_client import Launch
 from quantum_training.service.security.keys import make_key
@@ -85,6 +89,15 @@ def test_a_key_of_idempotency_starts_one_run(starter, dagster):
     assert "new key" in other.json()["remedy"]
     assert starter.post("/api/v2/symbols/AAA/demote", json=WHO).json()["repeated"] is False
     assert len(dagster.launches) == 2
+
+
+def test_another_service_process_that_launches_is_waited_for(starter, dagster, recorded):
+    with ThreadPoolExecutor(1) as pool:
+        with exclusive_lock(recorded.settings.database_url, launching.LAUNCH_LOCK):
+            answer = pool.submit(starter.post, "/api/v2/symbols/AAA/demote", json=WHO)
+            time.sleep(0.5)
+            assert not dagster.launches
+        assert answer.result(20).status_code == 202
 
 
 def test_a_run_whose_answer_was_lost_is_found(starter, dagster, monkeypatch):
