@@ -4,9 +4,16 @@ import json
 import re
 from html import unescape
 
+import pytest
 from fastapi.testclient import TestClient
 
-from quantum_training.lifecycle.records import WeeklyDecision, read_records
+from quantum_training.lifecycle.records import (
+    SHADOW_SCORES,
+    BacktestRecord,
+    WeeklyDecision,
+    read_record,
+    read_records,
+)
 from quantum_training.service.app import build_app
 from quantum_training_tests.service.conftest import BASE_URL, DAY, WEEKS, resources
 from quantum_training_tests.service.support import RecordingDagster
@@ -15,7 +22,7 @@ from quantum_training_tests.service.support import RecordingDagster
 def table(html, number=0):
     """The texts of a table's cells by row, tags left out."""
     body = re.findall(r"<tbody>(.*?)</tbody>", html, re.DOTALL)[number]
-    rows = re.findall(r"<tr>(.*?)</tr>", body, re.DOTALL)
+    rows = re.findall(r"<tr[^>]*>(.*?)</tr>", body, re.DOTALL)
     cells = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.DOTALL) for row in rows]
     return [[" ".join(unescape(re.sub(r"<[^>]+>", " ", cell)).split()) for cell in row] for row in cells]
 
@@ -52,6 +59,58 @@ def test_the_page_of_a_symbol_shows_its_state_its_evidence_and_its_ledger(client
         assert row.reason in unescape(html)
     assert f'href="/reports/AAA/{DAY}/drift"' in html
     assert client.get(f"/reports/AAA/{DAY}/drift").status_code == 200
+
+
+def test_two_versions_stand_side_by_side_with_their_differences_marked(client, recorded):
+    items = client.get("/api/v2/versions?symbol=AAA").json()["items"]
+    a, b = (next(item["model_id"] for item in items if item["recipe"] == recipe) for recipe in ("xgboost", "lightgbm"))
+    page = client.get("/symbols/AAA").text
+    assert 'action="/symbols/AAA/compare"' in page
+    assert f'<option value="{a}"' in page
+    html = client.get("/symbols/AAA/compare", params={"a": a, "b": b}).text
+    version, window, recipe, params, metrics = (rows_by_name(table(html, number)) for number in range(5))
+    assert version["recipe"] == ["xgboost", "lightgbm", "≠"]
+    assert version["week"] == [WEEKS[-1], WEEKS[-1], ""]
+    assert window["rows"][2] == ""
+    assert recipe["window_bars"] == ["150", "150", ""]
+    assert params["max_depth"] == ["3", "-", "≠"]
+    assert params["max_rounds"] == ["20", "20", ""]
+    run = recorded.registry.client().get_run(recorded.registry.run_id("AAA", a))
+    name, number = next(iter(run.data.metrics.items()))
+    assert metrics[name][0] == f"{number:.6g}"
+
+
+def test_a_version_is_shown_with_what_it_earned_on_the_bars_that_it_decided(client, recorded):
+    items = client.get("/api/v2/versions?symbol=AAA&recipe=xgboost").json()["items"]
+    newest, older = items[0]["model_id"], items[2]["model_id"]
+    html = client.get("/symbols/AAA/compare", params={"a": older, "b": newest}).text
+    shadow = rows_by_name(table(html, 6))
+    scores = recorded.store.read_frames(SHADOW_SCORES, "AAA", WEEKS[0], WEEKS[-1])
+    net = scores.loc[(scores["model_id"] == older) & scores["target"].notna(), "net_return"]
+    assert len(net) > 0
+    assert shadow["bars"] == [str(len(net)), "-", "≠"]
+    assert float(shadow["net return"][0]) == pytest.approx((1 + net).prod() - 1, rel=1e-4)
+
+
+def test_versions_that_do_not_exist_are_a_problem(client):
+    answer = client.get("/symbols/AAA/compare", params={"a": "0" * 16, "b": "0" * 16})
+    assert (answer.status_code, answer.json()["detail"]) == (404, f"there is no version of AAA {'0' * 16}")
+    assert client.get("/symbols/AAA/compare", params={"a": "<b>", "b": ""}).status_code == 422
+
+
+def test_strategies_stand_side_by_side_with_the_criteria_that_they_meet(client, recorded):
+    html = client.get("/symbols/AAA").text
+    rows = rows_by_name(table(re.search(r'<table[^>]*id="benchmark">.*?</table>', html, re.DOTALL).group()))
+    assert [*rows] == ["xgboost", "lightgbm", "buy_and_hold", "ma_crossover"]
+    metrics = read_record(recorded.store, BacktestRecord, "AAA", WEEKS[-1]).metrics
+    assert rows["xgboost"][0] == f"{metrics['xgboost']['sharpe']:.2f}"
+    assert rows["xgboost"][8] == f"{metrics['xgboost']['random_sharpe_median']:.2f}"
+    assert rows["buy_and_hold"][8:] == ["-", "-"]
+    assert rows["lightgbm"][9].startswith(("met", "not met"))
+
+
+def rows_by_name(rows):
+    return {name: values for name, *values in rows}
 
 
 def test_the_figures_of_a_symbol_are_drawn_from_its_records(client, recorded):
