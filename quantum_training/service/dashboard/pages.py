@@ -15,11 +15,13 @@ from quantum_training.lifecycle.reporting.week_page import ALL_SYMBOLS, WEEK_REP
 from quantum_training.lifecycle.surveillance.drift_pages import EVIDENTLY
 from quantum_training.service.dashboard.rendering import render
 from quantum_training.service.dashboard.symbol_figures import symbol_figures
-from quantum_training.service.problems import Problem
+from quantum_training.service.dashboard.training_figures import training_figures
+from quantum_training.service.problems import Problem, unknown
 from quantum_training.service.reading import decisions, evidence, recipes, runs, symbols
+from quantum_training.service.reading.agents import agent_status, last_check
 from quantum_training.service.reading.benchmark import CRITERIA, benchmark
 from quantum_training.service.reading.comparison import comparison
-from quantum_training.service.reading.events import training_page
+from quantum_training.service.reading.events import alerts, trainings
 from quantum_training.service.reading.health import health
 from quantum_training.service.routes.parameters import MODEL_ID_PATTERN
 from quantum_training.service.state import CurrentState, KnownSymbol, State
@@ -28,15 +30,30 @@ router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 FOLDER = Path(__file__).parent
 ROWS = 50
 """Newest versions, ledger rows, fills, runs and trainings that a page lists."""
+STATIC = {
+    "dashboard.css": "text/css",
+    "dashboard.js": "text/javascript",
+    "live.js": "text/javascript",
+    "training.js": "text/javascript",
+}
+"""The files in static/ by their types."""
+ALERTS = 10
+"""Newest alerts that the overview lists."""
+WEEKLY_SCHEDULE = "weekly_cycle_schedule"
+"""The schedule that trains all symbols (automation/scheduled_training.py)."""
 CACHED = {"Cache-Control": "public, max-age=3600"}
 
 
 @router.get("/")
 def overview(state: CurrentState) -> HTMLResponse:
-    """All symbols: champion, share of capital, Sharpe ratio beside Buy & Hold, drift, decay, age of the data."""
+    """All symbols: champion, share of capital, Sharpe ratio beside Buy & Hold, drift, decay, age; newest alerts."""
     page = symbols.symbol_page(state, [*state.settings.symbols], 0, len(state.settings.symbols))
     return render(
-        "overview.html", page=page, week_report=_newest(state.store.periods(WEEK_REPORT, ALL_SYMBOLS, "html"))
+        "overview.html",
+        page=page,
+        alerts=alerts(state, ALERTS),
+        week_report=_newest(state.store.periods(WEEK_REPORT, ALL_SYMBOLS, "html")),
+        schedule=WEEKLY_SCHEDULE,
     )
 
 
@@ -49,6 +66,7 @@ def symbol_page(state: CurrentState, symbol: KnownSymbol) -> HTMLResponse:
         leaderboard=_leaderboard(state, symbol),
         benchmark=benchmark(state, symbol),
         criteria=CRITERIA,
+        rollout=decisions.rollout_page(state, symbol, 1),
         fills=evidence.fill_page(state, symbol, None, 26, ROWS)["items"],
         versions=recipes.version_page(state, [symbol], None, ROWS)["items"],
         ledger=decisions.ledger_page(state, symbol, ROWS)["items"],
@@ -73,13 +91,19 @@ def compare(
 
 @router.get("/training")
 def training(state: CurrentState) -> HTMLResponse:
-    """Runs and schedules of Dagster, trainings from their events, and the health of the platform's parts."""
+    """Runs and schedules of Dagster, trainings from their events, agents, and the health of the platform's parts."""
+    newest = trainings(state, [*state.settings.symbols])
     return render(
         "training.html",
         runs=_of_dagster(lambda: runs.run_page(state, ROWS, None, [], None)),
         schedules=_of_dagster(lambda: runs.schedule_page(state)),
-        trainings=training_page(state, [*state.settings.symbols], ROWS)["items"],
+        trainings=newest[:ROWS],
+        figures=training_figures(newest),
+        agents=agent_status(state, newest),
+        last_check=last_check(state),
         health=health(state),
+        recipes_of={symbol: market.recipes for symbol, market in state.settings.symbols.items()},
+        recipes=[*state.settings.recipes],
     )
 
 
@@ -89,13 +113,12 @@ def plotly() -> FileResponse:
     return FileResponse(_plotly_file(), media_type="text/javascript", headers=CACHED)
 
 
-@router.get("/static/dashboard.{kind}", response_class=FileResponse)
-def static(kind: str) -> FileResponse:
-    """The dashboard's own script and style."""
-    types = {"js": "text/javascript", "css": "text/css"}
-    if kind not in types:
-        raise Problem(404, f"there is no dashboard.{kind}", "a static file is one that exists", "use dashboard.js")
-    return FileResponse(FOLDER / "static" / f"dashboard.{kind}", media_type=types[kind])
+@router.get("/static/{name}", response_class=FileResponse)
+def static(name: str) -> FileResponse:
+    """The dashboard's own scripts and style."""
+    if name not in STATIC:
+        raise unknown("static file", name, STATIC)
+    return FileResponse(FOLDER / "static" / name, media_type=STATIC[name])
 
 
 def _newest(periods: list[str]) -> str | None:

@@ -27,6 +27,11 @@ def table(html, number=0):
     return [[" ".join(unescape(re.sub(r"<[^>]+>", " ", cell)).split()) for cell in row] for row in cells]
 
 
+def below(html, heading):
+    """The table below a heading."""
+    return table(html[html.index(f"<h2>{heading}</h2>") :])
+
+
 def figures(html):
     """The figures that a page embeds, by title."""
     found = re.findall(
@@ -133,18 +138,57 @@ def test_the_figures_of_a_symbol_are_drawn_from_its_records(client, recorded):
 
 def test_the_page_of_training_lists_the_parts_of_the_platform_and_the_trainings(client):
     html = client.get("/training").text
-    assert {"store", "database", "mlflow", "dagster"} <= {row[0] for row in table(html)}
+    assert {"store", "database", "mlflow", "dagster"} <= {row[0] for row in below(html, "Health")}
     assert "start it (make ui)" in html, "without a webserver the page says how to see the runs"
     trainings = client.get("/api/v2/trainings").json()["items"]
-    assert [row[5] for row in table(html, -1)][:3] == [item["model_id"] for item in trainings[:3]]
+    assert [row[5] for row in below(html, "Trainings")][:3] == [item["model_id"] for item in trainings[:3]]
+
+
+def test_the_page_of_training_draws_durations_and_successes(client):
+    drawn = figures(client.get("/training").text)
+    assert [*drawn] == ["Duration of the trainings", "Duration over time", "Trainings that succeeded, by week"]
+    ended = [item for item in client.get("/api/v2/trainings?limit=1000").json()["items"] if item["completed_at"]]
+    durations = [item["duration_seconds"] for item in ended]
+    assert drawn["Duration of the trainings"]["data"][0]["x"] == durations
+    assert {trace["name"] for trace in drawn["Duration over time"]["data"]} == {"lightgbm", "xgboost"}
+    (bars,) = drawn["Trainings that succeeded, by week"]["data"]
+    assert {*bars["y"]} == {100.0}
+
+
+def test_the_form_of_training_offers_each_symbol_its_recipes(client):
+    html = client.get("/training").text
+    assert '<option data-recipes="xgboost lightgbm">AAA</option>' in html
+    assert "No recipe of the settings is an agent" in html
+
+
+def test_the_overview_lists_the_newest_alerts(client, recorded):
+    stored = client.get("/api/v2/events?limit=1000").json()["items"]
+    expected = [event for event in stored if event["is_alert"]]
+    assert expected, "a promotion is recorded"
+    assert {event["type"] for event in expected} >= {"model.promoted"}
+    assert not any(event["is_alert"] for event in stored if event["type"] == "model.training_started")
+    html = client.get("/").text
+    shown = re.search(r'<ul class="alerts">(.*?)</ul>', html, re.DOTALL).group(1)
+    assert expected[0]["sentence"] in unescape(shown)
+    assert shown.count("<li>") == min(len(expected), 10)
+
+
+def test_the_page_of_a_symbol_tells_rollout_kill_switch_and_test_beside_its_actions(client):
+    html = unescape(client.get("/symbols/AAA").text)
+    rollout = client.get("/api/v2/rollout/AAA").json()
+    newest = rollout["items"][0]
+    assert f"stage {newest['stage']}, {rollout['stage_name']}, {newest['share']:.0%} of the capital" in html
+    assert newest["next_step"] in html
+    assert "Kill switch: off" in html
+    assert "A/B test: none" in html
 
 
 def test_the_page_of_training_has_dagsters_schedules_with_their_next_ticks(recorded):
     app = build_app(recorded.settings, {**resources(recorded), "dagster": RecordingDagster()})
     with TestClient(app, base_url=BASE_URL) as client:
-        assert table(client.get("/training").text, 1) == [
+        assert below(client.get("/training").text, "Schedules") == [
             ["drift_schedule", "0 1 * * *", "off", "-"],
-            ["weekly_schedule", "0 2 * * 1", "on", "2020-01-26 00:53"],
+            ["weekly_cycle_schedule", "0 2 * * 1", "on", "2020-01-26 00:53"],
         ]
         assert client.get("/api/v2/schedules").json()["items"][1]["next_tick"] == "2020-01-26T00:53:20Z"
 
@@ -167,7 +211,9 @@ def test_no_page_has_a_script_or_a_style_of_its_own_or_loads_anything_from_elsew
         html = client.get(page).text
         assert {*re.findall(r"<script([^>]*)>", html)} <= {
             ' src="/static/dashboard.js" defer',
+            ' src="/static/live.js" defer',
             ' src="/static/plotly.js" defer',
+            ' src="/static/training.js" defer',
             ' type="application/json"',
         }
         assert not re.search(r"<style|\son\w+=|src=\"(?!/static/)|<link[^>]*href=\"(?!/static/|data:)", html)
