@@ -27,6 +27,8 @@ MOST_COLUMNS = 12
 """Features whose PSI is drawn as lines: those that moved most."""
 COLOURS = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#7f7f7f", "#bcbd22", "#17becf")
 """Those of plotly, for traces that belong together."""
+LOSS_TO_GAIN = ((0, "#b2182b"), (0.5, "#f7f7f7"), (1, "#2166ac"))
+"""Red, white, blue: told apart by colour-blind people, too."""
 
 
 def equity(frame: pd.DataFrame) -> Figure:
@@ -59,6 +61,14 @@ def evidence(decisions: Mapping[str, WeeklyDecision]) -> Figure:
         for j in judged
     ]
     return _figure([*lines, _line("needed", weeks, needed, dash="dot")], "z")
+
+
+def margins(decisions: Mapping[str, WeeklyDecision]) -> Figure:
+    """The Sharpe ratio of each challenger less the needed one, over the weeks of all campaigns: a rule without z."""
+    recipes = sorted({recipe for decision in decisions.values() for recipe in decision.judgements})
+    judged = [decision.judgements for decision in decisions.values()]
+    lines = (_line(name, [*decisions], [j[name].margin if name in j else None for j in judged]) for name in recipes)
+    return _figure(lines, "Sharpe ratio less the needed one")
 
 
 def weekly_returns(returns: pd.DataFrame) -> Figure:
@@ -135,6 +145,7 @@ def success_rates(trainings: Sequence[Training]) -> Figure:
     weeks = sorted(ended)
     rates = [100 * sum(ended[week]) / len(ended[week]) for week in weeks]
     bars = {"type": "bar", "x": weeks, "y": rates, "text": [f"of {len(ended[week])}" for week in weeks]}
+    bars |= {"textposition": "inside", "insidetextanchor": "middle"}
     figure = _figure([bars], "%")
     figure["layout"]["yaxis"]["range"] = [0, 100]
     figure["layout"]["xaxis"] = {"type": "category"}
@@ -162,7 +173,7 @@ def _interval(name: str, week: str, metrics: Mapping[str, Any], colour: str) -> 
         return []
     error = {"type": "data", "symmetric": False, "array": [high - value], "arrayminus": [value - low]}
     point = {"type": "scatter", "mode": "markers", "name": f"{name}, 95 %", "x": [week], "y": [value]}
-    return [{**point, "error_y": error, "marker": {"color": colour}, "legendgroup": name, "showlegend": False}]
+    return [{**point, "error_y": error, "marker": {"color": colour}, "opacity": 0.7, "showlegend": False}]
 
 
 def _histogram(unit: str, values: Mapping[str, Sequence[float]]) -> Figure:
@@ -179,6 +190,6 @@ def _figure(lines: Iterable[Figure], unit: str) -> Figure:
 def _heat_map(
     x: Sequence[str], y: Sequence[str], z: Sequence[Sequence[float | None]], unit: str, centred: bool = False
 ) -> Figure:
-    scale = {"colorscale": "RdBu", "reversescale": True, "zmid": 0} if centred else {"colorscale": "Viridis"}
+    scale = {"colorscale": LOSS_TO_GAIN, "zmid": 0} if centred else {"colorscale": "Viridis"}
     data = {"type": "heatmap", "x": [*x], "y": [*y], "z": [*z], "colorbar": {"title": {"text": unit}}, **scale}
-    return {"data": [data], "layout": {"height": 120 + 24 * len(y), "yaxis": {"automargin": True}}}
+    return {"data": [data], "layout": {"height": 120 + 24 * len(y), "xaxis": {"type": "category"}}}

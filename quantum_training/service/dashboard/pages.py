@@ -135,7 +135,7 @@ def _of_dagster(read: Callable[[], dict[str, Any]]) -> list[Any] | str:
     try:
         items: list[Any] = read()["items"]
     except Problem as problem:
-        return f"{problem.detail}. {problem.remedy}."
+        return f"{problem.detail}. {problem.remedy[0].upper()}{problem.remedy[1:]}."
     return items
 
 

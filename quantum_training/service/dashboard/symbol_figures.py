@@ -27,8 +27,12 @@ def symbol_figures(store: Store, symbol: str) -> dict[str, figures.Figure]:
     drawn: dict[str, figures.Figure] = {}
     if weeks := store.periods(BACKTEST, symbol):
         drawn["Equity over the newest backtest"] = figures.equity(store.read_frame(BACKTEST, symbol, weeks[-1]))
-    if decisions := read_records(store, WeeklyDecision, symbol):
+    decisions = read_records(store, WeeklyDecision, symbol)
+    judgements = [judgement for decision in decisions.values() for judgement in decision.judgements.values()]
+    if any(judgement.z is not None for judgement in judgements):
         drawn["Evidence: z of each challenger against what is needed"] = figures.evidence(decisions)
+    elif any(judgement.margin is not None for judgement in judgements):
+        drawn["Evidence: Sharpe ratio of each challenger less what is needed"] = figures.margins(decisions)
     if backtests := read_records(store, BacktestRecord, symbol):
         drawn["Sharpe ratio over the weeks"] = figures.sharpe_over_weeks(backtests)
     if scored := store.periods(SHADOW_SCORES, symbol)[-WEEKS:]:

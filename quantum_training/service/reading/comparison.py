@@ -15,6 +15,8 @@ from quantum_training.service.reading.recipes import version_detail
 from quantum_training.service.state import State
 from quantum_training.trading.metrics import return_metrics
 
+WINDOW = ("rows", "first_bar", "last_bar")
+"""Parameters of a run in MLflow that say what it was trained on."""
 HASHES = ("data_hash", "code_hash", "recipe_hash", "artefact_hash")
 
 
@@ -49,6 +51,7 @@ def _compared(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Compared]:
 def _groups(state: State, symbol: str, version: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """The values of a version by title and name."""
     recipe = state.settings.recipes[version["recipe"]].model_dump(mode="json", exclude={"params", "resources"})
+    recipe["features"] = recipe["features"] or "all"
     place = version["mlflow"]
     logged = state.registry.logged_run(symbol, place["run_id"]) if place else LoggedRun({}, {})
     return {
@@ -57,9 +60,12 @@ def _groups(state: State, symbol: str, version: Mapping[str, Any]) -> dict[str, 
             "refused because": None if version["accepted"] else (version["refresh"] or {}).get("reason"),
             **{name: version[name] for name in HASHES},
         },
-        "Training window": {name: version[name] for name in ("rows", "missing_months")},
+        "Training window": {name: logged.params.get(name) for name in WINDOW}
+        | {"missing_months": version["missing_months"]},
         "Recipe, as the settings are now": recipe,
-        "Parameters of the run in MLflow": dict(sorted(logged.params.items())),
+        "Parameters of the run in MLflow": {
+            name: value for name, value in sorted(logged.params.items()) if name not in WINDOW
+        },
         "Metrics of the run in MLflow": dict(sorted(logged.metrics.items())),
         "Backtest of its recipe in its week": eight_metrics(version["metrics"]),
         "In the shadow, on the bars that it decided": _in_shadow(state, symbol, version),

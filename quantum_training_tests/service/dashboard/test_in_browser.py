@@ -95,6 +95,10 @@ def test_every_chart_of_a_symbol_is_drawn(page, address):
     charts = page.evaluate("document.querySelectorAll('.chart').length")
     assert charts >= 4
     page.wait_for(f"document.querySelectorAll('.chart.js-plotly-plot .xaxislayer-above').length === {charts}")
+    page.resize(700, 9000)
+    page.wait_for("document.querySelector('.chart .main-svg').width.baseVal.value < 700")
+    heights = page.evaluate("[...document.querySelectorAll('.chart')].map(chart => chart.offsetHeight)")
+    assert min(heights) > 150, "a chart keeps its height when the window changes"
 
 
 def test_a_person_promotes_a_recipe_with_name_and_reason(page, address, dagster):

@@ -34,9 +34,8 @@ def below(html, heading):
 
 def figures(html):
     """The figures that a page embeds, by title."""
-    found = re.findall(
-        r"<figcaption>(.*?)</figcaption>.*?<script type=\"application/json\">(.*?)</script>", html, re.DOTALL
-    )
+    chart = r'<figcaption>([^<]*)</figcaption>\s*<div class="chart"[^>]*><script type="application/json">(.*?)</script>'
+    found = re.findall(chart, html, re.DOTALL)
     return {unescape(title): json.loads(figure) for title, figure in found}
 
 
@@ -76,7 +75,8 @@ def test_two_versions_stand_side_by_side_with_their_differences_marked(client, r
     version, window, recipe, params, metrics = (rows_by_name(table(html, number)) for number in range(5))
     assert version["recipe"] == ["xgboost", "lightgbm", "≠"]
     assert version["week"] == [WEEKS[-1], WEEKS[-1], ""]
-    assert window["rows"][2] == ""
+    assert window["rows"] == ["150", "150", ""]
+    assert window["last_bar"][0] == "2020-01-26 08:00:00+00:00"
     assert recipe["window_bars"] == ["150", "150", ""]
     assert params["max_depth"] == ["3", "-", "≠"]
     assert params["max_rounds"] == ["20", "20", ""]
@@ -122,16 +122,16 @@ def test_the_figures_of_a_symbol_are_drawn_from_its_records(client, recorded):
     drawn = figures(client.get("/symbols/AAA").text)
     assert [*drawn][:4] == [
         "Equity over the newest backtest",
-        "Evidence: z of each challenger against what is needed",
+        "Evidence: Sharpe ratio of each challenger less what is needed",
         "Sharpe ratio over the weeks",
         "Net return by week",
     ]
     decisions = read_records(recorded.store, WeeklyDecision, "AAA")
-    evidence = {line["name"]: line for line in drawn["Evidence: z of each challenger against what is needed"]["data"]}
-    assert evidence["needed"]["x"] == [*decisions]
+    evidence = {line["name"]: line for line in drawn[[*drawn][1]]["data"]}
+    assert {line["name"]: line["x"] for line in evidence.values()} == {name: [*decisions] for name in evidence}
     for recipe in {recipe for decision in decisions.values() for recipe in decision.judgements}:
-        z = [d.judgements[recipe].z if recipe in d.judgements else None for d in decisions.values()]
-        assert evidence[recipe]["y"] == z
+        margins = [d.judgements[recipe].margin if recipe in d.judgements else None for d in decisions.values()]
+        assert evidence[recipe]["y"] == margins
     equity = client.get("/api/v2/equity/AAA").json()
     assert equity["week"] == WEEKS[-1]
 
@@ -139,7 +139,7 @@ def test_the_figures_of_a_symbol_are_drawn_from_its_records(client, recorded):
 def test_the_page_of_training_lists_the_parts_of_the_platform_and_the_trainings(client):
     html = client.get("/training").text
     assert {"store", "database", "mlflow", "dagster"} <= {row[0] for row in below(html, "Health")}
-    assert "start it (make ui)" in html, "without a webserver the page says how to see the runs"
+    assert "Start it (make ui)" in html, "without a webserver the page says how to see the runs"
     trainings = client.get("/api/v2/trainings").json()["items"]
     assert [row[5] for row in below(html, "Trainings")][:3] == [item["model_id"] for item in trainings[:3]]
 

@@ -36,22 +36,27 @@ function filterRows(input) {
   }
 }
 
-const PLOT_CONFIG = { responsive: true, displaylogo: false };
-
-function themed(figure) {
+function themed(layout) {
   const style = getComputedStyle(document.documentElement);
-  const [text, line] = [style.getPropertyValue("--text"), style.getPropertyValue("--line")];
+  const [text, muted, line] = ["--text", "--muted", "--line"].map((name) => style.getPropertyValue(name));
   const axis = { gridcolor: line, zerolinecolor: line, automargin: true };
   return {
     height: 320, margin: { l: 60, r: 20, t: 10, b: 40 }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
-    font: { color: text }, legend: { orientation: "h" }, ...figure.layout,
-    xaxis: { ...axis, ...figure.layout.xaxis }, yaxis: { ...axis, ...figure.layout.yaxis },
+    font: { color: text }, legend: { orientation: "h" }, ...layout,
+    modebar: { bgcolor: "rgba(0,0,0,0)", color: muted, activecolor: text },
+    xaxis: { ...axis, ...layout.xaxis }, yaxis: { ...axis, ...layout.yaxis },
   };
 }
 
+// The place has the height itself: plotly takes it from there when the window changes.
+function plot(place, { data, layout }) {
+  const whole = themed(layout);
+  place.style.height = `${whole.height}px`;
+  Plotly.react(place, data, whole, { responsive: true, displaylogo: false });
+}
+
 function draw(place) {
-  const figure = JSON.parse(place.querySelector("script").textContent);
-  Plotly.newPlot(place, figure.data, themed(figure), PLOT_CONFIG);
+  plot(place, JSON.parse(place.querySelector("script").textContent));
 }
 
 function saveFile(name, text, type) {
@@ -63,7 +68,7 @@ function saveFile(name, text, type) {
 }
 
 function saveCsv(button) {
-  const quoted = (cell) => `"${cell.textContent.trim().replaceAll('"', '""')}"`;
+  const quoted = (cell) => `"${(cell.dataset.order ?? cell.textContent.trim()).replaceAll('"', '""')}"`;
   const lines = [...document.getElementById(button.dataset.table).rows].map((row) => [...row.cells].map(quoted).join(","));
   saveFile(button.dataset.name, lines.join("\r\n"), "text/csv");
 }

@@ -1,7 +1,7 @@
 "use strict";
 
 const MOST_ALERTS = 20;
-const handlers = { run: [], event: [] };
+const handlers = { open: [], run: [], event: [] };
 let stream;
 
 // A browser allows six connections to a host, so a hidden tab gives its own back.
@@ -9,13 +9,16 @@ function follow() {
   stream?.close();
   if (document.hidden) return;
   stream = new EventSource("/api/v2/stream");
-  for (const [kind, ofKind] of Object.entries(handlers)) {
+  for (const kind of ["run", "event"]) {
     stream.addEventListener(kind, (message) => {
       const told = JSON.parse(message.data);
-      ofKind.forEach((handle) => handle(told));
+      handlers[kind].forEach((handle) => handle(told));
     });
   }
-  stream.addEventListener("open", () => { showLive("Live."); showMissedAlerts(); });
+  stream.addEventListener("open", () => {
+    showLive("Live.");
+    handlers.open.forEach((handle) => handle());
+  });
   stream.addEventListener("error", () => showLive("Not live."));
 }
 
@@ -45,6 +48,7 @@ function showAlert(event) {
   place.hidden = false;
 }
 
+handlers.open.push(showMissedAlerts);
 handlers.event.push(showAlert);
 document.addEventListener("DOMContentLoaded", () => {
   const place = document.getElementById("new-alerts");

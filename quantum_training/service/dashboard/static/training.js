@@ -12,50 +12,63 @@ function showRun(told) {
     if (told.is_over || liveRuns.size >= MOST_LIVE_RUNS) return;
     addLiveRun(told);
   }
-  const { element, points } = liveRuns.get(told.run_id);
-  const part = (selector) => element.querySelector(selector);
+  const run = liveRuns.get(told.run_id);
+  addPoints(run, told);
+  // An answer may be older than what the stream has told meanwhile.
+  if (told.is_over || told.percent >= run.percent) showNumbers(run, told);
+}
+
+function addLiveRun(told) {
+  const element = document.getElementById("live-run").content.cloneNode(true).firstElementChild;
+  const link = element.querySelector("a");
+  link.textContent = [told.job, told.symbol, told.run_id.slice(0, 8)].filter(Boolean).join(" ");
+  link.href = `/api/v2/runs/${told.run_id}`;
+  element.querySelector("progress").ariaLabel = `Progress of run ${told.run_id.slice(0, 8)}`;
+  document.getElementById("live").append(element);
+  document.getElementById("no-live-run").hidden = true;
+  liveRuns.set(told.run_id, { element, points: [], percent: 0, isOver: false });
+}
+
+function addPoints(run, told) {
+  const curve = told.curve ?? [];
+  const later = run.points.filter((point) => point.step > (curve.at(-1)?.step ?? -1));
+  run.points = [...curve, ...later];
+  if (told.step > (run.points.at(-1)?.step ?? -1)) run.points.push({ step: told.step, metrics: told.metrics });
+  run.points.splice(0, run.points.length - MOST_LIVE_POINTS);
+  if (run.points.length > 1) drawRun(run.element.querySelector("figure"), run.points);
+}
+
+function showNumbers(run, told) {
+  [run.percent, run.isOver] = [told.percent, told.is_over];
+  const part = (selector) => run.element.querySelector(selector);
   part(".state").textContent = told.status.toLowerCase();
   part(".state").className = `state ${told.status.toLowerCase()}`;
   part("progress").value = told.percent;
   part(".message").textContent = `${told.percent.toFixed(0)} %, ${told.message}`;
   part(".metrics").textContent = Object.entries(told.metrics)
     .map(([name, value]) => `${name.replaceAll("_", " ")} ${value.toPrecision(4)}`).join(", ");
-  if (told.curve) points.splice(0, points.length, ...told.curve);
-  if (told.step && told.step !== points.at(-1)?.step) points.push({ step: told.step, metrics: told.metrics });
-  points.splice(0, points.length - MOST_LIVE_POINTS);
-  if (points.length > 1) drawRun(part(".live-chart"), points);
 }
 
-function addLiveRun(told) {
-  const place = document.getElementById("live");
-  const element = document.getElementById("live-run").content.cloneNode(true).firstElementChild;
-  const link = element.querySelector("a");
-  link.textContent = [told.job, told.symbol, told.run_id.slice(0, 8)].filter(Boolean).join(" ");
-  link.href = `/api/v2/runs/${told.run_id}`;
-  element.querySelector("progress").ariaLabel = `Progress of run ${told.run_id.slice(0, 8)}`;
-  place.append(element);
-  document.getElementById("no-live-run").hidden = true;
-  liveRuns.set(told.run_id, { element, points: [] });
-}
-
-function drawRun(place, points) {
+function drawRun(figure, points) {
   const names = [...new Set(points.flatMap((point) => Object.keys(point.metrics)))];
-  const drawn = names.filter((name) => /reward|loss/.test(name));
-  const data = drawn.map((name) => ({
+  const data = names.filter((name) => /reward|loss/.test(name)).map((name) => ({
     type: "scatter", mode: "lines", name: name.replaceAll("_", " "), yaxis: name.includes("loss") ? "y2" : "y",
     x: points.map((point) => point.step), y: points.map((point) => point.metrics[name] ?? null),
   }));
-  const axes = {
-    xaxis: { title: { text: "step" } }, yaxis: { title: { text: "reward" } },
+  const layout = {
+    height: 260, yaxis: { title: { text: "reward" } },
     yaxis2: { title: { text: "losses" }, overlaying: "y", side: "right", showgrid: false, automargin: true },
   };
-  place.hidden = false;
-  Plotly.react(place, data, { ...themed({ layout: axes }), height: 260 }, PLOT_CONFIG);
+  figure.hidden = false;
+  plot(figure.querySelector("div"), { data, layout });
 }
 
+// Also after the connection was away: meanwhile a run may have ended.
 async function showActiveRuns() {
-  for (const run of document.getElementById("live").dataset.runs.split(" ").filter(Boolean)) {
-    const answer = await fetch(`/api/v2/runs/${run}/progress`);
+  const first = document.getElementById("live").dataset.runs.split(" ").filter(Boolean);
+  const known = [...liveRuns].filter(([, run]) => !run.isOver).map(([id]) => id);
+  for (const id of new Set([...first.filter((id) => !liveRuns.has(id)), ...known])) {
+    const answer = await fetch(`/api/v2/runs/${id}/progress`);
     if (answer.ok) showRun(await answer.json());
   }
 }
@@ -126,10 +139,10 @@ function offerRecipes(form) {
 }
 
 handlers.run.push(showRun);
+handlers.open.push(showActiveRuns);
 document.addEventListener("DOMContentLoaded", () => {
   const form = document.getElementById("start-training");
   form.addEventListener("change", () => offerRecipes(form));
   offerRecipes(form);
   usePresets(form, document.getElementById("preset-told"));
-  showActiveRuns();
 });
