@@ -77,6 +77,14 @@ def weekly_returns(returns: pd.DataFrame) -> Figure:
     return _heat_map([*returns.index], [*returns.columns], values, "%", centred=True)
 
 
+def daily_returns(days: pd.DataFrame) -> Figure:
+    """Net return of each day in per cent. days: days x (net_return, as a fraction; fills)."""
+    fills = [f"{count} fills" for count in days["fills"]]
+    dates = [f"{day:%Y-%m-%d}" for day in days.index]
+    bars = {"type": "bar", "x": dates, "y": numbers(100 * days["net_return"]), "hovertext": fills}
+    return _figure([bars], "%")
+
+
 def psi_over_days(reports: Mapping[str, DailyDrift]) -> Figure:
     """PSI of the columns that moved most, over the days of the drift reports. Without a measured PSI it has no line."""
     table = _psi(reports)

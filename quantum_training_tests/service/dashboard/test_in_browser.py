@@ -4,8 +4,10 @@ elsewhere."""
 import asyncio
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 import uvicorn
@@ -14,6 +16,7 @@ from fastapi.routing import APIRoute
 
 from quantum_training.service.app import build_app
 from quantum_training.service.dagster_client import Launch
+from quantum_training.service.reading import events as sent
 from quantum_training_tests.service.conftest import resources
 from quantum_training_tests.service.support import RecordingDagster
 from quantum_training_tests.support.browser import chromium
@@ -43,29 +46,45 @@ def dagster():
     return RecordingDagster()
 
 
-@pytest.fixture
-def told():
-    """What the stream of the service tells, in order: kind and content. A test appends to it."""
-    return []
+@dataclass
+class Stream:
+    """Stands for the stream of the service. told: kind and content in order; a test appends. tabs: connections."""
 
+    told: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    tabs: int = 0
 
-@pytest.fixture
-def address(recorded, dagster, told):
-    app = build_app(recorded.settings, {**resources(recorded), "dagster": dagster})
+    async def answer(self) -> StreamingResponse:
+        """A connection, which is told everything from the start."""
+        return StreamingResponse(self._messages(), media_type="text/event-stream")
 
-    async def stream() -> StreamingResponse:
-        async def messages():
+    async def _messages(self) -> AsyncIterator[str]:
+        self.tabs += 1
+        try:
             yield ": connected\n\n"
             sent = 0
             while True:
-                for kind, content in told[sent:]:
+                for kind, content in self.told[sent:]:
                     yield f"event: {kind}\ndata: {json.dumps(content)}\n\n"
                     sent += 1
                 await asyncio.sleep(0.05)
+        finally:
+            self.tabs -= 1
 
-        return StreamingResponse(messages(), media_type="text/event-stream")
 
-    app.router.routes.insert(0, APIRoute("/api/v2/stream", stream))
+@pytest.fixture
+def stream():
+    return Stream()
+
+
+@pytest.fixture
+def told(stream):
+    return stream.told
+
+
+@pytest.fixture
+def address(recorded, dagster, stream):
+    app = build_app(recorded.settings, {**resources(recorded), "dagster": dagster})
+    app.router.routes.insert(0, APIRoute("/api/v2/stream", stream.answer))
     with serving(app) as address:
         yield address
 
@@ -182,6 +201,12 @@ def test_a_run_that_goes_on_when_the_page_is_opened_is_shown_at_once(page, addre
     assert run_id[:8] in page.evaluate("document.querySelector('#live h3').innerText")
 
 
+SET_HIDDEN = (
+    "Object.defineProperty(document, 'hidden', {{ value: {0}, configurable: true }});"
+    "document.dispatchEvent(new Event('visibilitychange'))"
+)
+
+
 def test_a_new_alert_is_shown_on_every_page_and_can_be_dismissed(page, address, told):
     alert = {"event_id": "e", "type": "data.drift_detected", "symbol": "AAA", "sentence": "<b>drift</b>"}
     news = {**alert, "event_id": "n", "type": "model.training_started", "is_alert": False}
@@ -195,6 +220,23 @@ def test_a_new_alert_is_shown_on_every_page_and_can_be_dismissed(page, address, 
         assert page.evaluate(items) == ["AAA <b>drift</b>"]
         page.evaluate("document.querySelector('#new-alerts button').click()")
         assert not page.evaluate("document.getElementById('new-alerts').checkVisibility()")
+
+
+def test_a_hidden_tab_gives_its_connection_back_and_catches_up_when_it_is_seen(page, address, stream, monkeypatch):
+    page.open(f"{address}/")
+    page.wait_for("document.getElementById('live-state').innerText === 'Live.'")
+    assert stream.tabs == 1
+    page.evaluate(SET_HIDDEN.format("true"))
+    wait_for("the end of the connection", lambda: stream.tabs == 0, 30)
+    missed = {"event_id": "e", "type": "model.regressed", "symbol": "AAA", "payload": {}, "is_alert": True}
+    old = {**missed, "event_id": "o", "received_at": "2020-01-27T00:00:00Z", "sentence": "long known"}
+    new = {**missed, "received_at": "2100-01-01T00:00:00Z", "sentence": "rolled back"}
+    found = {"as_of": None, "age_seconds": None, "total": 2, "items": [new, old]}
+    monkeypatch.setattr(sent, "event_page", lambda *_: found)
+    page.evaluate(SET_HIDDEN.format("false"))
+    page.wait_for("document.getElementById('new-alerts').checkVisibility()")
+    assert page.evaluate("document.querySelector('#new-alerts ul').innerText.trim()") == "AAA rolled back"
+    assert stream.tabs == 1
 
 
 def test_the_form_of_training_starts_what_it_says(page, address, dagster):

@@ -136,6 +136,17 @@ def test_the_figures_of_a_symbol_are_drawn_from_its_records(client, recorded):
     assert equity["week"] == WEEKS[-1]
 
 
+def test_the_days_of_the_champion_are_drawn_with_their_fills(client, recorded):
+    champion = client.get("/api/v2/symbols/AAA").json()["champion"]
+    drawn = figures(client.get("/symbols/AAA").text)
+    (bars,) = drawn[f"Net return and fills of {champion}, the champion, by day"]["data"]
+    scores = recorded.store.read_frames(SHADOW_SCORES, "AAA", WEEKS[0], WEEKS[-1])
+    of_day = scores[(scores["strategy"] == champion) & (scores.index.strftime("%Y-%m-%d") == bars["x"][-1])]
+    assert bars["y"][-1] == pytest.approx(100 * ((1 + of_day["net_return"]).prod() - 1), abs=1e-5)
+    assert bars["hovertext"][-1] == f"{(of_day['turnover'] > 0).sum()} fills"
+    assert bars["x"] == sorted({*bars["x"]})
+
+
 def test_the_page_of_training_lists_the_parts_of_the_platform_and_the_trainings(client):
     html = client.get("/training").text
     assert {"store", "database", "mlflow", "dagster"} <= {row[0] for row in below(html, "Health")}
@@ -179,6 +190,7 @@ def test_the_page_of_a_symbol_tells_rollout_kill_switch_and_test_beside_its_acti
     newest = rollout["items"][0]
     assert f"stage {newest['stage']}, {rollout['stage_name']}, {newest['share']:.0%} of the capital" in html
     assert newest["next_step"] in html
+    assert "Risk guard: a loss of 10% in a day, or a fall of 25% below the peak" in html
     assert "Kill switch: off" in html
     assert "A/B test: none" in html
 
