@@ -44,7 +44,8 @@ def _number(value: float | None) -> str:
 
 
 def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2%}".replace(".00%", "%")
+    """To two digits, none of a whole per cent; no negative zero."""
+    return "-" if value is None else f"{round(value, 4) + 0.0:.2%}".replace(".00%", "%")
 
 
 def _value(value: Any) -> str:

@@ -58,7 +58,11 @@ def test_the_page_of_a_symbol_shows_its_state_its_evidence_and_its_ledger(client
     for sentence in detail["sentences"].values():
         assert sentence in unescape(html)
     leaderboard = client.get("/api/v2/leaderboard/AAA").json()["rows"]
-    assert [row[0].split()[0] for row in table(html)] == [row["strategy"] for row in leaderboard]
+    rows = table(html)
+    assert [row[0].split()[0] for row in rows] == [row["strategy"] for row in leaderboard]
+    for shown, row in zip(rows, leaderboard, strict=True):
+        lead, win_rate = row["sharpe_difference"], row["win_rate_difference"]
+        assert shown[7] == ("-" if row["is_champion"] else f"{lead:+.2f} win rate {100 * win_rate:+.0f}%")
     for row in recorded.ledger.rows("AAA"):
         assert row.reason in unescape(html)
     assert f'href="/reports/AAA/{DAY}/drift"' in html
