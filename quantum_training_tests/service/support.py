@@ -161,7 +161,7 @@ class RecordingDagster:
 
     def schedules(self) -> list[dict[str, Any]]:
         self._require_up()
-        weekly = {"name": "weekly_schedule", "cron": "0 2 * * 1", "running": True, "next_tick": 1_580_000_000.0}
+        weekly = {"name": "weekly_cycle_schedule", "cron": "0 2 * * 1", "running": True, "next_tick": 1_580_000_000.0}
         return [weekly, {"name": "drift_schedule", "cron": "0 1 * * *", "running": False, "next_tick": None}]
 
     def daemons(self) -> list[dict[str, Any]]:

@@ -33,9 +33,13 @@ class Page:
 
     def open(self, url: str, width: int = 1500, height: int = 900) -> None:
         """Load a page in a window of this size and wait until it is complete."""
-        self._call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+        self.resize(width, height)
         self._call("Page.navigate", url=url)
         self.wait_for(f"location.href === {json.dumps(url)} && document.readyState === 'complete'")
+
+    def resize(self, width: int, height: int) -> None:
+        """Give the window this size."""
+        self._call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
 
     def evaluate(self, script: str) -> Any:
         """The value of a script in the page, awaited if it is a promise."""

@@ -39,6 +39,13 @@ class RegisteredVersion(NamedTuple):
     run_id: str
 
 
+class LoggedRun(NamedTuple):
+    """What a run in MLflow holds: its parameters, and the newest value of each metric."""
+
+    params: dict[str, str]
+    metrics: dict[str, float]
+
+
 @dataclass(frozen=True)
 class ModelRegistry(MlflowConnection):
     """The versions of each symbol's models. What an alias points at: `aliases`."""
@@ -140,6 +147,12 @@ class ModelRegistry(MlflowConnection):
     def run_id(self, symbol: str, model_id: str) -> str:
         """The run of a version. VersionDeleted if it is not registered."""
         return self._registered(symbol, model_id).run_id
+
+    @outages_named
+    def logged_run(self, symbol: str, run_id: str) -> LoggedRun:
+        """What the run of a symbol's version holds."""
+        data = self.client().get_run(run_id).data
+        return LoggedRun(dict(data.params), dict(data.metrics))
 
     @outages_named
     def tag(self, symbol: str, model_id: str, name: str, value: str) -> None:

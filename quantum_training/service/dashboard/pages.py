@@ -1,56 +1,73 @@
-"""The addresses of the dashboard: overview, symbol, training. Templates make the pages; static/ is what they load."""
+"""The addresses of the dashboard: overview, symbol, two versions, training, and the files in static/."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-import jinja2
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from fastapi.responses import FileResponse, HTMLResponse
 
 from quantum_training.lifecycle.records import BACKTEST, DRIFT_REPORT
 from quantum_training.lifecycle.reporting.week_page import ALL_SYMBOLS, WEEK_REPORT
 from quantum_training.lifecycle.surveillance.drift_pages import EVIDENTLY
+from quantum_training.service.dashboard.rendering import render
 from quantum_training.service.dashboard.symbol_figures import symbol_figures
-from quantum_training.service.problems import Problem
+from quantum_training.service.dashboard.training_figures import training_figures
+from quantum_training.service.problems import Problem, unknown
 from quantum_training.service.reading import decisions, evidence, recipes, runs, symbols
-from quantum_training.service.reading.events import training_page
+from quantum_training.service.reading.agents import agent_status, last_check
+from quantum_training.service.reading.benchmark import CRITERIA, benchmark
+from quantum_training.service.reading.comparison import comparison
+from quantum_training.service.reading.events import alerts, trainings
 from quantum_training.service.reading.health import health
+from quantum_training.service.routes.parameters import MODEL_ID_PATTERN
 from quantum_training.service.state import CurrentState, KnownSymbol, State
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 FOLDER = Path(__file__).parent
 ROWS = 50
 """Newest versions, ledger rows, fills, runs and trainings that a page lists."""
-POLICY = {
-    "Content-Security-Policy": "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
-    "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+STATIC = {
+    "dashboard.css": "text/css",
+    "dashboard.js": "text/javascript",
+    "live.js": "text/javascript",
+    "training.js": "text/javascript",
 }
-"""plotly.js writes styles into the page; scripts come from files only."""
+"""The files in static/ by their types."""
+ALERTS = 10
+"""Newest alerts that the overview lists."""
+WEEKLY_SCHEDULE = "weekly_cycle_schedule"
+"""The schedule that trains all symbols (automation/scheduled_training.py)."""
 CACHED = {"Cache-Control": "public, max-age=3600"}
 
 
 @router.get("/")
 def overview(state: CurrentState) -> HTMLResponse:
-    """All symbols: champion, share of capital, Sharpe ratio beside Buy & Hold, drift, decay, age of the data."""
+    """All symbols: champion, share of capital, Sharpe ratio beside Buy & Hold, drift, decay, age; newest alerts."""
     page = symbols.symbol_page(state, [*state.settings.symbols], 0, len(state.settings.symbols))
-    return _render(
-        "overview.html", page=page, week_report=_newest(state.store.periods(WEEK_REPORT, ALL_SYMBOLS, "html"))
+    return render(
+        "overview.html",
+        page=page,
+        alerts=alerts(state, ALERTS),
+        week_report=_newest(state.store.periods(WEEK_REPORT, ALL_SYMBOLS, "html")),
+        schedule=WEEKLY_SCHEDULE,
     )
 
 
 @router.get("/symbols/{symbol}")
 def symbol_page(state: CurrentState, symbol: KnownSymbol) -> HTMLResponse:
     """One symbol: what its newest week found, its pictures, challengers, fills, versions and ledger."""
-    return _render(
+    return render(
         "symbol.html",
         detail=symbols.symbol_detail(state, symbol),
         leaderboard=_leaderboard(state, symbol),
+        benchmark=benchmark(state, symbol),
+        criteria=CRITERIA,
+        rollout=decisions.rollout_page(state, symbol, 1),
+        guard=state.settings.rollout,
         fills=evidence.fill_page(state, symbol, None, 26, ROWS)["items"],
         versions=recipes.version_page(state, [symbol], None, ROWS)["items"],
         ledger=decisions.ledger_page(state, symbol, ROWS)["items"],
@@ -62,15 +79,32 @@ def symbol_page(state: CurrentState, symbol: KnownSymbol) -> HTMLResponse:
     )
 
 
+@router.get("/symbols/{symbol}/compare")
+def compare(
+    state: CurrentState,
+    symbol: KnownSymbol,
+    a: Annotated[str, Query(pattern=MODEL_ID_PATTERN)],
+    b: Annotated[str, Query(pattern=MODEL_ID_PATTERN)],
+) -> HTMLResponse:
+    """Two versions of a symbol side by side."""
+    return render("compare.html", comparison=comparison(state, symbol, a, b))
+
+
 @router.get("/training")
 def training(state: CurrentState) -> HTMLResponse:
-    """Runs and schedules of Dagster, trainings from their events, and the health of the platform's parts."""
-    return _render(
+    """Runs and schedules of Dagster, trainings from their events, agents, and the health of the platform's parts."""
+    newest = trainings(state, [*state.settings.symbols])
+    return render(
         "training.html",
         runs=_of_dagster(lambda: runs.run_page(state, ROWS, None, [], None)),
         schedules=_of_dagster(lambda: runs.schedule_page(state)),
-        trainings=training_page(state, [*state.settings.symbols], ROWS)["items"],
+        trainings=newest[:ROWS],
+        figures=training_figures(newest),
+        agents=agent_status(state, newest),
+        last_check=last_check(state),
         health=health(state),
+        recipes_of={symbol: market.recipes for symbol, market in state.settings.symbols.items()},
+        recipes=[*state.settings.recipes],
     )
 
 
@@ -80,13 +114,12 @@ def plotly() -> FileResponse:
     return FileResponse(_plotly_file(), media_type="text/javascript", headers=CACHED)
 
 
-@router.get("/static/dashboard.{kind}", response_class=FileResponse)
-def static(kind: str) -> FileResponse:
-    """The dashboard's own script and style."""
-    types = {"js": "text/javascript", "css": "text/css"}
-    if kind not in types:
-        raise Problem(404, f"there is no dashboard.{kind}", "a static file is one that exists", "use dashboard.js")
-    return FileResponse(FOLDER / "static" / f"dashboard.{kind}", media_type=types[kind])
+@router.get("/static/{name}", response_class=FileResponse)
+def static(name: str) -> FileResponse:
+    """The dashboard's own scripts and style."""
+    if name not in STATIC:
+        raise unknown("static file", name, STATIC)
+    return FileResponse(FOLDER / "static" / name, media_type=STATIC[name])
 
 
 def _newest(periods: list[str]) -> str | None:
@@ -103,7 +136,7 @@ def _of_dagster(read: Callable[[], dict[str, Any]]) -> list[Any] | str:
     try:
         items: list[Any] = read()["items"]
     except Problem as problem:
-        return f"{problem.detail}. {problem.remedy}."
+        return f"{problem.detail}. {problem.remedy[0].upper()}{problem.remedy[1:]}."
     return items
 
 
@@ -112,43 +145,3 @@ def _plotly_file() -> Path:
     import importlib.resources
 
     return Path(str(importlib.resources.files("plotly") / "package_data" / "plotly.min.js"))
-
-
-@cache
-def _templates() -> jinja2.Environment:
-    loader = jinja2.FileSystemLoader(FOLDER / "templates")
-    templates = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    templates.filters |= {"number": _number, "percent": _percent, "time": _time, "age": _age, "embedded": _embedded}
-    return templates
-
-
-def _render(name: str, **content: Any) -> HTMLResponse:
-    html = _templates().get_template(name).render(**content, now=datetime.now(UTC))
-    return HTMLResponse(html, headers=POLICY)
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2%}".replace(".00%", "%")
-
-
-def _time(value: Any) -> str:
-    return "-" if value is None else f"{value:%Y-%m-%d %H:%M}" if isinstance(value, datetime) else str(value)
-
-
-def _age(seconds: float | None) -> str:
-    """A duration in its largest unit."""
-    if seconds is None:
-        return "-"
-    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
-        if abs(seconds) >= length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{seconds:.2g} s"
-
-
-def _embedded(value: Any) -> Any:
-    """JSON inside a script element of a type that no browser runs; `<` is escaped, so it cannot end the element."""
-    return jinja2.filters.Markup(json.dumps(value, separators=(",", ":")).replace("<", "\\u003c"))

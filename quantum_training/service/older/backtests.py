@@ -2,36 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
 from quantum_training.lifecycle.records import BACKTEST
 from quantum_training.service.problems import unknown
+from quantum_training.service.reading.benchmark import difference, eight_metrics, leader, success_criteria
 from quantum_training.service.reading.evidence import fill_page, newest_backtest
 from quantum_training.service.state import State
 from quantum_training.trading.baselines import BUY_AND_HOLD
 
-EIGHT = {
-    "sharpe_ratio": "sharpe",
-    "sortino_ratio": "sortino",
-    "max_drawdown": "max_drawdown",
-    "win_rate": "win_rate",
-    "profit_factor": "profit_factor",
-    "total_return": "total_return",
-    "calmar_ratio": "calmar",
-    "alpha": "alpha",
-}
-"""S2's names of the metrics. A drawdown is a negative fraction, alpha is annual and against Buy & Hold."""
 FIVE = ("total_return", "sharpe_ratio", "max_drawdown", "win_rate")
-CRITERIA = {"sharpe_ratio": 1.5, "max_drawdown": -0.15, "win_rate": 0.55}
-"""S3's limits for success; a value has to be above."""
-
-
-def eight_metrics(metrics: Mapping[str, Any] | None) -> dict[str, float | None]:
-    """S2's eight metrics; null if one is undefined."""
-    return {name: (metrics or {}).get(ours) for name, ours in EIGHT.items()}
 
 
 def agent_backtest(state: State, symbol: str, recipe: str, week: str | None) -> dict[str, Any]:
@@ -59,8 +41,8 @@ def agent_backtest(state: State, symbol: str, recipe: str, week: str | None) -> 
         "portfolio_value": [capital * value for value in daily.tolist()],
         "dates": [f"{day:%Y-%m-%d}" for day in daily.index],
         "comparison": {
-            "sharpe_improvement": _less(agent["sharpe_ratio"], passive["sharpe_ratio"]),
-            "return_improvement": _less(agent["total_return"], passive["total_return"]),
+            "sharpe_improvement": difference(agent["sharpe_ratio"], passive["sharpe_ratio"]),
+            "return_improvement": difference(agent["total_return"], passive["total_return"]),
         },
     }
 
@@ -85,10 +67,7 @@ def four_strategies(state: State, symbol: str, recipe: str) -> dict[str, Any]:
     random = dict.fromkeys((*FIVE, "avg_return")) | {"sharpe_ratio": metrics[recipe].get("random_sharpe_median")}
     by_strategy = {"RL v3": five(recipe), "Buy & Hold": five(BUY_AND_HOLD), "Moving Average": five("ma_crossover")}
     ratios = {name: of["sharpe_ratio"] for name, of in {**by_strategy, "Random": random}.items()}
-    defined = {name: ratio for name, ratio in ratios.items() if ratio is not None}
     agent, passive = by_strategy["RL v3"], by_strategy["Buy & Hold"]
-    beats = _less(agent["total_return"], passive["total_return"])
-    criteria = {name: None if agent[name] is None else agent[name] > limit for name, limit in CRITERIA.items()}  # type: ignore[operator]
     return {
         "symbol": symbol,
         "recipe": recipe,
@@ -97,11 +76,7 @@ def four_strategies(state: State, symbol: str, recipe: str) -> dict[str, Any]:
         "buy_hold_metrics": passive,
         "moving_avg_metrics": by_strategy["Moving Average"],
         "random_metrics": random,
-        "winner": max(defined, key=lambda name: defined[name], default=None),
-        "success_criteria": {**criteria, "beats_buy_and_hold": None if beats is None else beats > 0},
+        "winner": leader(ratios),
+        "success_criteria": success_criteria(agent, passive),
         "statistically_distinguishable": record["verdict"]["distinguishable"],
     }
-
-
-def _less(value: float | None, other: float | None) -> float | None:
-    return None if value is None or other is None else float(value - other)

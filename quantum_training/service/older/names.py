@@ -11,6 +11,7 @@ from pydantic import Field
 
 from quantum_training.lifecycle.training.versions import recorded_versions
 from quantum_training.service.problems import Problem, unknown
+from quantum_training.service.reading.agents import AGENTS
 from quantum_training.service.routes.starts import Sender
 from quantum_training.service.starting.launching import Order
 from quantum_training.service.starting.requests import Change
@@ -21,7 +22,6 @@ MarketName = Annotated[str, Field(pattern=SYMBOL_PATTERN, max_length=64, example
 MarketQuery = Annotated[str | None, Query(pattern=SYMBOL_PATTERN, max_length=64, examples=["BTC/USDT"])]
 ModelType = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=64, examples=["xgboost"])]
 ModelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$", max_length=160)]
-AGENTS = ("ppo", "sac")
 NAMES = {"nhits": "forecaster", "patchtst": "forecaster", "lstm": "forecaster"}
 """Algorithms by types of models that are not called as theirs."""
 

@@ -15,7 +15,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from quantum_training.lifecycle.records import BACKTEST
-from quantum_training.service.older.backtests import agent_backtest, eight_metrics
+from quantum_training.service.older.backtests import agent_backtest
 from quantum_training.service.older.names import (
     MarketName,
     MarketQuery,
@@ -29,6 +29,7 @@ from quantum_training.service.older.names import (
     version_named,
 )
 from quantum_training.service.problems import PROBLEMS, Problem, unknown
+from quantum_training.service.reading.benchmark import eight_metrics
 from quantum_training.service.reading.monitoring import drift_page
 from quantum_training.service.reading.progress import progress_of
 from quantum_training.service.routes.parameters import RunId

@@ -7,16 +7,12 @@ from datetime import datetime
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
-from quantum_training.lifecycle.surveillance.agent_policy import agent_training
-from quantum_training.resources.events.redis_stream import RedisError
-from quantum_training.resources.policy_keys import NO_KEYS, read_policy_keys
 from quantum_training.service.dagster_client import DagsterOutage
-from quantum_training.service.older.names import AGENTS
 from quantum_training.service.problems import PROBLEMS
+from quantum_training.service.reading.agents import agent_status
 from quantum_training.service.reading.events import Training, trainings
 from quantum_training.service.state import CurrentState, State
 from quantum_training.settings.paths import without_password
-from quantum_training.settings.retraining import RecipeTraining
 
 router = APIRouter(prefix="/api/v1/rl-v3/dashboard", responses=PROBLEMS, tags=["older: RL v3 daemon"])
 RECENT, MESSAGE_LENGTH = 10, 500
@@ -49,34 +45,19 @@ class TrainingSummary(BaseModel):
 @router.get("/training-summary")
 def training_summary(state: CurrentState) -> TrainingSummary:
     """The policy is that of the first agent of the settings; the trainings are those of all agents."""
-    agents = [name for name, recipe in state.settings.recipes.items() if recipe.algorithm in AGENTS]
-    policy = agent_policy(state, agents)
-    chosen = [*state.settings.symbols]
-    runs = [t for t in trainings(state, chosen) if t.recipe in agents and t.status != "running"]
+    agents = agent_status(state, trainings(state, [*state.settings.symbols]))
+    policy, runs = agents.policy, agents.over
     failed = next((run for run in runs if run.status == "failed"), None)
-    succeeded = sum(run.status == "succeeded" for run in runs)
     return TrainingSummary(
         enabled=policy.enabled,
         interval_minutes=policy.interval_minutes,
         episodes_per_run=policy.episodes_per_run,
         total_runs=len(runs),
-        success_rate=succeeded / len(runs) if runs else 0.0,
+        success_rate=agents.success_rate or 0.0,
         last_run_at=runs[0].completed_at if runs else None,
         last_error=error_of(state, failed) if failed else None,
         recent_runs=[_recent(run) for run in runs[:RECENT]],
     )
-
-
-def agent_policy(state: State, agents: list[str]) -> RecipeTraining:
-    """When the first of these agents is trained inside the week, by settings file and keys as they are now."""
-    settings = state.live_settings()
-    try:
-        keys = read_policy_keys(settings.event_bus_url) if settings.event_bus_url else NO_KEYS
-    except RedisError:
-        keys = NO_KEYS
-    default = agent_training(settings, keys)
-    policy = settings.retraining.recipes.get(agents[0], default) if agents else default
-    return policy.model_copy(update={"enabled": policy.enabled and settings.retraining.enabled and bool(agents)})
 
 
 def error_of(state: State, training: Training) -> str:

@@ -38,6 +38,11 @@ def utc(time: Time) -> datetime | None:
     return (stamp.tz_localize("UTC") if stamp.tz is None else stamp.tz_convert("UTC")).to_pydatetime(warn=False)
 
 
+def utc_of_seconds(seconds: float | None) -> datetime | None:
+    """A time of Dagster, in seconds since 1970."""
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+
+
 def age(time: Time) -> dict[str, Any]:
     """The fields of Dated for a time."""
     as_of = utc(time)

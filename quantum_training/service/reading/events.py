@@ -7,13 +7,25 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from quantum_training.resources.events.payloads import Event, TrainingCompleted, TrainingStarted
+from quantum_training.resources.events.payloads import (
+    DriftDetected,
+    Event,
+    Payload,
+    Promoted,
+    Regressed,
+    TrainingCompleted,
+    TrainingStarted,
+)
 from quantum_training.resources.events.queue import Delivery
 from quantum_training.service.reading.dated import page
 from quantum_training.service.state import State
+from quantum_training.settings.paths import without_password
 
 SCANNED = 20_000
 """Newest events of training that are looked through for trainings."""
+SCANNED_FOR_ALERTS = 500
+ALERTS = (DriftDetected, Regressed, Promoted)
+"""Events that a person should know of, as of a training that failed."""
 
 
 class EventRow(BaseModel):
@@ -24,6 +36,8 @@ class EventRow(BaseModel):
     symbol: str
     received_at: datetime | None = Field(description="When it was stored, UTC.")
     payload: dict[str, Any] = Field(description="By type: docs/production, quantum_training/resources/events.")
+    sentence: str = Field(description="What happened, in words.", examples=["xgboost was promoted: the evidence"])
+    is_alert: bool = Field(description="Should a person know? Drift, a promotion, a rollback, a failed training.")
 
 
 class Training(BaseModel):
@@ -58,7 +72,40 @@ def event_row(delivery: Delivery) -> EventRow:
         symbol=event.symbol,
         received_at=delivery.received_at,
         payload=event.payload.model_dump(mode="json"),
+        sentence=sentence_of(event.payload),
+        is_alert=is_alert(event.payload),
     )
+
+
+def is_alert(payload: Payload) -> bool:
+    """Should a person know? A training that starts or succeeds is none."""
+    failed = isinstance(payload, TrainingCompleted) and payload.status == "failed"
+    return failed or isinstance(payload, ALERTS)
+
+
+def sentence_of(payload: Payload) -> str:
+    """What happened, in words."""
+    match payload:
+        case DriftDetected():
+            return f"{payload.severity.lower()} drift of {payload.drift_type}: {payload.recommendation}"
+        case Regressed():
+            return f"{payload.model_type} was rolled back: {payload.regression_reason}"
+        case Promoted():
+            return f"{payload.model_type} was promoted: {payload.promotion_reason}"
+        case TrainingStarted():
+            return f"training of {payload.model_type} started: {payload.reason}"
+        case TrainingCompleted():
+            recipe = payload.job_id.rpartition("/")[2]
+            why = f": {without_password(payload.error_message)}" if payload.error_message else ""
+            return f"training of {recipe} {payload.status}{why}"
+    return payload.type
+
+
+def alerts(state: State, limit: int) -> list[EventRow]:
+    """The newest alerts of all symbols, newest first, among the newest events of their types."""
+    types = [*(kind.type for kind in ALERTS), TrainingCompleted.type]
+    rows = map(event_row, state.events.outbox.newest(SCANNED_FOR_ALERTS, types))
+    return [row for row in rows if row.is_alert][:limit]
 
 
 def trainings(state: State, symbols: list[str], limit: int | None = None) -> list[Training]:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from quantum_training.resources.run_origin import ACTOR_TAG, LAUNCHED_BY, REASON_TAG, REQUEST_TAG
 from quantum_training.service.dagster_client import DagsterOutage, outage_problem
 from quantum_training.service.problems import Problem
-from quantum_training.service.reading.dated import page
+from quantum_training.service.reading.dated import page, utc_of_seconds
 from quantum_training.service.state import State
 from quantum_training.settings.paths import without_password
 
@@ -97,8 +97,8 @@ def run_detail(state: State, run_id: str) -> dict[str, Any]:
         {
             "name": step["stepKey"],
             "status": step["status"],
-            "started_at": _time(step["startTime"]),
-            "ended_at": _time(step["endTime"]),
+            "started_at": utc_of_seconds(step["startTime"]),
+            "ended_at": utc_of_seconds(step["endTime"]),
         }
         for step in run["stepStats"]
     ]
@@ -118,7 +118,7 @@ def run_row(state: State, run: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of RunRow of a run of GraphQL."""
     tags = _tags(run)
     partitions = [tags[tag] for tag in PARTITION_TAGS if tag in tags]
-    started, ended = _time(run["startTime"]), _time(run["endTime"])
+    started, ended = utc_of_seconds(run["startTime"]), utc_of_seconds(run["endTime"])
     until = ended or datetime.now(UTC)
     return {
         "run_id": run["runId"],
@@ -129,7 +129,7 @@ def run_row(state: State, run: Mapping[str, Any]) -> dict[str, Any]:
         "partitions": partitions,
         "actor": tags.get(ACTOR_TAG),
         "reason": tags.get(REASON_TAG),
-        "created_at": _time(run["creationTime"]),
+        "created_at": utc_of_seconds(run["creationTime"]),
         "started_at": started,
         "ended_at": ended,
         "duration_seconds": (until - started).total_seconds() if started else None,
@@ -175,9 +175,7 @@ def schedule_page(state: State) -> dict[str, Any]:
         schedules = state.dagster.schedules()
     except DagsterOutage as error:
         raise outage_problem(error) from error
-    rows = [{**row, "next_tick": _time(row["next_tick"])} for row in sorted(schedules, key=lambda row: row["name"])]
+    rows = [
+        {**row, "next_tick": utc_of_seconds(row["next_tick"])} for row in sorted(schedules, key=lambda row: row["name"])
+    ]
     return page(rows, datetime.now(UTC))
-
-
-def _time(seconds: float | None) -> datetime | None:
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)

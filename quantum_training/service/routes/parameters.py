@@ -24,5 +24,6 @@ RecipeQuery = Annotated[
     str | None, Query(pattern=NAME_PATTERN, max_length=NAME_LENGTH, description="Only this recipe or strategy.")
 ]
 Weeks = Annotated[int, Query(ge=1, le=520, description="The newest so many weeks.")]
-ModelId = Annotated[str, Path(pattern=r"^[0-9a-f]{8,64}$", description="Identity of a version.")]
+MODEL_ID_PATTERN = r"^[0-9a-f]{8,64}$"
+ModelId = Annotated[str, Path(pattern=MODEL_ID_PATTERN, description="Identity of a version.")]
 RunId = Annotated[str, Path(pattern=r"^[0-9a-f-]{36}$", description="Id of a run.")]

@@ -205,6 +205,7 @@ def test_a_run_holds_params_metrics_tags_and_its_own_time(registry, register):
     assert run.info.start_time == STARTED.value // 10**6
     assert run.data.params == {"rows": "300", "features": "a,b,c"}
     assert run.data.metrics == {"valid_logloss": 0.25, "rounds": 10.0}
+    assert registry.logged_run("NOTED", registered_version.run_id) == (run.data.params, run.data.metrics)
     (output,) = run.outputs.model_outputs
     logged = client.get_logged_model(output.model_id)
     assert (str(logged.status), logged.params) == ("READY", run.data.params)

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from quantum_training.lifecycle.records import BacktestRecord, WeeklyDecision
 from quantum_training.service.dashboard import figures
+from quantum_training.service.dashboard.training_figures import training_figures
+from quantum_training.service.reading.events import Training
 
 
 def lines(figure):
@@ -42,6 +44,44 @@ def test_a_recipe_that_came_later_and_an_undefined_ratio_are_gaps():
         "b": [("2020-01-06", None), ("2020-01-13", 3.0)],
         "buy_and_hold": [("2020-01-06", None), ("2020-01-13", 0.5)],
     }
+
+
+def test_the_newest_ratio_of_each_recipe_has_its_interval():
+    weeks = {"2020-01-06": backtest(a=1.0, b=1.0), "2020-01-13": backtest(a=2.0, b=3.0)}
+    weeks["2020-01-13"].metrics["a"] |= {"sharpe_low": -1.0, "sharpe_high": 4.0}
+    traces = {trace["name"]: trace for trace in figures.sharpe_over_weeks(weeks)["data"]}
+    assert [*traces] == ["a", "a, 95 %", "b"], "an undefined interval is left out"
+    interval = traces["a, 95 %"]
+    assert (interval["x"], interval["y"]) == (["2020-01-13"], [2.0])
+    assert (interval["error_y"]["array"], interval["error_y"]["arrayminus"]) == ([2.0], [3.0])
+    assert interval["marker"]["color"] == traces["a"]["line"]["color"] != traces["b"]["line"]["color"]
+
+
+def training(recipe, day, seconds=1.0, status="succeeded", **metrics):
+    nothing = dict.fromkeys(("trigger", "reason", "model_id", "started_at"))
+    over = {"completed_at": f"{day}T12:00:00Z", "duration_seconds": seconds, "status": status, "metrics": metrics}
+    return Training(job_id="j", run_id="r", symbol="AAA", recipe=recipe, **nothing, **over)
+
+
+def test_durations_rewards_and_successes_are_those_of_the_trainings():
+    trainings = [
+        training("ppo", "2020-01-15", 3.0, final_reward=0.5),
+        training("ppo", "2020-01-12", 2.0, "failed"),
+        training("xgboost", "2020-01-06", None),
+    ]
+    drawn = training_figures(trainings)
+    assert drawn["Duration of the trainings"]["data"][0]["x"] == [3.0, 2.0]
+    assert lines(drawn["Duration over time"]) == {"ppo": [("2020-01-12 12:00:00", 2.0), ("2020-01-15 12:00:00", 3.0)]}
+    (bars,) = drawn["Trainings that succeeded, by week"]["data"]
+    assert (bars["x"], bars["y"], bars["text"]) == (["2020-01-06", "2020-01-13"], [50.0, 100.0], ["of 2", "of 1"])
+    (rewards,) = drawn["Final reward of agents"]["data"]
+    assert (rewards["name"], rewards["x"]) == ("ppo", [0.5])
+
+
+def test_without_a_training_that_is_over_nothing_is_drawn():
+    assert training_figures([]) == {}
+    running = training("ppo", "2020-01-15").model_copy(update={"status": "running"})
+    assert training_figures([running]) == {}
 
 
 def decision(week, **z):

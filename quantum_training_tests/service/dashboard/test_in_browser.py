@@ -1,12 +1,23 @@
 """The dashboard in a real browser: charts are drawn, tables sort and filter, buttons start runs, nothing comes from
 elsewhere."""
 
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
 import pytest
+from fastapi.responses import StreamingResponse
+from fastapi.routing import APIRoute
 
 from quantum_training.service.app import build_app
+from quantum_training.service.dagster_client import Launch
+from quantum_training.service.reading import events as sent
 from quantum_training_tests.service.conftest import resources
 from quantum_training_tests.service.support import RecordingDagster, serving
 from quantum_training_tests.support.browser import chromium
+from quantum_training_tests.support.processes import wait_for
 
 pytestmark = pytest.mark.long
 FIRST_COLUMN = (
@@ -19,9 +30,45 @@ def dagster():
     return RecordingDagster()
 
 
+@dataclass
+class Stream:
+    """Stands for the stream of the service. told: kind and content in order; a test appends. tabs: connections."""
+
+    told: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    tabs: int = 0
+
+    async def answer(self) -> StreamingResponse:
+        """A connection, which is told everything from the start."""
+        return StreamingResponse(self._messages(), media_type="text/event-stream")
+
+    async def _messages(self) -> AsyncIterator[str]:
+        self.tabs += 1
+        try:
+            yield ": connected\n\n"
+            sent = 0
+            while True:
+                for kind, content in self.told[sent:]:
+                    yield f"event: {kind}\ndata: {json.dumps(content)}\n\n"
+                    sent += 1
+                await asyncio.sleep(0.05)
+        finally:
+            self.tabs -= 1
+
+
 @pytest.fixture
-def address(recorded, dagster):
+def stream():
+    return Stream()
+
+
+@pytest.fixture
+def told(stream):
+    return stream.told
+
+
+@pytest.fixture
+def address(recorded, dagster, stream):
     app = build_app(recorded.settings, {**resources(recorded), "dagster": dagster})
+    app.router.routes.insert(0, APIRoute("/api/v2/stream", stream.answer))
     with serving(app) as address:
         yield address
 
@@ -51,6 +98,10 @@ def test_every_chart_of_a_symbol_is_drawn(page, address):
     charts = page.evaluate("document.querySelectorAll('.chart').length")
     assert charts >= 4
     page.wait_for(f"document.querySelectorAll('.chart.js-plotly-plot .xaxislayer-above').length === {charts}")
+    page.resize(700, 9000)
+    page.wait_for("document.querySelector('.chart .main-svg').width.baseVal.value < 700")
+    heights = page.evaluate("[...document.querySelectorAll('.chart')].map(chart => chart.offsetHeight)")
+    assert min(heights) > 150, "a chart keeps its height when the window changes"
 
 
 def test_a_person_promotes_a_recipe_with_name_and_reason(page, address, dagster):
@@ -61,8 +112,8 @@ def test_a_person_promotes_a_recipe_with_name_and_reason(page, address, dagster)
         "form.elements.recipe.value = 'xgboost';"
         "form.elements.actor.value = 'Ann'; form.elements.reason.value = 'a test'"
     )
-    assert page.evaluate("form.querySelector('[data-for=promote]').checkVisibility()")
-    assert not page.evaluate("form.querySelector('[data-for=rollout]').checkVisibility()")
+    assert page.evaluate("form.querySelector('[data-for~=promote]').checkVisibility()")
+    assert not page.evaluate("form.querySelector('[data-for~=rollout]').checkVisibility()")
     page.evaluate("form.querySelector('button').click()")
     page.wait_for("document.querySelector('output').innerText !== '' && !form.querySelector('button').disabled")
     told = page.evaluate("document.querySelector('output').innerText")
@@ -76,6 +127,7 @@ def test_a_refusal_says_why_and_what_to_do(page, address, dagster):
     page.open(f"{address}/symbols/AAA")
     page.evaluate(
         "const form = document.querySelector('form.act'); form.elements.action.value = 'rollout';"
+        "form.dispatchEvent(new Event('change'));"
         "form.elements.share.removeAttribute('max'); form.elements.share.value = '150';"
         "form.elements.actor.value = 'Ann'; form.elements.reason.value = 'a test'; form.querySelector('button').click()"
     )
@@ -88,10 +140,10 @@ def test_a_refusal_says_why_and_what_to_do(page, address, dagster):
 def test_a_running_run_is_stopped_from_the_page_of_training(page, address, dagster):
     page.open(f"{address}/training")
     page.evaluate(
-        "const form = document.querySelector('form.act'); form.elements.actor.value = 'Ann';"
+        "const form = document.getElementById('start-cycle'); form.elements.actor.value = 'Ann';"
         "form.elements.reason.value = 'the week'; form.querySelector('button').click()"
     )
-    page.wait_for("document.querySelector('output').innerText.startsWith('Run ')")
+    page.wait_for("form.querySelector('output').innerText.startsWith('Run ')")
     assert dagster.launches[0].job == "clm_cycle"
     page.open(f"{address}/training")
     page.evaluate(
@@ -100,3 +152,158 @@ def test_a_running_run_is_stopped_from_the_page_of_training(page, address, dagst
     )
     page.wait_for("document.querySelector('form[data-run] output').innerText !== 'Starting'")
     assert dagster.stored[0]["status"] == "CANCELED"
+
+
+def progress(run_id, step, **changes):
+    """The progress of a run as the stream tells it."""
+    metrics = {"mean_reward": step / 10, "policy_loss": 0.1, "value_loss": 2 / step, "steps": 1.0}
+    agent = {"message": f"Episode {step}/10", "episode": step, "episodes": 10, "step": step, "steps": 10}
+    content = {"run_id": run_id, "job": "retrain", "symbol": "AAA", "status": "STARTED", "is_over": False}
+    return "run", {**content, "percent": 10.0 * step, "metrics": metrics, **agent, **changes}
+
+
+def test_a_run_that_starts_while_the_page_is_open_is_drawn_as_it_goes_on(page, address, told):
+    page.open(f"{address}/training")
+    assert page.evaluate("document.getElementById('no-live-run').checkVisibility()")
+    told.append(progress("a" * 36, 1))
+    page.wait_for("document.querySelector('#live progress')?.value === 10")
+    assert not page.evaluate("document.getElementById('no-live-run').checkVisibility()")
+    assert page.evaluate("document.querySelector('#live h3').innerText") == "retrain AAA aaaaaaaa started"
+    told += [progress("a" * 36, 2), progress("a" * 36, 3)]
+    page.wait_for("document.querySelectorAll('#live .live-chart .scatterlayer .trace').length === 3")
+    drawn = page.evaluate("document.querySelector('.live-chart').data.map(t => [t.name, t.x, t.yaxis])")
+    assert drawn == [["mean reward", [1, 2, 3], "y"], ["policy loss", [1, 2, 3], "y2"], ["value loss", [1, 2, 3], "y2"]]
+    told.append(progress("a" * 36, 10, status="SUCCESS", is_over=True))
+    page.wait_for("document.querySelector('#live .state').innerText === 'success'")
+    assert page.evaluate("document.querySelectorAll('#live article').length") == 1
+
+
+def test_a_run_that_goes_on_when_the_page_is_opened_is_shown_at_once(page, address, dagster):
+    run_id = dagster.launch(Launch("retrain", {}, {}))
+    page.open(f"{address}/training")
+    page.wait_for("document.querySelector('#live .message')?.innerText === '0 %, retrain is started'")
+    assert run_id[:8] in page.evaluate("document.querySelector('#live h3').innerText")
+
+
+SET_HIDDEN = (
+    "Object.defineProperty(document, 'hidden', {{ value: {0}, configurable: true }});"
+    "document.dispatchEvent(new Event('visibilitychange'))"
+)
+
+
+def test_a_new_alert_is_shown_on_every_page_and_can_be_dismissed(page, address, told):
+    alert = {"event_id": "e", "type": "data.drift_detected", "symbol": "AAA", "sentence": "<b>drift</b>"}
+    news = {**alert, "event_id": "n", "type": "model.training_started", "is_alert": False}
+    for path in ("/", "/symbols/AAA", "/training"):
+        told.clear()
+        page.open(f"{address}{path}")
+        assert not page.evaluate("document.getElementById('new-alerts').checkVisibility()")
+        told += [("event", news), ("event", {**alert, "is_alert": True}), ("event", {**alert, "is_alert": True})]
+        page.wait_for("document.getElementById('new-alerts').checkVisibility()")
+        items = "[...document.querySelectorAll('#new-alerts li')].map(item => item.innerText)"
+        assert page.evaluate(items) == ["AAA <b>drift</b>"]
+        page.evaluate("document.querySelector('#new-alerts button').click()")
+        assert not page.evaluate("document.getElementById('new-alerts').checkVisibility()")
+
+
+def test_a_hidden_tab_gives_its_connection_back_and_catches_up_when_it_is_seen(page, address, stream, monkeypatch):
+    page.open(f"{address}/")
+    page.wait_for("document.getElementById('live-state').innerText === 'Live.'")
+    assert stream.tabs == 1
+    page.evaluate(SET_HIDDEN.format("true"))
+    wait_for("the end of the connection", lambda: stream.tabs == 0, 30)
+    missed = {"event_id": "e", "type": "model.regressed", "symbol": "AAA", "payload": {}, "is_alert": True}
+    old = {**missed, "event_id": "o", "received_at": "2020-01-27T00:00:00Z", "sentence": "long known"}
+    new = {**missed, "received_at": "2100-01-01T00:00:00Z", "sentence": "rolled back"}
+    found = {"as_of": None, "age_seconds": None, "total": 2, "items": [new, old]}
+    monkeypatch.setattr(sent, "event_page", lambda *_: found)
+    page.evaluate(SET_HIDDEN.format("false"))
+    page.wait_for("document.getElementById('new-alerts').checkVisibility()")
+    assert page.evaluate("document.querySelector('#new-alerts ul').innerText.trim()") == "AAA rolled back"
+    assert stream.tabs == 1
+
+
+def test_the_form_of_training_starts_what_it_says(page, address, dagster):
+    page.open(f"{address}/training")
+    page.evaluate(
+        "const form = document.getElementById('start-training'); const e = form.elements;"
+        "e.symbol.value = 'BBB'; e.recipes.value = 'lightgbm'; e.as_of.value = '2020-01-27T04:00';"
+        "e.episodes.value = 5; e.actor.value = 'Ann'; e.reason.value = 'a test'; form.querySelector('button').click()"
+    )
+    page.wait_for("form.querySelector('output').innerText.startsWith('Run ')")
+    (launch,) = dagster.launches
+    assert launch.job == "retrain"
+    config = launch.config["ops"]["retrain_recipes"]["config"]
+    assert (config["symbol"], config["recipes"], config["episodes"]) == ("BBB", ["lightgbm"], 5)
+    assert config["as_of"] == "2020-01-27T04:00:00+00:00"
+
+
+PRESETS_TOLD = "document.getElementById('preset-told').innerText"
+
+
+def read_presets(page, text):
+    """Choose a file with this text, and wait until the page has said what it made of it."""
+    page.evaluate(
+        "{ const files = new DataTransfer(); const input = document.getElementById('preset-import');"
+        f"files.items.add(new File([{json.dumps(text)}], 'presets.json')); input.files = files.files;"
+        f"{PRESETS_TOLD} = ''; input.dispatchEvent(new Event('change')); }}"
+    )
+    page.wait_for(f"{PRESETS_TOLD} !== ''")
+
+
+def test_presets_of_the_form_are_kept_in_the_browser_and_read_from_a_file(page, address):
+    page.open(f"{address}/training")
+    page.evaluate(
+        "const e = document.getElementById('start-training').elements; e.symbol.value = 'BBB'; e.episodes.value = 7;"
+        "document.getElementById('preset-name').value = 'short'; document.getElementById('preset-save').click()"
+    )
+    page.wait_for("document.getElementById('preset-told').innerText === 'Saved short.'")
+    page.open(f"{address}/training?again")
+    page.evaluate("document.getElementById('preset-load').click()")
+    page.wait_for("document.getElementById('preset-told').innerText === 'Loaded short.'")
+    values = "(({ symbol, episodes }) => [symbol.value, episodes.value])(document.forms[0].elements)"
+    assert page.evaluate(values) == ["BBB", "7"]
+
+    kept = "JSON.parse(localStorage.getItem('quantum_training.presets'))"
+    read_presets(page, '{"long": {"episodes": 100, "symbol": "AAA", "other": "x"}}')
+    assert page.evaluate(PRESETS_TOLD) == "Read 1 presets."
+    assert page.evaluate(f"{kept}.long") == {"symbol": "AAA", "episodes": "100"}
+    assert page.evaluate(f"Object.keys({kept}).sort()") == ["long", "short"]
+
+
+def test_a_file_that_holds_no_presets_changes_nothing(page, address):
+    page.open(f"{address}/training")
+    for text in ("[1]", "{", '{"a": 1}'):
+        read_presets(page, text)
+        assert page.evaluate(PRESETS_TOLD).startswith("Nothing was changed: ")
+    assert page.evaluate("localStorage.getItem('quantum_training.presets')") == "{}"
+
+
+def test_the_overview_tells_the_next_weekly_run(page, address):
+    page.open(f"{address}/")
+    page.wait_for("document.querySelector('[data-schedule]').innerText === '2020-01-26 00:53 UTC'")
+
+
+def test_two_versions_are_chosen_on_the_page_of_their_symbol(page, address):
+    page.open(f"{address}/symbols/AAA")
+    page.evaluate("document.querySelector('form.compare button').click()")
+    page.wait_for("location.pathname === '/symbols/AAA/compare' && document.readyState === 'complete'")
+    assert page.evaluate("document.querySelectorAll('tr.differs').length") > 0
+
+
+def test_an_ab_test_is_started_with_its_share_and_blocks(page, address, dagster):
+    page.open(f"{address}/symbols/AAA")
+    page.evaluate(
+        "const form = document.querySelector('form.act'); const e = form.elements; e.action.value = 'ab_test';"
+        "form.dispatchEvent(new Event('change')); e.recipe.value = 'xgboost'; e.share.value = 10; e.weeks.value = 8;"
+        "e.block_days.value = 2; e.actor.value = 'Ann'; e.reason.value = 'a test'; form.querySelector('button').click()"
+    )
+    page.wait_for("form.querySelector('output').innerText.startsWith('Run ')")
+    (launch,) = dagster.launches
+    config = launch.config["ops"]["ab_test_champion"]["config"]
+    assert {name: config[name] for name in ("recipe", "share", "block_days", "weeks")} == {
+        "recipe": "xgboost",
+        "share": 0.1,
+        "block_days": 2,
+        "weeks": 8,
+    }

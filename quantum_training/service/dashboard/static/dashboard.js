@@ -36,47 +36,73 @@ function filterRows(input) {
   }
 }
 
-function draw(place) {
-  const figure = JSON.parse(place.querySelector("script").textContent);
+function themed(layout) {
   const style = getComputedStyle(document.documentElement);
-  const [text, line] = [style.getPropertyValue("--text"), style.getPropertyValue("--line")];
+  const [text, muted, line] = ["--text", "--muted", "--line"].map((name) => style.getPropertyValue(name));
   const axis = { gridcolor: line, zerolinecolor: line, automargin: true };
-  const layout = {
+  return {
     height: 320, margin: { l: 60, r: 20, t: 10, b: 40 }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
-    font: { color: text }, legend: { orientation: "h" }, ...figure.layout,
-    xaxis: { ...axis, ...figure.layout.xaxis }, yaxis: { ...axis, ...figure.layout.yaxis },
+    font: { color: text }, legend: { orientation: "h" }, ...layout,
+    modebar: { bgcolor: "rgba(0,0,0,0)", color: muted, activecolor: text },
+    xaxis: { ...axis, ...layout.xaxis }, yaxis: { ...axis, ...layout.yaxis },
   };
-  Plotly.newPlot(place, figure.data, layout, { responsive: true, displaylogo: false });
+}
+
+// The place has the height itself: plotly takes it from there when the window changes.
+function plot(place, { data, layout }) {
+  const whole = themed(layout);
+  place.style.height = `${whole.height}px`;
+  Plotly.react(place, data, whole, { responsive: true, displaylogo: false });
+}
+
+function draw(place) {
+  plot(place, JSON.parse(place.querySelector("script").textContent));
+}
+
+function saveFile(name, text, type) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([text], { type }));
+  link.download = name;
+  link.click();
+  URL.revokeObjectURL(link.href);
 }
 
 function saveCsv(button) {
-  const quoted = (cell) => `"${cell.textContent.trim().replaceAll('"', '""')}"`;
+  const quoted = (cell) => `"${(cell.dataset.order ?? cell.textContent.trim()).replaceAll('"', '""')}"`;
   const lines = [...document.getElementById(button.dataset.table).rows].map((row) => [...row.cells].map(quoted).join(","));
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([lines.join("\r\n")], { type: "text/csv" }));
-  link.download = button.dataset.name;
-  link.click();
+  saveFile(button.dataset.name, lines.join("\r\n"), "text/csv");
+}
+
+function symbolOf(form) {
+  return form.dataset.symbol ?? form.elements.symbol?.value;
 }
 
 function addressOf(form, action) {
   if (form.dataset.run) return `/api/v2/runs/${form.dataset.run}/stop`;
-  return form.dataset.symbol ? `/api/v2/symbols/${form.dataset.symbol}/${action}` : `/api/v2/${action}`;
+  return symbolOf(form) ? `/api/v2/symbols/${symbolOf(form)}/${action}` : `/api/v2/${action}`;
 }
 
-function bodyOf(fields) {
-  const body = { actor: fields.get("actor"), reason: fields.get("reason") };
-  const action = fields.get("action");
-  if (action === "promote") body.recipe = fields.get("recipe");
-  if (action === "rollout") body.share = Number(fields.get("share")) / 100;
-  if (action === "cycle") body.weeks = Number(fields.get("weeks"));
-  return body;
+function valueOf(field) {
+  if (field.type === "number") return Number(field.value) / Number(field.dataset.divisor ?? 1);
+  if (field.type === "datetime-local") return `${field.value}Z`;
+  return field.dataset.list === undefined ? field.value : [field.value];
+}
+
+function bodyOf(form) {
+  const sent = [...form.elements].filter((field) => field.name && field.value !== "" && !field.disabled);
+  const told = sent.filter((field) => !["action", "symbol"].includes(field.name));
+  return Object.fromEntries(told.map((field) => [field.name, valueOf(field)]));
+}
+
+function question(form, action, { actor, reason, ...rest }) {
+  const details = Object.entries(rest).map(([name, value]) => `${name} ${value}`).join(", ");
+  const what = [action, symbolOf(form) ?? form.dataset.run, details && `(${details})`].filter(Boolean).join(" ");
+  return `${what}, as ${actor}: ${reason}?`;
 }
 
 async function act(form) {
-  const fields = new FormData(form);
-  const action = fields.get("action");
-  const what = `${action} ${form.dataset.symbol ?? form.dataset.run ?? ""}`.trim();
-  if (!confirm(`${what}, as ${fields.get("actor")}: ${fields.get("reason")}?`)) return;
+  const [action, body] = [form.elements.action.value, bodyOf(form)];
+  if (!confirm(question(form, action, body))) return;
   const [place, button] = [form.querySelector("output"), form.querySelector("button")];
   form.dataset.key ??= crypto.randomUUID();
   button.disabled = true;
@@ -85,7 +111,7 @@ async function act(form) {
     const answer = await fetch(addressOf(form, action), {
       method: "POST",
       headers: { "Content-Type": "application/json", "Idempotency-Key": form.dataset.key },
-      body: JSON.stringify(bodyOf(fields)),
+      body: JSON.stringify(body),
     });
     const told = await answer.json();
     if (answer.ok) {
@@ -106,7 +132,18 @@ async function act(form) {
 
 function showFields(form) {
   const action = form.elements.action.value;
-  form.querySelectorAll("[data-for]").forEach((label) => { label.hidden = label.dataset.for !== action; });
+  for (const label of form.querySelectorAll("[data-for]")) {
+    label.hidden = label.querySelector("input, select").disabled = !label.dataset.for.split(" ").includes(action);
+  }
+}
+
+async function showNextRun(place) {
+  const answer = await fetch("/api/v2/schedules");
+  const told = await answer.json();
+  const schedule = told.items?.find((item) => item.name === place.dataset.schedule);
+  const time = schedule?.next_tick?.slice(0, 16).replace("T", " ");
+  if (time) place.textContent = `${time} UTC`;
+  else place.textContent = answer.ok ? `${place.dataset.schedule} is off; switch it on in Dagster` : told.detail;
 }
 
 document.addEventListener("DOMContentLoaded", () => {
@@ -117,7 +154,9 @@ document.addEventListener("DOMContentLoaded", () => {
   document.querySelectorAll("form.act").forEach((form) => {
     form.addEventListener("submit", (event) => { event.preventDefault(); act(form); });
     form.addEventListener("change", () => { delete form.dataset.key; showFields(form); });
+    showFields(form);
   });
+  document.querySelectorAll("[data-schedule]").forEach(showNextRun);
   const charts = [...document.querySelectorAll(".chart")];
   const seen = new IntersectionObserver((entries) => {
     for (const entry of entries.filter((e) => e.isIntersecting)) {
