@@ -67,7 +67,7 @@ def symbol_page(state: CurrentState, symbol: KnownSymbol) -> HTMLResponse:
         benchmark=benchmark(state, symbol),
         criteria=CRITERIA,
         rollout=decisions.rollout_page(state, symbol, 1),
-        guard=state.settings.rollout,
+        guard=state.live_settings().rollout,
         fills=evidence.fill_page(state, symbol, None, 26, ROWS)["items"],
         versions=recipes.version_page(state, [symbol], None, ROWS)["items"],
         ledger=decisions.ledger_page(state, symbol, ROWS)["items"],

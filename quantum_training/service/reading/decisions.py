@@ -154,7 +154,7 @@ def _campaigns(state: State, symbol: str) -> Iterator[dict[str, Any]]:
 
 def rollout_page(state: State, symbol: str, limit: int) -> dict[str, Any]:
     """The newest stages of a symbol."""
-    rollouts, policy = read_records(state.store, WeeklyRollout, symbol), state.settings.rollout
+    rollouts, policy = read_records(state.store, WeeklyRollout, symbol), state.live_settings().rollout
     newest = rollouts[max(rollouts)] if rollouts else None
     return {
         **page([*rollouts.values()][::-1], max(rollouts, default=None), limit),

@@ -1,25 +1,23 @@
 """The dashboard in a real browser: charts are drawn, tables sort and filter, buttons start runs, nothing comes from
 elsewhere."""
 
-import asyncio
 import json
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
-from typing import Any
+from datetime import UTC, datetime
 
 import pytest
-from fastapi.responses import StreamingResponse
-from fastapi.routing import APIRoute
 
+from quantum_training.resources.events.bus import EventBus
+from quantum_training.resources.events.payloads import DriftDetected, TrainingStarted, event
 from quantum_training.service.app import build_app
 from quantum_training.service.dagster_client import Launch
-from quantum_training.service.reading import events as sent
+from quantum_training.service.streaming import changes, feed
 from quantum_training_tests.service.conftest import resources
 from quantum_training_tests.service.support import RecordingDagster, serving
 from quantum_training_tests.support.browser import chromium
 from quantum_training_tests.support.processes import wait_for
 
 pytestmark = pytest.mark.long
+IS_LIVE = "document.getElementById('live-state').innerText === 'Live.'"
 FIRST_COLUMN = (
     "[...document.querySelector('table').tBodies[0].rows].filter(r => !r.hidden).map(r => r.cells[0].innerText)"
 )
@@ -30,45 +28,22 @@ def dagster():
     return RecordingDagster()
 
 
-@dataclass
-class Stream:
-    """Stands for the stream of the service. told: kind and content in order; a test appends. tabs: connections."""
-
-    told: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
-    tabs: int = 0
-
-    async def answer(self) -> StreamingResponse:
-        """A connection, which is told everything from the start."""
-        return StreamingResponse(self._messages(), media_type="text/event-stream")
-
-    async def _messages(self) -> AsyncIterator[str]:
-        self.tabs += 1
-        try:
-            yield ": connected\n\n"
-            sent = 0
-            while True:
-                for kind, content in self.told[sent:]:
-                    yield f"event: {kind}\ndata: {json.dumps(content)}\n\n"
-                    sent += 1
-                await asyncio.sleep(0.05)
-        finally:
-            self.tabs -= 1
+@pytest.fixture
+def events(tmp_path):
+    """The events that the service reads: none at first."""
+    return EventBus(database_url=f"sqlite:///{tmp_path}/events.db")
 
 
 @pytest.fixture
-def stream():
-    return Stream()
+def app(recorded, dagster, events, monkeypatch):
+    """The app over `recorded`, whose stream looks often."""
+    monkeypatch.setattr(feed, "EVERY_SECONDS", 0.05)
+    monkeypatch.setattr(changes, "RUNS_EVERY_SECONDS", 0.05)
+    return build_app(recorded.settings, {**resources(recorded), "dagster": dagster, "events": events})
 
 
 @pytest.fixture
-def told(stream):
-    return stream.told
-
-
-@pytest.fixture
-def address(recorded, dagster, stream):
-    app = build_app(recorded.settings, {**resources(recorded), "dagster": dagster})
-    app.router.routes.insert(0, APIRoute("/api/v2/stream", stream.answer))
+def address(app):
     with serving(app) as address:
         yield address
 
@@ -154,26 +129,28 @@ def test_a_running_run_is_stopped_from_the_page_of_training(page, address, dagst
     assert dagster.stored[0]["status"] == "CANCELED"
 
 
-def progress(run_id, step, **changes):
-    """The progress of a run as the stream tells it."""
-    metrics = {"mean_reward": step / 10, "policy_loss": 0.1, "value_loss": 2 / step, "steps": 1.0}
-    agent = {"message": f"Episode {step}/10", "episode": step, "episodes": 10, "step": step, "steps": 10}
-    content = {"run_id": run_id, "job": "retrain", "symbol": "AAA", "status": "STARTED", "is_over": False}
-    return "run", {**content, "percent": 10.0 * step, "metrics": metrics, **agent, **changes}
+def line(step):
+    """What an agent logs at a step of ten."""
+    numbers = f"mean reward {step / 10}, policy loss 0.1, value loss {2 / step:.4g}"
+    return f"[episode {step}/10] step {step}/10, {numbers}, 90 steps/s"
 
 
-def test_a_run_that_starts_while_the_page_is_open_is_drawn_as_it_goes_on(page, address, told):
+def test_a_run_that_starts_while_the_page_is_open_is_drawn_as_it_goes_on(page, address, dagster):
     page.open(f"{address}/training")
+    page.wait_for(IS_LIVE)
     assert page.evaluate("document.getElementById('no-live-run').checkVisibility()")
-    told.append(progress("a" * 36, 1))
+    dagster.lines.append(line(1))
+    run_id = dagster.launch(Launch("retrain", {}, {"symbol": "AAA"}))
     page.wait_for("document.querySelector('#live progress')?.value === 10")
     assert not page.evaluate("document.getElementById('no-live-run').checkVisibility()")
-    assert page.evaluate("document.querySelector('#live h3').innerText") == "retrain AAA aaaaaaaa started"
-    told += [progress("a" * 36, 2), progress("a" * 36, 3)]
+    assert page.evaluate("document.querySelector('#live h3').innerText") == f"retrain AAA {run_id[:8]} started"
+    for step in (2, 3):
+        dagster.lines.append(line(step))
+        page.wait_for(f"document.querySelector('#live progress').value === {10 * step}")
     page.wait_for("document.querySelectorAll('#live .live-chart .scatterlayer .trace').length === 3")
     drawn = page.evaluate("document.querySelector('.live-chart').data.map(t => [t.name, t.x, t.yaxis])")
     assert drawn == [["mean reward", [1, 2, 3], "y"], ["policy loss", [1, 2, 3], "y2"], ["value loss", [1, 2, 3], "y2"]]
-    told.append(progress("a" * 36, 10, status="SUCCESS", is_over=True))
+    dagster.end(run_id, "SUCCESS")
     page.wait_for("document.querySelector('#live .state').innerText === 'success'")
     assert page.evaluate("document.querySelectorAll('#live article').length") == 1
 
@@ -185,42 +162,58 @@ def test_a_run_that_goes_on_when_the_page_is_opened_is_shown_at_once(page, addre
     assert run_id[:8] in page.evaluate("document.querySelector('#live h3').innerText")
 
 
+def test_a_page_that_is_opened_later_draws_what_the_agent_had_logged_before(page, address, dagster):
+    dagster.lines += [line(1), line(2)]
+    dagster.launch(Launch("retrain", {}, {}))
+    page.open(f"{address}/training")
+    page.wait_for("document.querySelector('.live-chart')?.data?.[0].x.length === 2")
+
+
 SET_HIDDEN = (
     "Object.defineProperty(document, 'hidden', {{ value: {0}, configurable: true }});"
     "document.dispatchEvent(new Event('visibilitychange'))"
 )
 
 
-def test_a_new_alert_is_shown_on_every_page_and_can_be_dismissed(page, address, told):
-    alert = {"event_id": "e", "type": "data.drift_detected", "symbol": "AAA", "sentence": "<b>drift</b>"}
-    news = {**alert, "event_id": "n", "type": "model.training_started", "is_alert": False}
+def tell(events, recommendation):
+    """Publish an alert and an event that is none."""
+    now = {"detected_at": datetime.now(UTC)}
+    drift = {"drift_type": "feature", "severity": "SEVERE", "affected_models": ("xgboost",), "psi_score": 0.4}
+    start = {"job_id": recommendation, "model_type": "xgboost", "trigger": "MANUAL", "reason": "a test"}
+    payloads = [
+        TrainingStarted(**start, started_at=datetime.now(UTC)),
+        DriftDetected(**drift, **now, recommendation=recommendation),
+    ]
+    events.outbox.publish([event("AAA", payload, recommendation) for payload in payloads])
+
+
+ALERTS = "[...document.querySelectorAll('#new-alerts li')].map(item => item.innerText)"
+
+
+def test_a_new_alert_is_shown_on_every_page_and_can_be_dismissed(page, address, events):
     for path in ("/", "/symbols/AAA", "/training"):
-        told.clear()
         page.open(f"{address}{path}")
+        page.wait_for(IS_LIVE)
         assert not page.evaluate("document.getElementById('new-alerts').checkVisibility()")
-        told += [("event", news), ("event", {**alert, "is_alert": True}), ("event", {**alert, "is_alert": True})]
+        tell(events, f"<b>look at {path}</b>")
         page.wait_for("document.getElementById('new-alerts').checkVisibility()")
-        items = "[...document.querySelectorAll('#new-alerts li')].map(item => item.innerText)"
-        assert page.evaluate(items) == ["AAA <b>drift</b>"]
+        assert page.evaluate(ALERTS) == [f"AAA severe drift of feature: <b>look at {path}</b>"]
         page.evaluate("document.querySelector('#new-alerts button').click()")
         assert not page.evaluate("document.getElementById('new-alerts').checkVisibility()")
 
 
-def test_a_hidden_tab_gives_its_connection_back_and_catches_up_when_it_is_seen(page, address, stream, monkeypatch):
+def test_a_hidden_tab_gives_its_connection_back_and_catches_up_when_it_is_seen(page, address, app, events):
+    tell(events, "long known")
     page.open(f"{address}/")
-    page.wait_for("document.getElementById('live-state').innerText === 'Live.'")
-    assert stream.tabs == 1
+    page.wait_for(IS_LIVE)
+    assert len(app.state.feed._clients) == 1
     page.evaluate(SET_HIDDEN.format("true"))
-    wait_for("the end of the connection", lambda: stream.tabs == 0, 30)
-    missed = {"event_id": "e", "type": "model.regressed", "symbol": "AAA", "payload": {}, "is_alert": True}
-    old = {**missed, "event_id": "o", "received_at": "2020-01-27T00:00:00Z", "sentence": "long known"}
-    new = {**missed, "received_at": "2100-01-01T00:00:00Z", "sentence": "rolled back"}
-    found = {"as_of": None, "age_seconds": None, "total": 2, "items": [new, old]}
-    monkeypatch.setattr(sent, "event_page", lambda *_: found)
+    wait_for("the end of the connection", lambda: not app.state.feed._clients, 30)
+    tell(events, "missed")
     page.evaluate(SET_HIDDEN.format("false"))
     page.wait_for("document.getElementById('new-alerts').checkVisibility()")
-    assert page.evaluate("document.querySelector('#new-alerts ul').innerText.trim()") == "AAA rolled back"
-    assert stream.tabs == 1
+    assert page.evaluate(ALERTS) == ["AAA severe drift of feature: missed"]
+    assert len(app.state.feed._clients) == 1
 
 
 def test_the_form_of_training_starts_what_it_says(page, address, dagster):
