@@ -11,6 +11,7 @@ from fastapi import FastAPI
 
 from quantum_training.service import metrics
 from quantum_training.service.dashboard import pages
+from quantum_training.service.document import Application
 from quantum_training.service.heartbeat import heartbeat
 from quantum_training.service.older import production, rl_drift, rl_training, training_module, training_summary
 from quantum_training.service.problems import answer_problems
@@ -42,7 +43,7 @@ def build_app(settings: Settings, resources: Mapping[str, Any] | None = None) ->
         with heartbeat(state):
             yield
 
-    app = FastAPI(
+    app = Application(
         lifespan=lifespan,
         title="quantum_training",
         version=version("quantum_training"),

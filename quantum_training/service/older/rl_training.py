@@ -22,7 +22,7 @@ from quantum_training.service.older.names import (
     version_named,
 )
 from quantum_training.service.older.shadow_models import ShadowModelStatus, champion_answer, shadow_models, status_of
-from quantum_training.service.problems import PROBLEMS, Problem
+from quantum_training.service.problems import Problem
 from quantum_training.service.reading.decisions import newest_record
 from quantum_training.service.reading.events import Training, trainings
 from quantum_training.service.reading.health import health
@@ -30,10 +30,10 @@ from quantum_training.service.reading.progress import progress_of
 from quantum_training.service.routes.parameters import Week
 from quantum_training.service.routes.starts import DECIDES, TRAINS, Sent
 from quantum_training.service.starting import jobs
-from quantum_training.service.starting.requests import CycleRequest, PromoteRequest, TrainRequest
+from quantum_training.service.starting.requests import CycleRequest, Person, PromoteRequest, Sentence, TrainRequest
 from quantum_training.service.state import CurrentState, State
 
-router = APIRouter(prefix="/api/training", responses=PROBLEMS, tags=["older: RL training service"])
+router = APIRouter(prefix="/api/training", tags=["older: RL training service"])
 COMPONENTS = {
     "redis": "redis",
     "database": "database",
@@ -51,8 +51,8 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     symbol: MarketName | None = None
-    actor: str | None = Field(None, min_length=1, max_length=100)
-    reason: str | None = Field(None, min_length=1, max_length=1000)
+    actor: Person | None = None
+    reason: Sentence | None = None
 
 
 class TriggerBody(Body):

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 
 from quantum_training.lifecycle.records import WeeklyRollout
 from quantum_training.resources.events.payloads import OUT
-from quantum_training.service.problems import PROBLEMS, unknown
+from quantum_training.service.problems import unknown
 from quantum_training.service.reading import decisions, evidence, monitoring, recipes, runs, symbols
 from quantum_training.service.reading import events as sent
 from quantum_training.service.reading.dated import Page
@@ -16,7 +16,7 @@ from quantum_training.service.reading.health import Health, health
 from quantum_training.service.routes.parameters import ModelId, RecipeQuery, RunId, Week, Weeks
 from quantum_training.service.state import ChosenSymbols, CurrentState, KnownSymbol, Limit
 
-router = APIRouter(prefix="/api/v2", responses=PROBLEMS)
+router = APIRouter(prefix="/api/v2")
 RunStatus = Literal["QUEUED", "NOT_STARTED", "STARTING", "STARTED", "CANCELING", "SUCCESS", "FAILURE", "CANCELED"]
 
 
