@@ -15,7 +15,9 @@ from quantum_training.service.document import Application
 from quantum_training.service.heartbeat import heartbeat
 from quantum_training.service.older import production, rl_drift, rl_training, training_module, training_summary
 from quantum_training.service.problems import answer_problems
+from quantum_training.service.remembered import Memory
 from quantum_training.service.routes import reads, reports, starts
+from quantum_training.service.routes.stored import AGE_SECONDS, ANSWERS_BYTES
 from quantum_training.service.security.guard import Guard
 from quantum_training.service.security.keys import KeyRing, read_keys
 from quantum_training.service.security.time_bound import TimeBound
@@ -52,7 +54,7 @@ def build_app(settings: Settings, resources: Mapping[str, Any] | None = None) ->
         docs_url=None,  # its page loads scripts from the net
         redoc_url=None,
     )
-    app.state.service = state
+    app.state.service, app.state.answers = state, Memory(ANSWERS_BYTES, AGE_SECONDS)
     for module in (
         reads,
         starts,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -50,16 +50,23 @@ def symbol_page(state: CurrentState, symbol: KnownSymbol) -> HTMLResponse:
     return _render(
         "symbol.html",
         detail=symbols.symbol_detail(state, symbol),
-        leaderboard=_leaderboard(state, symbol),
-        fills=evidence.fill_page(state, symbol, None, 26, ROWS)["items"],
-        versions=recipes.version_page(state, [symbol], None, ROWS)["items"],
         ledger=decisions.ledger_page(state, symbol, ROWS)["items"],
-        tearsheet=_newest(state.store.periods(BACKTEST, symbol, "html")),
-        drift_page=_newest(state.store.periods(DRIFT_REPORT, symbol, "html")),
-        evidently_page=_newest(state.store.periods(DRIFT_REPORT, symbol, EVIDENTLY)),
-        figures=symbol_figures(state.store, symbol),
         mlflow=state.settings.mlflow_ui_url,
+        **state.memory.made(("page", symbol), partial(_stored_parts, state, symbol)),
     )
+
+
+def _stored_parts(state: State, symbol: str) -> dict[str, Any]:
+    """What only the store changes of a symbol's page."""
+    return {
+        "leaderboard": _leaderboard(state, symbol),
+        "fills": evidence.fill_page(state, symbol, None, 26, ROWS)["items"],
+        "versions": recipes.version_page(state, [symbol], None, ROWS)["items"],
+        "tearsheet": _newest(state.store.periods(BACKTEST, symbol, "html")),
+        "drift_page": _newest(state.store.periods(DRIFT_REPORT, symbol, "html")),
+        "evidently_page": _newest(state.store.periods(DRIFT_REPORT, symbol, EVIDENTLY)),
+        "figures": {title: _embedded(figure) for title, figure in symbol_figures(state.store, symbol).items()},
+    }
 
 
 @router.get("/training")
@@ -118,7 +125,7 @@ def _plotly_file() -> Path:
 def _templates() -> jinja2.Environment:
     loader = jinja2.FileSystemLoader(FOLDER / "templates")
     templates = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    templates.filters |= {"number": _number, "percent": _percent, "time": _time, "age": _age, "embedded": _embedded}
+    templates.filters |= {"number": _number, "percent": _percent, "time": _time, "age": _age}
     return templates
 
 
