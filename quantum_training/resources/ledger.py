@@ -62,7 +62,7 @@ class Ledger:
         """The rows of a symbol, oldest first. kinds: only rows of these kinds."""
         from quantum_training.resources import database
 
-        if self.read_only and (file := database.sqlite_file(self.url)) and not file.exists():
+        if self._is_missing():
             return []
         table = database.ledger
         query = table.select().where(table.c.symbol == symbol).order_by(table.c.number)
@@ -75,12 +75,20 @@ class Ledger:
         """Hash of the newest row of a symbol; 64 zeros if it has none."""
         from quantum_training.resources import database
 
+        if self._is_missing():
+            return GENESIS
         newest = database.reading(self.url, lambda connection: _find(connection, database.ledger.c.symbol == symbol))
         return newest.hash if newest else GENESIS
 
     def verify(self, symbol: str, head: str | None = None) -> None:
         """Check the whole chain of a symbol, as selection.ledger.verify does. LedgerError names the first wrong row."""
         verify(self.rows(symbol), head)
+
+    def _is_missing(self) -> bool:
+        from quantum_training.resources import database
+
+        file = database.sqlite_file(self.url)
+        return self.read_only and file is not None and not file.exists()
 
 
 def _write(connection: Connection, entry: Entry, expected_head: str | None) -> Row:

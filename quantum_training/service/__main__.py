@@ -9,13 +9,14 @@ from collections.abc import Sequence
 import uvicorn
 
 from quantum_training.service.app import build_app
+from quantum_training.service.security.connections import CONNECTIONS, BoundedConnection
 from quantum_training.service.security.keys import read_keys
 from quantum_training.service.streaming.server import Server
 from quantum_training.settings import load_settings
 from quantum_training.settings.paths import SettingsError
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
-IDLE_SECONDS, STOP_SECONDS, CONNECTIONS = 15, 30, 500
+IDLE_SECONDS, STOP_SECONDS = 15, 30
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,6 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         app,
         host=host,
         port=options.port or settings.service.port,
+        http=BoundedConnection,
+        ws="none",
         log_level=settings.log_level.lower(),
         proxy_headers=False,  # whoever reaches the port could name any address
         access_log=False,

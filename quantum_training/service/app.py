@@ -11,6 +11,7 @@ from fastapi import FastAPI
 
 from quantum_training.service import metrics
 from quantum_training.service.dashboard import pages
+from quantum_training.service.document import Application
 from quantum_training.service.heartbeat import heartbeat
 from quantum_training.service.older import (
     production,
@@ -21,7 +22,9 @@ from quantum_training.service.older import (
     training_summary,
 )
 from quantum_training.service.problems import answer_problems
+from quantum_training.service.remembered import Memory
 from quantum_training.service.routes import reads, reports, starts, stream
+from quantum_training.service.routes.stored import AGE_SECONDS, ANSWERS_BYTES
 from quantum_training.service.security.guard import Guard
 from quantum_training.service.security.keys import KeyRing, read_keys
 from quantum_training.service.security.time_bound import TimeBound
@@ -50,7 +53,7 @@ def build_app(settings: Settings, resources: Mapping[str, Any] | None = None) ->
         with heartbeat(state):
             yield
 
-    app = FastAPI(
+    app = Application(
         lifespan=lifespan,
         title="quantum_training",
         version=version("quantum_training"),
@@ -59,7 +62,7 @@ def build_app(settings: Settings, resources: Mapping[str, Any] | None = None) ->
         docs_url=None,  # its page loads scripts from the net
         redoc_url=None,
     )
-    app.state.service = state
+    app.state.service, app.state.answers = state, Memory(ANSWERS_BYTES, AGE_SECONDS)
     app.state.feed = Feed(state)
     for module in (reads, starts, stream, reports, *OLDER, metrics, pages):
         app.include_router(module.router)

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import time
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
 from cachetools import LRUCache
+from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
 from quantum_training.resources.store.store import Store
+from quantum_training.service.remembered import changed, is_settled, note, note_unknown
 
-RECORDS = 20_000
-"""Records in memory: some 80 MB of the largest kind, the decisions."""
+RECORDS = 4_000
+"""Records in memory: some 100 MB of the largest kind, the drift reports."""
 FOLDERS = 10_000
 """Listed folders in memory: 100 symbols have some 1,000."""
-SETTLED_NANOSECONDS = 2 * 10**9
-"""A folder that was written less than this ago may be written again without another time of change."""
 _records: LRUCache[tuple[str, ...], dict[str, Any]] = LRUCache(RECORDS)
 _folders: LRUCache[tuple[str, str], tuple[int, dict[str, str]]] = LRUCache(FOLDERS)
 _lock = Lock()
@@ -34,19 +32,20 @@ class CachedStore(Store):
         if not isinstance(filesystem, LocalFileSystem):
             return super().stamps(asset, symbol, suffix)
         folder = path.rpartition("/")[0]
-        try:
-            changed = os.stat(folder).st_mtime_ns
-        except FileNotFoundError:
-            return {}
+        written = changed(folder)
         with _lock:
             listed = _folders.get((folder, suffix))
-        if listed and listed[0] == changed:
+        if listed and listed[0] == written:
             return listed[1]
         stamps = super().stamps(asset, symbol, suffix)
-        if time.time_ns() - changed > SETTLED_NANOSECONDS:
+        if is_settled(written):
             with _lock:
-                _folders[folder, suffix] = changed, stamps
+                _folders[folder, suffix] = written, stamps
         return stamps
+
+    def periods(self, asset: str, symbol: str, suffix: str = "parquet") -> list[str]:
+        """The stored periods, oldest first."""
+        return [*self.stamps(asset, symbol, suffix)]
 
     def read_record(self, asset: str, symbol: str, period: str) -> dict[str, Any] | None:
         """The stored record of one period, or None."""
@@ -58,6 +57,15 @@ class CachedStore(Store):
         stamps = {period: stamp for period, stamp in self.stamps(asset, symbol).items() if period <= last}
         records = ((period, self._record(asset, symbol, period, stamp)) for period, stamp in stamps.items())
         return {period: record for period, record in records if record is not None}
+
+    def _path(self, asset: str, symbol: str, period: str, suffix: str) -> tuple[AbstractFileSystem, str]:
+        """As Store's, which every access asks first: what is made from the folder depends on it."""
+        filesystem, path = super()._path(asset, symbol, period, suffix)
+        if isinstance(filesystem, LocalFileSystem):
+            note(path.rpartition("/")[0])
+        else:
+            note_unknown(path)
+        return filesystem, path
 
     def _record(self, asset: str, symbol: str, period: str, stamp: str) -> dict[str, Any] | None:
         key = self.root, asset, symbol, period, stamp

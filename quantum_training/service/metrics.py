@@ -23,14 +23,13 @@ from quantum_training.lifecycle.records import CANDLES, DECAY_REPORT, DRIFT_REPO
 from quantum_training.lifecycle.stored_months import stored_until
 from quantum_training.monitoring.severity import Severity
 from quantum_training.service.dagster_client import DagsterOutage
-from quantum_training.service.problems import PROBLEMS
 from quantum_training.service.reading.decisions import newest_record
 from quantum_training.service.reading.events import trainings
 from quantum_training.service.reading.runs import MOST_QUEUED, queued_runs
 from quantum_training.service.reading.symbols import symbol_row
 from quantum_training.service.state import CurrentState, State
 
-router = APIRouter(responses=PROBLEMS, tags=["metrics"])
+router = APIRouter(tags=["metrics"])
 PREFIX = "quantum_training"
 
 

@@ -105,6 +105,8 @@ def _wrong_input(error: RequestValidationError) -> Problem:
 
 
 def _of_http(error: HTTPException) -> Problem:
+    if error.status_code == HTTPStatus.BAD_REQUEST:  # from FastAPI: it fails to decode the body
+        return Problem(422, "the body cannot be read", "a body is JSON in UTF-8", "send such a body")
     texts = {
         404: ("there is nothing at this address", "addresses are those of /openapi.json", "see /openapi.json"),
         405: ("this address does not know the method", "methods are those of /openapi.json", "see /openapi.json"),
@@ -134,9 +136,3 @@ def answer_problems(app: FastAPI) -> None:
     faults = (DatabaseError, StoreAccessError, StoreError, RegistryOutage, RegistryError, ValueError, Exception)
     for kind in (*refusals, *faults):
         app.add_exception_handler(kind, handle)
-
-
-PROBLEMS: dict[int | str, dict[str, Any]] = {
-    status: {"model": ProblemAnswer, "description": HTTPStatus(status).phrase} for status in (401, 403, 404, 422, 503)
-}
-"""Of OpenAPI: the problems that every address may answer."""

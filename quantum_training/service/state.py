@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -16,14 +17,17 @@ from quantum_training.service.cached_store import CachedStore
 from quantum_training.service.dagster_client import DagsterClient
 from quantum_training.service.problems import unknown
 from quantum_training.service.reading.run_logs import RunLogs
+from quantum_training.service.remembered import Memory
 from quantum_training.settings import Settings, config_path, load_settings
 from quantum_training.settings.paths import SettingsError
 from quantum_training.settings.schema import NAME_LENGTH, NAME_PATTERN, Symbol
 
+MOST_RESULTS = 10_000
+
 
 @dataclass(frozen=True)
 class State:
-    """Settings and resources. store: with its records in memory."""
+    """Settings and resources. store: with its records in memory. memory: what was made from them by symbol."""
 
     settings: Settings
     store: CachedStore
@@ -31,6 +35,7 @@ class State:
     ledger: Ledger
     events: EventBus
     dagster: DagsterClient
+    memory: Memory
 
     @classmethod
     def of(cls, settings: Settings, resources: Mapping[str, Any] | None = None) -> Self:
@@ -40,6 +45,7 @@ class State:
             "registry": ModelRegistry(tracking_uri=settings.mlflow_tracking_uri, ui_url=settings.mlflow_ui_url),
             "ledger": Ledger(settings.database_url, read_only=True),
             "events": EventBus(database_url=settings.database_url, url=settings.event_bus_url),
+            "memory": Memory(MOST_RESULTS, math.inf),
             "dagster": DagsterClient(settings.service.dagster_url, settings.alerts.ui_url),
         }
         return cls(settings, **{**made, **(resources or {})})

@@ -1,44 +1,49 @@
-"""The service under load: answer times of its reads, start, memory, and the rate beside Dagster's GraphQL.
+"""The service under load: answer times of its reads, start, memory, its pages, and its rate beside Dagster's GraphQL.
 
-`python -m quantum_training_tests.benchmarks.service DEMO_HOME`: the DAGSTER_HOME that `make demo` left. Its records are
-copied into a store of 100 symbols and 156 weeks, which a real process serves to 50 clients on the same machine.
-Dagster's webserver answers for the demo itself, which is a hundredth of that.
+    python -m quantum_training_tests.benchmarks.service DEMO_HOME
+
+DEMO_HOME is the DAGSTER_HOME that `make demo` left. A real process serves a home of 100 symbols and 156 weeks, made
+of the demo's records, to 50 clients on the same machine. An answer is fresh if nobody has asked for it before, and
+kept if somebody has. Open: the clients ask 200 times a second in all, for another symbol each time. Closed: each asks
+as soon as it is answered, so a time is that of 50 answers in a row. Dagster's webserver answers for the demo itself.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
-import pandas as pd
-import yaml
 
+from quantum_training_tests.benchmarks.http_load import closed_loop, open_loop, request_to
+from quantum_training_tests.benchmarks.service_home import make_home
+from quantum_training_tests.support.browser import chromium
 from quantum_training_tests.support.processes import free_port, healthy, wait_for
 
-SYMBOLS, WEEKS, CLIENTS, REQUESTS = 100, 156, 50, 2_000
-FIRST_WEEK = pd.Timestamp("2016-01-04")
-MODEL, ASSETS = "SYNTHETIC", ("backtest", "champion", "decay_report", "rollout", "xgboost_hourly_model")
-READS = (
-    "symbols?limit=20",
-    "symbols/{}",
-    "champions/{}",
-    "leaderboard/{}",
-    "metrics/{}",
-    "rollout/{}",
-    "ledger/{}",
-    "signals",
+SYMBOLS, WEEKS, CLIENTS, OPEN_RATE, ANSWERS = 100, 156, 50, 200, 600
+ROWS = 200
+"""Symbols of the overview."""
+OF_SYMBOL = (
+    "symbols",
+    "champions",
+    "leaderboard",
+    "metrics",
+    "equity",
+    "trades",
+    "drift",
+    "decay",
+    "rollout",
+    "ledger",
 )
+WITH_SYMBOL = ("versions", "campaigns", "signals", "trainings", "events")
+OF_ALL = ("symbols", "recipes", "versions", "champions", "campaigns", "drift", "decay", "rollout", "signals", "events",
+          "trainings")  # fmt: skip
 QUERY = """{ assetOrError(assetKey: {path: ["champion"]}) { ... on Asset {
   assetMaterializations(limit: 1, partitions: ["SP500|2018-12-31"]) { metadataEntries { label description } } } } }"""
 
@@ -47,52 +52,62 @@ def main() -> None:
     demo = Path(sys.argv[1]).absolute()
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         home = Path(folder)
-        names = copied_records(demo, home)
+        names = make_home(demo, home, SYMBOLS, WEEKS)
         url, seconds, process = stack.enter_context(serving(home, home / "settings.yaml"))
-        print(f"{SYMBOLS} symbols x {WEEKS} weeks, {CLIENTS} clients, {REQUESTS} requests of each address")
-        print(f"start {seconds:.1f} s; idle memory {memory(process):.0f} MB")
-        for address in READS:
-            first = asked(f"{url}/api/v2/{address.format(names[0])}")
-            times, rate = load([f"{url}/api/v2/{address.format(name)}" for name in names])
-            cuts = statistics.quantiles(times, n=100)
-            quick, slow = cuts[49] * 1e3, cuts[98] * 1e3
-            print(f"{address:18} first {first * 1e3:6.0f} ms, p50 {quick:6.1f}, p99 {slow:6.1f}; {rate:5.0f} a second")
+        print(f"{SYMBOLS} symbols x {WEEKS} weeks, {CLIENTS} clients; load of the machine {os.getloadavg()[0]:.1f}")
+        print(f"start {seconds:.2f} s; idle memory {memory(process):.0f} MB")
+        print(f"{'':20} fresh, ms   {OPEN_RATE} a second, ms        closed loop")
+        print(f"{'GET /api/v2':20} p50   p99   p50   p99   kept p99     p99 ms  a second")
+        addresses = [f"{name}/{{}}" for name in OF_SYMBOL] + [f"{name}?symbol={{}}" for name in WITH_SYMBOL]
+        for address in (*addresses, *OF_ALL):
+            row(url, address, [f"{url}/api/v2/{address.format(name)}" for name in names])
+        for page in ("", "symbols/{}"):
+            row(url, f"page /{page}", [f"{url}/{page.format(name)}" for name in names])
         print(f"memory afterwards {memory(process):.0f} MB")
-        _, ours = load([f"{url}/api/v2/champions/{names[0]}?limit=1"])
+        ours = closed_loop(url, [request_to(f"{url}/api/v2/champions/{names[0]}?limit=1")], CLIENTS, 5_000).rate
         theirs = stack.enter_context(dagster(demo))
-        _, dagsters = load([theirs], 200, body={"query": QUERY})
+        dagsters = closed_loop(theirs, [request_to(theirs, {"query": QUERY})], CLIENTS, 200).rate
         print(f"one decision: {ours:.0f} a second, Dagster's GraphQL {dagsters:.0f}: {ours / dagsters:.0f} times")
+    overview(demo)
 
 
-def copied_records(demo: Path, home: Path) -> list[str]:
-    """A store of many symbols, each with the demo's records again and again, and its settings. Returns their names."""
-    names = [f"S{number:03}" for number in range(SYMBOLS)]
-    weeks = [f"{FIRST_WEEK + pd.Timedelta(weeks=n):%Y-%m-%d}" for n in range(WEEKS)]
-    for asset in ASSETS:
-        sources = sorted((demo / "store" / asset / MODEL).glob("*.json"))
-        for name in names:
-            folder = home / "store" / asset / name
-            folder.mkdir(parents=True)
-            for number, week in enumerate(weeks):
-                record = json.loads(sources[number % len(sources)].read_text())
-                (folder / f"{week}.json").write_text(
-                    json.dumps({**record, **({"week": week} if "week" in record else {})})
+def row(url: str, title: str, urls: list[str]) -> None:
+    """Measure an address and print its row."""
+    requests = [request_to(address) for address in dict.fromkeys(urls)]
+    fresh = closed_loop(url, requests, 1, len(requests))
+    opened = open_loop(url, requests, CLIENTS, ANSWERS, OPEN_RATE)
+    kept = open_loop(url, requests[:1], CLIENTS, ANSWERS, OPEN_RATE)
+    closed = closed_loop(url, requests, CLIENTS, ANSWERS)
+    times = [load.milliseconds(share) for load in (fresh, opened) for share in (0.5, 0.99)]
+    numbers = " ".join(f"{value:5.0f}" if value >= 100 else f"{value:5.1f}" for value in times)
+    print(f"{title:20} {numbers} {kept.milliseconds(0.99):8.1f} {closed.milliseconds(0.99):10.1f} {closed.rate:8.0f}")
+
+
+def overview(demo: Path) -> None:
+    """The overview of many symbols: its answer, and until Chromium has rendered it after that."""
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        make_home(demo, home, ROWS, 52)
+        with serving(home, home / "settings.yaml") as (url, _, _):
+            times = []
+            for _ in range(2):
+                begun = time.perf_counter()
+                httpx.get(url, timeout=60).raise_for_status()
+                times.append(time.perf_counter() - begun)
+            print(f"overview of {ROWS} symbols: first answer {times[0]:.2f} s, then {times[1] * 1e3:.0f} ms", end="; ")
+            with chromium(home / "profile") as page:
+                page.open(f"{url}/")
+                rendered = page.evaluate(
+                    "performance.getEntriesByType('navigation').map(n => n.loadEventEnd - n.responseEnd)[0]"
                 )
-    for asset in ("candles", "features", "signals"):
-        for name in names:
-            shutil.copytree(demo / "store" / asset / MODEL, home / "store" / asset / name)
-    settings = yaml.safe_load((demo / "demo_settings.yaml").read_text())
-    (home / "settings.yaml").write_text(
-        yaml.safe_dump({**settings, "symbols": dict.fromkeys(names, settings["symbols"][MODEL])})
-    )
-    return names
+                print(f"rendered {rendered:.0f} ms after its answer")
 
 
 @contextmanager
 def serving(home: Path, settings: Path) -> Iterator[tuple[str, float, int]]:
     """The service over a home: its address, the seconds until it answered, and its process."""
     port, begun = free_port(), time.perf_counter()
-    unlimited = {"QUANTUM_TRAINING_SERVICE__REQUESTS_PER_MINUTE": "1000000"}
+    unlimited = {"QUANTUM_TRAINING_SERVICE__REQUESTS_PER_MINUTE": "100000000"}
     environment = {**os.environ, "DAGSTER_HOME": str(home), "QUANTUM_TRAINING_CONFIG": str(settings), **unlimited}
     command = [sys.executable, "-m", "quantum_training.service", "--port", str(port)]
     process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
@@ -118,34 +133,6 @@ def dagster(home: Path) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(30)
-
-
-def asked(url: str) -> float:
-    """Seconds until the first answer, which nobody has asked for before."""
-    begun = time.perf_counter()
-    httpx.get(url, timeout=60).raise_for_status()
-    return time.perf_counter() - begun
-
-
-def load(urls: list[str], requests: int = REQUESTS, body: dict[str, str] | None = None) -> tuple[list[float], float]:
-    """The seconds of each answer after one round that is not counted, and answers a second."""
-
-    def ask(number: int) -> list[float]:
-        times = []
-        with httpx.Client(timeout=60) as client:
-            for turn in range(requests // CLIENTS):
-                url, begun = urls[(number + turn * CLIENTS) % len(urls)], time.perf_counter()
-                answer = client.post(url, json=body) if body else client.get(url)
-                answer.raise_for_status()
-                times.append(time.perf_counter() - begun)
-        return times
-
-    for url in urls:
-        httpx.request("POST" if body else "GET", url, json=body, timeout=60)
-    begun = time.perf_counter()
-    with ThreadPoolExecutor(CLIENTS) as pool:
-        times = [seconds for of_client in pool.map(ask, range(CLIENTS)) for seconds in of_client]
-    return times, len(times) / (time.perf_counter() - begun)
 
 
 def memory(process: int) -> float:

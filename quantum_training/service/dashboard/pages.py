@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +13,7 @@ from fastapi.responses import FileResponse, HTMLResponse
 from quantum_training.lifecycle.records import BACKTEST, DRIFT_REPORT
 from quantum_training.lifecycle.reporting.week_page import ALL_SYMBOLS, WEEK_REPORT
 from quantum_training.lifecycle.surveillance.drift_pages import EVIDENTLY
-from quantum_training.service.dashboard.rendering import render
+from quantum_training.service.dashboard.rendering import embedded, render
 from quantum_training.service.dashboard.symbol_figures import symbol_figures
 from quantum_training.service.dashboard.training_figures import training_figures
 from quantum_training.service.problems import Problem, unknown
@@ -63,19 +63,12 @@ def symbol_page(state: CurrentState, symbol: KnownSymbol) -> HTMLResponse:
     return render(
         "symbol.html",
         detail=symbols.symbol_detail(state, symbol),
-        leaderboard=_leaderboard(state, symbol),
-        benchmark=benchmark(state, symbol),
-        criteria=CRITERIA,
         rollout=decisions.rollout_page(state, symbol, 1),
         guard=state.live_settings().rollout,
-        fills=evidence.fill_page(state, symbol, None, 26, ROWS)["items"],
-        versions=recipes.version_page(state, [symbol], None, ROWS)["items"],
+        criteria=CRITERIA,
         ledger=decisions.ledger_page(state, symbol, ROWS)["items"],
-        tearsheet=_newest(state.store.periods(BACKTEST, symbol, "html")),
-        drift_page=_newest(state.store.periods(DRIFT_REPORT, symbol, "html")),
-        evidently_page=_newest(state.store.periods(DRIFT_REPORT, symbol, EVIDENTLY)),
-        figures=symbol_figures(state.store, symbol),
         mlflow=state.settings.mlflow_ui_url,
+        **state.memory.made(("page", symbol), partial(_stored_parts, state, symbol)),
     )
 
 
@@ -90,6 +83,20 @@ def compare(
     return render("compare.html", comparison=comparison(state, symbol, a, b))
 
 
+def _stored_parts(state: State, symbol: str) -> dict[str, Any]:
+    """What only the store changes of a symbol's page."""
+    return {
+        "leaderboard": _leaderboard(state, symbol),
+        "benchmark": benchmark(state, symbol),
+        "fills": evidence.fill_page(state, symbol, None, 26, ROWS)["items"],
+        "versions": recipes.version_page(state, [symbol], None, ROWS)["items"],
+        "tearsheet": _newest(state.store.periods(BACKTEST, symbol, "html")),
+        "drift_page": _newest(state.store.periods(DRIFT_REPORT, symbol, "html")),
+        "evidently_page": _newest(state.store.periods(DRIFT_REPORT, symbol, EVIDENTLY)),
+        "figures": {title: embedded(figure) for title, figure in symbol_figures(state.store, symbol).items()},
+    }
+
+
 @router.get("/training")
 def training(state: CurrentState) -> HTMLResponse:
     """Runs and schedules of Dagster, trainings from their events, agents, and the health of the platform's parts."""
@@ -99,7 +106,7 @@ def training(state: CurrentState) -> HTMLResponse:
         runs=_of_dagster(lambda: runs.run_page(state, ROWS, None, [], None)),
         schedules=_of_dagster(lambda: runs.schedule_page(state)),
         trainings=newest[:ROWS],
-        figures=training_figures(newest),
+        figures={title: embedded(figure) for title, figure in training_figures(newest).items()},
         agents=agent_status(state, newest),
         last_check=last_check(state),
         health=health(state),

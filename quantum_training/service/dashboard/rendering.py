@@ -33,7 +33,6 @@ def _templates() -> jinja2.Environment:
         "percent": _percent,
         "time": _time,
         "age": _age,
-        "embedded": _embedded,
         "value": _value,
     }
     return templates
@@ -77,6 +76,6 @@ def _age(seconds: float | None) -> str:
     return f"{seconds:.2g} s"
 
 
-def _embedded(value: Any) -> Any:
+def embedded(value: Any) -> Any:
     """JSON inside a script element of a type that no browser runs; `<` is escaped, so it cannot end the element."""
     return jinja2.filters.Markup(json.dumps(value, separators=(",", ":")).replace("<", "\\u003c"))

@@ -8,12 +8,14 @@ import pandas as pd
 
 from quantum_training.lifecycle.records import (
     BACKTEST,
+    DRIFT_REPORT,
     SHADOW_SCORES,
     BacktestRecord,
     DailyDrift,
     WeeklyDecay,
     WeeklyDecision,
     WeeklyRollout,
+    read_record,
     read_records,
 )
 from quantum_training.resources.store.store import Store
@@ -22,6 +24,8 @@ from quantum_training.trading.scoring import by_strategy
 
 WEEKS = 26
 """Newest weeks that the heat map of returns shows."""
+DAYS = 182
+"""Newest days that the pictures of drift show."""
 
 
 def symbol_figures(store: Store, symbol: str) -> dict[str, figures.Figure]:
@@ -40,7 +44,8 @@ def symbol_figures(store: Store, symbol: str) -> dict[str, figures.Figure]:
     decays = read_records(store, WeeklyDecay, symbol)
     if any(decay.statistic is not None for decay in decays.values()):
         drawn["Decay of the champion against its limit"] = figures.decay(decays)
-    drift = read_records(store, DailyDrift, symbol)
+    days = store.periods(DRIFT_REPORT, symbol, "json")[-DAYS:]
+    drift = {day: report for day in days if (report := read_record(store, DailyDrift, symbol, day))}
     if any(report.outcome == "measured" for report in drift.values()):
         drawn["PSI of the columns that moved most"] = figures.psi_over_days(drift)
         drawn["PSI of all columns"] = figures.drift_heat_map(drift)

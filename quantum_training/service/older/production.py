@@ -23,17 +23,17 @@ from quantum_training.service.older.names import (
     older_order,
     symbol_named,
 )
-from quantum_training.service.problems import PROBLEMS, Problem
+from quantum_training.service.problems import Problem
 from quantum_training.service.reading.decisions import newest_record, stage_name
 from quantum_training.service.reading.progress import progress_of
 from quantum_training.service.reading.run_logs import TrainingPoint
 from quantum_training.service.reading.runs import runs_asked_at
 from quantum_training.service.routes.starts import DECIDES, TRAINS, Sent
 from quantum_training.service.starting import jobs
-from quantum_training.service.starting.requests import RolloutRequest, TrainRequest
+from quantum_training.service.starting.requests import Person, RolloutRequest, Sentence, TrainRequest
 from quantum_training.service.state import CurrentState, State
 
-router = APIRouter(prefix="/api/v1/rl/v3", responses=PROBLEMS, tags=["older: RL v3 production"])
+router = APIRouter(prefix="/api/v1/rl/v3", tags=["older: RL v3 production"])
 TRAIN = f"{router.prefix}/train_production"
 
 
@@ -57,8 +57,8 @@ class RolloutBody(BaseModel):
     capital_percentage: float = Field(ge=0, le=100, allow_inf_nan=False)
     max_position_size: float | None = Field(None, gt=0, allow_inf_nan=False)
     enable_risk_guard: bool = True
-    actor: str | None = Field(None, min_length=1, max_length=100)
-    reason: str | None = Field(None, min_length=1, max_length=1000)
+    actor: Person | None = None
+    reason: Sentence | None = None
 
 
 def _market(state: State, body: MarketBody) -> str:

@@ -12,12 +12,12 @@ from quantum_training.monitoring.psi import fit_bins, psi, shares, week_counts
 from quantum_training.monitoring.severity import Severity, fixed
 from quantum_training.service.older.names import MarketQuery, symbol_named
 from quantum_training.service.older.rl_training import Body
-from quantum_training.service.problems import PROBLEMS, Problem
+from quantum_training.service.problems import Problem
 from quantum_training.service.reading.distributions import distributions, feature_values
 from quantum_training.service.reading.monitoring import drift_page
 from quantum_training.service.state import CurrentState, State
 
-router = APIRouter(prefix="/api/training/drift", responses=PROBLEMS, tags=["older: RL training service"])
+router = APIRouter(prefix="/api/training/drift", tags=["older: RL training service"])
 Values = Annotated[list[Annotated[float, Field(allow_inf_nan=False)]], Field(min_length=1, max_length=5000)]
 
 

@@ -20,14 +20,14 @@ from quantum_training.service.older.names import (
 )
 from quantum_training.service.older.rl_training import Body
 from quantum_training.service.older.shadow_models import ShadowModelStatus, champion_answer, shadow_models, status_of
-from quantum_training.service.problems import PROBLEMS, Problem
+from quantum_training.service.problems import Problem
 from quantum_training.service.reading.decisions import newest_record
 from quantum_training.service.routes.starts import DECIDES, Sent
 from quantum_training.service.starting import jobs
 from quantum_training.service.starting.requests import PromoteRequest
 from quantum_training.service.state import CurrentState
 
-router = APIRouter(prefix="/api/training/shadow", responses=PROBLEMS, tags=["older: RL training service"])
+router = APIRouter(prefix="/api/training/shadow", tags=["older: RL training service"])
 
 
 class VersionBody(Body):

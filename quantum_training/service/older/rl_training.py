@@ -23,7 +23,7 @@ from quantum_training.service.older.names import (
     recipe_named,
     symbol_named,
 )
-from quantum_training.service.problems import PROBLEMS, Problem
+from quantum_training.service.problems import Problem
 from quantum_training.service.reading.events import Training, trainings
 from quantum_training.service.reading.health import health
 from quantum_training.service.reading.progress import progress_of
@@ -31,10 +31,10 @@ from quantum_training.service.reading.runs import runs_asked_at
 from quantum_training.service.routes.parameters import Week
 from quantum_training.service.routes.starts import TRAINS, Sent
 from quantum_training.service.starting import jobs
-from quantum_training.service.starting.requests import CycleRequest, TrainRequest
+from quantum_training.service.starting.requests import CycleRequest, Person, Sentence, TrainRequest
 from quantum_training.service.state import CurrentState, State
 
-router = APIRouter(prefix="/api/training", responses=PROBLEMS, tags=["older: RL training service"])
+router = APIRouter(prefix="/api/training", tags=["older: RL training service"])
 TRIGGER = f"{router.prefix}/jobs/trigger"
 COMPONENTS = {
     "redis": "redis",
@@ -53,8 +53,8 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     symbol: MarketName | None = None
-    actor: str | None = Field(None, min_length=1, max_length=100)
-    reason: str | None = Field(None, min_length=1, max_length=1000)
+    actor: Person | None = None
+    reason: Sentence | None = None
 
 
 class TriggerBody(Body):

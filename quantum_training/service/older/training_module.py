@@ -5,6 +5,7 @@ A session is a run of Dagster, so its id is a UUID. Bodies are JSON or a form.
 
 from __future__ import annotations
 
+import json
 from datetime import date
 from typing import Annotated, Any
 from urllib.parse import parse_qsl
@@ -28,7 +29,7 @@ from quantum_training.service.older.names import (
     symbol_named,
     version_named,
 )
-from quantum_training.service.problems import PROBLEMS, Problem, unknown
+from quantum_training.service.problems import Problem, unknown
 from quantum_training.service.reading.benchmark import eight_metrics
 from quantum_training.service.reading.monitoring import drift_page
 from quantum_training.service.reading.progress import progress_of
@@ -38,7 +39,8 @@ from quantum_training.service.starting import jobs
 from quantum_training.service.starting.requests import TrainRequest
 from quantum_training.service.state import CurrentState
 
-router = APIRouter(prefix="/api/training", responses=PROBLEMS, tags=["older: training module"])
+JSON, FORM = "application/json", "application/x-www-form-urlencoded"
+router = APIRouter(prefix="/api/training", tags=["older: training module"])
 CONFIGS, OWNER = "training_config", "all_symbols"
 """Where the store keeps the named configs of clients."""
 METRICS = ("sharpe_ratio", "total_return", "max_drawdown", "win_rate")
@@ -92,18 +94,27 @@ class ConfigForm(BaseModel):
 async def _fields(request: Request) -> dict[str, Any]:
     """The fields of a JSON object or a form."""
     body = await request.body()
-    if request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
-        return dict(parse_qsl(body.decode(errors="replace"), max_num_fields=100))
+    is_form = request.headers.get("content-type", "").startswith(FORM)
     try:
-        fields = await request.json()
+        fields = dict(parse_qsl(body.decode(), max_num_fields=100)) if is_form else json.loads(body)
+        json.dumps(fields, ensure_ascii=False).encode()  # fails where a string holds half a character
     except (ValueError, RecursionError):
         fields = None
     if not isinstance(fields, dict):
-        raise Problem(422, "the body is no JSON object", "a body is a JSON object or a form", "send one")
+        rule = "a body is a JSON object or a form of at most 100 fields, in UTF-8"
+        raise Problem(422, "the body cannot be read", rule, "send one")
     return fields
 
 
 Fields = Annotated[dict[str, Any], Depends(_fields)]
+
+
+def _sent_as(form: type[BaseModel], *types: str) -> dict[str, Any]:
+    """Of OpenAPI: the body of an address that takes it in one of these types."""
+    schema = form.model_json_schema(ref_template="#/components/schemas/{model}")
+    schema.pop("$defs", None)  # the document has them among its components
+    content = {type_: {"schema": schema} for type_ in types}
+    return {"requestBody": {"required": True, "content": content}}
 
 
 def _parsed(form: type[BaseModel], fields: dict[str, Any]) -> Any:
@@ -113,7 +124,7 @@ def _parsed(form: type[BaseModel], fields: dict[str, Any]) -> Any:
         raise RequestValidationError(error.errors()) from None
 
 
-@router.post("/train", dependencies=[MayOperate])
+@router.post("/train", dependencies=[MayOperate], openapi_extra=_sent_as(TrainForm, JSON, FORM))
 def train(state: CurrentState, fields: Fields, sent: Sent) -> Envelope:
     """Train a recipe of a symbol: job `retrain`. session_id is the id of its run."""
     form: TrainForm = _parsed(TrainForm, fields)
@@ -150,7 +161,7 @@ def progress(state: CurrentState, run_id: RunId) -> Envelope:
     )
 
 
-@router.post("/stop", dependencies=[MayOperate])
+@router.post("/stop", dependencies=[MayOperate], openapi_extra=_sent_as(StopForm, JSON, FORM))
 def stop(state: CurrentState, fields: Fields, sent: Sent) -> Envelope:
     """Stop a session; one that is over stays as it is."""
     form: StopForm = _parsed(StopForm, fields)
@@ -191,7 +202,7 @@ def models(
     return Envelope(data=rows)
 
 
-@router.post("/backtest")
+@router.post("/backtest", openapi_extra=_sent_as(BacktestForm, JSON, FORM))
 def backtest(state: CurrentState, fields: Fields) -> Envelope:
     """The stored backtest of a model's recipe: of the week of end_date, else the newest. Nothing is started."""
     form: BacktestForm = _parsed(BacktestForm, fields)
@@ -226,7 +237,7 @@ def drift_status(
     )
 
 
-@router.post("/config", dependencies=[MayOperate])
+@router.post("/config", dependencies=[MayOperate], openapi_extra=_sent_as(ConfigForm, JSON))
 def save_config(state: CurrentState, fields: Fields) -> Envelope:
     """Keep a config of a client under a name. Nothing here reads it."""
     form: ConfigForm = _parsed(ConfigForm, fields)

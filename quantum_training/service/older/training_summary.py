@@ -8,13 +8,12 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from quantum_training.service.dagster_client import DagsterOutage
-from quantum_training.service.problems import PROBLEMS
 from quantum_training.service.reading.agents import agent_status
 from quantum_training.service.reading.events import Training, trainings
 from quantum_training.service.state import CurrentState, State
 from quantum_training.settings.paths import without_password
 
-router = APIRouter(prefix="/api/v1/rl-v3/dashboard", responses=PROBLEMS, tags=["older: RL v3 daemon"])
+router = APIRouter(prefix="/api/v1/rl-v3/dashboard", tags=["older: RL v3 daemon"])
 RECENT, MESSAGE_LENGTH = 10, 500
 
 

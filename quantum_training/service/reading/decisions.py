@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from pydantic import BaseModel, Field
@@ -103,13 +104,17 @@ class LedgerRow(BaseModel):
 
 def champion_page(state: State, symbols: list[str]) -> dict[str, Any]:
     """The newest decision of each of these symbols."""
-    rows = []
-    for symbol in symbols:
-        decisions = read_records(state.store, WeeklyDecision, symbol)
-        week = max(decisions, default=None)
-        sentence = decision_sentence(decisions, week) if week else None
-        rows.append({**age(week), "symbol": symbol, "sentence": sentence, "decision": decisions.get(week or "")})
+    stored = [state.memory.made(("champion", symbol), partial(_champion, state, symbol)) for symbol in symbols]
+    rows = [{**row, **age(row["as_of"])} for row in stored]
     return page(rows, max((row["as_of"] for row in rows if row["as_of"]), default=None))
+
+
+def _champion(state: State, symbol: str) -> dict[str, Any]:
+    """The fields of ChampionRow that only the store changes."""
+    decisions = read_records(state.store, WeeklyDecision, symbol)
+    week = max(decisions, default=None)
+    sentence = decision_sentence(decisions, week) if week else None
+    return {"as_of": week, "symbol": symbol, "sentence": sentence, "decision": decisions.get(week or "")}
 
 
 def decision_page(state: State, symbol: str, limit: int) -> dict[str, Any]:
@@ -185,9 +190,15 @@ def newest_record(state: State, asset: str, symbol: str) -> dict[str, Any] | Non
 
 
 def ledger_page(state: State, symbol: str, limit: int) -> dict[str, Any]:
-    """The newest rows of a symbol's ledger."""
-    rows: list[Row] = state.ledger.rows(symbol)[::-1]
-    return page([row.model_dump() for row in rows], rows[0].effective if rows else None, limit)
+    """The newest rows of a symbol's ledger. They are read again when its head has changed."""
+    head = state.ledger.head(symbol)
+    kept: tuple[str, list[Row]] | None = state.memory.recall(("ledger", symbol))
+    if kept is None or kept[0] != head:
+        kept = head, state.ledger.rows(symbol)[::-1]
+        state.memory.keep(("ledger", symbol), kept, 1, {})
+    rows = kept[1]
+    answer = page([row.model_dump() for row in rows[:limit]], rows[0].effective if rows else None)
+    return {**answer, "total": len(rows)}
 
 
 def champion_of(state: State, symbol: str) -> str | None:

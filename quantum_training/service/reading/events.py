@@ -21,6 +21,7 @@ from quantum_training.service.reading.dated import page
 from quantum_training.service.state import State
 from quantum_training.settings.paths import without_password
 
+TYPES = (TrainingStarted.type, TrainingCompleted.type)
 SCANNED = 20_000
 """Newest events of training that are looked through for trainings."""
 SCANNED_FOR_ALERTS = 500
@@ -109,8 +110,18 @@ def alerts(state: State, limit: int) -> list[EventRow]:
 
 
 def trainings(state: State, symbols: list[str], limit: int | None = None) -> list[Training]:
-    """The newest trainings of these symbols, newest first, from their events."""
-    deliveries = state.events.outbox.newest(SCANNED, [TrainingStarted.type, TrainingCompleted.type], symbols)
+    """The newest trainings of these symbols, newest first, from their events. They are read again after a new event."""
+    newest, key = state.events.outbox.newest(1, TYPES), ("trainings", *symbols)
+    head = newest[0].id if newest else None
+    kept: tuple[str | None, list[Training]] | None = state.memory.recall(key)
+    if kept is None or kept[0] != head:
+        kept = head, _trainings(state, symbols)
+        state.memory.keep(key, kept, 1, {})
+    return kept[1][:limit]
+
+
+def _trainings(state: State, symbols: list[str]) -> list[Training]:
+    deliveries = state.events.outbox.newest(SCANNED, TYPES, symbols)
     started: dict[str, TrainingStarted] = {}
     completed: dict[str, TrainingCompleted] = {}
     symbol_of: dict[str, str] = {}
@@ -122,10 +133,9 @@ def trainings(state: State, symbols: list[str], limit: int | None = None) -> lis
         elif isinstance(payload, TrainingCompleted):
             completed.setdefault(payload.job_id, payload)
         symbol_of.setdefault(getattr(payload, "job_id", ""), event.symbol)
-    newest_first = [
+    return [
         _training(job_id, symbol, started.get(job_id), completed.get(job_id)) for job_id, symbol in symbol_of.items()
     ]
-    return newest_first[:limit]
 
 
 def _training(job_id: str, symbol: str, start: TrainingStarted | None, end: TrainingCompleted | None) -> Training:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -92,6 +93,13 @@ def symbol_page(state: State, symbols: list[str], offset: int, limit: int) -> di
 
 def symbol_row(state: State, symbol: str) -> dict[str, Any]:
     """The fields of SymbolRow."""
+    stored = state.memory.made(("row", symbol), partial(_stored_row, state, symbol))
+    bars_end = utc(data_end(state.settings, symbol, pd.Timestamp.now("UTC")))
+    return {**stored, **age(stored["as_of"]), "bars_end": bars_end}
+
+
+def _stored_row(state: State, symbol: str) -> dict[str, Any]:
+    """Those fields that only the store changes."""
     store, market = state.store, state.settings.symbols[symbol]
     decisions = store.read_records(CHAMPION, symbol)
     week = max(decisions, default=None)
@@ -104,7 +112,7 @@ def symbol_row(state: State, symbol: str) -> dict[str, Any]:
     signal = store.read_record(SIGNALS, symbol, LATEST) or {}
     drift_days = store.periods(DRIFT_REPORT, symbol, "json")
     return {
-        **age(stored_until(store, CANDLES, symbol)),
+        "as_of": stored_until(store, CANDLES, symbol),
         "symbol": symbol,
         "timeframe": market.timeframe,
         "recipes": [*market.recipes],
@@ -123,13 +131,13 @@ def symbol_row(state: State, symbol: str) -> dict[str, Any]:
         "drift_day": drift_days[-1] if drift_days else None,
         "decay": (newest_record(state, DECAY_REPORT, symbol) or {}).get("status"),
         "position": signal.get("position"),
-        "bars_end": utc(data_end(state.settings, symbol, pd.Timestamp.now("UTC"))),
     }
 
 
 def symbol_detail(state: State, symbol: str) -> dict[str, Any]:
     """The fields of SymbolDetail."""
-    market, week = state.settings.symbols[symbol], symbol_week(state.store, state.settings, symbol)
+    market = state.settings.symbols[symbol]
+    week = state.memory.made(("week", symbol), partial(symbol_week, state.store, state.settings, symbol))
     last_day = state.settings.last_day(symbol)
     return {
         **symbol_row(state, symbol),

@@ -8,19 +8,21 @@ from fastapi import APIRouter, Query
 
 from quantum_training.lifecycle.records import WeeklyRollout
 from quantum_training.resources.events.payloads import OUT
-from quantum_training.service.problems import PROBLEMS, unknown
+from quantum_training.service.problems import unknown
 from quantum_training.service.reading import decisions, evidence, monitoring, recipes, runs, symbols
 from quantum_training.service.reading import events as sent
 from quantum_training.service.reading.dated import Page
 from quantum_training.service.reading.health import Health, health
 from quantum_training.service.routes.parameters import ModelId, RecipeQuery, RunId, Week, Weeks
+from quantum_training.service.routes.stored import StoredRoute
 from quantum_training.service.state import ChosenSymbols, CurrentState, KnownSymbol, Limit
 
-router = APIRouter(prefix="/api/v2", responses=PROBLEMS)
+router = APIRouter(prefix="/api/v2")
+stored = APIRouter(route_class=StoredRoute)
 RunStatus = Literal["QUEUED", "NOT_STARTED", "STARTING", "STARTED", "CANCELING", "SUCCESS", "FAILURE", "CANCELED"]
 
 
-@router.get("/symbols", response_model=Page[symbols.SymbolRow], tags=["symbols"])
+@stored.get("/symbols", response_model=Page[symbols.SymbolRow], tags=["symbols"])
 def all_symbols(
     state: CurrentState,
     offset: Annotated[int, Query(ge=0, le=100_000)] = 0,
@@ -30,19 +32,19 @@ def all_symbols(
     return symbols.symbol_page(state, [*state.settings.symbols], offset, limit)
 
 
-@router.get("/symbols/{symbol}", response_model=symbols.SymbolDetail, tags=["symbols"])
+@stored.get("/symbols/{symbol}", response_model=symbols.SymbolDetail, tags=["symbols"])
 def one_symbol(state: CurrentState, symbol: KnownSymbol) -> Any:
     """A symbol with its market, its strategies, and what its newest week found in sentences."""
     return symbols.symbol_detail(state, symbol)
 
 
-@router.get("/recipes", response_model=Page[recipes.RecipeRow], tags=["versions"])
+@stored.get("/recipes", response_model=Page[recipes.RecipeRow], tags=["versions"])
 def all_recipes(state: CurrentState) -> Any:
     """The recipes of the settings."""
     return recipes.recipe_page(state)
 
 
-@router.get("/versions", response_model=Page[recipes.VersionRow], tags=["versions"])
+@stored.get("/versions", response_model=Page[recipes.VersionRow], tags=["versions"])
 def versions(state: CurrentState, chosen: ChosenSymbols, recipe: RecipeQuery = None, limit: Limit = 100) -> Any:
     """The newest versions."""
     if recipe is not None and recipe not in state.settings.recipes:
@@ -56,43 +58,43 @@ def one_version(state: CurrentState, symbol: KnownSymbol, model_id: ModelId) -> 
     return recipes.version_detail(state, symbol, model_id)
 
 
-@router.get("/campaigns", response_model=Page[decisions.CampaignRow], tags=["decisions"])
+@stored.get("/campaigns", response_model=Page[decisions.CampaignRow], tags=["decisions"])
 def campaigns(state: CurrentState, chosen: ChosenSymbols, limit: Limit = 20) -> Any:
     """The newest campaigns with the evidence of each week."""
     return decisions.campaign_page(state, chosen, limit)
 
 
-@router.get("/champions", response_model=Page[decisions.ChampionRow], tags=["decisions"])
+@stored.get("/champions", response_model=Page[decisions.ChampionRow], tags=["decisions"])
 def champions(state: CurrentState, chosen: ChosenSymbols) -> Any:
     """The champion of each symbol, and the decision of the newest week."""
     return decisions.champion_page(state, chosen)
 
 
-@router.get("/champions/{symbol}", response_model=decisions.DecisionPage, tags=["decisions"])
+@stored.get("/champions/{symbol}", response_model=decisions.DecisionPage, tags=["decisions"])
 def decisions_by_week(state: CurrentState, symbol: KnownSymbol, limit: Limit = 52) -> Any:
     """The decisions of a symbol by week, the newest first."""
     return decisions.decision_page(state, symbol, limit)
 
 
-@router.get("/leaderboard/{symbol}", response_model=evidence.Leaderboard, tags=["evidence"])
+@stored.get("/leaderboard/{symbol}", response_model=evidence.Leaderboard, tags=["evidence"])
 def leaderboard(state: CurrentState, symbol: KnownSymbol) -> Any:
     """Every strategy of a symbol in the shadow, beside the champion and Buy & Hold."""
     return evidence.leaderboard(state, symbol)
 
 
-@router.get("/metrics/{symbol}", response_model=Page[evidence.WeekMetrics], tags=["evidence"])
+@stored.get("/metrics/{symbol}", response_model=Page[evidence.WeekMetrics], tags=["evidence"])
 def metrics_by_week(state: CurrentState, symbol: KnownSymbol, weeks: Weeks = 52) -> Any:
     """The metrics of every strategy in the backtest of each week, oldest first."""
     return evidence.metrics_page(state, symbol, weeks)
 
 
-@router.get("/equity/{symbol}", response_model=evidence.Equity, tags=["evidence"])
+@stored.get("/equity/{symbol}", response_model=evidence.Equity, tags=["evidence"])
 def equity(state: CurrentState, symbol: KnownSymbol, week: Week | None = None) -> Any:
     """Equity of every strategy over the backtest of the newest week, or of the one that is named."""
     return evidence.equity(state, symbol, f"{week:%Y-%m-%d}" if week else None)
 
 
-@router.get("/trades/{symbol}", response_model=Page[evidence.Fill], tags=["evidence"])
+@stored.get("/trades/{symbol}", response_model=Page[evidence.Fill], tags=["evidence"])
 def trades(
     state: CurrentState, symbol: KnownSymbol, strategy: RecipeQuery = None, weeks: Weeks = 26, limit: Limit = 200
 ) -> Any:
@@ -100,37 +102,37 @@ def trades(
     return evidence.fill_page(state, symbol, strategy, weeks, limit)
 
 
-@router.get("/drift", response_model=Page[monitoring.DriftDay], tags=["monitoring"])
+@stored.get("/drift", response_model=Page[monitoring.DriftDay], tags=["monitoring"])
 def drift(state: CurrentState, chosen: ChosenSymbols) -> Any:
     """The newest drift report of each symbol."""
     return monitoring.newest_drift(state, chosen)
 
 
-@router.get("/drift/{symbol}", response_model=Page[monitoring.DriftDay], tags=["monitoring"])
+@stored.get("/drift/{symbol}", response_model=Page[monitoring.DriftDay], tags=["monitoring"])
 def drift_by_day(state: CurrentState, symbol: KnownSymbol, days: Annotated[int, Query(ge=1, le=366)] = 30) -> Any:
     """The newest drift reports of a symbol, the newest first."""
     return monitoring.drift_page(state, symbol, days)
 
 
-@router.get("/decay", response_model=Page[monitoring.DecayRow], tags=["monitoring"])
+@stored.get("/decay", response_model=Page[monitoring.DecayRow], tags=["monitoring"])
 def decay(state: CurrentState, chosen: ChosenSymbols) -> Any:
     """The newest decay report of each symbol."""
     return monitoring.newest_decay(state, chosen)
 
 
-@router.get("/decay/{symbol}", response_model=monitoring.DecayPage, tags=["monitoring"])
+@stored.get("/decay/{symbol}", response_model=monitoring.DecayPage, tags=["monitoring"])
 def decay_by_week(state: CurrentState, symbol: KnownSymbol, limit: Limit = 52) -> Any:
     """The decay reports of a symbol by week, the newest first."""
     return monitoring.decay_page(state, symbol, limit)
 
 
-@router.get("/rollout", response_model=Page[WeeklyRollout], tags=["decisions"])
+@stored.get("/rollout", response_model=Page[WeeklyRollout], tags=["decisions"])
 def rollout(state: CurrentState, chosen: ChosenSymbols) -> Any:
     """The newest stage of each symbol."""
     return decisions.newest_rollouts(state, chosen)
 
 
-@router.get("/rollout/{symbol}", response_model=decisions.RolloutPage, tags=["decisions"])
+@stored.get("/rollout/{symbol}", response_model=decisions.RolloutPage, tags=["decisions"])
 def rollout_by_week(state: CurrentState, symbol: KnownSymbol, limit: Limit = 52) -> Any:
     """The stages of a symbol by week, the newest first."""
     return decisions.rollout_page(state, symbol, limit)
@@ -142,7 +144,7 @@ def ledger(state: CurrentState, symbol: KnownSymbol, limit: Limit = 100) -> Any:
     return decisions.ledger_page(state, symbol, limit)
 
 
-@router.get("/signals", response_model=Page[monitoring.SignalRow], tags=["signals"])
+@stored.get("/signals", response_model=Page[monitoring.SignalRow], tags=["signals"])
 def signals(state: CurrentState, chosen: ChosenSymbols) -> Any:
     """What to hold now, by symbol."""
     return monitoring.signal_page(state, chosen)
@@ -195,3 +197,6 @@ def schedules(state: CurrentState) -> Any:
 def platform_health(state: CurrentState) -> Health:
     """Whether each part of the platform answers."""
     return health(state)
+
+
+router.include_router(stored)

@@ -11,7 +11,6 @@ from fastapi.responses import HTMLResponse
 from quantum_training.lifecycle.records import BACKTEST, DRIFT_REPORT
 from quantum_training.lifecycle.reporting.week_page import ALL_SYMBOLS, WEEK_REPORT
 from quantum_training.lifecycle.surveillance.drift_pages import EVIDENTLY
-from quantum_training.service.problems import PROBLEMS
 from quantum_training.service.reading.monitoring import report_html
 from quantum_training.service.routes.parameters import DayPath, WeekPath
 from quantum_training.service.state import CurrentState, KnownSymbol
@@ -20,7 +19,7 @@ SANDBOX = (
     "sandbox allow-scripts allow-downloads; default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; "
     "style-src 'unsafe-inline'; img-src data: blob:; font-src data:; frame-ancestors 'self'"
 )
-router = APIRouter(prefix="/reports", responses=PROBLEMS, tags=["reports"], default_response_class=HTMLResponse)
+router = APIRouter(prefix="/reports", tags=["reports"], default_response_class=HTMLResponse)
 
 
 def _page(state: CurrentState, asset: str, symbol: str, period: str, suffix: str = "html") -> HTMLResponse:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Request, Response
 
-from quantum_training.service.problems import PROBLEMS, Problem
+from quantum_training.service.problems import Problem
 from quantum_training.service.reading import runs
 from quantum_training.service.reading.progress import Progress, RunResult, progress_of, result_of
 from quantum_training.service.routes.parameters import RunId
@@ -28,7 +28,7 @@ from quantum_training.service.starting.requests import (
 )
 from quantum_training.service.state import CurrentState, KnownSymbol
 
-router = APIRouter(prefix="/api/v2", responses=PROBLEMS)
+router = APIRouter(prefix="/api/v2")
 IdempotencyKey = Annotated[
     str | None,
     Header(min_length=1, max_length=200, description="A text of your own; repeated with it, nothing starts twice."),
@@ -150,7 +150,7 @@ def progress(state: CurrentState, run_id: RunId) -> Progress:
     return progress_of(state, run_id)
 
 
-@router.get("/runs/{run_id}/result", response_model=RunResult, tags=["runs"])
+@router.get("/runs/{run_id}/result", response_model=RunResult, tags=["runs"], responses={409: {}})
 def result(state: CurrentState, run_id: RunId) -> Any:
     """What a run has done: the runs that it carried out, the trainings and versions in them. 409 until it is over."""
     return result_of(state, run_id)

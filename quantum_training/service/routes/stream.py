@@ -8,10 +8,9 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Header, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from quantum_training.service.problems import PROBLEMS
 from quantum_training.service.streaming.feed import Feed
 
-router = APIRouter(prefix="/api/v2", responses=PROBLEMS)
+router = APIRouter(prefix="/api/v2")
 
 
 def _feed(request: Request) -> Feed:

@@ -11,7 +11,10 @@ from quantum_training.settings.schema import NAME_LENGTH, NAME_PATTERN
 
 SymbolName = Annotated[str, Field(pattern=NAME_PATTERN, max_length=NAME_LENGTH, examples=["AAA"])]
 RecipeField = Annotated[str, Field(pattern=NAME_PATTERN, max_length=NAME_LENGTH, examples=["xgboost"])]
-Sentence = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1000)]
+ONE_LINE = r"^[^\x00-\x1f\x7f-\x9f]*$"
+"""No control characters: a text stands in one line of the log, and Postgres stores no NUL."""
+Person = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100, pattern=ONE_LINE)]
+Sentence = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1000, pattern=ONE_LINE)]
 
 
 class Change(BaseModel):
@@ -19,7 +22,7 @@ class Change(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    actor: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100)] | None = Field(
+    actor: Person | None = Field(
         None, description="Name of the person; with a key, the key's name is always told, too.", examples=["Ann"]
     )
     reason: Sentence = Field(description="A sentence for who reads the ledger.", examples=["after the new fee"])

@@ -1,5 +1,6 @@
 """Every address that reads, on the state of a real project, on an empty home, and with hostile parameters."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from quantum_training.lifecycle.records import BacktestRecord, ModelRecord, WeeklyDecision, read_record, read_records
+from quantum_training.resources.store.store import Store
 from quantum_training.service.app import build_app
 from quantum_training_tests.service.conftest import BASE_URL, DAY, WEEKS, resources
 
@@ -142,6 +144,23 @@ def test_an_empty_home_answers_everywhere_and_stores_nothing(empty_home, tmp_pat
         if missing:
             assert "clm_cycle" in response.json()["remedy"]
     assert not (tmp_path / "store").exists()
+
+
+def test_an_answer_is_kept_until_what_it_shows_is_written(empty_home, recorded, tmp_path):
+    def position():
+        (row,) = read(empty_home, "signals?symbol=AAA")["items"]
+        return row["signal"] and row["signal"]["position"]
+
+    assert position() is None
+    record = recorded.store.read_record("signals", "AAA", "latest")
+    writer = Store(root=str(tmp_path / "store"))
+    for written in (0.25, 0.5):
+        writer.write_record("signals", "AAA", "latest", {**record, "position": written})
+        assert position() == written
+    os.utime(tmp_path / "store/signals/AAA", (0, 0))
+    kept = empty_home.get("/api/v2/signals?symbol=AAA").content
+    assert empty_home.get("/api/v2/signals?symbol=AAA").content == kept
+    assert empty_home.get("/api/v2/signals?symbol=ZZZ").status_code == 404
 
 
 @pytest.mark.parametrize(
