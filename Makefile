@@ -81,16 +81,16 @@ service: $(VENV)/run
 
 $(VENV)/run: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[ui,service]'
+	$(BIN)/pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt -e '.[ui,service,xgboost]'
 	@touch $@
 
 $(VENV)/dev: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[ui,service,dev]'
+	$(BIN)/pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt -e '.[ui,dev]'
 	@touch $@ $(VENV)/run
 
 constraints:  ## resolve every dependency anew
 	rm -rf .venv-resolve && $(PYTHON) -m venv .venv-resolve
-	.venv-resolve/bin/pip install --quiet --disable-pip-version-check -e '.[ui,service,dev]'
+	.venv-resolve/bin/pip install --quiet --disable-pip-version-check -e '.[ui,dev]'
 	.venv-resolve/bin/pip freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt
 	rm -rf .venv-resolve

@@ -11,13 +11,13 @@ import inspect
 import json
 from functools import cache
 from importlib import import_module
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import quantum_training.features
 import quantum_training.models.sizing
 from quantum_training.models.contract import Model, algorithm
+from quantum_training.models.installed import installed_release
 
 
 def code_hash(algorithm_name: str) -> str:
@@ -43,7 +43,7 @@ def present_code_hash(algorithm_name: str) -> str:
     """SHA-256 over source files and the versions of packages.
 
     The files are the features package, the sizing rule, the algorithm's class with its bases, and `traits.sources`. The
-    packages are those that fitting and loading need.
+    packages are those that fitting and loading need. PackageMissingError if one is not installed.
     """
     cls = algorithm(algorithm_name)
     bases = [base for base in cls.__mro__ if issubclass(base, Model)]
@@ -55,7 +55,7 @@ def present_code_hash(algorithm_name: str) -> str:
     for name, source in sorted((path.name, path.read_bytes()) for path in files):  # no folder: it differs by machine
         digest.update(name.encode() + b"\0" + source)
     for package in (*cls.packages, *cls.traits.build_packages):
-        digest.update(f"{package}=={version(package)}".encode())
+        digest.update(f"{package}=={installed_release(package)}".encode())
     return digest.hexdigest()
 
 

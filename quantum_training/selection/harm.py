@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from quantum_training.selection.boundary import boundaries
 from quantum_training.selection.guardrails import SEED
 from quantum_training.selection.rule import PairedReturns, paired_test
+from quantum_training.trading.bootstrap import block_length, resampled_rows
 from quantum_training.trading.metrics import NOISE, max_drawdown
 from quantum_training.trading.uncertainty import MIN_BARS
 
@@ -103,12 +104,8 @@ def resampled(daily: np.ndarray, horizon: int) -> tuple[np.ndarray, np.ndarray]:
 
     daily: returns that vary, (days,). By the stationary bootstrap with the optimal block length, seeded.
     """
-    from arch.bootstrap import StationaryBootstrap, optimal_block_length
-
-    block = int(
-        np.clip(np.ceil(np.nan_to_num(optimal_block_length(daily)["stationary"].iloc[0], nan=1.0)), 1, len(daily))
-    )
-    repeated = np.resize(np.arange(len(daily)), max(horizon, len(daily)))
-    paths = [rows[:horizon] for (rows,), _ in StationaryBootstrap(block, repeated, seed=SEED).bootstrap(RESAMPLES)]
-    means = [r.mean() for (r,), _ in StationaryBootstrap(block, daily, seed=SEED + 1).bootstrap(RESAMPLES)]
-    return daily[np.array(paths)], np.array(means)
+    block = int(np.clip(np.ceil(np.nan_to_num(block_length(daily), nan=1.0)), 1, len(daily)))
+    repeated = np.resize(daily, max(horizon, len(daily)))
+    paths = [repeated[rows[:horizon]] for rows in resampled_rows(len(repeated), block, RESAMPLES, SEED)]
+    means = [daily[rows].mean() for rows in resampled_rows(len(daily), block, RESAMPLES, SEED + 1)]
+    return np.array(paths), np.array(means)

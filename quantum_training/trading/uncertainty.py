@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from quantum_training.trading.bootstrap import block_length, resampled_rows
 from quantum_training.trading.metrics import NOISE, Number, finite, sharpe
 
 RESAMPLES = 500  # the bounds of a 95 % interval move by about a tenth of its width between seeds
@@ -60,19 +61,16 @@ def sharpe_bootstrap(
     the largest of the strategies' optimal ones (Politis and White 2004, Patton et al. 2009), rounded up, at most a
     third of the bars. A resample in which a strategy never moved counts as 0. Deterministic in its arguments.
     """
-    from arch.bootstrap import StationaryBootstrap, optimal_block_length
-
     values = finite(returns.to_numpy(), "net return")
     names = tuple(map(str, returns.columns))
     varies = values.std(axis=0) > NOISE if len(values) else np.zeros(len(names), bool)
     if len(values) < MIN_BARS or not varies.any():
         return SharpeBootstrap(names, np.full((1, len(names)), np.nan), confidence, len(values))
-    lengths = optimal_block_length(values[:, varies])["stationary"]
-    block = int(np.clip(np.ceil(np.nan_to_num(lengths.max(), nan=1.0)), 1, len(values) // 3))
+    lengths = [block_length(series) for series in values[:, varies].T]
+    block = int(np.clip(np.ceil(np.nan_to_num(np.fmax.reduce(lengths), nan=1.0)), 1, len(values) // 3))
     both = np.ascontiguousarray(np.hstack([values, values**2]).T)
     totals = np.empty((resamples, len(both)))
-    draws = StationaryBootstrap(block, np.arange(len(values)), seed=seed).bootstrap(resamples)
-    for row, ((rows,), _) in enumerate(draws):
+    for row, rows in enumerate(resampled_rows(len(values), block, resamples, seed)):
         counts = np.bincount(rows, minlength=len(values)).astype("float64")
         totals[row] = np.einsum("kt,t->k", both, counts)  # not BLAS: its bits depend on the number of threads
     mean, square = np.hsplit(totals / len(values), 2)

@@ -10,6 +10,7 @@ import pandas as pd
 from quantum_training.lifecycle.records import DRIFT_REPORT
 from quantum_training.lifecycle.surveillance.drift import DriftComparison
 from quantum_training.market.periods import Key
+from quantum_training.models.installed import installed_release
 from quantum_training.monitoring.drift_heatmap import html_page
 from quantum_training.resources.store.store import Store
 
@@ -44,7 +45,11 @@ def write_pages(store: Store, key: Key, drift: DriftComparison, record_changed: 
 
 
 def evidently_html(current: pd.DataFrame, reference: pd.DataFrame) -> str:
-    """Evidently's report on the same two frames, as one HTML page. It uses other bins, so its verdict may differ."""
+    """Evidently's report on the same two frames, as one HTML page. It uses other bins, so its verdict may differ.
+
+    PackageMissingError if Evidently is not installed.
+    """
+    installed_release("evidently")
     from evidently import Report
     from evidently.presets import DataDriftPreset
 

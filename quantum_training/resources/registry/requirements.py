@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from functools import cache
-from importlib import metadata
-
 from quantum_training.market.calendar_settings import ALWAYS_OPEN, FX_WEEK, Calendar, name_of
 from quantum_training.models.contract import Model
+from quantum_training.models.installed import BUILDS, installed_release
 
 EVERY_VERSION = ("mlflow-skinny", "numpy", "pandas", "pydantic", "scipy", "TA-Lib")
 """Distributions that every version needs; MLflow itself without what only a server or a user interface needs."""
 SESSIONS = "exchange_calendars"
-SMALLER = {"xgboost": ("xgboost-cpu", 'sys_platform != "darwin"')}
-"""The same library without code for GPUs, which takes 500 MB, and where it can be had."""
-
-version = cache(metadata.version)
-"""The installed release of a distribution, parsed from its metadata once."""
+WITHOUT_GPU = 'sys_platform != "darwin"'
+"""Where the builds without code for GPUs can be had."""
 
 
 def requirements(model: Model, calendar: Calendar) -> list[str]:
@@ -26,8 +21,7 @@ def requirements(model: Model, calendar: Calendar) -> list[str]:
 
 def _pinned(name: str) -> list[str]:
     """A public release: the local part, as +cpu, is of another index."""
-    release = version(name).partition("+")[0]
-    if name not in SMALLER:
+    release = installed_release(name).partition("+")[0]
+    if name not in BUILDS:
         return [f"{name}=={release}"]
-    smaller, where = SMALLER[name]
-    return [f"{smaller}=={release}; {where}", f"{name}=={release}; {where.replace('!=', '==')}"]
+    return [f"{BUILDS[name]}=={release}; {WITHOUT_GPU}", f"{name}=={release}; {WITHOUT_GPU.replace('!=', '==')}"]

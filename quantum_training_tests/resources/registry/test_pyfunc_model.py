@@ -112,7 +112,7 @@ def test_a_market_keeps_what_differs_from_its_calendar():
 
 
 def test_only_a_symbol_with_sessions_needs_their_package_and_no_release_is_of_a_private_index(own_models, monkeypatch):
-    monkeypatch.setattr("quantum_training.resources.registry.requirements.version", lambda name: "2.13.0+cpu")
+    monkeypatch.setattr("quantum_training.resources.registry.requirements.installed_release", lambda name: "2.13.0+cpu")
     model = own_models(1.0)()
     always = requirements(model, "24/7")
     assert always == requirements(model, "FX")
