@@ -21,10 +21,12 @@ from quantum_training.service.problems import Problem
 from quantum_training.service.reading import decisions, evidence, recipes, runs, symbols
 from quantum_training.service.reading.events import training_page
 from quantum_training.service.reading.health import health
-from quantum_training.service.state import CurrentState, KnownSymbol, State
+from quantum_training.service.state import PAGE_ROWS, CurrentState, KnownSymbol, State
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 FOLDER = Path(__file__).parent
+LAG_SECONDS = 10.0
+"""So late may tables and pictures of a symbol be while a run writes them: viewers do not slow it."""
 ROWS = 50
 """Newest versions, ledger rows, fills, runs and trainings that a page lists."""
 POLICY = {
@@ -52,7 +54,7 @@ def symbol_page(state: CurrentState, symbol: KnownSymbol) -> HTMLResponse:
         detail=symbols.symbol_detail(state, symbol),
         ledger=decisions.ledger_page(state, symbol, ROWS)["items"],
         mlflow=state.settings.mlflow_ui_url,
-        **state.memory.made(("page", symbol), partial(_stored_parts, state, symbol)),
+        **state.memory.made(("page", symbol), partial(_stored_parts, state, symbol), PAGE_ROWS, LAG_SECONDS),
     )
 
 
