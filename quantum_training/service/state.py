@@ -22,7 +22,9 @@ from quantum_training.settings import Settings, config_path, load_settings
 from quantum_training.settings.paths import SettingsError
 from quantum_training.settings.schema import NAME_LENGTH, NAME_PATTERN, Symbol
 
-MOST_RESULTS = 10_000
+MOST_ROWS = 20_000
+"""Rows of tables in memory, some 5 KB each: a symbol in the overview is one, its page as much as PAGE_ROWS."""
+PAGE_ROWS = 100
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class State:
             "registry": ModelRegistry(tracking_uri=settings.mlflow_tracking_uri, ui_url=settings.mlflow_ui_url),
             "ledger": Ledger(settings.database_url, read_only=True),
             "events": EventBus(database_url=settings.database_url, url=settings.event_bus_url),
-            "memory": Memory(MOST_RESULTS, math.inf),
+            "memory": Memory(MOST_ROWS, math.inf),
             "dagster": DagsterClient(settings.service.dagster_url, settings.alerts.ui_url),
         }
         return cls(settings, **{**made, **(resources or {})})

@@ -164,6 +164,7 @@ def cycle(
     first: str,
     last: str,
     symbol: str = "AAA",
+    first_month: str = "2019-09-01",
 ) -> Project:
     """What `cycled_project` gives, for fixtures of a larger scope."""
     project = build_project(settings)
@@ -171,7 +172,7 @@ def cycle(
     if identity in templates:
         restore(templates[identity], project.home)
         return project
-    assert project.market_data(symbol).run("weekly_cycle", f"{symbol}|{first}", f"{symbol}|{last}").success
+    assert project.market_data(symbol, first_month).run("weekly_cycle", f"{symbol}|{first}", f"{symbol}|{last}").success
     templates[identity] = tmp_path_factory.mktemp("template") / project.home.name
     shutil.copytree(project.home, templates[identity], ignore=shutil.ignore_patterns("settings.yaml"))
     return project

@@ -24,10 +24,12 @@ from quantum_training.service.reading.comparison import comparison
 from quantum_training.service.reading.events import alerts, trainings
 from quantum_training.service.reading.health import health
 from quantum_training.service.routes.parameters import MODEL_ID_PATTERN
-from quantum_training.service.state import CurrentState, KnownSymbol, State
+from quantum_training.service.state import PAGE_ROWS, CurrentState, KnownSymbol, State
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 FOLDER = Path(__file__).parent
+LAG_SECONDS = 10.0
+"""So late may tables and pictures of a symbol be while a run writes them: viewers do not slow it."""
 ROWS = 50
 """Newest versions, ledger rows, fills, runs and trainings that a page lists."""
 STATIC = {
@@ -68,7 +70,7 @@ def symbol_page(state: CurrentState, symbol: KnownSymbol) -> HTMLResponse:
         criteria=CRITERIA,
         ledger=decisions.ledger_page(state, symbol, ROWS)["items"],
         mlflow=state.settings.mlflow_ui_url,
-        **state.memory.made(("page", symbol), partial(_stored_parts, state, symbol)),
+        **state.memory.made(("page", symbol), partial(_stored_parts, state, symbol), PAGE_ROWS, LAG_SECONDS),
     )
 
 

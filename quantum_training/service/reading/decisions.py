@@ -195,7 +195,7 @@ def ledger_page(state: State, symbol: str, limit: int) -> dict[str, Any]:
     kept: tuple[str, list[Row]] | None = state.memory.recall(("ledger", symbol))
     if kept is None or kept[0] != head:
         kept = head, state.ledger.rows(symbol)[::-1]
-        state.memory.keep(("ledger", symbol), kept, 1, {})
+        state.memory.keep(("ledger", symbol), kept, 1 + len(kept[1]), {})
     rows = kept[1]
     answer = page([row.model_dump() for row in rows[:limit]], rows[0].effective if rows else None)
     return {**answer, "total": len(rows)}

@@ -116,7 +116,7 @@ def trainings(state: State, symbols: list[str], limit: int | None = None) -> lis
     kept: tuple[str | None, list[Training]] | None = state.memory.recall(key)
     if kept is None or kept[0] != head:
         kept = head, _trainings(state, symbols)
-        state.memory.keep(key, kept, 1, {})
+        state.memory.keep(key, kept, 1 + len(kept[1]), {})
     return kept[1][:limit]
 
 

@@ -10,7 +10,7 @@ from fastapi.routing import APIRoute
 
 from quantum_training.service.remembered import Memory, noting
 
-ANSWERS_BYTES = 64 * 2**20
+ANSWERS_BYTES = 32 * 2**20
 AGE_SECONDS = 60.0
 """So late may be what time alone changes in an answer: its age."""
 Answer = Callable[[Request], Coroutine[Any, Any, Response]]

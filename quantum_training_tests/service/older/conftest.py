@@ -12,6 +12,7 @@ from quantum_training_tests.support.projects import Project, cycle, project_buil
 
 WEEKS = ["2020-01-06", "2020-01-13", "2020-01-20", "2020-01-27"]
 SYMBOL = "BTC_USDT"
+START = "2019-02-01"  # so that a drift report has the 26 weeks of reference that it needs
 TINY = {"total_steps": 1500, "environments": 16, "rollout_bars": 16, "batch_size": 64, "network": [8]}
 
 
@@ -35,14 +36,15 @@ def own_agent_project(build_project, tmp_path_factory, templates, small_settings
 
 def record_agent(build, tmp_path_factory, templates, small_settings) -> Project:
     market = {**small_settings["symbols"]["AAA"], "recipes": ["ppo", "xgboost"]}
+    market["source"] = {**market["source"], "start": START}
     agent = {"algorithm": "ppo", "label": {"kind": "forward_return", "horizon": 1}, "window_bars": 200, "params": TINY}
     recipes = {"ppo": agent, "xgboost": small_settings["recipes"]["xgboost"]}
-    settings = {**small_settings, "symbols": {SYMBOL: market}, "recipes": recipes}
+    settings = {**small_settings, "start": START, "symbols": {SYMBOL: market}, "recipes": recipes}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ppo.Model, "traits", replace(ppo.Model.traits, smoke_params={"total_steps": 64}))
         patch.setattr(model_leakage, "FITS", 2)
         patch.setattr(model_leakage, "WALK_BARS", 500)
-        project = cycle(build, tmp_path_factory, templates, settings, WEEKS[0], WEEKS[-1], SYMBOL)
+        project = cycle(build, tmp_path_factory, templates, settings, WEEKS[0], WEEKS[-1], SYMBOL, START)
         who = {"symbol": SYMBOL, "recipe": "xgboost", "actor": "Ann", "reason": "a test"}
         promote = project.definitions.resolve_job_def("promote")
         config = {"ops": {"promote_champion": {"config": who}}}
