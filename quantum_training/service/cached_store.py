@@ -13,8 +13,8 @@ from fsspec.implementations.local import LocalFileSystem
 from quantum_training.resources.store.store import Store
 from quantum_training.service.remembered import changed, is_settled, note, note_unknown
 
-RECORDS = 4_000
-"""Records in memory: some 100 MB of the largest kind, the drift reports."""
+RECORDS = 2_000
+"""Records in memory: some 50 MB of the largest kind, the drift reports; a symbol of three years has 1,000."""
 FOLDERS = 10_000
 """Listed folders in memory: 100 symbols have some 1,000."""
 _records: LRUCache[tuple[str, ...], dict[str, Any]] = LRUCache(RECORDS)

@@ -22,7 +22,7 @@ from quantum_training.settings import Settings, config_path, load_settings
 from quantum_training.settings.paths import SettingsError
 from quantum_training.settings.schema import NAME_LENGTH, NAME_PATTERN, Symbol
 
-MOST_ROWS = 20_000
+MOST_ROWS = 10_000
 """Rows of tables in memory, some 5 KB each: a symbol in the overview is one, its page as much as PAGE_ROWS."""
 PAGE_ROWS = 100
 

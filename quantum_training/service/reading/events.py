@@ -22,7 +22,7 @@ from quantum_training.service.state import State
 from quantum_training.settings.paths import without_password
 
 TYPES = (TrainingStarted.type, TrainingCompleted.type)
-SCANNED = 20_000
+SCANNED = 10_000
 """Newest events of training that are looked through for trainings."""
 SCANNED_FOR_ALERTS = 500
 ALERTS = (DriftDetected, Regressed, Promoted)
@@ -111,17 +111,19 @@ def alerts(state: State, limit: int) -> list[EventRow]:
 
 def trainings(state: State, symbols: list[str], limit: int | None = None) -> list[Training]:
     """The newest trainings of these symbols, newest first, from their events. They are read again after a new event."""
-    newest, key = state.events.outbox.newest(1, TYPES), ("trainings", *symbols)
+    newest = state.events.outbox.newest(1, TYPES)
     head = newest[0].id if newest else None
-    kept: tuple[str | None, list[Training]] | None = state.memory.recall(key)
+    kept: tuple[str | None, list[Training]] | None = state.memory.recall("trainings")
     if kept is None or kept[0] != head:
-        kept = head, _trainings(state, symbols)
-        state.memory.keep(key, kept, 1 + len(kept[1]), {})
-    return kept[1][:limit]
+        kept = head, _trainings(state)
+        state.memory.keep("trainings", kept, 1, {})
+    chosen = {*symbols}
+    return [training for training in kept[1] if training.symbol in chosen][:limit]
 
 
-def _trainings(state: State, symbols: list[str]) -> list[Training]:
-    deliveries = state.events.outbox.newest(SCANNED, TYPES, symbols)
+def _trainings(state: State) -> list[Training]:
+    """Of all symbols, among the newest events."""
+    deliveries = state.events.outbox.newest(SCANNED, TYPES)
     started: dict[str, TrainingStarted] = {}
     completed: dict[str, TrainingCompleted] = {}
     symbol_of: dict[str, str] = {}
