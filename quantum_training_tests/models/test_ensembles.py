@@ -313,7 +313,7 @@ def test_code_of_the_vote_is_part_of_the_regimes_identity_and_the_library_of_the
 
     before = {kind: code_hash(kind) for kind in KINDS}
     present_code_hash.cache_clear()
-    monkeypatch.setattr(provenance, "version", lambda package: "9.9")
+    monkeypatch.setattr(provenance, "installed_release", lambda package: "9.9")
     assert code_hash("ensemble_stack") != before["ensemble_stack"]
     assert "quantum_training.models.ensemble_vote" in algorithm("ensemble_regime").traits.sources
     present_code_hash.cache_clear()
