@@ -17,7 +17,10 @@ STARTED = TrainingStarted(job_id=JOB, model_type="xgboost", trigger="MANUAL", re
 OVER = {"job_id": JOB, "metrics": {}, "duration_seconds": 1.0, "completed_at": NOW}
 SUCCEEDED = TrainingCompleted(model_version="m", status="succeeded", **OVER)
 FAILED = TrainingCompleted(
-    model_version=None, status="failed", error_message="at postgresql://user:secret@host/db", **OVER  # pragma: allowlist secret
+    model_version=None,
+    status="failed",
+    error_message="at postgresql://user:secret@host/db",
+    **OVER,  # pragma: allowlist secret
 )
 PROMOTED = Promoted(
     model_type="xgboost",
