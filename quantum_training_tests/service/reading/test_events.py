@@ -19,8 +19,8 @@ SUCCEEDED = TrainingCompleted(model_version="m", status="succeeded", **OVER)
 FAILED = TrainingCompleted(
     model_version=None,
     status="failed",
-    error_message="at postgresql://user:secret@host/db",
-    **OVER,  # pragma: allowlist secret
+    error_message="at postgresql://user:secret@host/db",  # pragma: allowlist secret
+    **OVER,
 )
 PROMOTED = Promoted(
     model_type="xgboost",
