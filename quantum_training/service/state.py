@@ -23,8 +23,10 @@ from quantum_training.settings.paths import SettingsError
 from quantum_training.settings.schema import NAME_LENGTH, NAME_PATTERN, Symbol
 
 MOST_ROWS = 10_000
-"""Rows of tables in memory, some 5 KB each: a symbol in the overview is one, its page as much as PAGE_ROWS."""
-PAGE_ROWS = 100
+"""Rows of tables in memory, some 5 KB each: a symbol of the overview is one, its page is PAGE_ROWS."""
+PAGE_ROWS, CAMPAIGNS_ROWS = 100, 30
+SMALL_ROWS = 5
+"""Rows of the ledger, or versions, that take as much as one of these."""
 
 
 @dataclass(frozen=True)

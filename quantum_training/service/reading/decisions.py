@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -20,7 +19,7 @@ from quantum_training.lifecycle.reporting.summaries import decision_sentence, ro
 from quantum_training.selection.decision import Campaign
 from quantum_training.selection.hash_chain import Row
 from quantum_training.service.reading.dated import Dated, Page, age, page
-from quantum_training.service.state import State
+from quantum_training.service.state import CAMPAIGNS_ROWS, SMALL_ROWS, State
 
 STAGE_NAMES = (
     "Shadow Mode",
@@ -127,12 +126,19 @@ def decision_page(state: State, symbol: str, limit: int) -> dict[str, Any]:
 
 def campaign_page(state: State, symbols: list[str], limit: int) -> dict[str, Any]:
     """The newest campaigns of these symbols."""
-    rows = [row for symbol in symbols for row in _campaigns(state, symbol)]
+    rows = [
+        row
+        for symbol in symbols
+        for row in state.memory.made(("campaigns", symbol), partial(_campaigns, state, symbol), CAMPAIGNS_ROWS)
+    ]
     rows.sort(key=lambda row: (row["as_of"], row["symbol"]), reverse=True)
-    return page(rows, rows[0]["as_of"] if rows else None, limit)
+    shown = [{**row, **age(row["as_of"])} for row in rows[:limit]]
+    return {**page(shown, rows[0]["as_of"] if rows else None), "total": len(rows)}
 
 
-def _campaigns(state: State, symbol: str) -> Iterator[dict[str, Any]]:
+def _campaigns(state: State, symbol: str) -> list[dict[str, Any]]:
+    """The fields of CampaignRow that only the store changes."""
+    rows = []
     by_opening: dict[str, list[tuple[WeeklyDecision, Campaign]]] = {}
     decisions = read_records(state.store, WeeklyDecision, symbol)
     for decision in decisions.values():
@@ -145,8 +151,8 @@ def _campaigns(state: State, symbol: str) -> Iterator[dict[str, Any]]:
             for d, _ in weeks
             for recipe, judgement in d.judgements.items()
         ]
-        yield {
-            **age(decision.week),
+        row = {
+            "as_of": decision.week,
             **campaign.model_dump(),
             "symbol": symbol,
             "incumbent": decision.former,
@@ -155,6 +161,8 @@ def _campaigns(state: State, symbol: str) -> Iterator[dict[str, Any]]:
             "is_open": decision.week == max(decisions),
             "evidence": evidence,
         }
+        rows.append(row)
+    return rows
 
 
 def rollout_page(state: State, symbol: str, limit: int) -> dict[str, Any]:
@@ -195,7 +203,7 @@ def ledger_page(state: State, symbol: str, limit: int) -> dict[str, Any]:
     kept: tuple[str, list[Row]] | None = state.memory.recall(("ledger", symbol))
     if kept is None or kept[0] != head:
         kept = head, state.ledger.rows(symbol)[::-1]
-        state.memory.keep(("ledger", symbol), kept, 1 + len(kept[1]), {})
+        state.memory.keep(("ledger", symbol), kept, 1 + len(kept[1]) // SMALL_ROWS, {})
     rows = kept[1]
     answer = page([row.model_dump() for row in rows[:limit]], rows[0].effective if rows else None)
     return {**answer, "total": len(rows)}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from pydantic import BaseModel, Field
@@ -9,7 +11,7 @@ from pydantic import BaseModel, Field
 from quantum_training.lifecycle.records import BACKTEST, CHAMPION, ModelRecord, ModelVersion, model_asset, read_records
 from quantum_training.service.problems import unknown
 from quantum_training.service.reading.dated import Dated, age, newest, page
-from quantum_training.service.state import State
+from quantum_training.service.state import SMALL_ROWS, State
 from quantum_training.settings.retraining import RecipeTraining
 
 
@@ -79,9 +81,28 @@ def recipe_page(state: State) -> dict[str, Any]:
 
 def version_page(state: State, symbols: list[str], recipe: str | None, limit: int) -> dict[str, Any]:
     """The newest versions of these symbols."""
-    rows = [row for symbol in symbols for row in version_rows(state, symbol, recipe)]
-    rows.sort(key=lambda row: (row["as_of"], row["symbol"], row["recipe"]), reverse=True)
-    return page(rows, newest(row["as_of"] for row in rows[:1]), limit)
+    stored = [
+        state.memory.made(
+            ("versions", symbol, recipe, limit),
+            partial(_newest_versions, state, symbol, recipe, limit),
+            1 + limit // SMALL_ROWS,
+        )
+        for symbol in symbols
+    ]
+    rows = [row for _, of_symbol in stored for row in of_symbol]
+    rows.sort(key=_newest_last, reverse=True)
+    shown = [{**row, **age(row["as_of"])} for row in rows[:limit]]
+    return {**page(shown, newest(row["as_of"] for row in rows[:1])), "total": sum(total for total, _ in stored)}
+
+
+def _newest_versions(state: State, symbol: str, recipe: str | None, limit: int) -> tuple[int, list[dict[str, Any]]]:
+    """How many versions a symbol has, and the newest."""
+    rows = version_rows(state, symbol, recipe)
+    return len(rows), sorted(rows, key=_newest_last)[-limit:]
+
+
+def _newest_last(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return row["as_of"], row["symbol"], row["recipe"]
 
 
 def version_rows(state: State, symbol: str, recipe: str | None = None) -> list[dict[str, Any]]:
