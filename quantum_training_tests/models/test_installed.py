@@ -30,7 +30,8 @@ print(json.dumps([key for key in keys if key.endswith("_model")]))
 @pytest.fixture
 def installed(monkeypatch):
     """`installed(xgboost="1.0")`: only these distributions are installed."""
-    installed_release.cache_clear()
+    for function in (installed_release, present_code_hash):
+        function.cache_clear()
 
     def set_up(**releases):
         def version(name):
@@ -41,7 +42,8 @@ def installed(monkeypatch):
         monkeypatch.setattr(metadata, "version", version)
 
     yield set_up
-    installed_release.cache_clear()
+    for function in (installed_release, present_code_hash):
+        function.cache_clear()
 
 
 def test_either_build_of_a_library_has_its_release(installed):
