@@ -9,7 +9,6 @@ import re
 import shutil
 import ssl
 import subprocess
-import threading
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,6 +19,7 @@ import websockets
 from fastapi import FastAPI, Request, WebSocket
 
 from quantum_training_tests.support.processes import free_port, listens, wait_for
+from quantum_training_tests.support.web_server import running
 
 DOC = Path(__file__).parents[1] / "docs" / "production" / "security.md"
 LOGIN = ("ann", "a word of many letters")
@@ -46,12 +46,8 @@ def stand_in(secured):
 
     port = free_port()
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    wait_for("stand-in", lambda: server.started, 60)
-    yield port
-    server.should_exit = True
-    thread.join(10)
+    with running(server):
+        yield port
 
 
 @pytest.fixture(scope="module")

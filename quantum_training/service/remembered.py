@@ -6,7 +6,6 @@ which changes the time of its folder.
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from collections.abc import Callable, Hashable, Iterator
@@ -20,8 +19,6 @@ from cachetools import LRUCache
 Result = TypeVar("Result")
 SETTLED_NANOSECONDS = 2 * 10**9
 """A folder that was written less than this ago may be written again without another time of change."""
-NEVER = -1
-"""A time at which no folder was written."""
 _noted: ContextVar[dict[str, int] | None] = ContextVar("noted", default=None)
 
 
@@ -70,7 +67,6 @@ class _Kept(NamedTuple):
     size: int
     folders: dict[str, int]
     made: float
-    lag: float
 
 
 class Memory:
@@ -84,28 +80,26 @@ class Memory:
         """The result of this key, if it is still what would be made now; else None."""
         with self._lock:
             kept = self._kept.get(key)
-        age = math.inf if kept is None else time.monotonic() - kept.made
-        if kept is None or age > self._seconds:
+        if kept is None or time.monotonic() - kept.made > self._seconds:
             return None
-        if age >= kept.lag and any(changed(folder) != written for folder, written in kept.folders.items()):
+        if any(changed(folder) != written for folder, written in kept.folders.items()):
             return None
         if (noted := _noted.get()) is not None:
             noted.update({**kept.folders, **noted})
         return kept.result
 
-    def keep(self, key: Hashable, result: Any, size: int, folders: dict[str, int], lag: float = 0.0) -> None:
-        """Keep a result, unless one of its folders is being written. lag: so many seconds it may miss what is."""
-        settled = {folder: written if is_settled(written) else NEVER for folder, written in folders.items()}
-        if size <= self._kept.maxsize and (lag or NEVER not in settled.values()):
+    def keep(self, key: Hashable, result: Any, size: int, folders: dict[str, int]) -> None:
+        """Keep a result, unless one of its folders is being written."""
+        if size <= self._kept.maxsize and all(is_settled(written) for written in folders.values()):
             with self._lock:
-                self._kept[key] = _Kept(result, size, settled, time.monotonic(), lag)
+                self._kept[key] = _Kept(result, size, folders, time.monotonic())
 
-    def made(self, key: Hashable, make: Callable[[], Result], size: int = 1, lag: float = 0.0) -> Result:
-        """The result of this key, made now if it is not kept. Callers do not change it. size, lag: as of `keep`."""
+    def made(self, key: Hashable, make: Callable[[], Result], size: int = 1) -> Result:
+        """The result of this key, made now if it is not kept. Callers do not change it."""
         kept: Result | None = self.recall(key)
         if kept is not None:
             return kept
         with noting() as folders:
             result = make()
-        self.keep(key, result, size, folders, lag)
+        self.keep(key, result, size, folders)
         return result

@@ -20,7 +20,7 @@ from quantum_training.market.periods import Key
 from quantum_training.monitoring.drift_heatmap import html_page
 from quantum_training.service.app import build_app
 from quantum_training.service.cached_store import CachedStore
-from quantum_training.settings import load_settings
+from quantum_training.settings import Settings, load_settings
 from quantum_training_tests.support.projects import Project, cycle, project_builder
 
 WEEKS = ["2020-01-06", "2020-01-13", "2020-01-20", "2020-01-27"]
@@ -67,10 +67,16 @@ def client(recorded: Project) -> Iterator[TestClient]:
 
 
 @pytest.fixture
-def empty_home(tmp_path: Path, small_settings, monkeypatch) -> Iterator[TestClient]:
-    """A client of the service over settings of which nothing is stored yet."""
+def empty_settings(tmp_path: Path, small_settings, monkeypatch) -> Settings:
+    """Settings of which nothing is stored yet."""
     (tmp_path / "settings.yaml").write_text(yaml.safe_dump(small_settings))
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
     monkeypatch.setenv("QUANTUM_TRAINING_CONFIG", str(tmp_path / "settings.yaml"))
-    with TestClient(build_app(load_settings()), base_url=BASE_URL) as client:
+    return load_settings()
+
+
+@pytest.fixture
+def empty_home(empty_settings: Settings) -> Iterator[TestClient]:
+    """A client of the service over them."""
+    with TestClient(build_app(empty_settings), base_url=BASE_URL) as client:
         yield client

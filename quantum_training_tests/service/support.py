@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from quantum_training.service.dagster_client import DagsterOutage, Launch
 from quantum_training.service.streaming.server import Server
 from quantum_training_tests.support.processes import free_port, healthy, program, start, wait_for
 from quantum_training_tests.support.projects import Project
+from quantum_training_tests.support.web_server import running
 
 INSTANCE = {
     "telemetry": {"enabled": False},
@@ -32,16 +32,8 @@ def serving(app: FastAPI) -> Iterator[str]:
     """The address of a server of the app. At its end it has stopped."""
     port = free_port()
     server = Server(uvicorn.Config(app, port=port, log_level="warning"), app.state.feed)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    address = f"http://127.0.0.1:{port}"
-    wait_for("the service", lambda: healthy(f"{address}/alive"), 30)
-    try:
-        yield address
-    finally:
-        server.should_exit = True
-        thread.join(30)
-    assert not thread.is_alive(), "the server did not stop"
+    with running(server):
+        yield f"http://127.0.0.1:{port}"
 
 
 class Platform:

@@ -63,17 +63,6 @@ def test_what_is_made_while_its_folder_is_written_is_not_kept(counted, writer):
     assert counted() == ((DAY, 2), 2)
 
 
-def test_a_result_with_a_lag_misses_writes_no_longer_than_that(writer, monkeypatch):
-    memory, store = Memory(10, math.inf), CachedStore(root=writer.root)
-    read = lambda: memory.made("week", lambda: store.periods("champion", "AAA", "json")[-1], lag=10.0)  # noqa: E731
-    assert read() == DAY
-    writer.write_record("champion", "AAA", LATER, {"number": 2})
-    assert read() == DAY
-    now = time.monotonic()
-    monkeypatch.setattr(time, "monotonic", lambda: now + 11)
-    assert read() == LATER
-
-
 def test_a_folder_that_does_not_exist_yet_is_one_that_it_depends_on(writer):
     memory, store = Memory(10, math.inf), CachedStore(root=writer.root)
     read = lambda: memory.made("signal", lambda: [*store.periods("signals", "AAA", "json")])  # noqa: E731

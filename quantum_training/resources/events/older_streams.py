@@ -42,5 +42,5 @@ def older_entries(texts: Iterable[str]) -> Iterator[Entry]:
 
 
 def _entry(stream: str, job_id: str, time: Any, **fields: Any) -> Entry:
-    known = {name: str(value) for name, value in fields.items() if value is not None}
-    return Entry(stream, {"run_id": job_id.partition("/")[0], **known, "timestamp": time.isoformat()})
+    texts = {name: str(value) for name, value in fields.items() if value is not None}
+    return Entry(stream, {"run_id": job_id.partition("/")[0], **texts, "timestamp": time.isoformat()})

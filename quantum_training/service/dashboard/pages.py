@@ -28,8 +28,6 @@ from quantum_training.service.state import PAGE_ROWS, CurrentState, KnownSymbol,
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 FOLDER = Path(__file__).parent
-LAG_SECONDS = 10.0
-"""So late may tables and pictures of a symbol be while a run writes them: viewers do not slow it."""
 ROWS = 50
 """Newest versions, ledger rows, fills, runs and trainings that a page lists."""
 STATIC = {
@@ -70,7 +68,7 @@ def symbol_page(state: CurrentState, symbol: KnownSymbol) -> HTMLResponse:
         criteria=CRITERIA,
         ledger=decisions.ledger_page(state, symbol, ROWS)["items"],
         mlflow=state.settings.mlflow_ui_url,
-        **state.memory.made(("page", symbol), partial(_stored_parts, state, symbol), PAGE_ROWS, LAG_SECONDS),
+        **state.memory.made(("page", symbol), partial(_stored_parts, state, symbol), PAGE_ROWS),
     )
 
 

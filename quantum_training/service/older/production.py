@@ -87,13 +87,13 @@ def train_production(state: CurrentState, body: MarketBody, sent: Sent) -> dict[
 def training_progress(state: CurrentState) -> dict[str, Any]:
     """The newest training that `train_production` has started."""
     try:
-        asked = runs_asked_at(state, TRAIN)
+        trainings = runs_asked_at(state, TRAIN)
     except DagsterOutage as error:
         raise outage_problem(error) from error
-    if not asked:
+    if not trainings:
         nothing = {"active": False, "progress": 0.0, "message": "No training was started", "started_at": None}
         return {**nothing, "metrics": _metrics([])}
-    run = asked[0].run
+    run = trainings[0].run
     progress, started = progress_of(state, run["runId"]), run["startTime"]
     return {
         "active": not progress.is_over,

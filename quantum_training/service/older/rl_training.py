@@ -97,12 +97,12 @@ def _job_id(recipe: str, begun: datetime) -> str:
 def triggered_runs(state: State) -> dict[str, datetime]:
     """When each run was triggered, those that it carries out included; none without Dagster's webserver."""
     try:
-        asked = runs_asked_at(state, TRIGGER)
+        requested = runs_asked_at(state, TRIGGER)
     except DagsterOutage:
         return {}
     return {
         run_id: datetime.fromtimestamp(run["creationTime"], UTC)
-        for run, nested in asked
+        for run, nested in requested
         for run_id in (run["runId"], *nested)
     }
 

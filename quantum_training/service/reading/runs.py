@@ -146,20 +146,20 @@ def _symbol_of(partitions: list[str]) -> str | None:
     return symbols.pop() if len(symbols) == 1 else None
 
 
-class Asked(NamedTuple):
+class RequestedRun(NamedTuple):
     """A run that a request at an address has started, and the nested runs that it carries out."""
 
     run: Mapping[str, Any]
     nested: list[str]
 
 
-def runs_asked_at(state: State, address: str) -> list[Asked]:
+def runs_asked_at(state: State, address: str) -> list[RequestedRun]:
     """The newest runs that were asked for at this address, newest first. DagsterOutage without the webserver."""
-    found = state.dagster.runs(MOST_ASKED, tags={REQUEST_TAG: address})
-    parents = {run["runId"]: _tags(run).get(LAUNCHED_BY) for run in found}
+    runs = state.dagster.runs(MOST_ASKED, tags={REQUEST_TAG: address})
+    parents = {run["runId"]: _tags(run).get(LAUNCHED_BY) for run in runs}
     return [
-        Asked(run, [nested for nested, parent in parents.items() if parent == run["runId"]])
-        for run in found
+        RequestedRun(run, [nested for nested, parent in parents.items() if parent == run["runId"]])
+        for run in runs
         if parents[run["runId"]] is None
     ]
 

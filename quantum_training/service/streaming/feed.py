@@ -45,8 +45,8 @@ class Feed:
         self._task = self._task or asyncio.create_task(self._look())
         try:
             missed = await run_sync(events_after, self._state, last_event_id) if last_event_id else []
-            for known in missed:
-                yield known
+            for missed_message in missed:
+                yield missed_message
             while (message := await queue.get()) is not None:
                 if message not in missed:
                     yield message

@@ -300,3 +300,13 @@ def test_an_ab_test_is_started_with_its_share_and_blocks(page, address, dagster)
         "block_days": 2,
         "weeks": 8,
     }
+
+
+def test_a_home_in_which_nothing_is_stored_has_pages_that_say_what_to_do(empty_settings, dagster, tmp_path):
+    app = build_app(empty_settings, {"dagster": dagster})
+    with serving(app) as address, chromium(tmp_path / "profile") as page:
+        for path, text in (("/", "clm_cycle"), ("/symbols/AAA", "Nothing to draw yet"), ("/training", "No run yet")):
+            page.open(f"{address}{path}")
+            page.wait_for(IS_LIVE)
+            assert text in page.evaluate("document.body.innerText")
+        assert page.problems == []

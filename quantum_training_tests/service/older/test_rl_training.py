@@ -2,7 +2,6 @@
 
 import pandas as pd
 import pytest
-import yaml
 from fastapi.testclient import TestClient
 
 from quantum_training.resources.events.bus import EventBus
@@ -10,7 +9,6 @@ from quantum_training.resources.events.payloads import TrainingStarted, event
 from quantum_training.resources.run_origin import LAUNCHED_BY, REQUEST_TAG
 from quantum_training.service.app import build_app
 from quantum_training.service.dagster_client import Launch
-from quantum_training.settings import load_settings
 from quantum_training_tests.service.conftest import BASE_URL
 from quantum_training_tests.service.support import RecordingDagster
 
@@ -23,12 +21,9 @@ def dagster():
 
 
 @pytest.fixture
-def client(tmp_path, small_settings, monkeypatch, dagster):
+def client(empty_settings, dagster):
     """A client of the service over a home in which nothing is stored."""
-    (tmp_path / "settings.yaml").write_text(yaml.safe_dump(small_settings))
-    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
-    monkeypatch.setenv("QUANTUM_TRAINING_CONFIG", str(tmp_path / "settings.yaml"))
-    return TestClient(build_app(load_settings(), {"dagster": dagster}), base_url=BASE_URL)
+    return TestClient(build_app(empty_settings, {"dagster": dagster}), base_url=BASE_URL)
 
 
 def begin_training(run_id):

@@ -3,7 +3,6 @@
 import os
 import socket
 import sys
-import threading
 import time
 from contextlib import ExitStack, suppress
 
@@ -13,6 +12,7 @@ import uvicorn
 from quantum_training.service.security import connections
 from quantum_training.service.security.connections import BoundedConnection
 from quantum_training_tests.support.processes import free_port, healthy, start, wait_for
+from quantum_training_tests.support.web_server import running
 
 REQUEST = b"GET /alive HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 LONG_ANSWER = b"x" * 20_000_000
@@ -34,13 +34,8 @@ def port(monkeypatch):
     monkeypatch.setattr(connections, "CONNECTIONS_OF_ADDRESS", 20)
     port = free_port()
     config = uvicorn.Config(answer, port=port, http=BoundedConnection, lifespan="off", log_level="error")
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    wait_for("server", lambda: server.started, 20)
-    yield port
-    server.should_exit = True
-    thread.join(20)
+    with running(uvicorn.Server(config)):
+        yield port
 
 
 def connect(port):

@@ -8,7 +8,6 @@ from contextlib import ExitStack
 import httpx
 import pandas as pd
 import pytest
-import yaml
 
 from quantum_training.resources.events.bus import EventBus
 from quantum_training.resources.events.payloads import TrainingStarted, event
@@ -16,7 +15,6 @@ from quantum_training.service.app import build_app
 from quantum_training.service.dagster_client import Launch
 from quantum_training.service.streaming import changes, feed
 from quantum_training.service.streaming.changes import Message
-from quantum_training.settings import load_settings
 from quantum_training_tests.service.support import RecordingDagster, serving
 from quantum_training_tests.support.processes import wait_for
 
@@ -27,14 +25,11 @@ def dagster():
 
 
 @pytest.fixture
-def app(tmp_path, small_settings, monkeypatch, dagster):
+def app(empty_settings, monkeypatch, dagster):
     """The app over a home in which nothing is stored, which looks often."""
-    (tmp_path / "settings.yaml").write_text(yaml.safe_dump(small_settings))
-    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
-    monkeypatch.setenv("QUANTUM_TRAINING_CONFIG", str(tmp_path / "settings.yaml"))
     monkeypatch.setattr(feed, "EVERY_SECONDS", 0.05)
     monkeypatch.setattr(changes, "RUNS_EVERY_SECONDS", 0.05)
-    return build_app(load_settings(), {"dagster": dagster})
+    return build_app(empty_settings, {"dagster": dagster})
 
 
 @pytest.fixture
