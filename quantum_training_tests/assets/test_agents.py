@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from functools import partial
+from unittest.mock import Mock
 
 import dagster as dg
 import numpy as np
@@ -19,11 +20,14 @@ from quantum_training.lifecycle.training.inputs import (
     build_training_inputs,
     historical_positions,
 )
+from quantum_training.lifecycle.training.train_version import TrainingResult
 from quantum_training.lifecycle.training.training_window import training_window
 from quantum_training.lifecycle.training.versions import recorded_versions, versions_of
 from quantum_training.models import ppo, sac
 from quantum_training.models.training_callback import TrainingCallback
 from quantum_training.monitoring import model_leakage
+from quantum_training.resources.events.bus import EventBus
+from quantum_training.resources.events.payloads import Event, TrainingCompleted
 from quantum_training.trading.scoring import by_strategy
 
 WEEKS = ["2020-01-20", "2020-01-27"]
@@ -247,3 +251,26 @@ def test_an_agent_is_trained_without_the_versions_that_cannot_be_loaded(build_pr
     inputs = sac_inputs(project, as_of, (sound, deleted))
     assert inputs.identity_inputs["newest"] == sound.model_id
     assert SHADOW in inputs.context.replay
+
+
+@pytest.mark.long
+def test_a_run_that_dies_before_it_tells_an_agents_rewards_tells_them_later(
+    build_project, agents, monkeypatch
+):
+    agents["recipes"]["ppo"] |= {"seeds": 1}
+    calm, broken = build_project(agents).market_data(), build_project(agents).market_data()
+
+    def train(project):
+        return project.run("weekly_cycle", f"AAA|{FIRST}", asset_selection=[key("ppo_model")]).success
+
+    def metrics(project):
+        (delivery,) = EventBus(project.settings.database_url).outbox.newest(9, [TrainingCompleted.type])
+        return Event.model_validate_json(delivery.text).payload.metrics
+
+    assert train(calm)
+    with monkeypatch.context() as dying:
+        dying.setattr(TrainingResult, "publish", Mock(side_effect=KeyboardInterrupt))
+        assert not train(broken)
+    assert train(broken)
+    assert metrics(broken) == metrics(calm)
+    assert metrics(calm)["final_reward"] is not None

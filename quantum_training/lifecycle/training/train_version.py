@@ -6,7 +6,7 @@ Whether a week needs a version, and whether the version may trade, is decided in
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -67,10 +67,12 @@ class TrainingResult:
     registered: RegisteredVersion
     mlflow_url: str
     job: TrainingJob
+    rewards: Sequence[Mapping[str, float]]
+    """Points of a curve with an agent's mean reward; without them for other algorithms."""
 
     def publish(self) -> None:
         """Publish that the training succeeded."""
-        metrics = {**self.fit.model.report, **reward_metrics(self.fit.model.curves)}
+        metrics = {**self.fit.model.report, **reward_metrics(self.rewards)}
         self.job.publish_succeeded(self.version.model_id, metrics, self.fit.seconds)
 
 
@@ -127,15 +129,19 @@ class VersionTraining(VersionFacts):
         job = TrainingJob(self.services.events, symbol, self.task.recipe, job_id, episodes)
         registered = registry.find(symbol, self.ids.model_id)
         resumed = self._checkpoint.exists()
+        rewards: Sequence[Mapping[str, float]] = []
         if registered:
             fit = FitResult(registry.load(symbol, self.ids.model_id))
+            if episodes is not None:  # an agent; a loaded model has no curves
+                rewards = registry.logged_curve(symbol, registered.run_id, "mean_reward")
         else:
             context, request = self.prepare(), self.task.request
             with job.publish_started(request.trigger, request.reason, self.run.may_be_retried):
                 fit, registered = self.fit_and_register(context)
+            rewards = fit.model.curves
         shutil.rmtree(self._checkpoint, ignore_errors=True)
         url = registry.run_url(symbol, registered)
-        return TrainingResult(self._entry(), fit, self.inputs, resumed, registered, url, job)
+        return TrainingResult(self._entry(), fit, self.inputs, resumed, registered, url, job, rewards)
 
     def prepare(self) -> TrainingContext:
         """What the fit is given, once recipe and MLflow are found to be ready: a fit may take hours."""

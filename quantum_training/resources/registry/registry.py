@@ -155,6 +155,12 @@ class ModelRegistry(MlflowConnection):
         return LoggedRun(dict(data.params), dict(data.metrics))
 
     @outages_named
+    def logged_curve(self, symbol: str, run_id: str, name: str) -> list[dict[str, float]]:
+        """The points of a training curve in the run of a symbol's version, by step, as `Model.curves` has them."""
+        points = self.client().get_metric_history(run_id, f"training/{name}")
+        return [{"step": point.step, name: point.value} for point in sorted(points, key=lambda point: point.step)]
+
+    @outages_named
     def tag(self, symbol: str, model_id: str, name: str, value: str) -> None:
         """Set a tag of a version and of its run. Does nothing if it is set. RegistryError if it is not registered."""
         version = self._registered(symbol, model_id)
