@@ -254,9 +254,7 @@ def test_an_agent_is_trained_without_the_versions_that_cannot_be_loaded(build_pr
 
 
 @pytest.mark.long
-def test_a_run_that_dies_before_it_tells_an_agents_rewards_tells_them_later(
-    build_project, agents, monkeypatch
-):
+def test_a_run_that_dies_before_it_tells_an_agents_rewards_tells_them_later(build_project, agents, monkeypatch):
     agents["recipes"]["ppo"] |= {"seeds": 1}
     calm, broken = build_project(agents).market_data(), build_project(agents).market_data()
 
