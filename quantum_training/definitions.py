@@ -28,6 +28,7 @@ from quantum_training.assets.no_io_manager import NoIOManager
 from quantum_training.automation.execution.executor import build_executor
 from quantum_training.automation.failures.sensors import build_failure_sensors
 from quantum_training.automation.jobs.asset_jobs import build_asset_jobs
+from quantum_training.automation.jobs.batches import build_batch_jobs
 from quantum_training.automation.jobs.benchmark import build_benchmark_job
 from quantum_training.automation.jobs.full_cycle import build_full_cycle_job
 from quantum_training.automation.jobs.manual_actions import build_manual_jobs
@@ -105,6 +106,7 @@ def build_defs(settings: Settings, resources: Mapping[str, Any] | None = None) -
         ],
         jobs=[
             *asset_jobs,
+            *build_batch_jobs(settings, lambda: definitions),
             build_full_cycle_job(settings, lambda: definitions),
             build_benchmark_job(settings, lambda: definitions),
             build_rebuild_registry_job(settings),

@@ -16,6 +16,7 @@ from dagster._core.scheduler.instigation import InstigatorStatus, InstigatorType
 
 from quantum_training.automation.execution.priorities import priority_tag
 from quantum_training.automation.jobs.asset_jobs import WEEKLY_CYCLE
+from quantum_training.automation.jobs.batches import in_batches, runs_of_batches, scheduled_job
 from quantum_training.automation.retraining.live_policy import LivePolicy
 from quantum_training.automation.retraining.planning import run_request
 from quantum_training.lifecycle.surveillance.retraining_triggers import Retraining, Trigger
@@ -88,7 +89,7 @@ def weekly_cycle_sensor(settings: Settings, partitions: Partitions) -> dg.Sensor
 
     @dg.sensor(
         name=SENSOR,
-        job_name=WEEKLY_CYCLE,
+        job_name=scheduled_job(settings, WEEKLY_CYCLE),
         minimum_interval_seconds=EVERY_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=f"Starts what the newest tick of {SCHEDULE} could not start: the week of a symbol whose market "
@@ -108,7 +109,7 @@ def weekly_cycle_sensor(settings: Settings, partitions: Partitions) -> dg.Sensor
             return dg.SensorResult(skip_reason=plan.skip_reason, cursor=cursor)
         for line in plan.waiting:
             context.log.info(line)
-        return dg.SensorResult(run_requests=plan.requests, cursor=cursor)
+        return dg.SensorResult(run_requests=in_batches(settings, plan.requests), cursor=cursor)
 
     return sensor
 
@@ -133,13 +134,15 @@ def _request(
 
 def _run_state(instance: dg.DagsterInstance, trainings: Iterable[ScheduledTraining]) -> RunState:
     """Which of these trainings were started, and which symbols have an unfinished run."""
-    keys = [key for training in trainings for key in (training.key, training.key_without_data)]
-    if not keys:
+    due = [key for training in trainings for key in (training.key, training.key_without_data)]
+    if not due:
         return RunState((), (), utc_now())
-    started = instance.get_runs(dg.RunsFilter(tags={TRAINING_TAG: keys}))
+    started = instance.get_runs(dg.RunsFilter(tags={TRAINING_TAG: due}))
     unfinished = instance.get_runs(dg.RunsFilter(job_name=WEEKLY_CYCLE, statuses=UNFINISHED))
     running = {run.tags["symbol"] for run in unfinished if "symbol" in run.tags}
-    return RunState({run.tags[TRAINING_TAG] for run in started}, running, utc_now())
+    waiting = [run for run in runs_of_batches(instance, WEEKLY_CYCLE, UNFINISHED) if TRAINING_TAG in run.tags]
+    begun = {run.tags[TRAINING_TAG] for run in started} | {run.tags[TRAINING_TAG] for run in waiting}
+    return RunState(begun, running | {run.symbol for run in waiting}, utc_now())
 
 
 def _newest_tick(instance: dg.DagsterInstance) -> pd.Timestamp | None:

@@ -23,6 +23,7 @@ from quantum_training.automation.jobs.asset_jobs import (
     WEEKLY_CYCLE,
     WEEKLY_REPORT,
 )
+from quantum_training.automation.jobs.batches import BATCHED, VENUE_TAG, in_batches, scheduled_job
 from quantum_training.automation.jobs.state_jobs import DOCTOR
 from quantum_training.automation.scheduled_training import SCHEDULE, SENSOR, plan_tick
 from quantum_training.lifecycle.records import CANDLES, DRIFT_REPORT, FEATURES
@@ -64,9 +65,18 @@ def build_schedules(settings: Settings, partitions: Partitions, store: Store) ->
     def schedule(
         name: str, job: str, cron: str, runs_at: Callable[[Tick], RunRequests], description: str
     ) -> dg.ScheduleDefinition:
-        @dg.schedule(job_name=job, name=name, cron_schedule=cron, execution_timezone="UTC", description=description)
+        in_batch = job in BATCHED
+
+        @dg.schedule(
+            job_name=scheduled_job(settings, job) if in_batch else job,
+            name=name,
+            cron_schedule=cron,
+            execution_timezone="UTC",
+            description=description,
+        )
         def definition(context: dg.ScheduleEvaluationContext) -> RunRequests:
-            return runs_at(Tick(pd.Timestamp(context.scheduled_execution_time).tz_convert("UTC"), store, context))
+            runs = runs_at(Tick(pd.Timestamp(context.scheduled_execution_time).tz_convert("UTC"), store, context))
+            return in_batches(settings, runs) if in_batch and isinstance(runs, list) else runs
 
         return definition
 
@@ -157,7 +167,7 @@ def market_data_runs(settings: Settings, tick: Tick) -> RunRequests:
     for symbol, market in markets.items():
         first, last = _months_to_fetch(settings, tick, symbol)
         if first <= last and (settings.market_data_cron_schedule or _lacks_bars(settings, tick, symbol)):
-            tags = {"exchange": market.source.venue} if market.source.venue else {}
+            tags = {VENUE_TAG: market.source.venue} if market.source.venue else {}
             requests.append(_request("utc_month", Key(symbol, first), Key(symbol, last), tick.time, tags))
     return requests or dg.SkipReason("the market data of all symbols are up to date")
 

@@ -1,20 +1,28 @@
 """Dagster's event log in SQLite, with one connection per file that stays open. Set in dagster.yaml of one machine.
 
 Dagster's own class makes an engine for each event, compiles its SQL anew, and closes the file, which copies SQLite's
-write-ahead log back into it. Tables, files and what is committed when are those of Dagster's class.
+write-ahead log back into it; and it makes the tables of each run's file by a migration. Tables and files are those of
+Dagster's class, and an event is stored when the call returns: a killed process loses none. After a power failure the
+newest events may be missing, as SQLite waits for the disk only when it copies the log back.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
+from uuid import uuid4
 
 import sqlalchemy as sa
 from cachetools import LRUCache
 from dagster._core.event_api import EventHandlerFn
+from dagster._core.events import ASSET_CHECK_EVENTS, ASSET_EVENTS
+from dagster._core.events.log import EventLogEntry
 from dagster._core.storage.event_log.polling_event_watcher import SqlPollingEventWatcher
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
@@ -23,6 +31,8 @@ from dagster._serdes import ConfigurableClassData
 
 MAX_OPEN_FILES = 8
 """The index, a run and those around it, and some that pages show at the same time."""
+BATCH_SIZE = "200"
+"""How many events of one kind, such as the partitions that a run plans, Dagster stores at once."""
 
 
 class OpenSqliteStorage(DagsterSqliteStorage):
@@ -30,6 +40,7 @@ class OpenSqliteStorage(DagsterSqliteStorage):
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         super().__init__(base_dir, inst_data)
+        os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", BATCH_SIZE)  # Dagster has no other setting for it
         self._event_log_storage = OpenEventLog(self._event_log_storage._base_dir)
 
     @classmethod
@@ -42,9 +53,26 @@ class OpenEventLog(SqliteEventLogStorage):
 
     def __init__(self, base_dir: str) -> None:
         self._engines = _Engines(MAX_OPEN_FILES)
+        self._transactions: dict[str, sa.Connection] = {}
         self._tables: set[str] = set()
+        self._has_index_columns = False
         self._watcher = SqlPollingEventWatcher(self)
         super().__init__(base_dir)
+        self._db_lock: Any = threading.RLock()
+
+    def store_event(self, event: EventLogEntry) -> None:
+        """Store an event, what it changes in the index in one transaction."""
+        is_indexed = event.is_dagster_event and event.dagster_event_type in ASSET_EVENTS | ASSET_CHECK_EVENTS
+        with ExitStack() as index:
+            if is_indexed:
+                index.enter_context(self.index_connection())
+            super().store_event(event)
+
+    def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
+        """Store events of one run, all or none."""
+        with self.run_connection(events[0].run_id), self.index_connection():
+            for event in events:
+                super().store_event(event)
 
     def watch(self, run_id: str, cursor: str | None, callback: EventHandlerFn) -> None:
         """Call back for the events of a run, as the page of a run does. A file that stays open does not change by each
@@ -67,10 +95,24 @@ class OpenEventLog(SqliteEventLogStorage):
             self._tables.add(table_name)
         return table_name in self._tables
 
+    def _has_asset_key_index_cols_on_connection(self, conn: sa.Connection) -> bool:
+        """Has the table of assets the columns of later versions? Dagster asks for each event, too."""
+        self._has_index_columns = self._has_index_columns or super()._has_asset_key_index_cols_on_connection(conn)
+        return self._has_index_columns
+
     @contextmanager
     def _connect(self, shard: str) -> Iterator[sa.Connection]:
-        with self._db_lock, self._engine(shard).begin() as connection:
-            yield connection
+        """A transaction on a file: the one that this thread is in, or one of its own."""
+        with self._db_lock:
+            if shard in self._transactions:
+                yield self._transactions[shard]
+                return
+            with self._engine(shard).begin() as connection:
+                self._transactions[shard] = connection
+                try:
+                    yield connection
+                finally:
+                    del self._transactions[shard]
 
     def _engine(self, shard: str) -> sa.Engine:
         """The engine of a file, which is created if it is missing. A file that was replaced is opened anew."""
@@ -87,7 +129,34 @@ class OpenEventLog(SqliteEventLogStorage):
 
     def _new_engine(self, shard: str) -> sa.Engine:
         timeout = {"timeout": SQLITE_BUSY_TIMEOUT_SECONDS}
-        return sa.create_engine(self.conn_string_for_shard(shard), connect_args=timeout)
+        engine = sa.create_engine(self.conn_string_for_shard(shard), connect_args=timeout)
+        sa.event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous=NORMAL"))
+        return engine
+
+    def _initdb(self, engine: sa.Engine, for_index_shard: bool = False) -> None:
+        """Make the tables of a new file. That of a run is a copy of an empty one."""
+        file = Path(str(engine.url.database))
+        if for_index_shard or file.exists():
+            super()._initdb(engine, for_index_shard)
+            return
+        copy = file.with_suffix(f".{uuid4().hex}")
+        try:
+            copy.write_bytes(self._empty_file)
+            os.link(copy, file)
+        except FileExistsError:  # another process was faster
+            return
+        except OSError:  # a file system without links
+            super()._initdb(engine)
+        finally:
+            copy.unlink(missing_ok=True)
+
+    @cached_property
+    def _empty_file(self) -> bytes:
+        """A run's file without events."""
+        with tempfile.TemporaryDirectory() as folder:
+            engine = sa.create_engine(f"sqlite:///{folder}/empty.db", poolclass=sa.NullPool)
+            super()._initdb(engine)
+            return Path(folder, "empty.db").read_bytes()
 
 
 class _Engines(LRUCache[tuple[str, int, int], sa.Engine]):

@@ -2,9 +2,13 @@
 
 import os
 import shutil
+import sqlite3
+import stat
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
+from unittest.mock import Mock
 
 import dagster as dg
 import pytest
@@ -15,6 +19,7 @@ from quantum_training.automation.execution.event_log import MAX_OPEN_FILES, Open
 from quantum_training_tests.support.processes import wait_for
 
 SHIPPED = Path(__file__).parents[3] / "dagster_home" / "dagster.yaml"
+PLANNED = dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
 DAYS = dg.StaticPartitionsDefinition(["monday", "tuesday"])
 
 
@@ -72,6 +77,69 @@ def test_dagsters_own_class_reads_the_events_the_materialisations_and_the_checks
         assert instance.get_latest_materialization_event(bars.key).run_id == run_id
         (check,) = storage.get_asset_check_execution_history(next(iter(whole.check_keys)), limit=5)
         assert check.status.value == "SUCCEEDED"
+
+
+def tables(file):
+    """What the tables of a SQLite file are, the version of its migrations, and how it keeps its log."""
+    with closing(sqlite3.connect(file)) as connection:
+        made = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY name").fetchall()
+        version = connection.execute("SELECT version_num FROM alembic_version").fetchall()
+        return made, version, connection.execute("PRAGMA journal_mode").fetchone()
+
+
+@pytest.mark.parametrize("has_links", [True, False])
+def test_the_file_of_a_run_is_made_as_dagsters_own_class_makes_it(home, tmp_path, monkeypatch, has_links):
+    if not has_links:
+        monkeypatch.setattr(os, "link", Mock(side_effect=PermissionError("this file system has no links")))
+    with dg.DagsterInstance.get() as instance:
+        run_id = materialize(instance)
+    (tmp_path / "own").mkdir()
+    with dg.DagsterInstance.local_temp(str(tmp_path / "own")) as own:
+        its_run_id = materialize(own)
+    runs = home / "history" / "runs"
+    its_runs = tmp_path / "own" / "history" / "runs"
+    assert tables(runs / f"{run_id}.db") == tables(its_runs / f"{its_run_id}.db")
+    assert stat.S_IMODE((runs / f"{run_id}.db").stat().st_mode) == stat.S_IMODE((runs / "index.db").stat().st_mode)
+    assert {file.name for file in runs.iterdir()} == {"index.db", f"{run_id}.db"}
+
+
+def test_the_partitions_that_a_run_plans_are_stored_together_or_not_at_all(home, monkeypatch):
+    with dg.DagsterInstance.get() as instance:
+        storage = instance.event_log_storage
+        stored = Mock(wraps=storage.store_event_batch)
+        monkeypatch.setattr(storage, "store_event_batch", stored)
+        materialize(instance)
+        planned, made = ([event for (events,), _ in stored.call_args_list for event in events if is_of(event, kind)]
+                         for kind in ("ASSET_MATERIALIZATION_PLANNED", "ASSET_MATERIALIZATION"))  # fmt: skip
+        assert sorted(event.dagster_event.partition for event in planned) == ["monday", "tuesday"]
+        assert sorted(event.dagster_event.partition for event in made) == ["monday", "tuesday"]
+
+        run_id = instance.create_run_for_job(dg.GraphDefinition("nothing").to_job()).run_id
+        events = [event._replace(run_id=run_id) for event in planned]
+        monkeypatch.setattr(storage, "_event_to_row", fail_at_second(storage._event_to_row))
+        with pytest.raises(OSError, match="the disk is full"):
+            storage.store_event_batch(events)
+        monkeypatch.undo()
+        stored_planned = instance.get_records_for_run(run_id, of_type=PLANNED).records
+        in_index = instance.get_event_records(dg.EventRecordsFilter(PLANNED, asset_key=bars.key))
+        assert not stored_planned
+        assert not [record for record in in_index if record.run_id == run_id]
+
+
+def is_of(event, kind):
+    return event.dagster_event.event_type_value == kind
+
+
+def fail_at_second(to_row):
+    calls = []
+
+    def convert(event):
+        calls.append(event)
+        if len(calls) == 2:
+            raise OSError("the disk is full")
+        return to_row(event)
+
+    return convert
 
 
 def test_what_a_killed_process_has_reported_is_stored(home):
