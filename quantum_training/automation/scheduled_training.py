@@ -109,7 +109,7 @@ def weekly_cycle_sensor(settings: Settings, partitions: Partitions) -> dg.Sensor
             return dg.SensorResult(skip_reason=plan.skip_reason, cursor=cursor)
         for line in plan.waiting:
             context.log.info(line)
-        return dg.SensorResult(run_requests=in_batches(settings, plan.requests), cursor=cursor)
+        return dg.SensorResult(run_requests=in_batches(settings, WEEKLY_CYCLE, plan.requests), cursor=cursor)
 
     return sensor
 

@@ -76,7 +76,7 @@ def build_schedules(settings: Settings, partitions: Partitions, store: Store) ->
         )
         def definition(context: dg.ScheduleEvaluationContext) -> RunRequests:
             runs = runs_at(Tick(pd.Timestamp(context.scheduled_execution_time).tz_convert("UTC"), store, context))
-            return in_batches(settings, runs) if in_batch and isinstance(runs, list) else runs
+            return in_batches(settings, job, runs) if in_batch and isinstance(runs, list) else runs
 
         return definition
 

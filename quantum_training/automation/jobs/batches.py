@@ -26,7 +26,6 @@ BATCHED = (MARKET_DATA, WEEKLY_CYCLE, DRIFT, SIGNALS)
 LARGEST = 50
 """Symbols of a batch: the start of the process is then a tenth of its time, and a retry repeats little."""
 
-OP = "run_symbols"
 BATCH_TAG, KEY_TAG = "quantum_training/batch", "quantum_training/run_key"
 """Tags of a run in a batch: the id of the batch's first attempt, and the run key of the symbol."""
 
@@ -59,13 +58,18 @@ def starts_batches(settings: Settings) -> bool:
     return settings.executor == "in_process" and len(settings.symbols) > settings.max_concurrent_training_jobs
 
 
+def op_name(job: str) -> str:
+    """The op of the job `<job>_batch`."""
+    return f"{job}_of_symbols"
+
+
 def scheduled_job(settings: Settings, job: str) -> str:
     """The name of the job that schedules start for `job`."""
     return f"{job}_batch" if starts_batches(settings) else job
 
 
-def in_batches(settings: Settings, requests: Sequence[dg.RunRequest]) -> list[dg.RunRequest]:
-    """The requests as those of batches, so many that all runs at a time have work; as they are if none are started.
+def in_batches(settings: Settings, job: str, requests: Sequence[dg.RunRequest]) -> list[dg.RunRequest]:
+    """The requests of runs of a job as those of its batches, so many that all runs at a time have work; as they are if none are started.
 
     Runs of one venue are in the same batches, because the queue limits how many runs ask a venue at a time.
     """
@@ -76,18 +80,20 @@ def in_batches(settings: Settings, requests: Sequence[dg.RunRequest]) -> list[dg
         groups[tuple((tag, request.tags[tag]) for tag in SHARED_TAGS if tag in request.tags)].append(request)
     size = min(LARGEST, ceil(len(requests) / settings.max_concurrent_training_jobs))
     return [
-        _batch_request(settings, dict(tags), group[first : first + size])
+        _batch_request(settings, job, dict(tags), group[first : first + size])
         for tags, group in groups.items()
         for first in range(0, len(group), size)
     ]
 
 
-def _batch_request(settings: Settings, tags: dict[str, str], requests: Sequence[dg.RunRequest]) -> dg.RunRequest:
+def _batch_request(
+    settings: Settings, job: str, tags: dict[str, str], requests: Sequence[dg.RunRequest]
+) -> dg.RunRequest:
     runs = [_symbol_run(request) for request in requests]
     names = f"{len(runs)} symbols from {runs[0].symbol} to {runs[-1].symbol}" if len(runs) > 1 else runs[0].symbol
     return dg.RunRequest(
         run_key=hashlib.sha256("\0".join(run.key for run in runs).encode()).hexdigest()[:32],
-        run_config={"ops": {OP: {"config": {"runs": [run.model_dump() for run in runs]}}}},
+        run_config={"ops": {op_name(job): {"config": {"runs": [run.model_dump() for run in runs]}}}},
         tags={**tags, SYMBOLS_TAG: names, MAX_RUNTIME_SECONDS_TAG: str(settings.training_job_timeout * len(runs))},
     )
 
@@ -110,7 +116,7 @@ def runs_of_batches(instance: dg.DagsterInstance, job: str, statuses: Sequence[d
     """The runs of the batches of a job that have one of these states, also those that have not begun."""
     batches = instance.get_runs(dg.RunsFilter(job_name=f"{job}_batch", statuses=[*statuses]))
     configs: list[Any] = [batch.run_config for batch in batches]
-    return [SymbolRun(**run) for config in configs for run in config["ops"][OP]["config"]["runs"]]
+    return [SymbolRun(**run) for config in configs for run in config["ops"][op_name(job)]["config"]["runs"]]
 
 
 def build_batch_jobs(settings: Settings, definitions: Callable[[], dg.Definitions]) -> list[dg.JobDefinition]:
@@ -122,7 +128,7 @@ def _build_batch_job(job: str, settings: Settings, definitions: Callable[[], dg.
     trains = job == WEEKLY_CYCLE
 
     @dg.op(
-        name=OP,
+        name=op_name(job),
         pool=dagster_pool(needs_of(settings)) if trains else None,
         description=f"Carry out one recorded run of `{job}` for each symbol. One that fails stops no other.",
     )

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from quantum_training.automation import scheduled_training
 from quantum_training.automation.failures.findings import run_findings
 from quantum_training.automation.jobs import batches
-from quantum_training.automation.jobs.batches import KEY_TAG, LARGEST, OP, in_batches, starts_batches
+from quantum_training.automation.jobs.asset_jobs import WEEKLY_CYCLE
+from quantum_training.automation.jobs.batches import KEY_TAG, LARGEST, in_batches, op_name, starts_batches
 from quantum_training.automation.scheduled_training import TRAINING_TAG, plan_tick
 from quantum_training.lifecycle.evaluation import leakage
 from quantum_training.partitions import build_partitions
@@ -34,7 +35,7 @@ def batch_of(project, time=MONDAY):
     """The one batch of a tick of `weekly_cycle_schedule`."""
     grids = build_partitions([*project.settings.symbols], f"{project.settings.start}")
     requests = plan_tick(project.settings, grids, project.store, project.instance, time).requests
-    (batch,) = in_batches(project.settings, requests)
+    (batch,) = in_batches(project.settings, WEEKLY_CYCLE, requests)
     return batch
 
 
@@ -79,7 +80,7 @@ def test_a_symbol_that_fails_stops_no_other_and_has_its_own_findings(project, mo
     records = project.instance.get_run_records(dg.RunsFilter(statuses=[FAILURE]))
     found = [f for record in records for f in run_findings(project.instance, record.dagster_run, "failed")]
     assert {finding.symbol for finding in found} == {"AAA"}, "and none of the batch itself"
-    assert not [f for f in found if "run_symbols" in f.place]
+    assert not [f for f in found if op_name(WEEKLY_CYCLE) in f.place]
 
     began = []
     monkeypatch.setattr(batches, "first_attempt", lambda instance, run: result.run_id)
@@ -110,14 +111,14 @@ def test_training_inside_a_week_keeps_its_recipes_and_its_time(project, monkeypa
     grids = build_partitions([*settings.symbols], f"{settings.start}")
     monkeypatch.setattr(scheduled_training, "utc_now", lambda: MONDAY + pd.Timedelta("12h"))
     requests = plan_tick(settings, grids, project.store, project.instance, MONDAY + pd.Timedelta("12h")).requests
-    assert launch(project, in_batches(settings, requests)[0]).success
+    assert launch(project, in_batches(settings, WEEKLY_CYCLE, requests)[0]).success
     versions = project.store.read_record("xgboost_model", "AAA", "2020-02-10")["versions"]
     assert [version["as_of"] for version in versions] == ["2020-02-10T00:00:00+00:00", "2020-02-10T12:00:00+00:00"]
 
 
 def test_an_unknown_symbol_is_refused_before_anything_runs(project):
     run = {"key": "a", "symbol": "CCC"}
-    request = dg.RunRequest(run_config={"ops": {OP: {"config": {"runs": [run]}}}})
+    request = dg.RunRequest(run_config={"ops": {op_name(WEEKLY_CYCLE): {"config": {"runs": [run]}}}})
     result = launch(project, request)
     assert not result.success
     assert "unknown symbols CCC" in str([e.step_failure_data for e in result.all_events if e.is_step_failure])
@@ -162,14 +163,14 @@ def test_every_symbol_is_in_one_batch_with_others_of_its_venue(venues, workers):
         )
         for n, venue in enumerate(venues)
     ]
-    made = in_batches(settings, requests)
-    runs = [run for batch in made for run in batch.run_config["ops"][OP]["config"]["runs"]]
+    made = in_batches(settings, WEEKLY_CYCLE, requests)
+    runs = [run for batch in made for run in batch.run_config["ops"][op_name(WEEKLY_CYCLE)]["config"]["runs"]]
     assert sorted(run["key"] for run in runs) == sorted(request.run_key for request in requests)
     assert all(run["tags"]["symbol"] == run["symbol"] == run["first"] or run["first"] == "" for run in runs)
     assert len({batch.run_key for batch in made}) == len(made)
     size = min(LARGEST, ceil(len(venues) / workers))
     for batch in made:
-        own = batch.run_config["ops"][OP]["config"]["runs"]
+        own = batch.run_config["ops"][op_name(WEEKLY_CYCLE)]["config"]["runs"]
         assert len(own) <= size
         assert {run["tags"].get("exchange", "") for run in own} == {batch.tags.get("exchange", "")}
         assert batch.tags["dagster/priority"] == "5"
