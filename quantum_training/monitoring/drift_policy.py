@@ -47,7 +47,7 @@ class DriftPolicy(BaseModel):
     )
     html: bool = Field(
         True,
-        description="Write the heat map and Evidently's report of the last day of a run as HTML, 9 MB in all.",
+        description="Write the heat map of the last day of a run as HTML, and of a drift Evidently's report: 9 MB.",
     )
 
     @property

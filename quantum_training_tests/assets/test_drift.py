@@ -138,6 +138,7 @@ def test_features_that_do_not_reach_the_day_fail_the_run_and_say_what_to_do(buil
 @pytest.mark.long
 def test_the_pages_of_the_last_day_hold_the_findings_and_evidentlys_report(build):
     project = build(html=True)
+    change_features(project.store, shift_columns("return_1", "rsi_14", "body_ratio"))
     record, result = report(project, "2020-02-19", DAY)
     by_day = metadata(result)
     assert "drift_page" not in by_day["AAA|2020-02-19"]
@@ -155,6 +156,7 @@ def test_an_error_of_evidently_is_shown_and_loses_nothing(build, monkeypatch):
 
     monkeypatch.setattr(drift_pages, "evidently_html", fail)
     project = build(html=True)
+    change_features(project.store, shift_columns("return_1", "rsi_14", "body_ratio"))
     record, result = report(project)
     metadata_of_day = metadata(result)[f"AAA|{DAY}"]
     assert metadata_of_day["evidently_failed"].value == "ImportError: no module named evidently"

@@ -1,4 +1,4 @@
-"""HTML pages of a day's drift, beside its record: the heat map of all weeks, and Evidently's report."""
+"""HTML pages of a day's drift, beside its record: the heat map of all weeks, and of a drift Evidently's report."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from quantum_training.lifecycle.surveillance.drift import DriftComparison
 from quantum_training.market.periods import Key
 from quantum_training.models.installed import installed_release
 from quantum_training.monitoring.drift_heatmap import html_page
+from quantum_training.monitoring.severity import Severity
 from quantum_training.resources.store.store import Store
 
 EVIDENTLY = "evidently.html"
 
 
 class DriftPages(NamedTuple):
-    """Paths of the pages. evidently: None without a test, or if it failed with `evidently_error`."""
+    """Paths of the pages. evidently: None without a drift, or if it failed with `evidently_error`."""
 
     heat_map: str
     evidently: str | None = None
@@ -26,14 +27,15 @@ class DriftPages(NamedTuple):
 
 
 def write_pages(store: Store, key: Key, drift: DriftComparison, record_changed: bool) -> DriftPages:
-    """Write both pages, Evidently's only if the report has tested something. Its error is returned, not raised.
+    """Write both pages, Evidently's only of a drift. Its error is returned, not raised.
 
-    Evidently's page holds random names, so it is written only once per record: a second run changes no bytes.
+    It takes seconds and 9 MB, and without a drift it says no more than the heat map. It holds random names, so it is
+    written only once per record: a second run changes no bytes.
     """
     title = f"Drift of {key.symbol}, the week before {key.period}"
     page = html_page(title, drift.record, drift.weekly_p, drift.reference.end)
     heat_map = store.write_text(DRIFT_REPORT, key.symbol, key.period, "html", page).path
-    if drift.record.outcome != "measured":
+    if drift.record.outcome != "measured" or drift.record.severity == Severity.NONE:
         return DriftPages(heat_map)
     if record_changed or key.period not in store.periods(DRIFT_REPORT, key.symbol, EVIDENTLY):
         try:

@@ -10,6 +10,7 @@ import pytest
 from quantum_training.lifecycle.surveillance import drift_pages
 from quantum_training.lifecycle.surveillance.drift_pages import DriftPages, write_pages
 from quantum_training.market.periods import Key
+from quantum_training.monitoring.severity import Severity
 from quantum_training.resources.store.store import Store
 from quantum_training_tests.support.records import drift
 
@@ -19,13 +20,13 @@ KEY = Key("AAA", pd.Timestamp(DAY, tz="UTC"))
 
 @pytest.fixture
 def comparison():
-    """A comparison of one column without drift."""
+    """A comparison of one column, which a record calls a minor drift."""
     times = pd.date_range("2020-01-01", periods=400, freq="4h", tz="UTC")
     frame = pd.DataFrame({"rsi_14": np.random.default_rng(0).standard_normal(400)}, times)
     p = pd.DataFrame({"rsi_14": [0.5]}, times[:1])
     reference = SimpleNamespace(end=times[300])
     return SimpleNamespace(
-        record=drift(DAY),
+        record=drift(DAY).model_copy(update={"severity": Severity.MINOR}),
         reference=reference,
         weekly_p=p,
         reference_features=frame.iloc[:300],
@@ -50,9 +51,12 @@ def test_evidently_is_written_once_per_record(store, comparison, monkeypatch):
     assert len(calls) == 2
 
 
-def test_a_report_that_tested_nothing_has_no_page_of_evidently(store, comparison, monkeypatch):
+@pytest.mark.parametrize("changes", [{"outcome": "insufficient"}, {"severity": Severity.NONE}])
+def test_a_report_that_tested_nothing_or_found_no_drift_has_no_page_of_evidently(
+    store, comparison, monkeypatch, changes
+):
     monkeypatch.setattr(drift_pages, "evidently_html", pytest.fail)
-    comparison.record = comparison.record.model_copy(update={"outcome": "insufficient"})
+    comparison.record = comparison.record.model_copy(update=changes)
     pages = write_pages(store, KEY, comparison, record_changed=True)
     assert pages == DriftPages(pages.heat_map)
     assert Path(pages.heat_map).is_file()
