@@ -26,6 +26,7 @@ from quantum_training.assets import (
 )
 from quantum_training.assets.no_io_manager import NoIOManager
 from quantum_training.automation.execution.executor import build_executor
+from quantum_training.automation.execution.warm_runs import start_runs_warm
 from quantum_training.automation.failures.sensors import build_failure_sensors
 from quantum_training.automation.jobs.asset_jobs import build_asset_jobs
 from quantum_training.automation.jobs.batches import build_batch_jobs
@@ -139,4 +140,5 @@ def _fixed(resource: Any) -> dg.ResourceDefinition:
     return dg.ResourceDefinition(lambda _: resource, config_schema={}, description=type(resource).__doc__)
 
 
+start_runs_warm()
 defs = build_defs(load_settings())

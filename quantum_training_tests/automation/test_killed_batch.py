@@ -66,7 +66,9 @@ def test_a_killed_batch_is_restarted_for_the_symbols_that_are_missing(platform, 
         wait_for("the first symbol", succeeded, 240, platform.log_tails)
         (batch,) = instance.get_runs(dg.RunsFilter(job_name="weekly_cycle_batch"))
         (step,) = instance.all_logs(batch.run_id, of_type=dg.DagsterEventType.STEP_START)
-        os.kill(step.dagster_event.pid, signal.SIGKILL)
+        pid = step.dagster_event.pid
+        assert "forkserver" in Path(f"/proc/{pid}/cmdline").read_text(), "it began with the libraries loaded"
+        os.kill(pid, signal.SIGKILL)
         before = len(succeeded())
         wait_for("the restarted batch", lambda: succeeded("weekly_cycle_batch"), 300, platform.log_tails)
         assert before < len(SYMBOLS)
