@@ -25,7 +25,7 @@ from quantum_training.resources.events.payloads import Event
 from quantum_training.resources.registry.registry import ModelRegistry
 from quantum_training.resources.store.store import Store
 from quantum_training.settings import load_settings
-from quantum_training_tests.support.processes import wait_for
+from quantum_training_tests.support.processes import is_run_worker, wait_for
 
 NOW = pd.Timestamp.now("UTC")
 TODAY = NOW.normalize()
@@ -122,7 +122,7 @@ class Loop:
     def kill_run_worker(self):
         """SIGKILL to the processes of runs that the code server has launched."""
         server = psutil.Process(self.platform.processes["code-server"].pid)
-        workers = [p for p in server.children(recursive=True) if "spawn_main" in " ".join(p.cmdline())]
+        workers = [child for child in server.children(recursive=True) if is_run_worker(child)]
         for worker in workers:
             with suppress(psutil.NoSuchProcess):
                 worker.kill()

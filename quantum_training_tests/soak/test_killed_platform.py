@@ -21,7 +21,7 @@ from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import GrpcServerTarget
 
 from quantum_training_tests.support.platforms import LOCATION, Platform
-from quantum_training_tests.support.processes import wait_for
+from quantum_training_tests.support.processes import is_run_worker, wait_for
 
 KINDS = ("run worker", "daemon", "code server", "code server, its runs live on")
 GIVEN_UP_SECONDS = 30
@@ -110,7 +110,7 @@ class Real:
     def workers(self):
         """The processes of runs that the code server has launched."""
         server = psutil.Process(self.platform.processes["code-server"].pid)
-        return [p for p in server.children(recursive=True) if "spawn_main" in " ".join(p.cmdline())]
+        return [child for child in server.children(recursive=True) if is_run_worker(child)]
 
     def quiet(self):
         """Wait until no process of a run is left, whoever its parent is now."""
@@ -118,9 +118,9 @@ class Real:
 
         def working():
             pids = []
-            for process in psutil.process_iter(["cmdline", "environ"]):
-                line = " ".join(process.info["cmdline"] or [])
-                if "spawn_main" in line and (process.info["environ"] or {}).get("QUANTUM_TRAINING_CONFIG") == home:
+            for process in psutil.process_iter(["environ"]):
+                of_home = (process.info["environ"] or {}).get("QUANTUM_TRAINING_CONFIG") == home
+                if of_home and is_run_worker(process):
                     pids.append(process.pid)
             return pids
 

@@ -12,6 +12,8 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 
 def wait_for(what: str, ready: Callable[[], Any], seconds: float, hint: Callable[[], str] = str) -> Any:
     """The first true answer of `ready`, asked five times a second; AssertionError with `hint` after so many seconds."""
@@ -40,6 +42,15 @@ def healthy(url: str) -> bool:
     """Does that address answer with 200?"""
     with suppress(OSError), urllib.request.urlopen(url, timeout=5) as response:
         return response.status == 200
+    return False
+
+
+def is_run_worker(process: psutil.Process) -> bool:
+    """Does the process carry out a run? Its command line is that of the code server's child that it is a copy of."""
+    with suppress(psutil.NoSuchProcess):
+        parent = process.parent()
+        of_code_server = parent is not None and "grpc" in parent.cmdline()
+        return "multiprocessing.forkserver" in " ".join(process.cmdline()) and not of_code_server
     return False
 
 
