@@ -1,7 +1,7 @@
 """This build beside an earlier one, by turns in one run: one symbol's run, a batch, a universe, weeks of BTC and ETH.
 
     git worktree add ../before REVISION
-    python quantum_training_tests/benchmarks/against.py ../before [rounds] [weeks]
+    python -m quantum_training_tests.benchmarks.against ../before [rounds] [weeks]
 
 Both builds run in this environment. What an earlier build needs besides can be named in PYTHONPATH. Needs the real
 candles (QT_CANDLES_DIR, else ../shared/candles). Seconds are CPU seconds of the processes with their start, but where
@@ -90,6 +90,7 @@ def launched_seconds(build: Build, home: Path, runs: int = 3) -> float:
     """Wall seconds from launch to end of a week with nothing to fit, median of those after the first."""
     tags = {"dagster/partition": f"S00000|{universe.WEEK}"}
     tags |= {"dagster/partition/symbol": "S00000", "dagster/partition/week": universe.WEEK}
+    os.environ["DAGSTER_HOME"] = str(home)  # dagster.yaml names it
     with ExitStack() as stack, dg.DagsterInstance.from_config(str(home)) as instance:
         platform = Platform(home, stack)
         platform.start(build.environment(home))
