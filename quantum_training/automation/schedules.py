@@ -23,7 +23,7 @@ from quantum_training.automation.jobs.asset_jobs import (
     WEEKLY_CYCLE,
     WEEKLY_REPORT,
 )
-from quantum_training.automation.jobs.batches import BATCHED, VENUE_TAG, in_batches, scheduled_job
+from quantum_training.automation.jobs.batches import VENUE_TAG, in_batches, scheduled_job
 from quantum_training.automation.jobs.state_jobs import DOCTOR
 from quantum_training.automation.scheduled_training import SCHEDULE, SENSOR, plan_tick
 from quantum_training.lifecycle.records import CANDLES, DRIFT_REPORT, FEATURES
@@ -65,10 +65,8 @@ def build_schedules(settings: Settings, partitions: Partitions, store: Store) ->
     def schedule(
         name: str, job: str, cron: str, runs_at: Callable[[Tick], RunRequests], description: str
     ) -> dg.ScheduleDefinition:
-        in_batch = job in BATCHED
-
         @dg.schedule(
-            job_name=scheduled_job(settings, job) if in_batch else job,
+            job_name=scheduled_job(settings, job),
             name=name,
             cron_schedule=cron,
             execution_timezone="UTC",
@@ -76,7 +74,7 @@ def build_schedules(settings: Settings, partitions: Partitions, store: Store) ->
         )
         def definition(context: dg.ScheduleEvaluationContext) -> RunRequests:
             runs = runs_at(Tick(pd.Timestamp(context.scheduled_execution_time).tz_convert("UTC"), store, context))
-            return in_batches(settings, job, runs) if in_batch and isinstance(runs, list) else runs
+            return in_batches(settings, job, runs) if isinstance(runs, list) else runs
 
         return definition
 

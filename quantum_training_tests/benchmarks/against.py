@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 import dagster as dg
 import yaml
 
+from quantum_training.partitions import RANGE_TAGS
 from quantum_training_tests.benchmarks import universe, weekly_cycle
 from quantum_training_tests.support.platforms import LOCATION, Platform, launch
 from quantum_training_tests.support.processes import wait_for
@@ -32,7 +33,6 @@ from quantum_training_tests.support.processes import wait_for
 HERE = Path(__file__).parents[2]
 MONTHS = ("2026-09-01", "2026-11-01")
 BATCH = 20
-RANGE_TAGS = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 
 
 class Cost(NamedTuple):

@@ -53,9 +53,10 @@ class BatchConfig(dg.Config):
     runs: list[SymbolRun]
 
 
-def starts_batches(settings: Settings) -> bool:
-    """Whether schedules start batches: there are more symbols than runs at a time, and a run takes its own steps."""
-    return settings.executor == "in_process" and len(settings.symbols) > settings.max_concurrent_training_jobs
+def starts_batches(settings: Settings, job: str) -> bool:
+    """Whether schedules start batches of a job: if there are more symbols than runs at a time and no steps on Ray."""
+    many = len(settings.symbols) > settings.max_concurrent_training_jobs
+    return job in BATCHED and many and settings.executor == "in_process"
 
 
 def op_name(job: str) -> str:
@@ -65,7 +66,7 @@ def op_name(job: str) -> str:
 
 def scheduled_job(settings: Settings, job: str) -> str:
     """The name of the job that schedules start for `job`."""
-    return f"{job}_batch" if starts_batches(settings) else job
+    return f"{job}_batch" if starts_batches(settings, job) else job
 
 
 def in_batches(settings: Settings, job: str, requests: Sequence[dg.RunRequest]) -> list[dg.RunRequest]:
@@ -74,7 +75,7 @@ def in_batches(settings: Settings, job: str, requests: Sequence[dg.RunRequest]) 
     They stay as they are if schedules start no batches. Runs of one venue are in the same batches, because the queue
     limits how many runs ask a venue at a time.
     """
-    if not starts_batches(settings):
+    if not starts_batches(settings, job):
         return [*requests]
     groups: dict[tuple[tuple[str, str], ...], list[dg.RunRequest]] = defaultdict(list)
     for request in requests:

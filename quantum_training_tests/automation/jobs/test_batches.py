@@ -132,7 +132,7 @@ def test_schedules_start_batches_if_there_are_more_symbols_than_runs_at_a_time(
     build_project, small, changes, batches_started
 ):
     project = build_project({**small, **changes})
-    assert starts_batches(project.settings) is batches_started
+    assert starts_batches(project.settings, WEEKLY_CYCLE) is batches_started
     repository = project.definitions.get_repository_def()
     for job in ("market_data", "weekly_cycle", "drift", "trading_signals"):
         (schedule,) = (s for s in repository.schedule_defs if s.job_name in (job, f"{job}_batch"))
