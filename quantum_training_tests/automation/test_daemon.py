@@ -7,7 +7,6 @@ from pathlib import Path
 import dagster as dg
 import pandas as pd
 import pytest
-import yaml
 from dagster._core.execution.backfill import BulkActionStatus
 
 from quantum_training.definitions import build_defs
@@ -134,15 +133,8 @@ def check_tick(run, home):
 def test_a_backfill_from_the_ui_and_a_tick_of_the_schedule(platform, build_project, settings, monkeypatch):
     clock, home = PhaseTimer(), platform.home
     other = build_project(settings)
-    shutil.copy(DAGSTER_YAML, home)
-    (home / "settings.yaml").write_text(yaml.safe_dump(settings))
-    names = {
-        "DAGSTER_HOME": str(home),
-        "QUANTUM_TRAINING_CONFIG": str(home / "settings.yaml"),
-        "TRAINING_CRON_SCHEDULE": "* * * * *",
-    }
-    for name, value in names.items():
-        monkeypatch.setenv(name, value)
+    every_minute = {"TRAINING_CRON_SCHEDULE": "* * * * *"}
+    names = platform.configure(settings, DAGSTER_YAML.read_text(), monkeypatch, **every_minute)
     with dg.DagsterInstance.from_config(str(home)) as instance:
         instance.get_runs(limit=1)  # three processes must not create the tables at the same time
         platform.start(names)

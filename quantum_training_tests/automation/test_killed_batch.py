@@ -8,7 +8,6 @@ from pathlib import Path
 import dagster as dg
 import pandas as pd
 import pytest
-import yaml
 
 from quantum_training.definitions import build_defs
 from quantum_training.lifecycle.evaluation.leakage import skill_record
@@ -37,15 +36,8 @@ def test_a_killed_batch_is_restarted_for_the_symbols_that_are_missing(platform, 
         "max_concurrent_training_jobs": 1,
     }
     other = build_project(settings)
-    shutil.copy(DAGSTER_YAML, home)
-    (home / "settings.yaml").write_text(yaml.safe_dump(settings))
-    names = {
-        "DAGSTER_HOME": str(home),
-        "QUANTUM_TRAINING_CONFIG": str(home / "settings.yaml"),
-        "TRAINING_CRON_SCHEDULE": f"{now.minute} {now.hour} * * {now.isoweekday() % 7}",
-    }
-    for name, value in names.items():
-        monkeypatch.setenv(name, value)
+    cron = f"{now.minute} {now.hour} * * {now.isoweekday() % 7}"
+    names = platform.configure(settings, DAGSTER_YAML.read_text(), monkeypatch, TRAINING_CRON_SCHEDULE=cron)
     store, week = Store(root=str(home / "store")), f"{week_of(now):%Y-%m-%d}"
     skill_record(store, "lightgbm", other.settings.recipes["lightgbm"])
 

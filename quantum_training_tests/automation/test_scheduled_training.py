@@ -7,7 +7,6 @@ from pathlib import Path
 import dagster as dg
 import pandas as pd
 import pytest
-import yaml
 
 from quantum_training.automation import scheduled_training
 from quantum_training.automation.scheduled_training import SENSOR, TRAINING_TAG, plan_tick
@@ -180,15 +179,8 @@ def test_the_daemon_runs_the_week_of_a_late_symbol_as_soon_as_its_data_are_there
     market["source"] = {"kind": "synthetic", "seed": 3, "start": f"{began:%Y-%m-%d}"}
     settings = {**small, "start": f"{began:%Y-%m-%d}", "symbols": {"AAA": market, "BBB": market}}
     other = build_project(settings)
-    (home / "settings.yaml").write_text(yaml.safe_dump(settings))
-    (home / "dagster.yaml").write_text(yaml.safe_dump({"telemetry": {"enabled": False}}))
-    names = {
-        "DAGSTER_HOME": str(home),
-        "QUANTUM_TRAINING_CONFIG": str(home / "settings.yaml"),
-        "TRAINING_CRON_SCHEDULE": f"{now.minute} {now.hour} * * {now.isoweekday() % 7}",
-    }
-    for name, value in names.items():
-        monkeypatch.setenv(name, value)
+    cron = f"{now.minute} {now.hour} * * {now.isoweekday() % 7}"
+    names = platform.configure(settings, "telemetry: {enabled: false}\n", monkeypatch, TRAINING_CRON_SCHEDULE=cron)
     store, week = Store(root=str(home / "store")), f"{week_of(now):%Y-%m-%d}"
     skill_record(store, "lightgbm", other.settings.recipes["lightgbm"])  # once here instead of in both runs
 

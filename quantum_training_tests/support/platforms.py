@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import urllib.request
+from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,8 @@ from typing import Any
 
 import dagster as dg
 import pandas as pd
+import pytest
+import yaml
 from dagster._core.test_utils import freeze_time
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import GrpcServerTarget
@@ -59,6 +62,17 @@ class Platform:
     processes: dict[str, subprocess.Popen] = field(default_factory=dict)
     url: str = ""
     code_port: int = 0
+
+    def configure(
+        self, settings: Mapping[str, Any], dagster_yaml: str, monkeypatch: pytest.MonkeyPatch, **names: str
+    ) -> dict[str, str]:
+        """Write the settings and dagster.yaml into the home. The environment variables, which this process has, too."""
+        (self.home / "settings.yaml").write_text(yaml.safe_dump({**settings}))
+        (self.home / "dagster.yaml").write_text(dagster_yaml)
+        config = {"DAGSTER_HOME": str(self.home), "QUANTUM_TRAINING_CONFIG": str(self.home / "settings.yaml")}
+        for name, value in (environment := {**config, **names}).items():
+            monkeypatch.setenv(name, value)
+        return environment
 
     def start(self, environment: dict[str, str]) -> None:
         """Start all three; returns at once."""
