@@ -70,7 +70,7 @@ def registry_inconsistencies(
         judged = [v for v in trading_versions(services, symbol) if v.entry.time not in trained]
         if registered_versions(registry, symbol, [v.model_id for v in judged]):
             return []
-    broken = broken_artefacts(registry, symbol, versions)
+    broken = broken_artefacts(registry, symbol, experiment, versions)
     missing = [v for v in judged if v.model_id not in versions or v.model_id in broken]
     if not missing or (len(missing) == 1 and _is_single_fault(registry, symbol, missing[0].model_id, versions, broken)):
         return []

@@ -96,7 +96,7 @@ def _lost(services: Services, symbol: str, recorded: list[RecordedVersion]) -> l
     """The versions without a whole artefact in MLflow: oldest first, an ensemble after its members."""
     registry, recipes = services.registry, services.settings.recipes
     present = registered_versions(registry, symbol, [version.model_id for version in recorded])
-    broken = broken_artefacts(registry, symbol, present)
+    broken = broken_artefacts(registry, symbol, registry.experiment(symbol), present)
     lost = []
     for version in recorded:
         if version.model_id in present.keys() - broken.keys():

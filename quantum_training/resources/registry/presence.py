@@ -52,12 +52,15 @@ def _newest_first(registry: ModelRegistry, symbol: str, page_size: int) -> Itera
 
 
 @outages_named
-def broken_artefacts(registry: ModelRegistry, symbol: str, versions: Versions) -> dict[str, BrokenArtefact]:
+def broken_artefacts(
+    registry: ModelRegistry, symbol: str, experiment: Any, versions: Versions
+) -> dict[str, BrokenArtefact]:
     """What is wrong with the artefacts of these versions, by model id; without those that are whole.
 
-    In a folder of this machine the hash of each file is compared; elsewhere the artefact must exist.
+    In a folder of this machine the hash of each file is compared; elsewhere the artefact must exist. experiment: the
+    symbol's, None if there is none.
     """
-    client, experiment, listings = registry.client(), registry.experiment(symbol), _Listings()
+    client, listings = registry.client(), _Listings()
     broken = {}
     for model_id, version in versions.items():
         usual = (
