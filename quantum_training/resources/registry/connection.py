@@ -6,7 +6,8 @@ import fcntl
 import logging
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -130,11 +131,7 @@ def without_login(uri: str) -> tuple[str, dict[str, str]]:
 
 @cache
 def open_store(uri: str) -> Any:
-    """The client of an MLflow store, prepared once per process.
-
-    If several processes open a new SQLite file, one creates the tables and the others wait: MLflow itself lets all of
-    them try, and all but one fail.
-    """
+    """The client of an MLflow store, prepared once per process."""
     os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     # Eight tries with 4, 8, 16, ... 120 s between: a server that is away is given up after 4 minutes, one that takes
@@ -143,20 +140,42 @@ def open_store(uri: str) -> Any:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
     import mlflow
 
-    from quantum_training.resources.database import sqlite_file
-
     for chatty in ("mlflow", "alembic"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    file = sqlite_file(uri)
-    if file is None:
+    if is_server(uri):
         return mlflow.MlflowClient(uri)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.with_name(f".{file.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with _tables_lock(uri) as file:
         client = mlflow.MlflowClient(uri)  # makes the tables of runs
         client.search_registered_models(max_results=1)  # and of the registry
-        follow_moved_folder(file)
+        if file:
+            follow_moved_folder(file)
     return client
+
+
+@contextmanager
+def _tables_lock(uri: str) -> Iterator[Path | None]:
+    """A lock on the tables of a database among all processes; the SQLite file, if it is one.
+
+    Of several processes that open an empty database, one creates the tables and the others wait. MLflow itself lets all
+    of them try, and all but one fail.
+    """
+    import sqlalchemy as sa
+
+    from quantum_training.resources.database import POSTGRES_CONNECT_SECONDS, TABLES_LOCK, sqlite_file
+
+    file = sqlite_file(uri)
+    if file:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with file.with_name(f".{file.name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield file
+    elif sa.make_url(uri).get_backend_name() == "postgresql":
+        limits = {"connect_timeout": POSTGRES_CONNECT_SECONDS}
+        with sa.create_engine(uri, connect_args=limits, poolclass=sa.NullPool).begin() as connection:
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(TABLES_LOCK)))
+            yield None
+    else:
+        yield None
 
 
 def trash_problem(experiment: Any) -> tuple[str, str] | None:

@@ -1,12 +1,10 @@
 """Steps and runs on a real Ray cluster of two nodes on loopback; the node that trains is killed in the middle of it.
 
-The head has no cores, as KubeRay's should have none, so that all work is on the worker node. The executor is switched
-by one setting, the run launcher by dagster.yaml alone.
+The executor is switched by one setting, the run launcher by dagster.yaml alone.
 """
 
 import json
 import os
-import random
 import re
 import shutil
 import signal
@@ -14,11 +12,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import dagster as dg
-import psutil
 import pytest
 import yaml
 
@@ -28,11 +25,11 @@ from quantum_training.partitions import RANGE_TAGS
 from quantum_training.resources.registry.registry import ModelRegistry
 from quantum_training.resources.store.store import Store
 from quantum_training.settings import load_settings
-from quantum_training_tests.support.processes import free_port, wait_for
+from quantum_training_tests.support.processes import wait_for
+from quantum_training_tests.support.ray_cluster import BIN, destroy, ray_cluster
 
 pytestmark = pytest.mark.soak
 REPOSITORY = Path(__file__).parents[3]
-BIN = Path(sys.executable).parent
 JOB = ("job", "execute", "-m", "quantum_training.definitions", "-j", "weekly_cycle")
 WEEKS = ["2020-01-06", "2020-01-13"]
 SLOW = '''
@@ -57,67 +54,6 @@ class Model(XGBoost):
 '''
 
 
-class Cluster:
-    """A Ray head without cores and one worker node of two cores at a time."""
-
-    def __init__(self, folder, environment, stack, ports):
-        self.folder, self.stack = folder, stack
-        self.network = "127.{}.{}".format(*random.sample(range(1, 255), 2))  # Ray has fixed ports: one network for each
-        self.gcs, self.jobs, *self.agents = ports
-        self.address = f"http://127.0.0.1:{self.jobs}"
-        self.environment = {**os.environ, **environment, "RAY_USAGE_STATS_ENABLED": "0"}
-
-    def head(self):
-        places = ["--port", str(self.gcs), "--dashboard-host", "127.0.0.1", "--dashboard-port", str(self.jobs)]
-        self.node("head", 2, ["--head", *places, "--temp-dir", str(self.folder), "--num-cpus", "0"])
-
-    def worker(self):
-        self.working = self.node("worker", 3, ["--address", f"{self.network}.2:{self.gcs}", "--num-cpus", "2"])
-
-    def node(self, name, number, options):
-        """Start a node. A busy machine may not do it within Ray's fixed 30 s, so three attempts."""
-        variables = [
-            "--node-ip-address",
-            f"{self.network}.{number}",
-            "--object-store-memory",
-            "80000000",
-            "--disable-usage-stats",
-        ]
-        agent = ["--dashboard-agent-listen-port", str(self.agents[number - 2])]
-        log = self.folder / f"{name}.log"
-        for _ in range(3):
-            node = subprocess.Popen(
-                [str(BIN / "ray"), "start", "--block", *options, *variables, *agent],
-                env=self.environment,
-                cwd=self.folder,
-                stdout=log.open("w"),
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-            self.stack.callback(destroy, node)
-            end = time.monotonic() + 120
-            while node.poll() is None and time.monotonic() < end:
-                if "will now block forever" in log.read_text():
-                    return node
-                time.sleep(0.5)
-            destroy(node)
-        raise AssertionError(f"{name} did not come up\n{log.read_text()}")
-
-
-def destroy(node):
-    """SIGKILL to a node's processes and to what runs on it, all at once, as when its machine is gone."""
-    with suppress(psutil.NoSuchProcess):
-        family = [psutil.Process(node.pid), *psutil.Process(node.pid).children(recursive=True)]
-        for process in family:
-            with suppress(psutil.NoSuchProcess):
-                process.suspend()
-        for process in family:
-            with suppress(psutil.NoSuchProcess):
-                process.send_signal(signal.SIGKILL)
-        psutil.wait_procs(family, timeout=20)
-    node.wait(20)
-
-
 @pytest.fixture(scope="module")
 def algorithms():
     """A folder of importable algorithms and of their marker, which all nodes see."""
@@ -129,23 +65,15 @@ def algorithms():
 
 @pytest.fixture(scope="module")
 def cluster(algorithms):
-    """A cluster without a worker yet. Sockets allow no long path; nothing of it is left afterwards."""
-    with (
-        tempfile.TemporaryDirectory(prefix="qtr", dir="/tmp", ignore_cleanup_errors=True) as folder,
-        ExitStack() as stack,
-    ):
-        paths = os.pathsep.join([str(REPOSITORY), str(algorithms)])
-        programs = os.pathsep.join([str(BIN), os.environ["PATH"]])  # a job of a node is the command `dagster`
-        environment = {"PATH": programs, "PYTHONPATH": paths, "PYTHONWARNINGS": "ignore"}
-        cluster = Cluster(Path(folder), environment, stack, [free_port() for _ in range(4)])
-        cluster.head()
+    """A cluster without a worker yet."""
+    with ray_cluster([str(REPOSITORY), str(algorithms)]) as cluster:
         yield cluster
 
 
 @pytest.fixture
 def worker(cluster):
     """The cluster with a worker node, which lives for the test."""
-    cluster.worker()
+    cluster.working = cluster.worker()
     yield cluster
     destroy(cluster.working)
 
@@ -250,7 +178,7 @@ def test_steps_on_ray_survive_the_loss_of_their_node_and_end_as_in_process(
         wait_for("training on the worker node", marker.exists, 180, log.read_text)
         destroy(cluster.working)
         killed = time.monotonic()
-        cluster.worker()
+        cluster.working = cluster.worker()
         assert run.wait(400) == 0, log.read_text()
     print(f"{time.monotonic() - killed:.0f} s from the node's loss to the end of the run")
     with dg.DagsterInstance.from_config(str(home)) as instance:
@@ -302,7 +230,7 @@ def test_a_run_on_ray_survives_the_loss_of_its_node_by_dagster_yaml_alone(
     wait_for("training on the worker node", (algorithms / "begun").exists, 240, platform.log_tails)
     destroy(worker.working)
     killed = time.monotonic()
-    worker.worker()
+    worker.working = worker.worker()
     with dg.DagsterInstance.from_config(str(home)) as instance:
         runs = lambda: instance.get_runs(dg.RunsFilter(job_name="weekly_cycle"))  # noqa: E731
         done = lambda: [run for run in runs() if run.status == dg.DagsterRunStatus.SUCCESS]  # noqa: E731
