@@ -1,7 +1,8 @@
 """`python -m quantum_training.check_settings`: are the settings right? It reads the sources and stores nothing.
 
-For each symbol it fetches the newest bars, and it fits each recipe once on a small market of random numbers. It exits
-with 1 if anything is wrong. `python -m quantum_training.inspect_source SYMBOL` shows all bars of one source.
+It fetches the newest bars of each symbol, looks for look-ahead in each feature set, and fits each recipe once on a
+small market of random numbers. It exits with 1 if anything is wrong. `python -m quantum_training.inspect_source SYMBOL`
+shows all bars of one source.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from functools import partial
 
 import pandas as pd
 
-from quantum_training.lifecycle.settings_check import fit_small, newest_bars
+from quantum_training.lifecycle.settings_check import examine_set, fit_small, newest_bars
 from quantum_training.settings import config_path, load_settings
 from quantum_training.settings.paths import SettingsError
 
@@ -31,7 +32,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     checks: dict[str, Callable[[], str]] = {
         f"symbols.{name}": partial(newest_bars, name, symbol, now) for name, symbol in settings.symbols.items()
     }
-    checks |= {f"recipes.{name}": partial(fit_small, settings.recipes[name]) for name in used}
+    timeframes = {
+        recipe: next(market.timeframe for market in settings.symbols.values() if recipe in market.recipes)
+        for recipe in used
+    }
+    examined = dict.fromkeys(settings.features, next(iter(settings.symbols.values())).timeframe)
+    examined |= {name: timeframes[recipe] for recipe in used for name in settings.recipes[recipe].feature_sets}
+    checks |= {f"features.{name}": partial(examine_set, name, settings.features, tf) for name, tf in examined.items()}
+    checks |= {f"recipes.{name}": partial(fit_small, settings.recipes[name], timeframes[name]) for name in used}
     wrong = [place for place, check in checks.items() if not _passes(place, check)]
     unused = [name for name in settings.recipes if name not in used]
     if unused:

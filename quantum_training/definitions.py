@@ -48,6 +48,7 @@ from quantum_training.checks.freshness import freshness_checks
 from quantum_training.checks.leakage import leak_free
 from quantum_training.checks.refresh import refresh_check
 from quantum_training.checks.training_window import window_check
+from quantum_training.features.sets.feature_set import DEFAULT
 from quantum_training.lifecycle.records import model_asset
 from quantum_training.partitions import build_partitions
 from quantum_training.resources.events.bus import EventBus
@@ -80,7 +81,7 @@ def build_defs(settings: Settings, resources: Mapping[str, Any] | None = None) -
     all_resources = {**default_resources, **(resources or {})}
     assets = [
         candles.build(settings, partitions),
-        features.build(settings, partitions),
+        *features.build_all(settings, partitions),
         *(models.build(recipe, settings, partitions) for recipe in settings.recipes),
         scores.build(settings, partitions),
         backtest.build(settings, partitions),
@@ -96,7 +97,7 @@ def build_defs(settings: Settings, resources: Mapping[str, Any] | None = None) -
         assets=dg.with_source_code_references([*dg.map_asset_specs(partial(_owned, settings), assets)]),
         asset_checks=[
             candle_quality(settings, partitions),
-            feature_causality(settings, partitions),
+            *(feature_causality(name, settings, partitions) for name in (DEFAULT, *settings.features)),
             *(leak_free(recipe, settings, partitions) for recipe in settings.recipes),
             *(agent_checks(name, partitions) for name, r in settings.recipes.items() if is_agent(r.algorithm)),
             *(refresh_check(model_asset(recipe), partitions) for recipe in settings.recipes),

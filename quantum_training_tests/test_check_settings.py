@@ -50,6 +50,22 @@ def test_every_wrong_source_and_recipe_is_named(changed, capsys):
     assert out.splitlines()[-1].endswith("4 of 4 need attention")
 
 
+def test_feature_sets_are_examined_for_look_ahead(changed, capsys):
+    module = "{module: quantum_training_tests.support.feature_modules, params: {function: %s}}"
+    sets = {"past": "honest", "future": "shifted_in_helper", "broken": "failing"}
+    lines = "".join(f"  {name}: {module % function}\n" for name, function in sets.items())
+    changed(
+        ("recipes:\n", f"features:\n{lines}recipes:\n"),
+        ("algorithm: xgboost", "features: [past]\n    algorithm: xgboost"),
+    )
+    assert main([]) == 1
+    out = capsys.readouterr().out
+    assert "features.past: no look-ahead; 48 bars of warm-up; it gives past__value\n" in out
+    assert "features.future: WRONG: a feature looks ahead: with other bars after 200" in out
+    assert "features.broken: WRONG: no such rate" in out
+    assert "recipes.xgboost: xgboost fits; it reads 1 columns" in out
+
+
 def test_settings_that_cannot_be_read_are_the_only_finding(changed, capsys):
     changed(("timeframe: 1d", "time_frame: 1d"))
     assert main([]) == 1

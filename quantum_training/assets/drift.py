@@ -4,9 +4,10 @@ from typing import Any
 
 import dagster as dg
 
+from quantum_training.assets.features import feature_deps
 from quantum_training.assets.metadata.drift import drift_metadata
 from quantum_training.assets.partition_runner import SINGLE_RUN, each_partition
-from quantum_training.lifecycle.records import DRIFT_REPORT, FEATURES, write_record
+from quantum_training.lifecycle.records import DRIFT_REPORT, write_record
 from quantum_training.lifecycle.surveillance.drift import drift_event, measure_drift, recent_reports
 from quantum_training.lifecycle.surveillance.drift_pages import write_pages
 from quantum_training.market.periods import Key
@@ -33,7 +34,7 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
         name=DRIFT_REPORT,
         partitions_def=partitions.day,
         backfill_policy=SINGLE_RUN,
-        deps=[dg.AssetDep(FEATURES, partition_mapping=mapping)],
+        deps=feature_deps(settings.features, mapping),
         group_name="monitoring",
         kinds={"plotly"},
         description=DESCRIPTION.format(days=policy.window_days, weeks=policy.reference_weeks),

@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 
 from quantum_training.assets.cluster_tags import cluster_tags, dagster_pool
+from quantum_training.assets.features import feature_deps
 from quantum_training.assets.metadata.training import training_metadata
 from quantum_training.assets.partition_runner import SINGLE_RUN, each_partition
 from quantum_training.assets.state_check import require_state
@@ -56,7 +57,7 @@ def build(name: str, settings: Settings, partitions: Partitions) -> dg.AssetsDef
         partitions_def=partitions.week,
         backfill_policy=SINGLE_RUN,
         deps=[
-            dg.AssetDep("features", partition_mapping=overlap("utc_month", "week", start=-1)),
+            *feature_deps(recipe.feature_sets, overlap("utc_month", "week", start=-1)),
             *(model_asset(member) for member in members_of(settings, name)),
         ],
         group_name="models",

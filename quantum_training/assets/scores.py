@@ -9,12 +9,13 @@ from typing import Any
 import dagster as dg
 
 from quantum_training.assets.evidence_assets import evidence_asset, unless_gap
+from quantum_training.assets.features import feature_deps
 from quantum_training.assets.metadata.evidence import scores_metadata
 from quantum_training.assets.partition_runner import each_partition
 from quantum_training.assets.state_check import require_state
 from quantum_training.lifecycle.evaluation.scoring import score_week
 from quantum_training.lifecycle.market_history import MarketHistory
-from quantum_training.lifecycle.records import FEATURES, SHADOW_SCORES, model_asset
+from quantum_training.lifecycle.records import SHADOW_SCORES, model_asset
 from quantum_training.lifecycle.services import Services
 from quantum_training.lifecycle.training.version_loader import VersionLoader
 from quantum_training.market.periods import Key
@@ -34,7 +35,7 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
         partitions,
         deps=[
             *(model_asset(recipe) for recipe in settings.recipes),
-            dg.AssetDep(FEATURES, partition_mapping=overlap("utc_month", "week", start=-1)),
+            *feature_deps(settings.features, overlap("utc_month", "week", start=-1)),
         ],
         kinds={"parquet"},
         description="Target position, fill, cost and net return of every recipe and baseline on each bar of the week "

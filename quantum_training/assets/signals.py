@@ -6,6 +6,7 @@ How a signal is made lives in lifecycle.decision.signals.
 import dagster as dg
 import pandas as pd
 
+from quantum_training.assets.features import feature_deps
 from quantum_training.assets.metadata.decision import signal_metadata
 from quantum_training.assets.partition_runner import SINGLE_RUN
 from quantum_training.assets.signal_models import loader
@@ -14,7 +15,7 @@ from quantum_training.lifecycle.consistency.inconsistency import InconsistentSta
 from quantum_training.lifecycle.consistency.store import decided_weeks_without_scores
 from quantum_training.lifecycle.decision.signals import signal
 from quantum_training.lifecycle.market_history import MarketHistory
-from quantum_training.lifecycle.records import FEATURES, LATEST, ROLLOUT, SIGNALS, write_record
+from quantum_training.lifecycle.records import LATEST, ROLLOUT, SIGNALS, write_record
 from quantum_training.lifecycle.services import Services
 from quantum_training.partitions import Partitions
 from quantum_training.resources.events.bus import EventBus
@@ -33,7 +34,7 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
         name=SIGNALS,
         partitions_def=partitions.symbol,
         backfill_policy=SINGLE_RUN,
-        deps=[dg.AssetDep(asset, partition_mapping=of_symbol) for asset in (FEATURES, ROLLOUT)],
+        deps=[*feature_deps(settings.features, of_symbol), dg.AssetDep(ROLLOUT, partition_mapping=of_symbol)],
         group_name="trading",
         kinds={"mlflow"},
         description="The champion's target position from the newest complete bar, times its share of capital, cut to "

@@ -1,11 +1,10 @@
-"""Asset check on `features`: causality of the stored features."""
+"""Asset check on `features` and on each feature set: causality of what is stored."""
 
 import dagster as dg
 
 from quantum_training.assets.metadata.tables import reports_table
-from quantum_training.features.indicators import WARMUP_BARS
-from quantum_training.lifecycle.evaluation.leakage import feature_report
-from quantum_training.lifecycle.records import FEATURES
+from quantum_training.lifecycle.evaluation.leakage import CUTS_OF_SETS, feature_report
+from quantum_training.lifecycle.feature_sets import computed_assets, feature_asset
 from quantum_training.monitoring.feature_leakage import FUTURE_BARS
 from quantum_training.partitions import Partitions, newest_key_per_symbol, run_keys
 from quantum_training.resources.store.store import Store
@@ -14,26 +13,30 @@ from quantum_training.settings import Settings
 CAUSAL_CHECK = "causal"
 
 
-def feature_causality(settings: Settings, partitions: Partitions) -> dg.AssetChecksDefinition:
-    """The blocking check on what `features` stored: no look-ahead, no memory beyond the warm-up.
+def feature_causality(name: str, settings: Settings, partitions: Partitions) -> dg.AssetChecksDefinition:
+    """The blocking check on what the asset of a feature set stored: no look-ahead, no memory beyond the warm-up.
 
     It has no partitions: it tests the code on the newest months of a run, and look-ahead stops all of them.
     """
 
     @dg.asset_check(
-        asset="features",
+        asset=feature_asset(name),
         name=CAUSAL_CHECK,
         blocking=True,
         description="Of each symbol's newest month of the run: the code gives the stored bytes again, rows up to the "
-        f"month's middle keep every bit when all later bars change, and {WARMUP_BARS} bars of history are enough.",
+        "month's middle keep every bit when all later bars change, and the warm-up's bars of history are enough. Of a "
+        f"feature set the future is replaced after {CUTS_OF_SETS} bars, and it must give the same twice.",
     )
     def causal(context: dg.AssetCheckExecutionContext, store: dg.ResourceParam[Store]) -> dg.AssetCheckResult:
         keys = run_keys(partitions.month, context.run.tags)
-        computed = [key for key in keys if store.attributes(FEATURES, key.symbol, key.period)]
+        asset = feature_asset(name)
+        used = [key for key in keys if name in computed_assets(settings, key.symbol)]
+        computed = [key for key in used if store.attributes(asset, key.symbol, key.period)]
         reports = {
-            key: feature_report(store, settings.symbols[key.symbol], key) for key in newest_key_per_symbol(computed)
+            key: feature_report(store, settings.symbols[key.symbol], key, name, settings.features)
+            for key in newest_key_per_symbol(computed)
         }
-        failures = [f"features {key}: {failure}" for key, report in reports.items() for failure in report.failures]
+        failures = [f"{asset} {key}: {failure}" for key, report in reports.items() for failure in report.failures]
         differences = [r.warmup_difference for r in reports.values() if r.warmup_difference is not None]
         return dg.AssetCheckResult(
             passed=not failures,

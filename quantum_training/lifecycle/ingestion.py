@@ -1,6 +1,7 @@
 """Bringing a month of market data into the store: fetch candles, judge them, store them, compute their features.
 
-What a valid candle is lives in market.quality, what a feature is in features.indicators.
+What a valid candle is lives in market.quality, what a feature is in features.indicators and the
+modules of feature sets.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from quantum_training.features.indicators import WARMUP_BARS, compute_features
+from quantum_training.features.sets.feature_set import DEFAULT
 from quantum_training.lifecycle.data_end import data_end
+from quantum_training.lifecycle.feature_sets import computation
 from quantum_training.lifecycle.fetching import ON_TIME, begins, changed_unit, fetch_bars, moved_day, recorded_begin
 from quantum_training.lifecycle.gaps import REFUSED, STORED, gaps, record_outcome
 from quantum_training.lifecycle.market_history import first_month_needed
@@ -230,21 +232,22 @@ def bars_before(store: Store, key: Key) -> pd.DataFrame:
     return store.read_frame("candles", key.symbol, before).tail(CONTEXT_BARS)
 
 
-def compute_month_features(store: Store, settings: Settings, key: Key) -> FeatureMonth:
+def compute_month_features(store: Store, settings: Settings, key: Key, name: str = DEFAULT) -> FeatureMonth:
     """Compute and store the features of a month's stored candles, with the bars before the month as warm-up.
 
-    After a gap the warm-up begins anew. Raises StoreError if the candles of the month, or of a month between it and the
-    warm-up, are neither stored nor in a gap.
+    name: of the feature set. After a gap the warm-up begins anew. Raises StoreError if the candles of the month, or of
+    a month between it and the warm-up, are neither stored nor in a gap; and what a set raises.
     """
     attributes = store.attributes("candles", key.symbol, key.period)
     until = pd.Timestamp(attributes["covered_until"]) if attributes else key.start + MONTH
-    first = first_month_needed(settings.symbols[key.symbol], key.start, WARMUP_BARS)
     market = settings.symbols[key.symbol]
-    features = compute_features(read_bars(store, "candles", key.symbol, first, until, market), key.start)
+    made_by = computation(name, settings.features, market.timeframe)
+    first = first_month_needed(market, key.start, made_by.warmup_bars)
+    features = made_by.compute(read_bars(store, "candles", key.symbol, first, until, market), key.start)
     recorded = {MARKET: attributes[MARKET]} if MARKET in attributes else {}
     attributes = {"covered_until": until.isoformat(), "candles": attributes["content_hash"], **recorded}
     before = [gap.month for gap in gaps(store, key.symbol, market.timeframe) if first <= gap.month < key.period]
     attributes |= {AFTER_GAP: before[-1]} if before else {}
-    attributes |= restated_at(store, key.symbol, key.period)
-    written = store.write_frame("features", key.symbol, key.period, features, attributes)
+    attributes |= {**restated_at(store, key.symbol, key.period), **made_by.attributes}
+    written = store.write_frame(made_by.asset, key.symbol, key.period, features, attributes)
     return FeatureMonth(features, until, written)

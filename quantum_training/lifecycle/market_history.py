@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from quantum_training.features.indicators import WARMUP_BARS
+from quantum_training.features.sets.feature_set import warmup_of
+from quantum_training.lifecycle.feature_sets import with_sets
 from quantum_training.lifecycle.gaps import Gap, gap_of_week, gaps, split_at_gaps
 from quantum_training.lifecycle.market_identity import require_market
 from quantum_training.lifecycle.records import CANDLES, EVERY, FEATURES, SHADOW_SCORES
@@ -99,8 +100,8 @@ class MarketHistory:
         return self._marked(read_bars(self.store, CANDLES, self.symbol, first, until, self.market))
 
     def features(self, first: str, until: pd.Timestamp) -> pd.DataFrame:
-        """The features of the same bars. Errors as in read_bars."""
-        return read_bars(self.store, FEATURES, self.symbol, first, until, self.market)
+        """The features of the same bars, and the columns of the symbol's feature sets. Errors as in read_bars."""
+        return self._with_sets(read_bars(self.store, FEATURES, self.symbol, first, until, self.market))
 
     def bars(self, first: str, until: pd.Timestamp) -> Bars:
         """Candles and features of the same bars. Errors as in read_bars."""
@@ -121,7 +122,8 @@ class MarketHistory:
             stretches = read_stretches(self.store, asset, self.symbol, first, as_of, self.market)
             return [known_at(frame, as_of, self.market.timeframe) for frame in stretches]
 
-        return [Bars(*pair) for pair in zip(closed_bars(CANDLES), closed_bars(FEATURES), strict=True)]
+        features = [self._with_sets(frame) for frame in closed_bars(FEATURES)]
+        return [Bars(*pair) for pair in zip(closed_bars(CANDLES), features, strict=True)]
 
     def stored_rows(self, asset: str, start: pd.Timestamp, end: pd.Timestamp) -> pd.DataFrame:
         """The rows of a monthly asset that are stored for the months from `start`, or the newest gap, to `end`; there
@@ -134,9 +136,12 @@ class MarketHistory:
         require_market(self.symbol, self.market, asset, attributes)
         rows = split_at_gaps(rows, [gap for gap in self.gaps if gap.end <= end])[-1]
         if asset != CANDLES:
-            return rows
+            return self._with_sets(rows)
         require_whole_restatement(self.store, self.symbol)
         return self._marked(rows)
+
+    def _with_sets(self, features: pd.DataFrame) -> pd.DataFrame:
+        return with_sets(self.store, self.symbol, self.market, features, self.settings.feature_sets(self.symbol))
 
     @cached_property
     def first_volume(self) -> pd.Timestamp | None:
@@ -199,7 +204,8 @@ def first_month_for_week(settings: Settings, symbol: str, week: str) -> str:
     market = settings.symbols[symbol]
     recipes = [settings.recipes[name] for name in market.recipes]
     rows = max((settings.training_batch_size or r.window_bars) + r.label.span_bars for r in recipes)
-    bars = max(rows, LOOKBACK_BARS, lookback_bars(settings, symbol)) + WARMUP_BARS
+    warmup = warmup_of(settings.feature_sets(symbol), market.timeframe)
+    bars = max(rows, LOOKBACK_BARS, lookback_bars(settings, symbol)) + warmup
     return first_month_needed(market, pd.Timestamp(week, tz="UTC") - MONTH, bars)
 
 

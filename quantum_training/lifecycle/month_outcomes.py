@@ -88,12 +88,12 @@ def judge_outcome(store: Store, settings: Settings, key: Key) -> list[Defect]:
     return [] if is_before_start(settings, key) else judge_stored_month(store, settings, key)
 
 
-def months_to_compute_again(store: Store, key: Key) -> list[Key]:
-    """Other months whose features have to be computed again: those computed while this month was missing, and those
-    whose candles were restated."""
-    later = [month for month in store.periods(FEATURES, key.symbol) if month > key.period]
-    waiting = {m for m in later if store.attributes(FEATURES, key.symbol, m).get(AFTER_GAP) == key.period}
-    outdated = {*outdated_features(store, key.symbol)} - {key.period}
+def months_to_compute_again(store: Store, key: Key, asset: str = FEATURES) -> list[Key]:
+    """Other months of the features, or of a feature set's asset, that have to be computed again: those computed while
+    this month was missing, and those whose candles were restated."""
+    later = [month for month in store.periods(asset, key.symbol) if month > key.period]
+    waiting = {m for m in later if store.attributes(asset, key.symbol, m).get(AFTER_GAP) == key.period}
+    outdated = {*outdated_features(store, key.symbol, asset)} - {key.period}
     return [Key(key.symbol, pd.Timestamp(month, tz="UTC")) for month in sorted(waiting | outdated)]
 
 

@@ -53,15 +53,15 @@ def restated_at(store: Store, symbol: str, month: str) -> dict[str, str]:
     return {RESTATED: max(at)} if at else {}
 
 
-def outdated_features(store: Store, symbol: str) -> list[str]:
-    """The months whose features were computed from candles that a restatement has altered since."""
+def outdated_features(store: Store, symbol: str, asset: str = FEATURES) -> list[str]:
+    """The months of the features, or of a feature set's asset, whose candles were restated after they were computed."""
     if not store.periods(RESTATEMENTS, symbol, "json"):
         return []
     return [
         month
-        for month in store.periods(FEATURES, symbol)
+        for month in store.periods(asset, symbol)
         if (at := restated_at(store, symbol, month))
-        and store.attributes(FEATURES, symbol, month).get(RESTATED, "") < at[RESTATED]
+        and store.attributes(asset, symbol, month).get(RESTATED, "") < at[RESTATED]
     ]
 
 

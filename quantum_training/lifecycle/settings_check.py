@@ -1,18 +1,28 @@
-"""Trying what the settings name: the newest bars of each source, and a small fit of each recipe. Nothing is stored.
+"""Trying what the settings name: the newest bars of each source, each feature set on random bars, and a small fit of
+each recipe. Nothing is stored.
 
 What can be known from the settings alone is refused when they are read.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pandas as pd
 
-from quantum_training.lifecycle.evaluation.leakage import recipe_under_test
+from quantum_training.features.sets.feature_set import FeatureSet, FeatureSetError
+from quantum_training.lifecycle.evaluation.leakage import CUTS_OF_SETS, recipe_under_test
+from quantum_training.lifecycle.feature_sets import computation
 from quantum_training.market.calendars import expected_open_times
+from quantum_training.market.timeframe import to_timedelta
+from quantum_training.monitoring.feature_leakage import examine_features
+from quantum_training.monitoring.random_markets import random_candles
 from quantum_training.monitoring.synthetic_training import SyntheticMarket, fit_on_synthetic
 from quantum_training.settings.schema import Recipe, Symbol
 from quantum_training.sources import SourceError
 
+FIRST_BAR, BARS = pd.Timestamp("2001-01-01", tz="UTC"), 750
+"""The first of the random bars for feature sets, and how many follow their warm-up: a month of hours."""
 _REACH = pd.Timedelta(days=14)
 
 
@@ -30,12 +40,29 @@ def newest_bars(name: str, symbol: Symbol, now: pd.Timestamp) -> str:
     return f"{len(bars)} bars of {symbol.timeframe} up to {newest:%Y-%m-%d %H:%M}, close {bars['close'].iloc[-1]:g}"
 
 
-def fit_small(recipe: Recipe) -> str:
+def examine_set(name: str, sets: Mapping[str, FeatureSet], timeframe: str) -> str:
+    """Look for look-ahead in a feature set, on random bars of a timeframe. Returns its columns, in words.
+
+    FeatureSetError says what is wrong; raises what the module raises.
+    """
+    made_by = computation(name, sets, timeframe)
+    spacing = to_timedelta(timeframe)
+    times = pd.date_range(FIRST_BAR, periods=made_by.warmup_bars + BARS, freq=spacing)
+    candles = random_candles(times, 100.0, seed=0)
+    stored = made_by.compute(candles, times[made_by.warmup_bars])
+    report = examine_features(made_by.compute, candles, stored, spacing, made_by.warmup_bars, CUTS_OF_SETS)
+    if report.failures:
+        raise FeatureSetError("; ".join(report.failures))
+    columns = ", ".join(sets[name].columns(name))
+    return f"no look-ahead; {made_by.warmup_bars} bars of warm-up; it gives {columns}"
+
+
+def fit_small(recipe: Recipe, timeframe: str) -> str:
     """Fit the recipe once, on a small market of random numbers. Returns its report, in words.
 
     Raises what the algorithm raises: ValueError for a parameter that is unknown or out of bounds.
     """
-    parts = recipe_under_test(recipe)
+    parts = recipe_under_test(recipe, timeframe)
     market = SyntheticMarket.of(parts, drift=0.0, seed=0, new_bars=1, shuffled=False)
     model = fit_on_synthetic(parts, market, seed=0)
     return f"{recipe.algorithm} fits; it reads {len(model.columns)} columns"

@@ -20,13 +20,14 @@ ENTRY = f"{PACKAGE}.models.served_version"
 _DATA = re.compile(r"\"([\w-]+\.(?:tsv|csv|json))\"")
 
 
-def scoring_code(algorithms: Iterable[str]) -> bytes:
-    """A tar.bz2 of the source files behind these algorithms, named as models.contract.algorithm has them.
+def scoring_code(algorithms: Iterable[str], modules: Iterable[str] = ()) -> bytes:
+    """A tar.bz2 of the source files behind these algorithms, named as models.contract.algorithm has them, and behind
+    other modules of one's own, as feature sets.
 
-    The same code gives the same bytes. An algorithm of one's own that has no source file, as a compiled one, is left
-    out: who serves the version must have it installed.
+    The same code gives the same bytes. A module of one's own that has no source file, as a compiled one, is left out:
+    who serves the version must have it installed.
     """
-    return _archive(frozenset(module_of(name) for name in algorithms))
+    return _archive(frozenset([*(module_of(name) for name in algorithms), *modules]))
 
 
 def module_of(algorithm: str) -> str:
@@ -38,19 +39,21 @@ def module_of(algorithm: str) -> str:
 def _archive(roots: frozenset[str]) -> bytes:
     buffer = BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:bz2") as archive:
-        for name, content in sorted(_sources(roots).items()):
+        for name, content in sorted(source_files([ENTRY, *roots]).items()):
             entry = tarfile.TarInfo(name)  # without time and owner, so that equal files give equal bytes
             entry.size = len(content)
             archive.addfile(entry, BytesIO(content))
     return buffer.getvalue()
 
 
-def _sources(roots: frozenset[str]) -> dict[str, bytes]:
-    """The content of each file by its path: the modules, those that they import, and the data files that they name."""
+def source_files(roots: Iterable[str]) -> dict[str, bytes]:
+    """The content of each file by its path: of these modules, of those of this package and of their own packages that
+    they import, and of the data files that they name."""
+    roots = [*roots]
     packages = {PACKAGE, *(root.partition(".")[0] for root in roots)}
     files: dict[str, bytes] = {}
     visited: set[str] = set()
-    queue = [ENTRY, *roots]
+    queue = [*roots]
     while queue:
         module = queue.pop()
         if module in visited:
@@ -72,6 +75,11 @@ def _sources(roots: frozenset[str]) -> dict[str, bytes]:
         package = module if is_package else parent
         queue += [name for name in _imports(ast.parse(text), package) if name.partition(".")[0] in packages]
     return files
+
+
+def imported_names(text: str) -> Iterator[str]:
+    """The names that the source of a module imports, as far as they are absolute."""
+    return _imports(ast.parse(text), "")
 
 
 def _imports(node: ast.AST, package: str) -> Iterator[str]:

@@ -15,7 +15,8 @@ from typing import Any, Self
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
-from quantum_training.features.indicators import FEATURES, WARMUP_BARS, compute_features
+from quantum_training.features.indicators import FEATURES
+from quantum_training.features.sets.feature_set import FeatureSet, compute_with_sets, warmup_of
 from quantum_training.market.calendar_settings import ALWAYS_OPEN, CalendarSetting
 from quantum_training.market.calendars import expected_open_times
 from quantum_training.market.schema import COLUMNS
@@ -38,10 +39,19 @@ class ServedMarket(BaseModel):
     symbol: str
     timeframe: str | None = None
     calendar: CalendarSetting = ALWAYS_OPEN
+    feature_sets: dict[str, FeatureSet] = {}
+    """The sets among the columns that the version reads."""
 
     def to_json(self) -> str:
         """The text that ServedVersion.load reads."""
-        return self.model_dump_json(warnings=False)  # pydantic does not know which types the calendar's validator gives
+        absent = None if self.feature_sets else {"feature_sets"}
+        # pydantic does not know which types the calendar's validator gives
+        return self.model_dump_json(warnings=False, exclude=absent)
+
+    @property
+    def warmup_bars(self) -> int:
+        """Bars before a row that its features depend on."""
+        return warmup_of(self.feature_sets, str(self.timeframe))
 
 
 @dataclass(frozen=True)
@@ -72,7 +82,8 @@ class ServedVersion:
         return self._from_candles(rows, tuple(params.get("accepted_bars") or ()))
 
     def _kind(self, columns: set[str]) -> str:
-        if columns & {*FEATURES} or not columns & {*COLUMNS}:
+        made = {*FEATURES, *self.model.columns} - {*COLUMNS}
+        if columns & made or not columns & {*COLUMNS}:
             return FROM_FEATURES
         reads_prices_alone = {*self.model.columns} <= columns and not {*COLUMNS} <= columns
         return FROM_FEATURES if reads_prices_alone else FROM_CANDLES
@@ -94,21 +105,21 @@ class ServedVersion:
         first = self._first_decision(decided, filled)
         if first == len(decided):
             raise CallerError(f"{symbol}: {len(decided)} bars are too few to decide on the last; {self._need(filled)}")
-        features = compute_features(candles[list(COLUMNS)], decided[0])
+        features = compute_with_sets(candles[list(COLUMNS)], decided[0], self.market.feature_sets, timeframe)
         decided, filled = decided[first:], filled[first:]
-        positions = positions_at(self.model, candles.iloc[WARMUP_BARS:], features, decided, filled)
+        positions = positions_at(self.model, candles.iloc[self.market.warmup_bars :], features, decided, filled)
         return pd.Series(positions, decided, name="position")
 
     def _first_decision(self, decided: pd.DatetimeIndex, filled: pd.DatetimeIndex) -> int:
         """Number of the first bar on which the model decides as it does on the whole history; their count if none."""
-        first = WARMUP_BARS + self.model.lookback_bars
+        first = self.market.warmup_bars + self.model.lookback_bars
         if self.model.has_account:
             is_known = decided.searchsorted(_monday(filled)) - 1 >= first
             first = int(is_known.argmax()) if is_known.any() else len(decided)
         return min(first, len(decided))
 
     def _need(self, filled: pd.DatetimeIndex) -> str:
-        needed = WARMUP_BARS + self.model.lookback_bars + 1
+        needed = self.market.warmup_bars + self.model.lookback_bars + 1
         if self.model.has_account:
             return f"send {needed} bars before {_monday(filled)[-1]:%Y-%m-%d}, when its account's week began, and since"
         return f"send at least {needed}"

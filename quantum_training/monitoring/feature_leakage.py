@@ -38,45 +38,62 @@ class FeatureReport(NamedTuple):
 
 
 def examine_features(
-    compute: Compute, candles: pd.DataFrame, stored: pd.DataFrame, spacing: pd.Timedelta
+    compute: Compute,
+    candles: pd.DataFrame,
+    stored: pd.DataFrame,
+    spacing: pd.Timedelta,
+    warmup_bars: int = WARMUP_BARS,
+    cuts: int = 1,
 ) -> FeatureReport:
     """Examine stored features of consecutive bars, and the code `compute(candles, since)` that should have made them.
 
-    `candles` are the bars they were computed from, with WARMUP_BARS before them if the market is that old. There are
+    `candles` are the bars they were computed from, with `warmup_bars` before them if the market is that old. There are
     three rules, and a failure names the feature and the bar:
     1. The code computes the stored bytes again.
-    2. If every bar after the middle one is replaced by rising or by falling bars, no bit of the rows up to it changes.
-    3. With exactly WARMUP_BARS of history before the middle bar, the rows from it on stay within TOLERANCE of those
-       from the whole history.
+    2. If every bar after one is replaced by rising or by falling bars, no bit of the rows up to it changes. That is
+       tried after `cuts` bars, evenly spread; the only one is the middle bar.
+    3. With exactly `warmup_bars` of history before the last of these bars, the rows from it on stay within TOLERANCE of
+       those from the whole history.
     """
     if stored.empty:
         return FeatureReport([], None, 0, 0, None)
-    since, cut = stored.index[0], stored.index[(len(stored) - 1) // 2]
+    since = stored.index[0]
+    cut_bars = [stored.index[(len(stored) - 1) * (n + 1) // (cuts + 1)] for n in range(cuts)]
     recomputed = compute(candles, since)
     failures = []
     if difference := first_difference(stored, recomputed):
-        failures.append(f"the stored bytes are not what the code computes: {difference}; re-materialise features")
-    futures = (compute(perturb_future(candles, cut, FUTURE_BARS, spacing, rising), since) for rising in (True, False))
-    past = recomputed.loc[:cut]
-    if difference := next(filter(None, (first_difference(past, future.loc[:cut]) for future in futures)), None):
-        failures.append(
-            f"a feature looks ahead: with other bars after {cut}, {difference}; let it read bars <= its own"
+        failures.append(_not_repeated(difference, first_difference(recomputed, compute(candles, since))))
+    for cut in cut_bars:
+        futures = (
+            compute(perturb_future(candles, cut, FUTURE_BARS, spacing, rising), since) for rising in (True, False)
         )
+        past = recomputed.loc[:cut]
+        if difference := next(filter(None, (first_difference(past, future.loc[:cut]) for future in futures)), None):
+            failures.append(
+                f"a feature looks ahead: with other bars after {cut}, {difference}; let it read bars <= its own"
+            )
+            break
 
     middle = int(candles.index.get_indexer(pd.DatetimeIndex([cut]))[0])
-    older_bars = max(middle - WARMUP_BARS, 0)
+    older_bars = max(middle - warmup_bars, 0)
     if not older_bars:
         return FeatureReport(failures, cut, len(past), 0, None)
     long_history = compute(candles, candles.index[0]).loc[cut:]
     short_history = compute(candles.iloc[older_bars:], cut)
     if difference := first_difference(long_history, short_history, TOLERANCE):
         failures.append(
-            f"a feature remembers more than the warm-up: without the {older_bars} bars before the last {WARMUP_BARS}, "
+            f"a feature remembers more than the warm-up: without the {older_bars} bars before the last {warmup_bars}, "
             f"{difference}; shorten its memory or raise WARMUP_BARS"
         )
     changes = np.abs(long_history.to_numpy() - short_history.to_numpy())
     changes = changes[~np.isnan(changes)]
     return FeatureReport(failures, cut, len(past), older_bars, float(changes.max()) if changes.size else None)
+
+
+def _not_repeated(difference: str, between_runs: str | None) -> str:
+    if between_runs:
+        return f"a feature is not deterministic: computed twice from the same bars, {between_runs}; fix its seed"
+    return f"the stored bytes are not what the code computes: {difference}; re-materialise features"
 
 
 def first_difference(before: pd.DataFrame, after: pd.DataFrame, tolerance: float = 0.0) -> str | None:

@@ -12,16 +12,20 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from quantum_training.features.indicators import WARMUP_BARS, compute_features
 from quantum_training.features.labels import Label, make_labels
 from quantum_training.features.pool import pool
+from quantum_training.features.sets.feature_set import NO_SETS, FeatureSet, compute_with_sets, warmup_of
 from quantum_training.features.windows import Window, WindowSize, build_window
+from quantum_training.market.timeframe import to_timedelta
 from quantum_training.models.contract import Model, TrainingContext, algorithm
 from quantum_training.models.fitting import fit_model
 from quantum_training.models.sizing import Sizing
 from quantum_training.monitoring.random_markets import random_candles
 from quantum_training.trading.costs import Costs
 from quantum_training.trading.episodes import Market
+
+HOURLY = "1h"
+"""Timeframe of the bars of a synthetic market, unless a recipe's feature sets are made for another one."""
 
 ROWS = 2000
 """Rows of a fit, whatever the recipe's window: all families learn the planted signal from them."""
@@ -52,6 +56,9 @@ class RecipeUnderTest(NamedTuple):
     columns: Sequence[str]
     validation_fraction: float
     seed: int
+    feature_sets: Mapping[str, FeatureSet] = NO_SETS
+    timeframe: str = HOURLY
+    """Of the bars, which only the sets can tell: all are random."""
 
 
 class SyntheticMarket(NamedTuple):
@@ -79,10 +86,11 @@ class SyntheticMarket(NamedTuple):
         drift: in standard deviations a bar, with a sign that persists; 0 makes a random walk.
         """
         label = recipe.label.model_copy(update={"horizon": min(recipe.label.horizon, HORIZON)})
-        start = WARMUP_BARS + label.span_bars + ROWS + label.span_bars
-        times = pd.date_range("2000-01-03", periods=start + new_bars + label.span_bars, freq="h", tz="UTC")
+        warmup, spacing = warmup_of(recipe.feature_sets, recipe.timeframe), to_timedelta(recipe.timeframe)
+        start = warmup + label.span_bars + ROWS + label.span_bars
+        times = pd.date_range("2000-01-03", periods=start + new_bars + label.span_bars, freq=spacing, tz="UTC")
         candles = random_candles(times, 100.0, seed, drift)
-        features = compute_features(candles, candles.index[WARMUP_BARS])
+        features = compute_with_sets(candles, candles.index[warmup], recipe.feature_sets, recipe.timeframe)
         outcomes = make_labels(candles, label, 0.0)
         as_of = candles.index[start]
         labels = _shuffled_labels(outcomes, as_of, seed) if shuffled else outcomes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import date
 from typing import Annotated, Any
 
@@ -13,12 +14,15 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainValidator,
+    PrivateAttr,
     ValidationInfo,
     field_validator,
     model_validator,
 )
 
+from quantum_training.features.indicators import FEATURES
 from quantum_training.features.labels import Label
+from quantum_training.features.sets.feature_set import DEFAULT, SEPARATOR, FeatureSet, columns_of, sets_of
 from quantum_training.market.accepted_bars import AcceptedBars
 from quantum_training.market.calendar_settings import ALWAYS_OPEN, CalendarSetting, CustomCalendar
 from quantum_training.market.defects import SymbolLimits
@@ -106,7 +110,11 @@ class Recipe(_Frozen):
     algorithm: Annotated[str, AfterValidator(_algorithm)] = Field(
         description="Module with a class Model: a name in quantum_training.models or a dotted path."
     )
-    features: tuple[str, ...] = Field((), description="Feature columns; empty means all.")
+    features: tuple[str, ...] = Field(
+        (),
+        description="What it learns from: `default`, sets that `features` of the settings names, single columns as "
+        "rsi_14 or momentum__slope; empty: default.",
+    )
     label: Label
     window_bars: int = Field(1000, ge=50, description="Newest labelled bars that a fit sees.")
     validation_fraction: float = Field(0.2, gt=0, lt=0.5, description="Newest share of the window for early stopping.")
@@ -131,6 +139,25 @@ class Recipe(_Frozen):
     )
     params: dict[str, Any] = Field({}, description="Hyper-parameters of the algorithm.")
     resources: Resources = Field(Resources(), description="What a training needs of a cluster; changes no version.")
+
+    _feature_sets: dict[str, FeatureSet] = PrivateAttr(default_factory=dict)
+
+    @property
+    def feature_sets(self) -> Mapping[str, FeatureSet]:
+        """The sets among its `features`, by name."""
+        return self._feature_sets
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that it learns from, in order. FeatureSetError if a set cannot be used."""
+        return columns_of(self.features, self._feature_sets)
+
+    def find_sets(self, sets: Mapping[str, FeatureSet]) -> None:
+        """Look its sets up among those of the settings. ValueError for a name that is neither a set nor a feature."""
+        if unknown := [e for e in self.features if e.partition(SEPARATOR)[0] not in (DEFAULT, *FEATURES, *sets)]:
+            allowed = ", ".join((DEFAULT, *sets, *FEATURES))
+            raise ValueError(f"unknown {', '.join(unknown)}; allowed: {allowed}")
+        self._feature_sets = sets_of(self.features, sets)
 
 
 class Symbol(_Frozen):

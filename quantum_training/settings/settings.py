@@ -14,6 +14,7 @@ from typing import Any, Literal
 from pydantic import Field, ModelWrapValidatorHandler, ValidationError, model_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from quantum_training.features.sets.feature_set import DEFAULT, SEPARATOR, FeatureSet
 from quantum_training.market.quality import QualityLimits
 from quantum_training.monitoring.decay_policy import DecayPolicy
 from quantum_training.monitoring.drift_policy import DriftPolicy
@@ -42,6 +43,9 @@ class Settings(BaseSettings):
     )
     symbols: dict[Name, Symbol] = Field(min_length=1)
     recipes: dict[RecipeName, Recipe] = Field(min_length=1)
+    features: dict[RecipeName, FeatureSet] = Field(
+        {}, description="Feature sets of your own by name, each a module; a recipe names those that it learns from."
+    )
     owners: tuple[Owner, ...] = Field(
         ("team:quant",), description="Owners of the assets in Dagster: mail addresses or team:NAME."
     )
@@ -197,6 +201,11 @@ class Settings(BaseSettings):
         days = [self.last_day(symbol) for symbol in self.symbols]
         return None if None in days else max(day for day in days if day)
 
+    def feature_sets(self, symbol: str) -> dict[str, FeatureSet]:
+        """The sets that the recipes of a symbol learn from, by name."""
+        used = {name for recipe in self.symbols[symbol].recipes for name in self.recipes[recipe].feature_sets}
+        return {name: feature_set for name, feature_set in self.features.items() if name in used}
+
     @property
     def seeds(self) -> dict[str, int]:
         """The number of fits per version, by recipe."""
@@ -224,6 +233,21 @@ class Settings(BaseSettings):
                     raise ValueError(f"symbols.{name}.{field} {day} is outside the settings' {days}")
             if symbol.start and symbol.end and symbol.end < symbol.start:
                 raise ValueError(f"symbols.{name}: end {symbol.end} is before start {symbol.start}")
+        return self
+
+    @model_validator(mode="after")
+    def _feature_sets_exist(self) -> Settings:
+        for name in self.features:
+            if name == DEFAULT or SEPARATOR in name:
+                raise ValueError(
+                    f"features.{name}: {DEFAULT!r} means the features of the project, and {SEPARATOR!r} stands between "
+                    "a set and its column; take another name"
+                )
+        for name, recipe in self.recipes.items():
+            try:
+                recipe.find_sets(self.features)
+            except ValueError as error:
+                raise ValueError(f"recipes.{name}.features: {error}") from None
         return self
 
     @model_validator(mode="after")

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from quantum_training.features.indicators import compute_features
-from quantum_training.lifecycle import ingestion
+from quantum_training.lifecycle import feature_sets
 from quantum_training.lifecycle.evaluation import leakage
 from quantum_training.lifecycle.evaluation.leakage import SKILL_RECORDS, feature_report
 from quantum_training.lifecycle.training import inputs
@@ -111,8 +111,7 @@ def test_skill_is_measured_once_per_code_and_recipe(build_project, one, monkeypa
 
 
 def test_a_feature_that_looks_ahead_stops_the_run(build_project, one, monkeypatch):
-    monkeypatch.setattr(ingestion, "compute_features", next_bar_return)
-    monkeypatch.setattr(leakage, "compute_features", next_bar_return)
+    monkeypatch.setattr(feature_sets, "compute_features", next_bar_return)
     result = build_project(one).run("market_data", "AAA|2019-09-01", "AAA|2020-02-01")
     assert not result.success
     (causal,) = evaluations(result, "causal")
@@ -125,8 +124,7 @@ def test_a_feature_that_looks_ahead_stops_the_run(build_project, one, monkeypatc
 
 def test_features_that_leaking_code_stored_are_found_by_sound_code(build_project, one, monkeypatch):
     with monkeypatch.context() as leaking:
-        leaking.setattr(ingestion, "compute_features", next_bar_return)
-        leaking.setattr(leakage, "compute_features", next_bar_return)
+        leaking.setattr(feature_sets, "compute_features", next_bar_return)
         project = build_project(one)
         project.run("market_data", "AAA|2019-09-01", "AAA|2020-02-01")
     grid = project.definitions.resolve_assets_def("features").partitions_def

@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from quantum_training.features.indicators import FEATURES, WARMUP_BARS, compute_features
+from quantum_training.features.sets.feature_set import DEFAULT, NO_SETS, FeatureSet
 from quantum_training.features.windows import InsufficientData
 from quantum_training.lifecycle.evaluation.perturbed_store import PerturbedStore
+from quantum_training.lifecycle.feature_sets import computation, with_sets
 from quantum_training.lifecycle.market_history import first_month_needed
-from quantum_training.lifecycle.records import ModelRecord, ModelVersion, model_asset, read_record
+from quantum_training.lifecycle.records import ModelRecord, model_asset, read_record
 from quantum_training.lifecycle.stored_months import read_bars
 from quantum_training.lifecycle.training.inputs import (
     InputSources,
@@ -24,12 +25,13 @@ from quantum_training.lifecycle.training.pools import pool_of
 from quantum_training.lifecycle.training.refresh_gate import REFUSED, TRAINED
 from quantum_training.market.periods import Key
 from quantum_training.market.timeframe import to_timedelta
-from quantum_training.models.contract import algorithm
+from quantum_training.models.contract import Model, algorithm
+from quantum_training.models.feature_set_hash import set_hashes
 from quantum_training.models.provenance import code_hash, identity
 from quantum_training.monitoring.feature_leakage import FUTURE_BARS, FeatureReport, examine_features
 from quantum_training.monitoring.leakage_source import source_hash
 from quantum_training.monitoring.model_leakage import examine, inconclusive_reason, leak_findings, moved_position
-from quantum_training.monitoring.synthetic_training import RecipeUnderTest
+from quantum_training.monitoring.synthetic_training import HOURLY, RecipeUnderTest
 from quantum_training.resources.registry.errors import VersionDeleted
 from quantum_training.resources.registry.registry import ModelRegistry
 from quantum_training.resources.store.store import Store
@@ -39,6 +41,9 @@ from quantum_training.settings.schema import Recipe, Symbol
 SKILL_RECORDS = "leak_sentinel"
 """Name in the store of the records of recipes' skill on synthetic markets."""
 
+CUTS_OF_SETS = 6
+"""Bars of a month after which the future is replaced: a leak within days or weeks shows only at some of their hours."""
+
 POSITION_BARS = 200
 """Bars before the cut on which a version's positions are compared."""
 
@@ -47,13 +52,20 @@ FIELDS_NOT_IN_SKILL = {"window_bars", "sizing", "seeds", "warm_start", "replay",
 record."""
 
 
-def feature_report(store: Store, symbol: Symbol, key: Key) -> FeatureReport:
-    """Compare the stored features of a month with those computed from the stored candles, and with other later bars."""
-    stored = store.read_frame("features", key.symbol, key.period)
-    until = pd.Timestamp(store.attributes("features", key.symbol, key.period)["covered_until"])
-    first = first_month_needed(symbol, key.start, WARMUP_BARS)
+def feature_report(
+    store: Store, symbol: Symbol, key: Key, name: str = DEFAULT, sets: Mapping[str, FeatureSet] = NO_SETS
+) -> FeatureReport:
+    """Compare the stored features of a month with those computed from the stored candles, and with other later bars.
+
+    name: of the feature set, one of `sets`.
+    """
+    made_by, cuts = computation(name, sets, symbol.timeframe), 1 if name == DEFAULT else CUTS_OF_SETS
+    stored = store.read_frame(made_by.asset, key.symbol, key.period)
+    until = pd.Timestamp(store.attributes(made_by.asset, key.symbol, key.period)["covered_until"])
+    first = first_month_needed(symbol, key.start, made_by.warmup_bars)
     candles = read_bars(store, "candles", key.symbol, first, until, symbol)
-    return examine_features(compute_features, candles, stored, to_timedelta(symbol.timeframe))
+    spacing = to_timedelta(symbol.timeframe)
+    return examine_features(made_by.compute, candles, stored, spacing, made_by.warmup_bars, cuts)
 
 
 class VersionReport(NamedTuple):
@@ -94,7 +106,8 @@ def leak_report(
     report = LeakReport(versions, failures, [], None)
     if not report.is_examined:
         return report
-    record = skill_record(store, name, settings.recipes[name])
+    timeframe = next(market.timeframe for market in settings.symbols.values() if name in market.recipes)
+    record = skill_record(store, name, settings.recipes[name], timeframe)
     experiments = record.get("experiments")
     if experiments is None:
         remark: str | None = f"not examined on synthetic markets: {record['insufficient']}"
@@ -132,7 +145,8 @@ def version_report(store: Store, registry: ModelRegistry, settings: Settings, na
     failure = changed_inputs(one, other, version.time)
     if failure is None:
         try:
-            failure = changed_positions(registry, perturbed, symbol, key.symbol, version, cut)
+            model = registry.load(key.symbol, version.model_id)
+            failure = changed_positions(model, perturbed, symbol, settings.recipes[name], key.symbol, cut)
         except VersionDeleted:
             return VersionReport("removed since")
     return VersionReport("trained", str(version.time), len(one.window.full_y), bars, failure)
@@ -145,7 +159,8 @@ def perturbed_stores(
     is_pooled = algorithm(settings.recipes[name].algorithm).traits.is_pooled
     symbols = pool_of(settings, symbol, name) if is_pooled else [symbol]
     markets = {s: settings.symbols[s] for s in symbols}
-    return [PerturbedStore.after(store, markets, cut, bars, rising) for rising in (True, False)]
+    sets = settings.recipes[name].feature_sets
+    return [PerturbedStore.after(store, markets, cut, bars, rising, sets) for rising in (True, False)]
 
 
 def changed_inputs(one: TrainingInputs, other: TrainingInputs, as_of: pd.Timestamp) -> str | None:
@@ -165,18 +180,12 @@ def changed_inputs(one: TrainingInputs, other: TrainingInputs, as_of: pd.Timesta
 
 
 def changed_positions(
-    registry: ModelRegistry,
-    perturbed: Sequence[Store],
-    market: Symbol,
-    symbol: str,
-    version: ModelVersion,
-    cut: pd.Timestamp,
+    model: Model, perturbed: Sequence[Store], market: Symbol, recipe: Recipe, symbol: str, cut: pd.Timestamp
 ) -> str | None:
-    """Which position of the version up to the cut differs between the two stores, None if none does."""
-    model = registry.load(symbol, version.model_id)
-    first = first_month_needed(market, cut, POSITION_BARS)
+    """Which position of a recipe's model up to the cut differs between the two stores, None if none does."""
+    first, sets = first_month_needed(market, cut, POSITION_BARS), recipe.feature_sets
     one, other = (
-        store.read_frames("features", symbol, first, "9999").join(
+        with_sets(store, symbol, market, store.read_frames("features", symbol, first, "9999"), sets).join(
             store.read_frames("candles", symbol, first, "9999")[["open", "close"]]
         )
         for store in perturbed
@@ -186,32 +195,51 @@ def changed_positions(
     return None
 
 
-def skill_record(store: Store, name: str, recipe: Recipe) -> dict[str, Any]:
-    """The recipe's skill on synthetic markets: read from the store, or measured and stored if code or recipe is new."""
+def skill_record(store: Store, name: str, recipe: Recipe, timeframe: str = HOURLY) -> dict[str, Any]:
+    """The recipe's skill on synthetic markets: read from the store, or measured and stored if code or recipe is new.
+
+    timeframe: of the bars from which the recipe's feature sets are computed; it has no other use.
+    """
     code = code_hash(recipe.algorithm)
+    sets = {"feature_sets": set_hashes(recipe.feature_sets), "timeframe": timeframe} if recipe.feature_sets else {}
     recipe_id = identity(
-        recipe=recipe.model_dump(mode="json", exclude=FIELDS_NOT_IN_SKILL), code=code, sentinel=source_hash()
+        recipe=recipe.model_dump(mode="json", exclude=FIELDS_NOT_IN_SKILL), code=code, sentinel=source_hash(), **sets
     )
     record = store.read_record(SKILL_RECORDS, name, f"recipe-{recipe_id}")
     if record is None:
-        record = measure_skill(recipe.model_dump_json(exclude=FIELDS_NOT_IN_SKILL), code)
+        record = _measure_skill(recipe, timeframe, code)
         store.write_record(SKILL_RECORDS, name, f"recipe-{recipe_id}", record)
     return record
 
 
-def recipe_under_test(recipe: Recipe) -> RecipeUnderTest:
+def recipe_under_test(recipe: Recipe, timeframe: str = HOURLY) -> RecipeUnderTest:
     """The parts of a recipe that are fitted on synthetic markets."""
-    columns = recipe.features or FEATURES
     return RecipeUnderTest(
-        recipe.algorithm, recipe.params, recipe.label, columns, recipe.validation_fraction, recipe.seed
+        recipe.algorithm,
+        recipe.params,
+        recipe.label,
+        recipe.columns,
+        recipe.validation_fraction,
+        recipe.seed,
+        recipe.feature_sets,
+        timeframe,
     )
+
+
+def _measure_skill(recipe: Recipe, timeframe: str, code: str) -> dict[str, Any]:
+    if not recipe.feature_sets:
+        return measure_skill(recipe.model_dump_json(exclude=FIELDS_NOT_IN_SKILL), code)
+    return _skill(recipe, timeframe, code)
 
 
 @cache
 def measure_skill(recipe_json: str, code: str) -> dict[str, Any]:
     """Fit the recipe on synthetic markets, once per process for all stores. code: tells versions of the code apart."""
-    recipe = Recipe.model_validate_json(recipe_json)
+    return _skill(Recipe.model_validate_json(recipe_json), HOURLY, code)
+
+
+def _skill(recipe: Recipe, timeframe: str, code: str) -> dict[str, Any]:
     try:
-        return {"code_hash": code, "experiments": examine(recipe_under_test(recipe))}
+        return {"code_hash": code, "experiments": examine(recipe_under_test(recipe, timeframe))}
     except InsufficientData as error:
         return {"code_hash": code, "insufficient": str(error)}

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from quantum_training.features.indicators import FEATURES
 from quantum_training.lifecycle.evaluation.scoring import assert_registry_reachable
 from quantum_training.lifecycle.market_history import Bars, MarketHistory
 from quantum_training.lifecycle.records import SHADOW_SCORES, DailyDrift, read_record
@@ -63,7 +62,7 @@ def health_findings(
             recomputed[rows] = positions_at(model, *bars, deciding_bars(bars.candles.index, filled), filled)
     if not findings:
         findings += _differences(recipe, decided["target"], recomputed)
-    columns = [*(history.settings.recipes[recipe].features or FEATURES)]
+    columns = [*history.settings.recipes[recipe].columns]
     return findings + _undecided(recipe, decided["target"], bars, columns)
 
 

@@ -11,7 +11,8 @@ from typing import NamedTuple
 import pandas as pd
 import pyarrow as pa
 
-from quantum_training.features.indicators import WARMUP_BARS, compute_features
+from quantum_training.features.sets.feature_set import DEFAULT, NO_SETS, FeatureSet
+from quantum_training.lifecycle.feature_sets import computation
 from quantum_training.lifecycle.market_history import first_month_needed
 from quantum_training.lifecycle.stored_months import read_bars
 from quantum_training.market.timeframe import to_timedelta
@@ -36,31 +37,42 @@ class PerturbedStore(Store):
 
     @classmethod
     def after(
-        cls, store: Store, symbols: Mapping[str, Symbol], cut: pd.Timestamp, bars: int, rising: bool
+        cls,
+        store: Store,
+        symbols: Mapping[str, Symbol],
+        cut: pd.Timestamp,
+        bars: int,
+        rising: bool,
+        sets: Mapping[str, FeatureSet] = NO_SETS,
     ) -> "PerturbedStore":
         """Replace all bars that open after `cut` by `bars` random ones, and the features from the month of the cut on.
 
-        symbols: of one timeframe. A symbol whose bars up to the cut are not stored is not changed. rising: the trend of
-        the random bars.
+        symbols: of one timeframe. sets: replaced like the default features. rising: the trend of the random bars. A
+        symbol whose bars up to the cut are not stored is not changed.
         """
         perturbed = cls(root=store.root)
         for name, symbol in symbols.items():
             with suppress(StoreError):
-                perturbed._perturb(store, name, symbol, Perturbation(cut, bars, rising))
+                perturbed._perturb(store, name, symbol, Perturbation(cut, bars, rising), sets)
         return perturbed
 
-    def _perturb(self, store: Store, name: str, symbol: Symbol, change: Perturbation) -> None:
+    def _perturb(
+        self, store: Store, name: str, symbol: Symbol, change: Perturbation, sets: Mapping[str, FeatureSet]
+    ) -> None:
         spacing = to_timedelta(symbol.timeframe)
         since = change.cut.normalize().replace(day=1)
-        first = first_month_needed(symbol, since, WARMUP_BARS)
+        computations = [computation(made_by, sets, symbol.timeframe) for made_by in (DEFAULT, *sets)]
+        first = first_month_needed(symbol, since, max(made_by.warmup_bars for made_by in computations))
         stored = read_bars(store, "candles", name, first, change.cut + spacing, symbol)
         candles = perturb_future(stored, change.cut, change.bars, spacing, change.rising)
-        covered = (candles.index[-1] + spacing).isoformat().encode()
-        for asset, frame in (("candles", candles.loc[since:]), ("features", compute_features(candles, since))):
+        attributes = {"covered_until": (candles.index[-1] + spacing).isoformat()}
+        frames = [("candles", candles.loc[since:], attributes)]
+        frames += [(c.asset, c.compute(candles, since), {**attributes, **c.attributes}) for c in computations]
+        for asset, frame, kept in frames:
             for period, month in frame.groupby(pd.DatetimeIndex(frame.index).strftime("%Y-%m-01")):
                 table = pa.Table.from_pandas(month)
                 self._tables[asset, name, str(period)] = table.replace_schema_metadata(
-                    {**(table.schema.metadata or {}), b"covered_until": covered}
+                    {**(table.schema.metadata or {}), **{k.encode(): v.encode() for k, v in kept.items()}}
                 )
 
     def periods(self, asset: str, symbol: str, suffix: str = "parquet") -> list[str]:

@@ -4,11 +4,13 @@ The statistics: monitoring/drift.py. Reference and scores are read from the stor
 dependencies, because every day would otherwise wait for a year of weeks.
 """
 
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 import pandas as pd
 
 from quantum_training.lifecycle.decision.champion import current_champion
+from quantum_training.lifecycle.feature_sets import with_sets
 from quantum_training.lifecycle.market_history import MarketHistory
 from quantum_training.lifecycle.market_identity import require_market
 from quantum_training.lifecycle.records import (
@@ -23,6 +25,7 @@ from quantum_training.lifecycle.records import (
     read_records,
 )
 from quantum_training.lifecycle.stored_months import NANOSECOND
+from quantum_training.lifecycle.training.ensemble_members import members_of
 from quantum_training.lifecycle.training.versions import versions_of
 from quantum_training.market.periods import WEEK, Key, month_of, week_of
 from quantum_training.market.timeframe import opens_before
@@ -75,8 +78,9 @@ def measure_drift(store: Store, settings: Settings, key: Key) -> DriftComparison
     start = reference.end - policy.reference_windows * policy.window
     since = max(reference.end, key.start - RECENT_WEEKS * policy.window)
     history = MarketHistory(store, settings, key.symbol)
-    old = read_features(history, start, reference.end)
-    recent = read_features(history, since, key.start)
+    columns = learned_columns(settings, key.symbol, reference.champion)
+    old = read_features(history, start, reference.end, columns)
+    recent = read_features(history, since, key.start, columns)
     measurements = measure(old, recent, reference.end, key.start, policy, "feature")
     prediction_measurements, predictions = measure_predictions(store, settings, key, reference)
     measurements += prediction_measurements
@@ -143,8 +147,18 @@ def measure_predictions(
     return measurements, ScoredPredictions(**fields, reason=reason, reference=_span(old))
 
 
-def read_features(history: MarketHistory, start: pd.Timestamp, end: pd.Timestamp) -> pd.DataFrame:
-    """The stored features of [start, end); of bars of several days, those that closed then.
+def learned_columns(settings: Settings, symbol: str, champion: str | None) -> tuple[str, ...]:
+    """The columns that the champion learns from; without one, or if it combines others, those of all recipes."""
+    recipes = {name: settings.recipes[name] for name in settings.symbols[symbol].recipes}
+    if champion in recipes and not members_of(settings, champion):
+        return recipes[champion].columns
+    return tuple(dict.fromkeys(column for recipe in recipes.values() for column in recipe.columns))
+
+
+def read_features(
+    history: MarketHistory, start: pd.Timestamp, end: pd.Timestamp, columns: Collection[str]
+) -> pd.DataFrame:
+    """Those of the stored columns of [start, end) that are named; of bars of several days, those that closed then.
 
     Months may differ in columns: the report names that as a data fault.
     """
@@ -152,7 +166,10 @@ def read_features(history: MarketHistory, start: pd.Timestamp, end: pd.Timestamp
     first, last = month_of(opens_before(start, history.market.timeframe)), month_of(end - NANOSECOND)
     months = [month for month in store.periods(FEATURES, symbol) if first <= month <= last]
     require_market(symbol, history.market, FEATURES, {m: store.attributes(FEATURES, symbol, m) for m in months})
-    frames = [store.read_frame(FEATURES, symbol, month) for month in months]
+    sets = history.settings.feature_sets(symbol)
+    stored = [store.read_frame(FEATURES, symbol, month) for month in months]
+    joined = [with_sets(store, symbol, history.market, frame, sets) for frame in stored]
+    frames = [frame[[column for column in frame if column in columns]] for frame in joined]
     return _between(frames, *(opens_before(time, history.market.timeframe) for time in (start, end)))
 
 

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from quantum_training.features.indicators import FEATURES
 from quantum_training.features.windows import InsufficientData, Window
 from quantum_training.lifecycle.market_history import Bars, MarketHistory
 from quantum_training.lifecycle.training.ensemble_members import DecisionCache, OutOfSampleSpan, read_members
@@ -20,6 +19,7 @@ from quantum_training.lifecycle.training.version_loader import Load, VersionLoad
 from quantum_training.market.periods import WEEK
 from quantum_training.market.timeframe import known_at
 from quantum_training.models.contract import Model, TrainingContext, algorithm
+from quantum_training.models.feature_set_hash import set_hashes
 from quantum_training.resources.store.store import Store, content_hash
 from quantum_training.settings import Settings
 from quantum_training.settings.schema import Recipe
@@ -92,6 +92,13 @@ def build_training_inputs(sources: InputSources, target: TrainingTarget) -> Trai
     """
     recipe = sources.settings.recipes[target.recipe]
     check_recipe(target.recipe, recipe)
+    inputs = _inputs(sources, target, recipe)
+    if not recipe.feature_sets:
+        return inputs
+    return inputs._replace(identity_inputs={**inputs.identity_inputs, "feature_sets": set_hashes(recipe.feature_sets)})
+
+
+def _inputs(sources: InputSources, target: TrainingTarget, recipe: Recipe) -> TrainingInputs:
     traits = algorithm(recipe.algorithm).traits
     if traits.is_pooled:
         return _pooled_inputs(sources, target)
@@ -173,7 +180,7 @@ def _pooled_inputs(sources: InputSources, target: TrainingTarget) -> TrainingInp
     window, excluded = pooled_window(history, target.recipe, target.as_of)
     first = history.first_month(target.as_of, recipe.window_bars)
     features = known_at(history.features(first, target.as_of), target.as_of, history.market.timeframe)
-    example_rows = features[list(recipe.features or FEATURES)].dropna()
+    example_rows = features[list(recipe.columns)].dropna()
     if example_rows.empty:
         raise InsufficientData(f"no whole row of features known at {target.as_of}, need 1", 0, 1)
     return TrainingInputs(TrainingContext(window), {}, example_rows, excluded)

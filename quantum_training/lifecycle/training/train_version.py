@@ -14,6 +14,7 @@ from typing import Any
 
 import pandas as pd
 
+from quantum_training.features.sets.feature_set import sets_of
 from quantum_training.lifecycle.records import ModelVersion
 from quantum_training.lifecycle.services import Services
 from quantum_training.lifecycle.training.events import TrainingJob, reward_metrics
@@ -212,6 +213,7 @@ class VersionTraining(VersionFacts):
                 artefact_hash=artefact_hash,
                 timeframe=market.timeframe,
                 calendar=market.calendar,
+                feature_sets=sets_of(fit.model.columns, self.services.settings.features),
                 description=self.description,
                 data=self.training_data,
                 pictures=self.pictures(fit.model),

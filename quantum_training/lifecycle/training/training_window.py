@@ -4,10 +4,11 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from quantum_training.features.indicators import FEATURES, WARMUP_BARS
+from quantum_training.features.indicators import WARMUP_BARS
 from quantum_training.features.labels import make_labels
 from quantum_training.features.pool import Pool
 from quantum_training.features.windows import InsufficientData, Window, WindowSize, build_window
+from quantum_training.lifecycle.feature_sets import require_sets
 from quantum_training.lifecycle.gaps import absent_months
 from quantum_training.lifecycle.market_history import MarketHistory
 from quantum_training.lifecycle.records import ModelRecord, ModelVersion
@@ -28,6 +29,7 @@ def training_window(store: Store, settings: Settings, symbol: str, recipe: Recip
     """
     history, market = MarketHistory(store, settings, symbol), settings.symbols[symbol]
     first, rows = _first_month(history, recipe, as_of), wanted_rows(settings, recipe)
+    require_sets(store, symbol, market, recipe.feature_sets, first, as_of)
     stretches = history.known_stretches(first, as_of)
     if algorithm(recipe.algorithm).traits.needs_market:
         stretches = stretches[-1:]
@@ -40,7 +42,7 @@ def training_window(store: Store, settings: Settings, symbol: str, recipe: Recip
         pd.concat([features for _, features in stretches]),
         pd.concat(labels),
         as_of=as_of,
-        columns=recipe.features or FEATURES,
+        columns=recipe.columns,
         size=WindowSize(
             max_rows=rows, validation_fraction=recipe.validation_fraction, min_rows=settings.min_training_data_points
         ),

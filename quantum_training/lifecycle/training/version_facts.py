@@ -96,6 +96,7 @@ class VersionFacts:
             "label": self.recipe.label.model_dump_json(),
             "sizing": self.recipe.sizing.model_dump_json(),
             "features": ",".join(window.columns),
+            **({"feature_sets": hashes} if (hashes := self.inputs.identity_inputs.get("feature_sets")) else {}),
             "seed": self.recipe.seed,
             "seeds": self.recipe.seeds,
             "rows": len(window.full_y),

@@ -67,7 +67,7 @@ def log_model(client: Any, run: Any, symbol: str, new: NewVersion) -> LoggedMode
                 model_id=logged.model_id,
                 python_model=str(CODE),
                 artifacts={name: str(path) for name, path in sources.items()},
-                pip_requirements=requirements(new.model, new.calendar),
+                pip_requirements=requirements(new.model, new.calendar, new.feature_sets.values()),
                 signature=_signature(new.model),
             )
         # after the model, or MLflow would look for the model's among the run's, one query for each
@@ -114,8 +114,8 @@ def _for_callers(folder: Path, symbol: str, new: NewVersion) -> dict[str, Path]:
     """What those who serve the version elsewhere need beside the model, by the names that pyfunc_model.py has."""
     code, market = folder / "scoring_code.tar.bz2", folder / "market.json"
     algorithms = [json.loads(index.read_text())["algorithm"] for index in (folder / "model").rglob(INDEX)]
-    code.write_bytes(scoring_code(algorithms))
-    served = ServedMarket(symbol=symbol, timeframe=new.timeframe, calendar=new.calendar)
+    code.write_bytes(scoring_code(algorithms, [made_by.module for made_by in new.feature_sets.values()]))
+    served = ServedMarket(symbol=symbol, timeframe=new.timeframe, calendar=new.calendar, feature_sets=new.feature_sets)
     market.write_text(served.to_json())
     return {"code": code, "market": market}
 

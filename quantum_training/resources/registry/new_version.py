@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from quantum_training.features.sets.feature_set import FeatureSet
 from quantum_training.market.calendar_settings import ALWAYS_OPEN, Calendar
 from quantum_training.models.contract import Model
 from quantum_training.resources.registry.training_data import TrainingData
@@ -22,7 +23,8 @@ class NewVersion:
 
     example: rows on which the stored copy must give the same positions. curves: points with a `step`, logged as metrics
     training/<name>. started: when the fit began. artefact_hash: of an earlier fit, whose files this one must repeat.
-    timeframe, calendar: of the symbol's bars, for those who ask the version with candles.
+    timeframe, calendar, feature_sets: of the symbol's bars and of the sets among the columns that the model reads, for
+    those who ask the version with candles.
     description: a sentence that says what the version is. data: the rows of the fit. pictures: SVG texts by file name.
     """
 
@@ -37,6 +39,7 @@ class NewVersion:
     artefact_hash: str | None = None
     timeframe: str | None = None
     calendar: Calendar = ALWAYS_OPEN
+    feature_sets: Mapping[str, FeatureSet] = field(default_factory=dict)
     description: str = ""
     data: TrainingData | None = None
     pictures: Mapping[str, str] = field(default_factory=dict)

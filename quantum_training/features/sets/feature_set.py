@@ -1,0 +1,228 @@
+"""A feature set: a module of one's own whose function `compute` makes columns from candles.
+
+`features` of the settings names the sets, `features` of a recipe those that it learns from. The features that come with
+the project are indicators.py. What a set's code hashes to is models/feature_set_hash.py.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from types import MappingProxyType, ModuleType
+from typing import Annotated, Any
+
+import numpy as np
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field
+
+from quantum_training.features.indicators import FEATURES, WARMUP_BARS, compute_features
+from quantum_training.features.sets.expansion import Variant, bars_needed, higher_bars, known_rows, variants
+from quantum_training.market.timeframe import Timeframe, close_times, to_timedelta
+
+DEFAULT = "default"
+"""What a recipe calls the features of indicators.py."""
+SEPARATOR = "__"
+"""Between the name of a set and that of its column: libraries and Dagster's checks take no dot in a name."""
+COLUMN = re.compile(r"[A-Za-z](?!\w*__)\w*", re.ASCII)
+MAX_WARMUP_BARS = 5000
+
+
+class FeatureSetError(ValueError):
+    """A set that cannot be used. The message names the set, the rule and what to do."""
+
+
+class FeatureSet(BaseModel):
+    """A module with `COLUMNS`, `WARMUP_BARS` and `compute`, and how its columns are expanded.
+
+    `compute(candles, **params)` returns a frame with the index of `candles` and the columns COLUMNS. Each row may use
+    its own bar and the WARMUP_BARS before it. COLUMNS maps each column to a sentence that says what it is, with its
+    unit. COLUMNS and WARMUP_BARS may also be functions of the params.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    module: str = Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$", description="Dotted path of the module.")
+    params: dict[str, Any] = Field({}, description="Arguments of its function `compute`.")
+    param_grid: dict[str, Annotated[tuple[Any, ...], Field(min_length=1, max_length=100)]] = Field(
+        {}, description="Params of which each value gives columns of its own, as bars: [14, 50]; all combinations."
+    )
+    timeframes: tuple[Timeframe, ...] = Field(
+        (), description="Higher timeframes, made of the symbol's bars, whose columns are added; known at their close."
+    )
+    shifts: tuple[Annotated[int, Field(ge=1, le=1000)], ...] = Field(
+        (), description="Numbers of bars ago of which the columns are added, in bars of each timeframe."
+    )
+
+    def variants(self) -> list[Variant]:
+        """All ways to compute its columns."""
+        return [*variants(self.params, self.param_grid, self.timeframes, self.shifts)]
+
+    def columns(self, name: str) -> dict[str, str]:
+        """What each column is, by its full name: `momentum__slope` of the set `momentum`. FeatureSetError if the
+        module declares none, or if two have one name."""
+        described = [
+            (f"{name}{SEPARATOR}{column}{variant.suffix}", f"{text}{variant.description}")
+            for variant in self.variants()
+            for column, text in self._declared_columns(name, variant.params).items()
+        ]
+        columns = dict(described)
+        if len(columns) < len(described):
+            twice = next(column for column, _ in described if [c for c, _ in described].count(column) > 1)
+            raise FeatureSetError(f"features.{name}: two columns are called {twice}; rename one, or drop a value twice")
+        return columns
+
+    def warmup_bars(self, name: str, timeframe: str) -> int:
+        """Bars of a timeframe before a row that its values depend on. FeatureSetError if the module declares none."""
+        oldest = max((0, *self.shifts))
+        return max(
+            bars_needed(self._declared_warmup(name, variant.params) + oldest, variant.timeframe, timeframe)
+            for variant in self.variants()
+        )
+
+    def compute(self, name: str, candles: pd.DataFrame, since: pd.Timestamp, timeframe: str) -> pd.DataFrame:
+        """The columns of the bars of a timeframe that open at or after `since`, float64, by their full names.
+
+        The module gets no more bars before `since` than the warm-up. Rows with fewer bars before them are NaN, as are
+        rows for which the module gives NaN. FeatureSetError if it gives anything else than the declared columns of all
+        bars, or infinity; else what the module raises.
+        """
+        warmup, columns = self.warmup_bars(name, timeframe), self.columns(name)
+        first = int(candles.index.searchsorted(since))
+        start = max(first - warmup, 0)
+        history = candles.iloc[start:]
+        closed = close_times(pd.DatetimeIndex(history.index), timeframe)
+        parts, last = [], None
+        for variant in self.variants():
+            if (variant.params, variant.timeframe) != last:
+                bars = self._bars(name, history, variant.timeframe, timeframe)
+                values, last = self._values(name, bars, variant.params), (variant.params, variant.timeframe)
+            shifted = np.full_like(values, np.nan)
+            shifted[variant.shift :] = values[: len(values) - variant.shift]
+            opened = pd.DatetimeIndex(bars.index)
+            parts.append(known_rows(shifted, opened, variant.timeframe, closed) if variant.timeframe else shifted)
+        rows = np.column_stack(parts)
+        rows[: max(warmup - start, 0)] = np.nan
+        return pd.DataFrame(rows[first - start :], candles.index[first:], list(columns))
+
+    def _bars(self, name: str, candles: pd.DataFrame, timeframe: str | None, own: str) -> pd.DataFrame:
+        if timeframe is None:
+            return candles
+        if to_timedelta(timeframe) <= to_timedelta(own):
+            raise FeatureSetError(
+                f"features.{name}: timeframes has {timeframe}, which is not higher than the symbol's bars of {own}; "
+                "drop it, or make a set of its own for this symbol"
+            )
+        return higher_bars(candles, timeframe)
+
+    def _values(self, name: str, bars: pd.DataFrame, params: Mapping[str, Any]) -> np.ndarray:
+        """What the module makes of these bars, bars x columns; NaN for rows with too few bars before them."""
+        columns = self._declared_columns(name, params)
+        if bars.empty:
+            return np.empty((0, len(columns)))
+        values = self._checked(name, self._function(name)(bars.copy(), **params), bars.index, [*columns])
+        values[: self._declared_warmup(name, params)] = np.nan
+        return values
+
+    def _checked(self, name: str, made: Any, bars: pd.Index, columns: Sequence[str]) -> np.ndarray:
+        """The values of a frame that the module made, bars x columns. FeatureSetError names what is wrong with it."""
+        problem = None
+        if not isinstance(made, pd.DataFrame):
+            problem = f"returned a {type(made).__name__}, not a DataFrame"
+        elif not made.index.equals(bars):
+            problem = f"returned {len(made)} rows for {len(bars)} bars, or other times; keep the index of the candles"
+        elif sorted(map(str, made.columns)) != sorted(columns):
+            different = ", ".join(sorted({*map(str, made.columns)} ^ {*columns})) or "a name twice"
+            problem = f"returned other columns than COLUMNS has: {different}"
+        if problem is None:
+            try:
+                values: np.ndarray = made[list(columns)].to_numpy(dtype="float64", na_value=np.nan, copy=True)
+            except (ValueError, TypeError) as error:
+                problem = f"returned what is no number: {error}"
+            else:
+                if not np.isinf(values).any():
+                    return values
+                row, column = np.argwhere(np.isinf(values))[0]
+                problem = f"returned infinity in {columns[column]} of the bar {bars[row]}; give NaN or a bound instead"
+        raise FeatureSetError(f"features.{name}: compute of {self.module} {problem}")
+
+    def _declared_columns(self, name: str, params: Mapping[str, Any]) -> dict[str, str]:
+        declared = self._declared(name, "COLUMNS", params)
+        texts = isinstance(declared, Mapping) and all(isinstance(text, str) for text in declared.values())
+        if not texts or not declared or not all(COLUMN.fullmatch(str(column)) for column in declared):
+            raise FeatureSetError(
+                f"features.{name}: COLUMNS of {self.module} must map names of letters, digits and _ to sentences "
+                f"that say what they are, as {{'slope': 'log return of 20 bars'}}; it is {declared!r}"
+            )
+        return dict(declared)
+
+    def _declared_warmup(self, name: str, params: Mapping[str, Any]) -> int:
+        declared = self._declared(name, "WARMUP_BARS", params)
+        if not isinstance(declared, int) or isinstance(declared, bool) or not 0 <= declared <= MAX_WARMUP_BARS:
+            raise FeatureSetError(
+                f"features.{name}: WARMUP_BARS of {self.module} must be a number of bars from 0 to {MAX_WARMUP_BARS}, "
+                f"enough for its longest window; it is {declared!r}"
+            )
+        return declared
+
+    def _declared(self, name: str, constant: str, params: Mapping[str, Any]) -> Any:
+        declared = getattr(self._module(name), constant, None)
+        if not callable(declared):
+            return declared
+        try:
+            return declared(**params)
+        except TypeError as error:
+            raise FeatureSetError(f"features.{name}: {constant} of {self.module}: {error}; see params") from error
+
+    def _function(self, name: str) -> Any:
+        function = getattr(self._module(name), "compute", None)
+        if not callable(function):
+            raise FeatureSetError(f"features.{name}: {self.module} has no function compute(candles, **params)")
+        return function
+
+    def _module(self, name: str) -> ModuleType:
+        try:
+            return import_module(self.module)
+        except Exception as error:  # a module of one's own raises what it likes
+            raise FeatureSetError(
+                f"features.{name}: {self.module} cannot be imported: {type(error).__name__}: {error}; put its folder "
+                "on PYTHONPATH, or mend it"
+            ) from error
+
+
+NO_SETS: Mapping[str, FeatureSet] = MappingProxyType({})
+
+
+def warmup_of(sets: Mapping[str, FeatureSet], timeframe: str) -> int:
+    """Bars of a timeframe before a row that the features and the columns of these sets depend on."""
+    return max([WARMUP_BARS, *(made_by.warmup_bars(name, timeframe) for name, made_by in sets.items())])
+
+
+def compute_with_sets(
+    candles: pd.DataFrame, since: pd.Timestamp, sets: Mapping[str, FeatureSet], timeframe: str
+) -> pd.DataFrame:
+    """The features of the bars that open at or after `since`, and the columns of these sets beside them."""
+    columns = [made_by.compute(name, candles, since, timeframe) for name, made_by in sets.items()]
+    return pd.concat([compute_features(candles, since), *columns], axis=1)
+
+
+def sets_of(chosen: Sequence[str], sets: Mapping[str, FeatureSet]) -> dict[str, FeatureSet]:
+    """The sets that these entries of a recipe's `features` name, as a whole or by one of their columns."""
+    used = {entry.partition(SEPARATOR)[0] for entry in chosen}
+    return {name: feature_set for name, feature_set in sets.items() if name in used}
+
+
+def columns_of(chosen: Sequence[str], sets: Mapping[str, FeatureSet]) -> tuple[str, ...]:
+    """The columns that these entries of a recipe's `features` name, each once; none: FEATURES.
+
+    An entry is `default`, a set, or a single column, as `rsi_14` or `momentum__slope`.
+    """
+    columns: dict[str, None] = {}
+    for entry in chosen or (DEFAULT,):
+        if entry == DEFAULT:
+            columns |= dict.fromkeys(FEATURES)
+        elif entry in sets:
+            columns |= dict.fromkeys(sets[entry].columns(entry))
+        else:
+            columns[entry] = None
+    return tuple(columns)

@@ -1,0 +1,48 @@
+"""What a feature set hashes to: its code with all that it imports of its own package, its params, and its libraries."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import packages_distributions, version
+from typing import Any
+
+from quantum_training.features.sets.feature_set import FeatureSet
+from quantum_training.models.provenance import identity
+from quantum_training.models.scoring_code import PACKAGE, imported_names, source_files
+
+
+def set_hash(feature_set: FeatureSet) -> str:
+    """16 hex digits: the same for equal code, params and versions of the libraries that the code imports."""
+    code, imported = _code(feature_set.module)
+    return identity(module=feature_set.module, params=feature_set.params, code=code, libraries=dict(imported))
+
+
+def set_hashes(sets: Mapping[str, FeatureSet]) -> dict[str, str]:
+    """The hash of each set, by name."""
+    return {name: set_hash(feature_set) for name, feature_set in sets.items()}
+
+
+def libraries(feature_set: FeatureSet) -> list[str]:
+    """The distributions that the code of a set imports."""
+    return [name for name, _ in _code(feature_set.module)[1]]
+
+
+@cache
+def _code(module: str) -> tuple[str, tuple[tuple[str, Any], ...]]:
+    """The hash of the source files behind a module, and the versions of the distributions that they import.
+
+    A module without a source file, as a compiled one, counts by the version of its distribution.
+    """
+    files = source_files([module])
+    digest = hashlib.sha256(module.encode())
+    for name, content in sorted(files.items()):
+        digest.update(name.encode() + b"\0" + content)
+    own = {PACKAGE, *(name.partition("/")[0].removesuffix(".py") for name in files)}
+    imported = {module, *(name for content in files.values() for name in imported_names(content.decode()))}
+    packages = {name.partition(".")[0] for name in imported} - own - sys.stdlib_module_names
+    distributions = packages_distributions()
+    names = sorted({distribution for package in packages for distribution in distributions.get(package, ())})
+    return digest.hexdigest(), tuple((name, version(name)) for name in names)
