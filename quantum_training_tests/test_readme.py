@@ -21,6 +21,8 @@ import pandas as pd
 import pytest
 import yaml
 
+from quantum_training.features.indicators import FEATURES
+from quantum_training.lifecycle.evaluation import leakage
 from quantum_training.settings import load_settings
 from quantum_training_tests.benchmarks import edge_life
 from quantum_training_tests.support.processes import free_port, healthy, program, start, wait_for
@@ -34,6 +36,7 @@ PAGES = [
         for name in (
             "add_a_source",
             "add_a_recipe",
+            "add_features",
             "train_an_agent",
             "run_it",
             "retrain_within_the_week",
@@ -318,7 +321,7 @@ def test_make_ui_opens_all_three(demo, copy):
 
 @pytest.mark.long
 def test_the_example_without_dagster_trains_and_scores_a_week(copy, tmp_path):
-    (code,) = blocks("README.md", "python")
+    code = blocks("README.md", "python")[-1]
     folder, environment = copy
     environment = {**environment, "DAGSTER_HOME": str(tmp_path)}
     output = run([sys.executable, "-W", "ignore", "-c", code], (folder, environment))
@@ -340,6 +343,31 @@ def test_the_settings_examples_load(tmp_path, monkeypatch):
     assert {"BTC-USDT", "AAPL", "SP500"} <= set(loaded.symbols)
     assert loaded.symbols["BTC-USDT"].source.market == "BTC/USDT"
     assert loaded.recipes["logistic"].algorithm == "my_models.logistic"
+
+
+def test_the_feature_example_becomes_columns_of_a_version(build_project, small, tmp_path, monkeypatch):
+    code = blocks("README.md", "python")[0]
+    assert len(code.strip().splitlines()) <= 15
+    (tmp_path / "my_features").mkdir()
+    (tmp_path / "my_features/momentum.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(leakage, "_skill", lambda recipe, timeframe, code: {"insufficient": "not asked for"})
+    (example,) = [yaml.safe_load(block) for block in blocks("README.md", "yaml") if "features:" in block]
+    small["features"] = example["features"]
+    small["recipes"]["own"] = {**example["recipes"]["own"], "window_bars": 150}
+    small["symbols"]["AAA"]["recipes"] = ["own"]
+    project = build_project(small)
+    market_data = project.run("market_data", "AAA|2019-09-01", "AAA|2020-02-01")
+    assert market_data.success
+    causal = [check for check in market_data.get_asset_check_evaluations() if check.check_name == "causal"]
+    assert [check.passed for check in causal] == [True, True]
+    assert project.run("weekly_cycle", "AAA|2020-01-06", "AAA|2020-01-13").success
+    (version, *_) = project.registry.client().search_model_versions("name = 'AAA'")
+    params = project.registry.client().get_run(version.run_id).data.params
+    own = [f"momentum__move_bars_{bars}{timeframe}" for bars in (14, 50) for timeframe in ("", "_1d")]
+    assert params["features"].split(",") == [*FEATURES, *own]
+    scores = project.store.read_frame("shadow_scores", "AAA", "2020-01-13")
+    assert scores.loc[scores["strategy"] == "own", "target"].notna().all()
 
 
 @pytest.mark.long

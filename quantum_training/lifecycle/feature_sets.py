@@ -18,13 +18,14 @@ from quantum_training.lifecycle.records import FEATURES
 from quantum_training.lifecycle.restatement import outdated_features
 from quantum_training.lifecycle.stored_months import AFTER_GAP
 from quantum_training.market.periods import month_of
-from quantum_training.models.feature_set_hash import set_hash
+from quantum_training.models.feature_set_hash import definition_hash
 from quantum_training.resources.store.store import Store, StoreError
 from quantum_training.settings import Settings
 from quantum_training.settings.schema import Symbol
 
-SET_HASH = "feature_set"
-"""Attribute of a month of a set: the hash of its code, params and libraries."""
+DEFINITION = "feature_set"
+"""Attribute of a month of a set: the hash of its settings and code. After an update of a library what is stored stays
+in use, and the check `causal` compares it."""
 
 
 class FeatureComputation(NamedTuple):
@@ -53,7 +54,7 @@ def computation(name: str, sets: Mapping[str, FeatureSet], timeframe: str) -> Fe
         feature_asset(name),
         chosen.warmup_bars(name, timeframe),
         partial(chosen.compute, name, timeframe=timeframe),
-        {SET_HASH: set_hash(chosen)},
+        {DEFINITION: definition_hash(chosen)},
     )
 
 
@@ -65,10 +66,7 @@ def computed_assets(settings: Settings, symbol: str) -> dict[str, str]:
 def with_sets(
     store: Store, symbol: str, market: Symbol, features: pd.DataFrame, sets: Mapping[str, FeatureSet]
 ) -> pd.DataFrame:
-    """Features with the stored columns of these sets beside them, NaN where a set is not stored or out of date.
-
-    So a set that fails leaves the recipes alone that do not learn from it; those that do decide nothing on such bars.
-    """
+    """Features with the stored columns of these sets beside them, NaN where a set is not stored or out of date."""
     for name, feature_set in sets.items():
         columns = [*feature_set.columns(name)]
         values = pd.DataFrame(columns=columns, index=features.index[:0], dtype="float64")
@@ -100,13 +98,13 @@ def require_sets(
             span = lacking[0] if len(lacking) == 1 else f"{lacking[0]} to {lacking[-1]}"
             raise StoreError(
                 f"{symbol}: {feature_asset(name)} is needed until {until}, but of {span} it is not stored, or was "
-                f"computed by other code or params of features.{name}; run the job market_data for these months first"
+                f"computed by other code or settings of features.{name}; run the job market_data for these months first"
             )
 
 
 def usable_months(store: Store, symbol: str, market: Symbol, name: str, feature_set: FeatureSet) -> list[str]:
     """The stored months of a set that its present code computed from the present candles."""
-    asset, digest = feature_asset(name), set_hash(feature_set)
+    asset, digest = feature_asset(name), definition_hash(feature_set)
     months = store.periods(asset, symbol)
     if not months:
         return []
@@ -116,6 +114,6 @@ def usable_months(store: Store, symbol: str, market: Symbol, name: str, feature_
     def is_usable(month: str) -> bool:
         attributes = store.attributes(asset, symbol, month)
         closed_gap = attributes.get(AFTER_GAP)
-        return attributes.get(SET_HASH) == digest and (closed_gap is None or closed_gap in gap_months)
+        return attributes.get(DEFINITION) == digest and (closed_gap is None or closed_gap in gap_months)
 
     return [month for month in months if month not in outdated and is_usable(month)]

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from quantum_training.features.sets.feature_set import warmup_of
-from quantum_training.lifecycle.feature_sets import with_sets
+from quantum_training.lifecycle.feature_sets import require_sets, with_sets
 from quantum_training.lifecycle.gaps import Gap, gap_of_week, gaps, split_at_gaps
 from quantum_training.lifecycle.market_identity import require_market
 from quantum_training.lifecycle.records import CANDLES, EVERY, FEATURES, SHADOW_SCORES
@@ -122,8 +122,8 @@ class MarketHistory:
             stretches = read_stretches(self.store, asset, self.symbol, first, as_of, self.market)
             return [known_at(frame, as_of, self.market.timeframe) for frame in stretches]
 
-        features = [self._with_sets(frame) for frame in closed_bars(FEATURES)]
-        return [Bars(*pair) for pair in zip(closed_bars(CANDLES), features, strict=True)]
+        stretches = zip(closed_bars(CANDLES), closed_bars(FEATURES), strict=True)
+        return [Bars(candles, self._with_sets(features)) for candles, features in stretches]
 
     def stored_rows(self, asset: str, start: pd.Timestamp, end: pd.Timestamp) -> pd.DataFrame:
         """The rows of a monthly asset that are stored for the months from `start`, or the newest gap, to `end`; there
@@ -139,6 +139,11 @@ class MarketHistory:
             return self._with_sets(rows)
         require_whole_restatement(self.store, self.symbol)
         return self._marked(rows)
+
+    def require_sets(self, first: str, until: pd.Timestamp) -> None:
+        """StoreError if a feature set of the symbol's recipes lacks a month from `first` on, or ends before `until`."""
+        sets = self.settings.feature_sets(self.symbol)
+        require_sets(self.store, self.symbol, self.market, sets, first, until)
 
     def _with_sets(self, features: pd.DataFrame) -> pd.DataFrame:
         return with_sets(self.store, self.symbol, self.market, features, self.settings.feature_sets(self.symbol))

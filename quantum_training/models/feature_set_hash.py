@@ -14,10 +14,14 @@ from quantum_training.models.provenance import identity
 from quantum_training.models.scoring_code import PACKAGE, imported_names, source_files
 
 
+def definition_hash(feature_set: FeatureSet) -> str:
+    """16 hex digits: the same for equal settings and code."""
+    return identity(settings=feature_set.model_dump(mode="json"), code=_code(feature_set.module)[0])
+
+
 def set_hash(feature_set: FeatureSet) -> str:
-    """16 hex digits: the same for equal code, params and versions of the libraries that the code imports."""
-    code, imported = _code(feature_set.module)
-    return identity(module=feature_set.module, params=feature_set.params, code=code, libraries=dict(imported))
+    """The same with the versions of the libraries that the code imports."""
+    return identity(definition=definition_hash(feature_set), libraries=dict(_code(feature_set.module)[1]))
 
 
 def set_hashes(sets: Mapping[str, FeatureSet]) -> dict[str, str]:

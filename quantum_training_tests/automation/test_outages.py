@@ -83,7 +83,7 @@ def test_a_weekly_cycle_ends_in_the_same_state_after_an_outage_of_postgres(
     expected, length = undisturbed(build_project, small, server_folder)
     shutil.copytree(server_folder / "store", home / "store")
     config = yaml.safe_load(DAGSTER_YAML.read_text())
-    config["storage"] = {"postgres": {"postgres_url": {"env": "DAGSTER_PG_URL"}}}
+    config["storage"]["custom"]["config"] = {"postgres_url": {"env": "DAGSTER_PG_URL"}}
     config["run_monitoring"] |= {"poll_interval_seconds": 5}
     (home / "dagster.yaml").write_text(yaml.safe_dump(config))
     (home / "settings.yaml").write_text(yaml.safe_dump({**small, "database_url": project_url}))

@@ -3,7 +3,7 @@
     python quantum_training_tests/benchmarks/ray_batches.py [symbols]
 
 The schedule starts two batches of runs, each a Ray job on a node of one core; state is in Postgres. Efficiency is the
-CPU of one process over the time of both cores. Postgres, Ray, code server and daemon take theirs from the same cores.
+CPU that one process and its Postgres took, over the time of both cores, of which Ray, code server and daemon take theirs.
 """
 
 import os
@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import dagster as dg
 import pandas as pd
@@ -34,6 +34,7 @@ ROOT = Path(__file__).parents[2]
 NOW = pd.Timestamp.now("UTC").floor("min")
 START, WEEK = pd.Timestamp(month_of(NOW - pd.Timedelta(days=80)), tz="UTC"), f"{week_of(NOW):%Y-%m-%d}"
 NODES = 2
+POSTGRES_STORAGE = {"module": "quantum_training.automation.execution.postgres_storage", "class": "OpenPostgresStorage"}
 LIMIT = 1800
 """Seconds that a universe may take."""
 
@@ -68,7 +69,7 @@ def home_of(server: sa.URL, name: str, symbols: int, launcher: dict[str, Any]) -
         (home / "settings.yaml").write_text(yaml.safe_dump(settings(symbols)))
         dagster_yaml = {
             "telemetry": {"enabled": False},
-            "storage": {"postgres": {"postgres_url": urls["dagster"]}},
+            "storage": {"custom": {**POSTGRES_STORAGE, "config": {"postgres_url": urls["dagster"]}}},
             "concurrency": {"pools": {"granularity": "run", "default_limit": NODES}},
             "run_monitoring": {"enabled": True, "poll_interval_seconds": 5},
             "run_retries": {"enabled": True, "max_retries": 3, "retry_on_asset_or_op_failure": False},
@@ -90,13 +91,21 @@ def home_of(server: sa.URL, name: str, symbols: int, launcher: dict[str, Any]) -
         )
 
 
-def execute(home: Path, environment: dict[str, str], job: str, first: str, last: str) -> tuple[float, float]:
-    """Run a job for all symbols in one process. CPU seconds and wall seconds."""
+class Spent(NamedTuple):
+    """Seconds of CPU of a process, and of all processes of the machine, and of wall time."""
+
+    cpu: float
+    busy: float
+    wall: float
+
+
+def execute(home: Path, environment: dict[str, str], job: str, first: str, last: str) -> Spent:
+    """Run a job for all symbols in one process."""
     symbols = yaml.safe_load((home / "settings.yaml").read_text())["symbols"]
     runs = [SymbolRun(key=f"{job} {s}", symbol=s, first=first, last=last).model_dump() for s in symbols]
     (home / "run.yaml").write_text(yaml.safe_dump({"ops": {op_name(job): {"config": {"runs": runs}}}}))
     command = [program("dagster"), "job", "execute", "-m", "quantum_training.definitions", "-j", f"{job}_batch"]
-    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    before, busy, began = resource.getrusage(resource.RUSAGE_CHILDREN), busy_seconds(), time.monotonic()
     done = subprocess.run(
         [*command, "-c", str(home / "run.yaml")],
         env={**os.environ, **environment},
@@ -107,7 +116,8 @@ def execute(home: Path, environment: dict[str, str], job: str, first: str, last:
     )
     assert done.returncode == 0, "\n".join(line for line in done.stderr.splitlines() if "failed" in line)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, time.monotonic() - began
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Spent(cpu, busy_seconds() - busy, time.monotonic() - began)
 
 
 def copy_market_data(origin: Path, home: Path) -> None:
@@ -168,13 +178,15 @@ def main(symbols: int) -> None:
         home_of(server, "origin", symbols, {}) as (origin, environment),
     ):
         print(f"{symbols} symbols, week {WEEK}\n", flush=True)
-        spent, _ = execute(origin, environment, "market_data", *months)
-        print(f"market data in one process: {spent:.0f} s of CPU, {spent / symbols:.2f} a symbol", flush=True)
+        execute(origin, environment, "market_data", *months)
         measure_skill(environment)
         with home_of(server, "one", symbols, {}) as (home, variables):
             copy_market_data(origin, home)
-            work, wall = execute(home, variables, "weekly_cycle", WEEK, WEEK)
-        print(f"week in one process: {work:.0f} s of CPU, {wall:.0f} s to its end\n", flush=True)
+            one = execute(home, variables, "weekly_cycle", WEEK, WEEK)
+        print(
+            f"in one process: {one.wall:.0f} s to the end, {one.cpu:.0f} s of CPU, {one.busy:.0f} with Postgres's\n",
+            flush=True,
+        )
         nodes = {number: cluster.worker(cpus=1, number=number) for number in range(1, NODES + 1)}
 
         def kill() -> None:
@@ -187,7 +199,7 @@ def main(symbols: int) -> None:
             with home_of(server, name, symbols, launcher_of(cluster, [*environment])) as (home, variables):
                 copy_market_data(origin, home)
                 found = scheduled(home, variables, symbols, half_way)
-            share = work / (found["wall"] * NODES)
+            share = one.busy / (found["wall"] * NODES)
             row = f"{found['wall']:.0f} | {share:.0%} | {found['busy']:.0f} | {found['batches']:.0f}"
             print(f"| {name} | {row} |", flush=True)
 

@@ -9,6 +9,7 @@ import pytest
 
 from quantum_training.features.indicators import FEATURES, WARMUP_BARS, compute_features
 from quantum_training.features.labels import ForwardReturn, TripleBarrier
+from quantum_training.features.sets import feature_set
 from quantum_training.features.windows import InsufficientData
 from quantum_training.models.contract import Model, TrainingContext, algorithm
 from quantum_training.monitoring import model_leakage, synthetic_training
@@ -97,7 +98,7 @@ def make_each_market_once(market_cache, monkeypatch):
     make = SyntheticMarket.of
 
     def once(recipe, drift, seed, new_bars, shuffled):
-        key = (recipe.label, drift, seed, new_bars, shuffled, synthetic_training.compute_features)
+        key = (recipe.label, drift, seed, new_bars, shuffled, feature_set.compute_features)
         return market_cache.get(key) or market_cache.setdefault(key, make(recipe, drift, seed, new_bars, shuffled))
 
     monkeypatch.setattr(SyntheticMarket, "of", once)
@@ -172,7 +173,7 @@ def test_a_leaking_feature_predicts_random_walks(monkeypatch):
         out["return_1"] = np.log(candles["close"]).diff().shift(-1).loc[out.index]
         return out
 
-    monkeypatch.setattr(synthetic_training, "compute_features", leaking)
+    monkeypatch.setattr(feature_set, "compute_features", leaking)
     record = examine(XGBOOST._replace(label=DAY))
     assert record["unpredictable"]["low"] > LIMIT
     (finding,) = leak_findings(record)

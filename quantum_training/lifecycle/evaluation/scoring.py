@@ -41,10 +41,11 @@ def score_week(history: MarketHistory, week: pd.Timestamp, load: VersionLoader) 
     Each bar is decided by the newest accepted version with as_of <= its open. If versions that decided the stored
     scores have been deleted since, the stored scores are kept. ValueError if they were decided on other bars or
     features and no restatement explains it, or if no bar lies before the week. RegistryError if no version of the
-    symbol can be loaded.
+    symbol can be loaded. StoreError if bars, features or a feature set of the symbol's recipes are not stored.
     """
     key, start = Key(history.symbol, week), history.scored_from(week)
     bars = history.bars(history.first_month_for_scores(start), week)
+    history.require_sets(history.first_month(start, history.lookback_bars + 1), week)
     if bars.candles.index[0] >= start:
         raise ValueError(f"{key}: no bar before {start} is stored; the first week that can be scored is later")
     recipes = history.market.recipes

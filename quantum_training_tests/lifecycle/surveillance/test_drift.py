@@ -122,6 +122,17 @@ def test_the_reference_ends_where_the_champion_took_office(project):
     assert "two windows that are tested left out" in record.reference.why
 
 
+@pytest.mark.parametrize(("champion", "tested"), [(None, 24), ("lightgbm", 24), ("xgboost", 2)])
+def test_what_the_champion_learns_from_is_tested(workspace, small, project, champion, tested):
+    settings = drift_settings(small)
+    settings["recipes"]["xgboost"]["features"] = ["rsi_14", "atr_14"]
+    other = workspace(settings)  # in the same folder, so over the same store
+    write_champions(other.store, {"2019-12-02": champion, "2020-02-17": champion})
+    columns = [row.column for row in report(other).rows if row.kind == "feature"]
+    assert len(columns) == tested
+    assert {"rsi_14", "atr_14"} <= {*columns}
+
+
 def test_without_a_champion_the_newest_version_before_the_window_ends_the_reference(project):
     for week in ("2020-01-27", "2020-02-17"):
         version = ModelVersion(as_of=f"{week}T00:00:00+00:00", model_id=week)

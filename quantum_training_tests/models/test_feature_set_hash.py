@@ -1,0 +1,69 @@
+"""What a feature set hashes to: a change of its code, helpers, settings or libraries changes ids, nothing else does."""
+
+import io
+import tarfile
+
+import pytest
+
+from quantum_training.features.sets.feature_set import FeatureSet
+from quantum_training.models import feature_set_hash
+from quantum_training.models.feature_set_hash import definition_hash, libraries, set_hash
+from quantum_training.models.scoring_code import scoring_code
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A package of a set with a helper; a function that writes one of its files again."""
+
+    def write(file, text):
+        (tmp_path / "own_features" / file).write_text(text)
+        feature_set_hash._code.cache_clear()
+
+    (tmp_path / "own_features").mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    write("__init__.py", "")
+    write("trend.py", "import numpy as np\nfrom own_features.helpers import slope\nfrom . import shared\n")
+    write("helpers.py", "import talib\nimport json\n")
+    write("shared.py", "import pandas\n")
+    write("other.py", "import torch\n")
+    yield write
+    feature_set_hash._code.cache_clear()
+
+
+TREND = FeatureSet(module="own_features.trend", params={"bars": 3})
+
+
+def test_the_libraries_are_those_that_the_module_and_its_helpers_import(package):
+    assert {name.lower().replace("_", "-") for name in libraries(TREND)} == {"numpy", "pandas", "ta-lib"}
+
+
+@pytest.mark.parametrize("file", ["trend.py", "helpers.py", "shared.py", "__init__.py"])
+def test_a_change_in_a_file_that_it_imports_changes_both_hashes(package, file):
+    before = definition_hash(TREND), set_hash(TREND)
+    package("other.py", "import torch  # of another set\n")
+    assert (definition_hash(TREND), set_hash(TREND)) == before
+    package(file, "# changed\nimport numpy\n")
+    after = definition_hash(TREND), set_hash(TREND)
+    assert after[0] != before[0]
+    assert after[1] != before[1]
+
+
+@pytest.mark.parametrize("change", [{"params": {"bars": 4}}, {"timeframes": ("4h",)}, {"shifts": (1,)}])
+def test_a_change_of_settings_changes_both_hashes(package, change):
+    changed = TREND.model_copy(update=change)
+    assert definition_hash(changed) != definition_hash(TREND)
+    assert set_hash(changed) != set_hash(TREND)
+
+
+def test_an_update_of_a_library_changes_ids_and_leaves_what_is_stored_in_use(package, monkeypatch):
+    before = definition_hash(TREND), set_hash(TREND)
+    feature_set_hash._code.cache_clear()
+    monkeypatch.setattr(feature_set_hash, "version", lambda name: "99")
+    assert definition_hash(TREND) == before[0]
+    assert set_hash(TREND) != before[1]
+
+
+def test_the_code_of_a_set_travels_with_a_version(package):
+    with tarfile.open(fileobj=io.BytesIO(scoring_code(["lightgbm"], ["own_features.trend"]))) as archive:
+        names = {name for name in archive.getnames() if name.startswith("own_features")}
+    assert names == {f"own_features/{file}.py" for file in ("__init__", "trend", "helpers", "shared")}
