@@ -3,7 +3,7 @@
     python quantum_training_tests/benchmarks/ray_batches.py [symbols]
 
 The schedule starts two batches of runs, each a Ray job on a node of one core; state is in Postgres. Efficiency is the
-CPU that one process and its Postgres took, over the time of both cores, of which Ray, code server and daemon take theirs.
+CPU of one process and its Postgres over the time of both cores, of which Ray, code server and daemon take theirs.
 """
 
 import os
