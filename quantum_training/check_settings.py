@@ -1,8 +1,8 @@
 """`python -m quantum_training.check_settings`: are the settings right? It reads the sources and stores nothing.
 
-It fetches the newest bars of each symbol, looks for look-ahead in each feature set, and fits each recipe once on a
-small market of random numbers. It exits with 1 if anything is wrong. `python -m quantum_training.inspect_source SYMBOL`
-shows all bars of one source.
+It fetches the newest bars of each symbol, looks for look-ahead in each feature set, calls each metric, and fits each
+recipe once on a small market of random numbers. It exits with 1 if anything is wrong. To see all bars of one source:
+`python -m quantum_training.inspect_source SYMBOL`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from functools import partial
 
 import pandas as pd
 
-from quantum_training.lifecycle.settings_check import examine_set, fit_small, newest_bars
+from quantum_training.lifecycle.settings_check import examine_set, fit_small, newest_bars, try_metric
 from quantum_training.settings import config_path, load_settings
 from quantum_training.settings.paths import SettingsError
 
@@ -39,6 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     examined = dict.fromkeys(settings.features, next(iter(settings.symbols.values())).timeframe)
     examined |= {name: timeframes[recipe] for recipe in used for name in settings.recipes[recipe].feature_sets}
     checks |= {f"features.{name}": partial(examine_set, name, settings.features, tf) for name, tf in examined.items()}
+    checks |= {f"metrics.{name}": partial(try_metric, path) for name, path in settings.metrics.items()}
     checks |= {f"recipes.{name}": partial(fit_small, settings.recipes[name], timeframes[name]) for name in used}
     wrong = [place for place, check in checks.items() if not _passes(place, check)]
     unused = [name for name in settings.recipes if name not in used]

@@ -370,6 +370,23 @@ def test_the_feature_example_becomes_columns_of_a_version(build_project, small, 
     assert scores.loc[scores["strategy"] == "own", "target"].notna().all()
 
 
+def test_the_metric_example_is_in_the_backtest_and_in_mlflow(build_project, small, tmp_path, monkeypatch):
+    (code,), (settings,) = (blocks("docs/returns.md", kind) for kind in ("python", "yaml"))
+    (tmp_path / "my_metrics.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(leakage, "measure_skill", lambda recipe, code: {"insufficient": "not asked for"})
+    project = build_project({**small, **yaml.safe_load(settings)}).market_data()
+    assert project.run("weekly_cycle", "AAA|2020-01-06", "AAA|2020-01-20").success
+    measured = project.store.read_record("backtest", "AAA", "2020-01-20")["metrics"]
+    assert measured["buy_and_hold"]["tail_ratio"] > 0
+    assert measured["flat"]["tail_ratio"] is None
+    assert measured["flat"]["reasons"]["tail_ratio"] == "undefined"
+    assert "tail ratio" in project.store.read_text("backtest", "AAA", "2020-01-20", "html")
+    client = project.registry.client()
+    runs = client.search_runs([client.get_experiment_by_name("AAA").experiment_id], "tags.record_of = 'xgboost'")
+    assert runs[0].data.metrics["shadow/tail_ratio"] == measured["xgboost"]["tail_ratio"]
+
+
 @pytest.mark.long
 def test_the_recipe_example_becomes_an_asset_with_versions_and_scores(build_project, small, tmp_path, monkeypatch):
     (code,) = blocks("docs/tasks/add_a_recipe.md", "python")

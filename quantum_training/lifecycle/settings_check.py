@@ -1,5 +1,5 @@
-"""Trying what the settings name: the newest bars of each source, each feature set on random bars, and a small fit of
-each recipe. Nothing is stored.
+"""Trying what the settings name: the newest bars of each source, each feature set and metric on random numbers, and a
+small fit of each recipe. Nothing is stored.
 
 What can be known from the settings alone is refused when they are read.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
 
 from quantum_training.features.sets.feature_set import FeatureSet, FeatureSetError
@@ -20,6 +21,7 @@ from quantum_training.monitoring.random_markets import random_candles
 from quantum_training.monitoring.synthetic_training import SyntheticMarket, fit_on_synthetic
 from quantum_training.settings.schema import Recipe, Symbol
 from quantum_training.sources import SourceError
+from quantum_training.trading.own_metrics import own_metric
 
 FIRST_BAR, BARS = pd.Timestamp("2001-01-01", tz="UTC"), 750
 """The first of the random bars for feature sets, and how many follow their warm-up: a month of hours."""
@@ -55,6 +57,15 @@ def examine_set(name: str, sets: Mapping[str, FeatureSet], timeframe: str) -> st
         raise FeatureSetError("; ".join(report.failures))
     columns = ", ".join(sets[name].columns(name))
     return f"no look-ahead; {made_by.warmup_bars} bars of warm-up; it gives {columns}"
+
+
+def try_metric(path: str) -> str:
+    """Call a metric of one's own on random returns. Returns its value, in words; raises what it raises."""
+    rng = np.random.default_rng(0)
+    value = own_metric(path)(rng.normal(0.0, 0.01, BARS), rng.uniform(0.0, 1.0, BARS), 365.0)
+    return (
+        f"{path} gives {value:g} on random returns" if value is not None else f"{path} is undefined on random returns"
+    )
 
 
 def fit_small(recipe: Recipe, timeframe: str) -> str:

@@ -25,7 +25,18 @@ from quantum_training.selection.rule import EvidenceRule, PromotionRule
 from quantum_training.settings.alerting import AlertPolicy
 from quantum_training.settings.replaced_variables import replaced_settings
 from quantum_training.settings.retraining import RetrainingPolicy
-from quantum_training.settings.schema import Cron, Name, Owner, Recipe, RecipeName, Symbol, TagKey, TagValue, Url
+from quantum_training.settings.schema import (
+    Cron,
+    FunctionPath,
+    Name,
+    Owner,
+    Recipe,
+    RecipeName,
+    Symbol,
+    TagKey,
+    TagValue,
+    Url,
+)
 from quantum_training.settings.service import ServiceSettings
 from quantum_training.settings.yaml_file import YamlFile, with_names_as_written
 
@@ -45,6 +56,9 @@ class Settings(BaseSettings):
     recipes: dict[RecipeName, Recipe] = Field(min_length=1)
     features: dict[RecipeName, FeatureSet] = Field(
         {}, description="Feature sets of your own by name, each a module; a recipe names those that it learns from."
+    )
+    metrics: dict[RecipeName, FunctionPath] = Field(
+        {}, description="Metrics of your own by name: the dotted path of a function of returns, positions and periods."
     )
     owners: tuple[Owner, ...] = Field(
         ("team:quant",), description="Owners of the assets in Dagster: mail addresses or team:NAME."

@@ -18,6 +18,7 @@ from quantum_training.trading.baselines import BUY_AND_HOLD, random_timing
 from quantum_training.trading.episodes import Market
 from quantum_training.trading.metrics import Number, Reason, return_metrics, sharpe
 from quantum_training.trading.overfitting import probability_of_overfitting
+from quantum_training.trading.own_metrics import add_own_metrics
 from quantum_training.trading.sensitivity import break_even_fees, cost_sensitivity
 from quantum_training.trading.simulator import Simulation, simulate
 from quantum_training.trading.trade_metrics import trade_metrics
@@ -66,14 +67,15 @@ def evaluate(
     recipes: Sequence[str],
     periods: float,
     seeds: Mapping[str, int] = MappingProxyType({}),
+    own_metrics: Mapping[str, str] = MappingProxyType({}),
 ) -> Evaluation:
     """Trade the recorded targets of every strategy as one account each and measure it.
 
     market: the bars of the record, costs and account. targets: by the bar that fills them, a column per recipe and
     baseline, one of them buy_and_hold; NaN without a decision, which counts as flat. A strategy is measured from its
     first decision on. recipes: the columns that are recipes. They are the trials of the deflated Sharpe ratio, each
-    counted as often as `seeds` says that it is fitted. `flat` is added.
-    ValueError if no bar was scored or Buy & Hold has no decision on the first.
+    counted as often as `seeds` says that it is fitted. `flat` is added. own_metrics: see own_metrics.py.
+    ValueError if no bar was scored or Buy & Hold has no decision on the first, or for the name of an own metric.
     """
     candles, costs, account = market.candles, market.costs, market.account
     if targets.empty or np.isnan(targets[BUY_AND_HOLD].iloc[0]):
@@ -103,6 +105,10 @@ def evaluate(
             minimum_track_record=minimum_track_record(own),
             **_against_random(metrics[r]["sharpe"], random[r]),
         )
+    for s, values in metrics.items():
+        rows = net[s].notna().to_numpy()
+        position = accounts.position[rows, accounts.columns.get_loc(s)]
+        add_own_metrics(values, own_metrics, net[s].to_numpy()[rows], position, periods)
     together = net[measured].dropna()
     return Evaluation(
         metrics,

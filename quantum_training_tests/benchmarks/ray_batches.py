@@ -69,7 +69,7 @@ def home_of(server: sa.URL, name: str, symbols: int, launcher: dict[str, Any]) -
         (home / "settings.yaml").write_text(yaml.safe_dump(settings(symbols)))
         dagster_yaml = {
             "telemetry": {"enabled": False},
-            "storage": {"custom": {**POSTGRES_STORAGE, "config": {"postgres_url": urls["dagster"]}}},
+            "storage": {"custom": {**POSTGRES_STORAGE, "config": {"postgres_url": {"env": "DAGSTER_PG_URL"}}}},
             "concurrency": {"pools": {"granularity": "run", "default_limit": NODES}},
             "run_monitoring": {"enabled": True, "poll_interval_seconds": 5},
             "run_retries": {"enabled": True, "max_retries": 3, "retry_on_asset_or_op_failure": False},
@@ -80,6 +80,7 @@ def home_of(server: sa.URL, name: str, symbols: int, launcher: dict[str, Any]) -
             home,
             {
                 "DAGSTER_HOME": str(home),
+                "DAGSTER_PG_URL": urls["dagster"],
                 "QUANTUM_TRAINING_CONFIG": str(home / "settings.yaml"),
                 "QUANTUM_TRAINING_STORE_ROOT": str(home / "store"),
                 "QUANTUM_TRAINING_DATABASE_URL": urls["ledger"],

@@ -113,7 +113,8 @@ def evaluate_scores(history: MarketHistory, weeks: Sequence[str], targets_of: Ta
     positions = targets.reindex(candles.index)
     traded = Market(candles, market.costs, market.account)
     recorded = {recipe: recorded_versions(history.store, history.symbol, recipe, weeks[-1]) for recipe in recipes}
-    return evaluate(traded, positions, recipes, periods, fits_per_version(recorded, history.settings.seeds))
+    fits = fits_per_version(recorded, history.settings.seeds)
+    return evaluate(traded, positions, recipes, periods, fits, history.settings.metrics)
 
 
 def publish_report(

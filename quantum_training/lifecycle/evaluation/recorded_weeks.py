@@ -25,7 +25,11 @@ def recorded_weeks(history: MarketHistory, week: pd.Timestamp, backtest: Backtes
     for recipe in history.market.recipes:
         versions = versions_of(history.store, history.symbol, recipe, f"{week:%Y-%m-%d}")
         (at,) = assign_versions(last, versions)
-        metrics = desk_metrics(backtest.record.metrics.get(recipe, {}), GROUP)
+        measured = backtest.record.metrics.get(recipe, {})
+        own = {
+            f"{GROUP}/{name}": value for name in history.settings.metrics if (value := measured.get(name)) is not None
+        }
+        metrics = {**desk_metrics(measured, GROUP), **own}
         weeks[recipe] = RecordedWeek(week, versions[at].model_id if at >= 0 else "", metrics)
     return weeks
 

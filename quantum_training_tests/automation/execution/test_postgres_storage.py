@@ -1,14 +1,19 @@
 """Dagster's storage with one open connection: the same events and runs, also after Postgres was restarted."""
 
+import shutil
 import time
 from pathlib import Path
 
 import dagster as dg
+import pytest
 import sqlalchemy as sa
 import yaml
+from dagster._core.instance.ref import InstanceRef
+from dagster._serdes import serialize_value
 
 from quantum_training_tests.support.databases import postgres_server
 
+ROOT = Path(__file__).parents[3]
 MODULE = "quantum_training.automation.execution.postgres_storage"
 CONNECTIONS = "SELECT count(*) FROM pg_stat_activity WHERE datname = 'dagster'"
 SESSIONS = "SELECT sessions FROM pg_stat_database WHERE datname = 'dagster'"
@@ -59,6 +64,13 @@ def test_it_stores_what_dagsters_class_stores_and_opens_few_connections(tmp_path
         events_of(own)
         assert sessions() - after > 30
         assert events_of(own, execute=False) == expected, "each class reads what the other one stored"
+
+
+@pytest.mark.parametrize("file", ["docker/dagster.yaml", "dagster_home/dagster.yaml"])
+def test_rays_run_launcher_can_pass_the_settings_on(file: str, tmp_path: Path) -> None:
+    """dagster-ray 0.4.8 puts them between single quotes of a shell command and escapes none inside."""
+    shutil.copy(ROOT / file, tmp_path / "dagster.yaml")
+    assert "'" not in serialize_value(InstanceRef.from_dir(str(tmp_path)))
 
 
 def test_a_restart_of_postgres_between_two_runs_is_no_failure(tmp_path: Path) -> None:
