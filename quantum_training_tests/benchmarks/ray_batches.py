@@ -140,6 +140,7 @@ def scheduled(home: Path, environment: dict[str, str], symbols: int, half_way: C
     half_way: called once half of the symbols' runs have ended.
     """
     succeeded = [dg.DagsterRunStatus.SUCCESS]
+    os.environ["DAGSTER_PG_URL"] = environment["DAGSTER_PG_URL"]
     with ExitStack() as stack, dg.DagsterInstance.from_config(str(home)) as instance:
         platform = Platform(home, stack)
         platform.code_server(environment)
