@@ -24,7 +24,6 @@ from quantum_training_tests.support.processes import wait_for
 
 pytestmark = pytest.mark.soak
 DAGSTER_YAML = Path(__file__).parents[2] / "dagster_home" / "dagster.yaml"
-PRODUCTION_YAML = Path(__file__).parents[2] / "docker" / "dagster.yaml"
 FIRST, LAST = "AAA|2020-01-06", "AAA|2020-01-13"
 WEEKLY = ("xgboost_model", "lightgbm_model", "shadow_scores", "backtest", "champion", "rollout", "decay_report")
 
@@ -84,8 +83,7 @@ def test_a_weekly_cycle_ends_in_the_same_state_after_an_outage_of_postgres(
     expected, length = undisturbed(build_project, small, server_folder)
     shutil.copytree(server_folder / "store", home / "store")
     config = yaml.safe_load(DAGSTER_YAML.read_text())
-    storage = yaml.safe_load(PRODUCTION_YAML.read_text())["storage"]["custom"]
-    config["storage"] = {"custom": {**storage, "config": {"postgres_url": {"env": "DAGSTER_PG_URL"}}}}
+    config["storage"] = {"postgres": {"postgres_url": {"env": "DAGSTER_PG_URL"}}}
     config["run_monitoring"] |= {"poll_interval_seconds": 5}
     (home / "dagster.yaml").write_text(yaml.safe_dump(config))
     (home / "settings.yaml").write_text(yaml.safe_dump({**small, "database_url": project_url}))

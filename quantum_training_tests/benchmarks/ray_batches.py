@@ -34,7 +34,6 @@ ROOT = Path(__file__).parents[2]
 NOW = pd.Timestamp.now("UTC").floor("min")
 START, WEEK = pd.Timestamp(month_of(NOW - pd.Timedelta(days=80)), tz="UTC"), f"{week_of(NOW):%Y-%m-%d}"
 NODES = 2
-POSTGRES_STORAGE = {"module": "quantum_training.automation.execution.postgres_storage", "class": "OpenPostgresStorage"}
 LIMIT = 1800
 """Seconds that a universe may take."""
 
@@ -69,7 +68,7 @@ def home_of(server: sa.URL, name: str, symbols: int, launcher: dict[str, Any]) -
         (home / "settings.yaml").write_text(yaml.safe_dump(settings(symbols)))
         dagster_yaml = {
             "telemetry": {"enabled": False},
-            "storage": {"custom": {**POSTGRES_STORAGE, "config": {"postgres_url": {"env": "DAGSTER_PG_URL"}}}},
+            "storage": {"postgres": {"postgres_url": {"env": "DAGSTER_PG_URL"}}},
             "concurrency": {"pools": {"granularity": "run", "default_limit": NODES}},
             "run_monitoring": {"enabled": True, "poll_interval_seconds": 5},
             "run_retries": {"enabled": True, "max_retries": 3, "retry_on_asset_or_op_failure": False},
