@@ -169,6 +169,14 @@ def test_a_row_of_a_higher_timeframe_is_the_same_for_any_longer_history(first, o
     pd.testing.assert_frame_equal(long, short, check_exact=True, check_freq=False)
 
 
+@pytest.mark.parametrize("bars", [1, 5, 8, 30])
+def test_a_history_shorter_than_a_shift_gives_empty_rows(bars):
+    expanded = made_by("honest").model_copy(update={"timeframes": ("4h",), "shifts": (10,)})
+    frame = expanded.compute("mine", CANDLES.iloc[:bars], TIMES[0], "1h")
+    assert frame.shape == (bars, 4)
+    assert frame.isna().all(axis=None)
+
+
 def test_a_timeframe_that_is_not_higher_and_a_name_that_comes_twice_are_refused(slope):
     with pytest.raises(FeatureSetError, match=r"features\.mine: timeframes has 1h, which is not higher"):
         slope.model_copy(update={"params": {"bars": 2}, "timeframes": ("1h",)}).compute(

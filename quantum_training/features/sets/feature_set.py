@@ -98,7 +98,7 @@ class FeatureSet(BaseModel):
                 bars = self._bars(name, history, variant.timeframe, timeframe)
                 values, last = self._values(name, bars, variant.params), (variant.params, variant.timeframe)
             shifted = np.full_like(values, np.nan)
-            shifted[variant.shift :] = values[: len(values) - variant.shift]
+            shifted[variant.shift :] = values[: max(len(values) - variant.shift, 0)]
             opened = pd.DatetimeIndex(bars.index)
             parts.append(known_rows(shifted, opened, variant.timeframe, closed) if variant.timeframe else shifted)
         rows = np.column_stack(parts)
