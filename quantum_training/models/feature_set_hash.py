@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
-from importlib.metadata import packages_distributions, version
-from typing import Any
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
 
 from quantum_training.features.sets.feature_set import FeatureSet
 from quantum_training.models.provenance import identity
@@ -35,7 +34,7 @@ def libraries(feature_set: FeatureSet) -> list[str]:
 
 
 @cache
-def _code(module: str) -> tuple[str, tuple[tuple[str, Any], ...]]:
+def _code(module: str) -> tuple[str, tuple[tuple[str, str], ...]]:
     """The hash of the source files behind a module, and the versions of the distributions that they import.
 
     A module without a source file, as a compiled one, counts by the version of its distribution.
@@ -45,8 +44,24 @@ def _code(module: str) -> tuple[str, tuple[tuple[str, Any], ...]]:
     for name, content in sorted(files.items()):
         digest.update(name.encode() + b"\0" + content)
     own = {PACKAGE, *(name.partition("/")[0].removesuffix(".py") for name in files)}
-    imported = {module, *(name for content in files.values() for name in imported_names(content.decode()))}
+    sources = {file: content for file, content in files.items() if file.endswith(".py")}
+    imported = {module, *(name for file, content in sources.items() for name in imported_names(file, content))}
     packages = {name.partition(".")[0] for name in imported} - own - sys.stdlib_module_names
-    distributions = packages_distributions()
-    names = sorted({distribution for package in packages for distribution in distributions.get(package, ())})
-    return digest.hexdigest(), tuple((name, version(name)) for name in names)
+    return digest.hexdigest(), tuple(sorted(_versions(packages).items()))
+
+
+def _versions(packages: Iterable[str]) -> dict[str, str]:
+    """The versions of the distributions that hold these packages. Most have the name of their package; to look for the
+    others reads the metadata of all that are installed.
+    """
+    versions, others = dict[str, str](), set[str]()
+    for package in packages:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            others.add(package)
+    if others:
+        distributions = packages_distributions()
+        names = {distribution for package in others for distribution in distributions.get(package, ())}
+        versions |= {name: version(name) for name in names}
+    return versions

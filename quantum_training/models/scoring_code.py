@@ -77,9 +77,9 @@ def source_files(roots: Iterable[str]) -> dict[str, bytes]:
     return files
 
 
-def imported_names(text: str) -> Iterator[str]:
-    """The names that the source of a module imports, as far as they are absolute."""
-    return _imports(ast.parse(text), "")
+def imported_names(file: str, content: bytes) -> Iterator[str]:
+    """The names that a file of `source_files` imports."""
+    return _imports(ast.parse(content), file.rpartition("/")[0].replace("/", "."))
 
 
 def _imports(node: ast.AST, package: str) -> Iterator[str]:
