@@ -9,7 +9,7 @@ trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
 "$folder/venv/bin/pip" install --quiet --disable-pip-version-check dagster==1.13.27 psutil==7.2.2
 mkdir "$folder/home"
-DAGSTER_HOME="$folder/home" "$folder/venv/bin/python" - <<'PY' 2>/dev/null
+DAGSTER_HOME="$folder/home" "$folder/venv/bin/python" - <<'PY' 2>/dev/null || { echo "changed: another number of processes"; exit 1; }
 import dagster as dg
 import psutil
 

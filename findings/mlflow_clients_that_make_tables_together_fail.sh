@@ -37,4 +37,4 @@ with tempfile.TemporaryDirectory() as folder:
     finally:
         server.cleanup()
 PY
-"$folder/venv/bin/python" "$folder/open.py"
+"$folder/venv/bin/python" "$folder/open.py" || { echo "changed: clients no longer fail, or otherwise"; exit 1; }

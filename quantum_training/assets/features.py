@@ -14,7 +14,7 @@ from quantum_training.assets.metadata.tables import SUMMARY, column_schema
 from quantum_training.assets.partition_runner import SINGLE_RUN, each_partition, record_materializations
 from quantum_training.features.indicators import FEATURES, WARMUP_BARS
 from quantum_training.features.sets.feature_set import DEFAULT, FeatureSetError
-from quantum_training.lifecycle.feature_sets import computed_assets, feature_asset
+from quantum_training.lifecycle.feature_sets import feature_asset, learns_from
 from quantum_training.lifecycle.ingestion import compute_month_features
 from quantum_training.lifecycle.month_outcomes import has_no_bars, months_to_compute_again, why_no_features
 from quantum_training.market.periods import Key
@@ -31,7 +31,7 @@ def build_all(settings: Settings, partitions: Partitions) -> list[dg.AssetsDefin
 
 def build(name: str, settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
     """The asset of a feature set."""
-    unused = {symbol for symbol in settings.symbols if name not in computed_assets(settings, symbol)}
+    unused = {symbol for symbol in settings.symbols if not learns_from(settings, symbol, name)}
 
     @dg.asset(
         name=feature_asset(name),
@@ -118,6 +118,6 @@ def record_features(context: dg.AssetExecutionContext, store: Store, settings: S
     for name in (DEFAULT, *settings.features):
         asset = dg.AssetKey(feature_asset(name))
         if not selected or asset in selected:
-            used = [key for key in keys if name in computed_assets(settings, key.symbol)]
+            used = [key for key in keys if learns_from(settings, key.symbol, name)]
             months = {key: compute_and_mend(context, store, settings, key, name) for key in used}
             record_materializations(context, months, asset)

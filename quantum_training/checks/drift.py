@@ -4,7 +4,6 @@ They block nothing, because only an operator stops a model. Rules: monitoring/se
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from typing import Any, NamedTuple
 
 import dagster as dg
@@ -12,15 +11,13 @@ import pandas as pd
 
 from quantum_training.assets.partition_checks import PartitionResult, evaluations
 from quantum_training.features.indicators import FEATURES
-from quantum_training.features.sets.feature_set import FeatureSetError
 from quantum_training.lifecycle.records import DRIFT_REPORT, DailyDrift, read_record
-from quantum_training.lifecycle.surveillance.drift import MONITORED
+from quantum_training.lifecycle.surveillance.drift import MONITORED, known_columns
 from quantum_training.market.periods import Key
 from quantum_training.monitoring.severity import ColumnDrift, Severity
 from quantum_training.partitions import Partitions, newest_key_per_symbol, run_keys
 from quantum_training.resources.store.store import Store, StoreError
 from quantum_training.settings import Settings
-from quantum_training.settings.schema import Recipe
 
 CHECK = "no_drift"
 COLUMN_CHECK = (
@@ -72,16 +69,9 @@ def drift_checks(settings: Settings, partitions: Partitions) -> list[dg.AssetChe
 
 def monitored_columns(settings: Settings) -> list[str]:
     """The features that the recipes use, then the kinds of the champion's scores."""
-    used = dict.fromkeys(column for recipe in settings.recipes.values() for column in _columns(recipe))
+    used = dict.fromkeys(column for recipe in settings.recipes.values() for column in known_columns(recipe))
     default = [feature for feature in FEATURES if feature in used]
     return [*default, *(column for column in used if column not in default), *MONITORED.values()]
-
-
-def _columns(recipe: Recipe) -> tuple[str, ...]:
-    """What a recipe learns from; nothing if a set cannot be imported, which its own asset reports."""
-    with suppress(FeatureSetError):
-        return recipe.columns
-    return ()
 
 
 def stored_report(store: Store, key: Key) -> DailyDrift:

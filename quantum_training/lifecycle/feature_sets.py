@@ -6,13 +6,15 @@ A set is defined in features/sets/feature_set.py. The months of all sets are com
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from quantum_training.features.indicators import WARMUP_BARS, compute_features
-from quantum_training.features.sets.feature_set import DEFAULT, FeatureSet
+from quantum_training.features.sets.feature_set import DEFAULT, FeatureSet, FeatureSetError
 from quantum_training.lifecycle.gaps import gaps
 from quantum_training.lifecycle.records import FEATURES
 from quantum_training.lifecycle.restatement import outdated_features
@@ -58,24 +60,28 @@ def computation(name: str, sets: Mapping[str, FeatureSet], timeframe: str) -> Fe
     )
 
 
-def computed_assets(settings: Settings, symbol: str) -> dict[str, str]:
-    """The assets of features that a symbol has, by the set's name."""
-    return {name: feature_asset(name) for name in (DEFAULT, *settings.feature_sets(symbol))}
+def learns_from(settings: Settings, symbol: str, name: str) -> bool:
+    """Does a recipe of the symbol learn from this set? All symbols have the default one."""
+    return name == DEFAULT or name in settings.feature_sets(symbol)
 
 
 def with_sets(
     store: Store, symbol: str, market: Symbol, features: pd.DataFrame, sets: Mapping[str, FeatureSet]
 ) -> pd.DataFrame:
-    """Features with the stored columns of these sets beside them, NaN where a set is not stored or out of date."""
+    """Features with the stored columns of these sets beside them, NaN where a set is not stored or out of date.
+
+    Nothing is imported for stored columns. A set without any whose module cannot be imported is left out, so that it
+    stops no recipe that does not learn from it.
+    """
     for name, feature_set in sets.items():
-        columns = [*feature_set.columns(name)]
-        values = pd.DataFrame(columns=columns, index=features.index[:0], dtype="float64")
-        if len(features):
-            first, last = (month_of(time) for time in (features.index[0], features.index[-1]))
-            months = [m for m in usable_months(store, symbol, market, name, feature_set) if first <= m <= last]
-            frames = [store.read_frame(feature_asset(name), symbol, month) for month in months]
-            values = pd.concat(frames) if frames else values
-        features = features.join(values.reindex(index=features.index, columns=columns))
+        first, last = (month_of(time) for time in features.index[[0, -1]]) if len(features) else ("", "")
+        months = [m for m in usable_months(store, symbol, market, name, feature_set) if first <= m <= last]
+        if months:
+            values = pd.concat([store.read_frame(feature_asset(name), symbol, month) for month in months])
+            features = features.join(values.reindex(features.index))
+        else:
+            with suppress(FeatureSetError):
+                features = features.assign(**dict.fromkeys(feature_set.columns(name), np.nan))
     return features
 
 

@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from quantum_training.features.sets.feature_set import warmup_of
+from quantum_training.features.indicators import WARMUP_BARS
+from quantum_training.features.sets.feature_set import FeatureSetError, warmup_of
 from quantum_training.lifecycle.feature_sets import require_sets, with_sets
 from quantum_training.lifecycle.gaps import Gap, gap_of_week, gaps, split_at_gaps
 from quantum_training.lifecycle.market_identity import require_market
@@ -209,7 +210,9 @@ def first_month_for_week(settings: Settings, symbol: str, week: str) -> str:
     market = settings.symbols[symbol]
     recipes = [settings.recipes[name] for name in market.recipes]
     rows = max((settings.training_batch_size or r.window_bars) + r.label.span_bars for r in recipes)
-    warmup = warmup_of(settings.feature_sets(symbol), market.timeframe)
+    warmup = WARMUP_BARS
+    with suppress(FeatureSetError):  # a set that cannot be imported is reported where it is computed
+        warmup = warmup_of(settings.feature_sets(symbol), market.timeframe)
     bars = max(rows, LOOKBACK_BARS, lookback_bars(settings, symbol)) + warmup
     return first_month_needed(market, pd.Timestamp(week, tz="UTC") - MONTH, bars)
 

@@ -14,8 +14,10 @@ from typing import Any, Literal
 from pydantic import Field, ModelWrapValidatorHandler, ValidationError, model_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from quantum_training.features.indicators import FEATURES
 from quantum_training.features.sets.feature_set import DEFAULT, SEPARATOR, FeatureSet
 from quantum_training.market.quality import QualityLimits
+from quantum_training.market.schema import COLUMNS
 from quantum_training.monitoring.decay_policy import DecayPolicy
 from quantum_training.monitoring.drift_policy import DriftPolicy
 from quantum_training.selection.harm import RollbackPolicy
@@ -252,10 +254,10 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _feature_sets_exist(self) -> Settings:
         for name in self.features:
-            if name == DEFAULT or SEPARATOR in name:
+            if name in (DEFAULT, *FEATURES, *COLUMNS) or SEPARATOR in name:
                 raise ValueError(
-                    f"features.{name}: {DEFAULT!r} means the features of the project, and {SEPARATOR!r} stands between "
-                    "a set and its column; take another name"
+                    f"features.{name}: {DEFAULT!r}, the project's features and the columns of candles have names of "
+                    f"their own, and {SEPARATOR!r} stands between a set and its column; take another name"
                 )
         for name, recipe in self.recipes.items():
             try:

@@ -14,7 +14,8 @@ import yaml
 from quantum_training.definitions import build_defs
 from quantum_training.features.indicators import FEATURES
 from quantum_training.lifecycle.evaluation import leakage
-from quantum_training.lifecycle.market_history import MarketHistory
+from quantum_training.lifecycle.market_history import MarketHistory, first_month_for_week
+from quantum_training.lifecycle.surveillance.drift import learned_columns
 from quantum_training.models.served_version import ServedVersion
 from quantum_training.settings import load_settings
 
@@ -143,6 +144,23 @@ def test_a_set_that_fails_stops_no_other_recipe(build_project, with_set):
     assert len(project.store.periods("features", "AAA")) == 6
     assert not project.run("weekly_cycle", f"AAA|{WEEKS[0]}").success
     assert [*versions(project)] == [("lightgbm", WEEKS[0])]
+
+
+def test_a_module_that_cannot_be_imported_stops_no_other_recipe(project, with_set):
+    with_set["features"]["past"]["module"] = "no_such_module"
+    changed = changed_settings(project, with_set)
+    step, error = failure(changed.run("weekly_cycle", f"AAA|{WEEKS[0]}"))
+    assert step == "xgboost_model"
+    assert "features_past is needed until 2020-01-06" in error
+    assert [*versions(changed)] == [("lightgbm", WEEKS[0])]
+    history = MarketHistory(changed.store, changed.settings, "AAA")
+    assert [*history.features(MONTHS[0], pd.Timestamp(WEEKS[0], tz="UTC"))] == [*FEATURES]
+    first_months = [first_month_for_week(p.settings, "AAA", WEEKS[0]) for p in (project, changed)]
+    assert first_months[0] == first_months[1]
+    assert learned_columns(changed.settings, "AAA", "xgboost") == FEATURES
+    step, error = failure(changed.run("market_data", f"AAA|{MONTHS[1]}", f"AAA|{MONTHS[1]}"))
+    assert step == "features_past"
+    assert "features.past: no_such_module cannot be imported" in error
 
 
 def test_a_leak_in_a_set_fails_its_check(build_project, with_set):

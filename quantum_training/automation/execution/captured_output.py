@@ -30,7 +30,9 @@ class OutputFiles(LocalComputeLogManager):
 
     @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Self:
-        return cls(base_dir=os.path.join(config_value["base_dir"], "storage"), inst_data=inst_data)
+        return cls(
+            **{**config_value, "base_dir": os.path.join(config_value["base_dir"], "storage")}, inst_data=inst_data
+        )
 
     @contextmanager
     def capture_logs(self, log_key: Sequence[str]) -> Iterator[CapturedLogContext]:

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from quantum_training.features.indicators import FEATURES as FEATURE_NAMES
+from quantum_training.features.sets.feature_set import FeatureSetError
 from quantum_training.lifecycle.decision.champion import current_champion
 from quantum_training.lifecycle.feature_sets import with_sets
 from quantum_training.lifecycle.market_history import MarketHistory
@@ -38,6 +40,7 @@ from quantum_training.resources.events.payloads import DriftDetected, Event, eve
 from quantum_training.resources.store.store import Store, StoreError
 from quantum_training.selection.harm import Harm, harm_is_building
 from quantum_training.settings import Settings
+from quantum_training.settings.schema import Recipe
 
 MONITORED: dict[str, Kind] = {"target": "prediction", "gross_return": "residual"}
 """Columns of the champion's scores that are monitored, and their kind."""
@@ -151,8 +154,16 @@ def learned_columns(settings: Settings, symbol: str, champion: str | None) -> tu
     """The columns that the champion learns from; without one, or if it combines others, those of all recipes."""
     recipes = {name: settings.recipes[name] for name in settings.symbols[symbol].recipes}
     if champion in recipes and not members_of(settings, champion):
-        return recipes[champion].columns
-    return tuple(dict.fromkeys(column for recipe in recipes.values() for column in recipe.columns))
+        recipes = {champion: recipes[champion]}
+    return tuple(dict.fromkeys(column for recipe in recipes.values() for column in known_columns(recipe)))
+
+
+def known_columns(recipe: Recipe) -> tuple[str, ...]:
+    """What a recipe learns from; the default features if a set cannot be imported, as its own asset reports."""
+    try:
+        return recipe.columns
+    except FeatureSetError:
+        return FEATURE_NAMES
 
 
 def read_features(

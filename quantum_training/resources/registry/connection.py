@@ -26,6 +26,9 @@ MODEL_NOTE = (
     "Every version of every recipe; the alias champion names the one that trades, shadow-<recipe> the newest, of"
 )
 
+MAX_WAIT_SECONDS = 300
+"""How long a process waits for another one to make MLflow's tables in Postgres, which takes seconds."""
+
 
 @dataclass(frozen=True)
 class MlflowConnection:
@@ -172,6 +175,8 @@ def _tables_lock(uri: str) -> Iterator[Path | None]:
     elif sa.make_url(uri).get_backend_name() == "postgresql":
         limits = {"connect_timeout": POSTGRES_CONNECT_SECONDS}
         with sa.create_engine(uri, connect_args=limits, poolclass=sa.NullPool).begin() as connection:
+            connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
+            connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{MAX_WAIT_SECONDS}s'")
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(TABLES_LOCK)))
             yield None
     else:
