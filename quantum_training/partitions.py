@@ -60,12 +60,16 @@ def build_partitions(symbols: Sequence[str], start: str, end: str | None = None)
     )
 
 
-def overlap(upstream: str, downstream: str, start: int = 0, end: int = 0) -> dg.MultiPartitionMapping:
-    """Same symbol, overlapping time windows; `start`/`end` shift the window in units of the downstream dimension."""
+def overlap(
+    upstream: str, downstream: str, start: int = 0, end: int = 0, symbols: Sequence[str] = ()
+) -> dg.MultiPartitionMapping:
+    """Overlapping time windows of the same symbol, or of these; `start`/`end` shift the window in units of the
+    downstream dimension."""
+    of_symbol = dg.SpecificPartitionsPartitionMapping([*symbols]) if symbols else dg.IdentityPartitionMapping()
     window = dg.TimeWindowPartitionMapping(start, end, allow_nonexistent_upstream_partitions=True)
     return dg.MultiPartitionMapping(
         {
-            "symbol": dg.DimensionPartitionMapping("symbol", dg.IdentityPartitionMapping()),
+            "symbol": dg.DimensionPartitionMapping("symbol", of_symbol),
             upstream: dg.DimensionPartitionMapping(downstream, window),
         }
     )

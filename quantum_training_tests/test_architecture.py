@@ -46,6 +46,7 @@ LIFECYCLE = [  # a week's path through the layer `lifecycle`
     "restated_history",
     "revised_bars",
     "stored_months",
+    "other_markets",
     "feature_sets",
     "freshness",
     "market_history",

@@ -1,5 +1,6 @@
 """Asset `drift_report`: how the week before a day differs from the reference. Measured in lifecycle/surveillance."""
 
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -28,7 +29,7 @@ DESCRIPTION = (
 def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
     """The asset, for the symbols of these settings."""
     policy = settings.drift
-    mapping = overlap("utc_month", "utc_day", start=-2 * policy.window_days, end=-1)
+    mapping = partial(overlap, "utc_month", "utc_day", -2 * policy.window_days, -1)
 
     @dg.asset(
         name=DRIFT_REPORT,

@@ -3,7 +3,7 @@
 What a feature is lives in features.indicators, and in the module of a set.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -13,8 +13,8 @@ from quantum_training.assets.metadata.market_data import features_columns, featu
 from quantum_training.assets.metadata.tables import SUMMARY, column_schema
 from quantum_training.assets.partition_runner import SINGLE_RUN, each_partition, record_materializations
 from quantum_training.features.indicators import FEATURES, WARMUP_BARS
-from quantum_training.features.sets.feature_set import DEFAULT, FeatureSetError
-from quantum_training.lifecycle.feature_sets import feature_asset, learns_from
+from quantum_training.features.sets.feature_set import DEFAULT, FeatureSet, FeatureSetError
+from quantum_training.lifecycle.feature_sets import feature_asset, is_stored_for
 from quantum_training.lifecycle.ingestion import compute_month_features
 from quantum_training.lifecycle.month_outcomes import has_no_bars, months_to_compute_again, why_no_features
 from quantum_training.market.periods import Key
@@ -31,7 +31,7 @@ def build_all(settings: Settings, partitions: Partitions) -> list[dg.AssetsDefin
 
 def build(name: str, settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
     """The asset of a feature set."""
-    unused = {symbol for symbol in settings.symbols if not learns_from(settings, symbol, name)}
+    unused = {symbol for symbol in settings.symbols if not is_stored_for(settings, symbol, name)}
 
     @dg.asset(
         name=feature_asset(name),
@@ -49,7 +49,7 @@ def build(name: str, settings: Settings, partitions: Partitions) -> dg.AssetsDef
 
         def compute(key: Key) -> dict[str, Any] | None:
             if key.symbol in unused:
-                return {SUMMARY: f"No recipe of {key.symbol} learns from this set."}
+                return {SUMMARY: f"This set is not computed from bars of {key.symbol}."}
             if reason := why_no_features(store, settings, key):
                 waiting[key] = reason
                 return None
@@ -65,9 +65,13 @@ def build(name: str, settings: Settings, partitions: Partitions) -> dg.AssetsDef
     return features
 
 
-def feature_deps(sets: Iterable[str], mapping: dg.PartitionMapping) -> list[dg.AssetDep]:
-    """The default features and these sets as upstream assets."""
-    return [dg.AssetDep(feature_asset(name), partition_mapping=mapping) for name in (DEFAULT, *sets)]
+def feature_deps(
+    sets: Mapping[str, FeatureSet], mapping: Callable[[Sequence[str]], dg.PartitionMapping]
+) -> list[dg.AssetDep]:
+    """The default features and these sets as upstream assets. mapping: given the symbols of a set, none for the same
+    symbol."""
+    symbols = {DEFAULT: (), **{name: feature_set.of for name, feature_set in sets.items()}}
+    return [dg.AssetDep(feature_asset(name), partition_mapping=mapping(of)) for name, of in symbols.items()]
 
 
 def _description(name: str, settings: Settings) -> str:
@@ -80,8 +84,9 @@ def _description(name: str, settings: Settings) -> str:
         )
     chosen = settings.features[name]
     params = ", ".join(f"{param}={value!r}" for param, value in chosen.params.items())
+    symbols = f"of {', '.join(chosen.of)}, for" if chosen.of else "for the symbols of"
     return (
-        f"Feature set `{name}`: `{chosen.module}.compute({params})` of the month's bars, for the symbols whose recipes "
+        f"Feature set `{name}`: `{chosen.module}.compute({params})` of the month's bars {symbols} the recipes that "
         f"learn from it. Its warm-up is {history}."
     )
 
@@ -91,7 +96,7 @@ def _columns(name: str, settings: Settings) -> dict[str, str]:
     if name == DEFAULT:
         return features_columns()
     with suppress(FeatureSetError):
-        return settings.features[name].columns(name)
+        return settings.features[name].stored_columns(name)
     return {}
 
 
@@ -118,6 +123,6 @@ def record_features(context: dg.AssetExecutionContext, store: Store, settings: S
     for name in (DEFAULT, *settings.features):
         asset = dg.AssetKey(feature_asset(name))
         if not selected or asset in selected:
-            used = [key for key in keys if learns_from(settings, key.symbol, name)]
+            used = [key for key in keys if is_stored_for(settings, key.symbol, name)]
             months = {key: compute_and_mend(context, store, settings, key, name) for key in used}
             record_materializations(context, months, asset)

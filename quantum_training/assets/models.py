@@ -57,7 +57,7 @@ def build(name: str, settings: Settings, partitions: Partitions) -> dg.AssetsDef
         partitions_def=partitions.week,
         backfill_policy=SINGLE_RUN,
         deps=[
-            *feature_deps(recipe.feature_sets, overlap("utc_month", "week", start=-1)),
+            *feature_deps(recipe.feature_sets, partial(overlap, "utc_month", "week", -1, 0)),
             *(model_asset(member) for member in members_of(settings, name)),
         ],
         group_name="models",

@@ -35,7 +35,7 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
         partitions,
         deps=[
             *(model_asset(recipe) for recipe in settings.recipes),
-            *feature_deps(settings.features, overlap("utc_month", "week", start=-1)),
+            *feature_deps(settings.features, partial(overlap, "utc_month", "week", -1, 0)),
         ],
         kinds={"parquet"},
         description="Target position, fill, cost and net return of every recipe and baseline on each bar of the week "

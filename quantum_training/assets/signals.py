@@ -34,7 +34,10 @@ def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
         name=SIGNALS,
         partitions_def=partitions.symbol,
         backfill_policy=SINGLE_RUN,
-        deps=[*feature_deps(settings.features, of_symbol), dg.AssetDep(ROLLOUT, partition_mapping=of_symbol)],
+        deps=[
+            *feature_deps(settings.features, lambda of: dg.AllPartitionMapping() if of else of_symbol),
+            dg.AssetDep(ROLLOUT, partition_mapping=of_symbol),
+        ],
         group_name="trading",
         kinds={"mlflow"},
         description="The champion's target position from the newest complete bar, times its share of capital, cut to "

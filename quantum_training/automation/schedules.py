@@ -26,6 +26,7 @@ from quantum_training.automation.jobs.asset_jobs import (
 from quantum_training.automation.jobs.batches import VENUE_TAG, in_batches, scheduled_job
 from quantum_training.automation.jobs.state_jobs import DOCTOR
 from quantum_training.automation.scheduled_training import SCHEDULE, SENSOR, plan_tick
+from quantum_training.lifecycle.other_markets import symbols_read
 from quantum_training.lifecycle.records import CANDLES, DRIFT_REPORT, FEATURES
 from quantum_training.lifecycle.stored_months import stored_until
 from quantum_training.lifecycle.surveillance.run_priorities import MARKET
@@ -161,8 +162,8 @@ def market_data_runs(settings: Settings, tick: Tick) -> RunRequests:
     markets = _markets_on(settings, month)
     if not markets:
         return _out_of_range(settings, month)
-    requests = []
-    for symbol, market in markets.items():
+    requests, read = [], symbols_read(settings, markets)
+    for symbol, market in sorted(markets.items(), key=lambda item: item[0] not in read):  # others wait for their bars
         first, last = _months_to_fetch(settings, tick, symbol)
         if first <= last and (settings.market_data_cron_schedule or _lacks_bars(settings, tick, symbol)):
             tags = {VENUE_TAG: market.source.venue} if market.source.venue else {}

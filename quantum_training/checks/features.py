@@ -4,7 +4,7 @@ import dagster as dg
 
 from quantum_training.assets.metadata.tables import reports_table
 from quantum_training.lifecycle.evaluation.leakage import CUTS_OF_SETS, feature_report
-from quantum_training.lifecycle.feature_sets import feature_asset, learns_from
+from quantum_training.lifecycle.feature_sets import feature_asset, is_stored_for
 from quantum_training.monitoring.feature_leakage import FUTURE_BARS
 from quantum_training.partitions import Partitions, newest_key_per_symbol, run_keys
 from quantum_training.resources.store.store import Store
@@ -30,7 +30,7 @@ def feature_causality(name: str, settings: Settings, partitions: Partitions) -> 
     def causal(context: dg.AssetCheckExecutionContext, store: dg.ResourceParam[Store]) -> dg.AssetCheckResult:
         keys = run_keys(partitions.month, context.run.tags)
         asset = feature_asset(name)
-        used = [key for key in keys if learns_from(settings, key.symbol, name)]
+        used = [key for key in keys if is_stored_for(settings, key.symbol, name)]
         computed = [key for key in used if store.attributes(asset, key.symbol, key.period)]
         reports = {
             key: feature_report(store, settings.symbols[key.symbol], key, name, settings.features)

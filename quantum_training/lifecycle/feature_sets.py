@@ -1,11 +1,12 @@
 """Stored feature sets: which asset holds a set, how its months are computed, and its columns beside the features.
 
-A set is defined in features/sets/feature_set.py. The months of all sets are computed in ingestion.py.
+A set is defined in features/sets/feature_set.py. The months of all sets are computed in ingestion.py. Which bar of
+another symbol a row may know is in other_markets.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
@@ -14,12 +15,15 @@ import numpy as np
 import pandas as pd
 
 from quantum_training.features.indicators import WARMUP_BARS, compute_features
-from quantum_training.features.sets.feature_set import DEFAULT, FeatureSet, FeatureSetError
-from quantum_training.lifecycle.gaps import gaps
-from quantum_training.lifecycle.records import FEATURES
+from quantum_training.features.sets.feature_set import DEFAULT, FeatureSet, FeatureSetError, named_after
+from quantum_training.lifecycle.gaps import absent_months, gaps
+from quantum_training.lifecycle.market_identity import require_market
+from quantum_training.lifecycle.other_markets import StoredColumns, known_columns, newest_expected_bar
+from quantum_training.lifecycle.records import CANDLES, FEATURES
 from quantum_training.lifecycle.restatement import outdated_features
-from quantum_training.lifecycle.stored_months import AFTER_GAP
-from quantum_training.market.periods import month_of
+from quantum_training.lifecycle.stored_months import AFTER_GAP, NANOSECOND
+from quantum_training.market.periods import MONTH, month_of
+from quantum_training.market.timeframe import close_times, to_timedelta
 from quantum_training.models.feature_set_hash import definition_hash
 from quantum_training.resources.store.store import Store, StoreError
 from quantum_training.settings import Settings
@@ -60,52 +64,129 @@ def computation(name: str, sets: Mapping[str, FeatureSet], timeframe: str) -> Fe
     )
 
 
-def learns_from(settings: Settings, symbol: str, name: str) -> bool:
-    """Does a recipe of the symbol learn from this set? All symbols have the default one."""
-    return name == DEFAULT or name in settings.feature_sets(symbol)
+def is_stored_for(settings: Settings, symbol: str, name: str) -> bool:
+    """Is this set computed from the bars of a symbol? All symbols have the default one."""
+    if name == DEFAULT:
+        return True
+    others = settings.features[name].of
+    return symbol in others if others else name in settings.feature_sets(symbol)
 
 
 def with_sets(
-    store: Store, symbol: str, market: Symbol, features: pd.DataFrame, sets: Mapping[str, FeatureSet]
+    store: Store, settings: Settings, symbol: str, features: pd.DataFrame, sets: Mapping[str, FeatureSet]
 ) -> pd.DataFrame:
     """Features with the stored columns of these sets beside them, NaN where a set is not stored or out of date.
 
     Nothing is imported for stored columns. A set without any whose module cannot be imported is left out, so that it
     stops no recipe that does not learn from it.
     """
+    opened = pd.DatetimeIndex(features.index)
+    closed = close_times(opened, settings.symbols[symbol].timeframe)
     for name, feature_set in sets.items():
-        first, last = (month_of(time) for time in features.index[[0, -1]]) if len(features) else ("", "")
-        months = [m for m in usable_months(store, symbol, market, name, feature_set) if first <= m <= last]
-        if months:
-            values = pd.concat([store.read_frame(feature_asset(name), symbol, month) for month in months])
-            features = features.join(values.reindex(features.index))
-        else:
+        whole = True
+        for owner in feature_set.of or (symbol,) if len(features) else ():
+            stored = _stored_columns(store, settings, owner, name, opened[0], closed[-1])
+            if feature_set.of and stored.covered:
+                columns = named_after(owner, stored.columns)
+                values = known_columns(settings, owner, stored, closed)
+                features = features.join(pd.DataFrame(values, opened, columns.columns))
+            elif stored.covered:
+                features = features.join(stored.columns.reindex(opened))
+            whole = whole and bool(stored.covered)
+        if not whole or features.empty:
             with suppress(FeatureSetError):
-                features = features.assign(**dict.fromkeys(feature_set.columns(name), np.nan))
+                absent = [column for column in feature_set.columns(name) if column not in features]
+                features = features.assign(**dict.fromkeys(absent, np.nan))
     return features
 
 
 def require_sets(
-    store: Store, symbol: str, market: Symbol, sets: Mapping[str, FeatureSet], first: str, until: pd.Timestamp
+    store: Store, settings: Settings, symbol: str, sets: Mapping[str, FeatureSet], first: str, until: pd.Timestamp
 ) -> None:
-    """StoreError if a set lacks a month from `first` on, or reaches less far than the features up to `until` do."""
-    last = month_of(until - pd.Timedelta("1ns"))
-    needed = [month for month in store.periods(FEATURES, symbol) if first <= month <= last]
+    """StoreError if a set lacks a month from `first` on, or reaches less far than the features up to `until` do.
+
+    A set of other symbols must reach as far as their bars do that are closed at `until`, unless it may be late.
+    """
+    for sentence in late_sets(store, settings, symbol, sets, first, until):
+        raise StoreError(f"{symbol}: {sentence}")
+
+
+def late_sets(
+    store: Store, settings: Settings, symbol: str, sets: Mapping[str, FeatureSet], first: str, until: pd.Timestamp
+) -> Iterator[str]:
+    """What is missing of the months of these sets from `first` to `until`, in sentences."""
     for name, feature_set in sets.items():
-        usable = {*usable_months(store, symbol, market, name, feature_set)}
-        lacking = [month for month in needed if month not in usable]
-        if not lacking and needed:
-            reached, whole = (
-                pd.Timestamp(store.attributes(asset, symbol, needed[-1])["covered_until"])
-                for asset in (feature_asset(name), FEATURES)
-            )
-            lacking = needed[-1:] if reached < min(whole, until) else []
-        if lacking:
-            span = lacking[0] if len(lacking) == 1 else f"{lacking[0]} to {lacking[-1]}"
-            raise StoreError(
-                f"{symbol}: {feature_asset(name)} is needed until {until}, but of {span} it is not stored, or was "
-                f"computed by other code or settings of features.{name}; run the job market_data for these months first"
-            )
+        if not feature_set.of:
+            if lacking := _lacking(store, settings, symbol, name, _months_of_features(store, symbol, first, until)):
+                yield _sentence(feature_asset(name), until, lacking, name)
+        elif feature_set.late == "wait":
+            for other in feature_set.of:
+                if lacking := _lacking(
+                    store, settings, other, name, _months_expected(store, settings, other, first, until)
+                ):
+                    yield _sentence(f"{feature_asset(name)} of {other}", until, lacking, name)
+
+
+def _sentence(asset: str, until: pd.Timestamp, lacking: list[str], name: str) -> str:
+    span = lacking[0] if len(lacking) == 1 else f"{lacking[0]} to {lacking[-1]}"
+    return (
+        f"{asset} is needed until {until}, but of {span} it is not stored, or was computed by other code or settings "
+        f"of features.{name}; run the job market_data for these months first"
+    )
+
+
+class _Months(NamedTuple):
+    """Months of which a set is needed, oldest first, and up to when that of the last one must reach."""
+
+    months: list[str]
+    until: pd.Timestamp
+
+
+def _months_of_features(store: Store, symbol: str, first: str, until: pd.Timestamp) -> _Months:
+    last = month_of(until - NANOSECOND)
+    months = [month for month in store.periods(FEATURES, symbol) if first <= month <= last]
+    whole = [pd.Timestamp(store.attributes(FEATURES, symbol, month)["covered_until"]) for month in months[-1:]]
+    return _Months(months, min([until, *whole]))
+
+
+def _months_expected(store: Store, settings: Settings, other: str, first: str, until: pd.Timestamp) -> _Months:
+    """The months of another symbol's bars that are closed at `until`, without those that it has no bars of."""
+    market, newest = settings.symbols[other], newest_expected_bar(settings, other, until)
+    if newest is None:
+        return _Months([], until)
+    last, begin = month_of(newest), month_of(market.first_day(settings.start))
+    first = max(min(first, last), begin)
+    gap_months = {gap.month for gap in gaps(store, other, market.timeframe)}
+    stored = [month for month in store.periods(CANDLES, other) if first <= month <= last]
+    months = sorted({*stored, *absent_months(store, other, first, last)} - gap_months)
+    return _Months(months, newest + to_timedelta(market.timeframe))
+
+
+def _lacking(store: Store, settings: Settings, owner: str, name: str, needed: _Months) -> list[str]:
+    """Those of the months that a set of the symbol `owner` lacks."""
+    usable = {*usable_months(store, owner, settings.symbols[owner], name, settings.features[name])}
+    if lacking := [month for month in needed.months if month not in usable]:
+        return lacking
+    return [
+        month
+        for month in needed.months[-1:]
+        if pd.Timestamp(store.attributes(feature_asset(name), owner, month)["covered_until"]) < needed.until
+    ]
+
+
+def _stored_columns(
+    store: Store, settings: Settings, owner: str, name: str, first: pd.Timestamp, last: pd.Timestamp
+) -> StoredColumns:
+    """What is stored of a set of the symbol `owner` in the months from that before `first` to that of `last`."""
+    market, asset = settings.symbols[owner], feature_asset(name)
+    usable = usable_months(store, owner, market, name, settings.features[name])
+    months = [month for month in usable if month_of(first - MONTH) <= month <= month_of(last)]
+    if not months:
+        return StoredColumns(pd.DataFrame(index=pd.DatetimeIndex([], tz="UTC")), {})
+    attributes = {month: store.attributes(asset, owner, month) for month in months}
+    require_market(owner, market, asset, attributes)
+    columns = pd.concat([store.read_frame(asset, owner, month) for month in months])
+    return StoredColumns(columns, {month: pd.Timestamp(of["covered_until"]) for month, of in attributes.items()})
 
 
 def usable_months(store: Store, symbol: str, market: Symbol, name: str, feature_set: FeatureSet) -> list[str]:

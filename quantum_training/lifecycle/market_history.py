@@ -5,6 +5,7 @@ Only reads. JSON records are in records.py; how bars come into the store is in i
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,12 +14,13 @@ from typing import NamedTuple
 import pandas as pd
 
 from quantum_training.features.indicators import WARMUP_BARS
-from quantum_training.features.sets.feature_set import FeatureSetError, warmup_of
+from quantum_training.features.sets.feature_set import FeatureSet, FeatureSetError, warmup_of
 from quantum_training.lifecycle.feature_sets import require_sets, with_sets
 from quantum_training.lifecycle.gaps import Gap, gap_of_week, gaps, split_at_gaps
 from quantum_training.lifecycle.market_identity import require_market
+from quantum_training.lifecycle.other_markets import other_symbols
 from quantum_training.lifecycle.records import CANDLES, EVERY, FEATURES, SHADOW_SCORES
-from quantum_training.lifecycle.restatement import require_whole_restatement
+from quantum_training.lifecycle.restatement import require_whole_restatement, restatements_since
 from quantum_training.lifecycle.stored_months import NANOSECOND, read_bars, read_stretches
 from quantum_training.market.calendars import periods_per_year
 from quantum_training.market.periods import MONTH, WEEK, month_of
@@ -144,10 +146,16 @@ class MarketHistory:
     def require_sets(self, first: str, until: pd.Timestamp) -> None:
         """StoreError if a feature set of the symbol's recipes lacks a month from `first` on, or ends before `until`."""
         sets = self.settings.feature_sets(self.symbol)
-        require_sets(self.store, self.symbol, self.market, sets, first, until)
+        require_sets(self.store, self.settings, self.symbol, sets, first, until)
+
+    def restatements_since(self, time: pd.Timestamp) -> tuple[str, ...]:
+        """What the restatements say that changed bars since a time: the symbol's, and others' that its recipes read."""
+        read = other_symbols(self.settings.feature_sets(self.symbol))
+        said = (restatements_since(self.store, symbol, time) for symbol in dict.fromkeys((self.symbol, *read)))
+        return tuple(message for messages in said for message in messages)
 
     def _with_sets(self, features: pd.DataFrame) -> pd.DataFrame:
-        return with_sets(self.store, self.symbol, self.market, features, self.settings.feature_sets(self.symbol))
+        return with_sets(self.store, self.settings, self.symbol, features, self.settings.feature_sets(self.symbol))
 
     @cached_property
     def first_volume(self) -> pd.Timestamp | None:
@@ -206,15 +214,40 @@ def lookback_bars(settings: Settings, symbol: str) -> int:
 
 
 def first_month_for_week(settings: Settings, symbol: str, week: str) -> str:
-    """The first month whose candles a week needs: for the longest training window, and the warm-up before it."""
+    """The first month whose candles a week needs: for the longest training window, and the warm-up before it.
+
+    So it is for the windows of other symbols whose recipes read this one's bars.
+    """
+    readers = [other for other in settings.symbols if symbol in other_symbols(settings.feature_sets(other))]
+    of_readers = [_first_month_of_window(settings, reader, week) for reader in readers]
+    return min(
+        [
+            _first_month_of_window(settings, symbol, week),
+            *(_first_month_of_context(settings, symbol, first) for first in of_readers),
+        ]
+    )
+
+
+def _first_month_of_window(settings: Settings, symbol: str, week: str) -> str:
     market = settings.symbols[symbol]
     recipes = [settings.recipes[name] for name in market.recipes]
     rows = max((settings.training_batch_size or r.window_bars) + r.label.span_bars for r in recipes)
-    warmup = WARMUP_BARS
-    with suppress(FeatureSetError):  # a set that cannot be imported is reported where it is computed
-        warmup = warmup_of(settings.feature_sets(symbol), market.timeframe)
-    bars = max(rows, LOOKBACK_BARS, lookback_bars(settings, symbol)) + warmup
+    own = {name: feature_set for name, feature_set in settings.feature_sets(symbol).items() if not feature_set.of}
+    bars = max(rows, LOOKBACK_BARS, lookback_bars(settings, symbol)) + _warmup(own, market.timeframe)
     return first_month_needed(market, pd.Timestamp(week, tz="UTC") - MONTH, bars)
+
+
+def _first_month_of_context(settings: Settings, symbol: str, first: str) -> str:
+    """The first month of a symbol whose candles its sets for others need, for rows from month `first` on."""
+    market = settings.symbols[symbol]
+    sets = {name: feature_set for name, feature_set in settings.features.items() if symbol in feature_set.of}
+    return first_month_needed(market, pd.Timestamp(first, tz="UTC"), _warmup(sets, market.timeframe))
+
+
+def _warmup(sets: Mapping[str, FeatureSet], timeframe: str) -> int:
+    with suppress(FeatureSetError):  # a set that cannot be imported is reported where it is computed
+        return warmup_of(sets, timeframe)
+    return WARMUP_BARS
 
 
 def inputs_hash(bars: Bars, filled: pd.DatetimeIndex, lookback_bars: int) -> str:

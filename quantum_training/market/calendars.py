@@ -18,6 +18,9 @@ __all__ = ["ALWAYS_OPEN", "Calendar", "CalendarName", "expected_open_times", "pe
 
 SESSIONS_PER_YEAR = 252
 
+LONGEST_CLOSURE = pd.Timedelta(days=31)
+"""Longest time between two neighbouring bars of a market, holidays included."""
+
 
 def expected_open_times(
     calendar: Calendar, timeframe: str, start: pd.Timestamp, end: pd.Timestamp, as_listed: bool = False

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict
 from quantum_training.features.indicators import FEATURES
 from quantum_training.features.sets.feature_set import FeatureSet, compute_with_sets, warmup_of
 from quantum_training.market.calendar_settings import ALWAYS_OPEN, CalendarSetting
-from quantum_training.market.calendars import expected_open_times
+from quantum_training.market.calendars import LONGEST_CLOSURE, expected_open_times
 from quantum_training.market.schema import COLUMNS
 from quantum_training.market.timeframe import to_timedelta
 from quantum_training.models.callers_candles import CallerError, numbers, read_candles
@@ -27,8 +27,6 @@ from quantum_training.trading.liquidity import mark_untraded
 from quantum_training.trading.scoring import positions_at
 
 AUTO, FROM_CANDLES, FROM_FEATURES = "auto", "candles", "features"
-LONGEST_CLOSURE = pd.Timedelta(days=31)
-"""Longest time between two neighbouring bars of a market, holidays included."""
 
 
 class ServedMarket(BaseModel):
@@ -77,6 +75,12 @@ class ServedVersion:
             raise CallerError(f"{self.market.symbol}: input {kind!r} is unknown; it is auto, candles or features")
         if kind == AUTO:
             kind = self._kind({*rows})
+        read = [symbol for feature_set in self.market.feature_sets.values() for symbol in feature_set.of]
+        if kind == FROM_CANDLES and read:
+            raise CallerError(
+                f"{self.market.symbol}: the version learns from bars of {', '.join(read)}, too, so that its candles "
+                "alone do not suffice; send features"
+            )
         if kind == FROM_FEATURES:
             return self.model.positions(numbers(rows, self.model.columns, self.market.symbol))
         return self._from_candles(rows, tuple(params.get("accepted_bars") or ()))

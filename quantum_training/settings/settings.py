@@ -259,6 +259,9 @@ class Settings(BaseSettings):
                     f"features.{name}: {DEFAULT!r}, the project's features and the columns of candles have names of "
                     f"their own, and {SEPARATOR!r} stands between a set and its column; take another name"
                 )
+            if unknown := [symbol for symbol in self.features[name].of if symbol not in self.symbols]:
+                allowed = ", ".join(self.symbols)
+                raise ValueError(f"features.{name}.of: unknown {', '.join(unknown)}; allowed: {allowed}")
         for name, recipe in self.recipes.items():
             try:
                 recipe.find_sets(self.features)

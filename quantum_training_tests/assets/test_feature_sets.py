@@ -88,7 +88,7 @@ def test_only_the_symbols_that_use_a_set_store_it(project):
     assert project.store.periods("features_past", "BBB") == []
     events = project.instance.fetch_materializations(dg.AssetKey("features_past"), limit=100).records
     unused = {e.partition_key: e.asset_materialization.metadata["summary"].value for e in events}["BBB|2020-01-01"]
-    assert unused == "No recipe of BBB learns from this set."
+    assert unused == "This set is not computed from bars of BBB."
     stored = project.store.read_frame("features_past", "AAA", "2020-01-01")
     candles = project.store.read_frames("candles", "AAA", *MONTHS)
     np.testing.assert_array_equal(stored["past__value"], np.log(candles["close"]).diff(24).loc[stored.index])

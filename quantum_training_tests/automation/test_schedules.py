@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ConfigDict
 
 from quantum_training.definitions import build_defs
+from quantum_training.features.sets.feature_set import FeatureSet
 from quantum_training.lifecycle.decision.signals import newest_bar
 from quantum_training.lifecycle.ingestion import compute_month_features, ingest_month
 from quantum_training.lifecycle.market_history import MarketHistory
@@ -145,6 +146,17 @@ def test_market_data_runs_are_tagged_with_the_exchange_for_the_queue():
     definitions = build_defs(DEFAULTS.model_copy(update={"symbols": symbols}))
     data = tick(definitions, "market_data_schedule", "2024-03-20 00:30")
     assert [r.tags.get("exchange") for r in data.run_requests] == ["kraken", "yahoo", None]
+
+
+def test_market_data_of_a_symbol_that_others_read_come_first():
+    """With bars of the same length, its bars are there when theirs are."""
+    symbols = {name: Symbol(source={"kind": "synthetic"}, recipes=("xgboost",)) for name in ("AAA", "BBB")}
+    sets = {"context": FeatureSet(module="own.context", of=("BBB",))}
+    recipe = DEFAULTS.recipes["xgboost"].model_copy(update={"features": ("context",)})
+    recipe.find_sets(sets)
+    settings = DEFAULTS.model_copy(update={"symbols": symbols, "features": sets, "recipes": {"xgboost": recipe}})
+    data = tick(build_defs(settings), "market_data_schedule", "2024-03-20 00:30")
+    assert [r.tags["symbol"] for r in data.run_requests] == ["BBB", "AAA"]
 
 
 @pytest.mark.parametrize("time", ["2024-03-20 01:00", "2024-03-20 00:00", "2024-03-20 23:59"])

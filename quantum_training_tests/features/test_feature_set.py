@@ -186,3 +186,22 @@ def test_a_timeframe_that_is_not_higher_and_a_name_that_comes_twice_are_refused(
     assert len(twice.columns("mine")) == 2
     with pytest.raises(FeatureSetError, match="two columns are called mine__slope_bars_2;"):
         slope.model_copy(update={"param_grid": {"bars": (2, 2)}}).columns("mine")
+
+
+def test_a_set_of_other_symbols_has_columns_of_each():
+    settings = {"module": MODULE, "params": {"function": "honest"}}
+    several = FeatureSet(**settings, of=["BTC-USDT", "SPY"])
+    assert several.columns("context") == {
+        "context__value_BTC_USDT": "what the function gives, of BTC-USDT",
+        "context__value_SPY": "what the function gives, of SPY",
+    }
+    assert [*several.stored_columns("context")] == ["context__value"]
+    assert FeatureSet(**settings, of="SPY") == FeatureSet(**settings, of=("SPY",))
+    assert columns_of(["context__value_SPY"], {"context": several}) == ("context__value_SPY",)
+    with pytest.raises(FeatureSetError, match="two columns are called context__value_A_B"):
+        FeatureSet(**settings, of=["A-B", "A_B"]).columns("context")
+
+
+def test_only_a_set_of_other_symbols_may_be_late():
+    with pytest.raises(ValueError, match="late is for sets with `of`"):
+        FeatureSet(module=MODULE, late="missing")

@@ -55,6 +55,14 @@ def test_a_change_of_settings_changes_both_hashes(package, change):
     assert set_hash(changed) != set_hash(TREND)
 
 
+def test_other_symbols_that_it_is_read_of_change_ids_and_leave_what_is_stored_in_use(package):
+    of_one, of_two = (TREND.model_copy(update={"of": of}) for of in (("BTC-USDT",), ("BTC-USDT", "ETH-USDT")))
+    late = of_one.model_copy(update={"late": "missing"})
+    assert len({definition_hash(s) for s in (TREND, of_one, of_two, late)}) == 1
+    assert len({set_hash(s) for s in (TREND, of_one, of_two)}) == 3
+    assert set_hash(late) == set_hash(of_one)
+
+
 def test_an_update_of_a_library_changes_ids_and_leaves_what_is_stored_in_use(package, monkeypatch):
     before = definition_hash(TREND), set_hash(TREND)
     feature_set_hash._code.cache_clear()

@@ -26,6 +26,7 @@ from quantum_training.automation.jobs.run_tags import nesting_tags
 from quantum_training.lifecycle.data_end import newest_week
 from quantum_training.lifecycle.gaps import refused_months
 from quantum_training.lifecycle.market_history import first_month_for_week
+from quantum_training.lifecycle.other_markets import symbols_read
 from quantum_training.lifecycle.reporting.week_page import closing_text
 from quantum_training.lifecycle.reporting.week_report import symbol_week
 from quantum_training.lifecycle.stored_months import features_available_until
@@ -102,9 +103,10 @@ def run_symbols(
 ) -> CycleOutcome:
     """Run `market_data`, then `weekly_cycle`, symbol by symbol. monitored: with drift reports before, signals after it.
 
-    The market data come first for all symbols and for the peers of their pools, because a pool leaves out a symbol
-    whose bars are missing. A symbol of which months were refused goes on with the weeks that the others allow. Failure
-    if the config names an unknown symbol or no week.
+    The market data come first for all symbols, for the peers of their pools and for the symbols whose bars their
+    feature sets read, because a pool leaves out a symbol whose bars are missing, and a set waits for them. A symbol of
+    which months were refused goes on with the weeks that the others allow. Failure if the config names an unknown
+    symbol or no week.
     """
     check_config(context.job_name, config, settings)
 
@@ -130,7 +132,8 @@ def run_symbols(
             (outcome.refused if goes_on else outcome.failures)[symbol] = "\n".join([*reasons, str(error)])
             context.log.error(f"{symbol} failed: {error}")
 
-    for symbol in [*symbols, *(peer for peer in pool_peers(settings, symbols) if peer not in symbols)]:
+    fitted = [*symbols, *pool_peers(settings, symbols)]
+    for symbol in dict.fromkeys((*fitted, *symbols_read(settings, fitted))):
         run(MARKET_DATA, symbol)
     for symbol in symbols:
         if symbol not in outcome.failures:

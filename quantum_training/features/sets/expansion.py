@@ -31,7 +31,7 @@ class Variant(NamedTuple):
         parts = [f"{param}_{value}" for param, value in self.chosen.items()]
         parts += [length_of(self.timeframe)] if self.timeframe else []
         parts += [f"shift_{self.shift}"] if self.shift else []
-        return "".join(f"_{re.sub('[^A-Za-z0-9]+', '_', part).strip('_')}" for part in parts)
+        return "".join(map(suffix_of, parts))
 
     @property
     def description(self) -> str:
@@ -40,6 +40,11 @@ class Variant(NamedTuple):
         parts += [f"of bars of {self.timeframe}"] if self.timeframe else []
         parts += [f"{self.shift} bars before"] if self.shift else []
         return "".join(f", {part}" for part in parts)
+
+
+def suffix_of(part: str) -> str:
+    """A part of a column's name after the first: `_BTC_USDT` of BTC-USDT."""
+    return f"_{re.sub('[^A-Za-z0-9]+', '_', part).strip('_')}"
 
 
 def variants(

@@ -10,14 +10,21 @@ import re
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from types import MappingProxyType, ModuleType
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from quantum_training.features.indicators import FEATURES, WARMUP_BARS, compute_features
-from quantum_training.features.sets.expansion import Variant, bars_needed, higher_bars, known_rows, variants
+from quantum_training.features.sets.expansion import (
+    Variant,
+    bars_needed,
+    higher_bars,
+    known_rows,
+    suffix_of,
+    variants,
+)
 from quantum_training.market.timeframe import Timeframe, close_times, to_timedelta
 
 DEFAULT = "default"
@@ -26,6 +33,10 @@ SEPARATOR = "__"
 """Between the name of a set and that of its column: libraries and Dagster's checks take no dot in a name."""
 COLUMN = re.compile(r"[A-Za-z](?!\w*__)\w*", re.ASCII)
 MAX_WARMUP_BARS = 5000
+
+
+def _as_list(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
 
 
 class FeatureSetError(ValueError):
@@ -53,24 +64,50 @@ class FeatureSet(BaseModel):
     shifts: tuple[Annotated[int, Field(ge=1, le=1000)], ...] = Field(
         (), description="Numbers of bars ago of which the columns are added, in bars of each timeframe."
     )
+    of: Annotated[tuple[str, ...], BeforeValidator(_as_list)] = Field(
+        (),
+        description="Symbols from whose bars it is computed instead of the recipe's own, as BTC-USDT: each gives "
+        "columns of its own, which a row has as they are known at its close.",
+    )
+    late: Literal["wait", "missing"] = Field(
+        "wait",
+        description="If bars of a symbol of `of` are not stored yet: trainings and scores wait for them, or their rows "
+        "are without these columns.",
+    )
+
+    @model_validator(mode="after")
+    def _late_is_of_other_symbols(self) -> FeatureSet:
+        if self.late != "wait" and not self.of:
+            raise ValueError("late is for sets with `of`; take it out, or name the symbols")
+        return self
 
     def variants(self) -> list[Variant]:
         """All ways to compute its columns."""
         return [*variants(self.params, self.param_grid, self.timeframes, self.shifts)]
 
     def columns(self, name: str) -> dict[str, str]:
-        """What each column is, by its full name: `momentum__slope` of the set `momentum`. FeatureSetError if the
-        module declares none, or if two have one name."""
-        described = [
-            (f"{name}{SEPARATOR}{column}{variant.suffix}", f"{text}{variant.description}")
-            for variant in self.variants()
-            for column, text in self._declared_columns(name, variant.params).items()
-        ]
-        columns = dict(described)
-        if len(columns) < len(described):
-            twice = next(column for column, _ in described if [c for c, _ in described].count(column) > 1)
-            raise FeatureSetError(f"features.{name}: two columns are called {twice}; rename one, or drop a value twice")
-        return columns
+        """What each column that a recipe learns from is, by its full name: `momentum__slope` of the set `momentum`,
+        `btc__slope_BTC_USDT` of bars of BTC-USDT. FeatureSetError if the module declares none, or if two have one name.
+        """
+        return _unique(
+            name,
+            [
+                (f"{column}{suffix_of(symbol)}" if symbol else column, f"{text}{f', of {symbol}' if symbol else ''}")
+                for symbol in self.of or ("",)
+                for column, text in self.stored_columns(name).items()
+            ],
+        )
+
+    def stored_columns(self, name: str) -> dict[str, str]:
+        """What each column of one symbol's bars is, by the name under which it is stored. Errors as in `columns`."""
+        return _unique(
+            name,
+            [
+                (f"{name}{SEPARATOR}{column}{variant.suffix}", f"{text}{variant.description}")
+                for variant in self.variants()
+                for column, text in self._declared_columns(name, variant.params).items()
+            ],
+        )
 
     def warmup_bars(self, name: str, timeframe: str) -> int:
         """Bars of a timeframe before a row that its values depend on. FeatureSetError if the module declares none."""
@@ -81,13 +118,13 @@ class FeatureSet(BaseModel):
         )
 
     def compute(self, name: str, candles: pd.DataFrame, since: pd.Timestamp, timeframe: str) -> pd.DataFrame:
-        """The columns of the bars of a timeframe that open at or after `since`, float64, by their full names.
+        """The columns of the bars of a timeframe that open at or after `since`, float64, by their stored names.
 
         The module gets no more bars before `since` than the warm-up. Rows with fewer bars before them are NaN, as are
         rows for which the module gives NaN. FeatureSetError if it gives anything else than the declared columns of all
         bars, or infinity; else what the module raises.
         """
-        warmup, columns = self.warmup_bars(name, timeframe), self.columns(name)
+        warmup, columns = self.warmup_bars(name, timeframe), self.stored_columns(name)
         first = int(candles.index.searchsorted(since))
         start = max(first - warmup, 0)
         history = candles.iloc[start:]
@@ -190,7 +227,20 @@ class FeatureSet(BaseModel):
             ) from error
 
 
+def _unique(name: str, described: Sequence[tuple[str, str]]) -> dict[str, str]:
+    columns = dict(described)
+    if len(columns) < len(described):
+        twice = next(column for column, _ in described if [c for c, _ in described].count(column) > 1)
+        raise FeatureSetError(f"features.{name}: two columns are called {twice}; rename one, or drop a value twice")
+    return columns
+
+
 NO_SETS: Mapping[str, FeatureSet] = MappingProxyType({})
+
+
+def named_after(symbol: str, columns: pd.DataFrame) -> pd.DataFrame:
+    """Stored columns of a symbol under the names that a recipe of another symbol has for them; "": as they are."""
+    return columns.add_suffix(suffix_of(symbol)) if symbol else columns
 
 
 def warmup_of(sets: Mapping[str, FeatureSet], timeframe: str) -> int:
@@ -201,8 +251,15 @@ def warmup_of(sets: Mapping[str, FeatureSet], timeframe: str) -> int:
 def compute_with_sets(
     candles: pd.DataFrame, since: pd.Timestamp, sets: Mapping[str, FeatureSet], timeframe: str
 ) -> pd.DataFrame:
-    """The features of the bars that open at or after `since`, and the columns of these sets beside them."""
-    columns = [made_by.compute(name, candles, since, timeframe) for name, made_by in sets.items()]
+    """The features of the bars that open at or after `since`, and the columns of these sets beside them.
+
+    Sets of other symbols, too, are computed from these candles, as if they were those of each.
+    """
+    columns = [
+        named_after(symbol, made_by.compute(name, candles, since, timeframe))
+        for name, made_by in sets.items()
+        for symbol in made_by.of or ("",)
+    ]
     return pd.concat([compute_features(candles, since), *columns], axis=1)
 
 

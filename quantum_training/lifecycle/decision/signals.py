@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import pandas as pd
 
 from quantum_training.lifecycle.decision.trader import (
-    MAX_SESSION_GAP,
     FlatSignalError,
     Trader,
     champion_returns,
@@ -30,7 +29,7 @@ from quantum_training.lifecycle.records import (
 )
 from quantum_training.lifecycle.training.version_loader import Load
 from quantum_training.lifecycle.training.versions import versions_of
-from quantum_training.market.calendars import expected_open_times
+from quantum_training.market.calendars import LONGEST_CLOSURE, expected_open_times
 from quantum_training.market.periods import WEEK
 from quantum_training.market.timeframe import DAY, known_at, to_timedelta
 from quantum_training.selection.position_limits import guard, percent, position
@@ -132,7 +131,7 @@ def newest_bar(history: MarketHistory, now: pd.Timestamp) -> NewestBar:
     if features.empty:
         raise FlatSignalError(f"no complete bar since {since:%Y-%m-%d} is stored")
     time, length = features.index[-1], to_timedelta(market.timeframe)
-    fill = expected_open_times(market.calendar, market.timeframe, time + length, time + MAX_SESSION_GAP)[0]
+    fill = expected_open_times(market.calendar, market.timeframe, time + length, time + LONGEST_CLOSURE)[0]
     return NewestBar(since, time, fill, fill + length, features)
 
 
@@ -164,7 +163,9 @@ def _target(history: MarketHistory, recipe: str, model_id: str, bar: NewestBar, 
     except Exception as error:  # whatever the model raises, the signals of the other symbols are still made
         raise FlatSignalError(f"{recipe} cannot decide: {type(error).__name__}: {error}") from error
     if pd.isna(target):
-        raise FlatSignalError(f"{recipe} decides nothing on this bar: a feature is empty")
+        newest = bar.features.iloc[-1]
+        empty = [column for column in newest.index if pd.isna(newest[column])]
+        raise FlatSignalError(f"{recipe} decides nothing on this bar: without a value are {', '.join(empty)}")
     return target
 
 

@@ -22,11 +22,9 @@ from quantum_training.lifecycle.records import (
     read_records,
 )
 from quantum_training.lifecycle.training.version_loader import Load
+from quantum_training.market.calendars import LONGEST_CLOSURE
 from quantum_training.market.timeframe import opens_before
 from quantum_training.trading.scoring import Version, decisions, score
-
-MAX_SESSION_GAP = pd.Timedelta(days=31)
-"""Longest time between two neighbouring bars of a market, holidays included."""
 
 
 class FlatSignalError(Exception):
@@ -112,4 +110,4 @@ def _stored_until(history: MarketHistory, asset: str, start: pd.Timestamp, last:
 
 def history_start(history: MarketHistory, time: pd.Timestamp) -> pd.Timestamp:
     """A time early enough that every recipe can decide on a bar at `time`."""
-    return min(time - MAX_SESSION_GAP, pd.Timestamp(history.first_month_for_decisions(time), tz="UTC"))
+    return min(time - LONGEST_CLOSURE, pd.Timestamp(history.first_month_for_decisions(time), tz="UTC"))

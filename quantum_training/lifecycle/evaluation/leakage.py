@@ -10,9 +10,10 @@ import pandas as pd
 
 from quantum_training.features.sets.feature_set import DEFAULT, NO_SETS, FeatureSet
 from quantum_training.features.windows import InsufficientData
-from quantum_training.lifecycle.evaluation.perturbed_store import PerturbedStore
+from quantum_training.lifecycle.evaluation.perturbed_store import Perturbation, PerturbedStore
 from quantum_training.lifecycle.feature_sets import computation, with_sets
 from quantum_training.lifecycle.market_history import first_month_needed
+from quantum_training.lifecycle.other_markets import other_symbols
 from quantum_training.lifecycle.records import ModelRecord, model_asset, read_record
 from quantum_training.lifecycle.stored_months import read_bars
 from quantum_training.lifecycle.training.inputs import (
@@ -106,7 +107,7 @@ def leak_report(
     report = LeakReport(versions, failures, [], None)
     if not report.is_examined:
         return report
-    timeframe = next(market.timeframe for market in settings.symbols.values() if name in market.recipes)
+    timeframe = synthetic_timeframe(settings, name)
     record = skill_record(store, name, settings.recipes[name], timeframe)
     experiments = record.get("experiments")
     if experiments is None:
@@ -115,6 +116,13 @@ def leak_report(
         failures += [f"recipe {name}: {leak}" for leak in leak_findings(experiments)]
         remark = inconclusive_reason(experiments)
     return report._replace(remarks=[f"recipe {name}: {remark}"] if remark else [], experiments=experiments)
+
+
+def synthetic_timeframe(settings: Settings, name: str) -> str:
+    """The timeframe of a recipe's synthetic bars: the shortest of those that its feature sets are computed from."""
+    market = next(market for market in settings.symbols.values() if name in market.recipes)
+    others = [settings.symbols[symbol] for symbol in other_symbols(settings.recipes[name].feature_sets)]
+    return min((m.timeframe for m in (market, *others)), key=to_timedelta)
 
 
 def trained_weeks(store: Store, name: str, keys: list[Key]) -> list[Key]:
@@ -135,7 +143,7 @@ def version_report(store: Store, registry: ModelRegistry, settings: Settings, na
     version, symbol = record.versions[-1], settings.symbols[key.symbol]
     cut = version.time - to_timedelta(symbol.timeframe)
     bars = FUTURE_BARS + settings.recipes[name].label.span_bars
-    perturbed = perturbed_stores(store, settings, name, key.symbol, cut, bars)
+    perturbed = perturbed_stores(store, settings, name, key.symbol, version.time, bars)
     load = lru_cache(maxsize=8)(partial(registry.load, key.symbol))
     target = TrainingTarget(key.symbol, name, version.time)
     try:
@@ -146,21 +154,23 @@ def version_report(store: Store, registry: ModelRegistry, settings: Settings, na
     if failure is None:
         try:
             model = registry.load(key.symbol, version.model_id)
-            failure = changed_positions(model, perturbed, symbol, settings.recipes[name], key.symbol, cut)
+            failure = changed_positions(model, perturbed, settings, name, key.symbol, cut)
         except VersionDeleted:
             return VersionReport("removed since")
     return VersionReport("trained", str(version.time), len(one.window.full_y), bars, failure)
 
 
 def perturbed_stores(
-    store: Store, settings: Settings, name: str, symbol: str, cut: pd.Timestamp, bars: int
+    store: Store, settings: Settings, name: str, symbol: str, as_of: pd.Timestamp, bars: int
 ) -> list[PerturbedStore]:
-    """Two views of the store whose bars after the cut rise and fall, for all symbols that the recipe is fitted on."""
+    """Two views of the store whose bars after as_of rise and fall, for all symbols that the recipe is fitted on, or
+    whose bars its feature sets are computed from."""
     is_pooled = algorithm(settings.recipes[name].algorithm).traits.is_pooled
     symbols = pool_of(settings, symbol, name) if is_pooled else [symbol]
-    markets = {s: settings.symbols[s] for s in symbols}
     sets = settings.recipes[name].feature_sets
-    return [PerturbedStore.after(store, markets, cut, bars, rising, sets) for rising in (True, False)]
+    markets = {s: settings.symbols[s] for s in (*symbols, *other_symbols(sets))}
+    changes = [Perturbation(as_of, bars, rising) for rising in (True, False)]
+    return [PerturbedStore.after(store, markets, change, sets) for change in changes]
 
 
 def changed_inputs(one: TrainingInputs, other: TrainingInputs, as_of: pd.Timestamp) -> str | None:
@@ -180,12 +190,12 @@ def changed_inputs(one: TrainingInputs, other: TrainingInputs, as_of: pd.Timesta
 
 
 def changed_positions(
-    model: Model, perturbed: Sequence[Store], market: Symbol, recipe: Recipe, symbol: str, cut: pd.Timestamp
+    model: Model, perturbed: Sequence[Store], settings: Settings, name: str, symbol: str, cut: pd.Timestamp
 ) -> str | None:
     """Which position of a recipe's model up to the cut differs between the two stores, None if none does."""
-    first, sets = first_month_needed(market, cut, POSITION_BARS), recipe.feature_sets
+    first, sets = first_month_needed(settings.symbols[symbol], cut, POSITION_BARS), settings.recipes[name].feature_sets
     one, other = (
-        with_sets(store, symbol, market, store.read_frames("features", symbol, first, "9999"), sets).join(
+        with_sets(store, settings, symbol, store.read_frames("features", symbol, first, "9999"), sets).join(
             store.read_frames("candles", symbol, first, "9999")[["open", "close"]]
         )
         for store in perturbed

@@ -14,7 +14,7 @@ import pyarrow as pa
 from quantum_training.features.sets.feature_set import DEFAULT, NO_SETS, FeatureSet
 from quantum_training.lifecycle.feature_sets import computation
 from quantum_training.lifecycle.market_history import first_month_needed
-from quantum_training.lifecycle.stored_months import read_bars
+from quantum_training.lifecycle.stored_months import read_bars, stored_until
 from quantum_training.market.timeframe import to_timedelta
 from quantum_training.monitoring.random_markets import perturb_future
 from quantum_training.resources.store.store import Store, StoreError
@@ -22,9 +22,10 @@ from quantum_training.settings.schema import Symbol
 
 
 class Perturbation(NamedTuple):
-    """Which bars are replaced: all after `cut`, by `bars` random ones with a rising or falling trend."""
+    """Which bars are replaced: all that are not closed at `as_of`, by `bars` random ones with a rising or falling
+    trend."""
 
-    cut: pd.Timestamp
+    as_of: pd.Timestamp
     bars: int
     rising: bool
 
@@ -40,31 +41,33 @@ class PerturbedStore(Store):
         cls,
         store: Store,
         symbols: Mapping[str, Symbol],
-        cut: pd.Timestamp,
-        bars: int,
-        rising: bool,
+        change: Perturbation,
         sets: Mapping[str, FeatureSet] = NO_SETS,
     ) -> "PerturbedStore":
-        """Replace all bars that open after `cut` by `bars` random ones, and the features from the month of the cut on.
+        """Replace the bars of these symbols, and their features from the month of the first replaced one on.
 
-        symbols: of one timeframe. sets: replaced like the default features. rising: the trend of the random bars. A
-        symbol whose bars up to the cut are not stored is not changed.
+        sets: replaced like the default features, those of other symbols for these. A symbol whose bars up to as_of are
+        not stored is not changed.
         """
         perturbed = cls(root=store.root)
         for name, symbol in symbols.items():
+            stored_sets = {s: made_by for s, made_by in sets.items() if name in (made_by.of or (name,))}
             with suppress(StoreError):
-                perturbed._perturb(store, name, symbol, Perturbation(cut, bars, rising), sets)
+                perturbed._perturb(store, name, symbol, change, stored_sets)
         return perturbed
 
     def _perturb(
         self, store: Store, name: str, symbol: Symbol, change: Perturbation, sets: Mapping[str, FeatureSet]
     ) -> None:
         spacing = to_timedelta(symbol.timeframe)
-        since = change.cut.normalize().replace(day=1)
+        cut, until = change.as_of - spacing, change.as_of
+        if any(made_by.of for made_by in sets.values()):  # its newest bar may have closed before
+            until = min(until, stored_until(store, "candles", name) or until)
+        since = cut.normalize().replace(day=1)
         computations = [computation(made_by, sets, symbol.timeframe) for made_by in (DEFAULT, *sets)]
         first = first_month_needed(symbol, since, max(made_by.warmup_bars for made_by in computations))
-        stored = read_bars(store, "candles", name, first, change.cut + spacing, symbol)
-        candles = perturb_future(stored, change.cut, change.bars, spacing, change.rising)
+        stored = read_bars(store, "candles", name, first, until, symbol)
+        candles = perturb_future(stored, cut, change.bars, spacing, change.rising)
         attributes = {"covered_until": (candles.index[-1] + spacing).isoformat()}
         frames = [("candles", candles.loc[since:], attributes)]
         frames += [(c.asset, c.compute(candles, since), {**attributes, **c.attributes}) for c in computations]

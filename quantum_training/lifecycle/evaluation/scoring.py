@@ -12,7 +12,6 @@ import pandas as pd
 
 from quantum_training.lifecycle.market_history import INPUTS, Bars, MarketHistory
 from quantum_training.lifecycle.records import SHADOW_SCORES
-from quantum_training.lifecycle.restatement import restatements_since
 from quantum_training.lifecycle.training.version_loader import Load, VersionLoader
 from quantum_training.lifecycle.training.versions import versions_of
 from quantum_training.market.periods import Key
@@ -53,7 +52,7 @@ def score_week(history: MarketHistory, week: pd.Timestamp, load: VersionLoader) 
     strategies = {recipe: decisions(*bars, versions[recipe], start, load) for recipe in recipes}
     deciding = {m for decided in strategies.values() for m in decided.model_id.unique() if m}
     is_scored = key.period in history.scored_weeks()
-    restated = restatements_since(history.store, history.symbol, start) if is_scored else ()
+    restated = history.restatements_since(start) if is_scored else ()
     inputs = history.inputs_hash(bars, pd.DatetimeIndex(bars.candles.loc[start:].index))
     if lost := _versions_in_stored_scores(history, key.period, deciding & {*load.deleted}):
         if not restated:

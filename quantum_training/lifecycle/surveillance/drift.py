@@ -179,7 +179,7 @@ def read_features(
     require_market(symbol, history.market, FEATURES, {m: store.attributes(FEATURES, symbol, m) for m in months})
     sets = history.settings.feature_sets(symbol)
     stored = [store.read_frame(FEATURES, symbol, month) for month in months]
-    joined = [with_sets(store, symbol, history.market, frame, sets) for frame in stored]
+    joined = [with_sets(store, history.settings, symbol, frame, sets) for frame in stored]
     frames = [frame[[column for column in frame if column in columns]] for frame in joined]
     return _between(frames, *(opens_before(time, history.market.timeframe) for time in (start, end)))
 

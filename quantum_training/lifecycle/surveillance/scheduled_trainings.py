@@ -14,11 +14,12 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from quantum_training.lifecycle.feature_sets import late_sets
 from quantum_training.lifecycle.records import DECAY_REPORT
 from quantum_training.lifecycle.stored_months import features_available_until
 from quantum_training.lifecycle.surveillance.retraining_triggers import newest_as_of
 from quantum_training.market.calendars import expected_open_times
-from quantum_training.market.periods import WEEK, week_of
+from quantum_training.market.periods import WEEK, month_of, week_of
 from quantum_training.market.timeframe import to_timedelta
 from quantum_training.resources.store.store import Store
 from quantum_training.settings import Settings
@@ -103,9 +104,10 @@ def next_training(store: Store, settings: Settings, due: Collection[ScheduledTra
     if symbol in runs.running:
         return NextTraining(waits=f"{training.key} waits: another training of {symbol} has not ended")
     until, extent = _features_until(store, symbol)
-    if until is not None and until >= as_of:
+    late = _late_context(store, settings, symbol, as_of)
+    if until is not None and until >= as_of and not late:
         return NextTraining(training)
-    waits = f"{training.key} waits: {symbol} has {extent}"
+    waits = f"{training.key} waits: " + (late or f"{symbol} has {extent}")
     is_late = not training.recipes and runs.now >= first_tick(settings, week_of(as_of)) + MAX_WAIT_FOR_DATA
     if is_late and training.key_without_data not in runs.started:
         return NextTraining(training, without_data=True, waits=waits)
@@ -139,6 +141,15 @@ def _features_until(store: Store, symbol: str) -> tuple[pd.Timestamp | None, str
     except Exception as error:
         return None, f"features that cannot be read: {type(error).__name__}: {error}"
     return until, f"features until {until}" if until else "no features"
+
+
+def _late_context(store: Store, settings: Settings, symbol: str, as_of: pd.Timestamp) -> str:
+    """Which of the bars of other symbols that the symbol's recipes read is not stored; "" if none. What cannot be read
+    is reported by the training."""
+    sets = {name: feature_set for name, feature_set in settings.feature_sets(symbol).items() if feature_set.of}
+    with suppress(Exception):
+        return next(late_sets(store, settings, symbol, sets, month_of(as_of), as_of), "")
+    return ""
 
 
 def _is_trained(store: Store, symbol: str, recipe: str, as_of: pd.Timestamp) -> bool:

@@ -29,7 +29,7 @@ def training_window(store: Store, settings: Settings, symbol: str, recipe: Recip
     """
     history, market = MarketHistory(store, settings, symbol), settings.symbols[symbol]
     first, rows = _first_month(history, recipe, as_of), wanted_rows(settings, recipe)
-    require_sets(store, symbol, market, recipe.feature_sets, first, as_of)
+    require_sets(store, settings, symbol, recipe.feature_sets, first, as_of)
     stretches = history.known_stretches(first, as_of)
     if algorithm(recipe.algorithm).traits.needs_market:
         stretches = stretches[-1:]

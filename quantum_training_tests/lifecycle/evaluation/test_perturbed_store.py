@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from quantum_training.features.indicators import compute_features
-from quantum_training.lifecycle.evaluation.perturbed_store import PerturbedStore
+from quantum_training.lifecycle.evaluation.perturbed_store import Perturbation, PerturbedStore
 from quantum_training.lifecycle.stored_months import read_bars
 from quantum_training.monitoring.random_markets import JUMP
 from quantum_training.resources.store.store import Store
@@ -36,7 +36,8 @@ def store(tmp_path, make_candles):
 def perturbed(store):
     """The views with a rising and with a falling future. BBB has no stored bars."""
     market = load_settings().symbols["SP500"].model_copy(update={"timeframe": "4h", "calendar": "24/7"})
-    return [PerturbedStore.after(store, {"AAA": market, "BBB": market}, CUT, RANDOM_BARS, up) for up in (True, False)]
+    changes = [Perturbation(CUT + BAR, RANDOM_BARS, rising) for rising in (True, False)]
+    return [PerturbedStore.after(store, {"AAA": market, "BBB": market}, change) for change in changes]
 
 
 @pytest.mark.parametrize("asset", ["candles", "features"])

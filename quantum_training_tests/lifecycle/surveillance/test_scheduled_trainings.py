@@ -3,6 +3,7 @@
 import pandas as pd
 import pytest
 
+from quantum_training.lifecycle.feature_sets import DEFINITION
 from quantum_training.lifecycle.records import ModelVersion, write_record
 from quantum_training.lifecycle.surveillance.scheduled_trainings import (
     RunState,
@@ -12,6 +13,7 @@ from quantum_training.lifecycle.surveillance.scheduled_trainings import (
     trainings_due,
 )
 from quantum_training.market.periods import month_of
+from quantum_training.models.feature_set_hash import definition_hash
 from quantum_training.settings.retraining import RetrainingPolicy
 from quantum_training.settings.schema import Symbol
 from quantum_training_tests.support.records import decay, model_record
@@ -84,6 +86,25 @@ def test_a_symbol_whose_data_are_late_waits_and_the_others_go_on(world):
     assert world.start("2020-02-10 02:00", "BBB") == "02-10 00"
     assert world.cover("2020-02-10 04:00").start("2020-02-10 02:00") == "02-10 00", "as soon as they are there"
     assert world.next("2020-02-10 02:00") == world.next("2020-02-10 02:00", "BBB") == (None, False, ""), "and only once"
+
+
+@pytest.mark.parametrize("late", ["wait", "missing"])
+def test_a_symbol_waits_for_the_bars_of_another_that_it_reads(workspace, small, late):
+    module = "quantum_training_tests.support.feature_modules"
+    context = {"module": module, "params": {"function": "honest"}, "of": "BBB", "late": late}
+    small |= {"start": "2019-09-02", "features": {"context": context}}
+    small["recipes"]["xgboost"]["features"] = ["context"]
+    world = World(workspace(small)).cover("2020-02-10 01:00")
+    waits = world.next("2020-02-10 02:00").waits
+    expected = "waits: features_context of BBB is needed until 2020-02-10 00:00:00+00:00, but of 2020-02-01 it is not"
+    assert (expected in waits) == (late == "wait")
+    definition = {DEFINITION: definition_hash(world.settings.features["context"])}
+    for until, starts in (("2020-02-09 20:00", late == "missing"), ("2020-02-10 00:00", True)):
+        frame = pd.DataFrame({"a": [1.0]}, pd.DatetimeIndex([at(until) - pd.Timedelta(hours=4)]))
+        covered = {"covered_until": at(until).isoformat(), **definition}
+        for asset in ("candles", "features_context"):
+            world.store.write_frame(asset, "BBB", "2020-02-01", frame, covered)
+        assert (world.next("2020-02-10 02:00").training is not None) == starts
 
 
 def test_a_symbol_without_any_data_waits(world):

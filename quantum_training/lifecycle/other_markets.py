@@ -1,0 +1,70 @@
+"""Columns of feature sets that are computed from another symbol's bars, as they were known at the close of each bar.
+
+A set with `of` is stored for the symbols that it names, once for all that read it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from quantum_training.features.sets.expansion import known_rows
+from quantum_training.features.sets.feature_set import FeatureSet
+from quantum_training.market.calendars import LONGEST_CLOSURE, expected_open_times
+from quantum_training.market.periods import MONTH
+from quantum_training.market.timeframe import close_times
+from quantum_training.settings import Settings
+
+
+class StoredColumns(NamedTuple):
+    """Stored columns of a symbol. covered: for each month that may be used, up to when it is complete."""
+
+    columns: pd.DataFrame
+    covered: Mapping[str, pd.Timestamp]
+
+
+def other_symbols(sets: Mapping[str, FeatureSet]) -> list[str]:
+    """The symbols of whose bars these sets are computed instead of a recipe's own."""
+    return [*dict.fromkeys(symbol for feature_set in sets.values() for symbol in feature_set.of)]
+
+
+def symbols_read(settings: Settings, symbols: Iterable[str]) -> list[str]:
+    """The symbols whose bars the recipes of these symbols read beside their own."""
+    return [*dict.fromkeys(other for symbol in symbols for other in other_symbols(settings.feature_sets(symbol)))]
+
+
+def newest_expected_bar(settings: Settings, symbol: str, closed: pd.Timestamp) -> pd.Timestamp | None:
+    """Open time of a symbol's newest bar that is closed at a time, by its calendar; None before its first day."""
+    opened = _expected_bars(settings, symbol, closed, closed)
+    known = close_times(opened, settings.symbols[symbol].timeframe) <= closed
+    return opened[known][-1] if known.any() else None
+
+
+def known_columns(settings: Settings, symbol: str, stored: StoredColumns, closed: pd.DatetimeIndex) -> np.ndarray:
+    """For each time in `closed`, the stored columns of the symbol's newest bar that is closed then.
+
+    NaN where that bar, by the symbol's calendar, is not stored yet or lies in a month that may not be used: an older
+    row never takes its place. A bar without a trade, which a source leaves out, has that of the bar before it.
+    """
+    timeframe = settings.symbols[symbol].timeframe
+    expected = _expected_bars(settings, symbol, closed[0], closed[-1])
+    closes = close_times(expected, timeframe)
+    is_stored = np.zeros(len(expected) + 1, dtype=bool)  # the last one: no bar at all
+    for month, until in stored.covered.items():
+        start = pd.Timestamp(month, tz="UTC")
+        first, end = expected.searchsorted([start, start + MONTH])
+        is_stored[first:end] = closes[first:end] <= until
+    newest = closes.searchsorted(closed, side="right") - 1
+    rows = known_rows(stored.columns.to_numpy(), pd.DatetimeIndex(stored.columns.index), timeframe, closed)
+    rows[~is_stored[newest]] = np.nan
+    return rows
+
+
+def _expected_bars(settings: Settings, symbol: str, first: pd.Timestamp, last: pd.Timestamp) -> pd.DatetimeIndex:
+    """The bars of a symbol from the newest that is closed at `first` on, up to `last`; none before its first day."""
+    market = settings.symbols[symbol]
+    start = max(first - LONGEST_CLOSURE, market.first_day(settings.start))
+    return expected_open_times(market.calendar, market.timeframe, start, max(start, last))
