@@ -15,7 +15,13 @@ from functools import partial
 import pandas as pd
 
 from quantum_training.lifecycle.evaluation.leakage import synthetic_timeframe
-from quantum_training.lifecycle.settings_check import examine_set, fit_small, newest_bars, try_metric
+from quantum_training.lifecycle.settings_check import (
+    examine_set,
+    fit_small,
+    newest_bars,
+    newest_values,
+    try_metric,
+)
 from quantum_training.settings import config_path, load_settings
 from quantum_training.settings.paths import SettingsError
 
@@ -37,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     examined = dict.fromkeys(settings.features, next(iter(settings.symbols.values())).timeframe)
     examined |= {name: timeframes[recipe] for recipe in used for name in settings.recipes[recipe].feature_sets}
     examined |= {name: settings.symbols[s.of[0]].timeframe for name, s in settings.features.items() if s.of}
+    checks |= {f"series.{name}": partial(newest_values, name, series, now) for name, series in settings.series.items()}
     checks |= {f"features.{name}": partial(examine_set, name, settings.features, tf) for name, tf in examined.items()}
     checks |= {f"metrics.{name}": partial(try_metric, path) for name, path in settings.metrics.items()}
     checks |= {f"recipes.{name}": partial(fit_small, settings.recipes[name], timeframes[name]) for name in used}

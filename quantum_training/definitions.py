@@ -21,6 +21,7 @@ from quantum_training.assets import (
     models,
     rollout,
     scores,
+    series,
     signals,
     week_report,
 )
@@ -67,6 +68,9 @@ def build_defs(settings: Settings, resources: Mapping[str, Any] | None = None) -
     partitions = build_partitions(
         list(settings.symbols), settings.start.isoformat(), last_day.isoformat() if last_day else None
     )
+    series_partitions = build_partitions(
+        list(settings.series), settings.start.isoformat(), last_day.isoformat() if last_day else None
+    )
     asset_jobs = build_asset_jobs(settings)
     manual_jobs = [
         *build_manual_jobs(settings, lambda: definitions),
@@ -82,6 +86,7 @@ def build_defs(settings: Settings, resources: Mapping[str, Any] | None = None) -
     assets = [
         candles.build(settings, partitions),
         *features.build_all(settings, partitions),
+        *(series.build_all(settings, series_partitions) if settings.series else ()),
         *(models.build(recipe, settings, partitions) for recipe in settings.recipes),
         scores.build(settings, partitions),
         backtest.build(settings, partitions),
@@ -97,7 +102,12 @@ def build_defs(settings: Settings, resources: Mapping[str, Any] | None = None) -
         assets=dg.with_source_code_references([*dg.map_asset_specs(partial(_owned, settings), assets)]),
         asset_checks=[
             candle_quality(settings, partitions),
-            *(feature_causality(name, settings, partitions) for name in (DEFAULT, *settings.features)),
+            *(feature_causality(name, settings, partitions) for name in (DEFAULT, *features.sets_of_bars(settings))),
+            *(
+                feature_causality(name, settings, series_partitions)
+                for name, s in settings.features.items()
+                if s.series
+            ),
             *(leak_free(recipe, settings, partitions) for recipe in settings.recipes),
             *(agent_checks(name, partitions) for name, r in settings.recipes.items() if is_agent(r.algorithm)),
             *(refresh_check(model_asset(recipe), partitions) for recipe in settings.recipes),

@@ -47,6 +47,8 @@ LIFECYCLE = [  # a week's path through the layer `lifecycle`
     "revised_bars",
     "stored_months",
     "other_markets",
+    "series",
+    "series_columns",
     "feature_sets",
     "freshness",
     "market_history",

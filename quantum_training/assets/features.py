@@ -25,8 +25,13 @@ from quantum_training.settings import Settings
 
 
 def build_all(settings: Settings, partitions: Partitions) -> list[dg.AssetsDefinition]:
-    """The assets of the default features and of each feature set, for the symbols of these settings."""
-    return [build(name, settings, partitions) for name in (DEFAULT, *settings.features)]
+    """The assets of the default features and of each feature set that reads bars, for the symbols of these settings."""
+    return [build(name, settings, partitions) for name in (DEFAULT, *sets_of_bars(settings))]
+
+
+def sets_of_bars(settings: Settings) -> list[str]:
+    """The feature sets that read bars; the others read series (assets/series.py)."""
+    return [name for name, feature_set in settings.features.items() if not feature_set.series]
 
 
 def build(name: str, settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
@@ -40,9 +45,9 @@ def build(name: str, settings: Settings, partitions: Partitions) -> dg.AssetsDef
         deps=["candles"],
         group_name="market",
         kinds={"parquet", "pandas"},
-        metadata=column_schema(_columns(name, settings)),
+        metadata=column_schema(stored_columns(name, settings)),
         code_version=set_hash(settings.features[name]) if name in settings.features else None,
-        description=_description(name, settings),
+        description=set_description(name, settings),
     )
     def features(context: dg.AssetExecutionContext, store: dg.ResourceParam[Store]) -> dg.MaterializeResult:
         waiting: dict[Key, str] = {}
@@ -68,13 +73,14 @@ def build(name: str, settings: Settings, partitions: Partitions) -> dg.AssetsDef
 def feature_deps(
     sets: Mapping[str, FeatureSet], mapping: Callable[[Sequence[str]], dg.PartitionMapping]
 ) -> list[dg.AssetDep]:
-    """The default features and these sets as upstream assets. mapping: given the symbols of a set, none for the same
-    symbol."""
-    symbols = {DEFAULT: (), **{name: feature_set.of for name, feature_set in sets.items()}}
-    return [dg.AssetDep(feature_asset(name), partition_mapping=mapping(of)) for name, of in symbols.items()]
+    """The default features and these sets as upstream assets. mapping: given the other symbols or the series
+    that a set reads, none for the same symbol."""
+    read = {DEFAULT: (), **{name: feature_set.read_from for name, feature_set in sets.items()}}
+    return [dg.AssetDep(feature_asset(name), partition_mapping=mapping(owners)) for name, owners in read.items()]
 
 
-def _description(name: str, settings: Settings) -> str:
+def set_description(name: str, settings: Settings) -> str:
+    """What the asset of a set holds, for its page."""
     history = "read from the stored candles of earlier months; rows without that much history stay empty"
     if name == DEFAULT:
         return (
@@ -84,6 +90,11 @@ def _description(name: str, settings: Settings) -> str:
         )
     chosen = settings.features[name]
     params = ", ".join(f"{param}={value!r}" for param, value in chosen.params.items())
+    if chosen.series:
+        return (
+            f"Feature set `{name}`: `{chosen.module}.compute({params})` of the series {', '.join(chosen.series)}: a "
+            "row for each time at which something became known in the month, and the newest one before it."
+        )
     symbols = f"of {', '.join(chosen.of)}, for" if chosen.of else "for the symbols of"
     return (
         f"Feature set `{name}`: `{chosen.module}.compute({params})` of the month's bars {symbols} the recipes that "
@@ -91,7 +102,7 @@ def _description(name: str, settings: Settings) -> str:
     )
 
 
-def _columns(name: str, settings: Settings) -> dict[str, str]:
+def stored_columns(name: str, settings: Settings) -> dict[str, str]:
     """What each column is. A set that cannot be imported has none here: its own run says why."""
     if name == DEFAULT:
         return features_columns()
@@ -120,7 +131,7 @@ def compute_and_mend(
 def record_features(context: dg.AssetExecutionContext, store: Store, settings: Settings, keys: Iterable[Key]) -> None:
     """Compute these months in a run whose steps of features Dagster skips, as months of candles were refused in it."""
     selected, keys = context.run.asset_selection, [*keys]
-    for name in (DEFAULT, *settings.features):
+    for name in (DEFAULT, *sets_of_bars(settings)):
         asset = dg.AssetKey(feature_asset(name))
         if not selected or asset in selected:
             used = [key for key in keys if is_stored_for(settings, key.symbol, name)]

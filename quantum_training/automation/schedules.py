@@ -19,6 +19,7 @@ from quantum_training.automation.jobs.asset_jobs import (
     FRESHNESS,
     HOUSEKEEPING,
     MARKET_DATA,
+    SERIES_DATA,
     SIGNALS,
     WEEKLY_CYCLE,
     WEEKLY_REPORT,
@@ -28,6 +29,7 @@ from quantum_training.automation.jobs.state_jobs import DOCTOR
 from quantum_training.automation.scheduled_training import SCHEDULE, SENSOR, plan_tick
 from quantum_training.lifecycle.other_markets import symbols_read
 from quantum_training.lifecycle.records import CANDLES, DRIFT_REPORT, FEATURES
+from quantum_training.lifecycle.series import SERIES
 from quantum_training.lifecycle.stored_months import stored_until
 from quantum_training.lifecycle.surveillance.run_priorities import MARKET
 from quantum_training.market.periods import Key, week_of
@@ -56,8 +58,7 @@ class Tick(NamedTuple):
 
 
 def build_schedules(settings: Settings, partitions: Partitions, store: Store) -> list[dg.ScheduleDefinition]:
-    """The schedules of `weekly_cycle`, `market_data`, `drift`, `trading_signals`, `housekeeping`, `doctor`,
-    `freshness` and `weekly_report`.
+    """The schedules of the jobs that run by themselves; `series_data` has one if the settings have series.
 
     store: where a tick looks what is missing.
     """
@@ -98,6 +99,19 @@ def build_schedules(settings: Settings, partitions: Partitions, store: Store) ->
             "week also for the month before, whose last bars a failed run may have missed. Complete months are not "
             "fetched again. If the settings name no cron, it ticks as often as bars close and leaves out the symbols "
             "that are up to date.",
+        ),
+        *(
+            [
+                schedule(
+                    "series_data_schedule",
+                    SERIES_DATA,
+                    settings.market_data_cron_schedule or market_data_cron(markets),
+                    lambda tick: series_data_runs(settings, tick),
+                    "One run per series for the months since it was read last, at the times of market_data_schedule.",
+                )
+            ]
+            if settings.series
+            else []
         ),
         schedule(
             "drift_schedule",
@@ -169,6 +183,18 @@ def market_data_runs(settings: Settings, tick: Tick) -> RunRequests:
             tags = {VENUE_TAG: market.source.venue} if market.source.venue else {}
             requests.append(_request("utc_month", Key(symbol, first), Key(symbol, last), tick.time, tags))
     return requests or dg.SkipReason("the market data of all symbols are up to date")
+
+
+def series_data_runs(settings: Settings, tick: Tick) -> RunRequests:
+    """The months since the newest stored one that is whole, for each series."""
+    month, first_month = _month(tick.time), pd.Timestamp(settings.start, tz="UTC") + pd.offsets.MonthBegin(0)
+    if not _markets_on(settings, month):
+        return _out_of_range(settings, month)
+    requests = []
+    for name in settings.series:
+        until = _stored_until(tick.store, SERIES, name) or month
+        requests.append(_request("utc_month", Key(name, max(_month(until), first_month)), Key(name, month), tick.time))
+    return requests
 
 
 def drift_runs(settings: Settings, tick: Tick) -> RunRequests:

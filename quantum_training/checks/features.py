@@ -4,6 +4,7 @@ import dagster as dg
 
 from quantum_training.assets.metadata.tables import reports_table
 from quantum_training.lifecycle.evaluation.leakage import CUTS_OF_SETS, feature_report
+from quantum_training.lifecycle.evaluation.series_leakage import series_report
 from quantum_training.lifecycle.feature_sets import feature_asset, is_stored_for
 from quantum_training.monitoring.feature_leakage import FUTURE_BARS
 from quantum_training.partitions import Partitions, newest_key_per_symbol, run_keys
@@ -16,8 +17,10 @@ CAUSAL_CHECK = "causal"
 def feature_causality(name: str, settings: Settings, partitions: Partitions) -> dg.AssetChecksDefinition:
     """The blocking check on what the asset of a feature set stored: no look-ahead, no memory beyond the warm-up.
 
-    It has no partitions: it tests the code on the newest months of a run, and look-ahead stops all of them.
+    It has no partitions: it tests the code on the newest months of a run, and look-ahead stops all of them. partitions:
+    of the symbols, or of the series that the set reads.
     """
+    reads_series = name in settings.features and bool(settings.features[name].series)
 
     @dg.asset_check(
         asset=feature_asset(name),
@@ -33,7 +36,9 @@ def feature_causality(name: str, settings: Settings, partitions: Partitions) -> 
         used = [key for key in keys if is_stored_for(settings, key.symbol, name)]
         computed = [key for key in used if store.attributes(asset, key.symbol, key.period)]
         reports = {
-            key: feature_report(store, settings.symbols[key.symbol], key, name, settings.features)
+            key: series_report(store, settings, key, name, CUTS_OF_SETS)
+            if reads_series
+            else feature_report(store, settings.symbols[key.symbol], key, name, settings.features)
             for key in newest_key_per_symbol(computed)
         }
         failures = [f"{asset} {key}: {failure}" for key, report in reports.items() for failure in report.failures]

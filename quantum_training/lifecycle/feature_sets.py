@@ -21,13 +21,14 @@ from quantum_training.lifecycle.market_identity import require_market
 from quantum_training.lifecycle.other_markets import StoredColumns, known_columns, newest_expected_bar
 from quantum_training.lifecycle.records import CANDLES, FEATURES
 from quantum_training.lifecycle.restatement import outdated_features
+from quantum_training.lifecycle.series import SERIES
+from quantum_training.lifecycle.series_columns import CONTENT, columns_known_before
 from quantum_training.lifecycle.stored_months import AFTER_GAP, NANOSECOND
 from quantum_training.market.periods import MONTH, month_of
 from quantum_training.market.timeframe import close_times, to_timedelta
 from quantum_training.models.feature_set_hash import definition_hash
 from quantum_training.resources.store.store import Store, StoreError
 from quantum_training.settings import Settings
-from quantum_training.settings.schema import Symbol
 
 DEFINITION = "feature_set"
 """Attribute of a month of a set: the hash of its settings and code. After an update of a library what is stored stays
@@ -68,8 +69,8 @@ def is_stored_for(settings: Settings, symbol: str, name: str) -> bool:
     """Is this set computed from the bars of a symbol? All symbols have the default one."""
     if name == DEFAULT:
         return True
-    others = settings.features[name].of
-    return symbol in others if others else name in settings.feature_sets(symbol)
+    read_from = settings.features[name].read_from
+    return symbol in read_from if read_from else name in settings.feature_sets(symbol)
 
 
 def with_sets(
@@ -84,12 +85,12 @@ def with_sets(
     closed = close_times(opened, settings.symbols[symbol].timeframe)
     for name, feature_set in sets.items():
         whole = True
-        for owner in feature_set.of or (symbol,) if len(features) else ():
+        known = columns_known_before if feature_set.series else known_columns
+        for owner in feature_set.read_from or (symbol,) if len(features) else ():
             stored = _stored_columns(store, settings, owner, name, opened[0], closed[-1])
-            if feature_set.of and stored.covered:
-                columns = named_after(owner, stored.columns)
-                values = known_columns(settings, owner, stored, closed)
-                features = features.join(pd.DataFrame(values, opened, columns.columns))
+            if feature_set.read_from and stored.covered:
+                columns = named_after(owner, stored.columns).columns
+                features = features.join(pd.DataFrame(known(settings, owner, stored, closed), opened, columns))
             elif stored.covered:
                 features = features.join(stored.columns.reindex(opened))
             whole = whole and bool(stored.covered)
@@ -116,23 +117,23 @@ def late_sets(
 ) -> Iterator[str]:
     """What is missing of the months of these sets from `first` to `until`, in sentences."""
     for name, feature_set in sets.items():
-        if not feature_set.of:
-            if lacking := _lacking(store, settings, symbol, name, _months_of_features(store, symbol, first, until)):
-                yield _sentence(feature_asset(name), until, lacking, name)
-        elif feature_set.late == "wait":
-            for other in feature_set.of:
-                if lacking := _lacking(
-                    store, settings, other, name, _months_expected(store, settings, other, first, until)
-                ):
-                    yield _sentence(f"{feature_asset(name)} of {other}", until, lacking, name)
-
-
-def _sentence(asset: str, until: pd.Timestamp, lacking: list[str], name: str) -> str:
-    span = lacking[0] if len(lacking) == 1 else f"{lacking[0]} to {lacking[-1]}"
-    return (
-        f"{asset} is needed until {until}, but of {span} it is not stored, or was computed by other code or settings "
-        f"of features.{name}; run the job market_data for these months first"
-    )
+        if feature_set.read_from and feature_set.late == "missing":
+            continue
+        for owner in feature_set.read_from or (symbol,):
+            if feature_set.series:
+                needed = _months_of_series(settings, first, until)
+            elif feature_set.of:
+                needed = _months_expected(store, settings, owner, first, until)
+            else:
+                needed = _months_of_features(store, symbol, first, until)
+            if lacking := _lacking(store, settings, owner, name, needed):
+                span = lacking[0] if len(lacking) == 1 else f"{lacking[0]} to {lacking[-1]}"
+                asset = f"{feature_asset(name)} of {owner}" if feature_set.read_from else feature_asset(name)
+                job = "series_data" if feature_set.series else "market_data"
+                yield (
+                    f"{asset} is needed until {until}, but of {span} it is not stored, or was computed by other code "
+                    f"or settings of features.{name}; run the job {job} for these months first"
+                )
 
 
 class _Months(NamedTuple):
@@ -147,6 +148,14 @@ def _months_of_features(store: Store, symbol: str, first: str, until: pd.Timesta
     months = [month for month in store.periods(FEATURES, symbol) if first <= month <= last]
     whole = [pd.Timestamp(store.attributes(FEATURES, symbol, month)["covered_until"]) for month in months[-1:]]
     return _Months(months, min([until, *whole]))
+
+
+def _months_of_series(settings: Settings, first: str, until: pd.Timestamp) -> _Months:
+    """All months since the first partition: that a value did not change in a month must be known, too."""
+    begin = pd.Timestamp(settings.start, tz="UTC") + pd.offsets.MonthBegin(0)
+    last = month_of(until - NANOSECOND)
+    months = pd.date_range(min(max(first, month_of(begin)), last), last, freq="MS").strftime("%Y-%m-%d")
+    return _Months([*months], until)
 
 
 def _months_expected(store: Store, settings: Settings, other: str, first: str, until: pd.Timestamp) -> _Months:
@@ -164,7 +173,7 @@ def _months_expected(store: Store, settings: Settings, other: str, first: str, u
 
 def _lacking(store: Store, settings: Settings, owner: str, name: str, needed: _Months) -> list[str]:
     """Those of the months that a set of the symbol `owner` lacks."""
-    usable = {*usable_months(store, owner, settings.symbols[owner], name, settings.features[name])}
+    usable = {*_usable(store, settings, owner, name)}
     if lacking := [month for month in needed.months if month not in usable]:
         return lacking
     return [
@@ -178,29 +187,38 @@ def _stored_columns(
     store: Store, settings: Settings, owner: str, name: str, first: pd.Timestamp, last: pd.Timestamp
 ) -> StoredColumns:
     """What is stored of a set of the symbol `owner` in the months from that before `first` to that of `last`."""
-    market, asset = settings.symbols[owner], feature_asset(name)
-    usable = usable_months(store, owner, market, name, settings.features[name])
+    asset = feature_asset(name)
+    usable = _usable(store, settings, owner, name)
     months = [month for month in usable if month_of(first - MONTH) <= month <= month_of(last)]
     if not months:
         return StoredColumns(pd.DataFrame(index=pd.DatetimeIndex([], tz="UTC")), {})
     attributes = {month: store.attributes(asset, owner, month) for month in months}
-    require_market(owner, market, asset, attributes)
+    if owner in settings.symbols:
+        require_market(owner, settings.symbols[owner], asset, attributes)
     columns = pd.concat([store.read_frame(asset, owner, month) for month in months])
     return StoredColumns(columns, {month: pd.Timestamp(of["covered_until"]) for month, of in attributes.items()})
 
 
-def usable_months(store: Store, symbol: str, market: Symbol, name: str, feature_set: FeatureSet) -> list[str]:
-    """The stored months of a set that its present code computed from the present candles."""
-    asset, digest = feature_asset(name), definition_hash(feature_set)
-    months = store.periods(asset, symbol)
+def _usable(store: Store, settings: Settings, owner: str, name: str) -> list[str]:
+    """The stored months of a set that its present code computed from what is stored of the symbol or series `owner`."""
+    asset, digest = feature_asset(name), definition_hash(settings.features[name])
+    months = store.periods(asset, owner)
     if not months:
         return []
-    gap_months = {gap.month for gap in gaps(store, symbol, market.timeframe)}
-    outdated = {*outdated_features(store, symbol, asset)}
+    if settings.features[name].series:
+        return [month for month in months if _is_of_series(store, asset, owner, month, digest)]
+    gap_months = {gap.month for gap in gaps(store, owner, settings.symbols[owner].timeframe)}
+    outdated = {*outdated_features(store, owner, asset)}
 
     def is_usable(month: str) -> bool:
-        attributes = store.attributes(asset, symbol, month)
+        attributes = store.attributes(asset, owner, month)
         closed_gap = attributes.get(AFTER_GAP)
         return attributes.get(DEFINITION) == digest and (closed_gap is None or closed_gap in gap_months)
 
     return [month for month in months if month not in outdated and is_usable(month)]
+
+
+def _is_of_series(store: Store, asset: str, series: str, month: str, digest: str) -> bool:
+    attributes = store.attributes(asset, series, month)
+    content = store.attributes(SERIES, series, month).get("content_hash")
+    return attributes.get(DEFINITION) == digest and attributes.get(CONTENT) == content

@@ -13,7 +13,7 @@ import pandas as pd
 
 from quantum_training.features.sets.feature_set import DEFAULT
 from quantum_training.lifecycle.data_end import data_end
-from quantum_training.lifecycle.feature_sets import computation
+from quantum_training.lifecycle.feature_sets import DEFINITION, computation, feature_asset
 from quantum_training.lifecycle.fetching import ON_TIME, begins, changed_unit, fetch_bars, moved_day, recorded_begin
 from quantum_training.lifecycle.gaps import REFUSED, STORED, gaps, record_outcome
 from quantum_training.lifecycle.market_history import first_month_needed
@@ -22,6 +22,7 @@ from quantum_training.lifecycle.records import CANDLES, SHADOW_SCORES, model_ass
 from quantum_training.lifecycle.restated_history import restate
 from quantum_training.lifecycle.restatement import is_interrupted, restated_at
 from quantum_training.lifecycle.revised_bars import bars_to_compare, keep_renewed
+from quantum_training.lifecycle.series_columns import set_of_series
 from quantum_training.lifecycle.stored_months import AFTER_GAP, read_bars
 from quantum_training.market.calendar_settings import ALWAYS_OPEN
 from quantum_training.market.notes import Notes
@@ -31,6 +32,7 @@ from quantum_training.market.revision import compare, complete, same_bars, updat
 from quantum_training.market.revision_policy import REVISED, settle
 from quantum_training.market.schema import SCHEMA_VERSION, empty_candles
 from quantum_training.market.timeframe import closed_by, end_of_bars
+from quantum_training.models.feature_set_hash import definition_hash
 from quantum_training.resources.store.store import Store, Written
 from quantum_training.settings import Settings
 from quantum_training.sources import SourceError
@@ -238,6 +240,8 @@ def compute_month_features(store: Store, settings: Settings, key: Key, name: str
     name: of the feature set. After a gap the warm-up begins anew. Raises StoreError if the candles of the month, or of
     a month between it and the warm-up, are neither stored nor in a gap; and what a set raises.
     """
+    if name != DEFAULT and settings.features[name].series:
+        return _compute_month_of_series(store, settings, key, name)
     attributes = store.attributes("candles", key.symbol, key.period)
     until = pd.Timestamp(attributes["covered_until"]) if attributes else key.start + MONTH
     market = settings.symbols[key.symbol]
@@ -251,3 +255,10 @@ def compute_month_features(store: Store, settings: Settings, key: Key, name: str
     attributes |= {**restated_at(store, key.symbol, key.period), **made_by.attributes}
     written = store.write_frame(made_by.asset, key.symbol, key.period, features, attributes)
     return FeatureMonth(features, until, written)
+
+
+def _compute_month_of_series(store: Store, settings: Settings, key: Key, name: str) -> FeatureMonth:
+    features, attributes = set_of_series(store, settings, key, name)
+    attributes |= {DEFINITION: definition_hash(settings.features[name])}
+    written = store.write_frame(feature_asset(name), key.symbol, key.period, features, attributes)
+    return FeatureMonth(features, pd.Timestamp(attributes["covered_until"]), written)

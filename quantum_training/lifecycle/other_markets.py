@@ -36,6 +36,12 @@ def symbols_read(settings: Settings, symbols: Iterable[str]) -> list[str]:
     return [*dict.fromkeys(other for symbol in symbols for other in other_symbols(settings.feature_sets(symbol)))]
 
 
+def series_read(settings: Settings, symbols: Iterable[str]) -> list[str]:
+    """The series that the recipes of these symbols read."""
+    sets = (feature_set for symbol in symbols for feature_set in settings.feature_sets(symbol).values())
+    return [*dict.fromkeys(series for feature_set in sets for series in feature_set.series)]
+
+
 def newest_expected_bar(settings: Settings, symbol: str, closed: pd.Timestamp) -> pd.Timestamp | None:
     """Open time of a symbol's newest bar that is closed at a time, by its calendar; None before its first day."""
     opened = _expected_bars(settings, symbol, closed, closed)

@@ -12,14 +12,18 @@ import numpy as np
 import pandas as pd
 
 from quantum_training.features.sets.feature_set import FeatureSet, FeatureSetError
+from quantum_training.features.sets.series_events import known_rows
 from quantum_training.lifecycle.evaluation.leakage import CUTS_OF_SETS, recipe_under_test
+from quantum_training.lifecycle.evaluation.series_leakage import examine_series_set
 from quantum_training.lifecycle.feature_sets import computation
+from quantum_training.lifecycle.series import series_defects
 from quantum_training.market.calendars import expected_open_times
+from quantum_training.market.series_schema import KNOWN_AT, TIME, VALUE
 from quantum_training.market.timeframe import to_timedelta
 from quantum_training.monitoring.feature_leakage import examine_features
 from quantum_training.monitoring.random_markets import random_candles
 from quantum_training.monitoring.synthetic_training import SyntheticMarket, fit_on_synthetic
-from quantum_training.settings.schema import Recipe, Symbol
+from quantum_training.settings.schema import Recipe, Series, Symbol
 from quantum_training.sources import SourceError
 from quantum_training.trading.own_metrics import own_metric
 
@@ -42,11 +46,25 @@ def newest_bars(name: str, symbol: Symbol, now: pd.Timestamp) -> str:
     return f"{len(bars)} bars of {symbol.timeframe} up to {newest:%Y-%m-%d %H:%M}, close {bars['close'].iloc[-1]:g}"
 
 
+def newest_values(name: str, series: Series, now: pd.Timestamp) -> str:
+    """What the source has of a series, in words. SourceError if it cannot be read, or gives what cannot be."""
+    rows = series.source.fetch(name, None, now)
+    if defects := [*series_defects(rows)]:
+        raise SourceError(name, series.source.kind, defects[0], "Mend the source, or its options")
+    if rows.empty:
+        raise SourceError(name, series.source.kind, "it gives no value that is known by now", "Check its options")
+    newest = rows.iloc[-1]
+    old = " (older than max_age)" if now - newest[KNOWN_AT] > series.age else ""
+    return f"{len(rows)} values, the newest {newest[VALUE]:g} of {newest[TIME]}, known at {newest[KNOWN_AT]}{old}"
+
+
 def examine_set(name: str, sets: Mapping[str, FeatureSet], timeframe: str) -> str:
     """Look for look-ahead in a feature set, on random bars of a timeframe. Returns its columns, in words.
 
     FeatureSetError says what is wrong; raises what the module raises.
     """
+    if sets[name].series:
+        return _examine_set_of_series(name, sets[name])
     made_by = computation(name, sets, timeframe)
     spacing = to_timedelta(timeframe)
     times = pd.date_range(FIRST_BAR, periods=made_by.warmup_bars + BARS, freq=spacing)
@@ -57,6 +75,18 @@ def examine_set(name: str, sets: Mapping[str, FeatureSet], timeframe: str) -> st
         raise FeatureSetError("; ".join(report.failures))
     columns = ", ".join(sets[name].columns(name))
     return f"no look-ahead; {made_by.warmup_bars} bars of warm-up; it gives {columns}"
+
+
+def _examine_set_of_series(name: str, feature_set: FeatureSet) -> str:
+    warmup = feature_set.warmup_bars(name, "1d")
+    times = pd.date_range(FIRST_BAR, periods=warmup + BARS, freq="1D")
+    values = np.random.default_rng(0).normal(size=len(times)).cumsum()
+    rows = pd.DataFrame({TIME: times, KNOWN_AT: times, VALUE: values})
+    stored = known_rows(feature_set, name, rows, times[warmup])
+    if failures := examine_series_set(feature_set, name, rows, stored, CUTS_OF_SETS).failures:
+        raise FeatureSetError("; ".join(failures))
+    columns = ", ".join(feature_set.columns(name))
+    return f"no look-ahead; {warmup} values of warm-up; it gives {columns}"
 
 
 def try_metric(path: str) -> str:

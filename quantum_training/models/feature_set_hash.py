@@ -14,15 +14,15 @@ from quantum_training.models.scoring_code import PACKAGE, imported_names, source
 
 
 def definition_hash(feature_set: FeatureSet) -> str:
-    """16 hex digits: the same for equal settings and code. Of which other symbols it is read changes no column."""
-    settings = feature_set.model_dump(mode="json", exclude={"of", "late"})
+    """16 hex digits: the same for equal settings and code. What it reads changes no column of what is stored."""
+    settings = feature_set.model_dump(mode="json", exclude={"of", "series", "late"})
     return identity(settings=settings, code=_code(feature_set.module)[0])
 
 
 def set_hash(feature_set: FeatureSet) -> str:
-    """The same with the versions of the libraries that the code imports, and the symbols that it is read of."""
-    others = {"of": feature_set.of} if feature_set.of else {}
-    return identity(definition=definition_hash(feature_set), libraries=dict(_code(feature_set.module)[1]), **others)
+    """The same with the versions of the libraries that the code imports, and what it reads."""
+    read_from = {name: value for name in ("of", "series") if (value := getattr(feature_set, name))}
+    return identity(definition=definition_hash(feature_set), libraries=dict(_code(feature_set.module)[1]), **read_from)
 
 
 def set_hashes(sets: Mapping[str, FeatureSet]) -> dict[str, str]:

@@ -75,10 +75,10 @@ class ServedVersion:
             raise CallerError(f"{self.market.symbol}: input {kind!r} is unknown; it is auto, candles or features")
         if kind == AUTO:
             kind = self._kind({*rows})
-        read = [symbol for feature_set in self.market.feature_sets.values() for symbol in feature_set.of]
+        read = [owner for feature_set in self.market.feature_sets.values() for owner in feature_set.read_from]
         if kind == FROM_CANDLES and read:
             raise CallerError(
-                f"{self.market.symbol}: the version learns from bars of {', '.join(read)}, too, so that its candles "
+                f"{self.market.symbol}: the version learns from {', '.join(read)}, too, so that its candles "
                 "alone do not suffice; send features"
             )
         if kind == FROM_FEATURES:

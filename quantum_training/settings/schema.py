@@ -30,6 +30,7 @@ from quantum_training.market.revision_policy import RevisionPolicy
 from quantum_training.market.timeframe import DAY, Timeframe, beginning_at, grid_origin, to_timedelta
 from quantum_training.models.sizing import Sizing
 from quantum_training.sources import CandleSource, source_from
+from quantum_training.sources.series import SeriesSource, series_source_from
 from quantum_training.trading.account import Account
 from quantum_training.trading.costs import Costs
 
@@ -161,6 +162,26 @@ class Recipe(_Frozen):
             allowed = ", ".join((DEFAULT, *sets, *FEATURES))
             raise ValueError(f"unknown {', '.join(unknown)}; allowed: {allowed}")
         self._feature_sets = sets_of(self.features, sets)
+
+
+def _age(text: str) -> str:
+    if not pd.Timedelta(text) > pd.Timedelta(0):
+        raise ValueError(f"{text} is no time; give one as 36h or 45d")
+    return text
+
+
+class Series(_Frozen):
+    """Values that are no candles, as a funding rate or a price index: their source, and how long a value counts."""
+
+    source: Annotated[SeriesSource, PlainValidator(series_source_from)]
+    max_age: Annotated[str, AfterValidator(_age)] = Field(
+        description="How long ago the newest value may have become known, as 36h or 45d; after that none is known."
+    )
+
+    @property
+    def age(self) -> pd.Timedelta:
+        """max_age as a time."""
+        return pd.Timedelta(self.max_age)
 
 
 class Symbol(_Frozen):

@@ -34,6 +34,7 @@ from quantum_training.settings.schema import (
     Owner,
     Recipe,
     RecipeName,
+    Series,
     Symbol,
     TagKey,
     TagValue,
@@ -58,6 +59,9 @@ class Settings(BaseSettings):
     recipes: dict[RecipeName, Recipe] = Field(min_length=1)
     features: dict[RecipeName, FeatureSet] = Field(
         {}, description="Feature sets of your own by name, each a module; a recipe names those that it learns from."
+    )
+    series: dict[Name, Series] = Field(
+        {}, description="Values that are no candles by name, as a funding rate, for feature sets that read them."
     )
     metrics: dict[RecipeName, FunctionPath] = Field(
         {}, description="Metrics of your own by name: the dotted path of a function of returns, positions and periods."
@@ -259,9 +263,12 @@ class Settings(BaseSettings):
                     f"features.{name}: {DEFAULT!r}, the project's features and the columns of candles have names of "
                     f"their own, and {SEPARATOR!r} stands between a set and its column; take another name"
                 )
-            if unknown := [symbol for symbol in self.features[name].of if symbol not in self.symbols]:
-                allowed = ", ".join(self.symbols)
-                raise ValueError(f"features.{name}.of: unknown {', '.join(unknown)}; allowed: {allowed}")
+            for field, known in (("of", self.symbols), ("series", self.series)):
+                if unknown := [read for read in getattr(self.features[name], field) if read not in known]:
+                    allowed = ", ".join(known) or "none, as the settings have no series"
+                    raise ValueError(f"features.{name}.{field}: unknown {', '.join(unknown)}; allowed: {allowed}")
+        if both := [name for name in self.series if name in self.symbols]:
+            raise ValueError(f"series.{both[0]}: a symbol has this name; give the series another one")
         for name, recipe in self.recipes.items():
             try:
                 recipe.find_sets(self.features)

@@ -108,7 +108,7 @@ def test_a_version_learns_from_it_as_a_range_and_week_by_week(project, build_pro
     folder = Path(unquote(urlsplit(location).path)) / "artifacts"
     served = ServedVersion.load(folder / "model", folder / "market.json")
     candles = project.store.read_frames("candles", "AAA", FIRST, LAST)
-    with pytest.raises(CallerError, match=r"AAA: the version learns from bars of BBB, too, .* send features"):
+    with pytest.raises(CallerError, match=r"AAA: the version learns from BBB, too, .* send features"):
         served.predict(candles, {})
     rows = MarketHistory(project.store, project.settings, "AAA").features(FIRST, pd.Timestamp(LAST, tz="UTC")).dropna()
     assert len(served.predict(rows, {})) == len(rows)

@@ -1,5 +1,5 @@
-"""The jobs that select assets: `market_data`, `weekly_cycle`, `drift`, `decay`, `housekeeping`, `freshness`,
-`trading_signals`, `weekly_report`."""
+"""The jobs that select assets: `market_data`, `series_data`, `weekly_cycle`, `drift`, `decay`, `housekeeping`,
+`freshness`, `trading_signals`, `weekly_report`."""
 
 from typing import Any, NamedTuple
 
@@ -13,6 +13,7 @@ from quantum_training.lifecycle.records import DECAY_REPORT
 from quantum_training.settings import Settings
 
 MARKET_DATA, WEEKLY_CYCLE, DRIFT, DECAY = "market_data", "weekly_cycle", "drift", "decay"
+SERIES_DATA = "series_data"
 HOUSEKEEPING, FRESHNESS = "housekeeping", "freshness"
 SIGNALS, WEEKLY_REPORT = "trading_signals", "weekly_report"  # Dagster accepts no job with the name of an asset
 
@@ -65,8 +66,15 @@ ASSET_JOBS = (
 )
 
 
+SERIES_JOB = AssetJob(
+    SERIES_DATA,
+    dg.AssetSelection.groups("series"),
+    "What became known of a series in a month, and the feature sets that read it.",
+)
+
+
 def build_asset_jobs(settings: Settings) -> list[Any]:
-    """The jobs of ASSET_JOBS."""
+    """The jobs of ASSET_JOBS, and SERIES_JOB if the settings have series."""
     return [
         dg.define_asset_job(
             job.name,
@@ -76,7 +84,7 @@ def build_asset_jobs(settings: Settings) -> list[Any]:
             hooks={restart_after_storage_fault},
             description=job.description,
         )
-        for job in ASSET_JOBS
+        for job in (*ASSET_JOBS, *([SERIES_JOB] if settings.series else []))
     ]
 
 

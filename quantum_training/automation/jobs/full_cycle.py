@@ -3,7 +3,7 @@
 It is the one command for CI and demos. Schedules start the two jobs separately.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
@@ -16,6 +16,7 @@ from quantum_training.assets.progress import progress_shown
 from quantum_training.automation.jobs.asset_jobs import (
     DRIFT,
     MARKET_DATA,
+    SERIES_DATA,
     SIGNALS,
     WEEKLY_CYCLE,
     WEEKLY_REPORT,
@@ -26,7 +27,7 @@ from quantum_training.automation.jobs.run_tags import nesting_tags
 from quantum_training.lifecycle.data_end import newest_week
 from quantum_training.lifecycle.gaps import refused_months
 from quantum_training.lifecycle.market_history import first_month_for_week
-from quantum_training.lifecycle.other_markets import symbols_read
+from quantum_training.lifecycle.other_markets import series_read, symbols_read
 from quantum_training.lifecycle.reporting.week_page import closing_text
 from quantum_training.lifecycle.reporting.week_report import symbol_week
 from quantum_training.lifecycle.stored_months import features_available_until
@@ -103,10 +104,9 @@ def run_symbols(
 ) -> CycleOutcome:
     """Run `market_data`, then `weekly_cycle`, symbol by symbol. monitored: with drift reports before, signals after it.
 
-    The market data come first for all symbols, for the peers of their pools and for the symbols whose bars their
-    feature sets read, because a pool leaves out a symbol whose bars are missing, and a set waits for them. A symbol of
-    which months were refused goes on with the weeks that the others allow. Failure if the config names an unknown
-    symbol or no week.
+    The market data come first for all symbols, for the peers of their pools and for what their feature sets read,
+    because a pool leaves out a symbol whose bars are missing, and a set waits for them. A symbol of which months were
+    refused goes on with the weeks that the others allow. Failure if the config names an unknown symbol or no week.
     """
     check_config(context.job_name, config, settings)
 
@@ -135,10 +135,32 @@ def run_symbols(
     fitted = [*symbols, *pool_peers(settings, symbols)]
     for symbol in dict.fromkeys((*fitted, *symbols_read(settings, fitted))):
         run(MARKET_DATA, symbol)
+    _bring_series(context, config, settings, definitions, fitted)
     for symbol in symbols:
         if symbol not in outcome.failures:
             run(WEEKLY_CYCLE, symbol)
     return CycleOutcome(*({s: reason for s, reason in part.items() if s in symbols} for part in outcome))
+
+
+def _bring_series(
+    context: dg.OpExecutionContext,
+    config: CycleConfig,
+    settings: Settings,
+    definitions: Callable[[], dg.Definitions],
+    symbols: Sequence[str],
+) -> None:
+    """Run `series_data` of what these symbols read, for the months of their windows. If it fails, trainings say so."""
+    begin = str((pd.Timestamp(settings.start) + pd.offsets.MonthBegin(0)).date())
+    for series in series_read(settings, symbols):
+        readers = [symbol for symbol in symbols if series in series_read(settings, [symbol])]
+        try:
+            months = [months_of(settings, symbol, *weeks_of(settings, symbol, config)) for symbol in readers]
+            first, last = max(min(first for first, _ in months), begin), max(last for _, last in months)
+            context.log.info(f"{series}: {SERIES_DATA} from {first} to {last}")
+            run = NestedRun(series, first, last, console_config(settings))
+            run_nested(context, definitions().resolve_job_def(SERIES_DATA), run)
+        except Exception as error:
+            context.log.error(f"{series} failed: {error}")
 
 
 def _last_week_with_features(store: Store, symbol: str) -> str:

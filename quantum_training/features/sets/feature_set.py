@@ -25,6 +25,7 @@ from quantum_training.features.sets.expansion import (
     suffix_of,
     variants,
 )
+from quantum_training.market.series_schema import VALUE
 from quantum_training.market.timeframe import Timeframe, close_times, to_timedelta
 
 DEFAULT = "default"
@@ -69,17 +70,30 @@ class FeatureSet(BaseModel):
         description="Symbols from whose bars it is computed instead of the recipe's own, as BTC-USDT: each gives "
         "columns of its own, which a row has as they are known at its close.",
     )
+    series: Annotated[tuple[str, ...], BeforeValidator(_as_list)] = Field(
+        (),
+        description="Series from whose values it is computed instead of bars, as vix; otherwise as `of`.",
+    )
     late: Literal["wait", "missing"] = Field(
         "wait",
-        description="If bars of a symbol of `of` are not stored yet: trainings and scores wait for them, or their rows "
-        "are without these columns.",
+        description="If what a set with `of` or `series` reads is not stored yet: trainings and scores wait for it, or "
+        "their rows are without its columns.",
     )
 
     @model_validator(mode="after")
-    def _late_is_of_other_symbols(self) -> FeatureSet:
-        if self.late != "wait" and not self.of:
-            raise ValueError("late is for sets with `of`; take it out, or name the symbols")
+    def _fields_fit_together(self) -> FeatureSet:
+        if self.of and self.series:
+            raise ValueError("of and series: a set reads bars or values; make two sets")
+        if self.late != "wait" and not self.read_from:
+            raise ValueError("late is for sets with `of` or `series`; take it out, or name what it reads")
+        if self.series and self.timeframes:
+            raise ValueError("timeframes are for sets that read bars; use params for longer spans of a series")
         return self
+
+    @property
+    def read_from(self) -> tuple[str, ...]:
+        """The other symbols, or the series, that it is computed from; none: it is computed from a symbol's own bars."""
+        return self.of or self.series
 
     def variants(self) -> list[Variant]:
         """All ways to compute its columns."""
@@ -93,7 +107,7 @@ class FeatureSet(BaseModel):
             name,
             [
                 (f"{column}{suffix_of(symbol)}" if symbol else column, f"{text}{f', of {symbol}' if symbol else ''}")
-                for symbol in self.of or ("",)
+                for symbol in self.read_from or ("",)
                 for column, text in self.stored_columns(name).items()
             ],
         )
@@ -238,9 +252,9 @@ def _unique(name: str, described: Sequence[tuple[str, str]]) -> dict[str, str]:
 NO_SETS: Mapping[str, FeatureSet] = MappingProxyType({})
 
 
-def named_after(symbol: str, columns: pd.DataFrame) -> pd.DataFrame:
-    """Stored columns of a symbol under the names that a recipe of another symbol has for them; "": as they are."""
-    return columns.add_suffix(suffix_of(symbol)) if symbol else columns
+def named_after(owner: str, columns: pd.DataFrame) -> pd.DataFrame:
+    """Stored columns of a symbol or series under the names that a recipe has for them; "" (its own): as they are."""
+    return columns.add_suffix(suffix_of(owner)) if owner else columns
 
 
 def warmup_of(sets: Mapping[str, FeatureSet], timeframe: str) -> int:
@@ -253,12 +267,14 @@ def compute_with_sets(
 ) -> pd.DataFrame:
     """The features of the bars that open at or after `since`, and the columns of these sets beside them.
 
-    Sets of other symbols, too, are computed from these candles, as if they were those of each.
+    Sets of other symbols, too, are computed from these candles, as if they were those of each, and sets of series from
+    the closes.
     """
+    values = candles[["close"]].set_axis([VALUE], axis=1)
     columns = [
-        named_after(symbol, made_by.compute(name, candles, since, timeframe))
+        named_after(owner, made_by.compute(name, values if made_by.series else candles, since, timeframe))
         for name, made_by in sets.items()
-        for symbol in made_by.of or ("",)
+        for owner in made_by.read_from or ("",)
     ]
     return pd.concat([compute_features(candles, since), *columns], axis=1)
 

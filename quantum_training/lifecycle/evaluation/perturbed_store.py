@@ -8,13 +8,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from quantum_training.features.sets.feature_set import DEFAULT, NO_SETS, FeatureSet
-from quantum_training.lifecycle.feature_sets import computation
+from quantum_training.lifecycle.feature_sets import computation, feature_asset
 from quantum_training.lifecycle.market_history import first_month_needed
 from quantum_training.lifecycle.stored_months import read_bars, stored_until
+from quantum_training.market.periods import month_of
 from quantum_training.market.timeframe import to_timedelta
 from quantum_training.monitoring.random_markets import perturb_future
 from quantum_training.resources.store.store import Store, StoreError
@@ -51,10 +53,29 @@ class PerturbedStore(Store):
         """
         perturbed = cls(root=store.root)
         for name, symbol in symbols.items():
-            stored_sets = {s: made_by for s, made_by in sets.items() if name in (made_by.of or (name,))}
+            stored_sets = {
+                s: made_by for s, made_by in sets.items() if name in (made_by.of or (name,)) and not made_by.series
+            }
             with suppress(StoreError):
                 perturbed._perturb(store, name, symbol, change, stored_sets)
+        for name, made_by in sets.items():
+            for series in made_by.series:
+                perturbed._perturb_series(store, name, series, change)
         return perturbed
+
+    def _perturb_series(self, store: Store, name: str, series: str, change: Perturbation) -> None:
+        """Replace the rows of a set that became known from as_of on."""
+        asset, month = feature_asset(name), month_of(change.as_of)
+        stored = [m for m in store.periods(asset, series) if m <= month]
+        if not stored:
+            return
+        rows = store.read_frame(asset, series, stored[-1])
+        times = pd.date_range(change.as_of, periods=change.bars, freq="1h", name=rows.index.name)
+        rng = np.random.default_rng(int(change.rising))
+        others = pd.DataFrame(rng.normal(size=(len(times), rows.shape[1])), times, rows.columns)
+        kept = {"covered_until": (times[-1] + pd.Timedelta("1h")).isoformat()}
+        frame = pd.concat([rows[rows.index < change.as_of], others])
+        self._keep(asset, series, stored[-1], frame, {**store.attributes(asset, series, stored[-1]), **kept})
 
     def _perturb(
         self, store: Store, name: str, symbol: Symbol, change: Perturbation, sets: Mapping[str, FeatureSet]
@@ -73,10 +94,13 @@ class PerturbedStore(Store):
         frames += [(c.asset, c.compute(candles, since), {**attributes, **c.attributes}) for c in computations]
         for asset, frame, kept in frames:
             for period, month in frame.groupby(pd.DatetimeIndex(frame.index).strftime("%Y-%m-01")):
-                table = pa.Table.from_pandas(month)
-                self._tables[asset, name, str(period)] = table.replace_schema_metadata(
-                    {**(table.schema.metadata or {}), **{k.encode(): v.encode() for k, v in kept.items()}}
-                )
+                self._keep(asset, name, str(period), month, kept)
+
+    def _keep(self, asset: str, symbol: str, period: str, frame: pd.DataFrame, attributes: Mapping[str, str]) -> None:
+        table = pa.Table.from_pandas(frame)
+        self._tables[asset, symbol, period] = table.replace_schema_metadata(
+            {**(table.schema.metadata or {}), **{k.encode(): v.encode() for k, v in attributes.items()}}
+        )
 
     def periods(self, asset: str, symbol: str, suffix: str = "parquet") -> list[str]:
         stored = super().periods(asset, symbol, suffix)

@@ -144,9 +144,9 @@ def _features_until(store: Store, symbol: str) -> tuple[pd.Timestamp | None, str
 
 
 def _late_context(store: Store, settings: Settings, symbol: str, as_of: pd.Timestamp) -> str:
-    """Which of the bars of other symbols that the symbol's recipes read is not stored; "" if none. What cannot be read
-    is reported by the training."""
-    sets = {name: feature_set for name, feature_set in settings.feature_sets(symbol).items() if feature_set.of}
+    """What is not stored of the other symbols and series that the symbol's recipes read; "" if nothing. What cannot be
+    read is reported by the training."""
+    sets = {name: feature_set for name, feature_set in settings.feature_sets(symbol).items() if feature_set.read_from}
     with suppress(Exception):
         return next(late_sets(store, settings, symbol, sets, month_of(as_of), as_of), "")
     return ""

@@ -1,0 +1,99 @@
+"""Series source `file`: columns of a CSV or Parquet table, here or behind a URL."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import numpy as np
+import pandas as pd
+from pydantic import AfterValidator, Field, model_validator
+
+from quantum_training.sources.base import SourceError
+from quantum_training.sources.series import SeriesSource, series_frame
+from quantum_training.sources.tables.locations import NotFoundError, Part, find_parts
+from quantum_training.sources.tables.text import unpacked
+from quantum_training.sources.tables.zones import as_zone
+
+
+def _timedelta(text: str) -> str:
+    if not pd.Timedelta(text) >= pd.Timedelta(0):
+        raise ValueError(f"{text} is negative; a value is not known before its time")
+    return text
+
+
+def _zone(name: str) -> str:
+    as_zone(name)
+    return name
+
+
+class Source(SeriesSource):
+    """A table with a row for each value, or for each publication of a value."""
+
+    path: str = Field(min_length=1, description="File, folder, pattern or URL; .csv, .csv.gz, .zip or .parquet.")
+    time: str = Field(description="Column with the time that a value is about: ISO 8601, or as datetime_format says.")
+    value: str = Field(description="Column with the value. Rows in which it is empty are left out.")
+    known_at: str | None = Field(None, description="Column with the time at which the value was published.")
+    delay: Annotated[str, AfterValidator(_timedelta)] | None = Field(
+        None, description="Without such a column: how long after `time` a value is published, as 16h15min or 45d."
+    )
+    timezone: Annotated[str, AfterValidator(_zone)] = Field("UTC", description="Zone of times that do not name one.")
+    datetime_format: str | None = Field(None, description="Format of the times if they are not ISO 8601: %d.%m.%Y.")
+    separator: str = Field(",", min_length=1, max_length=1, description="Between the fields of a line.")
+    empty: tuple[str, ...] = Field((".",), description="Texts that stand for no value, beside an empty field.")
+
+    @model_validator(mode="after")
+    def _says_when_values_are_known(self) -> Source:
+        if (self.known_at is None) == (self.delay is None):
+            raise ValueError(
+                "give either known_at, a column, or delay: without one of them nobody knows what was known"
+            )
+        return self
+
+    def fetch(self, name: str, since: pd.Timestamp | None, until: pd.Timestamp) -> pd.DataFrame:
+        """See SeriesSource."""
+        try:
+            tables = [self._read(name, part) for part in find_parts(self.path)]
+        except (OSError, NotFoundError) as error:
+            raise self._error(name, f"it cannot be read: {error}", "Check source.path") from error
+        rows = series_frame(
+            *(pd.concat([table[column] for table in tables]) for column in ("time", "known_at", "value"))
+        )
+        known = rows["known_at"]
+        return rows[(known < until) & (True if since is None else known >= since)].reset_index(drop=True)
+
+    def _read(self, name: str, part: Part) -> pd.DataFrame:
+        columns = [self.time, self.value, *([self.known_at] if self.known_at else [])]
+        with part.open() as file:
+            if part.ending == ".parquet":
+                table = pd.read_parquet(file)
+            else:
+                table = pd.read_csv(unpacked(file, part), sep=self.separator, dtype=str, keep_default_na=False)
+        if absent := [column for column in columns if column not in table]:
+            has = ", ".join(map(str, table.columns))
+            raise self._error(name, f"{part.name} has no column {', '.join(absent)}, but {has}", "Name one of them")
+        table = table[~(table[self.value].isna() | table[self.value].isin(["", *self.empty]))]
+        time = self._times(name, table[self.time])
+        known_at = self._times(name, table[self.known_at]) if self.known_at else time + pd.Timedelta(str(self.delay))
+        return pd.DataFrame({"time": time, "known_at": known_at, "value": self._numbers(name, table[self.value])})
+
+    def _numbers(self, name: str, texts: pd.Series) -> np.ndarray:
+        numbers = pd.to_numeric(texts, errors="coerce").to_numpy(dtype="float64")
+        if len(wrong := np.flatnonzero(~np.isfinite(numbers))):
+            problem = f"{self.value} of row {texts.index[wrong[0]] + 1} is no number: {texts.iloc[wrong[0]]!r}"
+            raise self._error(name, problem, "Mend it, or name the text in source.empty if it stands for no value")
+        return numbers
+
+    def _times(self, name: str, stamps: pd.Series) -> pd.DatetimeIndex:
+        try:
+            times = pd.DatetimeIndex(pd.to_datetime(stamps, format=self.datetime_format or "ISO8601"))
+            if times.hasnans:
+                raise ValueError(f"row {int(times.isna().argmax()) + 1} has none")
+            return (times if times.tz else times.tz_localize(self.timezone)).tz_convert("UTC")
+        except (ValueError, TypeError) as error:
+            text = str(error).splitlines()[0]
+            raise self._error(
+                name, f"times of {stamps.name} cannot be read: {text}", "Set source.datetime_format"
+            ) from error
+
+    def _error(self, name: str, problem: str, remedy: str) -> SourceError:
+        return SourceError(name, f"file {self.path}", problem, remedy)
