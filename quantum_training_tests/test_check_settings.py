@@ -66,6 +66,23 @@ def test_feature_sets_are_examined_for_look_ahead(changed, capsys):
     assert "recipes.xgboost: xgboost fits; it reads 1 columns" in out
 
 
+def test_series_and_their_sets_are_tried(changed, capsys, tmp_path):
+    (tmp_path / "rate.csv").write_text("date,rate\n2019-01-01,1.5\n2019-01-02,2.5\n")
+    source = f"kind: file, path: {tmp_path}/%s, time: date, value: rate, delay: 1d"
+    series = "".join(f"  {n}: {{source: {{{source % f'{n}.csv'}}}, max_age: 5d}}\n" for n in ("rate", "gone"))
+    module = "{module: quantum_training_tests.support.series_modules, series: rate, params: {function: %s}}"
+    sets = f"  mean: {module % 'mean_of_three'}\n  future: {module % 'next_value'}\n"
+    changed(("recipes:\n", f"series:\n{series}features:\n{sets}recipes:\n"))
+    assert main([]) == 1
+    out = capsys.readouterr().out
+    assert "series.rate: 2 values, the newest 2.5 of 2019-01-02 00:00:00+00:00, known at 2019-01-03" in out
+    assert "(older than max_age)" in out
+    assert "series.gone: WRONG: gone: source file" in out
+    assert "features.mean: no look-ahead; 3 values of warm-up; it gives mean__result_rate" in out
+    assert "features.future: WRONG: a feature looks ahead" in out
+    assert out.splitlines()[-1].endswith("2 of 8 need attention")
+
+
 def test_settings_that_cannot_be_read_are_the_only_finding(changed, capsys):
     changed(("timeframe: 1d", "time_frame: 1d"))
     assert main([]) == 1

@@ -23,13 +23,16 @@ def connect(exchange: str, options: str, timeout: float) -> Any:
     exchange_class: Any = getattr(ccxt, exchange)
 
     class Client(exchange_class):
-        """ccxt drops rows that it cannot place in time, so that a broken answer would look like an empty one.
+        """ccxt drops rows that it cannot place in time, so that a broken answer would look like an empty one, and rows
+        before the asked ones, so that one of the newest would look like one from the beginning on.
 
         If the body of an error says nothing to ccxt, it chooses a class by the HTTP status alone: that is marked.
         """
 
         def filter_by_since_limit(self, array: Any, *limits: Any, **options: Any) -> Any:
             return array
+
+        filter_by_symbol_since_limit = filter_by_since_limit
 
         def handle_http_status_code(self, *answer: Any) -> None:
             try:

@@ -22,7 +22,7 @@ from quantum_training.market.periods import Key, month_of
 from quantum_training.partitions import RANGE_TAGS, build_partitions, run_keys
 from quantum_training.resources.store.store import Store
 from quantum_training.settings import load_settings
-from quantum_training.settings.schema import Symbol
+from quantum_training.settings.schema import Series, Symbol
 from quantum_training.sources.sample import Source as Sample
 from quantum_training_tests.support.records import drift
 
@@ -146,6 +146,18 @@ def test_market_data_runs_are_tagged_with_the_exchange_for_the_queue():
     definitions = build_defs(DEFAULTS.model_copy(update={"symbols": symbols}))
     data = tick(definitions, "market_data_schedule", "2024-03-20 00:30")
     assert [r.tags.get("exchange") for r in data.run_requests] == ["kraken", "yahoo", None]
+
+
+@pytest.mark.parametrize(("stored", "first"), [(None, "2024-03-01"), ("2024-02-20", "2024-02-01")])
+def test_a_series_is_read_from_the_newest_month_on_that_is_not_whole(tmp_path, stored, first):
+    series = Series(source={"kind": "file", "path": "r.csv", "time": "t", "value": "v", "delay": "1d"}, max_age="5d")
+    settings, store = DEFAULTS.model_copy(update={"series": {"rate": series}}), Store(root=str(tmp_path))
+    if stored:
+        frame = pd.DataFrame({"value": [1.0]}, pd.DatetimeIndex([pd.Timestamp(stored, tz="UTC")]))
+        store.write_frame("series", "rate", "2024-02-01", frame, {"covered_until": f"{stored}T00:00:00+00:00"})
+    (run,) = tick(build_defs(settings, {"store": store}), "series_data_schedule", "2024-03-20 00:30").run_requests
+    months = [run.tags[tag] for tag in RANGE_TAGS if tag in run.tags] or [run.tags["dagster/partition"]]
+    assert (months[0], months[-1]) == (f"rate|{first}", "rate|2024-03-01")
 
 
 def test_market_data_of_a_symbol_that_others_read_come_first():

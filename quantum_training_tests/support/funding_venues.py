@@ -52,11 +52,11 @@ def funding_rates(first: str, days: int, hours: int = 8) -> dict[int, float]:
 
 
 class BinanceFutures(Venue):
-    """Oldest first, at most 1000 from startTime to endTime, both inclusive."""
+    """Oldest first, at most 1000 from startTime to endTime, both inclusive; if not `bounded`, all that it has."""
 
     def __init__(self, rates: dict[int, float]) -> None:
         super().__init__()
-        self.rates = rates
+        self.rates, self.bounded = rates, True
 
     def answer(self, path: str, query: dict[str, str]) -> Any:
         if path == "/fapi/v1/exchangeInfo":
@@ -65,6 +65,7 @@ class BinanceFutures(Venue):
             return None
         first, last = int(query.get("startTime", 0)), int(query.get("endTime", 4e12))
         found = [stamp for stamp in self.rates if first <= stamp <= last][: min(int(query.get("limit", 100)), 1000)]
+        found = found if self.bounded else [*self.rates]
         return [{"symbol": "BTCUSDT", "fundingTime": at, "fundingRate": f"{self.rates[at]:.8f}"} for at in found]
 
 

@@ -51,14 +51,18 @@ class Source(SeriesSource):
         return series_frame(times, times + PUBLISHED_AFTER, [*rates.values()])
 
     def _rates(self, name: str, client: Any, since: pd.Timestamp, until: pd.Timestamp) -> dict[int, float]:
-        """The rates of [since, until) by their stamp in Unix ms, window by window."""
+        """The rates of [since, until) by their stamp in Unix ms, window by window.
+
+        Not every exchange is told where a window begins and ends: see docs/markets/venues.md.
+        """
         cursor, end = (int((time - pd.Timestamp(0, tz="UTC")) / MILLISECOND) for time in (since, until))
         window, rates = (PAGE_ROWS - 4) * int(SHORTEST_INTERVAL / MILLISECOND), dict[int, float]()
         while cursor < end:
             last = min(cursor + window, end) - 1
             page = self._page(client, cursor, last)
             inside = {stamp: rate for stamp, rate in page.items() if cursor <= stamp < end}
-            if any(stamp > last for stamp in page) and (len(page) >= PAGE_ROWS or min(page) > last):
+            is_cut = len(page) >= PAGE_ROWS or min(page, default=last) > last
+            if is_cut and cursor < min(page) and max(page) > last:  # later rates than asked for, not from the start on
                 first, asked = (f"{pd.Timestamp(at, unit='ms'):%Y-%m-%d %H:%M}" for at in (min(page), cursor))
                 raise self._error(
                     name,

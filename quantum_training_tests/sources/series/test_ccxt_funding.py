@@ -127,6 +127,16 @@ def test_an_exchange_that_gives_only_its_newest_rates_is_read_as_far_as_they_go(
         source.fetch("f", utc("2023-01-01"), utc("2023-04-01"))
 
 
+def test_an_exchange_that_gives_all_its_rates_at_once_is_read_at_once(funding):
+    rates = funding_rates("2023-01-01", 90)
+    venue = BinanceFutures(rates)
+    venue.bounded = False
+    rows = funding(venue).fetch("f", utc("2023-01-10"), utc("2023-03-01"))
+    wanted = [utc(day).timestamp() * 1000 for day in ("2023-01-10", "2023-03-01")]
+    assert rows["value"].tolist() == [rate for at, rate in rates.items() if wanted[0] <= at < wanted[1]]
+    assert len(venue.requests_to("fundingRate")) == 2, "and the hours after the newest"
+
+
 def test_what_ccxt_does_not_have_is_named():
     options = {"kind": "ccxt_funding", "market": "BTC/USDT:USDT"}
     with pytest.raises(SourceError, match="ccxt knows no such exchange"):
