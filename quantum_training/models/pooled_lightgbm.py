@@ -15,15 +15,13 @@ from quantum_training.models.artefact_files import read_json, write_json
 from quantum_training.models.contract import AlgorithmTraits, TrainingContext
 from quantum_training.models.contract import Model as Contract
 
-UNKNOWN = -1.0
-"""LightGBM reads a negative number as a missing category."""
-
 
 class Model(Contract):
     """A booster on features that are z-scores of their symbol, with the symbol as a category. `params` as of lightgbm.
 
-    A symbol whose history is too short for the pool is served with a missing category, and its features are scaled with
-    the statistics of all symbols together; `notes` then has an entry `fallback`.
+    A symbol whose history is too short for the pool gets the mean of the positions that the booster decides for each
+    symbol of it, on features that are scaled with the statistics of all symbols together; `notes` then has an entry
+    `fallback`. LightGBM has no mean of its own: a category that it has not seen goes the way of some other one.
     """
 
     packages = ("lightgbm",)
@@ -62,9 +60,10 @@ class Model(Contract):
     def positions(self, features: pd.DataFrame) -> pd.Series:
         symbols = list(self.normalisers)
         scaled = self.normalisers.get(self.symbol, self.common).transform(features[list(self.columns)].to_numpy())
-        category = float(symbols.index(self.symbol)) if self.symbol in symbols else UNKNOWN
-        rows = pd.DataFrame(scaled, features.index, list(self.columns)).assign(**{SYMBOL: category})
-        return self.booster.positions(rows)
+        rows = pd.DataFrame(scaled, features.index, list(self.columns))
+        categories = [symbols.index(self.symbol)] if self.symbol in symbols else range(len(symbols))
+        positions = [self.booster.positions(rows.assign(**{SYMBOL: float(category)})) for category in categories]
+        return positions[0] if len(positions) == 1 else pd.concat(positions, axis=1).mean(axis=1).rename("position")
 
     def save(self, folder: Path) -> None:
         self.booster.save(folder)

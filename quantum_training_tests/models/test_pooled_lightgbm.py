@@ -43,8 +43,19 @@ def test_a_symbol_outside_the_pool_is_served_and_reported(model, make_features):
     assert served.notes["fallback"] == "young has too little history of its own to be in the pool"
     assert "fallback" not in model.for_symbol("same").notes
     assert served.positions(features).notna().all()
-    expected = [model.for_symbol(name).positions(features) for name in ("same", "opposite")]
-    assert not any(served.positions(features).equals(other) for other in expected)
+
+
+def test_it_gets_the_mean_of_what_is_decided_for_each_symbol(model, make_features):
+    """LightGBM alone would send an unseen category the way of some other one."""
+    features = make_features(200, 9) * 50
+    scaled = model.common.transform(features[list(model.columns)].to_numpy())
+    rows = pd.DataFrame(scaled, features.index, list(model.columns))
+    one, other = (model.booster.positions(rows.assign(symbol=category)) for category in (0.0, 1.0))
+    served = model.for_symbol("young").positions(features)
+    np.testing.assert_allclose(served, (one + other) / 2)
+    assert (one - other).abs().mean() > 0.5
+    features.iloc[3, 1] = np.nan
+    assert model.for_symbol("young").positions(features).isna().sum() == 1
 
 
 def test_the_fit_does_not_depend_on_the_symbol_and_loads_equal(model, windows, make_features, tmp_path):

@@ -22,11 +22,11 @@ from quantum_training.lifecycle.training.inputs import (
     TrainingTarget,
     build_training_inputs,
 )
-from quantum_training.lifecycle.training.pools import pool_of
 from quantum_training.lifecycle.training.refresh_gate import REFUSED, TRAINED
+from quantum_training.lifecycle.training.training_window import training_window
 from quantum_training.market.periods import Key
 from quantum_training.market.timeframe import to_timedelta
-from quantum_training.models.contract import Model, algorithm
+from quantum_training.models.contract import Model, TrainingContext, algorithm
 from quantum_training.models.feature_set_hash import set_hashes
 from quantum_training.models.provenance import code_hash, identity
 from quantum_training.monitoring.feature_leakage import FUTURE_BARS, FeatureReport, examine_features
@@ -147,7 +147,7 @@ def version_report(store: Store, registry: ModelRegistry, settings: Settings, na
     load = lru_cache(maxsize=8)(partial(registry.load, key.symbol))
     target = TrainingTarget(key.symbol, name, version.time)
     try:
-        one, other = (build_training_inputs(InputSources(s, settings, (), load, {}), target) for s in perturbed)
+        one, other = (own_inputs(InputSources(s, settings, (), load, {}), target) for s in perturbed)
     except InsufficientData as error:
         return VersionReport(f"insufficient: {error}")
     failure = changed_inputs(one, other, version.time)
@@ -163,14 +163,24 @@ def version_report(store: Store, registry: ModelRegistry, settings: Settings, na
 def perturbed_stores(
     store: Store, settings: Settings, name: str, symbol: str, as_of: pd.Timestamp, bars: int
 ) -> list[PerturbedStore]:
-    """Two views of the store whose bars after as_of rise and fall, for all symbols that the recipe is fitted on, or
-    whose bars its feature sets are computed from."""
-    is_pooled = algorithm(settings.recipes[name].algorithm).traits.is_pooled
-    symbols = pool_of(settings, symbol, name) if is_pooled else [symbol]
+    """Two views of the store whose bars after as_of rise and fall: of the symbol, and of those from whose bars the
+    recipe's feature sets are computed."""
     sets = settings.recipes[name].feature_sets
-    markets = {s: settings.symbols[s] for s in (*symbols, *other_symbols(sets))}
+    markets = {s: settings.symbols[s] for s in (symbol, *other_symbols(sets))}
     changes = [Perturbation(as_of, bars, rising) for rising in (True, False)]
     return [PerturbedStore.after(store, markets, change, sets) for change in changes]
+
+
+def own_inputs(sources: InputSources, target: TrainingTarget) -> TrainingInputs:
+    """The inputs of a fit, of a pool the symbol's own part: that of each other symbol is examined in its own check.
+
+    Errors as in build_training_inputs.
+    """
+    recipe = sources.settings.recipes[target.recipe]
+    if not algorithm(recipe.algorithm).traits.is_pooled:
+        return build_training_inputs(sources, target)
+    window = training_window(sources.store, sources.settings, target.symbol, recipe, target.as_of)
+    return TrainingInputs(TrainingContext(window), {}, pd.DataFrame(), {})
 
 
 def changed_inputs(one: TrainingInputs, other: TrainingInputs, as_of: pd.Timestamp) -> str | None:

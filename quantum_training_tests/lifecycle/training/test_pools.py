@@ -5,7 +5,10 @@ import pytest
 
 from quantum_training.features.windows import InsufficientData
 from quantum_training.lifecycle.market_history import MarketHistory
+from quantum_training.lifecycle.training import pools
 from quantum_training.lifecycle.training.pools import pool_of, pool_peers, pooled_window
+from quantum_training.lifecycle.training.training_window import training_window
+from quantum_training.market.periods import WEEK
 from quantum_training.resources.store.store import StoreError
 from quantum_training_tests.support.projects import needing
 
@@ -52,3 +55,35 @@ def test_without_bars_of_its_own_symbol_or_of_any_there_is_no_window(market, poo
         window_of(services)
     with pytest.raises(StoreError, match="AAA: candles is needed until 2021"):
         window_of(services, pd.Timestamp("2021-01-04", tz="UTC"))
+
+
+def test_a_pool_is_assembled_once_for_all_symbols_until_something_is_written(market, pooled, monkeypatch):
+    services = market(pooled, BBB=MONTHS)
+    read = []
+
+    def counted(store, settings, symbol, recipe, as_of):
+        read.append(symbol)
+        return training_window(store, settings, symbol, recipe, as_of)
+
+    monkeypatch.setattr(pools, "training_window", counted)
+    histories = {symbol: MarketHistory(services.store, services.settings, symbol) for symbol in ("AAA", "BBB")}
+    one, other = (pooled_window(history, "pooled", AS_OF)[0] for history in histories.values())
+    assert one is other
+    assert read == ["AAA", "BBB"]
+    earlier = pooled_window(histories["AAA"], "pooled", AS_OF - WEEK)[0]
+    assert earlier.as_of == AS_OF - WEEK
+    again = pooled_window(histories["BBB"], "pooled", AS_OF)[0]
+    assert again.content_hash == one.content_hash
+    read.clear()
+    months = services.store.read_with_attributes("features", "AAA", MONTHS[-1], MONTHS[-1])
+    services.store.write_frame("features", "AAA", MONTHS[-1], months[0] * 2, months[1][MONTHS[-1]])
+    changed = pooled_window(histories["BBB"], "pooled", AS_OF)[0]
+    assert read == ["AAA", "BBB"]
+    assert changed.content_hash != one.content_hash
+
+
+def test_a_symbol_whose_own_bars_are_late_raises_although_the_pool_is_assembled(market, pooled):
+    services = market(pooled, BBB=MONTHS[:4])
+    window_of(services)
+    with pytest.raises(StoreError, match="BBB: candles is needed until 2020-01-06"):
+        pooled_window(MarketHistory(services.store, services.settings, "BBB"), "pooled", AS_OF)
