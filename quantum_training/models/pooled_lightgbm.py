@@ -15,6 +15,11 @@ from quantum_training.models.artefact_files import read_json, write_json
 from quantum_training.models.contract import AlgorithmTraits, TrainingContext
 from quantum_training.models.contract import Model as Contract
 
+UNSEEN, MEAN = "unseen", "mean"
+"""Key of pool.json of a version for a symbol outside of the pool. Those of release 0.1 have none."""
+NO_CATEGORY = -1.0
+"""What those versions give LightGBM as the symbol."""
+
 
 class Model(Contract):
     """A booster on features that are z-scores of their symbol, with the symbol as a category. `params` as of lightgbm.
@@ -35,8 +40,14 @@ class Model(Contract):
     )
 
     def __init__(
-        self, booster: lightgbm.Model, normalisers: Mapping[str, Normaliser], common: Normaliser, symbol: str = ""
+        self,
+        booster: lightgbm.Model,
+        normalisers: Mapping[str, Normaliser],
+        common: Normaliser,
+        symbol: str = "",
+        unseen: str = MEAN,
     ):
+        self.unseen = unseen
         self.booster, self.normalisers, self.common, self.symbol = booster, dict(normalisers), common, symbol
         self.columns = tuple(column for column in booster.columns if column != SYMBOL)
         self.report, self.importance, self.score = booster.report, booster.importance, booster.score
@@ -61,9 +72,11 @@ class Model(Contract):
         symbols = list(self.normalisers)
         scaled = self.normalisers.get(self.symbol, self.common).transform(features[list(self.columns)].to_numpy())
         rows = pd.DataFrame(scaled, features.index, list(self.columns))
-        categories = [symbols.index(self.symbol)] if self.symbol in symbols else range(len(symbols))
+        if self.symbol in symbols:
+            return self.booster.positions(rows.assign(**{SYMBOL: float(symbols.index(self.symbol))}))
+        categories = range(len(symbols)) if self.unseen == MEAN else [NO_CATEGORY]
         positions = [self.booster.positions(rows.assign(**{SYMBOL: float(category)})) for category in categories]
-        return positions[0] if len(positions) == 1 else pd.concat(positions, axis=1).mean(axis=1).rename("position")
+        return pd.concat(positions, axis=1).mean(axis=1).rename("position")
 
     def save(self, folder: Path) -> None:
         self.booster.save(folder)
@@ -72,6 +85,7 @@ class Model(Contract):
             "score": self.score,
             "common": self.common.to_dict(),
             "normalisers": [[name, normaliser.to_dict()] for name, normaliser in self.normalisers.items()],
+            **({UNSEEN: self.unseen} if self.unseen and self.symbol not in self.normalisers else {}),
         }
         write_json(folder / "pool.json", content)
 
@@ -81,4 +95,5 @@ class Model(Contract):
         normalisers = {name: Normaliser.from_dict(values) for name, values in content["normalisers"]}
         booster = lightgbm.Model.load(folder)
         booster.score = content["score"]
-        return cls(booster, normalisers, Normaliser.from_dict(content["common"]), content["symbol"])
+        common, symbol = Normaliser.from_dict(content["common"]), content["symbol"]
+        return cls(booster, normalisers, common, symbol, content.get(UNSEEN, ""))

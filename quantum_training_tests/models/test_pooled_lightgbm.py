@@ -1,5 +1,7 @@
 """The pooled booster: one fit, every symbol in its own units and with its own category."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -56,6 +58,26 @@ def test_it_gets_the_mean_of_what_is_decided_for_each_symbol(model, make_feature
     assert (one - other).abs().mean() > 0.5
     features.iloc[3, 1] = np.nan
     assert model.for_symbol("young").positions(features).isna().sum() == 1
+
+
+def test_a_version_of_release_0_1_goes_on_deciding_as_it_did(model, make_features, tmp_path):
+    features = make_features(200, 9) * 50
+    young = model.for_symbol("young")
+    save_model(young, tmp_path / "now", "pooled_lightgbm")
+    now = load_model(tmp_path / "now")
+    pd.testing.assert_series_equal(now.positions(features), young.positions(features), check_exact=True)
+    former = type(model)(model.booster, model.normalisers, model.common, "young", unseen="")
+    save_model(former, tmp_path / "then", "pooled_lightgbm")
+    assert "unseen" not in json.loads((tmp_path / "then" / "pool.json").read_text())
+    rows = pd.DataFrame(
+        model.common.transform(features[list(model.columns)].to_numpy()), features.index, list(model.columns)
+    )
+    expected = model.booster.positions(rows.assign(symbol=-1.0))
+    then = load_model(tmp_path / "then").positions(features)
+    pd.testing.assert_series_equal(then, expected, check_exact=True)
+    assert not then.equals(now.positions(features))
+    save_model(model.for_symbol("same"), tmp_path / "same", "pooled_lightgbm")
+    assert "unseen" not in json.loads((tmp_path / "same" / "pool.json").read_text()), "the bytes of release 0.1"
 
 
 def test_the_fit_does_not_depend_on_the_symbol_and_loads_equal(model, windows, make_features, tmp_path):
