@@ -23,6 +23,7 @@ import yaml
 
 from quantum_training.features.indicators import FEATURES
 from quantum_training.lifecycle.evaluation import leakage
+from quantum_training.lifecycle.settings_check import fit_small
 from quantum_training.settings import load_settings
 from quantum_training_tests.benchmarks import edge_life
 from quantum_training_tests.support.processes import free_port, healthy, program, start, wait_for
@@ -371,7 +372,7 @@ def test_the_feature_example_becomes_columns_of_a_version(build_project, small, 
 
 
 def test_the_metric_example_is_in_the_backtest_and_in_mlflow(build_project, small, tmp_path, monkeypatch):
-    (code,), (settings,) = (blocks("docs/returns.md", kind) for kind in ("python", "yaml"))
+    (code, _), (settings, _) = (blocks("docs/returns.md", kind) for kind in ("python", "yaml"))
     (tmp_path / "my_metrics.py").write_text(code)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(leakage, "measure_skill", lambda recipe, code: {"insufficient": "not asked for"})
@@ -385,6 +386,23 @@ def test_the_metric_example_is_in_the_backtest_and_in_mlflow(build_project, smal
     client = project.registry.client()
     runs = client.search_runs([client.get_experiment_by_name("AAA").experiment_id], "tags.record_of = 'xgboost'")
     assert runs[0].data.metrics["shadow/tail_ratio"] == measured["xgboost"]["tail_ratio"]
+
+
+def test_the_label_example_is_what_a_version_learns(build_project, small, tmp_path, monkeypatch):
+    (_, code), (_, settings) = (blocks("docs/returns.md", kind) for kind in ("python", "yaml"))
+    (tmp_path / "my_labels.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(leakage, "_skill", lambda recipe, timeframe, code: {"insufficient": "not asked for"})
+    small["recipes"]["careful"] = {**yaml.safe_load(settings)["recipes"]["careful"], "window_bars": 150}
+    small["symbols"]["AAA"]["recipes"] = ["careful"]
+    project = build_project(small).market_data()
+    fit_small(project.settings.recipes["careful"], "4h")
+    assert project.run("weekly_cycle", "AAA|2020-01-06", "AAA|2020-01-13").success
+    (version, *_) = project.registry.client().search_model_versions("name = 'AAA'")
+    label = json.loads(project.registry.client().get_run(version.run_id).data.params["label"])
+    assert (label["module"], label["params"]) == ("my_labels", {"drawdown": 0.03})
+    scores = project.store.read_frame("shadow_scores", "AAA", "2020-01-13")
+    assert scores.loc[scores["strategy"] == "careful", "target"].notna().all()
 
 
 @pytest.mark.long

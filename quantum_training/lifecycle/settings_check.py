@@ -20,11 +20,12 @@ from quantum_training.lifecycle.series import series_defects
 from quantum_training.market.calendars import expected_open_times
 from quantum_training.market.series_schema import KNOWN_AT, TIME, VALUE
 from quantum_training.market.timeframe import to_timedelta
-from quantum_training.monitoring.feature_leakage import examine_features
-from quantum_training.monitoring.random_markets import random_candles
+from quantum_training.monitoring.feature_leakage import FUTURE_BARS, examine_features
+from quantum_training.monitoring.random_markets import perturb_future, random_candles
 from quantum_training.monitoring.synthetic_training import SyntheticMarket, fit_on_synthetic
 from quantum_training.settings.schema import Recipe, Series, Symbol
 from quantum_training.sources import SourceError
+from quantum_training.trading.own_label import OwnLabel, OwnLabelError, RecipeLabel, labels_of
 from quantum_training.trading.own_metrics import own_metric
 
 FIRST_BAR, BARS = pd.Timestamp("2001-01-01", tz="UTC"), 750
@@ -98,11 +99,35 @@ def try_metric(path: str) -> str:
     )
 
 
+def examine_label(label: RecipeLabel, timeframe: str) -> None:
+    """OwnLabelError if a label of one's own reads bars after its exit, or gives other values a second time."""
+    if not isinstance(label, OwnLabel):
+        return
+    spacing, bars = to_timedelta(timeframe), label.span_bars + BARS
+    candles = random_candles(pd.date_range(FIRST_BAR, periods=bars, freq=spacing), 100.0, seed=0)
+    labels, again = (labels_of(candles, label, 0.0) for _ in range(2))
+    if not labels.equals(again):
+        raise OwnLabelError(f"label: {label.module}.outcome gives other values if it is called again; fix its seed")
+    for n in range(1, CUTS_OF_SETS + 1):
+        cut = candles.index[bars * n // (CUTS_OF_SETS + 1)]
+        before = labels.loc[labels["label_end"] <= cut, "label"]
+        for rising in (True, False):
+            other = labels_of(perturb_future(candles, cut, FUTURE_BARS, spacing, rising), label, 0.0)["label"]
+            moved = before.fillna(-1.0) != other.reindex(before.index).fillna(-1.0)
+            if moved.any():
+                raise OwnLabelError(
+                    f"label: {label.module}.outcome of the bar {moved.idxmax()} changes with bars after its outcome is "
+                    "known; let it read no later bar than that of its exit, or raise horizon"
+                )
+
+
 def fit_small(recipe: Recipe, timeframe: str) -> str:
     """Fit the recipe once, on a small market of random numbers. Returns its report, in words.
 
-    Raises what the algorithm raises: ValueError for a parameter that is unknown or out of bounds.
+    Raises what the algorithm raises: ValueError for a parameter that is unknown or out of bounds. OwnLabelError for a
+    label of one's own that cannot be used.
     """
+    examine_label(recipe.label, timeframe)
     parts = recipe_under_test(recipe, timeframe)
     market = SyntheticMarket.of(parts, drift=0.0, seed=0, new_bars=1, shuffled=False)
     model = fit_on_synthetic(parts, market, seed=0)

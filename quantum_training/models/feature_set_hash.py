@@ -1,4 +1,5 @@
-"""What a feature set hashes to: its code with all that it imports of its own package, its params, and its libraries."""
+"""What a feature set or a label of one's own hashes to: its code with all that it imports of its own package, its
+params, and its libraries."""
 
 from __future__ import annotations
 
@@ -11,12 +12,21 @@ from importlib.metadata import PackageNotFoundError, packages_distributions, ver
 from quantum_training.features.sets.feature_set import FeatureSet
 from quantum_training.models.provenance import identity
 from quantum_training.models.scoring_code import PACKAGE, imported_names, source_files
+from quantum_training.trading.own_label import OwnLabel, RecipeLabel
 
 
 def definition_hash(feature_set: FeatureSet) -> str:
     """16 hex digits: the same for equal settings and code. What it reads changes no column of what is stored."""
     settings = feature_set.model_dump(mode="json", exclude={"of", "series", "late"})
     return identity(settings=settings, code=_code(feature_set.module)[0])
+
+
+def label_hash(label: RecipeLabel) -> str | None:
+    """The hash of the code of a label of one's own with the versions of its libraries; None for the other labels."""
+    if not isinstance(label, OwnLabel):
+        return None
+    code, versions = _code(label.module)
+    return identity(code=code, libraries=dict(versions))
 
 
 def set_hash(feature_set: FeatureSet) -> str:

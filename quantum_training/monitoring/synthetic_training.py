@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from quantum_training.features.labels import Label, make_labels
 from quantum_training.features.pool import pool
 from quantum_training.features.sets.feature_set import NO_SETS, FeatureSet, compute_with_sets, warmup_of
 from quantum_training.features.windows import Window, WindowSize, build_window
@@ -23,6 +22,7 @@ from quantum_training.models.sizing import Sizing
 from quantum_training.monitoring.random_markets import random_candles
 from quantum_training.trading.costs import Costs
 from quantum_training.trading.episodes import Market
+from quantum_training.trading.own_label import RecipeLabel, labels_of
 
 HOURLY = "1h"
 """Timeframe of the bars of a synthetic market, unless a recipe's feature sets are made for another one."""
@@ -52,7 +52,7 @@ class RecipeUnderTest(NamedTuple):
 
     algorithm: str
     params: Mapping[str, Any]
-    label: Label
+    label: RecipeLabel
     columns: Sequence[str]
     validation_fraction: float
     seed: int
@@ -91,7 +91,7 @@ class SyntheticMarket(NamedTuple):
         times = pd.date_range("2000-01-03", periods=start + new_bars + label.span_bars, freq=spacing, tz="UTC")
         candles = random_candles(times, 100.0, seed, drift)
         features = compute_with_sets(candles, candles.index[warmup], recipe.feature_sets, recipe.timeframe)
-        outcomes = make_labels(candles, label, 0.0)
+        outcomes = labels_of(candles, label, 0.0)
         as_of = candles.index[start]
         labels = _shuffled_labels(outcomes, as_of, seed) if shuffled else outcomes
         history = _shuffled_candles(candles, as_of, seed) if shuffled else candles.loc[:as_of].iloc[:-1]

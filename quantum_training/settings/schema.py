@@ -21,7 +21,6 @@ from pydantic import (
 )
 
 from quantum_training.features.indicators import FEATURES
-from quantum_training.features.labels import Label
 from quantum_training.features.sets.feature_set import DEFAULT, SEPARATOR, FeatureSet, columns_of, sets_of
 from quantum_training.market.accepted_bars import AcceptedBars
 from quantum_training.market.calendar_settings import ALWAYS_OPEN, CalendarSetting, CustomCalendar
@@ -33,6 +32,7 @@ from quantum_training.sources import CandleSource, source_from
 from quantum_training.sources.series import SeriesSource, series_source_from
 from quantum_training.trading.account import Account
 from quantum_training.trading.costs import Costs
+from quantum_training.trading.own_label import RecipeLabel
 
 
 def _url(value: str) -> str:
@@ -119,7 +119,7 @@ class Recipe(_Frozen):
         description="What it learns from: `default`, sets that `features` of the settings names, single columns as "
         "rsi_14 or momentum__slope; empty: default.",
     )
-    label: Label
+    label: RecipeLabel
     window_bars: int = Field(1000, ge=50, description="Newest labelled bars that a fit sees.")
     validation_fraction: float = Field(0.2, gt=0, lt=0.5, description="Newest share of the window for early stopping.")
     sizing: Sizing = Sizing()

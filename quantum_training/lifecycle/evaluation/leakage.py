@@ -21,13 +21,13 @@ from quantum_training.lifecycle.training.inputs import (
     TrainingInputs,
     TrainingTarget,
     build_training_inputs,
+    own_code,
 )
 from quantum_training.lifecycle.training.refresh_gate import REFUSED, TRAINED
 from quantum_training.lifecycle.training.training_window import training_window
 from quantum_training.market.periods import Key
 from quantum_training.market.timeframe import to_timedelta
 from quantum_training.models.contract import Model, TrainingContext, algorithm
-from quantum_training.models.feature_set_hash import set_hashes
 from quantum_training.models.provenance import code_hash, identity
 from quantum_training.monitoring.feature_leakage import FUTURE_BARS, FeatureReport, examine_features
 from quantum_training.monitoring.leakage_source import source_hash
@@ -221,9 +221,9 @@ def skill_record(store: Store, name: str, recipe: Recipe, timeframe: str = HOURL
     timeframe: of the bars from which the recipe's feature sets are computed; it has no other use.
     """
     code = code_hash(recipe.algorithm)
-    sets = {"feature_sets": set_hashes(recipe.feature_sets), "timeframe": timeframe} if recipe.feature_sets else {}
+    own = {**own_code(recipe), **({"timeframe": timeframe} if recipe.feature_sets else {})}
     recipe_id = identity(
-        recipe=recipe.model_dump(mode="json", exclude=FIELDS_NOT_IN_SKILL), code=code, sentinel=source_hash(), **sets
+        recipe=recipe.model_dump(mode="json", exclude=FIELDS_NOT_IN_SKILL), code=code, sentinel=source_hash(), **own
     )
     record = store.read_record(SKILL_RECORDS, name, f"recipe-{recipe_id}")
     if record is None:
@@ -247,7 +247,7 @@ def recipe_under_test(recipe: Recipe, timeframe: str = HOURLY) -> RecipeUnderTes
 
 
 def _measure_skill(recipe: Recipe, timeframe: str, code: str) -> dict[str, Any]:
-    if not recipe.feature_sets:
+    if not own_code(recipe):
         return measure_skill(recipe.model_dump_json(exclude=FIELDS_NOT_IN_SKILL), code)
     return _skill(recipe, timeframe, code)
 

@@ -5,7 +5,6 @@ from typing import NamedTuple
 import pandas as pd
 
 from quantum_training.features.indicators import WARMUP_BARS
-from quantum_training.features.labels import make_labels
 from quantum_training.features.pool import Pool
 from quantum_training.features.windows import InsufficientData, Window, WindowSize, build_window
 from quantum_training.lifecycle.feature_sets import require_sets
@@ -18,6 +17,7 @@ from quantum_training.models.contract import algorithm
 from quantum_training.resources.store.store import Store
 from quantum_training.settings import Settings
 from quantum_training.settings.schema import Recipe
+from quantum_training.trading.own_label import labels_of
 
 
 def training_window(store: Store, settings: Settings, symbol: str, recipe: Recipe, as_of: pd.Timestamp) -> Window:
@@ -35,7 +35,7 @@ def training_window(store: Store, settings: Settings, symbol: str, recipe: Recip
         stretches = stretches[-1:]
     stretches = [bars for bars in stretches if len(bars.candles)] or stretches[-1:]
     labels = [
-        make_labels(candles, recipe.label, market.costs.round_trip(candles["close"].to_numpy(), market.account.capital))
+        labels_of(candles, recipe.label, market.costs.round_trip(candles["close"].to_numpy(), market.account.capital))
         for candles, _ in stretches
     ]
     return build_window(

@@ -11,11 +11,10 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from quantum_training.lifecycle.training.inputs import TrainingInputs
+from quantum_training.lifecycle.training.inputs import TrainingInputs, own_code
 from quantum_training.lifecycle.training.request import TrainingRequest
 from quantum_training.market.periods import Key
 from quantum_training.models.contract import algorithm
-from quantum_training.models.feature_set_hash import set_hashes
 from quantum_training.models.provenance import code_hash, identity
 from quantum_training.models.source_digest import source_digest
 from quantum_training.settings.schema import Recipe
@@ -42,12 +41,11 @@ def recipe_hash(recipe: Recipe) -> str:
 
 
 def code_version(recipe: Recipe) -> str:
-    """The version of a recipe that Dagster shows: of its settings and the source of its algorithm and feature sets.
+    """The version of a recipe that Dagster shows: of its settings, its algorithm's source, and code of one's own.
 
     Imports none of them.
     """
-    sets = {"feature_sets": set_hashes(recipe.feature_sets)} if recipe.feature_sets else {}
-    return identity(recipe=recipe_hash(recipe), source=source_digest(recipe.algorithm), **sets)
+    return identity(recipe=recipe_hash(recipe), source=source_digest(recipe.algorithm), **own_code(recipe))
 
 
 class VersionIdentity(NamedTuple):
