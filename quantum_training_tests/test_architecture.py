@@ -49,6 +49,7 @@ LIFECYCLE = [  # a week's path through the layer `lifecycle`
     "feature_sets",
     "freshness",
     "market_history",
+    "searches",
     "services",
     "consistency",
     "ingestion",
@@ -56,6 +57,7 @@ LIFECYCLE = [  # a week's path through the layer `lifecycle`
     "ingestion_run",
     "source_inspection",
     "training",
+    "search",
     "evaluation",
     "decision",
     "surveillance",
@@ -65,7 +67,7 @@ LIFECYCLE = [  # a week's path through the layer `lifecycle`
     "settings_check",
 ]
 WITH_DAGSTER = LAYERS[LAYERS.index("partitions") :]
-HEAVY = {"evidently", "lightgbm", "mlflow", "neuralforecast", "stable_baselines3", "torch", "xgboost"}
+HEAVY = {"evidently", "lightgbm", "mlflow", "neuralforecast", "optuna", "stable_baselines3", "torch", "xgboost"}
 
 
 class Import(NamedTuple):

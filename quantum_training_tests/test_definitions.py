@@ -30,6 +30,7 @@ HEAVY = (
     "dagster_ray",
     "sklearn",
     "evidently",
+    "optuna",
     "ccxt",
     "yfinance",
     "arch",
