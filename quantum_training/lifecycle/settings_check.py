@@ -14,11 +14,14 @@ import pandas as pd
 from quantum_training.features.sets.feature_set import FeatureSet, FeatureSetError
 from quantum_training.lifecycle.evaluation.leakage import CUTS_OF_SETS, recipe_under_test
 from quantum_training.lifecycle.feature_sets import computation
+from quantum_training.lifecycle.searches import search_of, searched_trials
 from quantum_training.market.calendars import expected_open_times
 from quantum_training.market.timeframe import to_timedelta
 from quantum_training.monitoring.feature_leakage import examine_features
 from quantum_training.monitoring.random_markets import random_candles
 from quantum_training.monitoring.synthetic_training import SyntheticMarket, fit_on_synthetic
+from quantum_training.resources.store.store import Store
+from quantum_training.settings import Settings
 from quantum_training.settings.schema import Recipe, Symbol
 from quantum_training.sources import SourceError
 from quantum_training.trading.own_metrics import own_metric
@@ -66,6 +69,15 @@ def try_metric(path: str) -> str:
     return (
         f"{path} gives {value:g} on random returns" if value is not None else f"{path} is undefined on random returns"
     )
+
+
+def found_by(store: Store, settings: Settings, recipe: str) -> str:
+    """The search that a recipe was found by, in words. SearchRecordMissing if the store has no record of it."""
+    found = search_of(store, settings, recipe)
+    if found is None:
+        return "it was found by no search"
+    trials = searched_trials(store, settings, recipe)
+    return f"the search as of {found[1].time:%Y-%m-%d %H:%M} on {found[0]}; {trials} trials count against it"
 
 
 def fit_small(recipe: Recipe, timeframe: str) -> str:
