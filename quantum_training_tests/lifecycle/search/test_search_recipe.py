@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from importlib import metadata
 
 import numpy as np
 import pandas as pd
@@ -23,6 +24,7 @@ from quantum_training.lifecycle.search.search_recipe import (
 )
 from quantum_training.lifecycle.search.study import ended_trials, open_study
 from quantum_training.market.periods import Key
+from quantum_training.models.installed import PackageMissingError, installed_release
 from quantum_training.resources.searches import open_searches, searches_url
 from quantum_training.resources.store.store import Store
 from quantum_training_tests.lifecycle.search.conftest import AS_OF, TASK
@@ -204,3 +206,16 @@ def test_a_search_on_postgres_leaves_the_projects_tables_alone(searched, tmp_pat
     engine = sa.create_engine(postgres_url, poolclass=sa.NullPool)
     assert "trials" in sa.inspect(engine).get_table_names("optuna")
     assert not {"trials", "alembic_version"} & {*sa.inspect(engine).get_table_names("public")}
+
+
+def test_without_optuna_the_error_names_the_extra(searched, monkeypatch):
+    services = searched()
+
+    def version(name):
+        raise metadata.PackageNotFoundError(name)
+
+    installed_release.cache_clear()
+    monkeypatch.setattr(metadata, "version", version)
+    with pytest.raises(PackageMissingError, match=r"optuna is not installed: pip install 'quantum_training\[search\]'"):
+        search_recipe(*_as(services), TASK)
+    installed_release.cache_clear()
