@@ -29,8 +29,8 @@ class Walk(NamedTuple):
     reason: str | None
 
 
-def walk_forward(market: KnownMarket, recipe: Recipe) -> Iterator[Walk]:
-    """What a recipe would have earned on the scored bars, fold by fold, each on a fit of its own.
+def walk_forward(market: KnownMarket, recipe: Recipe, each_fold: bool = True) -> Iterator[Walk]:
+    """What a recipe would have earned on the scored bars: after each fold, which has a fit of its own, or at the end.
 
     A fit for a fold sees labels that are known `embargo_bars` before the fold's first bar opens. A position decided at
     a bar's close is filled at the next open, by the simulator and costs of the symbol; the account is kept from fold to
@@ -45,6 +45,8 @@ def walk_forward(market: KnownMarket, recipe: Recipe) -> Iterator[Walk]:
         until = candles.loc[: filled[-1]]
         decided = deciding_bars(until.index, filled)
         positions[fold.start : fold.stop] = positions_at(model, until, features, decided, filled)
+        if not each_fold and fold is not market.folds[-1]:
+            continue  # nobody looks at the accounts before the end
         result = trade(
             until, market.scored[0], {"trial": pd.Series(positions, market.scored)}, rules.costs, rules.account
         )

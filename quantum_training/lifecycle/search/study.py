@@ -107,9 +107,10 @@ class TrialRunner:
         state, score = optuna.trial.TrialState.FAIL, None
         values = suggest(trial, self.search.space)
         net, reason = np.empty(0), None
-        for fold, walk in enumerate(_walks(self.market, self.recipe, values)):
+        can_be_pruned = self.search.pruner != "none"
+        for fold, walk in enumerate(_walks(self.market, self.recipe, values, can_be_pruned)):
             net, score, reason = walk
-            if score is not None:
+            if can_be_pruned and score is not None:
                 trial.report(score, fold)
                 if fold + 1 < self.search.folds and trial.should_prune():
                     state = optuna.trial.TrialState.PRUNED
@@ -131,18 +132,18 @@ class TrialRunner:
         number, state = trial.user_attrs[NUMBER], trial.state.name.lower()
         values, reason = values_of(trial.params, self.search.space), trial.user_attrs.get(REASON)
         score = trial.value if state == "complete" else None
-        folds = self.search.folds if state == "complete" else max(trial.intermediate_values, default=-1) + 1
-        net = np.empty(0) if state == "fail" else self._returns(number, values, folds)
+        net = np.empty(0) if state == "fail" else self._returns(trial, number, values)
         return FinishedTrial(number, values, state, score, reason, net)
 
-    def _returns(self, number: int, values: dict[str, Any], folds: int) -> np.ndarray:
+    def _returns(self, trial: optuna.trial.FrozenTrial, number: int, values: dict[str, Any]) -> np.ndarray:
         """The returns that a trial has left; made again if another machine has them."""
         file = self._file(number)
         if file.exists():
             kept: np.ndarray = np.load(file, allow_pickle=False)
             return kept
-        walks = list(zip(range(folds), _walks(self.market, self.recipe, values), strict=False))
-        return walks[-1][1].net
+        is_pruned = trial.state.name == "PRUNED"
+        walks = [*_walks(self.market, self.recipe, values, each_fold=is_pruned)]
+        return walks[max(trial.intermediate_values) if is_pruned else -1].net
 
     def _keep(self, number: int, net: np.ndarray) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -154,11 +155,11 @@ class TrialRunner:
         return self.folder / f"{number}.npy"
 
 
-def _walks(market: KnownMarket, recipe: Recipe, values: dict[str, Any]) -> Iterator[Walk]:
-    """The trial of these values, fold by fold; one that raises ends with its error as the reason."""
+def _walks(market: KnownMarket, recipe: Recipe, values: dict[str, Any], each_fold: bool) -> Iterator[Walk]:
+    """The trial of these values; one that raises ends with its error as the reason."""
     net = np.empty(0)
     try:
-        for walk in walk_forward(market, recipe.with_values(values)):
+        for walk in walk_forward(market, recipe.with_values(values), each_fold):
             net = walk.net
             yield walk
     except (MemoryError, ImportError, OSError):

@@ -86,8 +86,8 @@ from quantum_training_tests.lifecycle.search.conftest import TASK
 
 walk_forward, folds_left = study.walk_forward, [int(sys.argv[2])]
 
-def killed(market, recipe):
-    for walk in walk_forward(market, recipe):
+def killed(market, recipe, each_fold):
+    for walk in walk_forward(market, recipe, each_fold=True):
         folds_left[0] -= 1
         if folds_left[0] == 0:
             os.kill(os.getpid(), signal.SIGKILL)
