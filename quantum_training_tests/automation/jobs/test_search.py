@@ -86,3 +86,23 @@ def test_the_challengers_yaml_is_a_recipe(project):
     expected = project.settings.recipes["xgboost"].with_values(record["best_values"])
     assert Recipe.model_validate(fields) == expected.model_copy(update={"found_by": search_id})
     assert pd.Timestamp(record["as_of"]).dayofweek == 0
+
+
+@pytest.mark.long
+def test_a_search_may_choose_feature_sets_and_the_market_data_job_stores_them(build_project, small):
+    module = "quantum_training_tests.support.feature_modules"
+    small["features"] = {"past": {"module": module, "params": {"function": "honest"}}}
+    space = {"features": {"choices": [["default"], ["default", "past"], ["past"]]}}
+    small["recipes"]["xgboost"]["search"] = {"space": space, "trials": 8, "bars": 240, "folds": 2, "sampler": "random"}
+    project = build_project(small)
+    assert project.run("market_data", "AAA|2019-09-01", "AAA|2020-02-01").success
+    result = launch(project, recipe="xgboost", symbol="AAA")
+    assert result.success
+    (search_id,) = project.store.periods("searches", "AAA", "json")
+    record = project.store.read_record("searches", "AAA", search_id)
+    assert record["best_values"]["features"] in space["features"]["choices"]
+    assert record["failed"] == record["failures"].get("no_variance", 0)
+    assert record["effective_trials"] <= 3, "equal trials count once"
+    client = project.registry.client()
+    trials = client.search_runs([client.get_experiment_by_name("AAA").experiment_id], f"tags.trial_of = '{search_id}'")
+    assert "['default', 'past']" in {run.data.params["features"] for run in trials}

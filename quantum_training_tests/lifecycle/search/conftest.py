@@ -58,7 +58,8 @@ def searched(market: Callable[..., Services], small) -> Callable[..., Services]:
 
     def build(**search) -> Services:
         small["recipes"]["xgboost"]["search"] = {**SEARCH, **search}
-        small["recipes"]["xgboost"]["params"]["max_rounds"] = 5
+        if small["recipes"]["xgboost"]["algorithm"] == "xgboost":
+            small["recipes"]["xgboost"]["params"]["max_rounds"] = 5
         return market(small)
 
     return build

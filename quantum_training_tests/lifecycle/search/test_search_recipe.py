@@ -219,3 +219,13 @@ def test_without_optuna_the_error_names_the_extra(searched, monkeypatch):
     with pytest.raises(PackageMissingError, match=r"optuna is not installed: pip install 'quantum_training\[search\]'"):
         search_recipe(*_as(services), TASK)
     installed_release.cache_clear()
+
+
+@pytest.mark.long
+def test_an_agent_can_be_searched_on_the_market_before_each_fold(searched, small):
+    agent = {"total_steps": 300, "environments": 8, "batch_size": 32, "network": [8], "learning_starts": 80}
+    small["recipes"]["xgboost"] |= {"algorithm": "sac", "params": {**agent, "gradient_steps": 1}}
+    space = {"params.gamma": {"low": 0.9, "high": 0.99}}
+    services = searched(space=space, trials=2, folds=2)
+    record = search_recipe(*_as(services), TASK)
+    assert (record.trials, record.failures) == (2, {})
