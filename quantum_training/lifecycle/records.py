@@ -124,8 +124,9 @@ class SearchRecord(StoredRecord):
 
     as_of: ISO time up to which it saw data; scored are `bars` bars from first_bar to last_bar. trials: all that count,
     those that failed (failures: how often, by reason) and were pruned among them. effective_trials: of independent
-    ones; counted_trials: these rounded up, as they count against the challenger. best_score: Sharpe ratio per bar, in
-    sample of the search. challenger, challenger_yaml: name and settings of the recipe that it proposes.
+    ones; counted_trials: these rounded up, as they count against the challenger. found_by: the search that the recipe
+    was found by itself, "" for none. best_score: Sharpe ratio per bar, in sample of the search. challenger,
+    challenger_yaml: name and settings of the recipe that it proposes.
     """
 
     asset = SEARCHES
@@ -138,6 +139,7 @@ class SearchRecord(StoredRecord):
     pruned: int
     effective_trials: float
     counted_trials: int
+    found_by: str
     best_values: dict[str, Any]
     best_score: float
     probability_of_overfitting: float | None

@@ -20,32 +20,37 @@ def search_of(store: Store, settings: Settings, recipe: str) -> tuple[str, Searc
     SearchRecordMissing if no symbol has a record of it.
     """
     search_id = settings.recipes[recipe].found_by if recipe in settings.recipes else ""
-    if not search_id:
-        return None
+    return _recorded(store, settings, search_id, f"recipes.{recipe}.found_by") if search_id else None
+
+
+def searched_trials(store: Store, settings: Settings, recipe: str) -> int:
+    """The effective trials behind a recipe: of the search that it was found by, of all earlier ones of the same recipe
+    and symbol, and of those that this recipe was found by in turn. Who searches again and takes the best of all has
+    made all of their trials.
+
+    0 for a recipe that was not found by a search. Errors as in search_of.
+    """
+    found, trials = search_of(store, settings, recipe), 0
+    while found is not None:
+        symbol, search = found
+        periods = store.periods(SEARCHES, symbol, "json")
+        records = [read_record(store, SearchRecord, symbol, period) for period in periods]
+        same = [r for r in records if r is not None and r.recipe == search.recipe and r.time <= search.time]
+        trials += sum(record.counted_trials for record in same)
+        place = f"found_by of {search.recipe}, which the search {search.search_id} began from"
+        found = _recorded(store, settings, search.found_by, place) if search.found_by else None
+    return trials
+
+
+def _recorded(store: Store, settings: Settings, search_id: str, place: str) -> tuple[str, SearchRecord]:
     for symbol in settings.symbols:
         if (record := read_record(store, SearchRecord, symbol, search_id)) is not None:
             return symbol, record
     raise SearchRecordMissing(
-        f"recipes.{recipe}.found_by: the store has no record of the search {search_id}. Restore {SEARCHES} of the "
-        "store from a backup, or run the job search again with the same recipe, symbol and as_of; without it nobody "
-        "knows how many trials count against the recipe"
+        f"{place}: the store has no record of the search {search_id}. Restore {SEARCHES} of the store from a backup, "
+        "or run the job search again with the same recipe, symbol and as_of; without it nobody knows how many trials "
+        "count against the recipe"
     )
-
-
-def searched_trials(store: Store, settings: Settings, recipe: str) -> int:
-    """The effective trials behind a recipe: of the search that it was found by, and of all earlier ones of the same
-    recipe and symbol, since who searches again and takes the best of all has made all of their trials.
-
-    0 for a recipe that was not found by a search. Errors as in search_of.
-    """
-    found = search_of(store, settings, recipe)
-    if found is None:
-        return 0
-    symbol, search = found
-    periods = store.periods(SEARCHES, symbol, "json")
-    records = [read_record(store, SearchRecord, symbol, period) for period in periods]
-    same = [r for r in records if r is not None and r.recipe == search.recipe and r.time <= search.time]
-    return sum(record.counted_trials for record in same)
 
 
 def missing_searches(store: Store, settings: Settings, symbol: str) -> list[str]:

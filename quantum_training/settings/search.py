@@ -104,6 +104,8 @@ class Search(BaseModel):
                     f"space.{place}: no field of a recipe that can be searched; allowed: {', '.join(SEARCHABLE)}, and "
                     "what is in them, as params.max_depth"
                 )
+            if whole := next((other for other in self.space if place.startswith(f"{other}.")), None):
+                raise ValueError(f"space.{place} is a part of space.{whole}; search the one or the other")
         if self.bars < 20 * self.folds:
             raise ValueError(f"{self.bars} bars are too few for {self.folds} folds; give 20 for each, or fewer folds")
         return self

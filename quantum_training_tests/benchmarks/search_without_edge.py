@@ -3,9 +3,9 @@
     python -m quantum_training_tests.benchmarks.search_without_edge [markets] [trials] [folder]
 
 Prints a Markdown table, and writes it as search_without_edge.md into the folder. A market is one seed of the demo's
-hourly market (dagster_home/demo_settings.yaml, symbol SYNTHETIC) without its edge. The search sees the bars up to AS_OF;
-its best recipe is then trained, scored and decided every week by the functions that the assets call, without Dagster,
-MLflow and store.
+hourly market (dagster_home/demo_settings.yaml, symbol SYNTHETIC) without its edge. The search sees the bars up to
+AS_OF; its best recipe is then trained, scored and decided every week by the functions that the assets call, without
+Dagster, MLflow and store.
 """
 
 import os

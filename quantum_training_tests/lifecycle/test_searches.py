@@ -103,6 +103,9 @@ def test_the_trials_of_the_search_and_of_earlier_ones_of_the_same_recipe_count(s
     write_record(store, "AAA", ELSE, record_of(ELSE, "2020-01-06", recipe="lightgbm", counted_trials=1000))
     assert searched_trials(store, settings, "found") == 14
     assert searched_trials(store, settings, "xgboost") == 0
+    write_record(store, "AAA", ID, record_of(ID, KNOWN, found_by=ELSE))
+    assert searched_trials(store, settings, "found") == 1014, "and of the search from which this one began"
+    write_record(store, "AAA", ID, record_of(ID, KNOWN))
     assert trials_per_recipe(store, settings, {"found": [], "xgboost": [], "gone": []}) == {
         "found": 16,
         "xgboost": 1,

@@ -41,6 +41,7 @@ def recipe(space=None, **search):
         ({"params.eta": {"choices": [1]}}, "at least 2 items"),
         ({"params.eta": {"choices": [1, "1"]}}, "two choices are the same"),
         ({"params.eta": {"high": 1, "low": 0, "steps": 1}}, "steps"),
+        ({"params.eta": {"low": 0, "high": 1}, "params": {"choices": [{}, {"eta": 1}]}}, "part of space.params"),
     ],
 )
 def test_a_wrong_space_is_refused_by_field_and_rule(space, message):

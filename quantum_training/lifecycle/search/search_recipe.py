@@ -19,6 +19,7 @@ from quantum_training.lifecycle.records import SearchRecord, read_record, write_
 from quantum_training.lifecycle.search.counted import count_trials, whole
 from quantum_training.lifecycle.search.known_market import KnownMarket, read_known_market
 from quantum_training.lifecycle.search.study import FinishedTrial, TrialRunner, open_study
+from quantum_training.lifecycle.searches import search_of
 from quantum_training.lifecycle.stored_months import features_available_until
 from quantum_training.lifecycle.training.inputs import check_recipe
 from quantum_training.lifecycle.training.version_identity import recipe_hash
@@ -73,6 +74,7 @@ def search_recipe(
     bars are missing.
     """
     recipe, search = checked(settings, task)
+    _require_later_than_its_own_search(settings, store, task)
     market = read_known_market(MarketHistory(store, settings, task.symbol), search, extreme_recipes(recipe), task.as_of)
     search_id = id_of(task, recipe, market)
     with exclusive_lock(settings.database_url, f"search {search_id}"):
@@ -111,6 +113,16 @@ def checked(settings: Settings, task: SearchTask) -> tuple[Recipe, Search]:
     return recipe, recipe.search
 
 
+def _require_later_than_its_own_search(settings: Settings, store: Store, task: SearchTask) -> None:
+    """SearchError for a time that the search knew by which the recipe was found: all would be in sample of that."""
+    found = search_of(store, settings, task.recipe)
+    if found is not None and task.as_of < found[1].time:
+        raise SearchError(
+            f"{task}: the recipe was found by a search that saw data up to {found[1].time:%Y-%m-%d %H:%M}; give a "
+            "later as_of"
+        )
+
+
 def extreme_recipes(recipe: Recipe) -> list[Recipe]:
     """The recipe with all combinations of the extremes of its space that decide which bars and sets are read."""
     space = recipe.search.space if recipe.search else {}
@@ -129,6 +141,7 @@ def id_of(task: SearchTask, recipe: Recipe, market: KnownMarket) -> str:
         name=task.recipe,
         symbol=task.symbol,
         search=search,
+        found_by=recipe.found_by,
         as_of=task.as_of,
         data=market.data_hash,
         costs=market.history.market.costs.model_dump(),
@@ -164,6 +177,7 @@ def _record(
         pruned=sum(trial.state == "pruned" for trial in trials),
         effective_trials=count.effective.number,
         counted_trials=whole(count.effective.number),
+        found_by=recipe.found_by,
         best_values=best.chosen,
         best_score=max(scored)[0],
         probability_of_overfitting=count.overfitting[0],

@@ -32,6 +32,7 @@ def record_of(search_id: str, as_of: str, **fields) -> SearchRecord:
         "pruned": 0,
         "effective_trials": 3.2,
         "counted_trials": 4,
+        "found_by": "",
         "best_values": {},
         "best_score": 0.1,
         "probability_of_overfitting": 0.5,

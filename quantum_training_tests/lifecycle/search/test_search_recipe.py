@@ -14,7 +14,7 @@ import pytest
 from quantum_training.features.windows import InsufficientData
 from quantum_training.lifecycle.ingestion import compute_month_features
 from quantum_training.lifecycle.market_history import MarketHistory
-from quantum_training.lifecycle.records import CANDLES, SearchRecord
+from quantum_training.lifecycle.records import CANDLES, SearchRecord, write_record
 from quantum_training.lifecycle.search.known_market import read_known_market
 from quantum_training.lifecycle.search.search_recipe import (
     SearchError,
@@ -27,7 +27,7 @@ from quantum_training.market.periods import Key
 from quantum_training.models.installed import PackageMissingError, installed_release
 from quantum_training.resources.searches import open_searches, searches_url
 from quantum_training.resources.store.store import Store
-from quantum_training_tests.lifecycle.search.conftest import AS_OF, TASK
+from quantum_training_tests.lifecycle.search.conftest import AS_OF, TASK, record_of
 
 
 def other_home(services, folder):
@@ -187,6 +187,20 @@ def test_what_cannot_be_searched_is_refused(searched):
         recipes = {**services.settings.recipes, "xgboost": recipe}
         with pytest.raises(SearchError, match=message):
             search_recipe(services.settings.model_copy(update={"recipes": recipes}), services.store, TASK)
+
+
+def test_a_recipe_that_was_found_is_searched_again_with_later_data_only(searched):
+    services = searched(trials=2)
+    earlier = "0123456789abcdef"
+    recipe = services.settings.recipes["xgboost"].model_copy(update={"found_by": earlier})
+    settings = services.settings.model_copy(update={"recipes": {**services.settings.recipes, "xgboost": recipe}})
+    write_record(services.store, "AAA", earlier, record_of(earlier, "2020-01-28"))
+    with pytest.raises(SearchError, match="was found by a search that saw data up to 2020-01-28 00:00; give a later"):
+        search_recipe(settings, services.store, TASK)
+    write_record(services.store, "AAA", earlier, record_of(earlier, "2020-01-27"))
+    record = search_recipe(settings, services.store, TASK)
+    assert record.found_by == earlier
+    assert record.search_id != search_recipe(*_as(services), TASK).search_id
 
 
 def test_the_trials_lie_beside_the_project_database(searched, tmp_path):
