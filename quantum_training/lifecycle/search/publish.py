@@ -19,7 +19,7 @@ from quantum_training.resources.searches import open_searches, shown_url
 if TYPE_CHECKING:
     import optuna
 
-PAGE = "html"
+PAGE, SCORE = "html", "Sharpe ratio per bar"
 
 
 class PublishedSearch(NamedTuple):
@@ -65,10 +65,10 @@ def search_page(task: SearchTask, record: SearchRecord, study: optuna.Study, wit
     from optuna import visualization
     from plotly.offline import get_plotlyjs
 
-    figures = {"history": visualization.plot_optimization_history(study)}
+    figures = {"history": visualization.plot_optimization_history(study, target_name=SCORE)}
     if with_importance:
         figures["importance"] = visualization.plot_param_importances(study, evaluator=_evaluator())
-        figures["slices"] = visualization.plot_slice(study)
+        figures["slices"] = visualization.plot_slice(study, target_name=SCORE)
     if record.pruned:
         figures["folds"] = visualization.plot_intermediate_values(study)
     parts = [f.to_html(full_html=False, include_plotlyjs=False, div_id=name) for name, f in figures.items()]

@@ -25,7 +25,7 @@ from quantum_training.lifecycle.search.search_recipe import (
 from quantum_training.lifecycle.search.study import ended_trials, open_study
 from quantum_training.market.periods import Key
 from quantum_training.models.installed import PackageMissingError, installed_release
-from quantum_training.resources.searches import open_searches, searches_url
+from quantum_training.resources.searches import open_searches, searches_url, shown_url
 from quantum_training.resources.store.store import Store
 from quantum_training_tests.lifecycle.search.conftest import AS_OF, TASK, record_of
 
@@ -205,8 +205,10 @@ def test_a_recipe_that_was_found_is_searched_again_with_later_data_only(searched
 
 def test_the_trials_lie_beside_the_project_database(searched, tmp_path):
     assert searches_url(f"sqlite:///{tmp_path}/q.db") == f"sqlite:///{tmp_path}/searches.db"
-    url = searches_url("postgresql+psycopg2://me:secret@host/q")
-    assert url == "postgresql+psycopg2://me:secret@host/q?options=-csearch_path%3Doptuna"
+    address = "postgresql+psycopg2://me:{}@host/q"
+    with_schema = address + "?options=-csearch_path%3Doptuna"
+    assert searches_url(address.format("word")) == with_schema.format("word")
+    assert shown_url(address.format("word")) == with_schema.format("***")
 
 
 @pytest.mark.long
