@@ -6,7 +6,7 @@ Labels and training windows are made once for each setting that trials share. Ho
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import NamedTuple
 
@@ -18,6 +18,7 @@ from quantum_training.features.windows import InsufficientData, Window, WindowSi
 from quantum_training.lifecycle.feature_sets import require_sets
 from quantum_training.lifecycle.market_history import Bars, MarketHistory
 from quantum_training.lifecycle.training.training_window import known_labels, wanted_rows
+from quantum_training.market.timeframe import to_timedelta
 from quantum_training.models.contract import algorithm
 from quantum_training.resources.store.store import content_hash
 from quantum_training.settings.schema import Recipe
@@ -94,7 +95,11 @@ def read_known_market(
 
 
 def windows_of(history: MarketHistory, stretches: tuple[Bars, ...]) -> Callable[[Recipe, pd.Timestamp], Window]:
-    """`window(recipe, as_of)`, which keeps what it has made."""
+    """`window(recipe, as_of)`, which keeps what it has made: that of a training as of then.
+
+    A training sees bars that are closed, so that a label is known to it one bar after its exit bar opens.
+    """
+    spacing = to_timedelta(history.market.timeframe)
     features: dict[bool, pd.DataFrame] = {}
     for only_newest in (False, True):
         features[only_newest] = pd.concat([bars.features for bars in _used(stretches, only_newest)])
@@ -107,7 +112,9 @@ def windows_of(history: MarketHistory, stretches: tuple[Bars, ...]) -> Callable[
     def window(
         label: Label, columns: tuple[str, ...], size: WindowSize, as_of: pd.Timestamp, only_newest: bool
     ) -> Window:
-        return build_window(features[only_newest], labels(label, only_newest), as_of=as_of, columns=columns, size=size)
+        known = labels(label, only_newest)
+        closed = build_window(features[only_newest], known, as_of=as_of - spacing, columns=columns, size=size)
+        return replace(closed, as_of=as_of)
 
     def window_of(recipe: Recipe, as_of: pd.Timestamp) -> Window:
         size = WindowSize(

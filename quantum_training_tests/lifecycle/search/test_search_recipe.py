@@ -23,10 +23,14 @@ from quantum_training.lifecycle.search.search_recipe import (
     search_recipe,
 )
 from quantum_training.lifecycle.search.study import ended_trials, open_study
+from quantum_training.lifecycle.training.training_window import training_window
 from quantum_training.market.periods import Key
+from quantum_training.models.contract import TrainingContext, algorithm
 from quantum_training.models.installed import PackageMissingError, installed_release
 from quantum_training.resources.searches import open_searches, searches_url, shown_url
 from quantum_training.resources.store.store import Store
+from quantum_training.trading.metrics import sharpe
+from quantum_training.trading.scoring import Version, decisions, trade
 from quantum_training_tests.lifecycle.search.conftest import AS_OF, TASK, record_of
 
 
@@ -170,7 +174,10 @@ def test_the_folds_follow_each_other_and_a_fit_sees_only_what_is_known_before_th
     for fold in market.folds:
         assert fold.as_of == market.scored[fold.start] - 3 * pd.Timedelta(hours=4)
         window = market.window(recipe, fold.as_of)
-        assert window.full_ends.max() <= fold.as_of.to_datetime64()
+        assert window.full_ends.max() < fold.as_of.to_datetime64()
+        trained = training_window(services.store, services.settings, "AAA", recipe, fold.as_of)
+        assert window.content_hash == trained.content_hash, "the window of a training as of then"
+        assert window.as_of == trained.as_of
         deeper = recipe.with_values({"params.max_depth": 9})
         assert market.window(deeper, fold.as_of) is window, "trials that learn from the same rows share them"
     assert market.window(recipe.with_values({"label.horizon": 3}), fold.as_of) is not window
@@ -245,3 +252,23 @@ def test_an_agent_can_be_searched_on_the_market_before_each_fold(searched, small
     services = searched(space=space, trials=2, folds=2)
     record = search_recipe(*_as(services), TASK)
     assert (record.trials, record.failures) == (2, {})
+
+
+@pytest.mark.parametrize("embargo_bars", [0, 5])
+def test_a_score_is_that_of_trainings_as_of_each_fold_by_the_functions_of_the_weekly_cycle(searched, embargo_bars):
+    services = searched(embargo_bars=embargo_bars)
+    record = search_recipe(*_as(services), TASK)
+    history = MarketHistory(services.store, services.settings, "AAA")
+    recipe = services.settings.recipes["xgboost"].with_values(record.best_values)
+    bars, market = history.known_bars("2019-09-01", AS_OF), history.market
+    scored = pd.DatetimeIndex(bars.candles.index[-120:])
+    versions, models = [], {}
+    for first in (0, 40, 80):
+        as_of = scored[first] - embargo_bars * pd.Timedelta(hours=4)
+        window = training_window(services.store, services.settings, "AAA", recipe, as_of)
+        context = TrainingContext(window, recipe.params, recipe.sizing, recipe.seed)
+        models[f"{first}"] = algorithm(recipe.algorithm).fit(context)
+        versions.append(Version(scored[first], f"{first}"))
+    decided = decisions(*bars, versions, scored[0], models.__getitem__).position.loc[scored[0] :]
+    net = trade(bars.candles, scored[0], {"best": decided}, market.costs, market.account).net_return[:, 0]
+    assert sharpe(net, 1.0)[0] == record.best_score
