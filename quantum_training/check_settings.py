@@ -1,8 +1,8 @@
 """`python -m quantum_training.check_settings`: are the settings right? It reads the sources and stores nothing.
 
-It fetches the newest bars of each symbol, looks for look-ahead in each feature set, calls each metric, and fits each
-recipe once on a small market of random numbers. It exits with 1 if anything is wrong. To see all bars of one source:
-`python -m quantum_training.inspect_source SYMBOL`.
+It fetches the newest bars of each symbol, looks for look-ahead in each feature set, calls each metric, fits each
+recipe once on a small market of random numbers, and looks up the search that a recipe was found by. It exits with 1 if
+anything is wrong. To see all bars of one source: `python -m quantum_training.inspect_source SYMBOL`.
 """
 
 from __future__ import annotations
@@ -18,10 +18,12 @@ from quantum_training.lifecycle.evaluation.leakage import synthetic_timeframe
 from quantum_training.lifecycle.settings_check import (
     examine_set,
     fit_small,
+    found_by,
     newest_bars,
     newest_values,
     try_metric,
 )
+from quantum_training.resources.store.store import Store
 from quantum_training.settings import config_path, load_settings
 from quantum_training.settings.paths import SettingsError
 
@@ -47,6 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     checks |= {f"features.{name}": partial(examine_set, name, settings.features, tf) for name, tf in examined.items()}
     checks |= {f"metrics.{name}": partial(try_metric, path) for name, path in settings.metrics.items()}
     checks |= {f"recipes.{name}": partial(fit_small, settings.recipes[name], timeframes[name]) for name in used}
+    store = Store(root=settings.store_root)
+    found = [name for name in used if settings.recipes[name].found_by]
+    checks |= {f"recipes.{name}.found_by": partial(found_by, store, settings, name) for name in found}
     wrong = [place for place, check in checks.items() if not _passes(place, check)]
     unused = [name for name in settings.recipes if name not in used]
     if unused:

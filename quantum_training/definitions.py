@@ -36,6 +36,7 @@ from quantum_training.automation.jobs.full_cycle import build_full_cycle_job
 from quantum_training.automation.jobs.manual_actions import build_manual_jobs
 from quantum_training.automation.jobs.rebuild_registry import build_rebuild_registry_job
 from quantum_training.automation.jobs.retrain import build_retrain_job
+from quantum_training.automation.jobs.search import build_search_job
 from quantum_training.automation.jobs.state_jobs import build_doctor_job, build_ledger_restore_job
 from quantum_training.automation.retraining.sensors import build_retraining_sensors
 from quantum_training.automation.scheduled_training import weekly_cycle_sensor
@@ -122,6 +123,7 @@ def build_defs(settings: Settings, resources: Mapping[str, Any] | None = None) -
             build_full_cycle_job(settings, lambda: definitions),
             build_benchmark_job(settings, lambda: definitions),
             build_rebuild_registry_job(settings),
+            build_search_job(settings),
             *manual_jobs,
             build_ledger_restore_job(settings),
             build_doctor_job(settings),

@@ -52,6 +52,7 @@ LIFECYCLE = [  # a week's path through the layer `lifecycle`
     "feature_sets",
     "freshness",
     "market_history",
+    "searches",
     "services",
     "consistency",
     "ingestion",
@@ -59,6 +60,7 @@ LIFECYCLE = [  # a week's path through the layer `lifecycle`
     "ingestion_run",
     "source_inspection",
     "training",
+    "search",
     "evaluation",
     "decision",
     "surveillance",
@@ -68,7 +70,7 @@ LIFECYCLE = [  # a week's path through the layer `lifecycle`
     "settings_check",
 ]
 WITH_DAGSTER = LAYERS[LAYERS.index("partitions") :]
-HEAVY = {"evidently", "lightgbm", "mlflow", "neuralforecast", "stable_baselines3", "torch", "xgboost"}
+HEAVY = {"evidently", "lightgbm", "mlflow", "neuralforecast", "optuna", "stable_baselines3", "torch", "xgboost"}
 
 
 class Import(NamedTuple):

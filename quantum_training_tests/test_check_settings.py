@@ -3,7 +3,10 @@
 import pytest
 
 from quantum_training.check_settings import main
+from quantum_training.lifecycle.records import write_record
+from quantum_training.resources.store.store import Store
 from quantum_training.settings import config_path
+from quantum_training_tests.lifecycle.search.conftest import record_of
 
 
 @pytest.fixture
@@ -93,3 +96,16 @@ def test_a_recipe_that_no_symbol_has_is_named_and_not_fitted(changed, capsys):
     changed(("[xgboost, lightgbm]", "[xgboost]"), ("[xgboost, lightgbm]", "[xgboost]"), ("num_leaves", "num_leafs"))
     assert main([]) == 0
     assert "recipes that no symbol has: lightgbm" in capsys.readouterr().out
+
+
+def test_the_search_that_a_recipe_was_found_by_is_looked_up(changed, capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    changed(("algorithm: xgboost", "found_by: 0123456789abcdef\n    algorithm: xgboost"))
+    assert main([]) == 1
+    message = "recipes.xgboost.found_by: WRONG: recipes.xgboost.found_by: the store has no record of the search 0123"
+    assert message in capsys.readouterr().out
+    write_record(
+        Store(str(tmp_path / "store")), "NASDAQ", "0123456789abcdef", record_of("0123456789abcdef", "2018-06-04")
+    )
+    assert main([]) == 0
+    assert "the search as of 2018-06-04 00:00 on NASDAQ; 4 trials count against it" in capsys.readouterr().out

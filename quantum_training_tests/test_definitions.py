@@ -30,6 +30,7 @@ HEAVY = (
     "dagster_ray",
     "sklearn",
     "evidently",
+    "optuna",
     "ccxt",
     "yfinance",
     "arch",
@@ -79,7 +80,7 @@ def test_owners_and_tags_of_the_settings_are_those_of_every_asset():
 def test_jobs_and_schedules_are_those_promised_and_schedules_are_off():
     repository = defs.get_repository_def()
     jobs = {"market_data", "weekly_cycle", "drift", "decay", "trading_signals", "clm_cycle", "housekeeping", "doctor"}
-    jobs |= {"freshness", "weekly_report"}
+    jobs |= {"freshness", "weekly_report", "search"}
     assert jobs <= set(repository.job_names)
     schedules = {s.name: s for s in repository.schedule_defs}
     assert schedules["weekly_cycle_schedule"].cron_schedule == "0 2 * * 1"

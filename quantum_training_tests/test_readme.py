@@ -43,6 +43,7 @@ PAGES = [
             "retrain_within_the_week",
             "read_a_decision",
             "act_by_hand",
+            "search",
             "use_a_version_elsewhere",
         )
     ),

@@ -24,6 +24,7 @@ from quantum_training.trading.scoring import Version
 CANDLES, FEATURES, SHADOW_SCORES, BACKTEST = "candles", "features", "shadow_scores", "backtest"
 CHAMPION, ROLLOUT, SIGNALS = "champion", "rollout", "signals"
 DRIFT_REPORT, DECAY_REPORT = "drift_report", "decay_report"
+SEARCHES = "searches"
 LATEST = "latest"
 """The only period of a signal: there is one per symbol, and the next one replaces it."""
 
@@ -51,13 +52,24 @@ class ModelVersion(StoredRecord):
     """One version of a recipe. as_of: ISO time up to which it saw data. refresh: the gate's verdict on it.
 
     artefact_hash: SHA-256 of the file that holds the hashes of the model's other files. recipe_hash: of the recipe's
-    settings. seeds: fits that the version was chosen from. Versions of release 0.1 have none of these. rows,
+    settings. seeds: fits that the version was chosen from. Versions of release 0.1 have none of these. searched: trials
+    of the searches that its recipe was found by, absent without one. rows,
     missing_months: rows of its training window, and the months without candles that it would have used; absent if there
     are none.
     """
 
     optional_keys = frozenset(
-        {"data_hash", "code_hash", "artefact_hash", "recipe_hash", "seeds", "refresh", "rows", "missing_months"}
+        {
+            "data_hash",
+            "code_hash",
+            "artefact_hash",
+            "recipe_hash",
+            "seeds",
+            "searched",
+            "refresh",
+            "rows",
+            "missing_months",
+        }
     )
 
     as_of: str
@@ -67,6 +79,7 @@ class ModelVersion(StoredRecord):
     artefact_hash: str | None = None
     recipe_hash: str | None = None
     seeds: int | None = None
+    searched: int | None = None
     refresh: Refresh | None = None
     rows: int | None = None
     missing_months: tuple[str, ...] | None = None
@@ -104,6 +117,49 @@ class ModelRecord(StoredRecord):
     missing_months: tuple[str, ...] | None = None
     newest: str | None = None
     next_training: str | None = None
+
+
+class SearchRecord(StoredRecord):
+    """What a search of a recipe has found. The period of the record is its `search_id`.
+
+    as_of: ISO time up to which it saw data; scored are `bars` bars from first_bar to last_bar. trials: all that count,
+    those that failed (failures: how often, by reason) and were pruned among them. effective_trials: of independent
+    ones; counted_trials: these rounded up, as they count against the challenger. found_by: the search that the recipe
+    was found by itself, "" for none. best_score: Sharpe ratio per bar, in sample of the search. challenger,
+    challenger_yaml: name and settings of the recipe that it proposes.
+    """
+
+    asset = SEARCHES
+
+    search_id: str
+    recipe: str
+    as_of: str
+    trials: int
+    failed: int
+    pruned: int
+    effective_trials: float
+    counted_trials: int
+    found_by: str
+    best_values: dict[str, Any]
+    best_score: float
+    probability_of_overfitting: float | None
+    probability_of_overfitting_reason: str | None
+    deflated_sharpe: float | None
+    deflated_sharpe_reason: str | None
+    failures: dict[str, int]
+    bars: int
+    first_bar: str
+    last_bar: str
+    data_hash: str
+    code_hash: str
+    recipe_hash: str
+    challenger: str
+    challenger_yaml: str
+
+    @property
+    def time(self) -> pd.Timestamp:
+        """`as_of` as a time."""
+        return pd.Timestamp(self.as_of)
 
 
 class BacktestRecord(StoredRecord):

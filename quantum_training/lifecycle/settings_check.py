@@ -16,6 +16,7 @@ from quantum_training.features.sets.series_events import known_rows
 from quantum_training.lifecycle.evaluation.leakage import CUTS_OF_SETS, recipe_under_test
 from quantum_training.lifecycle.evaluation.series_leakage import examine_series_set
 from quantum_training.lifecycle.feature_sets import computation
+from quantum_training.lifecycle.searches import search_of, searched_trials
 from quantum_training.lifecycle.series import series_defects
 from quantum_training.market.calendars import expected_open_times
 from quantum_training.market.series_schema import KNOWN_AT, TIME, VALUE
@@ -23,6 +24,8 @@ from quantum_training.market.timeframe import to_timedelta
 from quantum_training.monitoring.feature_leakage import FUTURE_BARS, examine_features
 from quantum_training.monitoring.random_markets import perturb_future, random_candles
 from quantum_training.monitoring.synthetic_training import SyntheticMarket, fit_on_synthetic
+from quantum_training.resources.store.store import Store
+from quantum_training.settings import Settings
 from quantum_training.settings.schema import Recipe, Series, Symbol
 from quantum_training.sources import SourceError
 from quantum_training.trading.own_label import OwnLabel, OwnLabelError, RecipeLabel, labels_of
@@ -119,6 +122,15 @@ def examine_label(label: RecipeLabel, timeframe: str) -> None:
                     f"label: {label.module}.outcome of the bar {moved.idxmax()} changes with bars after its outcome is "
                     "known; let it read no later bar than that of its exit, or raise horizon"
                 )
+
+
+def found_by(store: Store, settings: Settings, recipe: str) -> str:
+    """The search that a recipe was found by, in words. SearchRecordMissing if the store has no record of it."""
+    found = search_of(store, settings, recipe)
+    if found is None:
+        return "it was found by no search"
+    trials = searched_trials(store, settings, recipe)
+    return f"the search as of {found[1].time:%Y-%m-%d %H:%M} on {found[0]}; {trials} trials count against it"
 
 
 def fit_small(recipe: Recipe, timeframe: str) -> str:

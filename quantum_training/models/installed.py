@@ -14,6 +14,7 @@ EXTRAS = {
     "neuralforecast": "forecasters",
     "pytorch-lightning": "forecasters",
     "evidently": "evidently",
+    "optuna": "search",
 }
 """The extra of quantum_training that brings a distribution."""
 BUILDS = {"xgboost": "xgboost-cpu"}

@@ -15,6 +15,7 @@ from pydantic import (
     Field,
     PlainValidator,
     PrivateAttr,
+    ValidationError,
     ValidationInfo,
     field_validator,
     model_validator,
@@ -28,6 +29,7 @@ from quantum_training.market.defects import SymbolLimits
 from quantum_training.market.revision_policy import RevisionPolicy
 from quantum_training.market.timeframe import DAY, Timeframe, beginning_at, grid_origin, to_timedelta
 from quantum_training.models.sizing import Sizing
+from quantum_training.settings.search import Search
 from quantum_training.sources import CandleSource, source_from
 from quantum_training.sources.series import SeriesSource, series_source_from
 from quantum_training.trading.account import Account
@@ -143,8 +145,56 @@ class Recipe(_Frozen):
     )
     params: dict[str, Any] = Field({}, description="Hyper-parameters of the algorithm.")
     resources: Resources = Field(Resources(), description="What a training needs of a cluster; changes no version.")
+    search: Search | None = Field(None, description="What the job `search` varies of it; changes no version.")
+    found_by: str = Field(
+        "",
+        pattern=r"^([0-9a-f]{16})?$",
+        description="Id of the search that found it: its trials count against the recipe, and no version is trained as "
+        "of a time that the search knew.",
+    )
 
     _feature_sets: dict[str, FeatureSet] = PrivateAttr(default_factory=dict)
+    _searched_sets: dict[str, FeatureSet] = PrivateAttr(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _accepts_what_is_searched(self) -> Recipe:
+        space = self.search.space if self.search else {}
+        for place, dimension in space.items():
+            parent, _, last = place.rpartition(".")
+            siblings = [other for other in space if other != place and other.rpartition(".")[0] == parent]
+            for value in dimension.extremes:
+                try:
+                    self.with_values({place: value})
+                except ValidationError as error:
+                    problem = error.errors()[0]
+                    if siblings and problem["loc"][-1] != last:
+                        continue  # it depends on them, as sizing.full on sizing.break_even: the trial tells
+                    at = ".".join(map(str, problem["loc"]))
+                    raise ValueError(f"search.space.{place}: {value!r} is refused, {at}: {problem['msg']}") from None
+        return self
+
+    def with_values(self, values: Mapping[str, Any]) -> Recipe:
+        """The recipe with other values of these fields, as {"params.max_depth": 3}, and without a search.
+
+        ValidationError if it refuses one.
+        """
+        fields = self.model_dump(mode="json", exclude={"search", "found_by"})
+        for place, value in values.items():
+            *parents, last = place.split(".")
+            inner = fields
+            for parent in parents:
+                if not isinstance(inner.get(parent), dict):
+                    inner[parent] = {}
+                inner = inner[parent]
+            inner[last] = value
+        recipe = Recipe.model_validate(fields)
+        recipe._feature_sets = sets_of(recipe.features, {**self._searched_sets, **self._feature_sets})
+        return recipe
+
+    @property
+    def used_sets(self) -> Mapping[str, FeatureSet]:
+        """The sets among its `features`, and among those that its search may choose, by name."""
+        return {**self._searched_sets, **self._feature_sets}
 
     @property
     def feature_sets(self) -> Mapping[str, FeatureSet]:
@@ -158,10 +208,14 @@ class Recipe(_Frozen):
 
     def find_sets(self, sets: Mapping[str, FeatureSet]) -> None:
         """Look its sets up among those of the settings. ValueError for a name that is neither a set nor a feature."""
-        if unknown := [e for e in self.features if e.partition(SEPARATOR)[0] not in (DEFAULT, *FEATURES, *sets)]:
+        dimension = self.search.space.get("features") if self.search else None
+        searched = tuple(entry for choice in (dimension.choices or () if dimension else ()) for entry in choice)
+        entries = (*self.features, *searched)
+        if unknown := [e for e in entries if e.partition(SEPARATOR)[0] not in (DEFAULT, *FEATURES, *sets)]:
             allowed = ", ".join((DEFAULT, *sets, *FEATURES))
             raise ValueError(f"unknown {', '.join(unknown)}; allowed: {allowed}")
         self._feature_sets = sets_of(self.features, sets)
+        self._searched_sets = sets_of(searched, sets)
 
 
 def _age(text: str) -> str:

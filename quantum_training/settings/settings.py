@@ -222,8 +222,8 @@ class Settings(BaseSettings):
         return None if None in days else max(day for day in days if day)
 
     def feature_sets(self, symbol: str) -> dict[str, FeatureSet]:
-        """The sets that the recipes of a symbol learn from, by name."""
-        used = {name for recipe in self.symbols[symbol].recipes for name in self.recipes[recipe].feature_sets}
+        """The sets that the recipes of a symbol learn from, or may learn from in a search, by name."""
+        used = {name for recipe in self.symbols[symbol].recipes for name in self.recipes[recipe].used_sets}
         return {name: feature_set for name, feature_set in self.features.items() if name in used}
 
     @property
@@ -296,6 +296,22 @@ class Settings(BaseSettings):
                 raise ValueError(f"recipes.{name}.members: unknown {', '.join(unknown)}; allowed: {allowed}")
         if unknown := sorted(self.retraining.recipes.keys() - self.recipes.keys()):
             raise ValueError(f"retraining.recipes: unknown {', '.join(unknown)}; allowed: {', '.join(self.recipes)}")
+        return self
+
+    @model_validator(mode="after")
+    def _searched_windows_can_be_trained_on(self) -> Settings:
+        for name, recipe in self.recipes.items():
+            windows = recipe.search.space.get("window_bars") if recipe.search else None
+            if windows and self.training_batch_size:
+                raise ValueError(
+                    f"recipes.{name}.search.space.window_bars: training_batch_size {self.training_batch_size} takes "
+                    "its place in every fit; drop one of them"
+                )
+            if windows and (smallest := min(windows.extremes)) < self.min_training_data_points:
+                raise ValueError(
+                    f"recipes.{name}.search.space.window_bars: {smallest} is below min_training_data_points "
+                    f"{self.min_training_data_points}, so that no trial with it could be trained; raise it"
+                )
         return self
 
 

@@ -37,6 +37,10 @@ class OwnLabel(BaseModel):
     warmup_bars: int = Field(0, ge=0, le=MAX_BARS, description="Bars before a bar that its label reads.")
     params: dict[str, Any] = Field({}, description="Further arguments of its function `outcome`.")
 
+    def __hash__(self) -> int:
+        """By its fields, of which `params` has no hash of its own."""
+        return hash(self.model_dump_json())
+
     @property
     def span_bars(self) -> int:
         """Bars around a bar that its label reads."""

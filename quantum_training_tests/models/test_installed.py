@@ -13,7 +13,16 @@ from quantum_training.models.installed import EXTRAS, PackageMissingError, insta
 from quantum_training.models.provenance import present_code_hash
 
 ROOT = Path(__file__).parents[2]
-OPTIONAL = ["torch", "stable_baselines3", "gymnasium", "safetensors", "neuralforecast", "evidently", "xgboost"]
+OPTIONAL = [
+    "torch",
+    "stable_baselines3",
+    "gymnasium",
+    "safetensors",
+    "neuralforecast",
+    "evidently",
+    "xgboost",
+    "optuna",
+]
 LOAD = """
 import json, sys
 class Missing:

@@ -75,6 +75,7 @@ def test_a_label_that_reads_beyond_its_exit_or_is_not_deterministic_is_found():
 def test_its_code_is_hashed_and_that_of_the_project_is_not():
     assert label_hash(ForwardReturn(kind="forward_return", horizon=5)) is None
     assert len(label_hash(own("forward"))) == 16
+    assert len({own("forward"), own("forward"), own("too_far")}) == 2
 
 
 def test_the_candles_and_costs_of_the_caller_are_its_own():

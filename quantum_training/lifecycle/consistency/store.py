@@ -11,6 +11,7 @@ from typing import Any
 from quantum_training.lifecycle.consistency.inconsistency import Inconsistency
 from quantum_training.lifecycle.consistency.ledger import span
 from quantum_training.lifecycle.records import EVERY, SHADOW_SCORES, model_asset
+from quantum_training.lifecycle.searches import missing_searches
 from quantum_training.lifecycle.services import Services
 from quantum_training.resources.ledger import Ledger
 from quantum_training.resources.store.store import Store
@@ -22,6 +23,8 @@ RESTORE = "Restore the store of `store_root` from its newest backup, or name the
 def store_inconsistencies(services: Services, ledger: Ledger, symbol: str, before: str = EVERY) -> list[Inconsistency]:
     """What the store of a symbol should hold and does not. before: only weeks before it, which a run does not make."""
     inconsistencies = decided_weeks_without_scores(services.store, ledger, symbol, before)
+    for problem in missing_searches(services.store, services.settings, symbol):
+        inconsistencies.append(Inconsistency(symbol, "store", *problem.split(". ", 1)))
     scored = [week for week in services.store.periods(SHADOW_SCORES, symbol) if week < before]
     if scored and (lost := _recipes_without_records(services.store, symbol, scored[-1])):
         assets = ", ".join(model_asset(recipe) for recipe in lost)

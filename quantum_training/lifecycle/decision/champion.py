@@ -18,7 +18,7 @@ from quantum_training.lifecycle.evaluation.model_health import health_findings, 
 from quantum_training.lifecycle.market_history import MarketHistory
 from quantum_training.lifecycle.records import ModelVersion, WeeklyDecision, read_records, write_record
 from quantum_training.lifecycle.training.version_loader import Load
-from quantum_training.lifecycle.training.versions import fits_per_version, recorded_versions
+from quantum_training.lifecycle.training.versions import recorded_versions, trials_per_recipe
 from quantum_training.market.calendars import expected_open_times, periods_per_year
 from quantum_training.market.timeframe import opens_before
 from quantum_training.models.contract import Model
@@ -78,7 +78,7 @@ def weekly_decisions(history: MarketHistory, last: str, rows: list[Row], load: L
     policy = decision_policy(history.settings, history.symbol)._replace(
         faults=partial(health_findings, history, versions, load),
         drift=partial(worst_drift_of_week, history.store, history.symbol),
-        seeds=fits_per_version(recorded, history.settings.seeds),
+        seeds=trials_per_recipe(history.store, history.settings, recorded),
     )
     records: dict[str, WeeklyDecision] = {}
     current: str | None = None

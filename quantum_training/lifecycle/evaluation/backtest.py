@@ -14,7 +14,7 @@ import pandas as pd
 from quantum_training.lifecycle.market_history import MarketHistory
 from quantum_training.lifecycle.records import BACKTEST, CANDLES, SHADOW_SCORES, BacktestRecord, write_record
 from quantum_training.lifecycle.stored_months import NANOSECOND
-from quantum_training.lifecycle.training.versions import fits_per_version, recorded_versions, versions_of
+from quantum_training.lifecycle.training.versions import recorded_versions, trials_per_recipe, versions_of
 from quantum_training.market.calendars import periods_per_year
 from quantum_training.market.periods import WEEK, Key
 from quantum_training.resources.registry.errors import VersionDeleted
@@ -113,8 +113,8 @@ def evaluate_scores(history: MarketHistory, weeks: Sequence[str], targets_of: Ta
     positions = targets.reindex(candles.index)
     traded = Market(candles, market.costs, market.account)
     recorded = {recipe: recorded_versions(history.store, history.symbol, recipe, weeks[-1]) for recipe in recipes}
-    fits = fits_per_version(recorded, history.settings.seeds)
-    return evaluate(traded, positions, recipes, periods, fits, history.settings.metrics)
+    trials = trials_per_recipe(history.store, history.settings, recorded)
+    return evaluate(traded, positions, recipes, periods, trials, history.settings.metrics)
 
 
 def publish_report(

@@ -48,7 +48,8 @@ CUTS_OF_SETS = 6
 POSITION_BARS = 200
 """Bars before the cut on which a version's positions are compared."""
 
-FIELDS_NOT_IN_SKILL = {"window_bars", "sizing", "seeds", "warm_start", "replay", "every_weeks", "members", "resources"}
+FIELDS_NOT_IN_SKILL = {"window_bars", "sizing", "seeds", "warm_start", "replay", "every_weeks", "members", "resources",
+                       "search", "found_by"}  # fmt: skip
 """Fields of a recipe that the measurement of skill replaces or ignores: recipes that differ in these alone share one
 record."""
 

@@ -16,6 +16,7 @@ import pandas as pd
 
 from quantum_training.features.sets.feature_set import sets_of
 from quantum_training.lifecycle.records import ModelVersion
+from quantum_training.lifecycle.searches import searched_trials
 from quantum_training.lifecycle.services import Services
 from quantum_training.lifecycle.training.events import TrainingJob, reward_metrics
 from quantum_training.lifecycle.training.inputs import TrainingInputs
@@ -230,4 +231,5 @@ class VersionTraining(VersionFacts):
             artefact_hash=self.services.registry.artefact_hash(self.task.key.symbol, self.ids.model_id),
             recipe_hash=self.recipe_hash,
             seeds=self.recipe.seeds,
+            searched=searched_trials(self.services.store, self.services.settings, self.task.recipe) or None,
         )

@@ -14,6 +14,7 @@ from quantum_training.features.windows import InsufficientData
 from quantum_training.lifecycle.gaps import GAP, GapError
 from quantum_training.lifecycle.market_history import MarketHistory
 from quantum_training.lifecycle.records import ModelRecord, ModelVersion, model_asset, read_record, write_record
+from quantum_training.lifecycle.searches import search_of
 from quantum_training.lifecycle.services import Services
 from quantum_training.lifecycle.training.inputs import InputSources, TrainingTarget, build_training_inputs
 from quantum_training.lifecycle.training.refresh_gate import Candidate, compare_versions, outcome_of, refresh_tag
@@ -39,6 +40,10 @@ KEPT = "stands"
 
 INSUFFICIENT = "insufficient"
 """Outcome of a week with too few bars to train on."""
+
+
+BEFORE_SEARCH = "before_search"
+"""Outcome of a week that the search knew which the recipe was found by: its record there would be in sample."""
 
 
 class WeeklyTraining(NamedTuple):
@@ -91,6 +96,8 @@ class _Week(NamedTuple):
                 self._write(record.model_copy(update={"outcome": NOT_CONFIGURED}))
             return WeeklyTraining(NOT_CONFIGURED, {})
         as_of = self.request.as_of_in(self.key)
+        if reason := self._known_to_search(as_of):
+            return self._leave_out(record, reason)
         previous = [v for v in versions_of(store, symbol, self.recipe, self.key.period) if v.as_of < as_of]
         if not self.request.as_of and previous and (next_training := self._not_due(previous[-1])):
             return self._rest(record, previous[-1], next_training)
@@ -119,6 +126,23 @@ class _Week(NamedTuple):
 
     def _load(self, model_id: str) -> Any:
         return self.run.models.load(self.key.symbol, model_id, self.services.registry.load)
+
+    def _leave_out(self, record: ModelRecord, reason: str) -> WeeklyTraining:
+        """Train nothing. A week that has versions keeps its record."""
+        if not record.versions:
+            self._write(record.model_copy(update={"outcome": BEFORE_SEARCH, "reason": reason}))
+        return WeeklyTraining(BEFORE_SEARCH, {"reason": reason})
+
+    def _known_to_search(self, as_of: pd.Timestamp) -> str | None:
+        """Why no version is trained as of a time that the search knew which the recipe was found by; None without."""
+        found = search_of(self.services.store, self.services.settings, self.recipe)
+        if found is None or as_of >= found[1].time:
+            return None
+        symbol, search = found
+        return (
+            f"{self.recipe} was found by the search {search.search_id} on {symbol}, which saw data up to "
+            f"{search.time:%Y-%m-%d %H:%M}: what the recipe earned before that would be in sample"
+        )
 
     def _not_due(self, newest: Version) -> str | None:
         """The Monday of the next training if the newest version is of this turn, else None: a training is due."""

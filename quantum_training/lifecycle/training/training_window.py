@@ -1,5 +1,6 @@
 """The training window of a symbol: the labelled, purged bars that a fit may use as of a given time."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import pandas as pd
@@ -9,15 +10,15 @@ from quantum_training.features.pool import Pool
 from quantum_training.features.windows import InsufficientData, Window, WindowSize, build_window
 from quantum_training.lifecycle.feature_sets import require_sets
 from quantum_training.lifecycle.gaps import absent_months
-from quantum_training.lifecycle.market_history import MarketHistory
+from quantum_training.lifecycle.market_history import Bars, MarketHistory
 from quantum_training.lifecycle.records import ModelRecord, ModelVersion
 from quantum_training.lifecycle.stored_months import NANOSECOND
 from quantum_training.market.periods import month_of
 from quantum_training.models.contract import algorithm
 from quantum_training.resources.store.store import Store
 from quantum_training.settings import Settings
-from quantum_training.settings.schema import Recipe
-from quantum_training.trading.own_label import labels_of
+from quantum_training.settings.schema import Recipe, Symbol
+from quantum_training.trading.own_label import RecipeLabel, labels_of
 
 
 def training_window(store: Store, settings: Settings, symbol: str, recipe: Recipe, as_of: pd.Timestamp) -> Window:
@@ -34,19 +35,24 @@ def training_window(store: Store, settings: Settings, symbol: str, recipe: Recip
     if algorithm(recipe.algorithm).traits.needs_market:
         stretches = stretches[-1:]
     stretches = [bars for bars in stretches if len(bars.candles)] or stretches[-1:]
-    labels = [
-        labels_of(candles, recipe.label, market.costs.round_trip(candles["close"].to_numpy(), market.account.capital))
-        for candles, _ in stretches
-    ]
     return build_window(
         pd.concat([features for _, features in stretches]),
-        pd.concat(labels),
+        known_labels(stretches, recipe.label, market),
         as_of=as_of,
         columns=recipe.columns,
         size=WindowSize(
             max_rows=rows, validation_fraction=recipe.validation_fraction, min_rows=settings.min_training_data_points
         ),
     )
+
+
+def known_labels(stretches: Iterable[Bars], label: RecipeLabel, market: Symbol) -> pd.DataFrame:
+    """The labels of stretches of bars, oldest first: of each bar up to which its stretch lets one know them."""
+    labels = [
+        labels_of(candles, label, market.costs.round_trip(candles["close"].to_numpy(), market.account.capital))
+        for candles, _ in stretches
+    ]
+    return pd.concat(labels)
 
 
 def wanted_rows(settings: Settings, recipe: Recipe) -> int:

@@ -19,7 +19,7 @@ from quantum_training.models.provenance import code_hash, identity
 from quantum_training.models.source_digest import source_digest
 from quantum_training.settings.schema import Recipe
 
-FIELDS_NOT_IN_IDENTITY = {"every_weeks", "resources"}
+FIELDS_NOT_IN_IDENTITY = {"every_weeks", "resources", "search", "found_by"}
 """Fields of a recipe that do not change what a fit gives."""
 
 

@@ -50,7 +50,9 @@ def _compared(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Compared]:
 
 def _groups(state: State, symbol: str, version: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """The values of a version by title and name."""
-    recipe = state.settings.recipes[version["recipe"]].model_dump(mode="json", exclude={"params", "resources"})
+    recipe = state.settings.recipes[version["recipe"]].model_dump(
+        mode="json", exclude={"params", "resources", "search"}
+    )
     recipe["features"] = recipe["features"] or "all"
     place = version["mlflow"]
     logged = state.registry.logged_run(symbol, place["run_id"]) if place else LoggedRun({}, {})
