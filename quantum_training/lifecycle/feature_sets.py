@@ -116,6 +116,7 @@ def late_sets(
     store: Store, settings: Settings, symbol: str, sets: Mapping[str, FeatureSet], first: str, until: pd.Timestamp
 ) -> Iterator[str]:
     """What is missing of the months of these sets from `first` to `until`, in sentences."""
+    first = max([first, *store.periods(FEATURES, symbol)[:1]])  # no row needs a month before the symbol's first one
     for name, feature_set in sets.items():
         if feature_set.read_from and feature_set.late == "missing":
             continue

@@ -141,6 +141,16 @@ def test_a_training_waits_for_the_series(build_project, with_series):
     assert "run the job series_data for these months first" in error
 
 
+def test_months_before_the_symbols_own_first_one_are_not_needed(build_project, with_series):
+    with_series["symbols"]["AAA"]["start"] = "2019-12-01"
+    with_series["recipes"]["xgboost"]["window_bars"] = 1000
+    with_series["min_training_data_points"] = 50
+    project = build_project(with_series).market_data("AAA", first="2019-12-01")
+    assert project.run("series_data", "short-rate|2019-12-01", f"short-rate|{LAST}").success
+    assert project.run("weekly_cycle", "AAA|2020-02-10").success
+    assert ("xgboost", "2020-02-10") in versions(project)
+
+
 def test_a_series_that_ended_is_missing_after_its_max_age(build_project, with_series, values, tmp_path):
     values[:"2020-01-20"].rename_axis("date").to_csv(tmp_path / "rate.csv", header=["rate"])
     column = features_of(built(build_project, with_series))[COLUMN]
