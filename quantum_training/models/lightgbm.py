@@ -37,6 +37,9 @@ def _check(params: dict[str, Any]) -> None:
     names = {alias: name for name, aliases in table.items() for alias in (name, *aliases)}
     if unknown := [name for name in params if name not in names]:
         raise ValueError(f"lightgbm has no parameter {', '.join(unknown)}; correct the recipe's params")
+    meant = [names[name] for name in params]
+    if both := [name for name in params if meant.count(names[name]) > 1]:
+        raise ValueError(f"lightgbm: {' and '.join(both)} are one parameter; remove one from the recipe's params")
     if reserved := [name for name in params if names[name] in _RESERVED]:
         raise ValueError(
             f"lightgbm: {', '.join(reserved)} is set by the recipe family; remove it from the recipe's params"

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 
 _FIXED = {"objective": "binary:logistic", "eval_metric": "logloss", "tree_method": "hist", "nthread": 1}
+_TWO_NAMES = (("eta", "learning_rate"), ("gamma", "min_split_loss"), ("lambda", "reg_lambda"), ("alpha", "reg_alpha"))
+"""Parameters with two names. Given both, XGBoost 3.2 takes the second and says nothing."""
 _RESERVED = {*_FIXED, "n_jobs", "seed", "random_state", "verbosity", "validate_parameters"}
 
 
@@ -37,6 +39,8 @@ class Model(Booster):
                 f"xgboost: {', '.join(sorted(reserved))} is set by the recipe family; remove it from the recipe's "
                 "params"
             )
+        if both := next((names for names in _TWO_NAMES if {*names} <= params.keys()), None):
+            raise ValueError(f"xgboost: {' and '.join(both)} are one parameter; remove one from the recipe's params")
         names = list(window.columns)
         train = xgboost.DMatrix(window.train_x, window.train_y, feature_names=names, nthread=1)
         valid = xgboost.DMatrix(window.valid_x, window.valid_y, feature_names=names, nthread=1)

@@ -185,6 +185,14 @@ def test_a_model_without_a_split_has_no_importance_and_no_nan(fit, make_features
     assert (model.positions(same) == 0).all()
 
 
+@pytest.mark.parametrize("alias", ["eta", "reg_lambda"])
+def test_a_parameter_under_two_names_is_refused(fit, family, make_window, alias):
+    """Each library takes one of them: a search that varies the other one would vary nothing."""
+    other = {"eta": {}, "reg_lambda": {"lambda": 1.0} if family == "xgboost" else {"lambda_l2": 1.0}}[alias]
+    with pytest.raises(ValueError, match=f"{family}: .*{alias}.* are one parameter; remove one"):
+        fit(make_window(), **{alias: 0.1, **other})
+
+
 @pytest.mark.parametrize("name", ["max_dept", "n_estimatorz", "early_stopping"])
 def test_an_unknown_parameter_is_refused_by_name(fit, family, make_window, name):
     with pytest.raises(ValueError, match=f"{family}.*{name}.*recipe"):
@@ -209,6 +217,6 @@ def test_a_value_that_the_library_cannot_use_is_refused_with_its_name(fit, make_
 
 
 def test_known_parameters_and_their_other_names_are_accepted_without_a_warning(fit, family, make_window, recwarn):
-    other_name = {"eta": 0.1} if family == "xgboost" else {"shrinkage_rate": 0.1}
+    other_name = {"min_split_loss": 0.1} if family == "xgboost" else {"min_child_weight": 0.01}
     fit(make_window(), reg_lambda=2.0, colsample_bytree=0.5, **other_name)
     assert [str(w.message) for w in recwarn] == []
