@@ -27,6 +27,7 @@ from quantum_training.automation.jobs.asset_jobs import (
 from quantum_training.automation.jobs.batches import VENUE_TAG, in_batches, scheduled_job
 from quantum_training.automation.jobs.state_jobs import DOCTOR
 from quantum_training.automation.scheduled_training import SCHEDULE, SENSOR, plan_tick
+from quantum_training.lifecycle.feature_sets import feature_asset
 from quantum_training.lifecycle.other_markets import symbols_read
 from quantum_training.lifecycle.records import CANDLES, DRIFT_REPORT, FEATURES
 from quantum_training.lifecycle.series import SERIES
@@ -186,13 +187,15 @@ def market_data_runs(settings: Settings, tick: Tick) -> RunRequests:
 
 
 def series_data_runs(settings: Settings, tick: Tick) -> RunRequests:
-    """The months since the newest stored one that is whole, for each series."""
+    """The months from the newest one on that is stored of a series or of a set that reads it, for each series."""
     month, first_month = _month(tick.time), pd.Timestamp(settings.start, tz="UTC") + pd.offsets.MonthBegin(0)
     if not _markets_on(settings, month):
         return _out_of_range(settings, month)
     requests = []
     for name in settings.series:
-        until = _stored_until(tick.store, SERIES, name) or month
+        sets = [feature_asset(s) for s, feature_set in settings.features.items() if name in feature_set.series]
+        stored = [until for asset in (SERIES, *sets) if (until := _stored_until(tick.store, asset, name))]
+        until = min(stored, default=month)
         requests.append(_request("utc_month", Key(name, max(_month(until), first_month)), Key(name, month), tick.time))
     return requests
 

@@ -6,7 +6,7 @@ another symbol a row may know is in other_markets.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
@@ -16,16 +16,17 @@ import pandas as pd
 
 from quantum_training.features.indicators import WARMUP_BARS, compute_features
 from quantum_training.features.sets.feature_set import DEFAULT, FeatureSet, FeatureSetError, named_after
+from quantum_training.lifecycle.fetching import ON_TIME
 from quantum_training.lifecycle.gaps import absent_months, gaps
 from quantum_training.lifecycle.market_identity import require_market
-from quantum_training.lifecycle.other_markets import StoredColumns, known_columns, newest_expected_bar
+from quantum_training.lifecycle.other_markets import StoredColumns, known_columns, lateness, newest_expected_bar
 from quantum_training.lifecycle.records import CANDLES, FEATURES
 from quantum_training.lifecycle.restatement import outdated_features
-from quantum_training.lifecycle.series import SERIES
-from quantum_training.lifecycle.series_columns import CONTENT, columns_known_before
+from quantum_training.lifecycle.series import publications
+from quantum_training.lifecycle.series_columns import columns_known_before, is_current
 from quantum_training.lifecycle.stored_months import AFTER_GAP, NANOSECOND
 from quantum_training.market.periods import MONTH, month_of
-from quantum_training.market.timeframe import close_times, to_timedelta
+from quantum_training.market.timeframe import DAY, close_times, to_timedelta
 from quantum_training.models.feature_set_hash import definition_hash
 from quantum_training.resources.store.store import Store, StoreError
 from quantum_training.settings import Settings
@@ -85,12 +86,16 @@ def with_sets(
     closed = close_times(opened, settings.symbols[symbol].timeframe)
     for name, feature_set in sets.items():
         whole = True
-        known = columns_known_before if feature_set.series else known_columns
         for owner in feature_set.read_from or (symbol,) if len(features) else ():
             stored = _stored_columns(store, settings, owner, name, opened[0], closed[-1])
             if feature_set.read_from and stored.covered:
+                values = (
+                    columns_known_before(settings, owner, stored, closed, publications(store, owner, closed[-1]))
+                    if feature_set.series
+                    else known_columns(settings, owner, stored, closed)
+                )
                 columns = named_after(owner, stored.columns).columns
-                features = features.join(pd.DataFrame(known(settings, owner, stored, closed), opened, columns))
+                features = features.join(pd.DataFrame(values, opened, columns))
             elif stored.covered:
                 features = features.join(stored.columns.reindex(opened))
             whole = whole and bool(stored.covered)
@@ -132,56 +137,61 @@ def late_sets(
                 asset = f"{feature_asset(name)} of {owner}" if feature_set.read_from else feature_asset(name)
                 job = "series_data" if feature_set.series else "market_data"
                 yield (
-                    f"{asset} is needed until {until}, but of {span} it is not stored, or was computed by other code "
-                    f"or settings of features.{name}; run the job {job} for these months first"
+                    f"{asset} is needed until {until}, but of {span} it is not stored to its end, or was computed by "
+                    f"other code, settings of features.{name} or values; {_remedy(settings, owner, until, job)}"
                 )
 
 
-class _Months(NamedTuple):
-    """Months of which a set is needed, oldest first, and up to when that of the last one must reach."""
+def _remedy(settings: Settings, owner: str, until: pd.Timestamp, job: str) -> str:
+    last_day = settings.last_day(owner) if owner in settings.symbols else None
+    if last_day and pd.Timestamp(last_day, tz="UTC") + DAY < until:
+        return f"the data of {owner} end on {last_day}: set late: missing, or take the set out of the recipe"
+    return f"run the job {job} of {owner} for these months first"
 
-    months: list[str]
-    until: pd.Timestamp
 
-
-def _months_of_features(store: Store, symbol: str, first: str, until: pd.Timestamp) -> _Months:
+def _months_of_features(store: Store, symbol: str, first: str, until: pd.Timestamp) -> dict[str, pd.Timestamp]:
+    """The months of the symbol's features, and up to when a set must reach in each: as far as they do."""
     last = month_of(until - NANOSECOND)
     months = [month for month in store.periods(FEATURES, symbol) if first <= month <= last]
-    whole = [pd.Timestamp(store.attributes(FEATURES, symbol, month)["covered_until"]) for month in months[-1:]]
-    return _Months(months, min([until, *whole]))
+    reach = {month: pd.Timestamp(store.attributes(FEATURES, symbol, month)["covered_until"]) for month in months}
+    return {month: min(until, covered) for month, covered in reach.items()}
 
 
-def _months_of_series(settings: Settings, first: str, until: pd.Timestamp) -> _Months:
+def _months_of_series(settings: Settings, first: str, until: pd.Timestamp) -> dict[str, pd.Timestamp]:
     """All months since the first partition: that a value did not change in a month must be known, too."""
     begin = pd.Timestamp(settings.start, tz="UTC") + pd.offsets.MonthBegin(0)
     last = month_of(until - NANOSECOND)
-    months = pd.date_range(min(max(first, month_of(begin)), last), last, freq="MS").strftime("%Y-%m-%d")
-    return _Months([*months], until)
+    months = pd.date_range(min(max(first, month_of(begin)), last), last, freq="MS", tz="UTC")
+    return {month_of(month): min(until, month + MONTH) for month in months}
 
 
-def _months_expected(store: Store, settings: Settings, other: str, first: str, until: pd.Timestamp) -> _Months:
-    """The months of another symbol's bars that are closed at `until`, without those that it has no bars of."""
-    market, newest = settings.symbols[other], newest_expected_bar(settings, other, until)
+def _months_expected(
+    store: Store, settings: Settings, other: str, first: str, until: pd.Timestamp
+) -> dict[str, pd.Timestamp]:
+    """The months of another symbol's bars that are closed at `until`, without those that it has no bars of, and up to
+    when a set must reach in each."""
+    market, newest = settings.symbols[other], newest_expected_bar(settings, other, until, lateness(store, other))
     if newest is None:
-        return _Months([], until)
+        return {}
     last, begin = month_of(newest), month_of(market.first_day(settings.start))
     first = max(min(first, last), begin)
     gap_months = {gap.month for gap in gaps(store, other, market.timeframe)}
     stored = [month for month in store.periods(CANDLES, other) if first <= month <= last]
     months = sorted({*stored, *absent_months(store, other, first, last)} - gap_months)
-    return _Months(months, newest + to_timedelta(market.timeframe))
+    reach = {month: pd.Timestamp(store.attributes(CANDLES, other, month)["covered_until"]) for month in stored}
+    return {
+        month: reach.get(month, until) if month < last else newest + to_timedelta(market.timeframe) for month in months
+    }
 
 
-def _lacking(store: Store, settings: Settings, owner: str, name: str, needed: _Months) -> list[str]:
-    """Those of the months that a set of the symbol `owner` lacks."""
-    usable = {*_usable(store, settings, owner, name)}
-    if lacking := [month for month in needed.months if month not in usable]:
-        return lacking
-    return [
-        month
-        for month in needed.months[-1:]
-        if pd.Timestamp(store.attributes(feature_asset(name), owner, month)["covered_until"]) < needed.until
-    ]
+def _lacking(store: Store, settings: Settings, owner: str, name: str, needed: Mapping[str, pd.Timestamp]) -> list[str]:
+    """Those of the months that a set of a symbol or series lacks. needed: up to when it must reach, by month."""
+    usable = {*_usable(store, settings, owner, name, [*needed])}
+
+    def reaches(month: str) -> pd.Timestamp:
+        return pd.Timestamp(store.attributes(feature_asset(name), owner, month)["covered_until"])
+
+    return [month for month, until in needed.items() if month not in usable or reaches(month) < until]
 
 
 def _stored_columns(
@@ -189,37 +199,33 @@ def _stored_columns(
 ) -> StoredColumns:
     """What is stored of a set of the symbol `owner` in the months from that before `first` to that of `last`."""
     asset = feature_asset(name)
-    usable = _usable(store, settings, owner, name)
-    months = [month for month in usable if month_of(first - MONTH) <= month <= month_of(last)]
+    near = [m for m in store.periods(asset, owner) if month_of(first - MONTH) <= m <= month_of(last)]
+    months = _usable(store, settings, owner, name, near)
     if not months:
         return StoredColumns(pd.DataFrame(index=pd.DatetimeIndex([], tz="UTC")), {})
     attributes = {month: store.attributes(asset, owner, month) for month in months}
     if owner in settings.symbols:
         require_market(owner, settings.symbols[owner], asset, attributes)
     columns = pd.concat([store.read_frame(asset, owner, month) for month in months])
-    return StoredColumns(columns, {month: pd.Timestamp(of["covered_until"]) for month, of in attributes.items()})
+    covered = {month: pd.Timestamp(of["covered_until"]) for month, of in attributes.items()}
+    return StoredColumns(columns, covered, lateness(store, owner) if settings.features[name].of else ON_TIME)
 
 
-def _usable(store: Store, settings: Settings, owner: str, name: str) -> list[str]:
-    """The stored months of a set that its present code computed from what is stored of the symbol or series `owner`."""
+def _usable(store: Store, settings: Settings, owner: str, name: str, months: Sequence[str]) -> list[str]:
+    """Those of the months that the present code of a set computed from what is stored of a symbol or series."""
     asset, digest = feature_asset(name), definition_hash(settings.features[name])
-    months = store.periods(asset, owner)
-    if not months:
+    attributes = {month: of for month in months if (of := store.attributes(asset, owner, month))}
+    present = [month for month, of in attributes.items() if of.get(DEFINITION) == digest]
+    if not present:
         return []
     if settings.features[name].series:
-        return [month for month in months if _is_of_series(store, asset, owner, month, digest)]
+        rows = publications(store, owner, pd.Timestamp(present[-1], tz="UTC") + MONTH)
+        return [month for month in present if is_current(rows, attributes[month])]
     gap_months = {gap.month for gap in gaps(store, owner, settings.symbols[owner].timeframe)}
     outdated = {*outdated_features(store, owner, asset)}
 
-    def is_usable(month: str) -> bool:
-        attributes = store.attributes(asset, owner, month)
-        closed_gap = attributes.get(AFTER_GAP)
-        return attributes.get(DEFINITION) == digest and (closed_gap is None or closed_gap in gap_months)
+    def follows_its_gaps(month: str) -> bool:
+        closed_gap = attributes[month].get(AFTER_GAP)
+        return closed_gap is None or closed_gap in gap_months
 
-    return [month for month in months if month not in outdated and is_usable(month)]
-
-
-def _is_of_series(store: Store, asset: str, series: str, month: str, digest: str) -> bool:
-    attributes = store.attributes(asset, series, month)
-    content = store.attributes(SERIES, series, month).get("content_hash")
-    return attributes.get(DEFINITION) == digest and attributes.get(CONTENT) == content
+    return [month for month in present if month not in outdated and follows_its_gaps(month)]

@@ -13,17 +13,22 @@ import pandas as pd
 
 from quantum_training.features.sets.expansion import known_rows
 from quantum_training.features.sets.feature_set import FeatureSet
+from quantum_training.lifecycle.fetching import ON_TIME, recorded_begin
+from quantum_training.lifecycle.records import CANDLES
 from quantum_training.market.calendars import LONGEST_CLOSURE, expected_open_times
 from quantum_training.market.periods import MONTH
 from quantum_training.market.timeframe import close_times
+from quantum_training.resources.store.store import Store
 from quantum_training.settings import Settings
 
 
 class StoredColumns(NamedTuple):
-    """Stored columns of a symbol. covered: for each month that may be used, up to when it is complete."""
+    """Stored columns of a symbol. covered: for each month that may be used, up to when it is complete. late: how much
+    after their nominal end its daily bars are complete, as days begin at that time."""
 
     columns: pd.DataFrame
     covered: Mapping[str, pd.Timestamp]
+    late: pd.Timedelta = ON_TIME
 
 
 def other_symbols(sets: Mapping[str, FeatureSet]) -> list[str]:
@@ -42,8 +47,20 @@ def series_read(settings: Settings, symbols: Iterable[str]) -> list[str]:
     return [*dict.fromkeys(series for feature_set in sets for series in feature_set.series)]
 
 
-def newest_expected_bar(settings: Settings, symbol: str, closed: pd.Timestamp) -> pd.Timestamp | None:
-    """Open time of a symbol's newest bar that is closed at a time, by its calendar; None before its first day."""
+def lateness(store: Store, symbol: str) -> pd.Timedelta:
+    """How much after their date the daily bars of a symbol begin, as its newest month of candles has it; 0 at least."""
+    months = store.periods(CANDLES, symbol)
+    return max(recorded_begin(store.attributes(CANDLES, symbol, months[-1])), ON_TIME) if months else ON_TIME
+
+
+def newest_expected_bar(
+    settings: Settings, symbol: str, closed: pd.Timestamp, late: pd.Timedelta = ON_TIME
+) -> pd.Timestamp | None:
+    """Open time of a symbol's newest bar that is closed at a time, by its calendar; None before its first day.
+
+    late: see StoredColumns.
+    """
+    closed = closed - late
     opened = _expected_bars(settings, symbol, closed, closed)
     known = close_times(opened, settings.symbols[symbol].timeframe) <= closed
     return opened[known][-1] if known.any() else None
@@ -55,7 +72,7 @@ def known_columns(settings: Settings, symbol: str, stored: StoredColumns, closed
     NaN where that bar, by the symbol's calendar, is not stored yet or lies in a month that may not be used: an older
     row never takes its place. A bar without a trade, which a source leaves out, has that of the bar before it.
     """
-    timeframe = settings.symbols[symbol].timeframe
+    timeframe, closed = settings.symbols[symbol].timeframe, closed - stored.late
     expected = _expected_bars(settings, symbol, closed[0], closed[-1])
     closes = close_times(expected, timeframe)
     is_stored = np.zeros(len(expected) + 1, dtype=bool)  # the last one: no bar at all

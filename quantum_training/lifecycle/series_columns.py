@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
@@ -9,12 +11,12 @@ from quantum_training.features.sets.series_events import known_rows
 from quantum_training.lifecycle.other_markets import StoredColumns
 from quantum_training.lifecycle.series import SERIES, publications
 from quantum_training.market.periods import MONTH, Key
-from quantum_training.resources.store.store import Store
+from quantum_training.market.series_schema import KNOWN_AT, TIME
+from quantum_training.resources.store.store import Store, StoreError, content_hash
 from quantum_training.settings import Settings
 
-NANOSECOND = pd.Timedelta("1ns")
-CONTENT = "series"
-"""Attribute of a month of a set: the hash of the series' month that it was computed from."""
+CONTENT = "publications"
+"""Attribute of a month of a set: the hash of all that the set was computed from, known before its `covered_until`."""
 
 
 def set_of_series(store: Store, settings: Settings, key: Key, name: str) -> tuple[pd.DataFrame, dict[str, str]]:
@@ -24,30 +26,46 @@ def set_of_series(store: Store, settings: Settings, key: Key, name: str) -> tupl
     raises.
     """
     attributes = store.attributes(SERIES, key.symbol, key.period)
-    until = pd.Timestamp(attributes["covered_until"]) if attributes else key.start + MONTH
+    if not attributes:
+        raise StoreError(f"{key}: no values of the month are stored; run the job series_data for it")
+    until = pd.Timestamp(attributes["covered_until"])
     rows = publications(store, key.symbol, until)
-    before = rows.loc[rows["known_at"] < key.start, "known_at"]
+    before = rows.loc[rows[KNOWN_AT] < key.start, KNOWN_AT]
     since = before.iloc[-1] if len(before) else key.start
     columns = known_rows(settings.features[name], name, rows, since)
-    return columns, {"covered_until": until.isoformat(), CONTENT: attributes["content_hash"]}
+    return columns, {"covered_until": until.isoformat(), CONTENT: content_hash(rows)}
+
+
+def is_current(rows: pd.DataFrame, attributes: Mapping[str, str]) -> bool:
+    """Whether a month of a set was computed from these publications, as far as they were known at its end."""
+    known = rows[rows[KNOWN_AT] < pd.Timestamp(attributes["covered_until"])].reset_index(drop=True)
+    return attributes.get(CONTENT) == content_hash(known)
 
 
 def columns_known_before(
-    settings: Settings, series: str, stored: StoredColumns, closed: pd.DatetimeIndex
+    settings: Settings, series: str, stored: StoredColumns, closed: pd.DatetimeIndex, rows: pd.DataFrame
 ) -> np.ndarray:
     """For each time in `closed`, the stored columns of a set of the series as they were known just before.
 
-    NaN where the series was not read up to that time, or where the newest value is older than its `max_age`.
+    rows: the publications of the series. NaN where the series was not read up to that time, or where the newest value
+    became known longer ago than its `max_age`.
     """
     columns = stored.columns.sort_index(kind="stable")
-    known_at = pd.DatetimeIndex(columns.index)
-    newest = known_at.searchsorted(closed, side="left") - 1
-    rows = np.full((len(closed), columns.shape[1]), np.nan)
-    rows[newest >= 0] = columns.to_numpy()[newest[newest >= 0]]
+    newest = pd.DatetimeIndex(columns.index).searchsorted(closed, side="left") - 1
+    values = np.full((len(closed), columns.shape[1]), np.nan)
+    values[newest >= 0] = columns.to_numpy()[newest[newest >= 0]]
     is_read = np.zeros(len(closed), dtype=bool)
     for month, until in stored.covered.items():
         start = pd.Timestamp(month, tz="UTC")
         is_read |= (closed > start) & (closed <= min(until, start + MONTH))
-    age = closed - known_at[newest.clip(0)] if len(known_at) else closed - closed
-    rows[~is_read | (age > settings.series[series].age)] = np.nan
-    return rows
+    values[~is_read | (_age(rows, closed) > settings.series[series].age)] = np.nan
+    return values
+
+
+def _age(rows: pd.DataFrame, closed: pd.DatetimeIndex) -> pd.TimedeltaIndex:
+    """How long ago the newest value that was known before each time became known first; a revision makes none newer."""
+    first = rows.drop_duplicates(TIME)  # of each value, in the order of known_at
+    first = first[first[TIME] == first[TIME].cummax()]
+    known_at = pd.DatetimeIndex(first[KNOWN_AT])
+    newest = known_at.searchsorted(closed, side="left") - 1
+    return closed - known_at[newest.clip(0)] if len(known_at) else closed - closed

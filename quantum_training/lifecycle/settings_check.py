@@ -111,6 +111,7 @@ def examine_label(label: RecipeLabel, timeframe: str) -> None:
     labels, again = (labels_of(candles, label, 0.0) for _ in range(2))
     if not labels.equals(again):
         raise OwnLabelError(f"label: {label.module}.outcome gives other values if it is called again; fix its seed")
+    _examine_label_warmup(label, candles, labels["label"])
     for n in range(1, CUTS_OF_SETS + 1):
         cut = candles.index[bars * n // (CUTS_OF_SETS + 1)]
         before = labels.loc[labels["label_end"] <= cut, "label"]
@@ -122,6 +123,17 @@ def examine_label(label: RecipeLabel, timeframe: str) -> None:
                     f"label: {label.module}.outcome of the bar {moved.idxmax()} changes with bars after its outcome is "
                     "known; let it read no later bar than that of its exit, or raise horizon"
                 )
+
+
+def _examine_label_warmup(label: OwnLabel, candles: pd.DataFrame, whole: pd.Series) -> None:
+    """OwnLabelError if labels change without the bars before their warm-up."""
+    later = labels_of(candles.iloc[BARS // 2 :], label, 0.0)["label"].iloc[label.warmup_bars :]
+    moved = whole.reindex(later.index).fillna(-1.0) != later.fillna(-1.0)
+    if moved.any():
+        raise OwnLabelError(
+            f"label: {label.module}.outcome of the bar {moved.idxmax()} reads more than {label.warmup_bars} bars "
+            "before it; set label.warmup_bars to the longest span that it reads"
+        )
 
 
 def found_by(store: Store, settings: Settings, recipe: str) -> str:

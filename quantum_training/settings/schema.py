@@ -27,6 +27,7 @@ from quantum_training.market.accepted_bars import AcceptedBars
 from quantum_training.market.calendar_settings import ALWAYS_OPEN, CalendarSetting, CustomCalendar
 from quantum_training.market.defects import SymbolLimits
 from quantum_training.market.revision_policy import RevisionPolicy
+from quantum_training.market.series_schema import duration
 from quantum_training.market.timeframe import DAY, Timeframe, beginning_at, grid_origin, to_timedelta
 from quantum_training.models.sizing import Sizing
 from quantum_training.settings.search import Search
@@ -219,7 +220,7 @@ class Recipe(_Frozen):
 
 
 def _age(text: str) -> str:
-    if not pd.Timedelta(text) > pd.Timedelta(0):
+    if not duration(text) > pd.Timedelta(0):
         raise ValueError(f"{text} is no time; give one as 36h or 45d")
     return text
 
@@ -235,7 +236,7 @@ class Series(_Frozen):
     @property
     def age(self) -> pd.Timedelta:
         """max_age as a time."""
-        return pd.Timedelta(self.max_age)
+        return duration(self.max_age)
 
 
 class Symbol(_Frozen):

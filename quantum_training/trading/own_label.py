@@ -84,7 +84,10 @@ def _outcome(candles: pd.DataFrame, label: OwnLabel, cost: np.ndarray) -> np.nda
             f"label: {label.module}.outcome returned {what}, not a Series of the {len(candles)} candles; keep their "
             "index"
         )
-    values: np.ndarray = made.to_numpy(dtype="float64", na_value=np.nan, copy=True)
+    try:
+        values: np.ndarray = made.to_numpy(dtype="float64", na_value=np.nan, copy=True)
+    except (ValueError, TypeError) as error:
+        raise OwnLabelError(f"label: {label.module}.outcome returned what is no number: {error}") from error
     wrong = np.flatnonzero(~(np.isnan(values) | (values == 0) | (values == 1)))
     if len(wrong):
         raise OwnLabelError(

@@ -124,7 +124,7 @@ def test_a_changed_set_is_computed_again_before_its_recipe_learns_from_it(projec
     step, error = failure(result)
     assert step == "xgboost_model"
     assert "features_past is needed until 2020-01-06" in error
-    assert "computed by other code or settings of features.past; run the job market_data" in error
+    assert "computed by other code, settings of features.past or values; run the job market_data of AAA" in error
     assert ("lightgbm", WEEKS[0]) in versions(changed)
     history = MarketHistory(changed.store, changed.settings, "AAA")
     assert history.features(MONTHS[0], pd.Timestamp(WEEKS[0], tz="UTC"))["past__value"].isna().all()

@@ -8,10 +8,13 @@ import pytest
 from quantum_training.features.indicators import FEATURES
 from quantum_training.lifecycle import feature_sets
 from quantum_training.lifecycle.evaluation import leakage
+from quantum_training.lifecycle.feature_sets import late_sets
 from quantum_training.lifecycle.market_history import MarketHistory
+from quantum_training.lifecycle.series import ingest_series, publications
 from quantum_training.lifecycle.series_columns import columns_known_before
 from quantum_training.market.periods import Key
 from quantum_training.partitions import build_partitions
+from quantum_training.resources.store.store import content_hash
 
 MODULE = "quantum_training_tests.support.series_modules"
 FIRST, LAST = "2019-09-01", "2020-02-01"
@@ -125,8 +128,8 @@ def test_the_leak_check_changes_what_becomes_known_later(project, monkeypatch):
 
     assert leak() is None
 
-    def looking_ahead(settings, series, stored, closed):
-        return columns_known_before(settings, series, stored, closed + 2 * DAY)
+    def looking_ahead(settings, series, stored, closed, rows):
+        return columns_known_before(settings, series, stored, closed + 2 * DAY, rows)
 
     monkeypatch.setattr(feature_sets, "columns_known_before", looking_ahead)
     assert leak().startswith(f"the training window as of {WEEKS[0]} 00:00:00+00:00 changes with the bars after it")
@@ -138,7 +141,7 @@ def test_a_training_waits_for_the_series(build_project, with_series):
     step, error = failure(project.run("weekly_cycle", "AAA|2020-02-10"))
     assert step == "xgboost_model"
     assert "AAA: features_rate of short-rate is needed until 2020-02-10 00:00:00+00:00, but of 2020-02-01" in error
-    assert "run the job series_data for these months first" in error
+    assert "run the job series_data of short-rate for these months first" in error
 
 
 def test_months_before_the_symbols_own_first_one_are_not_needed(build_project, with_series):
@@ -149,6 +152,54 @@ def test_months_before_the_symbols_own_first_one_are_not_needed(build_project, w
     assert project.run("series_data", "short-rate|2019-12-01", f"short-rate|{LAST}").success
     assert project.run("weekly_cycle", "AAA|2020-02-10").success
     assert ("xgboost", "2020-02-10") in versions(project)
+
+
+def lacking(project, first=FIRST, until="2020-02-10"):
+    history = MarketHistory(project.store, project.settings, "AAA")
+    sets = project.settings.feature_sets("AAA")
+    return [*late_sets(history.store, project.settings, "AAA", sets, first, pd.Timestamp(until, tz="UTC"))]
+
+
+def test_new_values_leave_the_earlier_rows_of_their_month_in_use(project, tmp_path, values):
+    assert lacking(project) == []
+    before = features_of(project)[COLUMN]
+    later = pd.concat([values, pd.Series([1.0, 2.0], pd.DatetimeIndex(["2020-03-01", "2020-03-02"]))])
+    later.rename_axis("date").to_csv(tmp_path / "rate.csv", header=["rate"])
+    ingest_series(
+        project.store,
+        project.settings,
+        Key("short-rate", pd.Timestamp("2020-03-01", tz="UTC")),
+        pd.Timestamp.now("UTC"),
+    )
+    assert lacking(project) == []
+    pd.testing.assert_series_equal(features_of(project)[COLUMN], before)
+
+
+def test_a_set_is_out_of_date_if_earlier_values_that_it_rests_on_are_brought_later(build_project, with_series):
+    project = build_project(with_series).market_data()
+    frame = project.store.read_frame
+    assert project.run("series_data", "short-rate|2020-01-01", f"short-rate|{LAST}").success
+    january = frame("features_rate", "short-rate", "2020-01-01")
+    rows = frame("series", "short-rate", "2020-01-01")
+    attributes = project.store.attributes("series", "short-rate", "2020-01-01")
+    project.store.write_frame("series", "short-rate", "2020-01-01", rows.iloc[30:], attributes)
+    (sentence,) = lacking(project, first="2020-01-01")
+    assert "but of 2020-01-01 to 2020-02-01 it is not stored to its end, or was computed by" in sentence
+    project.store.write_frame("series", "short-rate", "2020-01-01", rows, attributes)
+    assert lacking(project, first="2020-01-01") == []
+    assert frame("features_rate", "short-rate", "2020-01-01").equals(january)
+
+
+def test_a_month_that_ends_early_is_lacking_also_if_the_next_one_is_whole(project):
+    attributes = project.store.attributes("features_rate", "short-rate", "2019-12-01")
+    frame = project.store.read_frame("features_rate", "short-rate", "2019-12-01")
+    short = {**attributes, "covered_until": "2019-12-20T00:00:00+00:00"}
+    rows = publications(project.store, "short-rate", pd.Timestamp("2019-12-20", tz="UTC"))
+    project.store.write_frame(
+        "features_rate", "short-rate", "2019-12-01", frame, {**short, "publications": content_hash(rows)}
+    )
+    (sentence,) = lacking(project)
+    assert "but of 2019-12-01 it is not stored to its end" in sentence
 
 
 def test_a_series_that_ended_is_missing_after_its_max_age(build_project, with_series, values, tmp_path):

@@ -147,7 +147,7 @@ def test_a_training_waits_for_the_other_market(build_project, with_context):
     step, error = failure(result)
     assert step == "xgboost_model"
     assert "AAA: features_context of BBB is needed until 2020-02-10 00:00:00+00:00, but of 2020-02-01" in error
-    assert "run the job market_data for these months first" in error
+    assert "run the job market_data of BBB for these months first" in error
     assert ("lightgbm", "2020-02-10") in versions(project)
 
 

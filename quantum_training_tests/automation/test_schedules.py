@@ -160,6 +160,19 @@ def test_a_series_is_read_from_the_newest_month_on_that_is_not_whole(tmp_path, s
     assert (months[0], months[-1]) == (f"rate|{first}", "rate|2024-03-01")
 
 
+def test_a_series_is_read_again_for_a_set_that_was_left_behind(tmp_path):
+    """A run that was killed between the two at the end of a month."""
+    series = Series(source={"kind": "file", "path": "r.csv", "time": "t", "value": "v", "delay": "1d"}, max_age="5d")
+    sets = {"mine": FeatureSet(module="own.rates", series=("rate",))}
+    settings = DEFAULTS.model_copy(update={"series": {"rate": series}, "features": sets})
+    store = Store(root=str(tmp_path))
+    for asset, month, until in (("series", "2024-03-01", "2024-03-20"), ("features_mine", "2024-02-01", "2024-02-28")):
+        frame = pd.DataFrame({"value": [1.0]}, pd.DatetimeIndex([pd.Timestamp(month, tz="UTC")]))
+        store.write_frame(asset, "rate", month, frame, {"covered_until": f"{until}T00:00:00+00:00"})
+    (run,) = tick(build_defs(settings, {"store": store}), "series_data_schedule", "2024-03-20 00:30").run_requests
+    assert [run.tags[tag] for tag in RANGE_TAGS] == ["rate|2024-02-01", "rate|2024-03-01"]
+
+
 def test_market_data_of_a_symbol_that_others_read_come_first():
     """With bars of the same length, its bars are there when theirs are."""
     symbols = {name: Symbol(source={"kind": "synthetic"}, recipes=("xgboost",)) for name in ("AAA", "BBB")}

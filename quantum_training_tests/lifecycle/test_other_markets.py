@@ -8,8 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantum_training.lifecycle.other_markets import StoredColumns, known_columns, newest_expected_bar, symbols_read
+from quantum_training.lifecycle.other_markets import (
+    StoredColumns,
+    known_columns,
+    lateness,
+    newest_expected_bar,
+    symbols_read,
+)
 from quantum_training.market.calendars import expected_open_times
+from quantum_training.market.notes import Notes
 from quantum_training.market.periods import month_of
 from quantum_training.market.timeframe import close_times, to_timedelta
 from quantum_training.settings import load_settings
@@ -99,6 +106,24 @@ def test_an_hour_after_the_bar_it_is_not_known_yet_if_bars_of_the_exchange_are_l
         )
         assert before == just_before == at - 1
         assert stored.columns.index[int(at)] == opens
+
+
+def test_daily_bars_that_begin_later_than_midnight_are_known_when_they_are_complete(workspace, small):
+    """Those of Deribit begin at 08:00 UTC and are stored by their date."""
+    settings = settings_of("24/7", "1d")
+    stored = stored_bars(settings)
+    late = stored._replace(late=pd.Timedelta("8h"))
+    day, hours = utc("2020-11-10"), pd.Timedelta("8h")
+    at_midnight, at_eight = known(settings, [day, day + hours], late)
+    assert stored.columns.index[int(at_midnight)] == utc("2020-11-08")
+    assert stored.columns.index[int(at_eight)] == utc("2020-11-09")
+    assert newest_expected_bar(settings, "OTHER", day, hours) == utc("2020-11-08")
+    store = workspace(small).store
+    assert lateness(store, "OTHER") == pd.Timedelta(0)
+    for begins, expected in (("+08:00", "8h"), ("-05:00", "0h")):
+        notes = Notes({"day_begins": begins}).attributes
+        store.write_frame("candles", "OTHER", "2020-11-01", pd.DataFrame({"close": [1.0]}, [day]), notes)
+        assert lateness(store, "OTHER") == pd.Timedelta(expected)
 
 
 def test_a_late_bar_is_missing_and_not_filled_with_the_one_before():

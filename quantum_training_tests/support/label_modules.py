@@ -25,6 +25,17 @@ def too_far(candles, cost, horizon):
     return forward(candles, cost, horizon + 1)
 
 
+def above_usual(candles, cost, horizon):
+    """A gain above the volatility of fifty bars; False where that is not known."""
+    usual = candles["close"].pct_change().rolling(50).std()
+    gain = candles["open"].shift(-1 - horizon) / candles["open"].shift(-1) - 1
+    return (gain > usual).astype("float64")
+
+
+def words(candles, cost, horizon):
+    return pd.Series("up", candles.index)
+
+
 def random(candles, cost, horizon):
     return pd.Series(np.random.default_rng().integers(0, 2, len(candles)).astype(float), candles.index)
 

@@ -68,6 +68,11 @@ def test_a_label_that_reads_beyond_its_exit_or_is_not_deterministic_is_found():
     examine_label(ForwardReturn(kind="forward_return", horizon=5), "1h")
     with pytest.raises(OwnLabelError, match="changes with bars after its outcome is known"):
         examine_label(own("too_far"), "1h")
+    with pytest.raises(OwnLabelError, match=r"reads more than 0 bars before it; set label\.warmup_bars"):
+        examine_label(own("above_usual"), "1h")
+    examine_label(own("above_usual", warmup_bars=51), "1h")
+    with pytest.raises(OwnLabelError, match="returned what is no number"):
+        labels_of(CANDLES, own("words"), 0.0)
     with pytest.raises(OwnLabelError, match="gives other values if it is called again"):
         examine_label(own("random"), "1h")
 

@@ -3,10 +3,11 @@
 It is the one command for CI and demos. Schedules start the two jobs separately.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import dagster as dg
 import pandas as pd
@@ -37,6 +38,8 @@ from quantum_training.resources.store.store import Store
 from quantum_training.settings import Settings
 
 FULL_CYCLE = "clm_cycle"
+SHOWN = ("DEBUG", "INFO")
+"""Levels at which the log tells the result."""
 
 
 class CycleConfig(dg.Config):
@@ -59,7 +62,7 @@ def build_full_cycle_job(settings: Settings, definitions: Callable[[], dg.Defini
         config: CycleConfig,
         store: dg.ResourceParam[Store],
     ) -> None:
-        quiet = settings.log_level not in ("DEBUG", "INFO")
+        quiet = settings.log_level not in SHOWN
         with progress_shown(quiet):
             failures, refused = run_symbols(context, config, settings, definitions, store, monitored=True)
         symbols = config.symbols or [*settings.symbols]
@@ -70,7 +73,7 @@ def build_full_cycle_job(settings: Settings, definitions: Callable[[], dg.Defini
         if weeks:
             text = closing_text(weeks)
             context.log.info(f"result\n{text}")
-            if quiet:
+            if quiet or _console_level(context, settings) not in SHOWN:
                 print(f"\n{text}", flush=True)
         if failed := {**failures, **refused}:
             raise symbols_failure(failed, len(symbols))
@@ -135,11 +138,20 @@ def run_symbols(
     fitted = [*symbols, *pool_peers(settings, symbols)]
     for symbol in dict.fromkeys((*fitted, *symbols_read(settings, fitted))):
         run(MARKET_DATA, symbol)
-    _bring_series(context, config, settings, definitions, fitted)
+    failed_series = _bring_series(context, config, settings, definitions, fitted)
     for symbol in symbols:
         if symbol not in outcome.failures:
             run(WEEKLY_CYCLE, symbol)
-    return CycleOutcome(*({s: reason for s, reason in part.items() if s in symbols} for part in outcome))
+    return CycleOutcome(
+        {s: _with_causes(settings, s, reason, failed_series) for s, reason in outcome.failures.items() if s in symbols},
+        {s: reason for s, reason in outcome.refused.items() if s in symbols},
+    )
+
+
+def _with_causes(settings: Settings, symbol: str, reason: str, failed_series: Mapping[str, str]) -> str:
+    """Why a symbol failed, after what is wrong with the series that it reads."""
+    causes = [f"series {s}: {failed_series[s]}" for s in series_read(settings, [symbol]) if s in failed_series]
+    return "\n".join([*causes, reason])
 
 
 def _bring_series(
@@ -148,19 +160,37 @@ def _bring_series(
     settings: Settings,
     definitions: Callable[[], dg.Definitions],
     symbols: Sequence[str],
-) -> None:
-    """Run `series_data` of what these symbols read, for the months of their windows. If it fails, trainings say so."""
+) -> dict[str, str]:
+    """Run `series_data` of what these symbols read, for the months of their windows. Returns what failed, by series.
+
+    A symbol without data in these weeks reports that in its own runs.
+    """
+    failures = {}
     begin = str((pd.Timestamp(settings.start) + pd.offsets.MonthBegin(0)).date())
     for series in series_read(settings, symbols):
-        readers = [symbol for symbol in symbols if series in series_read(settings, [symbol])]
+        months = []
+        for symbol in symbols:
+            with suppress(ValueError):
+                if series in series_read(settings, [symbol]):
+                    months.append(months_of(settings, symbol, *weeks_of(settings, symbol, config)))
+        if not months:
+            continue
         try:
-            months = [months_of(settings, symbol, *weeks_of(settings, symbol, config)) for symbol in readers]
             first, last = max(min(first for first, _ in months), begin), max(last for _, last in months)
             context.log.info(f"{series}: {SERIES_DATA} from {first} to {last}")
             run = NestedRun(series, first, last, console_config(settings))
             run_nested(context, definitions().resolve_job_def(SERIES_DATA), run)
         except Exception as error:
+            failures[series] = str(error)
             context.log.error(f"{series} failed: {error}")
+    return failures
+
+
+def _console_level(context: dg.OpExecutionContext, settings: Settings) -> str:
+    """The level from which on this run's own log is on the console."""
+    config: Any = context.run.run_config
+    level: str = config.get("loggers", {}).get("console", {}).get("config", {}).get("log_level", settings.log_level)
+    return level
 
 
 def _last_week_with_features(store: Store, symbol: str) -> str:

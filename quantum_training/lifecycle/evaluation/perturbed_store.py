@@ -15,6 +15,7 @@ import pyarrow as pa
 from quantum_training.features.sets.feature_set import DEFAULT, NO_SETS, FeatureSet
 from quantum_training.lifecycle.feature_sets import computation, feature_asset
 from quantum_training.lifecycle.market_history import first_month_needed
+from quantum_training.lifecycle.restatement import restated_at
 from quantum_training.lifecycle.stored_months import read_bars, stored_until
 from quantum_training.market.periods import month_of
 from quantum_training.market.timeframe import to_timedelta
@@ -64,18 +65,14 @@ class PerturbedStore(Store):
         return perturbed
 
     def _perturb_series(self, store: Store, name: str, series: str, change: Perturbation) -> None:
-        """Replace the rows of a set that became known from as_of on."""
+        """Replace the rows of a set that became known from as_of on by random ones."""
         asset, month = feature_asset(name), month_of(change.as_of)
-        stored = [m for m in store.periods(asset, series) if m <= month]
-        if not stored:
-            return
-        rows = store.read_frame(asset, series, stored[-1])
-        times = pd.date_range(change.as_of, periods=change.bars, freq="1h", name=rows.index.name)
         rng = np.random.default_rng(int(change.rising))
-        others = pd.DataFrame(rng.normal(size=(len(times), rows.shape[1])), times, rows.columns)
-        kept = {"covered_until": (times[-1] + pd.Timedelta("1h")).isoformat()}
-        frame = pd.concat([rows[rows.index < change.as_of], others])
-        self._keep(asset, series, stored[-1], frame, {**store.attributes(asset, series, stored[-1]), **kept})
+        for stored in [m for m in store.periods(asset, series) if m >= month]:
+            rows = store.read_frame(asset, series, stored)
+            later = rows.index >= change.as_of
+            rows.loc[later] = rng.normal(size=(int(later.sum()), rows.shape[1]))
+            self._keep(asset, series, stored, rows, store.attributes(asset, series, stored))
 
     def _perturb(
         self, store: Store, name: str, symbol: Symbol, change: Perturbation, sets: Mapping[str, FeatureSet]
@@ -94,7 +91,7 @@ class PerturbedStore(Store):
         frames += [(c.asset, c.compute(candles, since), {**attributes, **c.attributes}) for c in computations]
         for asset, frame, kept in frames:
             for period, month in frame.groupby(pd.DatetimeIndex(frame.index).strftime("%Y-%m-01")):
-                self._keep(asset, name, str(period), month, kept)
+                self._keep(asset, name, str(period), month, {**kept, **restated_at(store, name, str(period))})
 
     def _keep(self, asset: str, symbol: str, period: str, frame: pd.DataFrame, attributes: Mapping[str, str]) -> None:
         table = pa.Table.from_pandas(frame)

@@ -13,6 +13,7 @@ from quantum_training.lifecycle.feature_sets import feature_asset
 from quantum_training.lifecycle.market_history import MarketHistory
 from quantum_training.lifecycle.records import CANDLES, FEATURES
 from quantum_training.lifecycle.restatement import RESTATEMENTS
+from quantum_training.lifecycle.series import SERIES
 from quantum_training.lifecycle.stored_months import features_available_until
 from quantum_training.lifecycle.training.training_window import training_window
 from quantum_training.models.contract import algorithm
@@ -68,7 +69,9 @@ def _written(history: MarketHistory, name: str) -> tuple[tuple[str, str], ...]:
     assets += [(symbol, RESTATEMENTS) for symbol in pool_of(settings, history.symbol, name)]
     for set_name, feature_set in settings.recipes[name].feature_sets.items():
         owners = feature_set.read_from or pool_of(settings, history.symbol, name)
-        assets += [(owner, feature_asset(set_name)) for owner in owners]
+        assets += [
+            (owner, asset) for owner in owners for asset in (feature_asset(set_name), CANDLES, RESTATEMENTS, SERIES)
+        ]
     return tuple((suffix, str(store.stamps(a, s, suffix))) for s, a in assets for suffix in ("parquet", "json"))
 
 

@@ -29,8 +29,8 @@ class SeriesSource(BaseModel, ABC):
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What says which series it is: the kind and the options, as plain JSON."""
-        return {"kind": self.kind, **self.model_dump(mode="json", exclude={"timeout", "retries"})}
+        """What says which series it is: the kind and the options without those at their default, as plain JSON."""
+        return {"kind": self.kind, **self.model_dump(mode="json", exclude_defaults=True)}
 
     @abstractmethod
     def fetch(self, name: str, since: pd.Timestamp | None, until: pd.Timestamp) -> pd.DataFrame:
@@ -61,5 +61,7 @@ def series_source_from(options: Any) -> SeriesSource:
 def series_frame(time: Any, known_at: Any, value: Any) -> pd.DataFrame:
     """A frame as `fetch` gives it, in order. time, known_at: of UTC times."""
     times = {name: pd.DatetimeIndex(times).as_unit("ns") for name, times in ((TIME, time), (KNOWN_AT, known_at))}
+    if times[TIME].tz is None:  # of no rows
+        times = {name: index.tz_localize("UTC") for name, index in times.items()}
     frame = pd.DataFrame({**times, VALUE: np.asarray(value, dtype="float64")})
     return frame.sort_values([KNOWN_AT, TIME], kind="stable", ignore_index=True)

@@ -34,6 +34,14 @@ class Source(SeriesSource):
     timeout: float = Field(10.0, gt=0, le=300, description="Seconds to wait for the exchange's answer.")
     retries: Retries = Field(Retries(), description="What to do about 429, 5xx, time-outs and broken answers.")
 
+    @property
+    def identity(self) -> dict[str, Any]:
+        """See SeriesSource. An exchange's test network is another market; other options of ccxt change no rate."""
+        options = (self.options, self.options.get("options") or {})
+        is_test = any(of.get(name) for of in options for name in ("sandbox", "testnet"))
+        named = {"kind": self.kind, "exchange": self.exchange, "market": self.market}
+        return {**named, **({"sandbox": True} if is_test else {})}
+
     def fetch(self, name: str, since: pd.Timestamp | None, until: pd.Timestamp) -> pd.DataFrame:
         """See SeriesSource. since None: the month before `until`; an exchange does not say how far back it goes."""
         import ccxt

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
 from pydantic import AfterValidator, Field, model_validator
 
+from quantum_training.market.series_schema import duration
 from quantum_training.sources.base import SourceError
 from quantum_training.sources.series import SeriesSource, series_frame
 from quantum_training.sources.tables.locations import NotFoundError, Part, find_parts
@@ -16,7 +17,7 @@ from quantum_training.sources.tables.zones import as_zone
 
 
 def _timedelta(text: str) -> str:
-    if not pd.Timedelta(text) >= pd.Timedelta(0):
+    if not duration(text) >= pd.Timedelta(0):
         raise ValueError(f"{text} is negative; a value is not known before its time")
     return text
 
@@ -24,6 +25,10 @@ def _timedelta(text: str) -> str:
 def _zone(name: str) -> str:
     as_zone(name)
     return name
+
+
+OFFSET = r"[0-9](?:Z|z|[+-][0-9]{2}:?[0-9]{2})$"
+"""How a time ends that names its zone."""
 
 
 class Source(SeriesSource):
@@ -40,6 +45,11 @@ class Source(SeriesSource):
     datetime_format: str | None = Field(None, description="Format of the times if they are not ISO 8601: %d.%m.%Y.")
     separator: str = Field(",", min_length=1, max_length=1, description="Between the fields of a line.")
     empty: tuple[str, ...] = Field((".",), description="Texts that stand for no value, beside an empty field.")
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """See SeriesSource. A file may be moved, and written in another way: that its values stay is compared."""
+        return {"kind": self.kind, **self.model_dump(mode="json", include={"value", "known_at", "delay", "timezone"})}
 
     @model_validator(mode="after")
     def _says_when_values_are_known(self) -> Source:
@@ -66,34 +76,42 @@ class Source(SeriesSource):
         with part.open() as file:
             if part.ending == ".parquet":
                 table = pd.read_parquet(file)
+                table = table.reset_index() if any(table.index.names) else table
             else:
                 table = pd.read_csv(unpacked(file, part), sep=self.separator, dtype=str, keep_default_na=False)
         if absent := [column for column in columns if column not in table]:
             has = ", ".join(map(str, table.columns))
             raise self._error(name, f"{part.name} has no column {', '.join(absent)}, but {has}", "Name one of them")
+        table.index = pd.Index([f"row {number}" for number in range(1, len(table) + 1)])
         table = table[~(table[self.value].isna() | table[self.value].isin(["", *self.empty]))]
         time = self._times(name, table[self.time])
-        known_at = self._times(name, table[self.known_at]) if self.known_at else time + pd.Timedelta(str(self.delay))
+        known_at = self._times(name, table[self.known_at]) if self.known_at else time + duration(str(self.delay))
         return pd.DataFrame({"time": time, "known_at": known_at, "value": self._numbers(name, table[self.value])})
 
     def _numbers(self, name: str, texts: pd.Series) -> np.ndarray:
         numbers = pd.to_numeric(texts, errors="coerce").to_numpy(dtype="float64")
         if len(wrong := np.flatnonzero(~np.isfinite(numbers))):
-            problem = f"{self.value} of row {texts.index[wrong[0]] + 1} is no number: {texts.iloc[wrong[0]]!r}"
+            problem = f"{self.value} of {texts.index[wrong[0]]} is no number: {texts.iloc[wrong[0]]!r}"
             raise self._error(name, problem, "Mend it, or name the text in source.empty if it stands for no value")
         return numbers
 
     def _times(self, name: str, stamps: pd.Series) -> pd.DatetimeIndex:
         try:
-            times = pd.DatetimeIndex(pd.to_datetime(stamps, format=self.datetime_format or "ISO8601"))
-            if times.hasnans:
-                raise ValueError(f"row {int(times.isna().argmax()) + 1} has none")
-            return (times if times.tz else times.tz_localize(self.timezone)).tz_convert("UTC")
+            if stamps.isna().any() or (stamps == "").any():
+                raise ValueError("one is missing")
+            named = stamps.astype(str).str.contains(OFFSET).to_numpy()
+            if named.any() and not named.all():
+                raise ValueError(f"{stamps.iloc[int(named.argmax())]} names its zone, others do not")
+            form = self.datetime_format or "ISO8601"
+            times = pd.DatetimeIndex(pd.to_datetime(stamps, format=form, utc=bool(named.any())))
         except (ValueError, TypeError) as error:
-            text = str(error).splitlines()[0]
-            raise self._error(
-                name, f"times of {stamps.name} cannot be read: {text}", "Set source.datetime_format"
-            ) from error
+            problem = f"times of {stamps.name} cannot be read: {str(error).splitlines()[0]}"
+            raise self._error(name, problem, "Mend them, or set source.datetime_format") from error
+        try:
+            return (times if times.tz else times.tz_localize(self.timezone)).tz_convert("UTC")
+        except ValueError as error:
+            problem = f"times of {stamps.name} are none of {self.timezone}: {str(error).splitlines()[0]}"
+            raise self._error(name, problem, "Write them with their offset, or in UTC") from error
 
     def _error(self, name: str, problem: str, remedy: str) -> SourceError:
         return SourceError(name, f"file {self.path}", problem, remedy)
