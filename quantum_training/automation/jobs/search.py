@@ -52,9 +52,7 @@ def build_search_job(settings: Settings) -> dg.JobDefinition:
         except SearchError as error:
             raise dg.Failure(str(error), allow_retries=False) from error
         summary = sentence(task, record)
-        context.log.info(
-            f"{summary} Add it to the settings, and name it in the symbol's recipes:\n{record.challenger_yaml}"
-        )
+        context.log.info(f"{summary}\nThe best recipe, to be named in the symbol's recipes:\n{record.challenger_yaml}")
         published = publish_search(Services(settings, store, registry, events), task, record)
         context.add_output_metadata(search_metadata(summary, record, published))
 

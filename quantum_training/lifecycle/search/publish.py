@@ -52,11 +52,14 @@ def sentence(task: SearchTask, record: SearchRecord) -> str:
     left = "undefined" if record.deflated_sharpe is None else f"{record.deflated_sharpe:.3f}"
     chance = record.probability_of_overfitting
     overfitted = "undefined" if chance is None else f"{chance:.0%}"
-    failed = f", {record.failed} failed" if record.failed else ""
+    failed = f" ({record.failed} failed and have no score)" if record.failed else ""
+    advice = f"Its recipe {record.challenger} is a challenger once it is in the settings."
+    if record.best_score <= 0:
+        advice = "Even the best lost money on the bars that it was chosen on: there is nothing to propose."
     return (
-        f"{record.trials} trials of {task}{failed}, as many as {record.counted_trials} independent ones. The best has "
-        f"a Sharpe ratio per bar of {record.best_score:.4f} in sample; probability of overfitting {overfitted}, "
-        f"deflated Sharpe ratio {left}. Its recipe {record.challenger} is a challenger once it is in the settings."
+        f"{record.trials} trials of {task}{failed} count as {record.counted_trials} independent ones. The best has a "
+        f"Sharpe ratio per bar of {record.best_score:.4f} in sample; probability of overfitting {overfitted}, deflated "
+        f"Sharpe ratio {left}. {advice}"
     )
 
 
