@@ -18,8 +18,8 @@ from quantum_training.market.notes import CONTRACT_SIZE, VOLUME_UNIT, Notes, wit
 from quantum_training.market.schema import COLUMNS, as_candles, empty_candles
 from quantum_training.market.timeframe import DAY, ceil, floor, length_of, to_timedelta
 from quantum_training.sources.base import CandleSource, OutOfReachError, SourceError, closed_between
+from quantum_training.sources.ccxt_client import answer, rows
 from quantum_training.sources.ccxt_client import connect as _connect
-from quantum_training.sources.ccxt_client import is_transient, rows
 from quantum_training.sources.paging import History, Pager, PagingError, Rows
 from quantum_training.sources.retry import LATER, GarbageError, GaveUpError, Retries, describe
 from quantum_training.sources.venue_facts import (
@@ -204,15 +204,7 @@ class Source(CandleSource):
 
     def _answer(self, request: Callable[[], T]) -> T:
         """The result of the request, repeated as source.retries says."""
-
-        def guarded() -> T:
-            try:
-                return request()
-            except (TypeError, KeyError, IndexError, AttributeError, ValueError) as error:
-                # ccxt passes on what is no JSON, or has another shape, until something in it breaks.
-                raise GarbageError(f"an answer that cannot be read ({describe(error)})") from error
-
-        return self.retries.call(guarded, is_transient)
+        return answer(request, self.retries)
 
     def _error(self, symbol: str, problem: str, remedy: str) -> SourceError:
         return SourceError(symbol, self._name, problem, remedy)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 from quantum_training.sources.paging import Rows
-from quantum_training.sources.retry import GarbageError, http_status, is_transient_answer
+from quantum_training.sources.retry import GarbageError, Retries, describe, http_status, is_transient_answer
 
+T = TypeVar("T")
 _TRY_LATER = (418, 429)
 
 
@@ -59,6 +61,19 @@ def is_transient(error: BaseException) -> bool:
         if type(error) is not ccxt.ExchangeError and http_status(error) not in _TRY_LATER:
             return False
     return is_transient_answer(error, (ccxt.OperationFailed,))
+
+
+def answer(request: Callable[[], T], retries: Retries) -> T:
+    """The result of a request, repeated as the retries say. GaveUpError after the last attempt; else ccxt's errors."""
+
+    def guarded() -> T:
+        try:
+            return request()
+        except (TypeError, KeyError, IndexError, AttributeError, ValueError) as error:
+            # ccxt passes on what is no JSON, or has another shape, until something in it breaks.
+            raise GarbageError(f"an answer that cannot be read ({describe(error)})") from error
+
+    return retries.call(guarded, is_transient)
 
 
 def rows(client: Any, answer: Any) -> Rows:

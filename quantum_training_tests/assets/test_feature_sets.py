@@ -18,6 +18,8 @@ from quantum_training.lifecycle.market_history import MarketHistory, first_month
 from quantum_training.lifecycle.surveillance.drift import learned_columns
 from quantum_training.models.served_version import ServedVersion
 from quantum_training.settings import load_settings
+from quantum_training_tests.support.projects import failed_step as failure
+from quantum_training_tests.support.projects import versions_of_aaa as versions
 
 MODULE = "quantum_training_tests.support.feature_modules"
 MONTHS = ("2019-09-01", "2020-02-01")
@@ -48,11 +50,6 @@ def project(build_project, with_set):
     return built
 
 
-def versions(project):
-    found = project.registry.client().search_model_versions("name = 'AAA'")
-    return {(v.tags["recipe"], v.tags["week"]): v for v in found}
-
-
 def changed_settings(project, settings):
     """The same project with other settings."""
     file = project.home / "settings.yaml"
@@ -60,11 +57,6 @@ def changed_settings(project, settings):
     loaded = load_settings()
     definitions = build_defs(loaded, {"store": project.store, "registry": project.registry})
     return replace(project, settings=loaded, definitions=definitions)
-
-
-def failure(result):
-    (step,) = [e for e in result.all_events if e.is_step_failure]
-    return step.step_key, str(step.step_failure_data.error)
 
 
 def test_a_set_is_an_asset_with_its_own_check_and_columns(build_project, with_set):

@@ -15,6 +15,8 @@ from quantum_training.lifecycle.series_columns import columns_known_before
 from quantum_training.market.periods import Key
 from quantum_training.partitions import build_partitions
 from quantum_training.resources.store.store import content_hash
+from quantum_training_tests.support.projects import failed_step as failure
+from quantum_training_tests.support.projects import versions_of_aaa as versions
 
 MODULE = "quantum_training_tests.support.series_modules"
 FIRST, LAST = "2019-09-01", "2020-02-01"
@@ -56,16 +58,6 @@ def built(build_project, settings, last=LAST):
     project = build_project(settings).market_data()
     assert project.run("series_data", f"short-rate|{FIRST}", f"short-rate|{last}").success
     return project
-
-
-def versions(project):
-    found = project.registry.client().search_model_versions("name = 'AAA'")
-    return {(v.tags["recipe"], v.tags["week"]): v for v in found}
-
-
-def failure(result):
-    (step,) = [e for e in result.all_events if e.is_step_failure]
-    return step.step_key, str(step.step_failure_data.error)
 
 
 def features_of(project, until="2020-02-10"):

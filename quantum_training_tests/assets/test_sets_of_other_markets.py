@@ -18,6 +18,8 @@ from quantum_training.market.periods import Key
 from quantum_training.models.callers_candles import CallerError
 from quantum_training.models.served_version import ServedVersion
 from quantum_training.partitions import build_partitions
+from quantum_training_tests.support.projects import failed_step as failure
+from quantum_training_tests.support.projects import versions_of_aaa as versions
 
 MODULE = "quantum_training_tests.support.feature_modules"
 FIRST, LAST = "2019-09-01", "2020-02-01"
@@ -57,16 +59,6 @@ def built(build_project, settings, last=LAST):
     for symbol, month in (("AAA", LAST), ("BBB", last)):
         assert project.run("market_data", f"{symbol}|{FIRST}", f"{symbol}|{month}").success
     return project
-
-
-def versions(project):
-    found = project.registry.client().search_model_versions("name = 'AAA'")
-    return {(v.tags["recipe"], v.tags["week"]): v for v in found}
-
-
-def failure(result):
-    (step,) = [e for e in result.all_events if e.is_step_failure]
-    return step.step_key, str(step.step_failure_data.error)
 
 
 def test_the_set_is_stored_once_for_the_market_that_it_is_of(project):

@@ -84,6 +84,18 @@ class Project:
         return {str(f.relative_to(root)): f.read_bytes() for f in sorted(root.rglob("*")) if f.is_file()}
 
 
+def versions_of_aaa(project: Project) -> dict[tuple[str, str], Any]:
+    """The registered versions of AAA in MLflow, by recipe and week."""
+    found = project.registry.client().search_model_versions("name = 'AAA'")
+    return {(v.tags["recipe"], v.tags["week"]): v for v in found}
+
+
+def failed_step(result: dg.ExecuteInProcessResult) -> tuple[str, str]:
+    """The only step of a run that failed, and its error."""
+    (step,) = [e for e in result.all_events if e.is_step_failure]
+    return str(step.step_key), str(step.step_failure_data.error)
+
+
 @pytest.fixture(scope="session")
 def empty_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An MLflow database without runs, to copy: creating its tables takes a second and a half."""

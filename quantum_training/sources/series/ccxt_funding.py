@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
 from pydantic import Field
 
 from quantum_training.sources.base import SourceError
-from quantum_training.sources.ccxt_client import connect, is_transient
-from quantum_training.sources.retry import LATER, GarbageError, GaveUpError, Retries, describe
+from quantum_training.sources.ccxt_client import answer, connect
+from quantum_training.sources.retry import LATER, GaveUpError, Retries, describe
 from quantum_training.sources.series import SeriesSource, series_frame
 
 PAGE_ROWS = 100
@@ -83,12 +82,12 @@ class Source(SeriesSource):
 
     def _page(self, client: Any, first: int, last: int) -> dict[int, float]:
         def rows() -> dict[int, float]:
-            answer = client.fetch_funding_rate_history(self.market, first, PAGE_ROWS, {"until": last})
-            if not answer:
+            listed = client.fetch_funding_rate_history(self.market, first, PAGE_ROWS, {"until": last})
+            if not listed:
                 json.loads(str(client.last_http_response))  # ccxt makes no rates of a text that is no JSON
-            return {int(row["timestamp"]): float(row["fundingRate"]) for row in answer}
+            return {int(row["timestamp"]): float(row["fundingRate"]) for row in listed}
 
-        return self._answer(rows)
+        return answer(rows, self.retries)
 
     def _client(self, name: str) -> Any:
         import ccxt
@@ -98,17 +97,8 @@ class Source(SeriesSource):
         client = connect(self.exchange, json.dumps(self.options, sort_keys=True), self.timeout)
         if not client.has.get("fetchFundingRateHistory"):
             raise self._error(name, "ccxt gets no funding rates from it", "Take another exchange, or a file")
-        self._answer(lambda: client.load_markets(reload=not client.markets))
+        answer(lambda: client.load_markets(reload=not client.markets), self.retries)
         return client
-
-    def _answer(self, request: Callable[[], Any]) -> Any:
-        def guarded() -> Any:
-            try:
-                return request()
-            except (TypeError, KeyError, IndexError, AttributeError, ValueError) as error:
-                raise GarbageError(f"an answer that cannot be read ({describe(error)})") from error
-
-        return self.retries.call(guarded, is_transient)
 
     def _error(self, name: str, problem: str, remedy: str) -> SourceError:
         return SourceError(name, f"ccxt {self.exchange} {self.market}", problem, remedy)
