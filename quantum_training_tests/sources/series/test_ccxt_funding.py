@@ -145,3 +145,10 @@ def test_what_ccxt_does_not_have_is_named():
         series_source_from({**options, "exchange": "kraken"}).fetch("f", None, utc("2023-01-01"))
     with pytest.raises(ValueError, match="market"):
         series_source_from({**options, "market": "BTC/USDT", "exchange": "binanceusdm"})
+
+
+def test_its_identity_holds_no_secret_and_no_address():
+    named = {"kind": "ccxt_funding", "exchange": "binanceusdm", "market": "BTC/USDT:USDT"}
+    options = {"apiKey": "k", "httpsProxy": "http://proxy", "options": {"testnet": True}}
+    assert series_source_from(named).identity == named
+    assert series_source_from({**named, "options": options}).identity == {**named, "sandbox": True}

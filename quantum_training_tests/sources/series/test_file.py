@@ -56,6 +56,25 @@ def test_other_forms_of_times(source):
         mixed.fetch("r", None, LATER)
 
 
+def test_times_with_offsets_over_a_clock_change(source):
+    text = "date,rate\n2024-03-08T16:00:00-05:00,1\n2024-03-11T16:00:00-04:00,2\n"
+    rows = source(text, delay="0s").fetch("r", None, LATER)
+    assert rows["time"].tolist() == [utc("2024-03-08 21:00"), utc("2024-03-11 20:00")]
+
+
+def test_a_time_that_a_clock_change_doubles_asks_for_its_offset(source):
+    doubled = source("date,rate\n2024-11-03 01:30,1\n", delay="0s", timezone="America/New_York")
+    with pytest.raises(SourceError, match=r"none of America/New_York: .* Write them with their offset, or in UTC"):
+        doubled.fetch("r", None, LATER)
+
+
+def test_a_parquet_table_may_have_its_times_as_index(source, tmp_path):
+    days = pd.date_range("2024-01-01", periods=2, tz="UTC", name="date")
+    pd.DataFrame({"rate": [1.0, 2.0]}, days).to_parquet(tmp_path / "a.parquet")
+    named = {"kind": "file", "path": str(tmp_path / "a.parquet"), "time": "date", "value": "rate", "delay": "1d"}
+    assert series_source_from(named).fetch("r", None, LATER)["value"].tolist() == [1.0, 2.0]
+
+
 def test_parquet_and_packed_and_several_files(source, tmp_path):
     frame = pd.DataFrame({"date": pd.date_range("2024-01-01", periods=3, tz="UTC"), "rate": [1.0, None, 3.0]})
     frame.to_parquet(tmp_path / "a.parquet")
