@@ -69,6 +69,27 @@ def test_feature_sets_are_examined_for_look_ahead(changed, capsys):
     assert "recipes.xgboost: xgboost fits; it reads 1 columns" in out
 
 
+@pytest.mark.parametrize(
+    ("space", "result"),
+    [
+        (
+            "params.max_depth: {low: 1, high: 6}",
+            "xgboost fits; it reads 24 columns, also with the extremes of its search",
+        ),
+        ("params.max_dpth: {low: 1, high: 6}", "WRONG: search.space.params.max_dpth with 1: xgboost has no use for"),
+        (
+            "params.eta: {low: 0.1, high: 0.3}",
+            "WRONG: search.space.params.eta with 0.1: xgboost: eta and learning_rate are one",
+        ),
+        ("features: {choices: [[default], [rsi_15]]}", "rsi_15"),
+    ],
+)
+def test_the_extremes_of_a_search_are_fitted(changed, capsys, space, result):
+    changed(("algorithm: xgboost", f"algorithm: xgboost\n    search: {{trials: 4, space: {{{space}}}}}"))
+    main([])
+    assert result in capsys.readouterr().out
+
+
 def test_series_and_their_sets_are_tried(changed, capsys, tmp_path):
     (tmp_path / "rate.csv").write_text("date,rate\n2019-01-01,1.5\n2019-01-02,2.5\n")
     source = f"kind: file, path: {tmp_path}/%s, time: date, value: rate, delay: 1d"

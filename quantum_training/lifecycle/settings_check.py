@@ -146,13 +146,27 @@ def found_by(store: Store, settings: Settings, recipe: str) -> str:
 
 
 def fit_small(recipe: Recipe, timeframe: str) -> str:
-    """Fit the recipe once, on a small market of random numbers. Returns its report, in words.
+    """Fit the recipe on a small market of random numbers, and once with each extreme of what its search varies. Returns
+    its report, in words.
 
     Raises what the algorithm raises: ValueError for a parameter that is unknown or out of bounds. OwnLabelError for a
-    label of one's own that cannot be used.
+    label of one's own that cannot be used. ValueError names the value of a search that cannot be fitted.
     """
+    columns = _fit(recipe, timeframe)
+    searched = recipe.search.space if recipe.search else {}
+    for place, dimension in searched.items():
+        for value in dimension.extremes:
+            try:
+                _fit(recipe.with_values({place: value}), timeframe)
+            except Exception as error:  # an algorithm raises what it likes
+                raise ValueError(f"search.space.{place} with {value!r}: {error or type(error).__name__}") from error
+    also = f", also with the extremes of its search in {', '.join(searched)}" if searched else ""
+    return f"{recipe.algorithm} fits; it reads {columns} columns{also}"
+
+
+def _fit(recipe: Recipe, timeframe: str) -> int:
+    """Fit a recipe once. Returns how many columns its model reads."""
     examine_label(recipe.label, timeframe)
     parts = recipe_under_test(recipe, timeframe)
     market = SyntheticMarket.of(parts, drift=0.0, seed=0, new_bars=1, shuffled=False)
-    model = fit_on_synthetic(parts, market, seed=0)
-    return f"{recipe.algorithm} fits; it reads {len(model.columns)} columns"
+    return len(fit_on_synthetic(parts, market, seed=0).columns)
