@@ -50,8 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     checks |= {f"metrics.{name}": partial(try_metric, path) for name, path in settings.metrics.items()}
     checks |= {f"recipes.{name}": partial(fit_small, settings.recipes[name], timeframes[name]) for name in used}
     store = Store(root=settings.store_root)
-    found = [name for name in used if settings.recipes[name].found_by]
-    checks |= {f"recipes.{name}.found_by": partial(found_by, store, settings, name) for name in found}
+    searched = [name for name in used if settings.recipes[name].found_by]
+    checks |= {f"recipes.{name}.found_by": partial(found_by, store, settings, name) for name in searched}
     wrong = [place for place, check in checks.items() if not _passes(place, check)]
     unused = [name for name in settings.recipes if name not in used]
     if unused:

@@ -151,8 +151,8 @@ class MarketHistory:
     def restatements_since(self, time: pd.Timestamp) -> tuple[str, ...]:
         """What the restatements say that changed bars since a time: the symbol's, and others' that its recipes read."""
         read = other_symbols(self.settings.feature_sets(self.symbol))
-        said = (restatements_since(self.store, symbol, time) for symbol in dict.fromkeys((self.symbol, *read)))
-        return tuple(message for messages in said for message in messages)
+        symbols = dict.fromkeys((self.symbol, *read))
+        return tuple(message for symbol in symbols for message in restatements_since(self.store, symbol, time))
 
     def _with_sets(self, features: pd.DataFrame) -> pd.DataFrame:
         return with_sets(self.store, self.settings, self.symbol, features, self.settings.feature_sets(self.symbol))

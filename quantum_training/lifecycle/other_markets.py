@@ -41,12 +41,6 @@ def symbols_read(settings: Settings, symbols: Iterable[str]) -> list[str]:
     return [*dict.fromkeys(other for symbol in symbols for other in other_symbols(settings.feature_sets(symbol)))]
 
 
-def series_read(settings: Settings, symbols: Iterable[str]) -> list[str]:
-    """The series that the recipes of these symbols read."""
-    sets = (feature_set for symbol in symbols for feature_set in settings.feature_sets(symbol).values())
-    return [*dict.fromkeys(series for feature_set in sets for series in feature_set.series)]
-
-
 def lateness(store: Store, symbol: str) -> pd.Timedelta:
     """How much after their date the daily bars of a symbol begin, as its newest month of candles has it; 0 at least."""
     months = store.periods(CANDLES, symbol)
@@ -62,8 +56,8 @@ def newest_expected_bar(
     """
     closed = closed - late
     opened = _expected_bars(settings, symbol, closed, closed)
-    known = close_times(opened, settings.symbols[symbol].timeframe) <= closed
-    return opened[known][-1] if known.any() else None
+    is_closed = close_times(opened, settings.symbols[symbol].timeframe) <= closed
+    return opened[is_closed][-1] if is_closed.any() else None
 
 
 def known_columns(settings: Settings, symbol: str, stored: StoredColumns, closed: pd.DatetimeIndex) -> np.ndarray:

@@ -5,6 +5,8 @@ How a search is made is search/.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from quantum_training.lifecycle.records import SEARCHES, SearchRecord, read_record
 from quantum_training.resources.store.store import Store
 from quantum_training.settings import Settings
@@ -14,7 +16,14 @@ class SearchRecordMissing(RuntimeError):  # noqa: N818 - as InsufficientData, th
     """The settings name a search of which the store has no record. The message says what to do."""
 
 
-def search_of(store: Store, settings: Settings, recipe: str) -> tuple[str, SearchRecord] | None:
+class RecordedSearch(NamedTuple):
+    """What a search found, and on which symbol."""
+
+    symbol: str
+    record: SearchRecord
+
+
+def search_of(store: Store, settings: Settings, recipe: str) -> RecordedSearch | None:
     """The symbol and the record of the search that a recipe was found by; None if it names none.
 
     SearchRecordMissing if no symbol has a record of it.
@@ -30,22 +39,22 @@ def searched_trials(store: Store, settings: Settings, recipe: str) -> int:
 
     0 for a recipe that was not found by a search. Errors as in search_of.
     """
-    found, trials = search_of(store, settings, recipe), 0
-    while found is not None:
-        symbol, search = found
+    search, trials = search_of(store, settings, recipe), 0
+    while search is not None:
+        symbol, newest = search
         periods = store.periods(SEARCHES, symbol, "json")
         records = [read_record(store, SearchRecord, symbol, period) for period in periods]
-        same = [r for r in records if r is not None and r.recipe == search.recipe and r.time <= search.time]
+        same = [r for r in records if r is not None and r.recipe == newest.recipe and r.time <= newest.time]
         trials += sum(record.counted_trials for record in same)
-        place = f"found_by of {search.recipe}, which the search {search.search_id} began from"
-        found = _recorded(store, settings, search.found_by, place) if search.found_by else None
+        place = f"found_by of {newest.recipe}, which the search {newest.search_id} began from"
+        search = _recorded(store, settings, newest.found_by, place) if newest.found_by else None
     return trials
 
 
-def _recorded(store: Store, settings: Settings, search_id: str, place: str) -> tuple[str, SearchRecord]:
+def _recorded(store: Store, settings: Settings, search_id: str, place: str) -> RecordedSearch:
     for symbol in settings.symbols:
         if (record := read_record(store, SearchRecord, symbol, search_id)) is not None:
-            return symbol, record
+            return RecordedSearch(symbol, record)
     raise SearchRecordMissing(
         f"{place}: the store has no record of the search {search_id}. Restore {SEARCHES} of the store from a backup, "
         "or run the job search again with the same recipe, symbol and as_of; without it nobody knows how many trials "

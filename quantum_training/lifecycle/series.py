@@ -66,7 +66,7 @@ def ingest_series(store: Store, settings: Settings, key: Key, now: pd.Timestamp)
     if fetched.empty and not months:
         raise SourceError(name, source.kind, f"it gives no value that was known before {until}", "Check its options")
     stored = _rows(store, name, months)
-    parts = [_own_rows(store, key, months, stored, until), _new(source, fetched, stored, read_until, bool(months))]
+    parts = [_stored_of(store, key, stored, read_until, until), _new(source, fetched, stored, read_until)]
     revised = 0
     if read_until is not None and now < end:
         parts.append(_replaced(stored, fetched[fetched[KNOWN_AT] < read_until], now))
@@ -85,26 +85,25 @@ def _read_until(store: Store, name: str, months: Sequence[str]) -> pd.Timestamp 
     return pd.Timestamp(store.attributes(SERIES, name, months[-1])["covered_until"]) if months else None
 
 
-def _own_rows(store: Store, key: Key, months: Sequence[str], stored: pd.DataFrame, until: pd.Timestamp) -> pd.DataFrame:
-    """What is stored of the month; of one before all others, what the others hold of it."""
-    if key.period in months:
+def _stored_of(
+    store: Store, key: Key, stored: pd.DataFrame, read_until: pd.Timestamp | None, until: pd.Timestamp
+) -> pd.DataFrame:
+    """What is stored of the month; if it was left out, what a later month holds of the time since the earlier one."""
+    if store.attributes(SERIES, key.symbol, key.period):
         return store.read_frame(SERIES, key.symbol, key.period).reset_index()
-    return stored[stored[KNOWN_AT] < until] if months and key.period < months[0] else stored.iloc[:0]
+    known_at = stored[KNOWN_AT]
+    return stored[(known_at < until) & (True if read_until is None else known_at >= read_until)]
 
 
 def _new(
-    source: SeriesSource,
-    fetched: pd.DataFrame,
-    stored: pd.DataFrame,
-    read_until: pd.Timestamp | None,
-    is_read: bool,
+    source: SeriesSource, fetched: pd.DataFrame, stored: pd.DataFrame, read_until: pd.Timestamp | None
 ) -> pd.DataFrame:
     """The fetched rows that became known since the source was read last, or at all if it was not read before.
 
     Of a month before all others, none that a source which may insert values has only now: they were not known then.
     """
     if read_until is None:
-        return fetched.iloc[:0] if source.revises and is_read else fetched[~_in(fetched, stored)]
+        return fetched.iloc[:0] if source.revises and len(stored) else fetched[~_in(fetched, stored)]
     return fetched[(fetched[KNOWN_AT] >= read_until) & ~_in(fetched, stored)]
 
 
@@ -141,9 +140,9 @@ def _rows(store: Store, name: str, months: Sequence[str]) -> pd.DataFrame:
 
 def _replaced(stored: pd.DataFrame, fetched: pd.DataFrame, now: pd.Timestamp) -> pd.DataFrame:
     """The newest value of each time whose stored one is another, or that is not stored: known since `now`."""
-    known = stored.drop_duplicates(TIME, keep="last").set_index(TIME)[VALUE]
+    stored_values = stored.drop_duplicates(TIME, keep="last").set_index(TIME)[VALUE]
     newest = fetched.drop_duplicates(TIME, keep="last")
-    return newest[newest[VALUE] != newest[TIME].map(known)].assign(**{KNOWN_AT: now})
+    return newest[newest[VALUE] != newest[TIME].map(stored_values)].assign(**{KNOWN_AT: now})
 
 
 def _require_source(store: Store, name: str, identity: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,12 @@ from quantum_training.settings import Settings
 
 CONTENT = "publications"
 """Attribute of a month of a set: the hash of all that the set was computed from, known before its `covered_until`."""
+
+
+def series_read(settings: Settings, symbols: Iterable[str]) -> list[str]:
+    """The series that the recipes of these symbols read."""
+    sets = (feature_set for symbol in symbols for feature_set in settings.feature_sets(symbol).values())
+    return [*dict.fromkeys(series for feature_set in sets for series in feature_set.series)]
 
 
 def set_of_series(store: Store, settings: Settings, key: Key, name: str) -> tuple[pd.DataFrame, dict[str, str]]:
@@ -38,8 +44,8 @@ def set_of_series(store: Store, settings: Settings, key: Key, name: str) -> tupl
 
 def is_current(rows: pd.DataFrame, attributes: Mapping[str, str]) -> bool:
     """Whether a month of a set was computed from these publications, as far as they were known at its end."""
-    known = rows[rows[KNOWN_AT] < pd.Timestamp(attributes["covered_until"])].reset_index(drop=True)
-    return attributes.get(CONTENT) == content_hash(known)
+    published = rows[rows[KNOWN_AT] < pd.Timestamp(attributes["covered_until"])].reset_index(drop=True)
+    return attributes.get(CONTENT) == content_hash(published)
 
 
 def columns_known_before(

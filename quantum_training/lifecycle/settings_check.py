@@ -138,11 +138,11 @@ def _examine_label_warmup(label: OwnLabel, candles: pd.DataFrame, whole: pd.Seri
 
 def found_by(store: Store, settings: Settings, recipe: str) -> str:
     """The search that a recipe was found by, in words. SearchRecordMissing if the store has no record of it."""
-    found = search_of(store, settings, recipe)
-    if found is None:
+    search = search_of(store, settings, recipe)
+    if search is None:
         return "it was found by no search"
     trials = searched_trials(store, settings, recipe)
-    return f"the search as of {found[1].time:%Y-%m-%d %H:%M} on {found[0]}; {trials} trials count against it"
+    return f"the search as of {search.record.time:%Y-%m-%d %H:%M} on {search.symbol}; {trials} trials count against it"
 
 
 def fit_small(recipe: Recipe, timeframe: str) -> str:

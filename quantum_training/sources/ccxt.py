@@ -18,7 +18,7 @@ from quantum_training.market.notes import CONTRACT_SIZE, VOLUME_UNIT, Notes, wit
 from quantum_training.market.schema import COLUMNS, as_candles, empty_candles
 from quantum_training.market.timeframe import DAY, ceil, floor, length_of, to_timedelta
 from quantum_training.sources.base import CandleSource, OutOfReachError, SourceError, closed_between
-from quantum_training.sources.ccxt_client import answer, rows
+from quantum_training.sources.ccxt_client import answer, is_test_network, rows
 from quantum_training.sources.ccxt_client import connect as _connect
 from quantum_training.sources.paging import History, Pager, PagingError, Rows
 from quantum_training.sources.retry import LATER, GarbageError, GaveUpError, Retries, describe
@@ -60,9 +60,7 @@ class Source(CandleSource):
     @property
     def identity(self) -> dict[str, Any]:
         """See CandleSource. An exchange's test network is another market; other options of ccxt change no bar."""
-        options = (self.options, self.options.get("options") or {})
-        is_test = any(of.get(name) for of in options for name in ("sandbox", "testnet"))
-        return {**super().identity, **({"sandbox": True} if is_test else {})}
+        return {**super().identity, **({"sandbox": True} if is_test_network(self.options) else {})}
 
     @property
     def venue(self) -> str:

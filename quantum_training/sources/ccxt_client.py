@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -44,6 +44,11 @@ def connect(exchange: str, options: str, timeout: float) -> Any:
                 raise
 
     return Client({**json.loads(options), "enableRateLimit": True, "timeout": int(timeout * 1000)})
+
+
+def is_test_network(options: Mapping[str, Any]) -> bool:
+    """Whether options of ccxt's constructor ask for an exchange's test network, which is another market."""
+    return any(of.get(name) for of in (options, options.get("options") or {}) for name in ("sandbox", "testnet"))
 
 
 def is_transient(error: BaseException) -> bool:

@@ -237,6 +237,8 @@ def test_a_month_that_was_skipped_and_older_ones_brought_later_have_what_was_kno
         ("01-15", "01-16", 2.0),
         ("02-20", "02-21", 5.0),
     ]
+    assert world.ingest("2020-02-01", "2020-03-10").rows["value"].tolist() == [5.0], "it is in the file of March, too"
+    assert world.known("2020-02-25")[-1] == ("02-20", "02-21", 5.0)
     before = world.known("2020-04-01")
     world.write(_2020_01_01=7.0, _2020_01_15=9.0, _2020_02_20=5.0, _2019_12_05=4.0)
     december = world.ingest("2019-12-01", "2020-03-11")

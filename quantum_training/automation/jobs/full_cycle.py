@@ -28,9 +28,10 @@ from quantum_training.automation.jobs.run_tags import nesting_tags
 from quantum_training.lifecycle.data_end import newest_week
 from quantum_training.lifecycle.gaps import refused_months
 from quantum_training.lifecycle.market_history import first_month_for_week
-from quantum_training.lifecycle.other_markets import series_read, symbols_read
+from quantum_training.lifecycle.other_markets import symbols_read
 from quantum_training.lifecycle.reporting.week_page import closing_text
 from quantum_training.lifecycle.reporting.week_report import symbol_week
+from quantum_training.lifecycle.series_columns import series_read
 from quantum_training.lifecycle.stored_months import features_available_until
 from quantum_training.lifecycle.training.pools import pool_peers
 from quantum_training.market.periods import WEEK, month_of, week_of

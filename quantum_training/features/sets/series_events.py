@@ -40,8 +40,8 @@ def _stretches(rows: pd.DataFrame, since: pd.Timestamp) -> Iterator[tuple[pd.Ser
     revised = known_at[(time <= time.cummax().shift()).to_numpy()].unique()
     begins = [since, *revised[revised > since]]
     for begin, end in zip(begins, [*begins[1:], None], strict=True):
-        known = rows if end is None else rows[known_at < end]
-        values = known.drop_duplicates(TIME, keep="last").set_index(TIME).sort_index()
+        published = rows if end is None else rows[known_at < end]
+        values = published.drop_duplicates(TIME, keep="last").set_index(TIME).sort_index()
         since_when = values[KNOWN_AT]
         new = since_when[since_when >= begin]
         if begin in revised:

@@ -112,8 +112,9 @@ def windows_of(history: MarketHistory, stretches: tuple[Bars, ...]) -> Callable[
     def window(
         label: RecipeLabel, columns: tuple[str, ...], size: WindowSize, as_of: pd.Timestamp, only_newest: bool
     ) -> Window:
-        known = labels(label, only_newest)
-        closed = build_window(features[only_newest], known, as_of=as_of - spacing, columns=columns, size=size)
+        closed = build_window(
+            features[only_newest], labels(label, only_newest), as_of=as_of - spacing, columns=columns, size=size
+        )
         return replace(closed, as_of=as_of)
 
     def window_of(recipe: Recipe, as_of: pd.Timestamp) -> Window:

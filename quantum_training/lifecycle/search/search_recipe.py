@@ -115,11 +115,11 @@ def checked(settings: Settings, task: SearchTask) -> tuple[Recipe, Search]:
 
 def _require_later_than_its_own_search(settings: Settings, store: Store, task: SearchTask) -> None:
     """SearchError for a time that the search knew by which the recipe was found: all would be in sample of that."""
-    found = search_of(store, settings, task.recipe)
-    if found is not None and task.as_of < found[1].time:
+    earlier = search_of(store, settings, task.recipe)
+    if earlier is not None and task.as_of < earlier.record.time:
         raise SearchError(
-            f"{task}: the recipe was found by a search that saw data up to {found[1].time:%Y-%m-%d %H:%M}; give a "
-            "later as_of"
+            f"{task}: the recipe was found by a search that saw data up to {earlier.record.time:%Y-%m-%d %H:%M}; give "
+            "a later as_of"
         )
 
 

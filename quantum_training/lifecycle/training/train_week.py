@@ -135,13 +135,12 @@ class _Week(NamedTuple):
 
     def _known_to_search(self, as_of: pd.Timestamp) -> str | None:
         """Why no version is trained as of a time that the search knew which the recipe was found by; None without."""
-        found = search_of(self.services.store, self.services.settings, self.recipe)
-        if found is None or as_of >= found[1].time:
+        search = search_of(self.services.store, self.services.settings, self.recipe)
+        if search is None or as_of >= search.record.time:
             return None
-        symbol, search = found
         return (
-            f"{self.recipe} was found by the search {search.search_id} on {symbol}, which saw data up to "
-            f"{search.time:%Y-%m-%d %H:%M}: what the recipe earned before that would be in sample"
+            f"{self.recipe} was found by the search {search.record.search_id} on {search.symbol}, which saw data up to "
+            f"{search.record.time:%Y-%m-%d %H:%M}: what the recipe earned before that would be in sample"
         )
 
     def _not_due(self, newest: Version) -> str | None:

@@ -9,7 +9,7 @@ import pandas as pd
 from pydantic import Field
 
 from quantum_training.sources.base import SourceError
-from quantum_training.sources.ccxt_client import answer, connect
+from quantum_training.sources.ccxt_client import answer, connect, is_test_network
 from quantum_training.sources.retry import LATER, GaveUpError, Retries, describe
 from quantum_training.sources.series import SeriesSource, series_frame
 
@@ -36,10 +36,8 @@ class Source(SeriesSource):
     @property
     def identity(self) -> dict[str, Any]:
         """See SeriesSource. An exchange's test network is another market; other options of ccxt change no rate."""
-        options = (self.options, self.options.get("options") or {})
-        is_test = any(of.get(name) for of in options for name in ("sandbox", "testnet"))
         named = {"kind": self.kind, "exchange": self.exchange, "market": self.market}
-        return {**named, **({"sandbox": True} if is_test else {})}
+        return {**named, **({"sandbox": True} if is_test_network(self.options) else {})}
 
     def fetch(self, name: str, since: pd.Timestamp | None, until: pd.Timestamp) -> pd.DataFrame:
         """See SeriesSource. since None: the month before `until`; an exchange does not say how far back it goes."""

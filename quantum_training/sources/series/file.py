@@ -8,23 +8,18 @@ import numpy as np
 import pandas as pd
 from pydantic import AfterValidator, Field, model_validator
 
-from quantum_training.market.series_schema import duration
+from quantum_training.market.series_schema import KNOWN_AT, TIME, VALUE, duration
 from quantum_training.sources.base import SourceError
 from quantum_training.sources.series import SeriesSource, series_frame
 from quantum_training.sources.tables.locations import NotFoundError, Part, find_parts
+from quantum_training.sources.tables.options import Zone
 from quantum_training.sources.tables.text import unpacked
-from quantum_training.sources.tables.zones import as_zone
 
 
-def _timedelta(text: str) -> str:
+def _delay(text: str) -> str:
     if not duration(text) >= pd.Timedelta(0):
         raise ValueError(f"{text} is negative; a value is not known before its time")
     return text
-
-
-def _zone(name: str) -> str:
-    as_zone(name)
-    return name
 
 
 OFFSET = r"[0-9](?:Z|z|[+-][0-9]{2}:?[0-9]{2})$"
@@ -38,10 +33,10 @@ class Source(SeriesSource):
     time: str = Field(description="Column with the time that a value is about: ISO 8601, or as datetime_format says.")
     value: str = Field(description="Column with the value. Rows in which it is empty are left out.")
     known_at: str | None = Field(None, description="Column with the time at which the value was published.")
-    delay: Annotated[str, AfterValidator(_timedelta)] | None = Field(
+    delay: Annotated[str, AfterValidator(_delay)] | None = Field(
         None, description="Without such a column: how long after `time` a value is published, as 16h15min or 45d."
     )
-    timezone: Annotated[str, AfterValidator(_zone)] = Field("UTC", description="Zone of times that do not name one.")
+    timezone: Zone = Field("UTC", description="Zone of times that do not name one.")
     datetime_format: str | None = Field(None, description="Format of the times if they are not ISO 8601: %d.%m.%Y.")
     separator: str = Field(",", min_length=1, max_length=1, description="Between the fields of a line.")
     empty: tuple[str, ...] = Field((".",), description="Texts that stand for no value, beside an empty field.")
@@ -65,11 +60,9 @@ class Source(SeriesSource):
             tables = [self._read(name, part) for part in find_parts(self.path)]
         except (OSError, NotFoundError) as error:
             raise self._error(name, f"it cannot be read: {error}", "Check source.path") from error
-        rows = series_frame(
-            *(pd.concat([table[column] for table in tables]) for column in ("time", "known_at", "value"))
-        )
-        known = rows["known_at"]
-        return rows[(known < until) & (True if since is None else known >= since)].reset_index(drop=True)
+        rows = series_frame(*(pd.concat([table[column] for table in tables]) for column in (TIME, KNOWN_AT, VALUE)))
+        known_at = rows[KNOWN_AT]
+        return rows[(known_at < until) & (True if since is None else known_at >= since)].reset_index(drop=True)
 
     def _read(self, name: str, part: Part) -> pd.DataFrame:
         columns = [self.time, self.value, *([self.known_at] if self.known_at else [])]
@@ -86,7 +79,7 @@ class Source(SeriesSource):
         table = table[~(table[self.value].isna() | table[self.value].isin(["", *self.empty]))]
         time = self._times(name, table[self.time])
         known_at = self._times(name, table[self.known_at]) if self.known_at else time + duration(str(self.delay))
-        return pd.DataFrame({"time": time, "known_at": known_at, "value": self._numbers(name, table[self.value])})
+        return pd.DataFrame({TIME: time, KNOWN_AT: known_at, VALUE: self._numbers(name, table[self.value])})
 
     def _numbers(self, name: str, texts: pd.Series) -> np.ndarray:
         numbers = pd.to_numeric(texts, errors="coerce").to_numpy(dtype="float64")

@@ -32,6 +32,10 @@ def _zone(value: str) -> str:
     return value
 
 
+Zone = Annotated[str, AfterValidator(_zone)]
+"""The name of a time zone."""
+
+
 class ColumnError(ValueError):
     """A column that the options name is not in the file. The message lists those that are."""
 
@@ -66,7 +70,7 @@ class TableOptions(BaseModel):
         description="Form of the stamps as strptime has it; default: ISO 8601, or Unix time, whose unit is told by its "
         "size. With two columns: of `date time`.",
     )
-    timezone: Annotated[str, AfterValidator(_zone)] = Field(
+    timezone: Zone = Field(
         "UTC",
         description="Zone of stamps that name none, as America/New_York, or America/New_York+7h for a broker's server "
         "7 hours ahead of it. Leave UTC for daily bars: their stamp is the session's date.",
