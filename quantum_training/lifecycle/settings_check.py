@@ -26,7 +26,8 @@ from quantum_training.monitoring.random_markets import perturb_future, random_ca
 from quantum_training.monitoring.synthetic_training import SyntheticMarket, fit_on_synthetic
 from quantum_training.resources.store.store import Store
 from quantum_training.settings import Settings
-from quantum_training.settings.schema import Recipe, Series, Symbol
+from quantum_training.settings.schema import Recipe, Symbol
+from quantum_training.settings.series import Series
 from quantum_training.sources import SourceError
 from quantum_training.trading.own_label import OwnLabel, OwnLabelError, RecipeLabel, labels_of
 from quantum_training.trading.own_metrics import own_metric

@@ -22,17 +22,16 @@ from pydantic import (
 )
 
 from quantum_training.features.indicators import FEATURES
-from quantum_training.features.sets.feature_set import DEFAULT, SEPARATOR, FeatureSet, columns_of, sets_of
+from quantum_training.features.sets.feature_set import DEFAULT, SEPARATOR, FeatureSet
+from quantum_training.features.sets.recipe_columns import columns_of, sets_of
 from quantum_training.market.accepted_bars import AcceptedBars
 from quantum_training.market.calendar_settings import ALWAYS_OPEN, CalendarSetting, CustomCalendar
 from quantum_training.market.defects import SymbolLimits
 from quantum_training.market.revision_policy import RevisionPolicy
-from quantum_training.market.series_schema import duration
 from quantum_training.market.timeframe import DAY, Timeframe, beginning_at, grid_origin, to_timedelta
 from quantum_training.models.sizing import Sizing
 from quantum_training.settings.search import Search
 from quantum_training.sources import CandleSource, source_from
-from quantum_training.sources.series import SeriesSource, series_source_from
 from quantum_training.trading.account import Account
 from quantum_training.trading.costs import Costs
 from quantum_training.trading.own_label import RecipeLabel
@@ -217,26 +216,6 @@ class Recipe(_Frozen):
             raise ValueError(f"unknown {', '.join(unknown)}; allowed: {allowed}")
         self._feature_sets = sets_of(self.features, sets)
         self._searched_sets = sets_of(searched, sets)
-
-
-def _age(text: str) -> str:
-    if not duration(text) > pd.Timedelta(0):
-        raise ValueError(f"{text} is no time; give one as 36h or 45d")
-    return text
-
-
-class Series(_Frozen):
-    """Values that are no candles, as a funding rate or a price index: their source, and how long a value counts."""
-
-    source: Annotated[SeriesSource, PlainValidator(series_source_from)]
-    max_age: Annotated[str, AfterValidator(_age)] = Field(
-        description="How long ago the newest value may have become known, as 36h or 45d; after that none is known."
-    )
-
-    @property
-    def age(self) -> pd.Timedelta:
-        """max_age as a time."""
-        return duration(self.max_age)
 
 
 class Symbol(_Frozen):

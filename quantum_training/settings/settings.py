@@ -34,12 +34,12 @@ from quantum_training.settings.schema import (
     Owner,
     Recipe,
     RecipeName,
-    Series,
     Symbol,
     TagKey,
     TagValue,
     Url,
 )
+from quantum_training.settings.series import Series
 from quantum_training.settings.service import ServiceSettings
 from quantum_training.settings.yaml_file import YamlFile, with_names_as_written
 

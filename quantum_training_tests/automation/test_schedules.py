@@ -22,7 +22,8 @@ from quantum_training.market.periods import Key, month_of
 from quantum_training.partitions import RANGE_TAGS, build_partitions, run_keys
 from quantum_training.resources.store.store import Store
 from quantum_training.settings import load_settings
-from quantum_training.settings.schema import Series, Symbol
+from quantum_training.settings.schema import Symbol
+from quantum_training.settings.series import Series
 from quantum_training.sources.sample import Source as Sample
 from quantum_training_tests.support.records import drift
 

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quantum_training.features.indicators import FEATURES
-from quantum_training.features.sets.feature_set import FeatureSet, FeatureSetError, columns_of, sets_of
+from quantum_training.features.sets.feature_set import FeatureSet, FeatureSetError
+from quantum_training.features.sets.recipe_columns import columns_of, sets_of
 from quantum_training.monitoring.random_markets import random_candles
 
 TIMES = pd.date_range("2024-01-01", periods=400, freq="h", tz="UTC")

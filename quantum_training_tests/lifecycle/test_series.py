@@ -12,7 +12,7 @@ from quantum_training.lifecycle.series import SERIES, ingest_series, publication
 from quantum_training.lifecycle.series_columns import columns_known_before
 from quantum_training.market.periods import Key
 from quantum_training.resources.store.store import StoreError
-from quantum_training.settings.schema import Series
+from quantum_training.settings.series import Series
 from quantum_training.sources import SourceError
 from quantum_training.sources.series import SeriesSource, series_frame
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from quantum_training.features.sets.feature_set import sets_of
+from quantum_training.features.sets.recipe_columns import sets_of
 from quantum_training.lifecycle.records import ModelVersion
 from quantum_training.lifecycle.searches import searched_trials
 from quantum_training.lifecycle.services import Services
