@@ -33,6 +33,7 @@ from quantum_training.trading.baselines import LOOKBACK_BARS
 from quantum_training.trading.liquidity import UNTRADED, with_volume
 from quantum_training.trading.scoring import deciding_bars
 
+LONGEST_PAUSE = pd.Timedelta(days=28)
 INPUTS = "inputs_hash"
 """Attribute of a week of shadow scores: hash of the features that its bars were decided on."""
 
@@ -191,6 +192,19 @@ class MarketHistory:
     def scores_by_week(self, last: str = EVERY) -> dict[str, pd.DataFrame]:
         """The shadow scores of every week up to `last`, oldest first."""
         return {week: self.scores(week) for week in self.scored_weeks(last)}
+
+    def daily_returns(self, until: pd.Timestamp) -> pd.Series:
+        """Sums of the bars' close-to-close returns by UTC day, of all stored bars that open before `until`.
+
+        The first bar after a pause of LONGEST_PAUSE has none.
+        """
+        months = self.store.periods(CANDLES, self.symbol)
+        if not months or months[0] > month_of(until):
+            return pd.Series(dtype="float64", index=pd.DatetimeIndex([], tz="UTC"))
+        close = self.store.read_frames(CANDLES, self.symbol, months[0], month_of(until))["close"]
+        opened = pd.DatetimeIndex(close.index)
+        returns = close.pct_change()[(opened < until) & (opened.to_series().diff().to_numpy() < LONGEST_PAUSE)]
+        return returns.groupby(pd.DatetimeIndex(returns.index).floor("D")).sum()
 
     def inputs_hash(self, bars: Bars, filled: pd.DatetimeIndex) -> str:
         """Hash of what the bars `filled`, of one week, are decided on by the recipes of the symbol."""

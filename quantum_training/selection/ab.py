@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from quantum_training.selection.boundary import boundaries
 from quantum_training.selection.hash_chain import Instant, Row, Word
-from quantum_training.selection.rule import PairedReturns, PairedTest, paired_test
+from quantum_training.selection.paired_test import PairedReturns, PairedTest, paired_test
 
 ALPHA = 0.045
 """Nominal probability that a test calls either arm better although both are equally good, half of it on each side. It

@@ -8,11 +8,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from quantum_training.selection.decision import Campaign, DecisionPolicy
-from quantum_training.selection.guardrails import Guardrails, ScoredReturns, data_is_complete, guardrails
+from quantum_training.selection.guardrails import (
+    Guardrails,
+    ScoredReturns,
+    data_is_complete,
+    guardrails,
+    turnover_limit,
+)
 from quantum_training.selection.history import WEEK, History
+from quantum_training.selection.joint_rule import JointRule, least_correlation
+from quantum_training.selection.paired_test import PairedReturns
 from quantum_training.selection.rule import EvidenceRule, InterimAnalysis, Judgement
 
 
@@ -74,12 +83,14 @@ def judge(
     first = history.weeks.index(campaign.opened)
     rows = history.bars(first, at)
     shares = fractions(history, first, at, campaign.planned_days, policy.rule.enough)
-    analysis = InterimAnalysis(shares, len(campaign.challengers), campaign.week >= campaign.weeks, policy.periods)
+    pairs = _pairs(history, campaign, incumbent, rows, policy)
+    correlation = least_correlation([p.challenger - p.incumbent for p in pairs.values()], history.day[rows])
+    analysis = InterimAnalysis(shares, len(pairs), campaign.week >= campaign.weeks, policy.periods, correlation)
     judgements = {}
     for recipe in campaign.challengers:
         if recipe in campaign.out:
             continue
-        judgement = policy.rule.judge(history.pair(recipe, incumbent, rows), analysis)
+        judgement = policy.rule.judge(pairs[recipe], analysis)
         judgement = judgement.model_copy(update={"undecided": history.undecided(recipe, rows)})
         if judgement.verdict == "PROMOTE":
             passed = _guardrails(history, at, rows, (recipe, incumbent), policy)
@@ -88,16 +99,36 @@ def judge(
     return judgements
 
 
+def market_before(campaign: Campaign | None, policy: DecisionPolicy) -> np.ndarray | None:
+    """The market's daily returns before a campaign's bars, if its rule reads them."""
+    if campaign is None or not isinstance(policy.rule, JointRule):
+        return None
+    return policy.market_before(campaign.opened)
+
+
+def _pairs(
+    history: History, campaign: Campaign, incumbent: str | None, rows: slice, policy: DecisionPolicy
+) -> dict[str, PairedReturns]:
+    """Every challenger of the campaign beside the incumbent, with the market's returns if the rule reads them."""
+    before = market_before(campaign, policy)
+    if before is None:
+        return {recipe: history.pair(recipe, incumbent, rows) for recipe in campaign.challengers}
+    return {recipe: history.pair_in_market(recipe, incumbent, rows, before) for recipe in campaign.challengers}
+
+
 def _guardrails(
     history: History, at: int, rows: slice, pair: tuple[str, str | None], policy: DecisionPolicy
 ) -> Guardrails:
     """The guardrails of a challenger, with its incumbent, on the bars of the campaign."""
     recipe, incumbent = pair
     complete = data_is_complete(policy.rule, history.undecided_share(recipe, rows), policy.drift(history.weeks[at]))
-    if not isinstance(policy.rule, EvidenceRule):
+    if isinstance(policy.rule, JointRule):
+        evidence = turnover_limit(policy.rule, recipe, incumbent, history.turnover[rows])
+    elif isinstance(policy.rule, EvidenceRule):
+        returns = ScoredReturns(history.net[rows], history.turnover[rows], history.trials(at), policy.seeds)
+        evidence = guardrails(policy.rule, recipe, incumbent, returns)
+    else:
         return complete
-    returns = ScoredReturns(history.net[rows], history.turnover[rows], history.trials(at), policy.seeds)
-    evidence = guardrails(policy.rule, recipe, incumbent, returns)
     return Guardrails({**evidence.numbers, **complete.numbers}, [*evidence.failures, *complete.failures])
 
 
@@ -105,7 +136,7 @@ def _guarded(
     judgement: Judgement, numbers: Mapping[str, float | str | None], failures: list[str], last: bool
 ) -> Judgement:
     """A promotion with its guardrails' numbers, held back if any failed. last: no later analysis will come."""
-    update: dict[str, Any] = {"guardrails": dict(numbers)}
+    update: dict[str, Any] = {"guardrails": {**judgement.guardrails, **numbers}}
     if failures:
         reason = f"held back, {'; '.join(failures)}; {judgement.reason}"
         update |= {"verdict": "EXPIRED" if last else "CONTINUE", "reason": reason}

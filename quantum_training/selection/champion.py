@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
-from quantum_training.selection.campaign import campaign_at, fractions, judge, planned
+from quantum_training.selection.campaign import campaign_at, fractions, judge, market_before, planned
 from quantum_training.selection.decision import (
     NOT_CONFIGURED,
     Action,
@@ -186,7 +186,7 @@ def _decide(
         disagreement=None,
         evidence_weeks=history.weeks[opened : at + 1],
         missing_weeks=history.missing(opened, at),
-        evidence_hash=history.digest(rows),
+        evidence_hash=history.digest(rows, market_before(campaign, terms)),
     )
     return decision, state
 

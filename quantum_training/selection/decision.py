@@ -6,11 +6,13 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
+import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
 from quantum_training.selection.harm import Harm, RollbackPolicy
-from quantum_training.selection.rule import EvidenceRule, ImprovementRule, Judgement, Verdict
+from quantum_training.selection.joint_rule import PromotionRule
+from quantum_training.selection.rule import Judgement, Verdict
 
 NOT_CONFIGURED = "recipe no longer configured"
 """The fault of a recipe that the symbol's settings do not have any more: renamed, or removed."""
@@ -44,15 +46,18 @@ class DecisionPolicy(NamedTuple):
     faults(week, recipe): sentences on what does not work in a recipe; it may load models, so it is called only for
     weeks after the ledger's newest, for the champion and for a recipe about to be promoted. drift(week): worst severity
     of the week before, None if it was not measured. seeds: fits per version of each recipe, 1 if it is not named.
+    market_before(week): returns of a position of 1 by UTC day, of the days before those that week's record scores,
+    (days,); empty if there are none.
     """
 
-    rule: EvidenceRule | ImprovementRule
+    rule: PromotionRule
     rollback: RollbackPolicy
     periods: float
     planned_days: Callable[[pd.Timestamp, pd.Timestamp], int]
     faults: Callable[[str, str], list[str]] = lambda week, recipe: []
     drift: Callable[[str], str | None] = lambda week: None
     seeds: Mapping[str, int] = MappingProxyType({})
+    market_before: Callable[[str], np.ndarray] = lambda week: np.empty(0)
 
 
 class HealthFindings(dict[str, list[str]]):

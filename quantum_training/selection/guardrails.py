@@ -9,7 +9,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from quantum_training.selection.rule import EvidenceRule, ImprovementRule
+from quantum_training.selection.joint_rule import JointRule
+from quantum_training.selection.rule import EvidenceRule, Rule
 from quantum_training.trading.baselines import BUY_AND_HOLD
 from quantum_training.trading.metrics import max_drawdown, sharpe
 from quantum_training.trading.uncertainty import deflated_sharpe
@@ -45,8 +46,7 @@ def guardrails(rule: EvidenceRule, challenger: str, incumbent: str | None, retur
     Without an incumbent there is no turnover to compare, and the drawdown is compared with that of Buy & Hold.
     """
     parts = [_drawdown(rule, challenger, incumbent or BUY_AND_HOLD, returns.net)]
-    if incumbent:
-        parts.append(_turnover(rule, challenger, incumbent, returns.turnover))
+    parts.append(turnover_limit(rule, challenger, incumbent, returns.turnover))
     if rule.min_dsr > 0:
         parts.append(_deflated_sharpe(rule, challenger, returns))
     if rule.max_spa_p < 1:
@@ -63,7 +63,12 @@ def _drawdown(rule: EvidenceRule, challenger: str, rival: str, net: pd.DataFrame
     return Guardrails({"drawdown": ours, "drawdown_rival": theirs}, failures)
 
 
-def _turnover(rule: EvidenceRule, challenger: str, incumbent: str, turnover: pd.DataFrame) -> Guardrails:
+def turnover_limit(
+    rule: EvidenceRule | JointRule, challenger: str, incumbent: str | None, turnover: pd.DataFrame
+) -> Guardrails:
+    """The challenger's mean turnover per bar against the incumbent's; nothing to compare without one."""
+    if not incumbent:
+        return Guardrails({}, [])
     ours, theirs = (float(turnover[name].mean()) for name in (challenger, incumbent))
     failures = []
     if ours > rule.max_ratio * theirs:
@@ -94,7 +99,7 @@ def _predictive_ability(rule: EvidenceRule, challenger: str, rival: str, net: pd
     return Guardrails(numbers, failures)
 
 
-def data_is_complete(rule: EvidenceRule | ImprovementRule, undecided: float, drift: str | None) -> Guardrails:
+def data_is_complete(rule: Rule, undecided: float, drift: str | None) -> Guardrails:
     """Are the data complete on which a challenger crossed the boundary? No rule promotes on broken data.
 
     undecided: share of its bars without a decision. drift: worst severity of the last week's data. CRITICAL means that

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from quantum_training.selection.boundary import boundaries
 from quantum_training.selection.guardrails import SEED
-from quantum_training.selection.rule import PairedReturns, paired_test
+from quantum_training.selection.paired_test import PairedReturns, paired_test
 from quantum_training.trading.bootstrap import block_length, resampled_rows
 from quantum_training.trading.metrics import NOISE, max_drawdown
 from quantum_training.trading.uncertainty import MIN_BARS

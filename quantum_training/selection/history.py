@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import pandas as pd
 
-from quantum_training.selection.rule import PairedReturns
+from quantum_training.selection.paired_test import MarketReturns, PairedReturns
 from quantum_training.trading.baselines import BUY_AND_HOLD
 
 WEEK = pd.Timedelta(days=7)
@@ -17,7 +17,8 @@ WEEK = pd.Timedelta(days=7)
 class History:
     """Records of trading.scoring.score by week (`YYYY-MM-DD`), oldest first; record W holds the bars before W.
 
-    net, turnover: open_time x strategy, 0 where a record has no row of the strategy. decided: where it had a decision.
+    net, turnover, target: open_time x strategy, 0 where a record has no row of the strategy. decided: where it had a
+    decision; target: the position decided, 0 without one.
     recipes: those of the settings. A recipe that had scores and is none of them any more keeps its record, since it was
     a trial; `removed` holds, for each week, those that had scores.
     """
@@ -40,6 +41,7 @@ class History:
             return pd.concat(tables).astype("float64").fillna(0.0) if tables else pd.DataFrame()
 
         self.net, self.turnover, self.decided = wide("net_return"), wide("turnover"), wide("decided") > 0
+        self.target = wide("target")
         lengths = [p.index.nunique() for p in parts]
         self.day = pd.DatetimeIndex(self.net.index).floor("D").asi8
         self._ends = np.cumsum([0, *lengths])
@@ -51,6 +53,14 @@ class History:
     def pair(self, challenger: str | None, incumbent: str | None, rows: slice) -> PairedReturns:
         """Both on the same bars; None, and a strategy that no record has, is flat."""
         return PairedReturns(self._returns(challenger, rows), self._returns(incumbent, rows), self.day[rows])
+
+    def pair_in_market(
+        self, challenger: str, incumbent: str | None, rows: slice, days_before: np.ndarray
+    ) -> PairedReturns:
+        """The pair, with mean positions and the market's returns. days_before: by day before these bars, (days,)."""
+        market = MarketReturns(self._returns(BUY_AND_HOLD, rows), days_before)
+        ours, theirs = self._position(challenger, rows), self._position(incumbent, rows)
+        return self.pair(challenger, incumbent, rows)._replace(market=market, position=ours, incumbent_position=theirs)
 
     def competing(self, rows: slice) -> list[str]:
         """The recipes with a decision on any of these bars, those that are no longer configured included."""
@@ -78,17 +88,22 @@ class History:
         expected = pd.date_range(self.weeks[first], self.weeks[last], freq=WEEK).strftime("%Y-%m-%d")
         return [w for w in expected if w not in self.weeks[first : last + 1]]
 
-    def digest(self, rows: slice) -> str:
-        """Hash of everything that decisions on these bars read."""
+    def digest(self, rows: slice, days_before: np.ndarray | None = None) -> str:
+        """Hash of everything that decisions on these bars read. days_before: of the market, if they read them."""
         state = hashlib.sha256(repr([*self.net.columns]).encode() + self.day[rows].tobytes())
         for table in (self.net, self.turnover, self.decided):
             state.update(np.ascontiguousarray(table.to_numpy()[rows]).tobytes())
+        if days_before is not None:
+            state.update(self.target.to_numpy()[rows].tobytes() + days_before.tobytes())
         return state.hexdigest()[:16]
 
     def _returns(self, strategy: str | None, rows: slice) -> np.ndarray:
         if strategy is None or strategy not in self.net:
             return np.zeros(len(self.day[rows]))
         return self.net[strategy].to_numpy()[rows]
+
+    def _position(self, strategy: str | None, rows: slice) -> float:
+        return float(self.target[strategy].iloc[rows].mean()) if strategy in self.target else 0.0
 
     def _end(self, recipe: str, rows: slice) -> int | None:
         if recipe in self.recipes:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
-from quantum_training.selection.rule import PairedReturns, paired_test
+from quantum_training.selection.paired_test import PairedReturns, paired_test
 from quantum_training.trading.account import Account
 from quantum_training.trading.costs import Costs
 from quantum_training.trading.metrics import NOISE

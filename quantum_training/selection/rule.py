@@ -1,43 +1,35 @@
-"""The promotion rules: may this challenger take over, on this evidence? What a week's decision is built from.
+"""Promotion rules: may this challenger take over, on this evidence? What a week's decision is built from.
 
-A rule judges one challenger at one look. The fold over weeks is in champion.py, the checks after a crossed boundary
-are in guardrails.py.
+A rule judges one challenger at one look. The default one is joint_rule.py, the fold over weeks is in champion.py, the
+checks after a crossed boundary are in guardrails.py.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import BaseModel, ConfigDict, Field
 
 from quantum_training.selection.boundary import boundaries, spent
-from quantum_training.trading.metrics import NOISE, sharpe
+from quantum_training.selection.paired_test import PairedReturns, PairedTest, paired_test
+from quantum_training.trading.metrics import sharpe
 
 Verdict = Literal["PROMOTE", "CONTINUE", "REJECT", "EXPIRED", "INSUFFICIENT"]
-
-
-class PairedReturns(NamedTuple):
-    """Net returns of a challenger and of the incumbent on the same bars, (bars,) each; an incumbent of zeros is flat.
-
-    day: the number of each bar's UTC day; the bars of a day are one block. A bar without a decision is in it as flat.
-    """
-
-    challenger: np.ndarray
-    incumbent: np.ndarray
-    day: np.ndarray
 
 
 class InterimAnalysis(NamedTuple):
     """Which look at a campaign this is. fractions: share of the planned blocks at each look so far, this one last.
 
     family: challengers that the campaign opened with. last: no later look will come. periods: bars in a year.
+    correlation: least correlation of two challengers' daily differences to the incumbent, rounded down.
     """
 
     fractions: tuple[float, ...]
     family: int
     last: bool
     periods: float
+    correlation: float = 0.0
 
 
 class Judgement(BaseModel):
@@ -68,7 +60,9 @@ class Judgement(BaseModel):
     guardrails: dict[str, float | str | None] = {}
 
 
-class _Rule(BaseModel):
+class Rule(BaseModel):
+    """What every promotion rule has."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     min_predictions: int = Field(100, ge=2, description="Bars needed before anything is decided.")
@@ -113,7 +107,7 @@ class _Rule(BaseModel):
         return f"{bars} of {self.min_predictions} bars, {blocks} of {self.min_blocks} days"
 
 
-class ImprovementRule(_Rule):
+class ImprovementRule(Rule):
     """A challenger takes over if its Sharpe ratio is better by `min_improvement`, at any weekly look.
 
     Simple and weak. If all recipes are equally good, it promotes one in 83 % of 26-week campaigns, in 98.5 % with
@@ -139,38 +133,40 @@ class ImprovementRule(_Rule):
         )
 
 
-class EvidenceRule(_Rule):
+class SequentialRule(Rule):
     """A challenger takes over if a group-sequential test shows it better; the error over all looks is known.
 
     The daily sums of the paired differences of net returns are tested weekly against O'Brien-Fleming boundaries, spent
-    by the days observed (Lan and DeMets), one-sided, at `alpha` / challengers of the campaign. A challenger that shows
-    itself worse by the mirrored boundary is out. What crosses must also be better by `min_improvement` and pass the
-    guardrails. docs/learning_loop has the measured error rates.
+    by the days observed (Lan and DeMets), one-sided. A challenger that shows itself worse by the mirrored boundary is
+    out. What crosses must also be better by `min_improvement` and pass the guardrails. docs/learning_loop has the
+    measured error rates.
     """
 
-    rule: Literal["evidence"] = "evidence"
     alpha: float = Field(
         0.05, gt=0, le=0.2, description="Probability that a campaign promotes any recipe that is no better."
     )
-    max_ratio: float = Field(
-        1.25, ge=1, le=10, description="Drawdown and turnover may be at most this multiple of the champion's."
-    )
-    min_dsr: float = Field(
-        0.95, ge=0, lt=1, description="Least deflated Sharpe ratio over all scored bars, every recipe a trial; 0: off."
-    )
-    max_spa_p: float = Field(
-        0.05, gt=0, le=1, description="Largest p-value of Hansen's SPA against champion, Buy & Hold and flat; 1: off."
-    )
     min_blocks: ClassVar[int] = 20
+
+    def level(self, look: InterimAnalysis) -> float:
+        """The error of each challenger's test, so that all of them have `alpha` together."""
+        raise NotImplementedError
+
+    def test(self, pair: PairedReturns) -> PairedTest:
+        """The test of the challenger against the incumbent."""
+        raise NotImplementedError
+
+    def unbeaten(self, pair: PairedReturns, look: InterimAnalysis) -> tuple[dict[str, float | str | None], list[str]]:
+        """What was measured against other rivals, and a sentence for each that is not beaten."""
+        return {}, []
 
     def judge(self, pair: PairedReturns, look: InterimAnalysis) -> Judgement:
         """Test whether the challenger's mean daily difference is above 0, or below it."""
         numbers = self._numbers(pair, look.periods)
         if not self.enough(numbers["bars"], numbers["blocks"]):
             return Judgement(verdict="INSUFFICIENT", reason=self._short(numbers["bars"], numbers["blocks"]), **numbers)
-        alpha = self.alpha / look.family
+        alpha = self.level(look)
         bound = boundaries(alpha, look.fractions)[-1]
-        tested = paired_test(pair)
+        tested = self.test(pair)
         numbers |= {
             "mean": tested.mean,
             "deviation": tested.deviation,
@@ -185,44 +181,37 @@ class EvidenceRule(_Rule):
         evidence = f"z {tested.z:.2f} of {bound:.2f} needed, {look.fractions[-1]:.0%} of the evidence"
         if tested.z <= -bound:
             return Judgement(verdict="REJECT", reason=f"worse: {evidence}", **numbers)
-        if tested.z >= bound and numbers["margin"] > 0:
-            return Judgement(verdict="PROMOTE", reason=f"better: {evidence}", **numbers)
-        if tested.z >= bound:
-            evidence = f"Sharpe ratio short of the needed one by {-numbers['margin']:.3f}; {evidence}"
-        return Judgement(verdict=waiting, reason=evidence, **numbers)
+        if tested.z < bound:
+            return Judgement(verdict=waiting, reason=evidence, **numbers)
+        numbers["guardrails"], missing = self.unbeaten(pair, look)
+        if numbers["margin"] <= 0:
+            missing = [f"Sharpe ratio short of the needed one by {-numbers['margin']:.3f}", *missing]
+        if missing:
+            return Judgement(verdict=waiting, reason="; ".join([*missing, evidence]), **numbers)
+        return Judgement(verdict="PROMOTE", reason=f"better: {evidence}", **numbers)
 
 
-def _named(value: Any) -> str:
-    return str(value.get("rule", "evidence") if isinstance(value, dict) else value.rule)
+class EvidenceRule(SequentialRule):
+    """The test at `alpha` / challengers of the campaign on the returns as they are, then four guardrails of their own.
 
-
-PromotionRule = Annotated[
-    Annotated[EvidenceRule, Tag("evidence")] | Annotated[ImprovementRule, Tag("improvement")], Discriminator(_named)
-]
-
-
-class PairedTest(NamedTuple):
-    """Mean and standard deviation of the daily differences, and the z of their t statistic; None without variance."""
-
-    blocks: int
-    mean: float
-    deviation: float
-    z: float | None
-
-
-def paired_test(pair: PairedReturns) -> PairedTest:
-    """Is the challenger's mean daily net return above the incumbent's? z has the p-value of Student's t of the blocks.
-
-    Blocks of a day make the test hold under the dependence of bars that follow each other.
+    The guardrails make it much stricter than `alpha` says: see docs/learning_loop.
     """
-    from scipy.stats import norm, t
 
-    _, number = np.unique(pair.day, return_inverse=True)
-    blocks = np.bincount(number, weights=pair.challenger - pair.incumbent)
-    mean = float(blocks.mean()) if len(blocks) else 0.0
-    deviation = float(blocks.std(ddof=1)) if len(blocks) > 1 else 0.0
-    if deviation <= NOISE:
-        return PairedTest(len(blocks), mean, deviation, None)
-    statistic = mean / deviation * np.sqrt(len(blocks))
-    z = float(np.sign(statistic) * norm.isf(max(t.sf(abs(statistic), len(blocks) - 1), 1e-300)))
-    return PairedTest(len(blocks), mean, deviation, z)
+    rule: Literal["evidence"] = "evidence"
+    max_ratio: float = Field(
+        1.25, ge=1, le=10, description="Drawdown and turnover may be at most this multiple of the champion's."
+    )
+    min_dsr: float = Field(
+        0.95, ge=0, lt=1, description="Least deflated Sharpe ratio over all scored bars, every recipe a trial; 0: off."
+    )
+    max_spa_p: float = Field(
+        0.05, gt=0, le=1, description="Largest p-value of Hansen's SPA against champion, Buy & Hold and flat; 1: off."
+    )
+
+    def level(self, look: InterimAnalysis) -> float:
+        """Bonferroni's."""
+        return self.alpha / look.family
+
+    def test(self, pair: PairedReturns) -> PairedTest:
+        """Of the returns as they are."""
+        return paired_test(pair._replace(market=None))

@@ -21,9 +21,9 @@ from quantum_training.market.schema import COLUMNS
 from quantum_training.monitoring.decay_policy import DecayPolicy
 from quantum_training.monitoring.drift_policy import DriftPolicy
 from quantum_training.selection.harm import RollbackPolicy
+from quantum_training.selection.joint_rule import JointRule, PromotionRule
 from quantum_training.selection.refresh import RefreshPolicy
 from quantum_training.selection.rollout_policy import RolloutPolicy
-from quantum_training.selection.rule import EvidenceRule, PromotionRule
 from quantum_training.settings.alerting import AlertPolicy
 from quantum_training.settings.replaced_variables import replaced_settings
 from quantum_training.settings.retraining import RetrainingPolicy
@@ -71,7 +71,7 @@ class Settings(BaseSettings):
     )
     tags: dict[TagKey, TagValue] = Field({}, description="Tags of the assets in Dagster, to search and select by.")
     quality: QualityLimits = QualityLimits()
-    promotion: PromotionRule = EvidenceRule()
+    promotion: PromotionRule = JointRule()
     rollback: RollbackPolicy = RollbackPolicy()
     rollout: RolloutPolicy = Field(
         RolloutPolicy(), description="How a champion's share of capital grows, and what takes it back."

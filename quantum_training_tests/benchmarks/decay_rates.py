@@ -34,7 +34,8 @@ from scipy.stats import binomtest
 
 from quantum_training.monitoring.cusum import calibrate
 from quantum_training.monitoring.decay_policy import TOLERANCE, DecayPolicy
-from quantum_training.selection.rule import EvidenceRule, InterimAnalysis, PairedReturns
+from quantum_training.selection.paired_test import PairedReturns
+from quantum_training.selection.rule import EvidenceRule, InterimAnalysis
 
 POLICY = DecayPolicy()
 DAYS, DAY_BARS, DAYS_A_YEAR = WEEKS * 7, 24, 365

@@ -6,7 +6,7 @@ from scipy import stats
 
 from quantum_training.selection.boundary import boundaries
 from quantum_training.selection.harm import RollbackPolicy, drawdown_limit, harm_is_building, monitor_harm
-from quantum_training.selection.rule import PairedReturns
+from quantum_training.selection.paired_test import PairedReturns
 from quantum_training_tests.support import records
 
 POLICY = RollbackPolicy()

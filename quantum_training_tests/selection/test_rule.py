@@ -10,14 +10,9 @@ from pydantic import TypeAdapter, ValidationError
 from scipy import stats
 
 from quantum_training.selection.boundary import boundaries
-from quantum_training.selection.rule import (
-    EvidenceRule,
-    ImprovementRule,
-    InterimAnalysis,
-    PairedReturns,
-    PromotionRule,
-    paired_test,
-)
+from quantum_training.selection.joint_rule import JointRule, PromotionRule
+from quantum_training.selection.paired_test import PairedReturns, paired_test
+from quantum_training.selection.rule import EvidenceRule, ImprovementRule, InterimAnalysis
 
 PERIODS = 2190
 WAVE = np.tile([0.01, -0.01], 100)
@@ -113,7 +108,7 @@ def test_an_impossible_rule_is_refused(options, rule):
 
 def test_the_rule_is_named_in_the_settings_and_evidence_is_the_default():
     adapter = TypeAdapter(PromotionRule)
-    assert adapter.validate_python({"min_predictions": 7}) == EvidenceRule(min_predictions=7)
+    assert adapter.validate_python({"min_predictions": 7}) == JointRule(min_predictions=7)
     assert adapter.validate_python({"rule": "improvement"}) == ImprovementRule()
     for bad in ({"rule": "hope"}, {"alpha": 9}, {"rule": "improvement", "alpha": 0.05}):
         with pytest.raises(ValidationError):

@@ -115,7 +115,7 @@ SAMPLE = {"source": {"kind": "sample", "dataset": "sp500"}, "recipes": ["xgboost
         ("training_cron_schedule", "every monday", "training_cron_schedule = 'every monday'"),
         ("training_cron_schedule", "0 99 * * 1", "no cron expression"),
         ("training_cron_schedule", "@weekly", "five fields"),
-        ("promotion.min_predictions", 1, "promotion.evidence.min_predictions = 1"),
+        ("promotion.min_predictions", 1, "promotion.joint.min_predictions = 1"),
         ("owners", ["me"], "owners.0 = 'me'"),
         ("owners", ["me@example.c"], "owners.0 = 'me@example.c'"),
         ("tags", {"a desk": "crypto"}, "tags.a desk"),

@@ -5,10 +5,11 @@ The decision itself is the pure fold of selection/champion.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache, partial
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from tenacity import retry, retry_if_exception_type, stop_after_attempt
 
@@ -31,10 +32,11 @@ from quantum_training.resources.texts import storable
 from quantum_training.selection.champion import decide_weeks
 from quantum_training.selection.decision import Decision, DecisionPolicy
 from quantum_training.selection.hash_chain import GENESIS, Entry, Row
-from quantum_training.selection.history import recipes_in
+from quantum_training.selection.history import WEEK, recipes_in
 from quantum_training.selection.ledger_rows import INTERIM_ANALYSIS, KINDS, ledger_decisions, manual_actions
 from quantum_training.settings import Settings
 
+MARKET_YEARS = 3
 LEDGER_FIELDS = {"week", "verdict", "former", "campaign", "judgements", "harm", "faults", "evidence_hash"}
 """Fields of a decision that its ledger row repeats."""
 
@@ -79,6 +81,7 @@ def weekly_decisions(history: MarketHistory, last: str, rows: list[Row], load: L
         faults=partial(health_findings, history, versions, load),
         drift=partial(worst_drift_of_week, history.store, history.symbol),
         seeds=trials_per_recipe(history.store, history.settings, recorded),
+        market_before=_market_before(history, last),
     )
     records: dict[str, WeeklyDecision] = {}
     current: str | None = None
@@ -98,6 +101,18 @@ def weekly_decisions(history: MarketHistory, last: str, rows: list[Row], load: L
             refused_refresh=refused_refresh(week, recorded.get(decision.champion or "", [])),
         )
     return records
+
+
+def _market_before(history: MarketHistory, last: str) -> Callable[[str], np.ndarray]:
+    """Daily returns of the market before the bars that a week scores, of at most MARKET_YEARS; read once."""
+    returns = cache(lambda: history.daily_returns(pd.Timestamp(last, tz="UTC")))
+
+    def market_before(week: str) -> np.ndarray:
+        until = pd.Timestamp(week, tz="UTC") - WEEK
+        days = returns()
+        return days[(days.index >= until - pd.DateOffset(years=MARKET_YEARS)) & (days.index < until)].to_numpy()
+
+    return market_before
 
 
 def recorded_decision(history: MarketHistory, week: str, rows: list[Row]) -> WeeklyDecision | None:
