@@ -67,3 +67,25 @@ def test_features_reach_as_far_as_the_newest_month_covers(history, tmp_path):
     assert features_available_until(history.store, history.symbol) == pd.Timestamp("2020-01-20", tz="UTC")
     empty = MarketHistory(Store(root=str(tmp_path / "empty")), history.settings, "AAA")
     assert features_available_until(empty.store, empty.symbol) is None
+
+
+def test_daily_returns_are_sums_of_close_to_close_returns_without_those_after_a_pause(history):
+    closes = pd.concat([history.store.read_frame("candles", "AAA", m)["close"] for m in ("2019-12-01", "2020-01-01")])
+    resumed = pd.DataFrame(
+        {"open": 1.0, "close": [500.0, 505.0]}, pd.date_range("2020-03-02", periods=2, freq="4h", tz="UTC")
+    )
+    history.store.write_frame("candles", "AAA", "2020-03-01", resumed.rename_axis("open_time"), {})
+    closes = closes[closes > 0]  # the first bar of this market closes at 0
+    expected = closes.pct_change().groupby(closes.index.floor("D")).sum()
+    daily = history.daily_returns(pd.Timestamp("2020-01-19 08:00", tz="UTC"))
+    assert daily.index[-1] == pd.Timestamp("2020-01-19", tz="UTC")
+    assert daily.iloc[-2] == pytest.approx(expected.iloc[-2])
+    assert daily.iloc[-1] == pytest.approx(
+        closes.pct_change()[: pd.Timestamp("2020-01-19 07:00", tz="UTC")].iloc[-2:].sum()
+    )
+    assert history.daily_returns(pd.Timestamp("2020-04-01", tz="UTC")).iloc[-1] == pytest.approx(505 / 500 - 1)
+    assert history.daily_returns(pd.Timestamp("2019-11-01", tz="UTC")).empty
+
+
+def test_a_symbol_without_candles_has_no_daily_returns(history):
+    assert MarketHistory(history.store, history.settings, "BBB").daily_returns(MONDAY).empty

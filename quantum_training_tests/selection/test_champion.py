@@ -9,6 +9,7 @@ import pytest
 from quantum_training.selection.champion import decide_weeks
 from quantum_training.selection.decision import Action, DecisionPolicy, LedgerDecision
 from quantum_training.selection.harm import RollbackPolicy
+from quantum_training.selection.joint_rule import JointRule
 from quantum_training.selection.rule import EvidenceRule, ImprovementRule
 
 PERIODS = 2190
@@ -192,6 +193,40 @@ def test_a_challenger_blocked_by_a_guardrail_is_tested_again_in_the_next_week(hi
     assert "deflated Sharpe ratio" in blocked.reason
     free = decide(scores)
     assert next(d for d in free if d.champion).week <= blocked.week
+
+
+def test_the_joint_rule_reads_the_market_of_the_days_before_each_campaign(history):
+    scores = history(30, a=0.0, b=0.0)
+    asked = []
+
+    def market_before(week, days=700):
+        asked.append(week)
+        return np.random.default_rng(3).normal(0, 0.02, days)
+
+    terms = decision_policy(JointRule(campaign_weeks=12))
+    decisions = decide(scores, by=terms._replace(market_before=market_before))
+    weeks = [d.week for d in decisions]
+    assert {*asked} == {d.campaign.opened for d in decisions} == {weeks[0], weeks[12], weeks[24]}
+    shorter = terms._replace(market_before=lambda week: market_before(week, 699))
+    assert {d.evidence_hash for d in decide(scores, by=shorter)}.isdisjoint(d.evidence_hash for d in decisions)
+    assert (
+        decide(history(5, a=0.0))[4].evidence_hash == decide(history(5, a=0.0), by=decision_policy())[4].evidence_hash
+    )
+
+
+def test_the_joint_rule_finds_skill_and_limits_turnover(history, record):
+    free = decide(history(26, a=0.3, b=0.0), by=decision_policy(JointRule()))
+    assert next(d for d in free if d.champion).judgements["a"].verdict == "PROMOTE"
+    assert {"z_buy_and_hold", "passive_boundary", "undecided", "drift"} <= {
+        *next(d for d in free if d.champion).judgements["a"].guardrails
+    }
+    scores = history(26, a=0.0, b=[0.0] * 8 + [0.4] * 18)
+    for table in scores.values():
+        table.loc[table["strategy"] == "b", "turnover"] = 9.0
+    pinned = [Action(min(scores), "promote", "a", "ann", "a test")]
+    decisions = list(decide_weeks(scores, ("a", "b"), decision_policy(JointRule()), actions=pinned))
+    assert any("turnover 9.0000 a bar is above 1.25 x" in d.reason for d in decisions)
+    assert {d.champion for d in decisions[1:]} == {"a"}
 
 
 def test_baselines_are_scored_but_never_challengers(history):
