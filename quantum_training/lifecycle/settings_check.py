@@ -6,7 +6,10 @@ What can be known from the settings alone is refused when they are read.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from itertools import product
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -31,6 +34,7 @@ from quantum_training.settings.series import Series
 from quantum_training.sources import SourceError
 from quantum_training.trading.own_label import OwnLabel, OwnLabelError, RecipeLabel, labels_of
 from quantum_training.trading.own_metrics import own_metric
+from quantum_training.trading.own_reward import reward_in
 
 FIRST_BAR, BARS = pd.Timestamp("2001-01-01", tz="UTC"), 750
 """The first of the random bars for feature sets, and how many follow their warm-up: a month of hours."""
@@ -137,6 +141,27 @@ def _examine_label_warmup(label: OwnLabel, candles: pd.DataFrame, whole: pd.Seri
         )
 
 
+def examine_reward(params: Mapping[str, Any]) -> None:
+    """OwnRewardError if the reward in a recipe's params cannot be used, is not finite for what a bar can be, as flat,
+    free or ruined, or gives other values a second time."""
+    reward = reward_in(params)
+    if reward is None:
+        return
+    from quantum_training.trading.episode_kernel import FLOOR
+    from quantum_training.trading.own_reward_kernel import compiled_reward
+
+    function = compiled_reward(reward).function
+    bars = product((math.log(FLOOR), -0.01, 0.0, 0.01), (0.0, 0.001), (0.0, 0.01, 0.5, 1 - FLOOR), (0.0, 1.0))
+    for gain, cost, drawdown, position in bars:
+        if drawdown < 1 - math.exp(gain):
+            continue  # so much was lost in this bar alone
+        value, again = (function(gain, cost, drawdown, position) for _ in range(2))
+        if not math.isfinite(value):
+            raise reward.not_finite((gain, cost, drawdown, position), value)
+        if value != again:
+            raise reward.error("gives other values if it is called again; let them depend on its arguments alone")
+
+
 def found_by(store: Store, settings: Settings, recipe: str) -> str:
     """The search that a recipe was found by, in words. SearchRecordMissing if the store has no record of it."""
     search = search_of(store, settings, recipe)
@@ -150,8 +175,9 @@ def fit_small(recipe: Recipe, timeframe: str) -> str:
     """Fit the recipe on a small market of random numbers, and once with each extreme of what its search varies. Returns
     its report, in words.
 
-    Raises what the algorithm raises: ValueError for a parameter that is unknown or out of bounds. OwnLabelError for a
-    label of one's own that cannot be used. ValueError names the value of a search that cannot be fitted.
+    Raises what the algorithm raises: ValueError for a parameter that is unknown or out of bounds. OwnLabelError or
+    OwnRewardError for a label or a reward of one's own that cannot be used. ValueError names the value of a search that
+    cannot be fitted.
     """
     columns = _fit(recipe, timeframe)
     searched = recipe.search.space if recipe.search else {}
@@ -168,6 +194,7 @@ def fit_small(recipe: Recipe, timeframe: str) -> str:
 def _fit(recipe: Recipe, timeframe: str) -> int:
     """Fit a recipe once. Returns how many columns its model reads."""
     examine_label(recipe.label, timeframe)
+    examine_reward(recipe.params)
     parts = recipe_under_test(recipe, timeframe)
     market = SyntheticMarket.of(parts, drift=0.0, seed=0, new_bars=1, shuffled=False)
     return len(fit_on_synthetic(parts, market, seed=0).columns)

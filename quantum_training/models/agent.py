@@ -55,6 +55,8 @@ class Agent(Model):
                 "trading.episode_kernel",
                 "trading.episodes",
                 "trading.observation",
+                "trading.own_reward",
+                "trading.own_reward_kernel",
                 "trading.gym_env",
                 "trading.vec_env",
                 "models.agent_options",

@@ -1,5 +1,5 @@
-"""What a feature set or a label of one's own hashes to: its code with all that it imports of its own package, its
-params, and its libraries."""
+"""What a feature set, a label or a reward of one's own hashes to: its code with all that it imports of its own package,
+its params, and its libraries."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ import sys
 from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
+from typing import Any
 
 from quantum_training.features.sets.feature_set import FeatureSet
 from quantum_training.models.provenance import identity
 from quantum_training.models.scoring_code import PACKAGE, imported_names, source_files
 from quantum_training.trading.own_label import OwnLabel, RecipeLabel
+from quantum_training.trading.own_reward import reward_in
 
 
 def definition_hash(feature_set: FeatureSet) -> str:
@@ -25,7 +27,17 @@ def label_hash(label: RecipeLabel) -> str | None:
     """The hash of the code of a label of one's own with the versions of its libraries; None for the other labels."""
     if not isinstance(label, OwnLabel):
         return None
-    code, versions = _code(label.module)
+    return _module_hash(label.module)
+
+
+def reward_hash(params: Mapping[str, Any]) -> str | None:
+    """The same for the reward in a recipe's params."""
+    reward = reward_in(params)
+    return _module_hash(reward.module) if reward else None
+
+
+def _module_hash(module: str) -> str:
+    code, versions = _code(module)
     return identity(code=code, libraries=dict(versions))
 
 

@@ -13,6 +13,8 @@ import numpy as np
 from quantum_training.trading.compiled import compiled
 from quantum_training.trading.kernel import RULES, settle
 from quantum_training.trading.observation import HALF_HELD, LIMIT, PORTFOLIO
+from quantum_training.trading.own_reward import NotFiniteRewardError
+from quantum_training.trading.own_reward_kernel import call_reward
 
 fast = partial(compiled, error_model="numpy")
 """No check of every divisor, which takes a sixth of the time: no account that acts has an equity of 0."""
@@ -86,10 +88,13 @@ def goal_of(action, target, scheme):
 
 @fast
 def advance(account, goal, price, close, extra, rule):
-    """Fill `goal` at the open `price` of the next bar and mark the account at its `close`. extra: see kernel.settle."""
+    """Fill `goal` at the open `price` of the next bar and mark the account at its `close`. extra: see kernel.settle.
+
+    Returns the cost of the bar.
+    """
     before = account.units
     carries = rule.borrow != 0 or rule.funding != 0
-    units, cash, target, ruined, equity, _ = settle(
+    units, cash, target, ruined, equity, cost = settle(
         before, account.cash, account.target, account.ruined != 0, goal, price, close, extra, rule, carries
     )
     if units != before:
@@ -107,15 +112,33 @@ def advance(account, goal, price, close, extra, rule):
     account.held = account.held + 1 if units != 0 else 0
     account.peak = max(account.peak, equity)
     account.row += 1
+    return cost
 
 
 @fast
-def reward_of(before, depth, account, scheme):
+def own_reward(own, gain, cost, account):
+    """What the reward of one's own at the address `own` gives. gain, cost: as in own_reward.OwnReward.
+
+    NotFiniteRewardError if it is not finite.
+    """
+    drawdown = 1 - max(account.equity / account.peak, FLOOR)
+    position = 1 - account.cash / account.equity if account.equity > 0 else 0.0
+    reward = call_reward(own, gain, cost, drawdown, position)
+    if not np.isfinite(reward):
+        raise NotFiniteRewardError(account.row, gain, cost, drawdown, position, reward)
+    return reward
+
+
+@fast
+def reward_of(before, depth, cost, account, scheme, own):
     """Log return of equity, less `risk` times its square and `drawdown` times how much the log drawdown deepened.
 
-    before, depth: equity and equity / peak at the close before. Times `scale`.
+    before, depth: equity and equity / peak at the close before. cost: of the bar. own: address of a reward of one's own
+    that is taken instead, or None. Times `scale`.
     """
     gain = np.log(max(account.equity / before, FLOOR))
+    if own is not None:
+        return scheme.scale * own_reward(own, gain, cost / before, account)
     reward = gain - scheme.risk * gain * gain
     if scheme.drawdown != 0:
         now = max(account.equity / account.peak, FLOOR)
@@ -159,13 +182,13 @@ def begin_all(accounts, markets, capital, prices, block, out):
 
 
 @fast
-def step(accounts, actions, markets, capital, prices, block, out, rewards, done, last, summaries):
+def step(accounts, actions, markets, capital, prices, block, out, rewards, done, last, summaries, own):
     """One bar of every account: act, settle, observe, and begin anew where the episode ended or the account is ruined.
 
     markets: rows of MARKET; prices: (rows, 3), open, close and `extra` of kernel.settle, and block: (rows, numbers) of
     all markets, one after another. out: (accounts, numbers) observations; rewards, done: (accounts,). The first rows of
     last and summaries are for those that ended: the last observation, and which account, is it ruined, its sum of
-    rewards, bars and equity. Returns how many ended.
+    rewards, bars and equity. own: as in reward_of. Returns how many ended.
     """
     over = 0
     for i in range(len(accounts)):
@@ -174,8 +197,8 @@ def step(accounts, actions, markets, capital, prices, block, out, rewards, done,
         before, depth = account.equity, account.equity / account.peak
         close = prices[row, 1]
         goal = goal_of(actions[i], account.asked, market)
-        advance(account, goal, prices[row, 0], close, prices[row, 2], market)
-        rewards[i] = reward_of(before, depth, account, market)
+        cost = advance(account, goal, prices[row, 0], close, prices[row, 2], market)
+        rewards[i] = reward_of(before, depth, cost, account, market, own)
         account.rewarded += rewards[i]
         done[i] = account.ruined != 0 or row >= account.end
         observe(account, close, market.unit, block[row], out[i])
@@ -189,10 +212,10 @@ def step(accounts, actions, markets, capital, prices, block, out, rewards, done,
 
 
 @fast
-def follow(accounts, actions, market, capital, prices, block, observations, rewards):
+def follow(accounts, actions, market, capital, prices, block, observations, rewards, own):
     """Take given actions from the first bar on, until the account is ruined. Returns how many were taken.
 
-    Writes the observation at every close and the reward of every bar. prices: as in step.
+    Writes the observation at every close and the reward of every bar. prices, own: as in step.
 
     accounts: one row of ACCOUNT. It must be the caller's: numba would free an array of its own after its last use,
     while the row is still in use.
@@ -205,7 +228,7 @@ def follow(accounts, actions, market, capital, prices, block, observations, rewa
             return t
         before, depth = account.equity, account.equity / account.peak
         price, close, extra = prices[t + 1]
-        advance(account, goal_of(actions[t], account.asked, market), price, close, extra, market)
-        rewards[t] = reward_of(before, depth, account, market)
+        cost = advance(account, goal_of(actions[t], account.asked, market), price, close, extra, market)
+        rewards[t] = reward_of(before, depth, cost, account, market, own)
         observe(account, close, market.unit, block[t + 1], observations[t + 1])
     return len(actions)

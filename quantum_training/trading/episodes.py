@@ -7,16 +7,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from quantum_training.trading.account import Account
 from quantum_training.trading.costs import Costs
 from quantum_training.trading.liquidity import extra_slippage
 from quantum_training.trading.observation import View
+from quantum_training.trading.own_reward import NotFiniteRewardError, OwnReward
 from quantum_training.trading.simulator import rule_rows
 
 Share = Annotated[float, Field(ge=0, le=100)]
@@ -41,6 +50,7 @@ class Trading(BaseModel):
     drawdown_penalty: Share = Field(
         0.0, description="Weight of how much a bar deepens the log drawdown, taken off the reward."
     )
+    reward: OwnReward | None = Field(None, description="A reward of one's own in place of the log return.")
 
     @field_validator("step")
     @classmethod
@@ -48,6 +58,28 @@ class Trading(BaseModel):
         if step and abs(round(1 / step) * step - 1) > 1e-6:
             raise ValueError(f"step ({step}) must divide 1, as 1, 0.5, 0.25, 0.2, 0.1, or be 0")
         return step
+
+    @model_validator(mode="after")
+    def _has_one_reward(self) -> Self:
+        if self.reward and (self.risk_penalty or self.drawdown_penalty):
+            raise ValueError(f"reward: {self.reward.module}.reward takes no penalties; let the function subtract them")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_unset(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without `reward` if it is not set: artefacts of versions are older than this field."""
+        return {name: value for name, value in serialise(self).items() if value is not None}
+
+    def own_reward(self) -> int | None:
+        """The reward of one's own, compiled, for the kernel. OwnRewardError if it cannot be used."""
+        from quantum_training.trading.own_reward_kernel import compiled_reward
+
+        return compiled_reward(self.reward).address if self.reward else None
+
+    def not_finite(self, bar: NotFiniteRewardError, times: pd.Index) -> Exception:
+        """The error for a bar of these times whose reward is not finite."""
+        row, *arguments, reward = bar.args
+        return self.reward.not_finite(arguments, reward, f" for the bar {times[row]}") if self.reward else bar
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,16 +175,20 @@ def transitions(bars: Bars, trading: Trading, goals: pd.Series, scale: float) ->
     reward = np.zeros(len(action))
     continuous = trading.model_copy(update={"actions": "continuous"})
     market = market_rules([bars.unit], [bars.costs], bars.account, continuous, scale)[0]
-    taken = episode_kernel.follow(
-        np.zeros(1, episode_kernel.ACCOUNT),
-        action,
-        market,
-        bars.account.capital,
-        np.column_stack([bars.open, bars.close, bars.extra]),
-        bars.rows,
-        observations,
-        reward,
-    )
+    try:
+        taken = episode_kernel.follow(
+            np.zeros(1, episode_kernel.ACCOUNT),
+            action,
+            market,
+            bars.account.capital,
+            np.column_stack([bars.open, bars.close, bars.extra]),
+            bars.rows,
+            observations,
+            reward,
+            trading.own_reward(),
+        )
+    except NotFiniteRewardError as bar:
+        raise trading.not_finite(bar, bars.index) from None
     return Transitions(observations[:taken], action[:taken], reward[:taken], observations[1 : taken + 1])
 
 
@@ -173,7 +209,7 @@ class Episodes:
 
     Arrays are reused: what `step` returns is valid until the step after the next. `scale` multiplies every reward.
     `mean_bars`: how long an episode lasts on average, unless its account is ruined. ValueError if bars are too few or
-    their accounts differ.
+    their accounts differ. OwnRewardError if the reward cannot be used, or gives what is not finite at a step.
     """
 
     def __init__(self, bars: Sequence[Bars], trading: Trading, count: int, scale: float = 1.0):
@@ -181,6 +217,7 @@ class Episodes:
 
         self._kernel = episode_kernel
         self.trading, self.count, self.scale = trading, count, scale
+        self._own, self._times = trading.own_reward(), [b.index for b in bars]
         if len({b.account for b in bars}) != 1:
             raise ValueError("all markets of an environment need the same account; make one environment per account")
         account = bars[0].account
@@ -222,9 +259,11 @@ class Episodes:
         """
         self._turn ^= 1
         out, rewards, done = self._out[self._turn]
-        over = self._kernel.step(
-            self.accounts, actions.reshape(self.count), *self._markets, out, rewards, done, self._last, self._summaries
-        )
+        actions, after = actions.reshape(self.count), (self._last, self._summaries, self._own)
+        try:
+            over = self._kernel.step(self.accounts, actions, *self._markets, out, rewards, done, *after)
+        except NotFiniteRewardError as bar:
+            raise self.trading.not_finite(bar, self._times[0].append(self._times[1:])) from None
         if not over:
             return out, rewards, done, ()
         ended = zip(self._summaries[:over].tolist(), self._last[:over].copy(), strict=True)

@@ -23,6 +23,7 @@ from quantum_training_tests.support.synthetic_edges import sine_market, training
 
 KINDS = ("ppo", "sac")
 SHORT = Account(allow_short=True, max_leverage=2)
+REWARD = "quantum_training_tests.support.project_reward"
 STARTED = """
 import json, pickle, sys
 from pathlib import Path
@@ -119,6 +120,30 @@ def test_a_saved_agent_comes_back_equal_in_every_bit_without_torch_and_without_p
         assert (copy.columns, copy.report, copy.score) == (model.columns, model.report, model.score)
         assert (copy.options, copy.costs, copy.account) == (model.options, model.costs, model.account)
         assert len(positions.dropna().unique()) > 1, "a constant proves little"
+
+
+def test_the_reward_of_the_project_as_ones_own_trains_the_same_policy(kind, train, small_params, tmp_path):
+    trading = small_params[kind]["trading"]
+    own = {risk: {"module": REWARD, "params": {"risk": risk}} for risk in (2.0, 3.0)}
+    models = [train(kind, trading={**trading, "risk_penalty": 2.0})]
+    models += [train(kind, trading={**trading, "reward": reward}) for reward in own.values()]
+    files = [saved(model, kind, tmp_path / str(number)) for number, model in enumerate(models)]
+    default, same, other = (of_model["policy.safetensors"] for of_model in files)
+    assert default == same != other
+    assert (models[0].report, models[0].curves) == (models[1].report, models[1].curves)
+    tradings = [json.loads(of_model["agent.json"])["options"]["trading"] for of_model in files]
+    assert ("reward" in tradings[0], tradings[1]["reward"]) == (False, own[2.0])
+
+
+def test_an_agent_decides_where_the_module_of_its_reward_is_missing(train, small_params, rows, tmp_path):
+    trading = {**small_params["ppo"]["trading"], "reward": {"module": REWARD}}
+    model = train("ppo", trading=trading)
+    save_model(model, tmp_path / "model", "ppo")
+    sidecar = tmp_path / "model" / "agent.json"
+    sidecar.write_text(sidecar.read_text().replace(REWARD, "no_such_module"))
+    elsewhere = algorithm("ppo").load(tmp_path / "model")
+    assert elsewhere.options.trading.reward.module == "no_such_module"
+    pd.testing.assert_series_equal(elsewhere.positions(rows), model.positions(rows), check_exact=True)
 
 
 def test_a_truncated_or_changed_artefact_is_refused(kind, fitted, tmp_path):

@@ -17,6 +17,7 @@ from quantum_training.models.training_callback import TrainingCallback
 
 KILLS = 10
 LONGER = {"ppo": {"total_steps": 15_360}, "sac": {"total_steps": 2_400}}
+REWARD = {"module": "quantum_training_tests.support.project_reward", "params": {"risk": 2.0}}
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -33,10 +34,12 @@ def undisturbed_files(training_server, kind, folder, **params):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("kind", LONGER)
-def test_a_training_that_was_killed_at_any_moment_ends_with_the_same_files(training_server, kind, tmp_path):
+@pytest.mark.parametrize(("kind", "reward"), [("ppo", None), ("sac", None), ("sac", REWARD)])
+def test_a_training_that_was_killed_at_any_moment_ends_with_the_same_files(
+    training_server, kind, reward, small_params, tmp_path
+):
     """Each process is killed after a random while, most often in the middle of an update or of writing its state."""
-    params = {**LONGER[kind], "save_seconds": 1e-3}
+    params = {**LONGER[kind], "save_seconds": 1e-3, "trading": {**small_params[kind]["trading"], "reward": reward}}
     files_undisturbed, seconds = undisturbed_files(training_server, kind, tmp_path, **params)
     rng, kills, ends = np.random.default_rng(5), 0, 0
     state = tmp_path / "state"
@@ -127,6 +130,15 @@ def test_the_first_state_resumes_to_the_same_report(kind, train, undisturbed_fit
     assert again.report == undisturbed_fit(kind).report
 
 
+def test_a_training_with_a_reward_of_ones_own_resumes_to_the_same_model(kind, train, small_params, interrupt, tmp_path):
+    params = {"save_seconds": 1e-3, "trading": {**small_params[kind]["trading"], "reward": REWARD}}
+    undisturbed = train(kind, **params)
+    interrupt(70)
+    with pytest.raises(StoppedError):
+        train(kind, context_fields={"checkpoint_dir": tmp_path}, **params)
+    assert_equal(train(kind, context_fields={"checkpoint_dir": tmp_path}, **params), undisturbed)
+
+
 def test_a_finished_training_is_not_repeated(kind, train, undisturbed_fit, monkeypatch, tmp_path):
     first = train(kind, context_fields={"checkpoint_dir": tmp_path}, save_seconds=1e-3)
     assert_equal(first, undisturbed_fit(kind))
@@ -194,6 +206,7 @@ def test_a_state_of_other_settings_or_data_is_refused(kind, train, halfway, cont
         {"network": [16, 9]},
         {"total_steps": 20_000},
         {"trading": {"actions": "continuous", "episode_bars": 61}},
+        {"trading": {"actions": "continuous", "episode_bars": 60, "step": 0, "reward": REWARD}},
     ):
         with pytest.raises(TrainingStateError, match="it was written with other options; delete it"):
             train(kind, context_fields={"checkpoint_dir": path.parent}, **{"save_seconds": 1e-3, **other})

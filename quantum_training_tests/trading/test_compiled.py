@@ -37,5 +37,5 @@ def test_every_kernel_is_cached_there_and_is_one_of_the_sources(path):
     assert all(kernel.stats.cache_path.startswith(FOLDER) for kernel in kernels)
 
 
-def test_nothing_is_compiled_in_another_way():
-    assert [p.name for p in PACKAGE.rglob("*.py") if "njit" in p.read_text()] == ["compiled.py"]
+def test_nothing_but_a_reward_of_ones_own_is_compiled_in_another_way():
+    assert {p.name for p in PACKAGE.rglob("*.py") if "njit" in p.read_text()} == {"compiled.py", "own_reward_kernel.py"}

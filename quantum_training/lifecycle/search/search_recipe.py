@@ -25,7 +25,7 @@ from quantum_training.lifecycle.training.inputs import check_recipe
 from quantum_training.lifecycle.training.version_identity import recipe_hash
 from quantum_training.market.periods import week_of
 from quantum_training.models.contract import algorithm
-from quantum_training.models.feature_set_hash import label_hash, set_hashes
+from quantum_training.models.feature_set_hash import label_hash, reward_hash, set_hashes
 from quantum_training.models.installed import installed_release
 from quantum_training.models.provenance import code_hash, identity
 from quantum_training.resources.locks import exclusive_lock
@@ -149,6 +149,7 @@ def id_of(task: SearchTask, recipe: Recipe, market: KnownMarket) -> str:
         code=code_hash(recipe.algorithm),
         feature_sets=set_hashes(recipe.used_sets) if recipe.used_sets else {},
         label_code=label_hash(recipe.label),
+        reward_code=reward_hash(recipe.params),
         optuna=installed_release("optuna"),
     )
 

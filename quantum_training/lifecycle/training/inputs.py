@@ -19,7 +19,7 @@ from quantum_training.lifecycle.training.version_loader import Load, VersionLoad
 from quantum_training.market.periods import WEEK
 from quantum_training.market.timeframe import known_at
 from quantum_training.models.contract import Model, TrainingContext, algorithm
-from quantum_training.models.feature_set_hash import label_hash, set_hashes
+from quantum_training.models.feature_set_hash import label_hash, reward_hash, set_hashes
 from quantum_training.resources.store.store import Store, content_hash
 from quantum_training.settings import Settings
 from quantum_training.settings.schema import Recipe
@@ -97,10 +97,14 @@ def build_training_inputs(sources: InputSources, target: TrainingTarget) -> Trai
 
 
 def own_code(recipe: Recipe) -> dict[str, Any]:
-    """The hashes of a recipe's feature sets and label of one's own, as parts of an identity; empty without these."""
-    sets = {"feature_sets": set_hashes(recipe.feature_sets)} if recipe.feature_sets else {}
-    label = {"label_code": code} if (code := label_hash(recipe.label)) else {}
-    return {**sets, **label}
+    """The hashes of a recipe's feature sets, label and reward of one's own, as parts of an identity; empty without
+    these."""
+    hashes = {
+        "feature_sets": set_hashes(recipe.feature_sets),
+        "label_code": label_hash(recipe.label),
+        "reward_code": reward_hash(recipe.params),
+    }
+    return {name: code for name, code in hashes.items() if code}
 
 
 def _inputs(sources: InputSources, target: TrainingTarget, recipe: Recipe) -> TrainingInputs:

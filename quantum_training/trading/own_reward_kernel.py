@@ -1,0 +1,67 @@
+"""Compiles a reward of one's own, and calls it from kernels that are compiled once for all rewards.
+
+A kernel is given the address of the function: compiled into the kernel, each reward would need a kernel of its own,
+which takes seconds in every process. Given as a function, numba would wrap it anew at each call, for 20 microseconds.
+Imports numba, so it is imported where it is used.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, NamedTuple
+
+from numba import float64, int64, njit, types
+from numba.extending import intrinsic
+
+from quantum_training.trading.own_reward import ARGUMENTS, OwnReward
+
+FOUR = (float64,) * len(ARGUMENTS)
+
+
+class CompiledReward(NamedTuple):
+    """Where a compiled reward lies, for `call_reward`; and the function, which keeps it there."""
+
+    address: int
+    function: Any
+
+
+@cache
+def compiled_reward(reward: OwnReward) -> CompiledReward:
+    """Compile a reward of one's own. OwnRewardError says in a line why it cannot be."""
+    function, numbers = reward.function()
+    own = njit(error_model="numpy")(function)
+    try:
+        own.compile((*FOUR, *(float64 for _ in numbers)))
+    except Exception as error:  # numba and what it reads raise what they like
+        lines = [line for line in str(error).splitlines() if line and not line.startswith("Failed in")]
+        raise reward.error(
+            f"cannot be compiled: {(lines or [type(error).__name__])[0]}; use numbers and NumPy alone, and put "
+            "@numba.njit on the functions that it calls"
+        ) from error
+    given = own.nopython_signatures[0].return_type
+    if not isinstance(given, types.Integer | types.Float | types.Boolean):
+        raise reward.error(f"returns {given}, not a number; let it return one on every path")
+
+    @njit(float64(*FOUR), error_model="numpy")
+    def with_params(gain, cost, drawdown, position):
+        return own(gain, cost, drawdown, position, *numbers)
+
+    code: Any = next(iter(with_params.overloads.values()))
+    return CompiledReward(code.library.get_pointer_to_function(code.fndesc.llvm_func_name), with_params)
+
+
+def _call_reward(typing_context, address, gain, cost, drawdown, position):
+    def generate(context, builder, signature, args):
+        convention = context.call_conv
+        function = builder.inttoptr(args[0], convention.get_function_type(float64, FOUR).as_pointer())
+        status, value = convention.call_function(builder, function, float64, FOUR, args[1:])
+        with builder.if_then(status.is_error, likely=False):
+            convention.return_status_propagate(builder, status)
+        return value
+
+    return float64(int64, *FOUR), generate
+
+
+call_reward: Any = intrinsic(_call_reward)
+"""`call_reward(address, gain, cost, drawdown, position)` in a kernel: what the compiled reward at an address returns.
+Raises what the reward raises."""
