@@ -406,6 +406,26 @@ def test_the_label_example_is_what_a_version_learns(build_project, small, tmp_pa
     assert scores.loc[scores["strategy"] == "careful", "target"].notna().all()
 
 
+def test_the_reward_example_is_what_an_agent_learns_from(build_project, small, tmp_path, monkeypatch):
+    (code,) = blocks("docs/tasks/train_an_agent.md", "python")
+    examples = [yaml.safe_load(block)["recipes"] for block in blocks("docs/tasks/train_an_agent.md", "yaml")]
+    (entry,) = [recipes["careful_ppo"] for recipes in examples if "careful_ppo" in recipes]
+    (tmp_path / "my_rewards.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(leakage, "_skill", lambda recipe, timeframe, code: {"insufficient": "not asked for"})
+    few = {"total_steps": 1500, "environments": 16, "rollout_bars": 16, "batch_size": 64, "network": [8]}
+    small["recipes"]["careful_ppo"] = {**entry, "window_bars": 150, "params": {**entry["params"], **few}}
+    small["symbols"]["AAA"]["recipes"] = ["careful_ppo"]
+    project = build_project(small).market_data()
+    fit_small(project.settings.recipes["careful_ppo"], "4h")
+    assert project.run("weekly_cycle", "AAA|2020-01-06", "AAA|2020-01-13").success
+    (version, *_) = project.registry.client().search_model_versions("name = 'AAA'")
+    reward = project.registry.load("AAA", version.tags["model_id"]).options.trading.reward
+    assert reward.model_dump() == entry["params"]["trading"]["reward"]
+    scores = project.store.read_frame("shadow_scores", "AAA", "2020-01-13")
+    assert scores.loc[scores["strategy"] == "careful_ppo", "target"].notna().all()
+
+
 @pytest.mark.long
 def test_the_recipe_example_becomes_an_asset_with_versions_and_scores(build_project, small, tmp_path, monkeypatch):
     (code,) = blocks("docs/tasks/add_a_recipe.md", "python")

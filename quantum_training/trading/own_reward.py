@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 ARGUMENTS = ("gain", "cost", "drawdown", "position")
 
@@ -31,14 +31,17 @@ class OwnReward(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     module: str = Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$", description="Dotted path of the module.")
-    params: dict[str, float] = Field({}, description="Further arguments of its function `reward`.")
+    params: dict[str, FiniteFloat] = Field({}, description="Further arguments of its function `reward`.")
 
     def __hash__(self) -> int:
         """By its fields, of which `params` has no hash of its own."""
         return hash(self.model_dump_json())
 
     def function(self) -> tuple[Callable[..., float], tuple[float, ...]]:
-        """The function, not compiled, and its arguments after `position`. OwnRewardError if it cannot take them."""
+        """The function, not compiled, and its arguments after `position`.
+
+        OwnRewardError if it cannot take them.
+        """
         try:
             function = import_module(self.module).reward
         except Exception as error:  # a module of one's own raises what it likes
@@ -48,10 +51,13 @@ class OwnReward(BaseModel):
         function = getattr(function, "py_func", function)  # of one that its module compiles
         try:
             bound = inspect.signature(function).bind(*ARGUMENTS, **self.params)
-        except TypeError as error:
-            raise self.error(f"does not take {', '.join((*ARGUMENTS, *self.params))}: {error}") from None
-        bound.apply_defaults()
-        return function, bound.args[len(ARGUMENTS) :]
+            bound.apply_defaults()
+            return function, tuple(map(float, bound.args[len(ARGUMENTS) :]))
+        except (TypeError, ValueError) as error:
+            needed = ", ".join((*ARGUMENTS, *self.params))
+            raise self.error(
+                f"does not take {needed}, all numbers: {error}; name its further arguments in params"
+            ) from None
 
     def error(self, problem: str) -> OwnRewardError:
         """An error that names the function."""

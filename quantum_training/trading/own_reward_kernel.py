@@ -1,7 +1,7 @@
 """Compiles a reward of one's own, and calls it from kernels that are compiled once for all rewards.
 
-A kernel is given the address of the function: compiled into the kernel, each reward would need a kernel of its own,
-which takes seconds in every process. Given as a function, numba would wrap it anew at each call, for 20 microseconds.
+A kernel is given the address of the function. If the function were compiled into it, it would be compiled anew in every
+process, which takes seconds; if it were an argument, each call of the kernel would take tens of microseconds more.
 Imports numba, so it is imported where it is used.
 """
 

@@ -6,6 +6,7 @@ candles: folder of the real candles, else QT_CANDLES_DIR, else ../shared/candles
 20 features, 5 lags and 5 numbers of the portfolio are observed, by gym-anytrading its own window of 10 bars x 2.
 Medians of five rounds in which all take turns, per CPU second and by the clock: other work on the machine slows both,
 not alike. Prints a Markdown table and fails where the plain environment rewards or observes anything else than ours.
+The last line is about a reward of one's own (support/careful_reward.py) beside that of the project.
 """
 
 import math
@@ -29,12 +30,15 @@ from quantum_training.trading.costs import Costs
 from quantum_training.trading.episodes import Bars, Market, Trading
 from quantum_training.trading.gym_env import TradingEnv
 from quantum_training.trading.observation import HALF_HELD, LIMIT, View
+from quantum_training.trading.own_reward import OwnReward
 from quantum_training.trading.vec_env import BatchEnv
 
 FEATURES_USED, LAGS, WINDOW, ROUNDS, SECONDS, PREPARED_ACTIONS = 20, 5, 10, 5, 0.3, 256
 COSTS = Costs(fee_bps=10, slippage_bps=0)
 TRADING = Trading(actions="discrete")
-GOAL = 50
+OWN = TRADING.model_copy(update={"reward": OwnReward(module="quantum_training_tests.support.careful_reward")})
+COUNTS = (1, 64, 1024)
+GOAL, OWN_GOAL = 50, 0.8
 
 
 class PlainEnv(gymnasium.Env):
@@ -145,7 +149,9 @@ def contenders(candles: pd.DataFrame) -> list[tuple[str, int, Callable[[int], No
         return PlainEnv(bars)
 
     environments = [
-        ("BatchEnv", count, stepping(BatchEnv([bars], TRADING, count), count, 3)) for count in (1, 64, 1024)
+        (name, count, stepping(BatchEnv([bars], trading, count), count, 3))
+        for name, trading in (("BatchEnv", TRADING), ("BatchEnv, own reward", OWN))
+        for count in COUNTS
     ]
     environments += [("TradingEnv, raw", 1, stepping_one(TradingEnv([bars], TRADING), 3))]
     for name, make, actions in (("gym-anytrading", anytrading, 2), ("plain Gymnasium", plain, 3)):
@@ -186,6 +192,12 @@ def main(folder: Path) -> None:
         print(f"| {name} | {count:,} | {cpu:,.0f} | {clock:,.0f} | {times_peer[name, count]:,.1f} |")
     ours = times_peer["BatchEnv", 64]
     print(f"\nGoal: {GOAL} times gym-anytrading at 64; {'met' if ours >= GOAL else 'missed'} at {ours:.0f}")
+    at = {(name, count): number for number, (name, count, _) in enumerate(each)}
+    own, project = (rates[:, [at[name, count] for count in COUNTS], 0] for name in ("BatchEnv, own reward", "BatchEnv"))
+    shares = np.median(own / project, axis=0)
+    result = "met" if min(shares) >= OWN_GOAL else "missed"
+    listed = ", ".join(f"{share:.0%} at {count:,}" for share, count in zip(shares, COUNTS, strict=True))
+    print(f"Goal: {OWN_GOAL:.0%} of the speed with an own reward; {result}: {listed}")
 
 
 if __name__ == "__main__":

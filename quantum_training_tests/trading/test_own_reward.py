@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from pydantic import ValidationError
 
-from quantum_training.lifecycle.settings_check import examine_reward
+from quantum_training.lifecycle.settings_check import examine_reward, fit_small
 from quantum_training.lifecycle.training.inputs import own_code
 from quantum_training.lifecycle.training.version_identity import code_version
 from quantum_training.models import feature_set_hash
@@ -151,7 +151,11 @@ def reward(gain, cost, drawdown, position):
     [
         ("import no_such_library", r"cannot be imported: ModuleNotFoundError: .*; put its folder on PYTHONPATH"),
         ("def other(gain): return gain", "cannot be imported: AttributeError"),
-        ("def reward(gain, cost): return gain", "does not take gain, cost, drawdown, position: too many positional"),
+        ("def reward(gain, cost): return gain", "does not take gain, cost, drawdown, position, all numbers: too many"),
+        (
+            "def reward(gain, cost, drawdown, position, mode='fast'): return gain",
+            "all numbers: could not convert string",
+        ),
         ("def reward(gain, cost, drawdown, position, weight): return gain", "missing a required argument: 'weight'"),
         ("def reward(gain, cost, drawdown, position, *, w=1.0): return gain", "cannot be compiled: .*; use numbers"),
         (giving("None"), "returns none, not a number; let it return one on every path"),
@@ -206,9 +210,18 @@ def test_the_check_of_settings_finds_what_is_not_finite_or_not_repeated(own):
         examine(own(giving("gain.mean()")))
 
 
-def recipe(reward=None, **fields):
-    trading = {"trading": {"actions": "discrete", **({"reward": reward} if reward else {})}}
-    return Recipe(algorithm="ppo", label={"kind": "forward_return", "horizon": 1}, params={**trading, **fields})
+def recipe(reward=None):
+    trading = {"actions": "discrete", **({"reward": reward} if reward else {})}
+    return Recipe(algorithm="ppo", label={"kind": "forward_return", "horizon": 1}, params={"trading": trading})
+
+
+def test_the_check_of_settings_names_a_missing_module_and_a_misspelt_field():
+    with pytest.raises(OwnRewardError, match=r"no_such_module\.reward cannot be imported"):
+        fit_small(recipe({"module": "no_such_module"}), "1h")
+    with pytest.raises(
+        ValueError, match=r"ppo: trading\.reward\.module = .*: Field required; .*modul = 'my_rewards': Ext"
+    ):
+        fit_small(recipe({"modul": "my_rewards"}), "1h")
 
 
 def test_its_code_is_part_of_a_versions_identity_and_of_dagsters_code_version(own, tmp_path):
