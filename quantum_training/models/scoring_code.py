@@ -73,13 +73,21 @@ def source_files(roots: Iterable[str]) -> dict[str, bytes]:
             if (path.parent / data).is_file():
                 files[f"{folder}/{data}"] = (path.parent / data).read_bytes()
         package = module if is_package else parent
-        queue += [name for name in _imports(ast.parse(text), package) if name.partition(".")[0] in packages]
+        queue += [name for name in _imports(_parsed(text), package) if name.partition(".")[0] in packages]
     return files
 
 
 def imported_names(file: str, content: bytes) -> Iterator[str]:
     """The names that a file of `source_files` imports."""
-    return _imports(ast.parse(content), file.rpartition("/")[0].replace("/", "."))
+    return _imports(_parsed(content), file.rpartition("/")[0].replace("/", "."))
+
+
+def _parsed(source: str | bytes) -> ast.Module:
+    """The syntax tree; an empty one of code that is none, whose error is said where it is imported."""
+    try:
+        return ast.parse(source)
+    except SyntaxError:
+        return ast.Module([], [])
 
 
 def _imports(node: ast.AST, package: str) -> Iterator[str]:

@@ -7,7 +7,7 @@ import pytest
 
 from quantum_training.features.sets.feature_set import FeatureSet
 from quantum_training.models import feature_set_hash
-from quantum_training.models.feature_set_hash import definition_hash, libraries, set_hash
+from quantum_training.models.feature_set_hash import definition_hash, libraries, reward_hash, set_hash
 from quantum_training.models.scoring_code import scoring_code
 
 
@@ -46,6 +46,15 @@ def test_a_change_in_a_file_that_it_imports_changes_both_hashes(package, file):
     after = definition_hash(TREND), set_hash(TREND)
     assert after[0] != before[0]
     assert after[1] != before[1]
+
+
+def test_code_that_is_no_python_has_a_hash_so_that_the_definitions_load(package):
+    """A label and a reward are imported at a fit; their code's version is needed before."""
+    hashes = set()
+    for text in ("def reward(gain:\n", "def reward(gain, cost:\n"):
+        package("trend.py", text)
+        hashes.add(reward_hash({"trading": {"reward": {"module": TREND.module}}}))
+    assert len(hashes) == 2
 
 
 @pytest.mark.parametrize("change", [{"params": {"bars": 4}}, {"timeframes": ("4h",)}, {"shifts": (1,)}])
