@@ -142,8 +142,8 @@ def _examine_label_warmup(label: OwnLabel, candles: pd.DataFrame, whole: pd.Seri
 
 
 def examine_reward(params: Mapping[str, Any]) -> None:
-    """OwnRewardError if the reward in a recipe's params cannot be used, is not finite for what a bar can be, as flat,
-    free or ruined, or gives other values a second time."""
+    """OwnRewardError if the reward in a recipe's params cannot be used, raises or is not finite for what a bar can be,
+    as flat, free or ruined, or gives other values a second time."""
     reward = reward_in(params)
     if reward is None:
         return
@@ -152,12 +152,16 @@ def examine_reward(params: Mapping[str, Any]) -> None:
 
     function = compiled_reward(reward).function
     bars = product((math.log(FLOOR), -0.01, 0.0, 0.01), (0.0, 0.001), (0.0, 0.01, 0.5, 1 - FLOOR), (0.0, 1.0))
-    for gain, cost, drawdown, position in bars:
+    for given in bars:
+        gain, _, drawdown, _ = given
         if drawdown < 1 - math.exp(gain):
             continue  # so much was lost in this bar alone
-        value, again = (function(gain, cost, drawdown, position) for _ in range(2))
+        try:
+            value, again = (function(*given) for _ in range(2))
+        except Exception as error:  # a reward of one's own raises what it likes
+            raise reward.raised(given, error) from error
         if not math.isfinite(value):
-            raise reward.not_finite((gain, cost, drawdown, position), value)
+            raise reward.not_finite(given, value)
         if value != again:
             raise reward.error("gives other values if it is called again; let them depend on its arguments alone")
 

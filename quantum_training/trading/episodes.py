@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
@@ -27,6 +27,9 @@ from quantum_training.trading.liquidity import extra_slippage
 from quantum_training.trading.observation import View
 from quantum_training.trading.own_reward import NotFiniteRewardError, OwnReward
 from quantum_training.trading.simulator import rule_rows
+
+if TYPE_CHECKING:
+    from quantum_training.trading.own_reward_kernel import CompiledReward
 
 Share = Annotated[float, Field(ge=0, le=100)]
 
@@ -70,11 +73,11 @@ class Trading(BaseModel):
         """Without `reward` if it is not set: artefacts of versions are older than this field."""
         return {name: value for name, value in serialise(self).items() if value is not None}
 
-    def own_reward(self) -> int | None:
-        """The reward of one's own, compiled, for the kernel. OwnRewardError if it cannot be used."""
+    def own_reward(self) -> CompiledReward | None:
+        """The reward of one's own, compiled. OwnRewardError if it cannot be used."""
         from quantum_training.trading.own_reward_kernel import compiled_reward
 
-        return compiled_reward(self.reward).address if self.reward else None
+        return compiled_reward(self.reward) if self.reward else None
 
     def not_finite(self, bar: NotFiniteRewardError, times: pd.Index) -> Exception:
         """The error for a bar of these times whose reward is not finite."""
@@ -172,7 +175,7 @@ def transitions(bars: Bars, trading: Trading, goals: pd.Series, scale: float) ->
 
     action = goals.reindex(bars.index).fillna(0.0).to_numpy("float64")[1:]
     observations = np.zeros((len(bars.index), bars.rows.shape[1] + episode_kernel.WIDTH), "float32")
-    reward = np.zeros(len(action))
+    reward, own = np.zeros(len(action)), trading.own_reward()
     continuous = trading.model_copy(update={"actions": "continuous"})
     market = market_rules([bars.unit], [bars.costs], bars.account, continuous, scale)[0]
     try:
@@ -185,7 +188,7 @@ def transitions(bars: Bars, trading: Trading, goals: pd.Series, scale: float) ->
             bars.rows,
             observations,
             reward,
-            trading.own_reward(),
+            own and own.address,
         )
     except NotFiniteRewardError as bar:
         raise trading.not_finite(bar, bars.index) from None
@@ -236,7 +239,7 @@ class Episodes:
         self.accounts = np.zeros(count, episode_kernel.ACCOUNT)
         self.width = block.shape[1] + episode_kernel.WIDTH
         self._out = [(_aligned(count, self.width), np.zeros(count), np.zeros(count, bool)) for _ in range(2)]
-        self._last, self._summaries = np.zeros((count, self.width), "float32"), np.zeros((count, 5))
+        self._ended = np.zeros((count, self.width), "float32"), np.zeros((count, 5))
         self._turn = 0
         self.seed(0)
 
@@ -259,14 +262,15 @@ class Episodes:
         """
         self._turn ^= 1
         out, rewards, done = self._out[self._turn]
-        actions, after = actions.reshape(self.count), (self._last, self._summaries, self._own)
+        actions, own = actions.reshape(self.count), self._own and self._own.address
         try:
-            over = self._kernel.step(self.accounts, actions, *self._markets, out, rewards, done, *after)
+            over = self._kernel.step(self.accounts, actions, *self._markets, out, rewards, done, *self._ended, own)
         except NotFiniteRewardError as bar:
             raise self.trading.not_finite(bar, self._times[0].append(self._times[1:])) from None
         if not over:
             return out, rewards, done, ()
-        ended = zip(self._summaries[:over].tolist(), self._last[:over].copy(), strict=True)
+        last, summaries = self._ended
+        ended = zip(summaries[:over].tolist(), last[:over].copy(), strict=True)
         episodes = [
             Ended(int(at), observation, ruined != 0, reward, int(bars), equity / self.capital)
             for (at, ruined, reward, bars, equity), observation in ended

@@ -35,7 +35,7 @@ class OwnReward(BaseModel):
 
     def __hash__(self) -> int:
         """By its fields, of which `params` has no hash of its own."""
-        return hash(self.model_dump_json())
+        return hash((self.module, frozenset(self.params.items())))
 
     def function(self) -> tuple[Callable[..., float], tuple[float, ...]]:
         """The function, not compiled, and its arguments after `position`.
@@ -50,7 +50,13 @@ class OwnReward(BaseModel):
             ) from error
         function = getattr(function, "py_func", function)  # of one that its module compiles
         try:
-            bound = inspect.signature(function).bind(*ARGUMENTS, **self.params)
+            signature = inspect.signature(function)
+            first = tuple(signature.parameters)[: len(ARGUMENTS)]
+            if first != ARGUMENTS:  # all are numbers: nothing else would tell that two are exchanged
+                raise TypeError(f"its first arguments are {', '.join(first)}")
+            if any(p.kind > p.POSITIONAL_OR_KEYWORD for p in signature.parameters.values()):
+                raise TypeError("numba compiles no argument after a *")
+            bound = signature.bind(*ARGUMENTS, **self.params)
             bound.apply_defaults()
             return function, tuple(map(float, bound.args[len(ARGUMENTS) :]))
         except (TypeError, ValueError) as error:
@@ -65,8 +71,15 @@ class OwnReward(BaseModel):
 
     def not_finite(self, arguments: Sequence[float], reward: float, where: str = "") -> OwnRewardError:
         """The error for a reward that is NaN or infinite. arguments: values of ARGUMENTS."""
-        given = ", ".join(f"{name}={value:g}" for name, value in zip(ARGUMENTS, arguments, strict=True))
-        return self.error(f"gave {reward:g}{where} ({given}); let it give a finite number")
+        return self.error(f"gave {reward:g}{where} ({_given(arguments)}); let it give a finite number")
+
+    def raised(self, arguments: Sequence[float], error: Exception) -> OwnRewardError:
+        """The error for what the function raises. arguments: values of ARGUMENTS."""
+        return self.error(f"raised {type(error).__name__}: {error} ({_given(arguments)}); mend it")
+
+
+def _given(arguments: Sequence[float]) -> str:
+    return ", ".join(f"{name}={value:g}" for name, value in zip(ARGUMENTS, arguments, strict=True))
 
 
 class NotFiniteRewardError(ArithmeticError):

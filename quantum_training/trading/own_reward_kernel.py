@@ -19,18 +19,28 @@ FOUR = (float64,) * len(ARGUMENTS)
 
 
 class CompiledReward(NamedTuple):
-    """Where a compiled reward lies, for `call_reward`; and the function, which keeps it there."""
+    """Where a compiled reward lies, for `call_reward`; and the function, which keeps it there.
 
+    A copy in another process is compiled there.
+    """
+
+    reward: OwnReward
     address: int
     function: Any
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return compiled_reward, (self.reward,)
 
 
 @cache
 def compiled_reward(reward: OwnReward) -> CompiledReward:
-    """Compile a reward of one's own. OwnRewardError says in a line why it cannot be."""
+    """Compile a reward of one's own. OwnRewardError says in a line why it cannot be.
+
+    An index beyond an array is an IndexError: a write there would change the account, or end the process.
+    """
     function, numbers = reward.function()
-    own = njit(error_model="numpy")(function)
     try:
+        own = njit(error_model="numpy", boundscheck=True)(function)
         own.compile((*FOUR, *(float64 for _ in numbers)))
     except Exception as error:  # numba and what it reads raise what they like
         lines = [line for line in str(error).splitlines() if line and not line.startswith("Failed in")]
@@ -47,7 +57,7 @@ def compiled_reward(reward: OwnReward) -> CompiledReward:
         return own(gain, cost, drawdown, position, *numbers)
 
     code: Any = next(iter(with_params.overloads.values()))
-    return CompiledReward(code.library.get_pointer_to_function(code.fndesc.llvm_func_name), with_params)
+    return CompiledReward(reward, code.library.get_pointer_to_function(code.fndesc.llvm_func_name), with_params)
 
 
 def _call_reward(typing_context, address, gain, cost, drawdown, position):

@@ -1,9 +1,13 @@
 """A reward of one's own: what it is given, what it cannot change, and how one that cannot be used is refused."""
 
 import itertools
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
+import cloudpickle
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,6 +22,7 @@ from quantum_training.trading.account import Account
 from quantum_training.trading.costs import Costs
 from quantum_training.trading.episode_kernel import BUY, FLOOR, HOLD
 from quantum_training.trading.episodes import Episodes, Trading, transitions
+from quantum_training.trading.gym_env import TradingEnv
 from quantum_training.trading.own_reward import OwnReward, OwnRewardError, reward_in
 from quantum_training.trading.own_reward_kernel import compiled_reward
 from quantum_training.trading.simulator import simulate
@@ -41,6 +46,18 @@ def own(tmp_path, monkeypatch):
         return OwnReward(module=name, params=params)
 
     return write
+
+
+BEYOND = """
+import numpy as np
+
+
+def reward(gain, cost, drawdown, position):
+    steps = np.zeros(3)
+    if position > 0:
+        steps[3] = gain
+    return steps.sum()
+"""
 
 
 def giving(expression):
@@ -146,18 +163,51 @@ def reward(gain, cost, drawdown, position):
         episodes.step(np.array([BUY]))
 
 
+def test_one_that_reads_or_writes_beyond_an_array_is_an_error_and_touches_nothing_else(own):
+    episodes = Episodes([bars_of(np.full(12, 100.0))], Trading(actions="discrete", reward=own(BEYOND)), 1)
+    episodes.reset()
+    episodes.step(np.array([HOLD]))
+    with pytest.raises(IndexError):
+        episodes.step(np.array([BUY]))
+
+
+def test_an_environment_with_one_goes_to_another_process(own, tmp_path):
+    """As libraries of Gymnasium's send it; the function lies elsewhere there."""
+    env = TradingEnv(
+        [bars_of([(100, 100), (100, 110), (110, 121)], FREE)], Trading(actions="discrete", reward=own(DEFAULT))
+    )
+    env.reset(seed=0)
+    code = "import sys, cloudpickle; print(cloudpickle.load(sys.stdin.buffer).step(1)[1])"
+    there = subprocess.run(
+        [sys.executable, "-c", code],
+        input=cloudpickle.dumps(env),
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join((str(tmp_path), *sys.path))},
+        check=True,
+    )
+    assert float(there.stdout) == env.step(BUY)[1] == pytest.approx(np.log(1.1))
+
+
 @pytest.mark.parametrize(
     ("code", "problem"),
     [
         ("import no_such_library", r"cannot be imported: ModuleNotFoundError: .*; put its folder on PYTHONPATH"),
         ("def other(gain): return gain", "cannot be imported: AttributeError"),
-        ("def reward(gain, cost): return gain", "does not take gain, cost, drawdown, position, all numbers: too many"),
+        (
+            "def reward(gain, cost): return gain",
+            "not take gain, cost, drawdown, position, all numbers: its first arguments",
+        ),
+        (
+            "def reward(gain, drawdown, cost, position): return gain",
+            "its first arguments are gain, drawdown, cost, pos",
+        ),
         (
             "def reward(gain, cost, drawdown, position, mode='fast'): return gain",
             "all numbers: could not convert string",
         ),
         ("def reward(gain, cost, drawdown, position, weight): return gain", "missing a required argument: 'weight'"),
-        ("def reward(gain, cost, drawdown, position, *, w=1.0): return gain", "cannot be compiled: .*; use numbers"),
+        ("def reward(gain, cost, drawdown, position, *, w=1.0): return gain", r"numba compiles no argument after a \*"),
+        ("def reward(gain, cost, drawdown, position, **more): return gain", r"numba compiles no argument after a \*"),
         (giving("None"), "returns none, not a number; let it return one on every path"),
         (giving("'good'"), "returns .*str.*, not a number"),
         (giving("np.full(2, gain)"), "returns array.*, not a number"),
@@ -165,6 +215,10 @@ def reward(gain, cost, drawdown, position):
         (giving("gain.mean()"), "cannot be compiled: Unknown attribute 'mean' of type float64; use numbers and NumPy"),
         (giving("np.no_such_function(gain)"), "cannot be compiled: .*no_such_function"),
         ("def helper(x): return x\n" + giving("helper(gain)"), r"cannot be compiled: .*'helper'.* put @numba\.njit on"),
+        (
+            "class reward:\n    def __init__(self, gain, cost, drawdown, position): pass",
+            "cannot be compiled: The decorated object is not a function",
+        ),
         ("def reward(gain, cost, drawdown, position):\n    import math\n    return gain", "cannot be compiled: Use of"),
     ],
 )
@@ -208,6 +262,23 @@ def test_the_check_of_settings_finds_what_is_not_finite_or_not_repeated(own):
         examine(own(giving("gain + np.random.normal()")))
     with pytest.raises(OwnRewardError, match="cannot be compiled"):
         examine(own(giving("gain.mean()")))
+
+
+def test_the_check_of_settings_names_a_reward_that_raises_and_what_it_was_given(own):
+    reward = own(BEYOND)
+    with pytest.raises(OwnRewardError) as raised:
+        examine_reward({"trading": {"actions": "discrete", "reward": reward.model_dump()}})
+    given = f"(gain={np.log(FLOOR):g}, cost=0, drawdown=0.999, position=1)"
+    assert (
+        str(raised.value)
+        == f"reward: {reward.module}.reward raised IndexError: index is out of bounds {given}; mend it"
+    )
+
+
+def test_equal_rewards_are_compiled_once(own):
+    reward = own(DEFAULT.replace("risk: float", "other: float = 0.0, risk: float"), risk=2.0, other=1.0)
+    same = reward.model_copy(update={"params": dict(reversed(reward.params.items()))})
+    assert compiled_reward(same) is compiled_reward(reward)
 
 
 def recipe(reward=None):
