@@ -163,7 +163,7 @@ def reward(gain, cost, drawdown, position):
         episodes.step(np.array([BUY]))
 
 
-def test_one_that_reads_or_writes_beyond_an_array_is_an_error_and_touches_nothing_else(own):
+def test_an_index_beyond_an_array_is_an_error(own):
     episodes = Episodes([bars_of(np.full(12, 100.0))], Trading(actions="discrete", reward=own(BEYOND)), 1)
     episodes.reset()
     episodes.step(np.array([HOLD]))
@@ -268,11 +268,8 @@ def test_the_check_of_settings_names_a_reward_that_raises_and_what_it_was_given(
     reward = own(BEYOND)
     with pytest.raises(OwnRewardError) as raised:
         examine_reward({"trading": {"actions": "discrete", "reward": reward.model_dump()}})
-    given = f"(gain={np.log(FLOOR):g}, cost=0, drawdown=0.999, position=1)"
-    assert (
-        str(raised.value)
-        == f"reward: {reward.module}.reward raised IndexError: index is out of bounds {given}; mend it"
-    )
+    given = f"index is out of bounds (gain={np.log(FLOOR):g}, cost=0, drawdown=0.999, position=1)"
+    assert str(raised.value) == f"reward: {reward.module}.reward raised IndexError: {given}; mend it"
 
 
 def test_equal_rewards_are_compiled_once(own):
