@@ -12,17 +12,11 @@ import numpy as np
 import pandas as pd
 
 from quantum_training.selection.decision import Campaign, DecisionPolicy
-from quantum_training.selection.guardrails import (
-    Guardrails,
-    ScoredReturns,
-    data_is_complete,
-    guardrails,
-    turnover_limit,
-)
+from quantum_training.selection.guardrails import Guardrails, ScoredReturns, data_is_complete, guardrails
 from quantum_training.selection.history import WEEK, History
 from quantum_training.selection.joint_rule import JointRule, least_correlation
 from quantum_training.selection.paired_test import PairedReturns
-from quantum_training.selection.rule import EvidenceRule, InterimAnalysis, Judgement
+from quantum_training.selection.rule import ImprovementRule, InterimAnalysis, Judgement
 
 
 def campaign_at(
@@ -122,13 +116,10 @@ def _guardrails(
     """The guardrails of a challenger, with its incumbent, on the bars of the campaign."""
     recipe, incumbent = pair
     complete = data_is_complete(policy.rule, history.undecided_share(recipe, rows), policy.drift(history.weeks[at]))
-    if isinstance(policy.rule, JointRule):
-        evidence = turnover_limit(policy.rule, recipe, incumbent, history.turnover[rows])
-    elif isinstance(policy.rule, EvidenceRule):
-        returns = ScoredReturns(history.net[rows], history.turnover[rows], history.trials(at), policy.seeds)
-        evidence = guardrails(policy.rule, recipe, incumbent, returns)
-    else:
+    if isinstance(policy.rule, ImprovementRule):
         return complete
+    returns = ScoredReturns(history.net[rows], history.turnover[rows], history.trials(at), policy.seeds)
+    evidence = guardrails(policy.rule, recipe, incumbent, returns)
     return Guardrails({**evidence.numbers, **complete.numbers}, [*evidence.failures, *complete.failures])
 
 

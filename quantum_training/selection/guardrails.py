@@ -40,17 +40,22 @@ class Guardrails(NamedTuple):
     failures: list[str]
 
 
-def guardrails(rule: EvidenceRule, challenger: str, incumbent: str | None, returns: ScoredReturns) -> Guardrails:
-    """Drawdown, turnover, deflated Sharpe ratio and superior predictive ability of a challenger.
+def guardrails(
+    rule: EvidenceRule | JointRule, challenger: str, incumbent: str | None, returns: ScoredReturns
+) -> Guardrails:
+    """Turnover of a challenger; under `evidence` also drawdown, deflated Sharpe ratio and predictive ability.
 
     Without an incumbent there is no turnover to compare, and the drawdown is compared with that of Buy & Hold.
     """
-    parts = [_drawdown(rule, challenger, incumbent or BUY_AND_HOLD, returns.net)]
-    parts.append(turnover_limit(rule, challenger, incumbent, returns.turnover))
-    if rule.min_dsr > 0:
-        parts.append(_deflated_sharpe(rule, challenger, returns))
-    if rule.max_spa_p < 1:
-        parts.append(_predictive_ability(rule, challenger, incumbent or BUY_AND_HOLD, returns.net))
+    parts = []
+    if incumbent:
+        parts.append(_turnover(rule, challenger, incumbent, returns.turnover))
+    if isinstance(rule, EvidenceRule):
+        parts.append(_drawdown(rule, challenger, incumbent or BUY_AND_HOLD, returns.net))
+        if rule.min_dsr > 0:
+            parts.append(_deflated_sharpe(rule, challenger, returns))
+        if rule.max_spa_p < 1:
+            parts.append(_predictive_ability(rule, challenger, incumbent or BUY_AND_HOLD, returns.net))
     numbers = {name: value for part in parts for name, value in part.numbers.items()}
     return Guardrails(numbers, [failure for part in parts for failure in part.failures])
 
@@ -63,12 +68,7 @@ def _drawdown(rule: EvidenceRule, challenger: str, rival: str, net: pd.DataFrame
     return Guardrails({"drawdown": ours, "drawdown_rival": theirs}, failures)
 
 
-def turnover_limit(
-    rule: EvidenceRule | JointRule, challenger: str, incumbent: str | None, turnover: pd.DataFrame
-) -> Guardrails:
-    """The challenger's mean turnover per bar against the incumbent's; nothing to compare without one."""
-    if not incumbent:
-        return Guardrails({}, [])
+def _turnover(rule: EvidenceRule | JointRule, challenger: str, incumbent: str, turnover: pd.DataFrame) -> Guardrails:
     ours, theirs = (float(turnover[name].mean()) for name in (challenger, incumbent))
     failures = []
     if ours > rule.max_ratio * theirs:
