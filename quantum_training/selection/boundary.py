@@ -20,9 +20,9 @@ def spent(alpha: float, fraction: float) -> float:
 
     Lan and DeMets (1983), their O'Brien-Fleming form. 0 at fraction 0, alpha at 1.
     """
-    from scipy.stats import norm
+    from scipy.special import ndtr, ndtri
 
-    return 2 * float(norm.sf(norm.isf(alpha / 2) / math.sqrt(fraction))) if fraction > 0 else 0.0
+    return 2 * float(ndtr(ndtri(alpha / 2) / math.sqrt(fraction))) if fraction > 0 else 0.0
 
 
 def boundaries(alpha: float, fractions: tuple[float, ...]) -> tuple[float, ...]:
@@ -44,7 +44,7 @@ def boundaries(alpha: float, fractions: tuple[float, ...]) -> tuple[float, ...]:
 def _walk(alpha: float, fractions: tuple[float, ...]) -> tuple[tuple[float, ...], np.ndarray, np.ndarray]:
     """Boundaries, and on a grid of the score the density times width of the paths that cross none of them."""
     from scipy.optimize import brentq
-    from scipy.stats import norm
+    from scipy.special import ndtr
 
     if not fractions:
         return (), np.zeros(1), np.ones(1)
@@ -54,7 +54,7 @@ def _walk(alpha: float, fractions: tuple[float, ...]) -> tuple[tuple[float, ...]
     allowed = spent(alpha, now) - spent(alpha, before)
     bound = math.inf
     if allowed > LEAST:
-        bound = float(brentq(lambda b: mass @ norm.sf((b - scores) / step) - allowed, -top, top, xtol=1e-10))
+        bound = float(brentq(lambda b: mass @ ndtr((scores - b) / step) - allowed, -top, top, xtol=1e-10))
     grid = np.linspace(-top, min(bound, top), POINTS)
     width = np.full(POINTS, grid[1] - grid[0])
     width[[0, -1]] /= 2

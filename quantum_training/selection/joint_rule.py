@@ -92,7 +92,7 @@ def dunnett_level(alpha: float, family: int, correlation: float) -> float:
     and one below 0 counts as 0.
     """
     from scipy.optimize import brentq
-    from scipy.stats import norm
+    from scipy.special import ndtr, ndtri
 
     if family == 1:
         return alpha
@@ -101,9 +101,9 @@ def dunnett_level(alpha: float, family: int, correlation: float) -> float:
     own = np.sqrt(1 - max(correlation, 0.0))
 
     def excess(critical: float) -> float:
-        return float(1 - weights @ norm.cdf((critical - common) / own) ** family / np.sqrt(2 * np.pi) - alpha)
+        return float(1 - weights @ ndtr((critical - common) / own) ** family / np.sqrt(2 * np.pi) - alpha)
 
-    return float(norm.sf(brentq(excess, 0.0, norm.isf(alpha / family) + 1)))
+    return float(ndtr(-brentq(excess, 0.0, 1 - ndtri(alpha / family))))
 
 
 def least_correlation(differences: list[np.ndarray], day: np.ndarray) -> float:
