@@ -56,10 +56,11 @@ def draw_life(path: Path) -> None:
         if decision.champion != decision.former:
             text, colour = ("promoted", GREEN) if decision.champion else ("rolled back", RED)
             events.append((pd.Timestamp(week, tz="UTC"), text, colour))
-    for time, text, colour in events:
+    for number, (time, text, colour) in enumerate(sorted(events)):
+        height = 0.03 + 0.08 * (number % 2)  # the texts of two close events do not overlap
         for axes in (above, below):
             axes.axvline(time, color=colour, linestyle="--", linewidth=1)
-        above.annotate(text, (time, 0.03), (4, 0), ("data", "axes fraction"), "offset points", color=colour)
+        above.annotate(text, (time, height), (4, 0), ("data", "axes fraction"), "offset points", color=colour)
     for axes in (above, below):
         axes.spines[["top", "right"]].set_visible(False)
     above.legend(frameon=False, loc="upper left")

@@ -244,7 +244,7 @@ and slippage 2 basis points. `python quantum_training_tests/benchmarks/replay.py
 
 ![equity, verdicts and evidence](replay.png)
 
-The full red line is the champion's record at full size by the rule in force, `evidence`; the dashed one that by
+The full red line is the champion's record at full size by the rule `evidence`; the dashed one that by
 `improvement`, decided on the same scores. Upright lines are changes of the champion (dotted: by `improvement`) and, in
 grey, the last week of a campaign. What a change of champion costs is not in these lines: each strategy is scored in an
 account of its own.
