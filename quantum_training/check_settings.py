@@ -19,6 +19,7 @@ from quantum_training.lifecycle.settings_check import (
     examine_set,
     fit_small,
     found_by,
+    members_now,
     newest_bars,
     newest_values,
     try_metric,
@@ -46,6 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     examined |= {name: timeframes[recipe] for recipe in used for name in settings.recipes[recipe].feature_sets}
     examined |= {name: settings.symbols[s.of[0]].timeframe for name, s in settings.features.items() if s.of}
     checks |= {f"series.{name}": partial(newest_values, name, series, now) for name, series in settings.series.items()}
+    checks |= {f"universes.{name}": partial(members_now, u, now) for name, u in settings.universes.items()}
     checks |= {f"features.{name}": partial(examine_set, name, settings.features, tf) for name, tf in examined.items()}
     checks |= {f"metrics.{name}": partial(try_metric, path) for name, path in settings.metrics.items()}
     checks |= {f"recipes.{name}": partial(fit_small, settings.recipes[name], timeframes[name]) for name in used}

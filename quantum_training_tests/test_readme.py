@@ -21,8 +21,10 @@ import pandas as pd
 import pytest
 import yaml
 
+from quantum_training import check_settings
 from quantum_training.features.indicators import FEATURES
 from quantum_training.lifecycle.evaluation import leakage
+from quantum_training.lifecycle.market_history import MarketHistory
 from quantum_training.lifecycle.settings_check import fit_small
 from quantum_training.settings import load_settings
 from quantum_training_tests.benchmarks import edge_life
@@ -340,6 +342,8 @@ def test_the_settings_examples_load(tmp_path, monkeypatch):
                 former = section_settings.get(name)
                 section_settings[name] = {**former, **entry} if isinstance(former, dict) else entry
     (tmp_path / "my_settings.yaml").write_text(yaml.safe_dump(settings))
+    (tmp_path / "members.csv").write_text(*blocks("docs/tasks/add_features.md", "csv"))
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("QUANTUM_TRAINING_CONFIG", str(tmp_path / "my_settings.yaml"))
     loaded = load_settings()
     assert {"BTC-USDT", "AAPL", "SP500"} <= set(loaded.symbols)
@@ -370,6 +374,31 @@ def test_the_feature_example_becomes_columns_of_a_version(build_project, small, 
     assert params["features"].split(",") == [*FEATURES, *own]
     scores = project.store.read_frame("shadow_scores", "AAA", "2020-01-13")
     assert scores.loc[scores["strategy"] == "own", "target"].notna().all()
+
+
+def test_the_universe_example_ranks_two_indices(build_project, tmp_path, monkeypatch, capsys):
+    (tmp_path / "my_features").mkdir()
+    (tmp_path / "my_features/momentum.py").write_text(blocks("README.md", "python")[0])
+    (tmp_path / "members.csv").write_text(*blocks("docs/tasks/add_features.md", "csv"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(leakage, "_skill", lambda recipe, timeframe, code: {"insufficient": "not asked for"})
+    examples = [yaml.safe_load(block) for block in blocks("docs/tasks/add_features.md", "yaml")]
+    (example,) = [example for example in examples if "universes" in example]
+    settings = yaml.safe_load((ROOT / "quantum_training/default.yaml").read_text()) | {"start": "2017-01-01"}
+    example["recipes"]["relative"] |= {"window_bars": 150, "params": {"max_rounds": 20, "num_leaves": 5}}
+    for symbol in settings["symbols"].values():
+        symbol["recipes"] = ["relative"]
+    project = build_project({**settings, **example})
+    for symbol in ("SP500", "NASDAQ"):
+        assert project.run("market_data", f"{symbol}|2017-01-01", f"{symbol}|2018-12-01").success
+    assert project.run("weekly_cycle", "SP500|2018-12-17", "SP500|2018-12-24").success
+    history = MarketHistory(project.store, project.settings, "SP500")
+    ranks = history.features("2018-01-01", pd.Timestamp("2018-12-31", tz="UTC"))["strength__move_rank"]
+    assert {*ranks[:"2018-12-19"]} == {0.0, 1.0}
+    assert ranks["2018-12-20":].isna().all(), "one is left"
+    assert check_settings.main([]) == 0
+    assert "universes.indices: 2 symbols, of which 0 are members now, fewer than" in capsys.readouterr().out
 
 
 def test_the_metric_example_is_in_the_backtest_and_in_mlflow(build_project, small, tmp_path, monkeypatch):

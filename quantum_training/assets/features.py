@@ -14,11 +14,13 @@ from quantum_training.assets.metadata.tables import SUMMARY, column_schema
 from quantum_training.assets.partition_runner import SINGLE_RUN, each_partition, record_materializations
 from quantum_training.features.indicators import FEATURES, WARMUP_BARS
 from quantum_training.features.sets.feature_set import DEFAULT, FeatureSet, FeatureSetError
-from quantum_training.lifecycle.feature_sets import feature_asset, is_stored_for
+from quantum_training.lifecycle.feature_sets import is_stored_for
 from quantum_training.lifecycle.ingestion import compute_month_features
 from quantum_training.lifecycle.month_outcomes import has_no_bars, months_to_compute_again, why_no_features
+from quantum_training.lifecycle.stored_sets import feature_asset
 from quantum_training.market.periods import Key
-from quantum_training.models.feature_set_hash import set_hash
+from quantum_training.models.feature_set_hash import set_hash, universe_hash
+from quantum_training.models.provenance import identity
 from quantum_training.partitions import Partitions
 from quantum_training.resources.store.store import Store
 from quantum_training.settings import Settings
@@ -46,7 +48,7 @@ def build(name: str, settings: Settings, partitions: Partitions) -> dg.AssetsDef
         group_name="market",
         kinds={"parquet", "pandas"},
         metadata=column_schema(stored_columns(name, settings)),
-        code_version=set_hash(settings.features[name]) if name in settings.features else None,
+        code_version=set_version(name, settings) if name in settings.features else None,
         description=set_description(name, settings),
     )
     def features(context: dg.AssetExecutionContext, store: dg.ResourceParam[Store]) -> dg.MaterializeResult:
@@ -79,6 +81,14 @@ def feature_deps(
     return [dg.AssetDep(feature_asset(name), partition_mapping=mapping(owners)) for name, owners in read.items()]
 
 
+def set_version(name: str, settings: Settings) -> str:
+    """The version of a set that Dagster shows: of its code and settings, and of who is a member of its universe."""
+    chosen = settings.features[name]
+    if not chosen.within:
+        return set_hash(chosen)
+    return identity(set=set_hash(chosen), universe=universe_hash(settings.universes[chosen.within]))
+
+
 def set_description(name: str, settings: Settings) -> str:
     """What the asset of a set holds, for its page."""
     history = "read from the stored candles of earlier months; rows without that much history stay empty"
@@ -96,9 +106,10 @@ def set_description(name: str, settings: Settings) -> str:
             "row for each time at which something became known in the month, and the newest one before it."
         )
     symbols = f"of {', '.join(chosen.of)}, for" if chosen.of else "for the symbols of"
+    ranked = f" They learn from its ranks within the universe {chosen.within} at each bar." if chosen.within else ""
     return (
         f"Feature set `{name}`: `{chosen.module}.compute({params})` of the month's bars {symbols} the recipes that "
-        f"learn from it. Its warm-up is {history}."
+        f"learn from it.{ranked} Its warm-up is {history}."
     )
 
 

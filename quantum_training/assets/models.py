@@ -11,7 +11,7 @@ from quantum_training.assets.metadata.training import training_metadata
 from quantum_training.assets.partition_runner import SINGLE_RUN, each_partition
 from quantum_training.assets.state_check import require_state
 from quantum_training.assets.step_retries import first_attempt, may_be_retried
-from quantum_training.lifecycle.records import model_asset
+from quantum_training.lifecycle.records import CANDLES, model_asset
 from quantum_training.lifecycle.services import Services
 from quantum_training.lifecycle.training.ensemble_members import members_of
 from quantum_training.lifecycle.training.request import TrainingRequest, TrainingRun
@@ -50,14 +50,16 @@ def _description(name: str, recipe: Recipe) -> str:
 
 def build(name: str, settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
     """The model asset of recipe `name`."""
-    recipe = settings.recipes[name]
+    recipe, of_symbols = settings.recipes[name], partial(overlap, "utc_month", "week", -1, 0)
+    label_members = settings.universes[recipe.label_universe].symbols if recipe.label_universe else ()
 
     @dg.asset(
         name=model_asset(name),
         partitions_def=partitions.week,
         backfill_policy=SINGLE_RUN,
         deps=[
-            *feature_deps(recipe.feature_sets, partial(overlap, "utc_month", "week", -1, 0)),
+            *feature_deps(recipe.feature_sets, of_symbols),
+            *([dg.AssetDep(CANDLES, partition_mapping=of_symbols(label_members))] if label_members else ()),
             *(model_asset(member) for member in members_of(settings, name)),
         ],
         group_name="models",

@@ -13,9 +13,9 @@ from quantum_training.assets.features import set_description, stored_columns
 from quantum_training.assets.metadata.series import SERIES_COLUMNS, series_metadata, set_metadata
 from quantum_training.assets.metadata.tables import SUMMARY, column_schema
 from quantum_training.assets.partition_runner import SINGLE_RUN, each_partition
-from quantum_training.lifecycle.feature_sets import feature_asset
 from quantum_training.lifecycle.ingestion import compute_month_features
 from quantum_training.lifecycle.series import SERIES, ingest_series
+from quantum_training.lifecycle.stored_sets import feature_asset
 from quantum_training.market.periods import Key
 from quantum_training.models.feature_set_hash import set_hash
 from quantum_training.partitions import Partitions

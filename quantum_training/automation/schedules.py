@@ -27,11 +27,11 @@ from quantum_training.automation.jobs.asset_jobs import (
 from quantum_training.automation.jobs.batches import VENUE_TAG, in_batches, scheduled_job
 from quantum_training.automation.jobs.state_jobs import DOCTOR
 from quantum_training.automation.scheduled_training import SCHEDULE, SENSOR, plan_tick
-from quantum_training.lifecycle.feature_sets import feature_asset
 from quantum_training.lifecycle.other_markets import symbols_read
 from quantum_training.lifecycle.records import CANDLES, DRIFT_REPORT, FEATURES
 from quantum_training.lifecycle.series import SERIES
 from quantum_training.lifecycle.stored_months import stored_until
+from quantum_training.lifecycle.stored_sets import feature_asset
 from quantum_training.lifecycle.surveillance.run_priorities import MARKET
 from quantum_training.market.periods import Key, week_of
 from quantum_training.market.timeframe import opens_before

@@ -5,7 +5,8 @@ import dagster as dg
 from quantum_training.assets.metadata.tables import reports_table
 from quantum_training.lifecycle.evaluation.leakage import CUTS_OF_SETS, feature_report
 from quantum_training.lifecycle.evaluation.series_leakage import series_report
-from quantum_training.lifecycle.feature_sets import feature_asset, is_stored_for
+from quantum_training.lifecycle.feature_sets import is_stored_for
+from quantum_training.lifecycle.stored_sets import feature_asset
 from quantum_training.monitoring.feature_leakage import FUTURE_BARS
 from quantum_training.partitions import Partitions, newest_key_per_symbol, run_keys
 from quantum_training.resources.store.store import Store

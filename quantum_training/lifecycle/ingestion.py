@@ -13,7 +13,7 @@ import pandas as pd
 
 from quantum_training.features.sets.feature_set import DEFAULT
 from quantum_training.lifecycle.data_end import data_end
-from quantum_training.lifecycle.feature_sets import DEFINITION, computation, feature_asset
+from quantum_training.lifecycle.feature_sets import computation
 from quantum_training.lifecycle.fetching import ON_TIME, begins, changed_unit, fetch_bars, moved_day, recorded_begin
 from quantum_training.lifecycle.gaps import REFUSED, STORED, gaps, record_outcome
 from quantum_training.lifecycle.market_history import first_month_needed
@@ -24,6 +24,7 @@ from quantum_training.lifecycle.restatement import is_interrupted, restated_at
 from quantum_training.lifecycle.revised_bars import bars_to_compare, keep_renewed
 from quantum_training.lifecycle.series_columns import set_of_series
 from quantum_training.lifecycle.stored_months import AFTER_GAP, read_bars
+from quantum_training.lifecycle.stored_sets import DEFINITION, feature_asset
 from quantum_training.market.calendar_settings import ALWAYS_OPEN
 from quantum_training.market.notes import Notes
 from quantum_training.market.periods import MONTH, Key, MarketPeriod, month_of

@@ -18,7 +18,7 @@ from quantum_training.features.sets.feature_set import FeatureSet, FeatureSetErr
 from quantum_training.lifecycle.feature_sets import require_sets, with_sets
 from quantum_training.lifecycle.gaps import Gap, gap_of_week, gaps, split_at_gaps
 from quantum_training.lifecycle.market_identity import require_market
-from quantum_training.lifecycle.other_markets import other_symbols
+from quantum_training.lifecycle.other_markets import symbols_read
 from quantum_training.lifecycle.records import CANDLES, EVERY, FEATURES, SHADOW_SCORES
 from quantum_training.lifecycle.restatement import require_whole_restatement, restatements_since
 from quantum_training.lifecycle.stored_months import NANOSECOND, read_bars, read_stretches
@@ -151,8 +151,7 @@ class MarketHistory:
 
     def restatements_since(self, time: pd.Timestamp) -> tuple[str, ...]:
         """What the restatements say that changed bars since a time: the symbol's, and others' that its recipes read."""
-        read = other_symbols(self.settings.feature_sets(self.symbol))
-        symbols = dict.fromkeys((self.symbol, *read))
+        symbols = dict.fromkeys((self.symbol, *symbols_read(self.settings, [self.symbol])))
         return tuple(message for symbol in symbols for message in restatements_since(self.store, symbol, time))
 
     def _with_sets(self, features: pd.DataFrame) -> pd.DataFrame:
@@ -232,7 +231,7 @@ def first_month_for_week(settings: Settings, symbol: str, week: str) -> str:
 
     So it is for the windows of other symbols whose recipes read this one's bars.
     """
-    readers = [other for other in settings.symbols if symbol in other_symbols(settings.feature_sets(other))]
+    readers = [other for other in settings.symbols if symbol in symbols_read(settings, [other])]
     of_readers = [_first_month_of_window(settings, reader, week) for reader in readers]
     return min(
         [

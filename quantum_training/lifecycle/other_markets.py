@@ -20,6 +20,7 @@ from quantum_training.market.periods import MONTH
 from quantum_training.market.timeframe import close_times
 from quantum_training.resources.store.store import Store
 from quantum_training.settings import Settings
+from quantum_training.settings.schema import Recipe
 
 
 class StoredColumns(NamedTuple):
@@ -36,9 +37,18 @@ def other_symbols(sets: Mapping[str, FeatureSet]) -> list[str]:
     return [*dict.fromkeys(symbol for feature_set in sets.values() for symbol in feature_set.of)]
 
 
+def symbols_read_by(settings: Settings, recipe: Recipe) -> list[str]:
+    """The symbols whose bars a recipe reads beside a symbol's own, for its features and its label."""
+    of_label = settings.universes[recipe.label_universe].symbols if recipe.label_universe else ()
+    return [*dict.fromkeys((*other_symbols(recipe.used_sets), *of_label))]
+
+
 def symbols_read(settings: Settings, symbols: Iterable[str]) -> list[str]:
     """The symbols whose bars the recipes of these symbols read beside their own."""
-    return [*dict.fromkeys(other for symbol in symbols for other in other_symbols(settings.feature_sets(symbol)))]
+    recipes = dict.fromkeys(recipe for symbol in symbols for recipe in settings.symbols[symbol].recipes)
+    return [
+        *dict.fromkeys(other for recipe in recipes for other in symbols_read_by(settings, settings.recipes[recipe]))
+    ]
 
 
 def lateness(store: Store, symbol: str) -> pd.Timedelta:

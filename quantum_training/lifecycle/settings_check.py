@@ -24,6 +24,7 @@ from quantum_training.lifecycle.series import series_defects
 from quantum_training.market.calendars import expected_open_times
 from quantum_training.market.series_schema import KNOWN_AT, TIME, VALUE
 from quantum_training.market.timeframe import to_timedelta
+from quantum_training.market.universe import Universe
 from quantum_training.monitoring.feature_leakage import FUTURE_BARS, examine_features
 from quantum_training.monitoring.random_markets import perturb_future, random_candles
 from quantum_training.monitoring.synthetic_training import SyntheticMarket, fit_on_synthetic
@@ -65,6 +66,14 @@ def newest_values(name: str, series: Series, now: pd.Timestamp) -> str:
     newest = rows.iloc[-1]
     old = " (older than max_age)" if now - newest[KNOWN_AT] > series.age else ""
     return f"{len(rows)} values, the newest {newest[VALUE]:g} of {newest[TIME]}, known at {newest[KNOWN_AT]}{old}"
+
+
+def members_now(universe: Universe, now: pd.Timestamp) -> str:
+    """Who is a member of a universe, in words."""
+    newest = pd.DatetimeIndex([now])
+    members = [symbol for symbol in universe.symbols if universe.is_member(symbol, newest)[0]]
+    few = "" if len(members) >= universe.min_members else f", fewer than min_members {universe.min_members}: no ranks"
+    return f"{len(universe.symbols)} symbols, of which {len(members)} are members now{few}"
 
 
 def examine_set(name: str, sets: Mapping[str, FeatureSet], timeframe: str) -> str:

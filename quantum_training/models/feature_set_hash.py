@@ -1,5 +1,5 @@
 """What a feature set, a label or a reward of one's own hashes to: its code with all that it imports of its own package,
-its params, and its libraries."""
+its params, and its libraries. And what a universe hashes to."""
 
 from __future__ import annotations
 
@@ -10,16 +10,21 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from typing import Any
 
+import pandas as pd
+
 from quantum_training.features.sets.feature_set import FeatureSet
+from quantum_training.market.universe import Universe
 from quantum_training.models.provenance import identity
 from quantum_training.models.scoring_code import PACKAGE, imported_names, source_files
 from quantum_training.trading.own_label import OwnLabel, RecipeLabel
 from quantum_training.trading.own_reward import reward_in
 
+EARLIEST, LATEST = pd.Timestamp.min.tz_localize("UTC"), pd.Timestamp.max.tz_localize("UTC")
+
 
 def definition_hash(feature_set: FeatureSet) -> str:
     """16 hex digits: the same for equal settings and code. What it reads changes no column of what is stored."""
-    settings = feature_set.model_dump(mode="json", exclude={"of", "series", "late"})
+    settings = feature_set.model_dump(mode="json", exclude={"of", "series", "within", "late"})
     return identity(settings=settings, code=_code(feature_set.module)[0])
 
 
@@ -43,13 +48,19 @@ def _module_hash(module: str) -> str:
 
 def set_hash(feature_set: FeatureSet) -> str:
     """The same with the versions of the libraries that the code imports, and what it reads."""
-    read_from = {name: value for name in ("of", "series") if (value := getattr(feature_set, name))}
+    reads = ("within",) if feature_set.within else ("of", "series")  # who is a member when has a hash of its own
+    read_from = {name: value for name in reads if (value := getattr(feature_set, name))}
     return identity(definition=definition_hash(feature_set), libraries=dict(_code(feature_set.module)[1]), **read_from)
 
 
 def set_hashes(sets: Mapping[str, FeatureSet]) -> dict[str, str]:
     """The hash of each set, by name."""
     return {name: set_hash(feature_set) for name, feature_set in sets.items()}
+
+
+def universe_hash(universe: Universe, first: pd.Timestamp = EARLIEST, as_of: pd.Timestamp = LATEST) -> str:
+    """The hash of who was a member between two times, as it is known at the later one."""
+    return identity(members=universe.known_between(first, as_of), min_members=universe.min_members)
 
 
 def libraries(feature_set: FeatureSet) -> list[str]:

@@ -42,7 +42,8 @@ class ServedMarket(BaseModel):
 
     def to_json(self) -> str:
         """The text that ServedVersion.load reads."""
-        absent = None if self.feature_sets else {"feature_sets"}
+        # a ranked set is known by its members: `of`
+        absent: Any = {"feature_sets": {"__all__": {"within"}}} if self.feature_sets else {"feature_sets"}
         # pydantic does not know which types the calendar's validator gives
         return self.model_dump_json(warnings=False, exclude=absent)
 

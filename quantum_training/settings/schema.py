@@ -34,6 +34,7 @@ from quantum_training.settings.search import Search
 from quantum_training.sources import CandleSource, source_from
 from quantum_training.trading.account import Account
 from quantum_training.trading.costs import Costs
+from quantum_training.trading.cross_section_label import CrossSection
 from quantum_training.trading.own_label import RecipeLabel
 
 
@@ -200,6 +201,11 @@ class Recipe(_Frozen):
     def feature_sets(self) -> Mapping[str, FeatureSet]:
         """The sets among its `features`, by name."""
         return self._feature_sets
+
+    @property
+    def label_universe(self) -> str:
+        """The universe within which its label compares; "" if it compares with nobody."""
+        return self.label.within if isinstance(self.label, CrossSection) else ""
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from quantum_training.features.indicators import FEATURES
 from quantum_training.features.sets.feature_set import DEFAULT, SEPARATOR, FeatureSet
 from quantum_training.market.quality import QualityLimits
 from quantum_training.market.schema import COLUMNS
+from quantum_training.market.universe import Universe
 from quantum_training.monitoring.decay_policy import DecayPolicy
 from quantum_training.monitoring.drift_policy import DriftPolicy
 from quantum_training.selection.harm import RollbackPolicy
@@ -41,6 +42,7 @@ from quantum_training.settings.schema import (
 )
 from quantum_training.settings.series import Series
 from quantum_training.settings.service import ServiceSettings
+from quantum_training.settings.universes import check_reader, check_universe, ranked_set
 from quantum_training.settings.yaml_file import YamlFile, with_names_as_written
 
 
@@ -62,6 +64,9 @@ class Settings(BaseSettings):
     )
     series: dict[Name, Series] = Field(
         {}, description="Values that are no candles by name, as a funding rate, for feature sets that read them."
+    )
+    universes: dict[RecipeName, Universe] = Field(
+        {}, description="Which symbols belong together when, by name, for feature sets and labels that rank them."
     )
     metrics: dict[RecipeName, FunctionPath] = Field(
         {}, description="Metrics of your own by name: the dotted path of a function of returns, positions and periods."
@@ -267,6 +272,8 @@ class Settings(BaseSettings):
                 if unknown := [read for read in getattr(self.features[name], field) if read not in known]:
                     allowed = ", ".join(known) or "none, as the settings have no series"
                     raise ValueError(f"features.{name}.{field}: unknown {', '.join(unknown)}; allowed: {allowed}")
+            if self.features[name].within:
+                self.features[name] = ranked_set(name, self.features[name], self.universes)
         if both := [name for name in self.series if name in self.symbols]:
             raise ValueError(f"series.{both[0]}: a symbol has this name; give the series another one")
         for name, recipe in self.recipes.items():
@@ -277,6 +284,13 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _universes_are_of_these_symbols(self) -> Settings:
+        last_days = {symbol: self.last_day(symbol) for symbol in self.symbols}
+        for name, universe in self.universes.items():
+            check_universe(name, universe, self.symbols, last_days)
+        return self
+
+    @model_validator(mode="after")
     def _recipes_exist(self) -> Settings:
         for name, symbol in self.symbols.items():
             for recipe in symbol.recipes:
@@ -284,6 +298,7 @@ class Settings(BaseSettings):
                     raise ValueError(
                         f"symbols.{name}.recipes: unknown recipe {recipe!r}; allowed: {', '.join(self.recipes)}"
                     )
+            check_reader(name, {recipe: self.recipes[recipe] for recipe in symbol.recipes}, self.universes)
         for name, recipe_settings in self.recipes.items():
             if (self.training_batch_size or recipe_settings.window_bars) < self.min_training_data_points:
                 raise ValueError(

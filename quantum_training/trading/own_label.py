@@ -13,6 +13,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
 from quantum_training.features.labels import ForwardReturn, TripleBarrier, make_labels
+from quantum_training.trading.cross_section_label import CrossSection
 
 MAX_BARS = 5000
 
@@ -47,7 +48,7 @@ class OwnLabel(BaseModel):
         return self.warmup_bars + self.horizon + 2
 
 
-RecipeLabel = Annotated[ForwardReturn | TripleBarrier | OwnLabel, Field(discriminator="kind")]
+RecipeLabel = Annotated[ForwardReturn | TripleBarrier | CrossSection | OwnLabel, Field(discriminator="kind")]
 
 
 def labels_of(candles: pd.DataFrame, label: RecipeLabel, round_trip_cost: float | np.ndarray) -> pd.DataFrame:
@@ -55,8 +56,11 @@ def labels_of(candles: pd.DataFrame, label: RecipeLabel, round_trip_cost: float 
 
     A label of one's own is known when the bar opens that lies `horizon` bars after the entry, and NaN before; so it is
     where there are fewer than `warmup_bars` bars before. OwnLabelError if the module gives anything else than 0, 1 and
-    NaN for all bars; else what it raises.
+    NaN for all bars; else what it raises. That of a cross-section is here whether the return is above 0, as one market
+    has no other members; lifecycle/cross_section_labels.py has them.
     """
+    if isinstance(label, CrossSection):
+        return make_labels(candles, ForwardReturn(kind="forward_return", horizon=label.horizon), 0.0)
     if not isinstance(label, OwnLabel):
         return make_labels(candles, label, round_trip_cost)
     outcome = _outcome(candles, label, np.broadcast_to(round_trip_cost, len(candles)).astype("float64"))

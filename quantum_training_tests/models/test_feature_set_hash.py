@@ -3,11 +3,13 @@
 import io
 import tarfile
 
+import pandas as pd
 import pytest
 
 from quantum_training.features.sets.feature_set import FeatureSet
+from quantum_training.market.universe import Universe
 from quantum_training.models import feature_set_hash
-from quantum_training.models.feature_set_hash import definition_hash, libraries, reward_hash, set_hash
+from quantum_training.models.feature_set_hash import definition_hash, libraries, reward_hash, set_hash, universe_hash
 from quantum_training.models.scoring_code import scoring_code
 
 
@@ -84,3 +86,21 @@ def test_the_code_of_a_set_travels_with_a_version(package):
     with tarfile.open(fileobj=io.BytesIO(scoring_code(["lightgbm"], ["own_features.trend"]))) as archive:
         names = {name for name in archive.getnames() if name.startswith("own_features")}
     assert names == {f"own_features/{file}.py" for file in ("__init__", "trend", "helpers", "shared")}
+
+
+def test_who_is_a_member_has_a_hash_of_its_own(package, tmp_path):
+    """So that a version's id covers the members that it could know, and not those that join later."""
+    ranked = TREND.model_copy(update={"within": "top", "of": ("AAA", "BBB")})
+    more = ranked.model_copy(update={"of": ("AAA", "BBB", "CCC")})
+    assert definition_hash(ranked) == definition_hash(TREND), "what is stored stays in use"
+    assert set_hash(more) == set_hash(ranked) != set_hash(TREND)
+    (tmp_path / "members.csv").write_text("symbol,from,to\nAAA,2020-01-01,\nBBB,2020-01-01,2020-03-01\n")
+    path = str(tmp_path / "members.csv")
+    first, middle, last = (pd.Timestamp(day, tz="UTC") for day in ("2020-01-01", "2020-02-01", "2020-04-01"))
+    whole = Universe(path=path)
+    (tmp_path / "members.csv").write_text("symbol,from,to\nAAA,2020-01-01,\nBBB,2020-01-01,\n")
+    without_end = Universe(path=path)
+    assert universe_hash(whole, first, middle) == universe_hash(without_end, first, middle)
+    assert universe_hash(whole, first, last) != universe_hash(without_end, first, last)
+    assert universe_hash(whole) != universe_hash(without_end)
+    assert universe_hash(Universe(path=path, min_members=3)) != universe_hash(without_end)

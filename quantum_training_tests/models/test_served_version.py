@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from quantum_training.features.indicators import WARMUP_BARS, compute_features
+from quantum_training.features.sets.feature_set import FeatureSet
 from quantum_training.market.calendars import expected_open_times
 from quantum_training.models.callers_candles import CallerError
 from quantum_training.models.contract import Model
@@ -192,4 +193,15 @@ def test_the_bars_of_an_exchange_are_those_of_its_calendar(zoo, candles):
 def test_a_version_that_was_not_told_its_timeframe_takes_features_only(zoo, candles):
     served = ServedVersion(zoo["xgboost"], ServedMarket(symbol=SYMBOL))
     with pytest.raises(CallerError, match="SP500: the version does not know its timeframe; send features, or train it"):
+        served.predict(candles, {})
+
+
+def test_a_version_that_learns_from_ranks_takes_features_only(zoo, candles):
+    """Its file names the members; it stays as it was for other sets."""
+    plain = FeatureSet(module="own.momentum", of=("BBB",))
+    ranked = plain.model_copy(update={"within": "top"})
+    texts = [ServedMarket(symbol=SYMBOL, feature_sets={"momentum": s}).to_json() for s in (plain, ranked)]
+    assert texts[0] == texts[1]
+    served = ServedVersion(zoo["xgboost"], ServedMarket.model_validate(json.loads(texts[1])))
+    with pytest.raises(CallerError, match="the version learns from BBB, too"):
         served.predict(candles, {})

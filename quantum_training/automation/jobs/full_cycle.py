@@ -115,6 +115,8 @@ def run_symbols(
     check_config(context.job_name, config, settings)
 
     symbols = config.symbols or [*settings.symbols]
+    fitted = [*symbols, *pool_peers(settings, symbols)]
+    read = symbols_read(settings, fitted)
     outcome = CycleOutcome({}, {})
 
     console = console_config(settings)
@@ -122,10 +124,11 @@ def run_symbols(
     def run(job: str, symbol: str) -> None:
         first = last = ""
         try:
-            first, last = weeks_of(settings, symbol, config)
             if job == MARKET_DATA:
-                first, last = months_of(settings, symbol, first, last)
-            elif symbol in outcome.refused:
+                first, last = (months_read if symbol in read else _months_of_weeks)(settings, symbol, config)
+            else:
+                first, last = weeks_of(settings, symbol, config)
+            if job == WEEKLY_CYCLE and symbol in outcome.refused:
                 last = min(last, _last_week_with_features(store, symbol))
             context.log.info(f"{symbol}: {job} from {first} to {last}")
             for name, nested in runs_of(settings, job, NestedRun(symbol, first, last, console), monitored):
@@ -136,8 +139,7 @@ def run_symbols(
             (outcome.refused if goes_on else outcome.failures)[symbol] = "\n".join([*reasons, str(error)])
             context.log.error(f"{symbol} failed: {error}")
 
-    fitted = [*symbols, *pool_peers(settings, symbols)]
-    for symbol in dict.fromkeys((*fitted, *symbols_read(settings, fitted))):
+    for symbol in dict.fromkeys((*fitted, *read)):
         run(MARKET_DATA, symbol)
     failed_series = _bring_series(context, config, settings, definitions, fitted)
     for symbol in symbols:
@@ -173,7 +175,7 @@ def _bring_series(
         for symbol in symbols:
             with suppress(ValueError):
                 if series in series_read(settings, [symbol]):
-                    months.append(months_of(settings, symbol, *weeks_of(settings, symbol, config)))
+                    months.append(_months_of_weeks(settings, symbol, config))
         if not months:
             continue
         try:
@@ -242,6 +244,21 @@ def months_of(settings: Settings, symbol: str, first_week: str, last_week: str) 
     start = month_of(settings.symbols[symbol].first_day(settings.start))
     first = max(first_month_for_week(settings, symbol, first_week), start)
     return first, (pd.Timestamp(last_week) - pd.Timedelta("1ns")).strftime("%Y-%m-01")
+
+
+def _months_of_weeks(settings: Settings, symbol: str, config: CycleConfig) -> tuple[str, str]:
+    return months_of(settings, symbol, *weeks_of(settings, symbol, config))
+
+
+def months_read(settings: Settings, symbol: str, config: CycleConfig) -> tuple[str, str]:
+    """As months_of, of a symbol that others read: up to the end of its data if they end before these weeks."""
+    try:
+        return _months_of_weeks(settings, symbol, config)
+    except ValueError:
+        if not (last_day := settings.last_day(symbol)):
+            raise
+        latest = config.model_copy(update={"week": "latest"})
+        return _months_of_weeks(settings, symbol, latest)[0], f"{last_day:%Y-%m-01}"
 
 
 def check_config(job: str, config: CycleConfig, settings: Settings) -> None:

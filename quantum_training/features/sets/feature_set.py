@@ -25,6 +25,7 @@ from quantum_training.features.sets.expansion import (
     suffix_of,
     variants,
 )
+from quantum_training.features.sets.ranks import RANK
 from quantum_training.market.series_schema import VALUE
 from quantum_training.market.timeframe import Timeframe, close_times, to_timedelta
 
@@ -74,18 +75,24 @@ class FeatureSet(BaseModel):
         (),
         description="Series from whose values it is computed instead of bars, as vix; otherwise as `of`.",
     )
+    within: str = Field(
+        "",
+        description="Universe among whose members each column is ranked at each bar, from 0 for the lowest value to 1 "
+        "for the highest. The settings fill `of` with its symbols.",
+    )
     late: Literal["wait", "missing"] = Field(
         "wait",
-        description="If what a set with `of` or `series` reads is not stored yet: trainings and scores wait for it, or "
-        "their rows are without its columns.",
+        description="If what a set with `of`, `series` or `within` reads is not stored yet: trainings and scores wait "
+        "for it, or their rows are without its columns.",
     )
 
     @model_validator(mode="after")
     def _fields_fit_together(self) -> FeatureSet:
-        if self.of and self.series:
-            raise ValueError("of and series: a set reads bars or values; make two sets")
-        if self.late != "wait" and not self.read_from:
-            raise ValueError("late is for sets with `of` or `series`; take it out, or name what it reads")
+        if (self.of or self.within) and self.series:
+            reads = "within" if self.within else "of"
+            raise ValueError(f"{reads} and series: a set reads bars or values; make two sets")
+        if self.late != "wait" and not (self.read_from or self.within):
+            raise ValueError("late is for sets with `of`, `series` or `within`; take it out, or name what it reads")
         if self.series and self.timeframes:
             raise ValueError("timeframes are for sets that read bars; use params for longer spans of a series")
         return self
@@ -95,19 +102,26 @@ class FeatureSet(BaseModel):
         """The other symbols, or the series, that it is computed from; none: it is computed from a symbol's own bars."""
         return self.of or self.series
 
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        """What the names of its columns for a recipe end with: one for each that it is computed from."""
+        return (RANK,) if self.within else self.read_from or ("",)
+
     def variants(self) -> list[Variant]:
         """All ways to compute its columns."""
         return [*variants(self.params, self.param_grid, self.timeframes, self.shifts)]
 
     def columns(self, name: str) -> dict[str, str]:
         """What each column that a recipe learns from is, by its full name: `momentum__slope` of the set `momentum`,
-        `btc__slope_BTC_USDT` of bars of BTC-USDT. FeatureSetError if the module declares none, or if two have one name.
+        `btc__slope_BTC_USDT` of bars of BTC-USDT, `momentum__slope_rank` of its rank. FeatureSetError if the module
+        declares none, or if two have one name.
         """
+        remark = f", its {RANK} within {self.within}" if self.within else ""
         return _unique(
             name,
             [
-                (f"{column}{suffix_of(symbol)}" if symbol else column, f"{text}{f', of {symbol}' if symbol else ''}")
-                for symbol in self.read_from or ("",)
+                (f"{column}{suffix_of(end) if end else ''}", f"{text}{remark or (f', of {end}' if end else '')}")
+                for end in self.suffixes
                 for column, text in self.stored_columns(name).items()
             ],
         )
@@ -252,9 +266,9 @@ def _unique(name: str, described: Sequence[tuple[str, str]]) -> dict[str, str]:
 NO_SETS: Mapping[str, FeatureSet] = MappingProxyType({})
 
 
-def named_after(owner: str, columns: pd.DataFrame) -> pd.DataFrame:
-    """Stored columns of a symbol or series under the names that a recipe has for them; "" (its own): as they are."""
-    return columns.add_suffix(suffix_of(owner)) if owner else columns
+def named_after(suffix: str, columns: pd.DataFrame) -> pd.DataFrame:
+    """Stored columns under the names that a recipe has for them. suffix: a symbol, a series or `rank`; "": its own."""
+    return columns.add_suffix(suffix_of(suffix)) if suffix else columns
 
 
 def warmup_of(sets: Mapping[str, FeatureSet], timeframe: str) -> int:
@@ -268,12 +282,12 @@ def compute_with_sets(
     """The features of the bars that open at or after `since`, and the columns of these sets beside them.
 
     Sets of other symbols, too, are computed from these candles, as if they were those of each, and sets of series from
-    the closes.
+    the closes. Of ranked sets these are the values that would be ranked, as one market is no cross-section.
     """
     values = candles[["close"]].set_axis([VALUE], axis=1)
     columns = [
-        named_after(owner, made_by.compute(name, values if made_by.series else candles, since, timeframe))
+        named_after(suffix, made_by.compute(name, values if made_by.series else candles, since, timeframe))
         for name, made_by in sets.items()
-        for owner in made_by.read_from or ("",)
+        for suffix in made_by.suffixes
     ]
     return pd.concat([compute_features(candles, since), *columns], axis=1)

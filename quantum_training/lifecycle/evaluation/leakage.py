@@ -7,15 +7,18 @@ from functools import cache, lru_cache, partial
 from typing import Any, NamedTuple
 
 import pandas as pd
+from cachetools import LRUCache
 
 from quantum_training.features.sets.feature_set import DEFAULT, NO_SETS, FeatureSet
 from quantum_training.features.windows import InsufficientData
 from quantum_training.lifecycle.evaluation.perturbed_store import Perturbation, PerturbedStore
 from quantum_training.lifecycle.feature_sets import computation, with_sets
 from quantum_training.lifecycle.market_history import first_month_needed
-from quantum_training.lifecycle.other_markets import other_symbols
-from quantum_training.lifecycle.records import ModelRecord, model_asset, read_record
+from quantum_training.lifecycle.other_markets import other_symbols, symbols_read_by
+from quantum_training.lifecycle.records import CANDLES, ModelRecord, model_asset, read_record
+from quantum_training.lifecycle.restatement import RESTATEMENTS
 from quantum_training.lifecycle.stored_months import read_bars
+from quantum_training.lifecycle.stored_sets import feature_asset
 from quantum_training.lifecycle.training.inputs import (
     InputSources,
     TrainingInputs,
@@ -41,6 +44,9 @@ from quantum_training.settings.schema import Recipe, Symbol
 
 SKILL_RECORDS = "leak_sentinel"
 """Name in the store of the records of recipes' skill on synthetic markets."""
+
+_NEWEST_VIEWS: LRUCache[tuple[Any, ...], tuple[Settings, list[PerturbedStore]]] = LRUCache(maxsize=1)
+"""The newest views of this process: all symbols of a universe are examined on the same ones."""
 
 CUTS_OF_SETS = 6
 """Bars of a month after which the future is replaced: a leak within days or weeks shows only at some of their hours."""
@@ -164,12 +170,19 @@ def version_report(store: Store, registry: ModelRegistry, settings: Settings, na
 def perturbed_stores(
     store: Store, settings: Settings, name: str, symbol: str, as_of: pd.Timestamp, bars: int
 ) -> list[PerturbedStore]:
-    """Two views of the store whose bars after as_of rise and fall: of the symbol, and of those from whose bars the
-    recipe's feature sets are computed."""
+    """Two views of the store whose bars after as_of rise and fall: of the symbol, and of those whose bars the recipe
+    reads beside its own."""
     sets = settings.recipes[name].feature_sets
-    markets = {s: settings.symbols[s] for s in (symbol, *other_symbols(sets))}
-    changes = [Perturbation(as_of, bars, rising) for rising in (True, False)]
-    return [PerturbedStore.after(store, markets, change, sets) for change in changes]
+    markets = {s: settings.symbols[s] for s in sorted({symbol, *symbols_read_by(settings, settings.recipes[name])})}
+    assets = [(asset, s) for s in markets for asset in (CANDLES, RESTATEMENTS)]
+    assets += [(feature_asset(of_series), s) for of_series, made_by in sets.items() for s in made_by.series]
+    written = str([store.stamps(asset, s, suffix) for asset, s in assets for suffix in ("parquet", "json")])
+    key = (id(settings), name, store.root, as_of, bars, *markets, written)
+    if key not in _NEWEST_VIEWS:
+        changes = [Perturbation(as_of, bars, rising) for rising in (True, False)]
+        views = [PerturbedStore.after(store, markets, change, sets) for change in changes]
+        _NEWEST_VIEWS[key] = (settings, views)  # settings: so that their id stays theirs
+    return _NEWEST_VIEWS[key][1]
 
 
 def own_inputs(sources: InputSources, target: TrainingTarget) -> TrainingInputs:

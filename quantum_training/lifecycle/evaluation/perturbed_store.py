@@ -13,24 +13,38 @@ import pandas as pd
 import pyarrow as pa
 
 from quantum_training.features.sets.feature_set import DEFAULT, NO_SETS, FeatureSet
-from quantum_training.lifecycle.feature_sets import computation, feature_asset
+from quantum_training.lifecycle.feature_sets import computation
 from quantum_training.lifecycle.market_history import first_month_needed
 from quantum_training.lifecycle.restatement import restated_at
 from quantum_training.lifecycle.stored_months import read_bars, stored_until
+from quantum_training.lifecycle.stored_sets import feature_asset
 from quantum_training.market.periods import month_of
 from quantum_training.market.timeframe import to_timedelta
-from quantum_training.monitoring.random_markets import perturb_future
+from quantum_training.monitoring.random_markets import JUMP, perturb_future
 from quantum_training.resources.store.store import Store, StoreError
 from quantum_training.settings.schema import Symbol
 
 
 class Perturbation(NamedTuple):
     """Which bars are replaced: all that are not closed at `as_of`, by `bars` random ones with a rising or falling
-    trend."""
+    trend.
+
+    further: of several symbols each goes further by another part of JUMP, up to all of it, so that their order after
+    as_of, and with it each rank, is another one if they rise and if they fall.
+    """
 
     as_of: pd.Timestamp
     bars: int
     rising: bool
+    further: float = 0.0
+
+    def of(self, candles: pd.DataFrame, spacing: pd.Timedelta) -> pd.DataFrame:
+        """The candles up to as_of, and other later ones."""
+        cut = self.as_of - spacing
+        perturbed = perturb_future(candles, cut, self.bars, spacing, self.rising)
+        factor = JUMP ** (self.further if self.rising else -self.further)
+        perturbed.loc[perturbed.index > cut, ["open", "high", "low", "close"]] *= factor
+        return perturbed
 
 
 @dataclass(frozen=True)
@@ -53,7 +67,8 @@ class PerturbedStore(Store):
         not stored is not changed.
         """
         perturbed = cls(root=store.root)
-        for name, symbol in symbols.items():
+        for place, (name, symbol) in enumerate(symbols.items()):
+            change = change._replace(further=place / len(symbols))
             stored_sets = {
                 s: made_by for s, made_by in sets.items() if name in (made_by.of or (name,)) and not made_by.series
             }
@@ -85,7 +100,7 @@ class PerturbedStore(Store):
         computations = [computation(made_by, sets, symbol.timeframe) for made_by in (DEFAULT, *sets)]
         first = first_month_needed(symbol, since, max(made_by.warmup_bars for made_by in computations))
         stored = read_bars(store, "candles", name, first, until, symbol)
-        candles = perturb_future(stored, cut, change.bars, spacing, change.rising)
+        candles = change.of(stored, spacing)
         attributes = {"covered_until": (candles.index[-1] + spacing).isoformat()}
         frames = [("candles", candles.loc[since:], attributes)]
         frames += [(c.asset, c.compute(candles, since), {**attributes, **c.attributes}) for c in computations]
@@ -98,6 +113,11 @@ class PerturbedStore(Store):
         self._tables[asset, symbol, period] = table.replace_schema_metadata(
             {**(table.schema.metadata or {}), **{k.encode(): v.encode() for k, v in attributes.items()}}
         )
+
+    def of_period(self, period: str) -> Store:
+        """See Store."""
+        first_changed = min((period for _, _, period in self._tables), default="")
+        return Store(root=self.root) if period < first_changed else self
 
     def periods(self, asset: str, symbol: str, suffix: str = "parquet") -> list[str]:
         stored = super().periods(asset, symbol, suffix)

@@ -9,8 +9,8 @@ import pandas as pd
 
 from quantum_training.features.sets.feature_set import FeatureSet
 from quantum_training.features.sets.series_events import known_rows
-from quantum_training.lifecycle.feature_sets import feature_asset
 from quantum_training.lifecycle.series import publications
+from quantum_training.lifecycle.stored_sets import feature_asset
 from quantum_training.market.periods import Key
 from quantum_training.market.series_schema import KNOWN_AT, VALUE
 from quantum_training.monitoring.feature_leakage import TOLERANCE, FeatureReport, first_difference

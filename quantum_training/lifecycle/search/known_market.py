@@ -60,6 +60,10 @@ class KnownMarket:
         """Hash of all that a trial can see: candles and features of the known bars."""
         return content_hash(pd.concat([bars.candles.join(bars.features) for bars in self.stretches]))
 
+    def labels_hash(self, label: RecipeLabel) -> str:
+        """Hash of the labels of all known bars, for those that are made of other symbols' bars, too."""
+        return content_hash(known_labels(self.history, self.stretches, label))
+
 
 def read_known_market(
     history: MarketHistory, search: Search, recipes: Iterable[Recipe], as_of: pd.Timestamp
@@ -106,7 +110,7 @@ def windows_of(history: MarketHistory, stretches: tuple[Bars, ...]) -> Callable[
 
     @lru_cache(maxsize=KEPT_WINDOWS)
     def labels(label: RecipeLabel, only_newest: bool) -> pd.DataFrame:
-        return known_labels(_used(stretches, only_newest), label, history.market)
+        return known_labels(history, _used(stretches, only_newest), label)
 
     @lru_cache(maxsize=KEPT_WINDOWS)
     def window(

@@ -151,6 +151,7 @@ def id_of(task: SearchTask, recipe: Recipe, market: KnownMarket) -> str:
         label_code=label_hash(recipe.label),
         reward_code=reward_hash(recipe.params),
         optuna=installed_release("optuna"),
+        **({"labels": market.labels_hash(recipe.label)} if recipe.label_universe else {}),
     )
 
 

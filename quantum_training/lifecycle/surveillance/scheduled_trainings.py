@@ -10,10 +10,12 @@ from collections.abc import Collection
 from contextlib import suppress
 from datetime import datetime
 from functools import lru_cache
+from itertools import chain
 from typing import NamedTuple
 
 import pandas as pd
 
+from quantum_training.lifecycle.cross_section_labels import late_members
 from quantum_training.lifecycle.feature_sets import late_sets
 from quantum_training.lifecycle.records import DECAY_REPORT
 from quantum_training.lifecycle.stored_months import features_available_until
@@ -147,8 +149,11 @@ def _late_context(store: Store, settings: Settings, symbol: str, as_of: pd.Times
     """What is not stored of the other symbols and series that the symbol's recipes read; "" if nothing. What cannot be
     read is reported by the training."""
     sets = {name: feature_set for name, feature_set in settings.feature_sets(symbol).items() if feature_set.read_from}
+    within = {settings.recipes[recipe].label_universe for recipe in settings.symbols[symbol].recipes}
     with suppress(Exception):
-        return next(late_sets(store, settings, symbol, sets, month_of(as_of), as_of), "")
+        late = late_sets(store, settings, symbol, sets, month_of(as_of), as_of)
+        of_labels = (late_members(store, settings, name, month_of(as_of), as_of) for name in sorted(within - {""}))
+        return next(chain(late, *of_labels), "")
     return ""
 
 

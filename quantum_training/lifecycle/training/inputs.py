@@ -19,7 +19,7 @@ from quantum_training.lifecycle.training.version_loader import Load, VersionLoad
 from quantum_training.market.periods import WEEK
 from quantum_training.market.timeframe import known_at
 from quantum_training.models.contract import Model, TrainingContext, algorithm
-from quantum_training.models.feature_set_hash import label_hash, reward_hash, set_hashes
+from quantum_training.models.feature_set_hash import label_hash, reward_hash, set_hashes, universe_hash
 from quantum_training.resources.store.store import Store, content_hash
 from quantum_training.settings import Settings
 from quantum_training.settings.schema import Recipe
@@ -93,7 +93,8 @@ def build_training_inputs(sources: InputSources, target: TrainingTarget) -> Trai
     recipe = sources.settings.recipes[target.recipe]
     check_recipe(target.recipe, recipe)
     inputs = _inputs(sources, target, recipe)
-    return inputs._replace(identity_inputs={**inputs.identity_inputs, **own_code(recipe)})
+    own = {**own_code(recipe), **_memberships(sources.settings, recipe, inputs.window)}
+    return inputs._replace(identity_inputs={**inputs.identity_inputs, **own})
 
 
 def own_code(recipe: Recipe) -> dict[str, Any]:
@@ -105,6 +106,14 @@ def own_code(recipe: Recipe) -> dict[str, Any]:
         "reward_code": reward_hash(recipe.params),
     }
     return {name: code for name, code in hashes.items() if code}
+
+
+def _memberships(settings: Settings, recipe: Recipe, window: Window) -> dict[str, Any]:
+    """The hashes of who was a member during the window, as it was known at its end, of the recipe's universes."""
+    names = {recipe.label_universe, *(made_by.within for made_by in recipe.feature_sets.values())} - {""}
+    first, as_of = window.full_times[0], window.as_of
+    hashes = {name: universe_hash(settings.universes[name], first, as_of) for name in sorted(names)}
+    return {"universes": hashes} if hashes else {}
 
 
 def _inputs(sources: InputSources, target: TrainingTarget, recipe: Recipe) -> TrainingInputs:

@@ -9,12 +9,13 @@ from cachetools import LRUCache
 
 from quantum_training.features.pool import Pool, pool
 from quantum_training.features.windows import InsufficientData
-from quantum_training.lifecycle.feature_sets import feature_asset
 from quantum_training.lifecycle.market_history import MarketHistory
+from quantum_training.lifecycle.other_markets import symbols_read_by
 from quantum_training.lifecycle.records import CANDLES, FEATURES
 from quantum_training.lifecycle.restatement import RESTATEMENTS
 from quantum_training.lifecycle.series import SERIES
 from quantum_training.lifecycle.stored_months import features_available_until
+from quantum_training.lifecycle.stored_sets import feature_asset
 from quantum_training.lifecycle.training.training_window import training_window
 from quantum_training.models.contract import algorithm
 from quantum_training.resources.store.store import Store, StoreError
@@ -67,11 +68,11 @@ def _written(history: MarketHistory, name: str) -> tuple[tuple[str, str], ...]:
     store, settings = history.store, history.settings
     assets = [(symbol, asset) for symbol in pool_of(settings, history.symbol, name) for asset in (CANDLES, FEATURES)]
     assets += [(symbol, RESTATEMENTS) for symbol in pool_of(settings, history.symbol, name)]
+    others = symbols_read_by(settings, settings.recipes[name])
+    assets += [(symbol, asset) for symbol in others for asset in (CANDLES, RESTATEMENTS)]
     for set_name, feature_set in settings.recipes[name].feature_sets.items():
         owners = feature_set.read_from or pool_of(settings, history.symbol, name)
-        assets += [
-            (owner, asset) for owner in owners for asset in (feature_asset(set_name), CANDLES, RESTATEMENTS, SERIES)
-        ]
+        assets += [(owner, asset) for owner in owners for asset in (feature_asset(set_name), SERIES)]
     return tuple((suffix, str(store.stamps(a, s, suffix))) for s, a in assets for suffix in ("parquet", "json"))
 
 

@@ -8,6 +8,7 @@ import pandas as pd
 from quantum_training.features.indicators import WARMUP_BARS
 from quantum_training.features.pool import Pool
 from quantum_training.features.windows import InsufficientData, Window, WindowSize, build_window
+from quantum_training.lifecycle.cross_section_labels import cross_section_labels
 from quantum_training.lifecycle.feature_sets import require_sets
 from quantum_training.lifecycle.gaps import absent_months
 from quantum_training.lifecycle.market_history import Bars, MarketHistory
@@ -17,7 +18,8 @@ from quantum_training.market.periods import month_of
 from quantum_training.models.contract import algorithm
 from quantum_training.resources.store.store import Store
 from quantum_training.settings import Settings
-from quantum_training.settings.schema import Recipe, Symbol
+from quantum_training.settings.schema import Recipe
+from quantum_training.trading.cross_section_label import CrossSection
 from quantum_training.trading.own_label import RecipeLabel, labels_of
 
 
@@ -28,7 +30,7 @@ def training_window(store: Store, settings: Settings, symbol: str, recipe: Recip
     gets the bars since the newest gap only. InsufficientData if they are too few. StoreError if bars up to `as_of` are
     not stored.
     """
-    history, market = MarketHistory(store, settings, symbol), settings.symbols[symbol]
+    history = MarketHistory(store, settings, symbol)
     first, rows = _first_month(history, recipe, as_of), wanted_rows(settings, recipe)
     require_sets(store, settings, symbol, recipe.feature_sets, first, as_of)
     stretches = history.known_stretches(first, as_of)
@@ -37,7 +39,7 @@ def training_window(store: Store, settings: Settings, symbol: str, recipe: Recip
     stretches = [bars for bars in stretches if len(bars.candles)] or stretches[-1:]
     return build_window(
         pd.concat([features for _, features in stretches]),
-        known_labels(stretches, recipe.label, market),
+        known_labels(history, stretches, recipe.label),
         as_of=as_of,
         columns=recipe.columns,
         size=WindowSize(
@@ -46,8 +48,16 @@ def training_window(store: Store, settings: Settings, symbol: str, recipe: Recip
     )
 
 
-def known_labels(stretches: Iterable[Bars], label: RecipeLabel, market: Symbol) -> pd.DataFrame:
-    """The labels of stretches of bars, oldest first: of each bar up to which its stretch lets one know them."""
+def known_labels(history: MarketHistory, stretches: Iterable[Bars], label: RecipeLabel) -> pd.DataFrame:
+    """The labels of stretches of bars, oldest first: of each bar up to which its stretch lets one know them.
+
+    StoreError if the label is one of a cross-section, and bars of a member are late.
+    """
+    market = history.market
+    if isinstance(label, CrossSection):
+        places = (history.store, history.settings, history.symbol)
+        opened = [pd.DatetimeIndex(candles.index) for candles, _ in stretches]
+        return pd.concat([cross_section_labels(*places, label, bars) for bars in opened])
     labels = [
         labels_of(candles, label, market.costs.round_trip(candles["close"].to_numpy(), market.account.capital))
         for candles, _ in stretches

@@ -180,6 +180,11 @@ class Store:
         end = f".{suffix}"
         return sorted([name[: -len(end)] for name in names if name.endswith(end) and name[0] != "."])
 
+    def of_period(self, period: str) -> "Store":
+        """The store in which a period is the same as here: another one, if this is a view of it that changes later
+        periods only."""
+        return self
+
     def stamps(self, asset: str, symbol: str, suffix: str = "json") -> dict[str, str]:
         """For each stored period, oldest first, a token that changes with every write of its file."""
         filesystem, path = self._path(asset, symbol, "", suffix)

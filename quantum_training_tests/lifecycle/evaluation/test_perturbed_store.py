@@ -65,6 +65,31 @@ def test_the_price_jumps_up_or_down_after_the_cut(store, perturbed):
         assert first_open == pytest.approx(last_close * ratio)
 
 
+def test_several_markets_go_to_the_opposite_order_if_they_rise_and_if_they_fall(store):
+    """Equal moves would leave every rank of what looks ahead as it was."""
+    for symbol in ("BBB", "CCC"):
+        for asset in ("candles", "features"):
+            for month in MONTHS:
+                frame, attributes = store.read_frame(asset, "AAA", month), store.attributes(asset, "AAA", month)
+                store.write_frame(asset, symbol, month, frame, attributes)
+    market = load_settings().symbols["SP500"].model_copy(update={"timeframe": "4h", "calendar": "24/7"})
+    markets = dict.fromkeys(("AAA", "BBB", "CCC"), market)
+    opens = {}
+    for rising in (True, False):
+        view = PerturbedStore.after(store, markets, Perturbation(CUT + BAR, RANDOM_BARS, rising))
+        opens[rising] = [view.read_frame("candles", symbol, MONTHS[-1]).loc[CUT + BAR, "open"] for symbol in markets]
+    last_close = store.read_frame("candles", "AAA", MONTHS[-1]).loc[CUT, "close"]
+    assert last_close < opens[True][0] < opens[True][1] < opens[True][2]
+    assert last_close > opens[False][0] > opens[False][1] > opens[False][2]
+
+
+def test_months_before_the_cut_are_those_of_the_store_itself(store, perturbed):
+    for view in perturbed:
+        assert view.of_period(MONTHS[-2]) == Store(root=store.root)
+        assert view.of_period(MONTHS[-1]) is view
+    assert store.of_period(MONTHS[0]) is store
+
+
 def test_features_are_those_of_the_perturbed_candles(perturbed):
     for view in perturbed:
         candles = view.read_frames("candles", "AAA", MONTHS[0], "2024-05-01")

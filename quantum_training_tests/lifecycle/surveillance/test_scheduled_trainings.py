@@ -3,8 +3,8 @@
 import pandas as pd
 import pytest
 
-from quantum_training.lifecycle.feature_sets import DEFINITION
 from quantum_training.lifecycle.records import ModelVersion, write_record
+from quantum_training.lifecycle.stored_sets import DEFINITION
 from quantum_training.lifecycle.surveillance.scheduled_trainings import (
     RunState,
     first_tick,
