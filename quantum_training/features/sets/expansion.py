@@ -74,10 +74,18 @@ def higher_bars(candles: pd.DataFrame, timeframe: str) -> pd.DataFrame:
 def known_rows(values: np.ndarray, opened: pd.DatetimeIndex, timeframe: str, closed: pd.DatetimeIndex) -> np.ndarray:
     """For each time `closed`, the row of the newest bar of a timeframe that is closed then, else NaN.
 
-    values: a row for each bar, which opens at `opened`. So no bar is known before its nominal end, also not on a day
-    with fewer hours.
+    values: a row for each bar, which opens at `opened`.
     """
-    newest = close_times(opened, timeframe).searchsorted(closed, side="right") - 1
+    newest = newest_known(opened, timeframe, closed)
     rows = np.full((len(closed), values.shape[1]), np.nan)
     rows[newest >= 0] = values[newest[newest >= 0]]
     return rows
+
+
+def newest_known(opened: pd.DatetimeIndex, timeframe: str, closed: pd.DatetimeIndex) -> np.ndarray:
+    """For each time `closed`, the position of the newest bar of a timeframe that is closed then, below 0 if none is.
+
+    opened: when its bars open. So no bar is known before its nominal end, also not on a day with fewer hours.
+    """
+    positions: np.ndarray = close_times(opened, timeframe).searchsorted(closed, side="right") - 1
+    return positions

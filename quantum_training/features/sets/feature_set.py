@@ -21,7 +21,7 @@ from quantum_training.features.sets.expansion import (
     Variant,
     bars_needed,
     higher_bars,
-    known_rows,
+    newest_known,
     suffix_of,
     variants,
 )
@@ -157,16 +157,18 @@ class FeatureSet(BaseModel):
         start = max(first - warmup, 0)
         history = candles.iloc[start:]
         closed = close_times(pd.DatetimeIndex(history.index), timeframe)
-        parts, last = [], None
+        bars = {chosen: self._bars(name, history, chosen, timeframe) for chosen in (None, *self.timeframes)}
+        newest: dict[str | None, np.ndarray] = {None: np.arange(len(history))}
+        newest |= {of: newest_known(pd.DatetimeIndex(bars[of].index), of, closed) for of in self.timeframes}
+        rows = np.full((len(columns), len(history)), np.nan).T  # column by column, as pandas and Parquet have them
+        done, last = 0, None
         for variant in self.variants():
             if (variant.params, variant.timeframe) != last:
-                bars = self._bars(name, history, variant.timeframe, timeframe)
-                values, last = self._values(name, bars, variant.params), (variant.params, variant.timeframe)
-            shifted = np.full_like(values, np.nan)
-            shifted[variant.shift :] = values[: max(len(values) - variant.shift, 0)]
-            opened = pd.DatetimeIndex(bars.index)
-            parts.append(known_rows(shifted, opened, variant.timeframe, closed) if variant.timeframe else shifted)
-        rows = np.column_stack(parts)
+                values = self._values(name, bars[variant.timeframe], variant.params)
+                last = variant.params, variant.timeframe
+            source = newest[variant.timeframe] - variant.shift
+            rows[source >= 0, done : done + values.shape[1]] = values[source[source >= 0]]
+            done += values.shape[1]
         rows[: max(warmup - start, 0)] = np.nan
         return pd.DataFrame(rows[first - start :], candles.index[first:], list(columns))
 
@@ -201,7 +203,8 @@ class FeatureSet(BaseModel):
             problem = f"returned other columns than COLUMNS has: {different}"
         if problem is None:
             try:
-                values: np.ndarray = made[list(columns)].to_numpy(dtype="float64", na_value=np.nan, copy=True)
+                chosen = made if [*made.columns] == [*columns] else made[[*columns]]
+                values: np.ndarray = chosen.to_numpy(dtype="float64", na_value=np.nan, copy=True)
             except (ValueError, TypeError) as error:
                 problem = f"returned what is no number: {error}"
             else:
