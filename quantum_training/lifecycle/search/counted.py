@@ -6,7 +6,9 @@ unsupervised learning methods: a group is one trial. A search without groups is 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -68,22 +70,25 @@ def correlations(returns: Sequence[np.ndarray]) -> np.ndarray:
 
     1 for equal series and 0 if one of two does not vary.
     """
+
+    @cache
+    def centred(trial: int, bars: int) -> tuple[np.ndarray, float]:
+        values = returns[trial][:bars] - returns[trial][:bars].mean()
+        return values, float((values * values).sum())
+
     count = len(returns)
     matrix = np.eye(count)
     for one in range(count):
         for other in range(one):
             bars = min(len(returns[one]), len(returns[other]))
-            a, b = returns[one][:bars], returns[other][:bars]
-            matrix[one, other] = matrix[other, one] = _correlation(a, b)
+            if np.array_equal(returns[one][:bars], returns[other][:bars]):
+                value = 1.0
+            else:
+                (a, of_a), (b, of_b) = centred(one, bars), centred(other, bars)
+                spread = math.sqrt(of_a * of_b)
+                value = min(max(float((a * b).sum()) / spread, -1.0), 1.0) if spread > NOISE**2 else 0.0
+            matrix[one, other] = matrix[other, one] = value
     return matrix
-
-
-def _correlation(a: np.ndarray, b: np.ndarray) -> float:
-    if np.array_equal(a, b):
-        return 1.0
-    a, b = a - a.mean(), b - b.mean()
-    spread = float(np.sqrt((a * a).sum() * (b * b).sum()))
-    return float(np.clip((a * b).sum() / spread, -1.0, 1.0)) if spread > NOISE**2 else 0.0
 
 
 def effective_trials(correlation: np.ndarray) -> EffectiveTrials:

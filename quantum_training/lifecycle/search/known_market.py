@@ -22,7 +22,9 @@ from quantum_training.models.contract import algorithm
 from quantum_training.resources.store.store import content_hash
 from quantum_training.settings.schema import Recipe
 from quantum_training.settings.search import Search
+from quantum_training.trading.liquidity import mark_untraded
 from quantum_training.trading.own_label import RecipeLabel
+from quantum_training.trading.scoring import deciding_bars
 
 KEPT_WINDOWS = 64
 """Training windows in memory; one of 5,000 bars takes some 2 MB."""
@@ -34,6 +36,16 @@ class Fold(NamedTuple):
     as_of: pd.Timestamp
     start: int
     stop: int
+
+
+class FoldBars(NamedTuple):
+    """What all trials read of a fold. candles: up to its last bar. decided: the bars before those that are filled."""
+
+    candles: pd.DataFrame
+    decided: pd.DatetimeIndex
+    filled: pd.DatetimeIndex
+    features: pd.DataFrame
+    """Those of `decided`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +66,17 @@ class KnownMarket:
     def newest(self) -> Bars:
         """The bars since the newest gap, of which the last ones are scored."""
         return self.stretches[-1]
+
+    @cached_property
+    def fold_bars(self) -> list[FoldBars]:
+        """The bars of each fold."""
+        marked, features = mark_untraded(self.newest.candles), self.newest.features
+        bars = []
+        for fold in self.folds:
+            filled = self.scored[fold.start : fold.stop]
+            decided = deciding_bars(marked.index, filled)
+            bars.append(FoldBars(marked.loc[: filled[-1]], decided, filled, features.reindex(decided)))
+        return bars
 
     @cached_property
     def data_hash(self) -> str:

@@ -17,7 +17,7 @@ from quantum_training.models.fitting import fit_seeds
 from quantum_training.settings.schema import Recipe
 from quantum_training.trading.episodes import Market
 from quantum_training.trading.metrics import sharpe
-from quantum_training.trading.scoring import deciding_bars, positions_at, trade
+from quantum_training.trading.scoring import positions_at, trade
 
 
 class Walk(NamedTuple):
@@ -37,19 +37,15 @@ def walk_forward(market: KnownMarket, recipe: Recipe, each_fold: bool = True) ->
     fold. InsufficientData if a window is too short; else what the algorithm raises.
     """
     positions = np.full(len(market.scored), np.nan)
-    candles, features = market.newest
     rules = market.history.market
-    for fold in market.folds:
+    for fold, bars in zip(market.folds, market.fold_bars, strict=True):
         model = _fit(market, recipe, fold)
-        filled = market.scored[fold.start : fold.stop]
-        until = candles.loc[: filled[-1]]
-        decided = deciding_bars(until.index, filled)
-        positions[fold.start : fold.stop] = positions_at(model, until, features, decided, filled)
+        features = market.newest.features if model.lookback_bars else bars.features
+        positions[fold.start : fold.stop] = positions_at(model, bars.candles, features, bars.decided, bars.filled)
         if not each_fold and fold is not market.folds[-1]:
             continue  # nobody looks at the accounts before the end
-        result = trade(
-            until, market.scored[0], {"trial": pd.Series(positions, market.scored)}, rules.costs, rules.account
-        )
+        trial = {"trial": pd.Series(positions, market.scored)}
+        result = trade(bars.candles, market.scored[0], trial, rules.costs, rules.account)
         net = result.net_return[:, 0]
         yield Walk(net, *sharpe(net, 1.0))
 
