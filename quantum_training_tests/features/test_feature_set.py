@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quantum_training.features.indicators import FEATURES
+from quantum_training.features.sets.expansion import higher_bars
 from quantum_training.features.sets.feature_set import FeatureSet, FeatureSetError
 from quantum_training.features.sets.recipe_columns import columns_of, sets_of
 from quantum_training.monitoring.random_markets import random_candles
@@ -206,3 +207,16 @@ def test_a_set_of_other_symbols_has_columns_of_each():
 def test_only_a_set_of_other_symbols_may_be_late():
     with pytest.raises(ValueError, match="late is for sets with `of`"):
         FeatureSet(module=MODULE, late="missing")
+
+
+def test_the_bars_of_a_timeframe_are_made_once_for_all_values_of_the_params(slope, monkeypatch):
+    made = []
+
+    def counted(candles, timeframe):
+        made.append(timeframe)
+        return higher_bars(candles, timeframe)
+
+    monkeypatch.setattr("quantum_training.features.sets.feature_set.higher_bars", counted)
+    chosen = slope.model_copy(update={"param_grid": {"bars": (2, 3, 5)}, "timeframes": ("4h", "1d"), "shifts": (1,)})
+    chosen.compute("x", CANDLES, CANDLES.index[0], "1h")
+    assert made == ["4h", "1d"]

@@ -165,12 +165,14 @@ class FeatureSet(BaseModel):
         for variant in self.variants():
             if (variant.params, variant.timeframe) != last:
                 values = self._values(name, bars[variant.timeframe], variant.params)
-                last = variant.params, variant.timeframe
+                begin, last = self._declared_warmup(name, variant.params), (variant.params, variant.timeframe)
             source = newest[variant.timeframe] - variant.shift
-            rows[source >= 0, done : done + values.shape[1]] = values[source[source >= 0]]
+            known = int(source.searchsorted(begin))
+            taken = values[source[known:]] if variant.timeframe else values[begin : begin + len(rows) - known]
+            rows[known:, done : done + values.shape[1]] = taken
             done += values.shape[1]
         rows[: max(warmup - start, 0)] = np.nan
-        return pd.DataFrame(rows[first - start :], candles.index[first:], list(columns))
+        return pd.DataFrame(rows[first - start :], candles.index[first:], list(columns), copy=False)
 
     def _bars(self, name: str, candles: pd.DataFrame, timeframe: str | None, own: str) -> pd.DataFrame:
         if timeframe is None:
@@ -183,13 +185,11 @@ class FeatureSet(BaseModel):
         return higher_bars(candles, timeframe)
 
     def _values(self, name: str, bars: pd.DataFrame, params: Mapping[str, Any]) -> np.ndarray:
-        """What the module makes of these bars, bars x columns; NaN for rows with too few bars before them."""
+        """What the module makes of these bars, bars x columns."""
         columns = self._declared_columns(name, params)
         if bars.empty:
             return np.empty((0, len(columns)))
-        values = self._checked(name, self._function(name)(bars.copy(), **params), bars.index, [*columns])
-        values[: self._declared_warmup(name, params)] = np.nan
-        return values
+        return self._checked(name, self._function(name)(bars.copy(), **params), bars.index, [*columns])
 
     def _checked(self, name: str, made: Any, bars: pd.Index, columns: Sequence[str]) -> np.ndarray:
         """The values of a frame that the module made, bars x columns. FeatureSetError names what is wrong with it."""
@@ -204,7 +204,7 @@ class FeatureSet(BaseModel):
         if problem is None:
             try:
                 chosen = made if [*made.columns] == [*columns] else made[[*columns]]
-                values: np.ndarray = chosen.to_numpy(dtype="float64", na_value=np.nan, copy=True)
+                values: np.ndarray = chosen.to_numpy(dtype="float64", na_value=np.nan)
             except (ValueError, TypeError) as error:
                 problem = f"returned what is no number: {error}"
             else:

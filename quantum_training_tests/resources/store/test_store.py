@@ -1,5 +1,6 @@
 """The Parquet store: what is written comes back, a write is whole or was never there, and a re-run changes nothing."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -331,6 +332,21 @@ def test_the_content_hash_depends_on_values_not_on_memory_layout():
     strided = pd.DataFrame(np.arange(12.0).reshape(4, 3), columns=list("abc"))
     assert content_hash(strided) == content_hash(strided.copy())
     assert content_hash(frame(unit="us")[["close"]]) == content_hash(frame(unit="ns")[["close"]])
+
+
+def test_the_content_hash_of_numbers_is_that_of_their_columns_one_after_the_other():
+    wide = pd.DataFrame(np.arange(12.0).reshape(4, 3), pd.RangeIndex(4), list("abc"))
+    described = json.dumps([(name, "float64") for name in wide]).encode()
+    columns = b"".join(wide[name].to_numpy().tobytes() for name in wide)
+    expected = hashlib.sha256(described + np.arange(4).tobytes() + columns).hexdigest()
+    assert content_hash(wide) == expected
+
+
+def test_text_is_stored_with_a_dictionary_and_prices_without(local):
+    group = pq.ParquetFile(local.write_frame(*PLACE, frame()).path).metadata.row_group(0)
+    columns = {group.column(i).path_in_schema: group.column(i).has_dictionary_page for i in range(group.num_columns)}
+    assert columns["strategy"]
+    assert not columns["close"]
 
 
 def test_records_are_stored_as_readable_json(local):
