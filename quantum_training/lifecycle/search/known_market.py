@@ -39,13 +39,15 @@ class Fold(NamedTuple):
 
 
 class FoldBars(NamedTuple):
-    """What all trials read of a fold. candles: up to its last bar. decided: the bars before those that are filled."""
+    """What all trials read of a fold. candles: up to its last bar. filled: its bars; decided: those before them.
+
+    features: of the bars `decided`.
+    """
 
     candles: pd.DataFrame
     decided: pd.DatetimeIndex
     filled: pd.DatetimeIndex
     features: pd.DataFrame
-    """Those of `decided`."""
 
 
 @dataclass(frozen=True, eq=False)
