@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from quantum_training.lifecycle.decision.champion import _market_before
 from quantum_training.lifecycle.fetching import WEEK_BEGINS
 from quantum_training.lifecycle.gaps import REFUSED, GapError, gap_of_week, gaps, record_outcome
 from quantum_training.lifecycle.ingestion import compute_month_features, ingest_month
@@ -143,6 +144,15 @@ def test_every_bar_is_scored_in_the_one_week_in_which_it_closes(timeframe, weeks
     opens = pd.date_range(week - 3 * WEEK, week, freq="h")
     scored = opens[(opens >= first) & (opens < end)]
     assert [*scored] == [*opens[(opens + step > week - WEEK) & (opens + step <= week)]]
+
+
+def test_the_days_before_a_campaign_end_before_the_bars_that_its_first_week_scores(run):
+    market = run("1w from Thursday")
+    for month in months("2023-12-01", "2024-03-01"):
+        market.bring(month, at("2024-03-20"))
+    days = market.history.daily_returns(at("2024-03-18"))
+    before = _market_before(market.history, "2024-03-18")("2024-02-12")  # it scores the bar that opens on the 1st
+    assert [*before] == [*days[days.index < at("2024-02-01")]]
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ from quantum_training.resources.texts import storable
 from quantum_training.selection.champion import decide_weeks
 from quantum_training.selection.decision import Decision, DecisionPolicy
 from quantum_training.selection.hash_chain import GENESIS, Entry, Row
-from quantum_training.selection.history import WEEK, recipes_in
+from quantum_training.selection.history import recipes_in
 from quantum_training.selection.ledger_rows import INTERIM_ANALYSIS, KINDS, ledger_decisions, manual_actions
 from quantum_training.settings import Settings
 
@@ -107,8 +107,9 @@ def _market_before(history: MarketHistory, last: str) -> Callable[[str], np.ndar
     """Daily returns of the market before the bars that a week scores, of at most MARKET_YEARS; read once."""
     returns = cache(lambda: history.daily_returns(pd.Timestamp(last, tz="UTC")))
 
+    @cache
     def market_before(week: str) -> np.ndarray:
-        until = pd.Timestamp(week, tz="UTC") - WEEK
+        until = history.scored_from(pd.Timestamp(week, tz="UTC"))
         days = returns()
         return days[(days.index >= until - pd.DateOffset(years=MARKET_YEARS)) & (days.index < until)].to_numpy()
 
