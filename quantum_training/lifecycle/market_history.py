@@ -192,18 +192,13 @@ class MarketHistory:
         """The shadow scores of every week up to `last`, oldest first."""
         return {week: self.scores(week) for week in self.scored_weeks(last)}
 
-    def daily_returns(self, until: pd.Timestamp) -> pd.Series:
-        """Sums of the bars' close-to-close returns by UTC day, of all stored bars that open before `until`.
-
-        The first bar after a pause of LONGEST_PAUSE has none.
-        """
+    def returns_by_day(self, until: pd.Timestamp) -> pd.Series:
+        """Those of all stored bars that open before `until`."""
         months = self.store.periods(CANDLES, self.symbol)
         if not months or months[0] > month_of(until):
-            return pd.Series(dtype="float64", index=pd.DatetimeIndex([], tz="UTC"))
+            return returns_by_day(pd.Series(dtype="float64", index=pd.DatetimeIndex([], tz="UTC")))
         close = self.store.read_frames(CANDLES, self.symbol, months[0], month_of(until))["close"]
-        opened = pd.DatetimeIndex(close.index)
-        returns = close.pct_change()[(opened < until) & (opened.to_series().diff().to_numpy() < LONGEST_PAUSE)]
-        return returns.groupby(pd.DatetimeIndex(returns.index).floor("D")).sum()
+        return returns_by_day(close[close.index < until])
 
     def inputs_hash(self, bars: Bars, filled: pd.DatetimeIndex) -> str:
         """Hash of what the bars `filled`, of one week, are decided on by the recipes of the symbol."""
@@ -212,6 +207,13 @@ class MarketHistory:
     def scored_inputs_hash(self, week: str) -> str | None:
         """The hash of the features that a week was scored on; None if it was not scored, or by an early build."""
         return self.store.attributes(SHADOW_SCORES, self.symbol, week).get(INPUTS)
+
+
+def returns_by_day(close: pd.Series) -> pd.Series:
+    """Sums of close-to-close returns by UTC day. The first bar after a pause of LONGEST_PAUSE has none."""
+    opened = pd.DatetimeIndex(close.index)
+    returns = close.pct_change()[opened.to_series().diff().to_numpy() < LONGEST_PAUSE]
+    return returns.groupby(pd.DatetimeIndex(returns.index).floor("D")).sum()
 
 
 def lookback_bars(settings: Settings, symbol: str) -> int:

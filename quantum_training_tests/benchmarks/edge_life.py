@@ -22,16 +22,16 @@ from scipy.stats import binomtest
 from quantum_training.features.indicators import FEATURES, compute_features
 from quantum_training.features.labels import make_labels
 from quantum_training.features.windows import WindowSize, build_window
-from quantum_training.lifecycle.decision.champion import decision_policy
+from quantum_training.lifecycle.decision.champion import days_before, decision_policy
 from quantum_training.lifecycle.decision.rollout import daily_returns
-from quantum_training.lifecycle.market_history import Bars
+from quantum_training.lifecycle.market_history import Bars, returns_by_day
 from quantum_training.lifecycle.surveillance.decay import net_returns
 from quantum_training.market.periods import WEEK
 from quantum_training.market.timeframe import known_at
 from quantum_training.models.contract import Model, TrainingContext, algorithm
 from quantum_training.monitoring.decay import Calendar, assess_decay, start_tenure
 from quantum_training.selection.champion import decide_weeks
-from quantum_training.selection.decision import Decision
+from quantum_training.selection.decision import Decision, DecisionPolicy
 from quantum_training.selection.refresh import RefreshComparison, judge_refresh
 from quantum_training.selection.rollout import fold
 from quantum_training.settings import Settings, load_settings
@@ -147,12 +147,20 @@ def decay_weeks(world: World, scores: dict[str, pd.DataFrame], decided: dict[str
     return alarms
 
 
+def policy_of(world: World) -> DecisionPolicy:
+    """What the world is decided by, with the days of its market."""
+    by_day = returns_by_day(world.bars.candles["close"])
+    return decision_policy(world.settings, SYMBOL)._replace(
+        market_before=lambda week: days_before(by_day, pd.Timestamp(week, tz="UTC") - WEEK)
+    )
+
+
 def life(task: tuple[int, bool]) -> dict[str, int | None]:
     """By step, the number of the week in which it first came, from 1; None if it never did. Also what was refused."""
     settings = demo_settings()
     world = world_of(settings, *task)
     scores, refused = shadow_scores(world)
-    policy = decision_policy(settings, SYMBOL)
+    policy = policy_of(world)
     decided = {d.week: d for d in decide_weeks(scores, [world.recipe], policy)}
     champions = {week: d.champion for week, d in decided.items()}
     stages = [*fold(decided, {}, daily_returns(champions, scores), settings.rollout)]

@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from quantum_training.lifecycle.decision.champion import decision_policy
 from quantum_training.lifecycle.market_history import Bars
 from quantum_training.lifecycle.search.counted import count_trials, whole
 from quantum_training.lifecycle.search.known_market import Fold, KnownMarket, windows_of
@@ -29,12 +28,15 @@ from quantum_training.lifecycle.search.study import TrialRunner, open_study
 from quantum_training.market.periods import WEEK
 from quantum_training.market.timeframe import known_at
 from quantum_training.selection.champion import decide_weeks
+from quantum_training.selection.joint_rule import PromotionRule
+from quantum_training.selection.rule import EvidenceRule
 from quantum_training.settings.schema import Recipe
 from quantum_training.trading.metrics import sharpe
-from quantum_training_tests.benchmarks.edge_life import SYMBOL, World, demo_settings, shadow_scores, share, world_of
+from quantum_training_tests.benchmarks.edge_life import World, demo_settings, policy_of, shadow_scores, share, world_of
 
 AS_OF = pd.Timestamp("2018-06-25", tz="UTC")
 FOUND, BARS, FOLDS = "found", 2000, 5
+DECIDED = ("promoted", "by evidence", "by evidence, not counted")
 SPACE = {
     "params.max_depth": {"low": 1, "high": 8},
     "params.learning_rate": {"low": 0.01, "high": 0.5, "log": True},
@@ -90,11 +92,11 @@ def outcome(task: tuple[int, int]) -> dict[str, Any]:
     weeks = pd.date_range(AS_OF, world.weeks[-1], freq=WEEK)
     after = world._replace(settings=settings.model_copy(update={"recipes": recipes}), recipe=FOUND, weeks=weeks)
     scores = {week: scored for week, scored in shadow_scores(after)[0].items() if week > f"{AS_OF:%Y-%m-%d}"}
-    policy = decision_policy(settings, SYMBOL)
+    policy = policy_of(world)
     net = pd.concat([scored.loc[scored["strategy"] == FOUND, "net_return"] for scored in scores.values()])
 
-    def promoted(trials_counted: int) -> bool:
-        decided = decide_weeks(scores, [FOUND], policy._replace(seeds={FOUND: trials_counted}))
+    def promoted(rule: PromotionRule, trials_counted: int = 1) -> bool:
+        decided = decide_weeks(scores, [FOUND], policy._replace(rule=rule, seeds={FOUND: trials_counted}))
         return any(decision.verdict == "PROMOTE" for decision in decided)
 
     year = policy.periods**0.5
@@ -105,8 +107,9 @@ def outcome(task: tuple[int, int]) -> dict[str, Any]:
         "overfitting": f"{numbers['overfitting']:.0%}",
         "deflated Sharpe": f"{numbers['deflated_sharpe']:.2f}",
         "26 weeks later": f"{(sharpe(net.to_numpy(), 1.0)[0] or 0.0) * year:.1f}",
-        "promoted": promoted(1 + whole(numbers["effective_trials"] or 0)),
-        "promoted if not counted": promoted(1),
+        "promoted": promoted(settings.promotion),
+        "by evidence": promoted(EvidenceRule(), 1 + whole(numbers["effective_trials"] or 0)),
+        "by evidence, not counted": promoted(EvidenceRule()),
     }
 
 
@@ -119,7 +122,7 @@ def main(markets: int, trials: int, folder: str | None) -> None:
             rows.append(row)
             print(row, file=sys.stderr, flush=True)
     table = pd.DataFrame(rows)
-    lines = [f"{name}: {share(int(table[name].sum()), markets)}" for name in ("promoted", "promoted if not counted")]
+    lines = [f"{name}: {share(int(table[name].sum()), markets)}" for name in DECIDED]
     text = (
         f"{table.to_markdown(index=False, disable_numparse=True)}\n\n{'; '.join(lines)}, of {markets} markets, with "
         "exact 95 % intervals. Sharpe ratios are annual.\n"

@@ -77,15 +77,15 @@ def test_daily_returns_are_sums_of_close_to_close_returns_without_those_after_a_
     history.store.write_frame("candles", "AAA", "2020-03-01", resumed.rename_axis("open_time"), {})
     closes = closes[closes > 0]  # the first bar of this market closes at 0
     expected = closes.pct_change().groupby(closes.index.floor("D")).sum()
-    daily = history.daily_returns(pd.Timestamp("2020-01-19 08:00", tz="UTC"))
+    daily = history.returns_by_day(pd.Timestamp("2020-01-19 08:00", tz="UTC"))
     assert daily.index[-1] == pd.Timestamp("2020-01-19", tz="UTC")
     assert daily.iloc[-2] == pytest.approx(expected.iloc[-2])
     assert daily.iloc[-1] == pytest.approx(
         closes.pct_change()[: pd.Timestamp("2020-01-19 07:00", tz="UTC")].iloc[-2:].sum()
     )
-    assert history.daily_returns(pd.Timestamp("2020-04-01", tz="UTC")).iloc[-1] == pytest.approx(505 / 500 - 1)
-    assert history.daily_returns(pd.Timestamp("2019-11-01", tz="UTC")).empty
+    assert history.returns_by_day(pd.Timestamp("2020-04-01", tz="UTC")).iloc[-1] == pytest.approx(505 / 500 - 1)
+    assert history.returns_by_day(pd.Timestamp("2019-11-01", tz="UTC")).empty
 
 
 def test_a_symbol_without_candles_has_no_daily_returns(history):
-    assert MarketHistory(history.store, history.settings, "BBB").daily_returns(MONDAY).empty
+    assert MarketHistory(history.store, history.settings, "BBB").returns_by_day(MONDAY).empty

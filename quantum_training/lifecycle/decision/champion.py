@@ -104,16 +104,14 @@ def weekly_decisions(history: MarketHistory, last: str, rows: list[Row], load: L
 
 
 def _market_before(history: MarketHistory, last: str) -> Callable[[str], np.ndarray]:
-    """Daily returns of the market before the bars that a week scores, of at most MARKET_YEARS; read once."""
-    returns = cache(lambda: history.daily_returns(pd.Timestamp(last, tz="UTC")))
+    """The market's days before the bars that a week scores. The stored bars are read once, and only if it is called."""
+    by_day = cache(lambda: history.returns_by_day(pd.Timestamp(last, tz="UTC")))
+    return cache(lambda week: days_before(by_day(), history.scored_from(pd.Timestamp(week, tz="UTC"))))
 
-    @cache
-    def market_before(week: str) -> np.ndarray:
-        until = history.scored_from(pd.Timestamp(week, tz="UTC"))
-        days = returns()
-        return days[(days.index >= until - pd.DateOffset(years=MARKET_YEARS)) & (days.index < until)].to_numpy()
 
-    return market_before
+def days_before(by_day: pd.Series, time: pd.Timestamp) -> np.ndarray:
+    """The returns of the days before a time, (days,), of at most MARKET_YEARS."""
+    return by_day[(by_day.index >= time - pd.DateOffset(years=MARKET_YEARS)) & (by_day.index < time)].to_numpy()
 
 
 def recorded_decision(history: MarketHistory, week: str, rows: list[Row]) -> WeeklyDecision | None:
