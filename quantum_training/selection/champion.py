@@ -116,7 +116,7 @@ def _apply_ledger(decision: Decision, recorded: LedgerDecision | None) -> Decisi
     if recorded is None or (decision.verdict, decision.champion) == (recorded.verdict, recorded.champion):
         return decision
     now, then = (f"{d.verdict}, champion {d.champion or 'none'}" for d in (decision, recorded))
-    disagreement = f"the present data say {now}; the ledger says {then}, and stands"
+    disagreement = f"the present data and settings say {now}; the ledger says {then}, and stands"
     champion = recorded.champion
     update = {"verdict": recorded.verdict, "champion": champion, "decided": champion, "disagreement": disagreement}
     return decision.model_copy(update=update)

@@ -95,7 +95,7 @@ class Decision(BaseModel):
     recipe that would be champion if `promotion.automatic` were true; it waits for a person. operator: manual
     actions of the week, after the verdict. faults: what does not work in each recipe that was examined; an empty list
     if it works.
-    disagreement: what the present data would decide, if the ledger, which takes precedence, says otherwise.
+    disagreement: what present data and settings would decide, if the ledger, which takes precedence, says otherwise.
     evidence_weeks: the campaign's weeks so far; missing_weeks: those of them that were never scored. evidence_hash: of
     all numbers that the decision read.
     """

@@ -350,10 +350,17 @@ def test_the_ledger_prevails_over_recomputed_decisions_and_the_disagreement_is_r
     assert [d.champion for d in after] == [d.champion for d in before]
     assert [d.verdict for d in after] == [d.verdict for d in before]
     contradicted = next(d for d in after if d.disagreement)
-    assert "the present data say CONTINUE, champion none; the ledger says PROMOTE, champion a, and stands" in [
-        d.disagreement for d in after
-    ]
+    now = "the present data and settings say CONTINUE, champion none"
+    assert f"{now}; the ledger says PROMOTE, champion a, and stands" in [d.disagreement for d in after]
     assert contradicted.week in ledger
+
+
+def test_weeks_that_another_rule_decided_stand(history):
+    scores = history(10, a=0.4, b=0.0)
+    before = decide(scores)
+    after = list(decide_weeks(scores, "ab", PLAIN, recorded(before)))
+    assert [(d.verdict, d.champion) for d in after] == [(d.verdict, d.champion) for d in before]
+    assert any("the present data and settings say PROMOTE" in str(d.disagreement) for d in after)
 
 
 def test_the_ledger_may_end_before_the_scores_do(history):

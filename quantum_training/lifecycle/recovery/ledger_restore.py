@@ -181,4 +181,4 @@ def _unproved(store: Store, symbol: str, decisions: Mapping[str, WeeklyDecision]
     ]:
         yield f"there is no record of what was decided in {', '.join(lost)}"
     if revised := [week for week, decision in decisions.items() if decision.disagreement]:
-        yield f"the evidence of {', '.join(revised)} is that of data that were revised after the decision"
+        yield f"the evidence of {', '.join(revised)} is that of data or settings that changed after the decision"
