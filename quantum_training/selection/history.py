@@ -57,7 +57,7 @@ class History:
     def pair_in_market(
         self, challenger: str, incumbent: str | None, rows: slice, days_before: np.ndarray
     ) -> PairedReturns:
-        """The pair, with mean positions and the market's returns. days_before: by day before these bars, (days,)."""
+        """The pair, with positions and the market's returns. days_before: by day before these bars, (days,)."""
         market = MarketReturns(self._returns(BUY_AND_HOLD, rows), days_before)
         ours, theirs = self._position(challenger, rows), self._position(incumbent, rows)
         return self.pair(challenger, incumbent, rows)._replace(market=market, position=ours, incumbent_position=theirs)
@@ -102,8 +102,10 @@ class History:
             return np.zeros(len(self.day[rows]))
         return self.net[strategy].to_numpy()[rows]
 
-    def _position(self, strategy: str | None, rows: slice) -> float:
-        return float(self.target[strategy].iloc[rows].mean()) if strategy in self.target else 0.0
+    def _position(self, strategy: str | None, rows: slice) -> np.ndarray:
+        if strategy is None or strategy not in self.target:
+            return np.zeros(len(self.day[rows]))
+        return self.target[strategy].to_numpy()[rows]
 
     def _end(self, recipe: str, rows: slice) -> int | None:
         if recipe in self.recipes:

@@ -21,22 +21,15 @@ class JointRule(SequentialRule):
 
     A challenger must beat the champion at `alpha`, and staying flat and Buy & Hold at `passive_alpha`, all at one look:
     an intersection-union test (Berger 1982), so promoting one that is no better than the champion has at most `alpha`.
-    The market's days before the campaign say what a position of its mean size earns (selection.paired_test). If its
-    risk is above `max_ratio` times the champion's, or Buy & Hold's if there is none, its returns are tested scaled down
-    to that risk.
+    The market's days before the campaign say what a position of its mean size earns (selection.paired_test). If it has
+    more risk than the rival, its returns are tested scaled down to the rival's risk.
     """
 
     rule: Literal["joint"] = "joint"
     passive_alpha: float = Field(
         0.2, gt=0, lt=0.5, description="Error of the tests that it is better than staying flat and than Buy & Hold."
     )
-    max_ratio: float = Field(
-        1.25,
-        ge=1,
-        le=10,
-        description="Turnover may be at most this multiple of the champion's; with more risk than this multiple its "
-        "returns count as scaled down to the champion's risk.",
-    )
+    max_ratio: float = Field(1.25, ge=1, le=10, description="Turnover may be at most this multiple of the champion's.")
 
     def level(self, look: InterimAnalysis) -> float:
         """Dunnett's, with the least correlation of two challengers."""
@@ -49,8 +42,9 @@ class JointRule(SequentialRule):
     def unbeaten(self, pair: PairedReturns, look: InterimAnalysis) -> tuple[dict[str, float | str | None], list[str]]:
         """Staying flat and Buy & Hold, if the challenger is not shown to be better."""
         bound = boundaries(self.passive_alpha, look.fractions)[-1]
-        flat = pair._replace(incumbent=np.zeros(len(pair.day)), incumbent_position=0.0)
-        rivals = {BUY_AND_HOLD: flat._replace(incumbent=_market(pair).bars, incumbent_position=1.0)}
+        nothing = np.zeros(len(pair.day))
+        flat = pair._replace(incumbent=nothing, incumbent_position=nothing)
+        rivals = {BUY_AND_HOLD: flat._replace(incumbent=_market(pair).bars, incumbent_position=nothing + 1)}
         if pair.incumbent.any():
             rivals["flat"] = flat
         numbers: dict[str, float | str | None] = {"passive_boundary": bound}
@@ -62,15 +56,16 @@ class JointRule(SequentialRule):
                 missing.append(f"not shown to be better than {name}: {shown} of {bound:.2f} needed")
         return numbers, missing
 
-    def _at_equal_risk(self, pair: PairedReturns) -> PairedReturns:
-        """The pair, the challenger scaled down to the rival's risk if it has more than `max_ratio` times that.
+    @staticmethod
+    def _at_equal_risk(pair: PairedReturns) -> PairedReturns:
+        """The pair, the challenger scaled down to the rival's risk if it has more.
 
         Risk: standard deviation of the daily net return, as if the market moved as in all its days. A rival that is
         flat has none to compare; what is above 0 is so at any scale.
         """
         ours = _risk(pair.challenger, pair.position, pair)
         theirs = _risk(pair.incumbent, pair.incumbent_position, pair)
-        if theirs == 0 or ours <= self.max_ratio * theirs:
+        if theirs == 0 or ours <= theirs:
             return pair
         scale = theirs / ours
         return pair._replace(challenger=pair.challenger * scale, position=pair.position * scale)
@@ -125,8 +120,9 @@ def _market(pair: PairedReturns) -> Any:
     return pair.market
 
 
-def _risk(net: np.ndarray, position: float, pair: PairedReturns) -> float:
+def _risk(net: np.ndarray, position: np.ndarray, pair: PairedReturns) -> float:
     """Standard deviation of the daily net return, with the market's variance of all its days."""
-    timed = daily(net - position * _market(pair).bars, pair.day)
+    usual = position.mean()
+    timed = daily(net - usual * _market(pair).bars, pair.day)
     every_day = np.concatenate([_market(pair).before, daily(_market(pair).bars, pair.day)])
-    return float(np.sqrt(timed.var() + position**2 * every_day.var()))
+    return float(np.sqrt(timed.var() + usual**2 * every_day.var()))

@@ -92,9 +92,9 @@ def campaign(rule: PromotionRule, world: World, weeks: int) -> int | None:
 
 def _pairs(world: World, rows: slice) -> Iterator[PairedReturns]:
     market = MarketReturns(world.market[rows], world.before)
-    net, position = world.net[rows], world.position[rows].mean(axis=0)
+    net, position = world.net[rows], world.position[rows]
     for recipe in range(1, net.shape[1]):
-        yield PairedReturns(net[:, recipe], net[:, 0], DAY[rows], market, position[recipe], position[0])
+        yield PairedReturns(net[:, recipe], net[:, 0], DAY[rows], market, position[:, recipe], position[:, 0])
 
 
 def _blocked_by_guardrails(rule: PromotionRule, world: World, recipe: int, bars: int) -> bool:

@@ -13,6 +13,7 @@ DAYS, BARS = 120, 6
 DAY = np.arange(DAYS * BARS) // BARS
 LOOK = InterimAnalysis((0.5, 1.0), 1, True, 2190)
 RNG = np.random.default_rng(3)
+NOWHERE, ALWAYS = np.zeros(len(DAY)), np.ones(len(DAY))
 QUIET = MarketReturns(RNG.normal(0, 1e-4, DAYS * BARS), RNG.normal(0, 1e-4, 365))
 
 
@@ -25,7 +26,8 @@ def returns(z: float, seed: int, deviation: float = 0.01) -> np.ndarray:
 
 def judge(challenger, incumbent=None, rule=None, look=LOOK, **market):
     incumbent = np.zeros(len(DAY)) if incumbent is None else incumbent
-    pair = PairedReturns(challenger, incumbent, DAY, **{"market": QUIET, **market})
+    flat = {"position": NOWHERE, "incumbent_position": NOWHERE}
+    pair = PairedReturns(challenger, incumbent, DAY, **{"market": QUIET, **flat, **market})
     return (rule or JointRule()).judge(pair, look)
 
 
@@ -84,10 +86,10 @@ def test_a_challenger_that_beats_a_losing_champion_must_also_earn_something():
 def test_a_challenger_that_only_holds_what_rises_does_not_beat_buy_and_hold():
     rising = np.abs(returns(5, 1))
     market = MarketReturns(rising, np.repeat(rising, 2)[::BARS] * BARS)
-    judgement = judge(rising.copy(), market=market, position=1.0)
+    judgement = judge(rising.copy(), market=market, position=ALWAYS)
     assert judgement.z > judgement.boundary
     assert "not shown to be better than buy_and_hold" in judgement.reason
-    assert judge(rising + returns(4, 3, 0.003), market=market, position=1.0).verdict == "PROMOTE"
+    assert judge(rising + returns(8, 3, 0.001), market=market, position=ALWAYS).verdict == "PROMOTE"
 
 
 def test_more_of_the_same_risk_is_not_better():
@@ -96,17 +98,19 @@ def test_more_of_the_same_risk_is_not_better():
     judgement = judge(2 * champion + returns(0.2, 2, 1e-3), champion)
     assert plain.z > judgement.boundary, "twice the position earns more"
     assert judgement.z < judgement.boundary
-    assert judge(1.2 * champion, champion).z == pytest.approx(
-        paired_test(PairedReturns(1.2 * champion, champion, DAY, QUIET)).z
-    ), "up to max_ratio returns count as they are"
+    assert judge(1.2 * champion, champion).z is None, "at the champion's risk it is the champion"
+    calmer = 0.8 * champion + returns(2, 2, 1e-3)
+    assert judge(calmer, champion).z == pytest.approx(paired_test(PairedReturns(calmer, champion, DAY)).z), (
+        "less risk is not scaled up"
+    )
 
 
 def test_a_position_that_has_not_met_the_markets_falls_is_not_shown_to_be_better_than_flat():
     calm = returns(4, 1, 0.01)
     fell = np.random.default_rng(2).normal(0.004, 0.01, 750)
     fell[::75] -= 0.4
-    bare = judge(calm, market=MarketReturns(calm, np.empty(0)), position=1.0)
-    informed = judge(calm, market=MarketReturns(calm, fell), position=1.0)
+    bare = judge(calm, market=MarketReturns(calm, np.empty(0)), position=ALWAYS)
+    informed = judge(calm, market=MarketReturns(calm, fell), position=ALWAYS)
     assert bare.z > bare.boundary > 0 > informed.z
 
 
