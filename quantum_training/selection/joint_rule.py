@@ -47,7 +47,7 @@ class JointRule(SequentialRule):
         rivals = {BUY_AND_HOLD: flat._replace(incumbent=_market(pair).bars, incumbent_position=nothing + 1)}
         if pair.incumbent.any():
             rivals["flat"] = flat
-        numbers: dict[str, float | str | None] = {"passive_boundary": bound}
+        numbers: dict[str, float | str | None] = {"passive_boundary": bound if np.isfinite(bound) else None}
         missing = []
         for name, rival in rivals.items():
             z = numbers[f"z_{name}"] = self.test(rival).z

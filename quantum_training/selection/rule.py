@@ -110,8 +110,8 @@ class Rule(BaseModel):
 class ImprovementRule(Rule):
     """A challenger takes over if its Sharpe ratio is better by `min_improvement`, at any weekly look.
 
-    Simple and weak. If all recipes are equally good, it promotes one in 83 % of 26-week campaigns, in 98.5 % with
-    five challengers, and in 47 % at a single look at 100 bars; one that is clearly worse in 22 % (docs/learning_loop).
+    Simple and weak. If all recipes are equally good, it promotes one in 82 % of 26-week campaigns, and in 98 % with
+    five challengers; one that is clearly worse in 21 % (docs/learning_loop).
     """
 
     rule: Literal["improvement"] = "improvement"

@@ -1,5 +1,7 @@
 """The default promotion rule: its level for several challengers, its rivals, and returns at equal risk."""
 
+import json
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -112,6 +114,15 @@ def test_a_position_that_has_not_met_the_markets_falls_is_not_shown_to_be_better
     bare = judge(calm, market=MarketReturns(calm, np.empty(0)), position=ALWAYS)
     informed = judge(calm, market=MarketReturns(calm, fell), position=ALWAYS)
     assert bare.z > bare.boundary > 0 > informed.z
+
+
+def test_a_passive_boundary_that_no_early_look_can_reach_is_undefined_and_holds_back():
+    early = InterimAnalysis((0.035,), 1, False, 2190)
+    judgement = judge(returns(60, 1), rule=JointRule(alpha=0.2, passive_alpha=1e-4), look=early)
+    assert judgement.z > judgement.boundary
+    assert judgement.verdict == "CONTINUE"
+    assert judgement.guardrails["passive_boundary"] is None
+    json.dumps(judgement.model_dump(), allow_nan=False)
 
 
 def test_the_joint_rule_without_the_market_says_so():
