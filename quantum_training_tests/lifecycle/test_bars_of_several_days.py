@@ -150,7 +150,7 @@ def test_the_days_before_a_campaign_end_before_the_bars_that_its_first_week_scor
     market = run("1w from Thursday")
     for month in months("2023-12-01", "2024-03-01"):
         market.bring(month, at("2024-03-20"))
-    days = market.history.daily_returns(at("2024-03-18"))
+    days = market.history.returns_by_day(at("2024-03-18"))
     before = _market_before(market.history, "2024-03-18")("2024-02-12")  # it scores the bar that opens on the 1st
     assert [*before] == [*days[days.index < at("2024-02-01")]]
 
