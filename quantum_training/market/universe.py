@@ -85,6 +85,8 @@ def read_spells(path: str) -> tuple[Spell, ...]:
             f"{path} cannot be read: {error.strerror}; a path is absolute, or from the folder in which the process was "
             "started"
         ) from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} cannot be read: it is no UTF-8; save it as UTF-8") from error
     if not spells:
         raise ValueError(f"{path} has no row; a universe needs members")
     for former, later in pairwise(spells):
@@ -98,13 +100,19 @@ def read_spells(path: str) -> tuple[Spell, ...]:
 
 def _rows(path: str, lines: Iterable[str]) -> Iterator[Spell]:
     reader = csv.DictReader(lines)
-    if absent := [column for column in COLUMNS if column not in (reader.fieldnames or ())]:
+    header = [*(reader.fieldnames or ())]
+    if absent := [column for column in COLUMNS if column not in header]:
         raise ValueError(
             f"{path}, line 1: the columns {', '.join(absent)} are missing; a universe has {', '.join(COLUMNS)}"
         )
+    if twice := [column for column in COLUMNS if header.count(column) > 1]:
+        raise ValueError(f"{path}, line 1: the column {twice[0]} is there twice; keep one")
     for row in reader:
         symbol, start, end = ((row[column] or "").strip() for column in COLUMNS)
         place = f"{path}, line {reader.line_num}"
+        if None in row:  # where the reader keeps what is beyond the header
+            cells = len(row) - 1 + len(row[None])
+            raise ValueError(f"{place}: {cells} cells, but {len(header)} columns; put a text with a comma in quotes")
         if not symbol or not start:
             raise ValueError(f"{place}: symbol and from may not be empty")
         spell = Spell(symbol, _time(place, start), _time(place, end) if end else None, reader.line_num)
@@ -114,7 +122,13 @@ def _rows(path: str, lines: Iterable[str]) -> Iterator[Spell]:
 
 
 def _time(place: str, text: str) -> pd.Timestamp:
+    """A time in nanoseconds, as those of bars. pandas takes words, too: `nan` is never, `today` is no fixed day."""
     try:
-        return pd.Timestamp(pd.to_datetime(text, format="ISO8601", utc=True))
+        if not text[0].isdigit():
+            raise ValueError
+        return pd.Timestamp(pd.to_datetime(text, format="ISO8601", utc=True)).as_unit("ns")
     except ValueError as error:
-        raise ValueError(f"{place}: {text!r} is no time; give a date as 2024-05-01, or a UTC time") from error
+        raise ValueError(
+            f"{place}: {text!r} is no time; give a date as 2024-05-01, or a UTC time, and leave `to` empty for who "
+            "still is a member"
+        ) from error

@@ -56,6 +56,11 @@ def test_other_columns_and_a_byte_order_mark_may_stand_in_the_file(universe):
         (["AAA,,2020-01-01"], r"line 2: symbol and from may not be empty"),
         (["AAA"], r"line 2: symbol and from may not be empty"),
         (["AAA,soon,"], r"line 2: 'soon' is no time; give a date as 2024-05-01"),
+        (["AAA,2020-01-01,NaT"], r"line 2: 'NaT' is no time; .* leave `to` empty for who still is a member"),
+        (["AAA,nan,"], r"line 2: 'nan' is no time"),
+        (["AAA,2020-01-01,today"], r"line 2: 'today' is no time"),
+        (["AAA,2020-01-01,9999-12-31"], r"line 2: '9999-12-31' is no time"),
+        (["AAA,2020-01-01,,2021-01-01"], r"line 2: 4 cells, but 3 columns; put a text with a comma in quotes"),
         ([], r"has no row"),
     ],
 )
@@ -67,6 +72,11 @@ def test_a_wrong_row_is_refused_with_its_line(universe, rows, problem):
 def test_missing_columns_and_files_are_refused(universe, tmp_path):
     with pytest.raises(ValidationError, match=r"line 1: the columns from, to are missing; a universe has symbol, from"):
         universe("AAA,2020-01-01", header="symbol,since")
+    with pytest.raises(ValidationError, match=r"line 1: the column from is there twice; keep one"):
+        universe("AAA,2020-01-01,,2019-01-01", header="symbol,from,to,from")
+    (tmp_path / "latin.csv").write_bytes("symbol,from,to\nÄAA,2020-01-01,\n".encode("latin-1"))
+    with pytest.raises(ValidationError, match=r"latin.csv cannot be read: it is no UTF-8"):
+        Universe(path=str(tmp_path / "latin.csv"))
     with pytest.raises(ValidationError, match=r"gone.csv cannot be read: No such file.* from the folder in which"):
         Universe(path=str(tmp_path / "gone.csv"))
 
