@@ -102,10 +102,11 @@ def months_ranked(
 
 
 def different_days(store: Store, settings: Settings, members: Iterable[str]) -> str:
-    """A sentence if daily bars of these symbols begin at different hours, so that none can be ranked; else empty."""
+    """A sentence if stored daily bars of these symbols begin at different hours, so that none can be ranked; else
+    empty."""
     begins: dict[pd.Timedelta, str] = {}
     for member in members:
-        if to_timedelta(settings.symbols[member].timeframe) >= DAY:
+        if to_timedelta(settings.symbols[member].timeframe) >= DAY and store.periods(CANDLES, member):
             begins.setdefault(lateness(store, member), member)
     if len(begins) < 2:
         return ""

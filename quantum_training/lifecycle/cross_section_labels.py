@@ -15,6 +15,7 @@ from cachetools import LRUCache
 from quantum_training.lifecycle.cross_section import different_days, token
 from quantum_training.lifecycle.gaps import gaps
 from quantum_training.lifecycle.market_identity import require_market
+from quantum_training.lifecycle.other_markets import lateness
 from quantum_training.lifecycle.records import CANDLES
 from quantum_training.lifecycle.restatement import require_whole_restatement
 from quantum_training.lifecycle.stored_sets import months_expected
@@ -48,7 +49,8 @@ def cross_section_labels(
     """
     if opened.empty:
         return pd.DataFrame({"label": np.empty(0), "label_end": opened}, opened)
-    first, until = month_of(opened[0]), opened[-1] + to_timedelta(settings.symbols[symbol].timeframe)
+    late = lateness(store, symbol)  # of days that are stored by their date, and are over hours after it
+    first, until = month_of(opened[0]), opened[-1] + to_timedelta(settings.symbols[symbol].timeframe) + late
     members = settings.universes[label.within].symbols
     key = (label, first, until, *token(store, settings, members, CANDLES))
     if key not in _KEPT:

@@ -13,6 +13,7 @@ from quantum_training.lifecycle.market_history import MarketHistory
 from quantum_training.lifecycle.other_markets import symbols_read
 from quantum_training.lifecycle.surveillance.scheduled_trainings import RunState, ScheduledTraining, next_training
 from quantum_training.lifecycle.training.training_window import known_labels
+from quantum_training.market.notes import Notes
 from quantum_training.market.periods import Key
 from quantum_training.resources.store.store import StoreError
 from quantum_training.settings.paths import SettingsError
@@ -146,6 +147,27 @@ def test_a_late_member_stops_the_labels_and_a_refused_month_only_its_own(build):
     labels = made(store, settings, "AAA")["label"]
     gone = [("BBB", "2019-09-01", "2019-09-29 20:00"), *(row for row in ROWS if row[0] != "BBB")]
     np.testing.assert_array_equal(labels, by_hand(store, "AAA", gone))
+
+
+def test_a_late_member_stops_the_labels_of_days_that_begin_after_midnight(build, small):
+    """Such a day is stored by its date and over hours after it."""
+    small["symbols"]["AAA"]["timeframe"] = "1d"
+    rows = [*((symbol, "2019-09-01", "") for symbol in ("AAA", "BBB", "CCC")), ("DDD", "2019-10-01", "2019-10-16")]
+    settings, store = build(rows=rows, AAA=(), BBB=(), CCC=(), DDD=())
+    opened = pd.date_range(utc("2019-09-01"), periods=29, freq="D")
+    rng, notes = np.random.default_rng(0), Notes({"day_begins": "+08:00"}).attributes
+
+    def keep(symbol, days):
+        candles = pd.DataFrame({"open": 100 + rng.normal(size=days)}, opened[:days])
+        covered = {"covered_until": (opened[days - 1] + pd.Timedelta("1D")).isoformat()}
+        store.write_frame("candles", symbol, MONTHS[0], candles, {**notes, **covered})
+
+    for symbol, days in (("AAA", 29), ("BBB", 29), ("CCC", 28)):
+        keep(symbol, days)
+    with pytest.raises(StoreError, match=r"need the candles of CCC until 2019-09-30 08:00"):
+        made(store, settings, "AAA", opened)
+    keep("CCC", 29)
+    assert made(store, settings, "AAA", opened)["label"][: -HORIZON - 1].notna().any()
 
 
 def test_the_schedule_waits_for_the_members(build):
