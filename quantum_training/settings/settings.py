@@ -285,7 +285,8 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _universes_are_of_these_symbols(self) -> Settings:
-        last_days = {symbol: self.last_day(symbol) for symbol in self.symbols}
+        ends = {symbol: market.end for symbol, market in self.symbols.items() if market.end}
+        last_days = {symbol: day for symbol, day in ends.items() if self.end is None or day < self.end}
         for name, universe in self.universes.items():
             check_universe(name, universe, self.symbols, last_days)
         return self

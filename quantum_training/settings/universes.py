@@ -8,16 +8,14 @@ from datetime import date
 import pandas as pd
 
 from quantum_training.features.sets.feature_set import FeatureSet
-from quantum_training.market.timeframe import DAY
+from quantum_training.market.timeframe import DAY, floor
 from quantum_training.market.universe import Universe
 from quantum_training.settings.schema import Recipe, Symbol
 
 
-def check_universe(
-    name: str, universe: Universe, symbols: Mapping[str, Symbol], last_days: Mapping[str, date | None]
-) -> None:
+def check_universe(name: str, universe: Universe, symbols: Mapping[str, Symbol], last_days: Mapping[str, date]) -> None:
     """ValueError if a member is no symbol of the settings, if the bars of two members are of different hours, or if the
-    data of one end while it is a member."""
+    data of one end while it is a member. last_days: of the symbols whose data end before those of others."""
     first = universe.spells[0].symbol
     for spell in universe.spells:
         place = f"universes.{name}: {universe.path}, line {spell.line}"
@@ -33,11 +31,13 @@ def check_universe(
                     f"{place}: {spell.symbol} has {field} {own}, but {first} {other}; bars are ranked with those of "
                     "the same time, so that all members need one timeframe and one calendar"
                 )
-        last_day = last_days[spell.symbol]
-        if last_day and (spell.end is None or spell.end > pd.Timestamp(last_day, tz="UTC") + DAY):
-            raise ValueError(
-                f"{place}: the data of {spell.symbol} end on {last_day}, but it is a member after that; give `to`"
-            )
+        if last_day := last_days.get(spell.symbol):
+            last = floor(pd.Timestamp(last_day, tz="UTC") + DAY, symbols[spell.symbol].timeframe)
+            if spell.end is None or spell.end > last:
+                raise ValueError(
+                    f"{place}: the data of {spell.symbol} end on {last_day}, but it is a member after its last whole "
+                    f"bar; give `to`, {last:%Y-%m-%d} at the latest"
+                )
 
 
 def require_universe(place: str, within: str, universes: Mapping[str, Universe]) -> None:

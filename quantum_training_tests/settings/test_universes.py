@@ -77,6 +77,20 @@ def test_nobody_is_a_member_after_its_data_have_ended(load, small):
     load(*BOTH)
 
 
+def test_a_bar_of_several_days_that_the_data_do_not_end_is_none_of_a_member(load, small):
+    """It never is stored: all others would wait for it."""
+    small["symbols"]["AAA"]["timeframe"] = small["symbols"]["BBB"]["timeframe"] = "1w"
+    small["symbols"]["BBB"]["end"] = "2019-10-15"
+    with pytest.raises(SettingsError, match=r"line 3: the data of BBB end .* give `to`, 2019-10-14 at the latest"):
+        load(BOTH[0], "BBB,2019-09-01,2019-10-16")
+    load(BOTH[0], "BBB,2019-09-01,2019-10-14")
+
+
+def test_where_all_data_end_memberships_go_on(load, small):
+    small["end"] = "2019-11-15"
+    assert load(*BOTH).universes["top"].spells[0].end is None
+
+
 def test_who_never_is_a_member_has_no_recipe_with_ranks(load, small):
     with pytest.raises(SettingsError, match=r"symbols.BBB.recipes: xgboost learns from features.strength, but BBB"):
         load("AAA,2019-09-01,")
