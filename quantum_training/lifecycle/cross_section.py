@@ -97,8 +97,15 @@ def months_ranked(
         begin = max(first, month_of(spell.start))
         end = until if spell.end is None else min(until, spell.end + spacing - NANOSECOND)
         if spell.start < end and begin <= month_of(end - NANOSECOND):
-            needed |= months_expected(store, settings, member, begin, end)
+            needed |= months_by_date(store, settings, member, begin, end)
     return needed
+
+
+def months_by_date(
+    store: Store, settings: Settings, member: str, first: str, until: pd.Timestamp
+) -> dict[str, pd.Timestamp]:
+    """As months_expected, of members, whose bars are compared by their date: also days that are over hours after it."""
+    return months_expected(store, settings, member, first, until + lateness(store, member))
 
 
 def different_days(store: Store, settings: Settings, members: Iterable[str]) -> str:
@@ -163,7 +170,7 @@ def _ranked(store: Store, settings: Settings, name: str, months: Sequence[str]) 
         if not is_member.any():
             continue
         stored = stored_columns(store, settings, member, name, start, end - NANOSECOND)._replace(late=ON_TIME)
-        for month in {*months} & {*months_expected(store, settings, member, months[0], end)}:
+        for month in {*months} & {*months_by_date(store, settings, member, months[0], end)}:
             until = stored.covered.get(month, start)
             late |= is_member & (month_of_bar == month) & (closed > until)
         if stored.covered:

@@ -12,13 +12,11 @@ import numpy as np
 import pandas as pd
 from cachetools import LRUCache
 
-from quantum_training.lifecycle.cross_section import different_days, token
+from quantum_training.lifecycle.cross_section import different_days, months_by_date, token
 from quantum_training.lifecycle.gaps import gaps
 from quantum_training.lifecycle.market_identity import require_market
-from quantum_training.lifecycle.other_markets import lateness
 from quantum_training.lifecycle.records import CANDLES
 from quantum_training.lifecycle.restatement import require_whole_restatement
-from quantum_training.lifecycle.stored_sets import months_expected
 from quantum_training.market.calendars import expected_open_times
 from quantum_training.market.periods import month_of
 from quantum_training.market.timeframe import DAY, to_timedelta
@@ -49,8 +47,7 @@ def cross_section_labels(
     """
     if opened.empty:
         return pd.DataFrame({"label": np.empty(0), "label_end": opened}, opened)
-    late = lateness(store, symbol)  # of days that are stored by their date, and are over hours after it
-    first, until = month_of(opened[0]), opened[-1] + to_timedelta(settings.symbols[symbol].timeframe) + late
+    first, until = month_of(opened[0]), opened[-1] + to_timedelta(settings.symbols[symbol].timeframe)
     members = settings.universes[label.within].symbols
     key = (label, first, until, *token(store, settings, members, CANDLES))
     if key not in _KEPT:
@@ -79,7 +76,7 @@ def late_members(store: Store, settings: Settings, within: str, first: str, unti
         end = min(until, pd.Timestamp(last_day, tz="UTC") + DAY) if last_day else until
         if not spells or (begin := max(first, month_of(spells[0].start))) > month_of(end):
             continue
-        for month, reach in months_expected(store, settings, member, begin, end).items():
+        for month, reach in months_by_date(store, settings, member, begin, end).items():
             covered = store.attributes(CANDLES, member, month).get("covered_until")
             if covered is None or pd.Timestamp(covered) < reach:
                 yield (

@@ -286,6 +286,17 @@ def test_days_that_begin_at_different_hours_are_not_ranked(universe, small):
     assert first.startswith("days of AAA begin 0 days 00:00:00 after 00:00 UTC, those of CCC 0 days 08:00:00: bars of")
 
 
+def test_days_that_begin_after_midnight_are_waited_for_by_their_date(universe, small):
+    """As they are ranked: that of the 10th of all members, though it is over at 08:00 of the 11th."""
+    small["symbols"]["AAA"]["timeframe"] = "1d"
+    settings, store = universe([("AAA", "2019-09-01", ""), ("BBB", "2019-09-01", "")], ("AAA", "BBB"))
+    attributes = {**Notes({"day_begins": "+08:00"}).attributes, "covered_until": "2019-09-11T00:00+00:00"}
+    frame = pd.DataFrame({"close": [1.0]}, [utc("2019-09-10")])
+    store.write_frame("candles", "BBB", "2019-09-01", frame, attributes)
+    until = utc("2019-09-11")
+    assert months_ranked(store, settings, "top", "BBB", "2019-09-01", until) == {"2019-09-01": until}
+
+
 def test_settings_load_without_a_universe(workspace, small):
     workspace(small)
     assert load_settings().universes == {}

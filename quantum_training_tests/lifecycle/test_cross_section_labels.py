@@ -164,7 +164,7 @@ def test_a_late_member_stops_the_labels_of_days_that_begin_after_midnight(build,
 
     for symbol, days in (("AAA", 29), ("BBB", 29), ("CCC", 28)):
         keep(symbol, days)
-    with pytest.raises(StoreError, match=r"need the candles of CCC until 2019-09-30 08:00"):
+    with pytest.raises(StoreError, match=r"need the candles of CCC until 2019-09-30 00:00"):
         made(store, settings, "AAA", opened)
     keep("CCC", 29)
     assert made(store, settings, "AAA", opened)["label"][: -HORIZON - 1].notna().any()
