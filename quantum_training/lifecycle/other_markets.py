@@ -39,8 +39,8 @@ def other_symbols(sets: Mapping[str, FeatureSet]) -> list[str]:
 
 def symbols_read_by(settings: Settings, recipe: Recipe) -> list[str]:
     """The symbols whose bars a recipe reads beside a symbol's own, for its features and its label."""
-    of_label = settings.universes[recipe.label_universe].symbols if recipe.label_universe else ()
-    return [*dict.fromkeys((*other_symbols(recipe.used_sets), *of_label))]
+    of_labels = (symbol for name in recipe.label_universes for symbol in settings.universes[name].symbols)
+    return [*dict.fromkeys((*other_symbols(recipe.used_sets), *of_labels))]
 
 
 def symbols_read(settings: Settings, symbols: Iterable[str]) -> list[str]:

@@ -208,6 +208,15 @@ class Recipe(_Frozen):
         return self.label.within if isinstance(self.label, CrossSection) else ""
 
     @property
+    def label_universes(self) -> tuple[str, ...]:
+        """The same of its label and of those that its search may choose."""
+        space = self.search.space if self.search else {}
+        labels = (space["label"].choices or ()) if "label" in space else ()
+        names = (space["label.within"].choices or ()) if "label.within" in space else ()
+        searched = (*(label.get("within", "") for label in labels), *names)
+        return tuple(name for name in dict.fromkeys((self.label_universe, *searched)) if name)
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """The columns that it learns from, in order. FeatureSetError if a set cannot be used."""
         return columns_of(self.features, self._feature_sets)

@@ -63,9 +63,9 @@ def check_reader(symbol: str, recipes: Mapping[str, Recipe], universes: Mapping[
     """ValueError if a recipe of a symbol compares within a universe that there is not, or in which the symbol never
     is."""
     for name, recipe in recipes.items():
-        places = {f"features.{s}": made_by.within for s, made_by in recipe.used_sets.items() if made_by.within}
-        places |= {f"recipes.{name}.label": recipe.label_universe} if recipe.label_universe else {}
-        for place, within in places.items():
+        places = [(f"features.{s}", made_by.within) for s, made_by in recipe.used_sets.items() if made_by.within]
+        places += [(f"recipes.{name}.label", within) for within in recipe.label_universes]
+        for place, within in places:
             require_universe(place, within, universes)
             if symbol not in universes[within].symbols:
                 raise ValueError(

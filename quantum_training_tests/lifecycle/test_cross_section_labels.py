@@ -10,13 +10,15 @@ from quantum_training.lifecycle.evaluation.perturbed_store import Perturbation, 
 from quantum_training.lifecycle.gaps import REFUSED, record_outcome
 from quantum_training.lifecycle.ingestion import compute_month_features, ingest_month
 from quantum_training.lifecycle.market_history import MarketHistory
-from quantum_training.lifecycle.other_markets import symbols_read
+from quantum_training.lifecycle.other_markets import symbols_read, symbols_read_by
 from quantum_training.lifecycle.surveillance.scheduled_trainings import RunState, ScheduledTraining, next_training
 from quantum_training.lifecycle.training.training_window import known_labels
 from quantum_training.market.notes import Notes
 from quantum_training.market.periods import Key
 from quantum_training.resources.store.store import StoreError
 from quantum_training.settings.paths import SettingsError
+from quantum_training.settings.schema import Recipe
+from quantum_training.settings.universes import check_reader
 from quantum_training_tests.lifecycle.test_cross_section import MEMBERS, MONTHS, spells, utc
 
 HORIZON = 6
@@ -187,6 +189,28 @@ def test_they_are_made_once_for_all_symbols(build, monkeypatch):
     monkeypatch.setattr(type(store), "read_with_attributes", lambda *place: pytest.fail("read again"))
     opened = pd.date_range(utc(MONTHS[0]), utc("2019-11-30 20:00"), freq="4h")
     assert made(store, settings, "CCC", opened)["label"].notna().any()
+
+
+LABELS = [
+    {"kind": "forward_return", "horizon": HORIZON},
+    {"kind": "cross_section", "within": "best", "horizon": HORIZON},
+]
+
+
+@pytest.mark.parametrize("space", [{"label": {"choices": LABELS}}, {"label.within": {"choices": ["top", "best"]}}])
+def test_a_label_that_a_search_may_choose_is_checked_and_its_members_are_read(build, space):
+    settings, _ = build(AAA=(), BBB=(), CCC=(), DDD=())
+    fields = settings.recipes["xgboost"].model_dump(mode="json")
+    fields["label"] = {**fields["label"], "within": "top"} if "label.within" in space else LABELS[0]
+    recipe = Recipe.model_validate({**fields, "search": {"space": space, "trials": 2}})
+    assert recipe.label_universes == (("top", "best") if "label.within" in space else ("best",))
+    universes = {"top": settings.universes["top"]}
+    with pytest.raises(ValueError, match=r"recipes.xgboost.label.within: unknown best; allowed: top"):
+        check_reader("AAA", {"xgboost": recipe}, universes)
+    universes["best"] = universes["top"]
+    check_reader("AAA", {"xgboost": recipe}, universes)
+    searched = settings.model_copy(update={"recipes": {"xgboost": recipe}, "universes": universes})
+    assert symbols_read_by(searched, recipe) == ["AAA", "BBB", "CCC", "DDD"]
 
 
 def test_its_settings_are_checked(build, small):

@@ -136,6 +136,8 @@ def extreme_recipes(recipe: Recipe) -> list[Recipe]:
 def id_of(task: SearchTask, recipe: Recipe, market: KnownMarket) -> str:
     """The identity of a search: equal recipe, space, data, as_of and code give the same one."""
     search = recipe.search.model_dump(mode="json") if recipe.search else None
+    compared = dict.fromkeys(r.label for r in (recipe, *extreme_recipes(recipe)) if r.label_universe)
+    labels = [market.labels_hash(label) for label in compared]
     return identity(
         recipe=recipe_hash(recipe),
         name=task.recipe,
@@ -151,7 +153,7 @@ def id_of(task: SearchTask, recipe: Recipe, market: KnownMarket) -> str:
         label_code=label_hash(recipe.label),
         reward_code=reward_hash(recipe.params),
         optuna=installed_release("optuna"),
-        **({"labels": market.labels_hash(recipe.label)} if recipe.label_universe else {}),
+        **({"labels": labels} if labels else {}),
     )
 
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from importlib import metadata
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,7 @@ from quantum_training.lifecycle.search.known_market import read_known_market
 from quantum_training.lifecycle.search.search_recipe import (
     SearchError,
     extreme_recipes,
+    id_of,
     newest_as_of,
     search_recipe,
 )
@@ -29,6 +31,7 @@ from quantum_training.models.contract import TrainingContext, algorithm
 from quantum_training.models.installed import PackageMissingError, installed_release
 from quantum_training.resources.searches import open_searches, searches_url, shown_url
 from quantum_training.resources.store.store import Store
+from quantum_training.settings.search import Dimension, Search
 from quantum_training.trading.metrics import sharpe
 from quantum_training.trading.scoring import Version, decisions, trade
 from quantum_training_tests.lifecycle.search.conftest import AS_OF, TASK, record_of
@@ -181,6 +184,18 @@ def test_the_folds_follow_each_other_and_a_fit_sees_only_what_is_known_before_th
         deeper = recipe.with_values({"params.max_depth": 9})
         assert market.window(deeper, fold.as_of) is window, "trials that learn from the same rows share them"
     assert market.window(recipe.with_values({"label.horizon": 3}), fold.as_of) is not window
+
+
+def test_a_search_that_may_choose_a_label_of_a_cross_section_is_another_if_other_members_bars_change(searched):
+    services = searched()
+    recipe = services.settings.recipes["xgboost"]
+    compared = {"kind": "cross_section", "within": "top", "horizon": 2}
+    dimension = Dimension(choices=(recipe.label.model_dump(), compared))
+    recipe = recipe.model_copy(update={"search": Search(space={"label": dimension})})
+    history = MarketHistory(services.store, services.settings, "AAA")
+    markets = [SimpleNamespace(history=history, data_hash="same", labels_hash=lambda _, h=h: h) for h in ("one", "two")]
+    one, two = (id_of(TASK, recipe, market) for market in markets)
+    assert one != two
 
 
 def test_what_cannot_be_searched_is_refused(searched):
