@@ -93,7 +93,7 @@ def build_training_inputs(sources: InputSources, target: TrainingTarget) -> Trai
     recipe = sources.settings.recipes[target.recipe]
     check_recipe(target.recipe, recipe)
     inputs = _inputs(sources, target, recipe)
-    own = {**own_code(recipe), **_memberships(sources.settings, recipe, inputs.window)}
+    own = {**own_code(recipe), **_memberships(sources.settings, recipe, inputs.context)}
     return inputs._replace(identity_inputs={**inputs.identity_inputs, **own})
 
 
@@ -108,10 +108,12 @@ def own_code(recipe: Recipe) -> dict[str, Any]:
     return {name: code for name, code in hashes.items() if code}
 
 
-def _memberships(settings: Settings, recipe: Recipe, window: Window) -> dict[str, Any]:
-    """The hashes of who was a member during the window, as it was known at its end, of the recipe's universes."""
+def _memberships(settings: Settings, recipe: Recipe, context: TrainingContext) -> dict[str, Any]:
+    """The hashes of who was a member during the bars that a fit sees, as it was known at their end, of the recipe's
+    universes."""
     names = {recipe.label_universe, *(made_by.within for made_by in recipe.feature_sets.values())} - {""}
-    first, as_of = window.full_times[0], window.as_of
+    rows = context.window.full_times if context.features is None else context.features.index
+    first, as_of = rows[0], context.window.as_of
     hashes = {name: universe_hash(settings.universes[name], first, as_of) for name in sorted(names)}
     return {"universes": hashes} if hashes else {}
 

@@ -7,10 +7,13 @@ from quantum_training.lifecycle.training.inputs import (
     SHADOW,
     InputSources,
     TrainingTarget,
+    _memberships,
     build_training_inputs,
 )
+from quantum_training.market.universe import Universe
 from quantum_training.resources.registry.errors import RegistryError, RegistryOutage, VersionDeleted
 from quantum_training.resources.store.store import content_hash
+from quantum_training.trading.cross_section_label import CrossSection
 from quantum_training.trading.scoring import Version
 
 AS_OF = pd.Timestamp("2020-01-20", tz="UTC")
@@ -46,6 +49,24 @@ def test_a_booster_is_fitted_on_the_window_alone(services):
     assert (inputs.context.market, inputs.identity_inputs, inputs.deleted_versions) == (None, {}, ())
     assert inputs.window.full_times[-1] < AS_OF
     assert len(inputs.example_rows) == len(inputs.window.full_y) == 150
+
+
+def test_who_was_a_member_counts_from_the_first_bar_that_a_fit_sees(services, tmp_path):
+    """An agent sees ranks of bars before its window, too."""
+    booster, agent = inputs_of(services, "xgboost").context, inputs_of(services, "sac").context
+    label = CrossSection(kind="cross_section", within="top", horizon=1)
+    recipe = services.settings.recipes["sac"].model_copy(update={"label": label})
+
+    def hashed(context, before_window):
+        first = context.window.full_times[0] - before_window
+        (tmp_path / "members.csv").write_text(f"symbol,from,to\nAAA,2019-01-01,\nBBB,{first:%Y-%m-%d},\n")
+        universes = {"top": Universe(path=str(tmp_path / "members.csv"))}
+        return _memberships(services.settings.model_copy(update={"universes": universes}), recipe, context)
+
+    week, fortnight = pd.Timedelta("7D"), pd.Timedelta("14D")
+    assert hashed(booster, week) == hashed(booster, fortnight)
+    assert agent.features.index[0] < agent.window.full_times[0] - week
+    assert hashed(agent, week) != hashed(agent, fortnight)
 
 
 def test_an_agent_is_given_the_market_up_to_as_of_its_newest_version_and_what_was_held(services):
