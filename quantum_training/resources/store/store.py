@@ -100,8 +100,7 @@ class Store:
         fields = {"content_hash": digest, "layout_version": LAYOUT_VERSION, **(attributes or {})}
         table = table.replace_schema_metadata({**(table.schema.metadata or {}), **fields})
         sink = pa.BufferOutputStream()
-        repeating = [field.name for field in table.schema if not pa.types.is_floating(field.type)]
-        pq.write_table(table, sink, compression="zstd", use_dictionary=repeating)  # a dictionary of prices only costs
+        pq.write_table(table, sink, compression="zstd")
         return self._publish(self._path(asset, symbol, period, "parquet"), sink.getvalue().to_pybytes(), digest)
 
     def write_record(self, asset: str, symbol: str, period: str, record: Mapping[str, Any]) -> Written:

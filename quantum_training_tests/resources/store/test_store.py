@@ -342,13 +342,6 @@ def test_the_content_hash_of_numbers_is_that_of_their_columns_one_after_the_othe
     assert content_hash(wide) == expected
 
 
-def test_text_is_stored_with_a_dictionary_and_prices_without(local):
-    group = pq.ParquetFile(local.write_frame(*PLACE, frame()).path).metadata.row_group(0)
-    columns = {group.column(i).path_in_schema: group.column(i).has_dictionary_page for i in range(group.num_columns)}
-    assert columns["strategy"]
-    assert not columns["close"]
-
-
 def test_records_are_stored_as_readable_json(local):
     text = Path(local.write_record(*PLACE, {"b": 1, "a": [1]}).path).read_text()
     assert text == '{\n "a": [\n  1\n ],\n "b": 1\n}\n'
