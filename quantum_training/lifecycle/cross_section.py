@@ -76,7 +76,7 @@ def members_lacking(
 
     It is looked up once for all symbols, until something is written.
     """
-    key = (first, until, *_made_of(store, settings, name))
+    key = (first, until, *_content_key(store, settings, name))
     if kept := _LACKING.get(key):
         return kept[1]
     chosen = settings.features[name]
@@ -129,12 +129,12 @@ def _panels(store: Store, settings: Settings, name: str, months: Sequence[str]) 
     if unchanged:  # of a view: most of it is as in the store, whose panels are kept
         before = _panels(store.of_period(unchanged[0]), settings, name, unchanged)
         return before + _panels(store, settings, name, [month for month in months if month not in unchanged])
-    made_of = _made_of(store, settings, name)
-    panels = {month: kept[1] for month in months if (kept := _PANELS.get((month, *made_of)))}
+    content_key = _content_key(store, settings, name)
+    panels = {month: kept[1] for month in months if (kept := _PANELS.get((month, *content_key)))}
     for month, panel in _assembled(store, settings, name, [m for m in months if m not in panels]).items():
         panels[month] = panel
         with suppress(ValueError):  # larger than all that is kept
-            _PANELS[month, *made_of] = ((store, settings), panel)
+            _PANELS[month, *content_key] = ((store, settings), panel)
     return [panels[month] for month in months]
 
 
@@ -146,7 +146,7 @@ def token(store: Store, settings: Settings, members: Sequence[str], asset: str) 
     return id(settings), asset, store.root if type(store) is Store else id(store), stamps
 
 
-def _made_of(store: Store, settings: Settings, name: str) -> tuple[Any, ...]:
+def _content_key(store: Store, settings: Settings, name: str) -> tuple[Any, ...]:
     return token(store, settings, settings.features[name].of, feature_asset(name))
 
 

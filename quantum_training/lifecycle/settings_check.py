@@ -161,16 +161,16 @@ def examine_reward(params: Mapping[str, Any]) -> None:
 
     function = compiled_reward(reward).function
     bars = product((math.log(FLOOR), -0.01, 0.0, 0.01), (0.0, 0.001), (0.0, 0.01, 0.5, 1 - FLOOR), (0.0, 1.0))
-    for given in bars:
-        gain, _, drawdown, _ = given
+    for arguments in bars:
+        gain, _, drawdown, _ = arguments
         if drawdown < 1 - math.exp(gain):
             continue  # so much was lost in this bar alone
         try:
-            value, again = (function(*given) for _ in range(2))
+            value, again = (function(*arguments) for _ in range(2))
         except Exception as error:  # a reward of one's own raises what it likes
-            raise reward.raised(given, error) from error
+            raise reward.raised(arguments, error) from error
         if not math.isfinite(value):
-            raise reward.not_finite(given, value)
+            raise reward.not_finite(arguments, value)
         if value != again:
             raise reward.error("gives other values if it is called again; let them depend on its arguments alone")
 

@@ -48,10 +48,11 @@ def guardrails(
     Without an incumbent there is no turnover to compare, and the drawdown is compared with that of Buy & Hold.
     """
     parts = []
+    if isinstance(rule, EvidenceRule):
+        parts.append(_drawdown(rule, challenger, incumbent or BUY_AND_HOLD, returns.net))
     if incumbent:
         parts.append(_turnover(rule, challenger, incumbent, returns.turnover))
     if isinstance(rule, EvidenceRule):
-        parts.append(_drawdown(rule, challenger, incumbent or BUY_AND_HOLD, returns.net))
         if rule.min_dsr > 0:
             parts.append(_deflated_sharpe(rule, challenger, returns))
         if rule.max_spa_p < 1:

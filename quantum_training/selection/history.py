@@ -59,7 +59,7 @@ class History:
     ) -> PairedReturns:
         """The pair, with positions and the market's returns. days_before: by day before these bars, (days,)."""
         market = MarketReturns(self._returns(BUY_AND_HOLD, rows), days_before)
-        ours, theirs = self._position(challenger, rows), self._position(incumbent, rows)
+        ours, theirs = (self._column(self.target, strategy, rows) for strategy in (challenger, incumbent))
         return self.pair(challenger, incumbent, rows)._replace(market=market, position=ours, incumbent_position=theirs)
 
     def competing(self, rows: slice) -> list[str]:
@@ -98,14 +98,12 @@ class History:
         return state.hexdigest()[:16]
 
     def _returns(self, strategy: str | None, rows: slice) -> np.ndarray:
-        if strategy is None or strategy not in self.net:
-            return np.zeros(len(self.day[rows]))
-        return self.net[strategy].to_numpy()[rows]
+        return self._column(self.net, strategy, rows)
 
-    def _position(self, strategy: str | None, rows: slice) -> np.ndarray:
-        if strategy is None or strategy not in self.target:
+    def _column(self, table: pd.DataFrame, strategy: str | None, rows: slice) -> np.ndarray:
+        if strategy is None or strategy not in table:
             return np.zeros(len(self.day[rows]))
-        return self.target[strategy].to_numpy()[rows]
+        return table[strategy].to_numpy()[rows]
 
     def _end(self, recipe: str, rows: slice) -> int | None:
         if recipe in self.recipes:

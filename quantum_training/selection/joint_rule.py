@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Discriminator, Field, Tag
 
 from quantum_training.selection.boundary import boundaries
-from quantum_training.selection.paired_test import PairedReturns, PairedTest, daily, paired_test
+from quantum_training.selection.paired_test import MarketReturns, PairedReturns, PairedTest, daily, paired_test
 from quantum_training.selection.rule import EvidenceRule, ImprovementRule, InterimAnalysis, SequentialRule
 from quantum_training.trading.baselines import BUY_AND_HOLD
 
 NODES = 64
+"""Of the Gauss-Hermite quadrature over what challengers share."""
 
 
 class JointRule(SequentialRule):
@@ -114,7 +115,7 @@ def least_correlation(differences: list[np.ndarray], day: np.ndarray) -> float:
     return min(max(float(np.floor(np.corrcoef(sums).min() * 20) / 20), 0.0), 0.95)
 
 
-def _market(pair: PairedReturns) -> Any:
+def _market(pair: PairedReturns) -> MarketReturns:
     if pair.market is None:
         raise ValueError("the joint rule needs the market's returns; give them in the pair")
     return pair.market

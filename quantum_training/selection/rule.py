@@ -6,6 +6,7 @@ checks after a crossed boundary are in guardrails.py.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
@@ -133,7 +134,7 @@ class ImprovementRule(Rule):
         )
 
 
-class SequentialRule(Rule):
+class SequentialRule(Rule, ABC):
     """A challenger takes over if a group-sequential test shows it better; the error over all looks is known.
 
     The daily sums of the paired differences of net returns are tested weekly against O'Brien-Fleming boundaries, spent
@@ -147,13 +148,13 @@ class SequentialRule(Rule):
     )
     min_blocks: ClassVar[int] = 20
 
+    @abstractmethod
     def level(self, look: InterimAnalysis) -> float:
         """The error of each challenger's test, so that all of them have `alpha` together."""
-        raise NotImplementedError
 
+    @abstractmethod
     def test(self, pair: PairedReturns) -> PairedTest:
         """The test of the challenger against the incumbent."""
-        raise NotImplementedError
 
     def unbeaten(self, pair: PairedReturns, look: InterimAnalysis) -> tuple[dict[str, float | str | None], list[str]]:
         """What was measured against other rivals, and a sentence for each that is not beaten."""

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from quantum_training.selection.guardrails import ScoredReturns, data_is_complete, guardrails, spa_p
+from quantum_training.selection.joint_rule import JointRule
 from quantum_training.selection.rule import EvidenceRule, ImprovementRule
 from quantum_training.trading.metrics import sharpe
 from quantum_training.trading.uncertainty import deflated_sharpe
@@ -44,6 +45,15 @@ def test_a_turnover_of_up_to_a_quarter_more_passes(traded, fails):
     result = run(EvidenceRule(**OFF), GOOD, GOOD, turnover=(traded, 0.1))
     assert bool(result.failures) == fails
     assert run(EvidenceRule(**OFF), GOOD, GOOD, None, turnover=(9.0, 0.0)).failures == []
+
+
+def test_failures_have_the_order_in_which_records_have_them():
+    net = pd.DataFrame({"new": falls(0.3), "old": falls(0.1), "buy_and_hold": falls(0.5)})
+    turnover = pd.DataFrame({"new": 9.0, "old": 0.1, "buy_and_hold": 0.0}, net.index)
+    result = guardrails(EvidenceRule(**OFF), "new", "old", ScoredReturns(net, turnover, {}))
+    assert [failure.partition(" ")[0] for failure in result.failures] == ["drawdown", "turnover"]
+    of_joint = guardrails(JointRule(), "new", "old", ScoredReturns(net, turnover, {}))
+    assert [failure.partition(" ")[0] for failure in of_joint.failures] == ["turnover"]
 
 
 def test_the_deflated_sharpe_ratio_counts_every_recipe_as_a_trial():
