@@ -10,6 +10,7 @@ and decided by the functions that the assets call, without Dagster, MLflow and s
 import os
 import sys
 import time
+from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -19,7 +20,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
 
-from quantum_training.features.indicators import FEATURES, compute_features
+from quantum_training.features.indicators import compute_features
 from quantum_training.features.labels import make_labels
 from quantum_training.features.windows import WindowSize, build_window
 from quantum_training.lifecycle.decision.champion import days_before, decision_policy
@@ -84,37 +85,38 @@ def fit(world: World, as_of: pd.Timestamp) -> tuple[Model, pd.Timestamp]:
     costs = market.costs.round_trip(past["close"].to_numpy(), market.account.capital)
     size = WindowSize(max_rows=recipe.window_bars, validation_fraction=recipe.validation_fraction, min_rows=100)
     features = world.bars.features.loc[past.index]
-    window = build_window(features, make_labels(past, recipe.label, costs), as_of=as_of, columns=FEATURES, size=size)
+    labels = make_labels(past, recipe.label, costs)
+    window = build_window(features, labels, as_of=as_of, columns=recipe.columns, size=size)
     context = TrainingContext(window, recipe.params, sizing=recipe.sizing, seed=recipe.seed)
     return algorithm(recipe.algorithm).fit(context), window.full_times[0]
 
 
-def accepted_versions(world: World) -> tuple[list[Version], dict[str, Model], int]:
-    """The versions that the refresh gate lets trade, their models, and how many it refused."""
-    models: dict[str, Model] = {}
+def fitted_versions(world: World) -> dict[Version, tuple[Model, pd.Timestamp]]:
+    """What `fit` gives for each week but the last, oldest first."""
+    return {Version(as_of, f"{as_of:%Y-%m-%d}"): fit(world, as_of) for as_of in world.weeks[:-1]}
+
+
+def accepted_versions(world: World, fitted: dict[Version, tuple[Model, pd.Timestamp]]) -> list[Version]:
+    """The versions that the refresh gate lets trade."""
     versions: list[Version] = []
     policy = world.settings.refresh
-    for as_of in world.weeks[:-1]:
-        model, first_bar = fit(world, as_of)
-        version = Version(as_of, f"{as_of:%Y-%m-%d}")
+    for version, (model, first_bar) in fitted.items():
         if versions:
-            known = Bars(*(known_at(frame, as_of, world.market.timeframe) for frame in world.bars))
-            start = max(as_of - policy.weeks * WEEK, known.candles.index[1])
+            known = Bars(*(known_at(frame, version.as_of, world.market.timeframe) for frame in world.bars))
+            start = max(version.as_of - policy.weeks * WEEK, known.candles.index[1])
             older, newer = (
                 decisions(*known, [Version(known.candles.index[0], "")], start, lambda _, m=m: m).position
-                for m in (models[versions[-1].model_id], model)
+                for m in (fitted[versions[-1]][0], model)
             )
             compared = RefreshComparison(known.candles, start, older, newer, (first_bar, versions[-1].as_of))
             if not judge_refresh(policy, compared, world.market.costs, world.market.account).accepted:
                 continue
-        models[version.model_id] = model
         versions.append(version)
-    return versions, models, len(world.weeks) - 1 - len(versions)
+    return versions
 
 
-def shadow_scores(world: World) -> tuple[dict[str, pd.DataFrame], int]:
-    """The score record of each week, and the number of refused versions."""
-    versions, models, refused = accepted_versions(world)
+def weekly_scores(world: World, strategies: Mapping[str, Mapping[Version, Model]]) -> dict[str, pd.DataFrame]:
+    """The score record of each week. strategies: the versions that decide, by name; the baselines are added."""
     candles, features = world.bars
     baselines = {name: decide(name, candles).shift(1) for name in BASELINES}
     nobody = pd.Series("", candles.index)
@@ -122,10 +124,21 @@ def shadow_scores(world: World) -> tuple[dict[str, pd.DataFrame], int]:
     for week in world.weeks:
         start = week - WEEK
         until = candles[candles.index < week]
-        decided = decisions(until, features, versions, start, models.__getitem__)
-        strategies = {world.recipe: decided, **{n: Decisions(p, nobody) for n, p in baselines.items()}}
-        scores[f"{week:%Y-%m-%d}"] = score(until, start, strategies, world.market.costs, world.market.account)
-    return scores, refused
+        decided = {}
+        for name, models in strategies.items():
+            load = {version.model_id: model for version, model in models.items()}.__getitem__
+            decided[name] = decisions(until, features, [*models], start, load)
+        decided |= {name: Decisions(position, nobody) for name, position in baselines.items()}
+        scores[f"{week:%Y-%m-%d}"] = score(until, start, decided, world.market.costs, world.market.account)
+    return scores
+
+
+def shadow_scores(world: World) -> tuple[dict[str, pd.DataFrame], int]:
+    """The score record of each week, and the number of refused versions."""
+    fitted = fitted_versions(world)
+    accepted = accepted_versions(world, fitted)
+    scores = weekly_scores(world, {world.recipe: {version: fitted[version][0] for version in accepted}})
+    return scores, len(fitted) - len(accepted)
 
 
 def decay_weeks(world: World, scores: dict[str, pd.DataFrame], decided: dict[str, Decision]) -> list[str]:
