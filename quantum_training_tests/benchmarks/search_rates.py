@@ -161,7 +161,7 @@ def main(markets: int, folder: Path, processes: int) -> None:
     os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
     file = folder / "search_rates.jsonl"
     done = {(row["kind"], row["seed"]) for row in read(file)}
-    tasks = [(kind, seed) for seed in range(1, markets + 1) for kind in EDGES if (kind, seed) not in done]
+    tasks = [(kind, seed) for kind in EDGES for seed in range(1, markets + 1) if (kind, seed) not in done]
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool, file.open("a") as out:
         for row in pool.map(row_of, tasks):
             out.write(json.dumps(row) + "\n")
