@@ -67,7 +67,10 @@ def build_defs(settings: Settings, resources: Mapping[str, Any] | None = None) -
     """The definitions for these settings. resources: replace `store`, `registry`, `ledger` or `events` by name."""
     last_day = settings.last_day_of_all
     partitions = build_partitions(
-        list(settings.symbols), settings.start.isoformat(), last_day.isoformat() if last_day else None
+        list(settings.symbols),
+        settings.start.isoformat(),
+        last_day.isoformat() if last_day else None,
+        settings.trained_symbols,
     )
     series_partitions = build_partitions(
         list(settings.series), settings.start.isoformat(), last_day.isoformat() if last_day else None

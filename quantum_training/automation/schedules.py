@@ -126,7 +126,7 @@ def build_schedules(settings: Settings, partitions: Partitions, store: Store) ->
         schedule(
             "signals_schedule",
             SIGNALS,
-            settings.signals_cron_schedule or signals_cron(markets),
+            settings.signals_cron_schedule or signals_cron(settings.symbols[s] for s in settings.trained_symbols),
             lambda tick: signal_runs(settings, tick.time),
             "One run per symbol. A signal needs the newest bar, which market_data_schedule brings. If the settings "
             "name no cron, it ticks each hour, and for shorter bars as often as they close.",
@@ -165,7 +165,7 @@ def build_schedules(settings: Settings, partitions: Partitions, store: Store) ->
 
 def weekly_cycle_runs(settings: Settings, partitions: Partitions, tick: Tick) -> RunRequests:
     """Each symbol's next training, if its data are stored: a week that was not run yet, or one inside the week."""
-    if not _markets_on(settings, week_of(tick.time)):
+    if not _trained_on(settings, week_of(tick.time)):
         return _out_of_range(settings, week_of(tick.time))
     plan = plan_tick(settings, partitions, tick.store, tick.context.instance, tick.time)
     return plan.requests or dg.SkipReason(plan.skip_reason)
@@ -203,7 +203,7 @@ def series_data_runs(settings: Settings, tick: Tick) -> RunRequests:
 def drift_runs(settings: Settings, tick: Tick) -> RunRequests:
     """The day in progress, for each symbol, and days after its newest report that were missed."""
     day = tick.time.normalize()
-    markets = _markets_on(settings, day)
+    markets = _trained_on(settings, day)
     if not markets:
         return _out_of_range(settings, day)
     return [
@@ -215,7 +215,7 @@ def drift_runs(settings: Settings, tick: Tick) -> RunRequests:
 
 def signal_runs(settings: Settings, time: pd.Timestamp) -> RunRequests:
     """Each symbol; without a cron of their own, those with hourly or longer bars at the first tick of an hour."""
-    markets = _markets_on(settings, time.normalize())
+    markets = _trained_on(settings, time.normalize())
     if not markets:
         return _out_of_range(settings, time.normalize())
     intervals = {symbol: min(HOUR, refresh_interval(market)) for symbol, market in markets.items()}
@@ -234,7 +234,7 @@ def signal_runs(settings: Settings, time: pd.Timestamp) -> RunRequests:
 def week_report_runs(settings: Settings, time: pd.Timestamp) -> RunRequests:
     """One run for the week in progress."""
     week = week_of(time)
-    if not _markets_on(settings, week):
+    if not _trained_on(settings, week):
         return _out_of_range(settings, week)
     return [dg.RunRequest(run_key=f"{WEEKLY_REPORT}@{time.isoformat()}", partition_key=f"{week:%Y-%m-%d}")]
 
@@ -253,6 +253,11 @@ def _markets_on(settings: Settings, period: pd.Timestamp) -> dict[str, Symbol]:
         for symbol, market in settings.symbols.items()
         if period.date() <= (settings.last_day(symbol) or period.date())
     }
+
+
+def _trained_on(settings: Settings, period: pd.Timestamp) -> dict[str, Symbol]:
+    """Those with recipes."""
+    return {symbol: market for symbol, market in _markets_on(settings, period).items() if market.recipes}
 
 
 def _out_of_range(settings: Settings, period: pd.Timestamp) -> dg.SkipReason:

@@ -226,6 +226,11 @@ class Settings(BaseSettings):
         days = [self.last_day(symbol) for symbol in self.symbols]
         return None if None in days else max(day for day in days if day)
 
+    @property
+    def trained_symbols(self) -> list[str]:
+        """The symbols with recipes. Of the others there are market data only."""
+        return [name for name, symbol in self.symbols.items() if symbol.recipes]
+
     def feature_sets(self, symbol: str) -> dict[str, FeatureSet]:
         """The sets that the recipes of a symbol learn from, or may learn from in a search, by name."""
         used = {name for recipe in self.symbols[symbol].recipes for name in self.recipes[recipe].used_sets}
@@ -293,6 +298,8 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _recipes_exist(self) -> Settings:
+        if not self.trained_symbols:
+            raise ValueError("symbols: none has a recipe; name one in the recipes of a symbol")
         for name, symbol in self.symbols.items():
             for recipe in symbol.recipes:
                 if recipe not in self.recipes:
