@@ -10,6 +10,7 @@ from typing import Any
 
 import dagster as dg
 
+import quantum_training.automation.execution.garbage_collection  # noqa: F401 - for what it does, before more is loaded
 from quantum_training.assets import (
     backtest,
     candles,

@@ -132,6 +132,23 @@ def test_the_leak_check_changes_the_future_of_the_other_market_too(project, monk
     assert leak(project, "lightgbm").failure is None
 
 
+def test_recipes_that_read_the_same_are_examined_on_the_same_views(project):
+    """And on new ones once other bars are stored."""
+    same = project.settings.model_copy(deep=True)
+    same.recipes["twin"] = same.recipes["xgboost"]
+
+    def views(recipe):
+        return leakage.perturbed_stores(project.store, same, recipe, "AAA", pd.Timestamp(WEEKS[0], tz="UTC"), 50)
+
+    shared = views("xgboost")
+    assert views("twin") is shared
+    assert views("lightgbm") is not shared, "it does not read BBB"
+    shared = views("xgboost")
+    bars = project.store.read_frame("candles", "BBB", LAST)
+    project.store.write_frame("candles", "BBB", LAST, bars * 1.5, project.store.attributes("candles", "BBB", LAST))
+    assert views("twin") is not shared
+
+
 def test_a_training_waits_for_the_other_market(build_project, with_context):
     project = built(build_project, with_context, last="2020-01-01")
     assert project.run("weekly_cycle", "AAA|2020-01-27").success
