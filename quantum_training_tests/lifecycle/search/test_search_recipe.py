@@ -163,7 +163,9 @@ def test_values_that_the_recipe_refuses_together_fail_their_trial(searched):
 
 def test_a_budget_of_seconds_ends_a_search_before_its_trials(searched):
     services = searched(trials=1000, cpu_seconds=1)
-    assert 1 <= search_recipe(*_as(services), TASK).trials < 1000
+    record = search_recipe(*_as(services), TASK)
+    assert 1 <= record.trials < 1000
+    assert all(trial.duration for trial in stored_trials(services, record.search_id)), "for a budget that goes on"
 
 
 def test_too_few_bars_are_said_with_the_number_needed(searched):
