@@ -16,6 +16,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,22 +26,31 @@ import pandas as pd
 from quantum_training.features.indicators import compute_features
 from quantum_training.features.labels import make_labels
 from quantum_training.features.windows import WindowSize, build_window
+from quantum_training.lifecycle.market_history import Bars
 from quantum_training.lifecycle.search import known_market, objective
-from quantum_training.lifecycle.search.known_market import KnownMarket
+from quantum_training.lifecycle.search.known_market import Fold, KnownMarket
 from quantum_training.lifecycle.search.space import suggest
 from quantum_training.lifecycle.search.study import TrialRunner, open_study
 from quantum_training.lifecycle.search.trial import sampler
 from quantum_training.market.timeframe import known_at
 from quantum_training.models.contract import Model, TrainingContext
 from quantum_training.models.fitting import fit_model
+from quantum_training.settings import Settings
 from quantum_training.settings.schema import Recipe
 from quantum_training.trading.metrics import sharpe
 from quantum_training.trading.scoring import trade
-from quantum_training_tests.benchmarks import search_without_edge
-from quantum_training_tests.benchmarks.edge_life import World, demo_settings, world_of
+from quantum_training_tests.benchmarks.edge_life import SYMBOL, demo_settings
 
-AS_OF = pd.Timestamp("2019-01-01", tz="UTC")
-WINDOWS = ((500, 2000, 500), (2000, 6000, 1000))
+START, AS_OF = (pd.Timestamp(f"{year}-01-01", tz="UTC") for year in (2018, 2019))
+SEED, BARS, FOLDS = 1, 2000, 5
+SPACE = {
+    "params.max_depth": {"low": 1, "high": 8},
+    "params.learning_rate": {"low": 0.01, "high": 0.5, "log": True},
+    "params.subsample": {"low": 0.5, "high": 1.0},
+    "params.colsample_bytree": {"low": 0.3, "high": 1.0},
+    "label.horizon": {"choices": [1, 3, 6, 12]},
+}
+WINDOWS = ((2000, 6000, 1000), (500, 2000, 500))
 FIT, WINDOW, POSITIONS = "fits", "features, labels, windows", "positions, accounts"
 PARTS = {
     FIT: ((objective, "fit_seeds"),),
@@ -79,17 +89,29 @@ class Cost(NamedTuple):
     scores: Values
 
 
-def recipe_of(world: World, windows: tuple[int, int, int], trials: int, processes: int = 1) -> Recipe:
-    """The recipe with its search. windows: smallest and largest window and their step, in bars."""
-    space = {**search_without_edge.SPACE, "window_bars": dict(zip(("low", "high", "step"), windows, strict=True))}
-    search = {"space": space, "trials": trials, "bars": search_without_edge.BARS, "folds": search_without_edge.FOLDS}
-    recipe = world.settings.recipes[world.recipe].model_dump(mode="json", exclude={"search"})
-    return Recipe.model_validate({**recipe, "search": {**search, "parallel_trials": processes}})
+def market_of(settings: Settings) -> KnownMarket:
+    """The demo's market without its edge, as a search sees it."""
+    market = settings.symbols[SYMBOL]
+    source = market.source.model_copy(update={"seed": SEED, "edge": 0.0, "edge_until": None})
+    candles = source.fetch(SYMBOL, market.timeframe, START, AS_OF, AS_OF)
+    scored = pd.DatetimeIndex(candles.index[-BARS:])
+    parts = np.array_split(np.arange(BARS), FOLDS)
+    folds = tuple(Fold(scored[part[0]], int(part[0]), int(part[-1]) + 1) for part in parts)
+    history: Any = SimpleNamespace(settings=settings, market=market)
+    return KnownMarket(history, (Bars(candles, compute_features(candles, START)),), scored, folds)
 
 
-def ours(world: World, recipe: Recipe, storage: str, clock: Clock) -> Values:
+def recipe_of(settings: Settings, windows: tuple[int, int, int], trials: int, processes: int = 1) -> Recipe:
+    """The demo's recipe with a search. windows: smallest and largest window and their step, in bars."""
+    (name,) = settings.symbols[SYMBOL].recipes
+    space = {**SPACE, "window_bars": dict(zip(("low", "high", "step"), windows, strict=True))}
+    search = {"space": space, "trials": trials, "bars": BARS, "folds": FOLDS, "parallel_trials": processes}
+    return Recipe.model_validate({**settings.recipes[name].model_dump(mode="json"), "search": search})
+
+
+def ours(settings: Settings, recipe: Recipe, storage: str, clock: Clock) -> Values:
     """The search of this package."""
-    market = search_without_edge.known_market(world)
+    market = market_of(settings)
     before = [(place, name, getattr(place, name)) for places in PARTS.values() for place, name in places]
     for part, places in PARTS.items():
         for place, name in places:
@@ -105,22 +127,22 @@ def ours(world: World, recipe: Recipe, storage: str, clock: Clock) -> Values:
             setattr(place, name, function)
 
 
-def plain(world: World, recipe: Recipe, storage: str, clock: Clock) -> Values:
+def plain(settings: Settings, recipe: Recipe, storage: str, clock: Clock) -> Values:
     """The study that one would write oneself."""
-    return _plain(world, recipe, storage, clock, None)
+    return _plain(settings, recipe, storage, clock, None)
 
 
-def features_once(world: World, recipe: Recipe, storage: str, clock: Clock) -> Values:
+def features_once(settings: Settings, recipe: Recipe, storage: str, clock: Clock) -> Values:
     """The same with features that are computed before the first trial."""
-    candles = world.bars.candles
-    return _plain(world, recipe, storage, clock, clock.timed(WINDOW, compute_features)(candles, candles.index[0]))
+    candles = market_of(settings).newest.candles
+    return _plain(settings, recipe, storage, clock, clock.timed(WINDOW, compute_features)(candles, START))
 
 
 STUDIES = {ours: "search", plain: "plain", features_once: "plain, features once"}
 
 
-def _plain(world: World, recipe: Recipe, storage: str, clock: Clock, features: pd.DataFrame | None) -> Values:
-    market, search = search_without_edge.known_market(world), recipe.search
+def _plain(settings: Settings, recipe: Recipe, storage: str, clock: Clock, features: pd.DataFrame | None) -> Values:
+    market, search = market_of(settings), recipe.search
     assert search is not None
 
     def value(trial: optuna.Trial) -> float:
@@ -166,34 +188,37 @@ def _fit(
     return model
 
 
-def cost(study: Callable[[World, Recipe, str, Clock], Values], world: World, recipe: Recipe) -> Cost:
+def cost(study: Callable[[Settings, Recipe, str, Clock], Values], settings: Settings, recipe: Recipe) -> Cost:
     """What a study took."""
     clock = Clock()
     with tempfile.TemporaryDirectory() as folder:
         cpu, wall = time.process_time(), time.perf_counter()
-        values = study(world, recipe, f"sqlite:///{folder}/trials.db", clock)
+        values = study(settings, recipe, f"sqlite:///{folder}/trials.db", clock)
         return Cost(time.process_time() - cpu, time.perf_counter() - wall, dict(clock.seconds), values)
 
 
-def print_table(world: World, windows: tuple[int, int, int], trials: int) -> None:
+def print_table(settings: Settings, windows: tuple[int, int, int], trials: int) -> None:
     """A line for each study over windows of this range."""
-    recipe = recipe_of(world, windows, trials)
-    costs = {study: cost(study, world, recipe) for study in STUDIES}
-    first = next(iter(costs.values()))
-    for study, taken in costs.items():
-        assert taken.scores == first.scores, f"{study.__name__}: other scores"
+    recipe, costs = recipe_of(settings, windows, trials), list[Cost]()
+    for study, name in STUDIES.items():
+        taken = cost(study, settings, recipe)
+        costs.append(taken)
+        assert taken.scores == costs[0].scores, f"{name}: other scores"
         shares = [taken.parts[part] / taken.cpu for part in PARTS]
         shown = " | ".join(f"{share:.1%}" for share in (*shares, 1 - sum(shares)))
-        ratio = taken.cpu / first.cpu
-        print(f"| {windows[0]:,} to {windows[1]:,} | {STUDIES[study]} | {taken.cpu:.1f} | {ratio:.2f} | {shown} |")
-    best = max(value for value in first.scores if value is not None)
-    print(f"| | best score of all | {best!r} | | | | | |", flush=True)
+        best = max((score for score in taken.scores if score is not None), default=None)
+        ratio = taken.cpu / costs[0].cpu
+        print(
+            f"| {windows[0]:,} to {windows[1]:,} | {name} | {best} | {taken.cpu:.1f} | {ratio:.2f} | {shown} |",
+            flush=True,
+        )
 
 
-def print_processes(world: World, trials: int, processes: int) -> None:
+def print_processes(settings: Settings, trials: int, processes: int) -> None:
     """Wall seconds of searches by the number of trials at a time."""
     print("\n| trials at a time | wall seconds | times as fast |\n| ---: | ---: | ---: |")
-    walls = {number: cost(ours, world, recipe_of(world, WINDOWS[-1], trials, number)).wall for number in (1, processes)}
+    recipes = {number: recipe_of(settings, WINDOWS[0], trials, number) for number in (1, processes)}
+    walls = {number: cost(ours, settings, recipe).wall for number, recipe in recipes.items()}
     for number, wall in walls.items():
         print(f"| {number} | {wall:.1f} | {walls[1] / wall:.2f} |", flush=True)
 
@@ -201,19 +226,18 @@ def print_processes(world: World, trials: int, processes: int) -> None:
 def main(trials: int, processes: int | None) -> None:
     """All studies."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    world = world_of(demo_settings(), 1, edge=False)
+    settings = demo_settings()
     for study in STUDIES:
-        study(world, recipe_of(world, WINDOWS[0], 3), "sqlite://", Clock())
-    print(f"{trials} trials, {len(world.bars.candles):,} bars\n")
-    print(f"| windows | study | CPU s | ratio | {' | '.join(PARTS)} | Optuna and the rest |")
-    print(f"| --- | --- | ---: | ---: |{' ---: |' * (len(PARTS) + 1)}")
+        study(settings, recipe_of(settings, WINDOWS[0], 3), "sqlite://", Clock())
+    print(f"{trials} trials, {len(market_of(settings).newest.candles):,} bars\n")
+    print(f"| windows | study | best score | CPU s | ratio | {' | '.join(PARTS)} | Optuna and the rest |")
+    print(f"| --- | --- | ---: | ---: | ---: |{' ---: |' * (len(PARTS) + 1)}")
     for windows in WINDOWS:
-        print_table(world, windows, trials)
+        print_table(settings, windows, trials)
     if processes:
-        print_processes(world, trials, processes)
+        print_processes(settings, trials, processes)
 
 
 if __name__ == "__main__":
-    search_without_edge.AS_OF = AS_OF
     given = [int(text) for text in sys.argv[1:]]
     main(given[0] if given else 200, given[1] if len(given) > 1 else None)
