@@ -61,8 +61,12 @@ def trial_workers(market: KnownMarket, recipe: Recipe, search: Search) -> Iterat
                 "fewer parallel_trials is another search"
             ) from error
 
-    with _one_thread(), pool, held:
-        yield run
+    with _one_thread(), held, pool:
+        try:
+            yield run
+        except BaseException:
+            held.close()  # nobody waits for the trials that run
+            raise
 
 
 @contextmanager
