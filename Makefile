@@ -58,6 +58,7 @@ bench: $(VENV)/dev
 	$(BIN)/python quantum_training_tests/benchmarks/housekeeping.py
 	$(BIN)/python quantum_training_tests/benchmarks/quality_gate.py
 	$(BIN)/python -m quantum_training_tests.benchmarks.viewers
+	$(BIN)/python -m quantum_training_tests.benchmarks.search 40
 
 ui: $(VENV)/run
 	@$(MAKE) -j4 webserver daemon mlflow-ui service

@@ -10,6 +10,7 @@ from typing import Any
 
 import dagster as dg
 
+import quantum_training.automation.execution.garbage_collection  # noqa: F401 - for what it does, before more is loaded
 from quantum_training.assets import (
     backtest,
     candles,
@@ -67,7 +68,10 @@ def build_defs(settings: Settings, resources: Mapping[str, Any] | None = None) -
     """The definitions for these settings. resources: replace `store`, `registry`, `ledger` or `events` by name."""
     last_day = settings.last_day_of_all
     partitions = build_partitions(
-        list(settings.symbols), settings.start.isoformat(), last_day.isoformat() if last_day else None
+        list(settings.symbols),
+        settings.start.isoformat(),
+        last_day.isoformat() if last_day else None,
+        settings.trained_symbols,
     )
     series_partitions = build_partitions(
         list(settings.series), settings.start.isoformat(), last_day.isoformat() if last_day else None

@@ -20,7 +20,7 @@ _FORMS = {"utc_month": "the first day of a month", "week": "a Monday", "utc_day"
 
 
 class Partitions(NamedTuple):
-    """The three grids. All include the period in progress."""
+    """The three grids. All include the period in progress. month: all symbols; week, day: those with recipes."""
 
     month: dg.MultiPartitionsDefinition
     week: dg.MultiPartitionsDefinition
@@ -28,7 +28,7 @@ class Partitions(NamedTuple):
 
     @property
     def symbol(self) -> dg.PartitionsDefinition:
-        """The symbols alone."""
+        """The symbols with recipes alone."""
         return next(d.partitions_def for d in self.week.partitions_defs if d.name == "symbol")
 
     @property
@@ -43,20 +43,27 @@ def partition_tags(key: Key, dimension: str) -> dict[str, str]:
     return {PARTITION_TAG: str(key), **{f"{PARTITION_TAG}/{name}": part for name, part in parts.items()}}
 
 
-def build_partitions(symbols: Sequence[str], start: str, end: str | None = None) -> Partitions:
-    """The grids of these symbols from the day `start` to the periods that hold the day `end` (YYYY-MM-DD), or now."""
-    static = dg.StaticPartitionsDefinition(list(symbols))
+def build_partitions(
+    symbols: Sequence[str], start: str, end: str | None = None, trained: Sequence[str] = ()
+) -> Partitions:
+    """The grids of these symbols from the day `start` to the periods that hold the day `end` (YYYY-MM-DD), or now.
+
+    trained: those with recipes; all if none are given.
+    """
+    all_symbols, with_recipes = (dg.StaticPartitionsDefinition([*s]) for s in (symbols, trained or symbols))
     last = pd.Timestamp(end) if end else None
 
-    def grid(name: str, period: Any, closes: Any, **options: int) -> dg.MultiPartitionsDefinition:
+    def grid(
+        of: dg.PartitionsDefinition, name: str, period: Any, closes: Any, **options: int
+    ) -> dg.MultiPartitionsDefinition:
         end_date = (last + closes).strftime("%Y-%m-%d") if last is not None else None
         times = period(start_date=start, end_date=end_date, end_offset=1 if end is None else 0, **options)
-        return dg.MultiPartitionsDefinition({"symbol": static, name: times})
+        return dg.MultiPartitionsDefinition({"symbol": of, name: times})
 
     return Partitions(
-        grid("utc_month", dg.MonthlyPartitionsDefinition, pd.offsets.MonthBegin(1)),
-        grid("week", dg.WeeklyPartitionsDefinition, pd.offsets.Week(weekday=0), day_offset=1),
-        grid("utc_day", dg.DailyPartitionsDefinition, pd.DateOffset(days=1)),
+        grid(all_symbols, "utc_month", dg.MonthlyPartitionsDefinition, pd.offsets.MonthBegin(1)),
+        grid(with_recipes, "week", dg.WeeklyPartitionsDefinition, pd.offsets.Week(weekday=0), day_offset=1),
+        grid(with_recipes, "utc_day", dg.DailyPartitionsDefinition, pd.DateOffset(days=1)),
     )
 
 

@@ -12,6 +12,17 @@ def needs_of(settings: Settings) -> Resources:
     return max_resources(recipe.resources for recipe in settings.recipes.values())
 
 
+def needs_of_searches(settings: Settings) -> Resources:
+    """The resources of a run that searches any recipe: those of a training for each trial that runs at the same time.
+    They share the GPUs of one."""
+    needs = [needs_of(settings)]
+    for recipe in settings.recipes.values():
+        if recipe.search and (trials := recipe.search.parallel_trials) > 1:
+            cpu, memory, gpu = recipe.resources.cpu or 1, recipe.resources.memory_gib, recipe.resources.gpu
+            needs.append(Resources(cpu=cpu * trials, memory_gib=memory and memory * trials, gpu=gpu))
+    return max_resources(needs)
+
+
 def max_resources(needs: Iterable[Resources]) -> Resources:
     """The maximum of each resource; None if no recipe sets it."""
     resources = list(needs)

@@ -29,13 +29,15 @@ from quantum_training.settings import Settings
 def build(settings: Settings, partitions: Partitions) -> dg.AssetsDefinition:
     """The asset, for the symbols of these settings."""
     of_symbol = dg.MultiToSingleDimensionPartitionMapping("symbol")
+    all_trained = len(settings.trained_symbols) == len(settings.symbols)  # else the grids have other symbols
+    of_features = of_symbol if all_trained else dg.AllPartitionMapping()
 
     @dg.asset(
         name=SIGNALS,
         partitions_def=partitions.symbol,
         backfill_policy=SINGLE_RUN,
         deps=[
-            *feature_deps(settings.features, lambda of: dg.AllPartitionMapping() if of else of_symbol),
+            *feature_deps(settings.features, lambda of: dg.AllPartitionMapping() if of else of_features),
             dg.AssetDep(ROLLOUT, partition_mapping=of_symbol),
         ],
         group_name="trading",

@@ -73,7 +73,7 @@ def plan_tick(
     """What of a tick's trainings may start now, and what has to wait."""
     policy, _ = LivePolicy(settings, lambda: settings).read()
     plan = TickPlan([], [])
-    due = {s: t for s in settings.symbols if (t := trainings_due(store, settings, policy, s, tick))}
+    due = {s: t for s in settings.trained_symbols if (t := trainings_due(store, settings, policy, s, tick))}
     runs = _run_state(instance, (training for trainings in due.values() for training in trainings))
     for trainings in due.values():
         training, without_data, waits = next_training(store, settings, trainings, runs)

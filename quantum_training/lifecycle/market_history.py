@@ -246,7 +246,7 @@ def first_month_for_week(settings: Settings, symbol: str, week: str) -> str:
 def _first_month_of_window(settings: Settings, symbol: str, week: str) -> str:
     market = settings.symbols[symbol]
     recipes = [settings.recipes[name] for name in market.recipes]
-    rows = max((settings.training_batch_size or r.window_bars) + r.label.span_bars for r in recipes)
+    rows = max(((settings.training_batch_size or r.window_bars) + r.label.span_bars for r in recipes), default=0)
     own = {name: feature_set for name, feature_set in settings.feature_sets(symbol).items() if not feature_set.of}
     bars = max(rows, LOOKBACK_BARS, lookback_bars(settings, symbol)) + _warmup(own, market.timeframe)
     return first_month_needed(market, pd.Timestamp(week, tz="UTC") - MONTH, bars)

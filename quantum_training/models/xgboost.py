@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from quantum_training.models.booster import EARLY_STOPPING_ROUNDS, Booster
 
 if TYPE_CHECKING:
+    from xgboost import DMatrix
+
     from quantum_training.features.windows import Window
 
 
@@ -19,6 +22,19 @@ _FIXED = {"objective": "binary:logistic", "eval_metric": "logloss", "tree_method
 _TWO_NAMES = (("eta", "learning_rate"), ("gamma", "min_split_loss"), ("lambda", "reg_lambda"), ("alpha", "reg_alpha"))
 """Parameters with two names. Given both, XGBoost 3.2 takes the second and says nothing."""
 _RESERVED = {*_FIXED, "n_jobs", "seed", "random_state", "verbosity", "validate_parameters"}
+_MATRICES: WeakKeyDictionary[Window, dict[str, DMatrix]] = WeakKeyDictionary()
+
+
+def _rows(window: Window, part: Literal["train", "valid", "full"]) -> DMatrix:
+    """A part of a window as XGBoost reads it: the same object as long as the window lives, so that its bins are made
+    once for all fits on it."""
+    import xgboost
+
+    matrices = _MATRICES.setdefault(window, {})
+    if part not in matrices:
+        x, y = getattr(window, f"{part}_x"), getattr(window, f"{part}_y")
+        matrices[part] = xgboost.DMatrix(x, y, feature_names=list(window.columns), nthread=1)
+    return matrices[part]
 
 
 def _params(params: dict[str, Any], seed: int) -> dict[str, Any]:
@@ -41,17 +57,14 @@ class Model(Booster):
             )
         if both := next((names for names in _TWO_NAMES if {*names} <= params.keys()), None):
             raise ValueError(f"xgboost: {' and '.join(both)} are one parameter; remove one from the recipe's params")
-        names = list(window.columns)
-        train = xgboost.DMatrix(window.train_x, window.train_y, feature_names=names, nthread=1)
-        valid = xgboost.DMatrix(window.valid_x, window.valid_y, feature_names=names, nthread=1)
         library_params = {**_params(params, seed), "verbosity": 1, "validate_parameters": True}
         with warnings.catch_warnings(record=True) as warned:  # an unknown parameter is only warned of
             warnings.simplefilter("always")
             booster = xgboost.train(
                 library_params,
-                train,
+                _rows(window, "train"),
                 max_rounds,
-                evals=[(valid, "valid")],
+                evals=[(_rows(window, "valid"), "valid")],
                 early_stopping_rounds=EARLY_STOPPING_ROUNDS,
                 verbose_eval=False,
             )
@@ -65,9 +78,7 @@ class Model(Booster):
     def _train(cls, window: Window, params: dict[str, Any], seed: int, rounds: int) -> Any:
         import xgboost
 
-        names = list(window.columns)
-        rows = xgboost.DMatrix(window.full_x, window.full_y, feature_names=names, nthread=1)
-        return xgboost.train(_params(params, seed), rows, rounds)
+        return xgboost.train(_params(params, seed), _rows(window, "full"), rounds)
 
     def _probability(self, x: np.ndarray) -> np.ndarray:
         self.core.set_param({"nthread": 1})

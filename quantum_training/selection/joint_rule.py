@@ -61,8 +61,7 @@ class JointRule(SequentialRule):
     def _at_equal_risk(pair: PairedReturns) -> PairedReturns:
         """The pair, the challenger scaled down to the rival's risk if it has more.
 
-        Risk: standard deviation of the daily net return, as if the market moved as in all its days. A rival that is
-        flat has none to compare; what is above 0 is so at any scale.
+        A rival that is flat has no risk to compare; what is above 0 is so at any scale.
         """
         ours = _risk(pair.challenger, pair.position, pair)
         theirs = _risk(pair.incumbent, pair.incumbent_position, pair)
@@ -122,8 +121,14 @@ def _market(pair: PairedReturns) -> MarketReturns:
 
 
 def _risk(net: np.ndarray, position: np.ndarray, pair: PairedReturns) -> float:
-    """Standard deviation of the daily net return, with the market's variance of all its days."""
+    """Standard deviation of the daily net return, as if the market moved as in all its days.
+
+    The variance of what the position's timing earned is that of its bars, as in realized volatility (Andersen and
+    Bollerslev 1998). Daily sums would tell the ratio of two risks with more noise, by the square root of the bars of a
+    day, and half of the noise scales a challenger down that takes no more risk.
+    """
     usual = position.mean()
-    timed = daily(net - usual * _market(pair).bars, pair.day)
-    every_day = np.concatenate([_market(pair).before, daily(_market(pair).bars, pair.day)])
-    return float(np.sqrt(timed.var() + usual**2 * every_day.var()))
+    timed = net - usual * _market(pair).bars
+    days = daily(_market(pair).bars, pair.day)
+    every_day = np.concatenate([_market(pair).before, days])
+    return float(np.sqrt(timed.var() * len(timed) / len(days) + usual**2 * every_day.var()))

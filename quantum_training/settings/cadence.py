@@ -1,6 +1,6 @@
 """How often market data and signals are brought up to date if the settings name no cron: as often as bars close.
 
-What a tick then asks for is automation/schedules.py.
+What a tick then asks for is automation/tick_requests.py.
 """
 
 from __future__ import annotations

@@ -250,7 +250,9 @@ class Symbol(_Frozen):
     )
     costs: Costs = Costs()
     account: Account = Account()
-    recipes: tuple[RecipeName, ...] = Field(min_length=1)
+    recipes: tuple[RecipeName, ...] = Field(
+        description="The recipes that compete. []: nothing is trained; others may read its bars."
+    )
     start: date | None = Field(None, description="First day of a market that is younger than `start` of all symbols.")
     end: date | None = Field(None, description="Last day of a market whose data have ended, as those of a recording.")
     quality: SymbolLimits = Field(SymbolLimits(), description="Limits of the quality gate that differ for this symbol.")

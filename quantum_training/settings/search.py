@@ -79,12 +79,19 @@ class Search(BaseModel):
         min_length=1, description="Fields of the recipe, as window_bars or params.max_depth, and the values to try."
     )
     trials: int = Field(50, ge=2, le=1000, description="How many values of the space are tried.")
+    parallel_trials: int = Field(
+        1,
+        ge=1,
+        le=256,
+        description="Trials at a time, each in a process of its own. They learn from those before all of them, so that "
+        "another number is another search.",
+    )
     seconds: int | None = Field(
         None,
         ge=1,
         description="No trial begins after so many seconds of trials. What is found then depends on the machine.",
     )
-    cpu_seconds: int | None = Field(None, ge=1, description="The same in CPU seconds of the process.")
+    cpu_seconds: int | None = Field(None, ge=1, description="The same in CPU seconds of the trials' processes.")
     bars: int = Field(1000, ge=100, description="Newest known bars on which the trials are scored, cut into the folds.")
     folds: int = Field(
         5, ge=2, le=100, description="Fits of a trial, each on what is known before its part of the bars."

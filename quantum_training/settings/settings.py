@@ -14,10 +14,8 @@ from typing import Any, Literal
 from pydantic import Field, ModelWrapValidatorHandler, ValidationError, model_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
-from quantum_training.features.indicators import FEATURES
-from quantum_training.features.sets.feature_set import DEFAULT, SEPARATOR, FeatureSet
+from quantum_training.features.sets.feature_set import FeatureSet
 from quantum_training.market.quality import QualityLimits
-from quantum_training.market.schema import COLUMNS
 from quantum_training.market.universe import Universe
 from quantum_training.monitoring.decay_policy import DecayPolicy
 from quantum_training.monitoring.drift_policy import DriftPolicy
@@ -26,6 +24,13 @@ from quantum_training.selection.joint_rule import JointRule, PromotionRule
 from quantum_training.selection.refresh import RefreshPolicy
 from quantum_training.selection.rollout_policy import RolloutPolicy
 from quantum_training.settings.alerting import AlertPolicy
+from quantum_training.settings.cross_checks import (
+    check_days,
+    check_recipe_names,
+    check_universes,
+    check_windows,
+    resolve_feature_sets,
+)
 from quantum_training.settings.replaced_variables import replaced_settings
 from quantum_training.settings.retraining import RetrainingPolicy
 from quantum_training.settings.schema import (
@@ -42,7 +47,6 @@ from quantum_training.settings.schema import (
 )
 from quantum_training.settings.series import Series
 from quantum_training.settings.service import ServiceSettings
-from quantum_training.settings.universes import check_reader, check_universe, ranked_set
 from quantum_training.settings.yaml_file import YamlFile, with_names_as_written
 
 
@@ -226,6 +230,11 @@ class Settings(BaseSettings):
         days = [self.last_day(symbol) for symbol in self.symbols]
         return None if None in days else max(day for day in days if day)
 
+    @property
+    def trained_symbols(self) -> list[str]:
+        """The symbols with recipes. Of the others there are market data only."""
+        return [name for name, symbol in self.symbols.items() if symbol.recipes]
+
     def feature_sets(self, symbol: str) -> dict[str, FeatureSet]:
         """The sets that the recipes of a symbol learn from, or may learn from in a search, by name."""
         used = {name for recipe in self.symbols[symbol].recipes for name in self.recipes[recipe].used_sets}
@@ -247,87 +256,12 @@ class Settings(BaseSettings):
             return validate(settings)
 
     @model_validator(mode="after")
-    def _days_are_in_order(self) -> Settings:
-        if self.end and self.end < self.start:
-            raise ValueError(f"end {self.end} is before start {self.start}; give a later end or an earlier start")
-        for name, symbol in self.symbols.items():
-            for field in ("start", "end"):
-                day = getattr(symbol, field)
-                if day and not self.start <= day <= (self.end or day):
-                    days = f"{self.start} to {self.end or 'today'}"
-                    raise ValueError(f"symbols.{name}.{field} {day} is outside the settings' {days}")
-            if symbol.start and symbol.end and symbol.end < symbol.start:
-                raise ValueError(f"symbols.{name}: end {symbol.end} is before start {symbol.start}")
-        return self
-
-    @model_validator(mode="after")
-    def _feature_sets_exist(self) -> Settings:
-        for name in self.features:
-            if name in (DEFAULT, *FEATURES, *COLUMNS) or SEPARATOR in name:
-                raise ValueError(
-                    f"features.{name}: {DEFAULT!r}, the project's features and the columns of candles have names of "
-                    f"their own, and {SEPARATOR!r} stands between a set and its column; take another name"
-                )
-            for field, known in (("of", self.symbols), ("series", self.series)):
-                if unknown := [read for read in getattr(self.features[name], field) if read not in known]:
-                    allowed = ", ".join(known) or "none, as the settings have no series"
-                    raise ValueError(f"features.{name}.{field}: unknown {', '.join(unknown)}; allowed: {allowed}")
-            if self.features[name].within:
-                self.features[name] = ranked_set(name, self.features[name], self.universes)
-        if both := [name for name in self.series if name in self.symbols]:
-            raise ValueError(f"series.{both[0]}: a symbol has this name; give the series another one")
-        for name, recipe in self.recipes.items():
-            try:
-                recipe.find_sets(self.features)
-            except ValueError as error:
-                raise ValueError(f"recipes.{name}.features: {error}") from None
-        return self
-
-    @model_validator(mode="after")
-    def _universes_are_of_these_symbols(self) -> Settings:
-        ends = {symbol: market.end for symbol, market in self.symbols.items() if market.end}
-        last_days = {symbol: day for symbol, day in ends.items() if self.end is None or day < self.end}
-        for name, universe in self.universes.items():
-            check_universe(name, universe, self.symbols, last_days)
-        return self
-
-    @model_validator(mode="after")
-    def _recipes_exist(self) -> Settings:
-        for name, symbol in self.symbols.items():
-            for recipe in symbol.recipes:
-                if recipe not in self.recipes:
-                    raise ValueError(
-                        f"symbols.{name}.recipes: unknown recipe {recipe!r}; allowed: {', '.join(self.recipes)}"
-                    )
-            check_reader(name, {recipe: self.recipes[recipe] for recipe in symbol.recipes}, self.universes)
-        for name, recipe_settings in self.recipes.items():
-            if (self.training_batch_size or recipe_settings.window_bars) < self.min_training_data_points:
-                raise ValueError(
-                    f"recipes.{name}.window_bars {recipe_settings.window_bars} is below min_training_data_points "
-                    f"{self.min_training_data_points}, so that no version could be trained; raise it or "
-                    "training_batch_size, or set min_training_data_points (MIN_TRAINING_DATA_POINTS) lower"
-                )
-            if unknown := [member for member in recipe_settings.members if member not in self.recipes]:
-                allowed = ", ".join(self.recipes)
-                raise ValueError(f"recipes.{name}.members: unknown {', '.join(unknown)}; allowed: {allowed}")
-        if unknown := sorted(self.retraining.recipes.keys() - self.recipes.keys()):
-            raise ValueError(f"retraining.recipes: unknown {', '.join(unknown)}; allowed: {', '.join(self.recipes)}")
-        return self
-
-    @model_validator(mode="after")
-    def _searched_windows_can_be_trained_on(self) -> Settings:
-        for name, recipe in self.recipes.items():
-            windows = recipe.search.space.get("window_bars") if recipe.search else None
-            if windows and self.training_batch_size:
-                raise ValueError(
-                    f"recipes.{name}.search.space.window_bars: training_batch_size {self.training_batch_size} takes "
-                    "its place in every fit; drop one of them"
-                )
-            if windows and (smallest := min(windows.extremes)) < self.min_training_data_points:
-                raise ValueError(
-                    f"recipes.{name}.search.space.window_bars: {smallest} is below min_training_data_points "
-                    f"{self.min_training_data_points}, so that no trial with it could be trained; raise it"
-                )
+    def _sections_fit_together(self) -> Settings:
+        check_days(self.start, self.end, self.symbols)
+        resolve_feature_sets(self.features, self.symbols, self.series, self.universes, self.recipes)
+        check_universes(self.universes, self.symbols, self.end)
+        check_recipe_names(self.symbols, self.recipes, self.universes, self.retraining.recipes)
+        check_windows(self.recipes, self.training_batch_size, self.min_training_data_points)
         return self
 
 

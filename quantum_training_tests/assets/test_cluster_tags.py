@@ -73,6 +73,19 @@ def test_a_run_requests_resources_only_for_trainings_in_its_own_process(settings
         assert not {"dagster-ray/config", USER_DEFINED_K8S_CONFIG_KEY} & ray.keys()
 
 
+@pytest.mark.parametrize(("trials", "cpus", "memory"), [(1, 2.0, "6144Mi"), (3, 6.0, "18432Mi")])
+def test_a_search_requests_the_cores_of_all_trials_at_a_time(settings, small, tmp_path, trials, cpus, memory):
+    search = {"space": {"params.max_depth": {"low": 1, "high": 3}}, "parallel_trials": trials}
+    small["recipes"]["xgboost"] |= {"search": search, "resources": {"cpu": 2, "memory_gib": 6}}
+    (tmp_path / "settings.yaml").write_text(yaml.safe_dump(small))
+    job = build_defs(settings()).resolve_job_def("search")
+    for tags in (job.tags, job.nodes[0].definition.tags):
+        ray, kubernetes = read(tags)
+        assert (ray.num_cpus, ray.num_gpus) == (cpus, 1), "the GPU is that of lightgbm"
+        assert kubernetes["limits"]["memory"] == memory
+    assert read(build_defs(settings()).resolve_job_def("retrain").tags)[0].num_cpus == 2
+
+
 def test_requested_resources_change_no_version_and_no_score(settings):
     recipe = settings().recipes["lightgbm"]
     bare = recipe.model_copy(update={"resources": Resources()})

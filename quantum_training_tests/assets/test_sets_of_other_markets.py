@@ -35,7 +35,7 @@ def no_sentinel(monkeypatch):
 
 @pytest.fixture
 def with_context(small):
-    """AAA's xgboost learns from BBB, which has other prices and bars of one hour; lightgbm does not."""
+    """AAA's xgboost learns from BBB, which has other prices and bars of one hour and no recipes; lightgbm does not."""
     context = {"module": MODULE, "params": {"function": "honest"}, "of": "BBB", "timeframes": ["1d"]}
     small["features"] = {"context": context}
     small["recipes"]["xgboost"]["features"] = ["default", "context"]
@@ -43,7 +43,7 @@ def with_context(small):
     small["symbols"]["BBB"] = {
         **other,
         "timeframe": "1h",
-        "recipes": ["lightgbm"],
+        "recipes": [],
         "source": {**other["source"], "seed": 5},
     }
     return small
@@ -132,6 +132,23 @@ def test_the_leak_check_changes_the_future_of_the_other_market_too(project, monk
     assert leak(project, "lightgbm").failure is None
 
 
+def test_recipes_that_read_the_same_are_examined_on_the_same_views(project):
+    """And on new ones once other bars are stored."""
+    same = project.settings.model_copy(deep=True)
+    same.recipes["twin"] = same.recipes["xgboost"]
+
+    def views(recipe):
+        return leakage.perturbed_stores(project.store, same, recipe, "AAA", pd.Timestamp(WEEKS[0], tz="UTC"), 50)
+
+    shared = views("xgboost")
+    assert views("twin") is shared
+    assert views("lightgbm") is not shared, "it does not read BBB"
+    shared = views("xgboost")
+    bars = project.store.read_frame("candles", "BBB", LAST)
+    project.store.write_frame("candles", "BBB", LAST, bars * 1.5, project.store.attributes("candles", "BBB", LAST))
+    assert views("twin") is not shared
+
+
 def test_a_training_waits_for_the_other_market(build_project, with_context):
     project = built(build_project, with_context, last="2020-01-01")
     assert project.run("weekly_cycle", "AAA|2020-01-27").success
@@ -192,4 +209,52 @@ def test_lineage_leads_to_the_partitions_of_the_other_market(build_project, with
 def test_a_symbol_that_is_not_in_the_settings_is_refused(build_project, with_context):
     with_context["features"]["context"]["of"] = ["BBB", "CCC"]
     with pytest.raises(Exception, match=r"features\.context.of: unknown CCC; allowed: AAA, BBB"):
+        build_project(with_context)
+
+
+def test_a_symbol_without_recipes_has_months_and_no_weeks(project):
+    """Its months are read by the weeks of AAA; the cycle of all symbols trains AAA alone."""
+    graph = project.definitions.resolve_asset_graph()
+    model, sets = (graph.get(dg.AssetKey(name)) for name in ("xgboost_model", "features_context"))
+    assert {key.split("|")[0] for key in model.partitions_def.get_partition_keys()} == {"AAA"}
+    assert {key.split("|")[0] for key in sets.partitions_def.get_partition_keys()} == {"AAA", "BBB"}
+    month = sets.partitions_def.subset_with_partition_keys(
+        [dg.MultiPartitionKey({"symbol": "BBB", "utc_month": "2020-01-01"})]
+    )
+    mapping = model.partition_mappings[sets.key]
+    weeks = mapping.get_downstream_partitions_for_partitions(month, sets.partitions_def, model.partitions_def)
+    assert sorted(weeks.get_partition_keys())[0] == "AAA|2019-12-30"
+
+    job = project.definitions.resolve_job_def("clm_cycle")
+    config = {"week": WEEKS[0], "weeks": 1}
+    assert job.execute_in_process(
+        instance=project.instance, run_config={"ops": {"run_cycle": {"config": config}}}
+    ).success
+    assert project.store.periods("champion", "AAA", "json") == [WEEKS[0]]
+    assert project.store.periods("shadow_scores", "BBB") == []
+
+
+@pytest.mark.parametrize(
+    ("job", "op", "config", "words"),
+    [
+        ("clm_cycle", "run_cycle", {"symbols": ["BBB"]}, "BBB without recipes: there is nothing to train"),
+        (
+            "retrain",
+            "retrain_recipes",
+            {"symbol": "BBB", "actor": "me", "reason": "x"},
+            "BBB has no recipes",
+        ),
+    ],
+)
+def test_a_symbol_without_recipes_cannot_be_trained(project, job, op, config, words):
+    job = project.definitions.resolve_job_def(job)
+    result = job.execute_in_process(
+        instance=project.instance, run_config={"ops": {op: {"config": config}}}, raise_on_error=False
+    )
+    assert words in failure(result)[1]
+
+
+def test_some_symbol_has_a_recipe(build_project, with_context):
+    with_context["symbols"]["AAA"]["recipes"] = []
+    with pytest.raises(ValueError, match="symbols: none has a recipe; name one"):
         build_project(with_context)

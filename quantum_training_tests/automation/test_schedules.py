@@ -231,6 +231,17 @@ def test_each_signals_tick_requests_every_symbol(defaults):
     assert len({r.run_key for data in ticks for r in data.run_requests}) == 4
 
 
+def test_for_a_symbol_without_recipes_market_data_alone_are_requested(tmp_path):
+    read = DEFAULTS.symbols["SP500"].model_copy(update={"recipes": ()})
+    definitions = build_over(tmp_path, "2024-05-06", symbols={**DEFAULTS.symbols, "SP500": read})
+    requested = {
+        name: {request.tags["symbol"] for request in tick(definitions, name, "2024-05-07 02:00").run_requests}
+        for name in ("market_data_schedule", "weekly_cycle_schedule", "drift_schedule", "signals_schedule")
+    }
+    assert requested.pop("market_data_schedule") == {*DEFAULTS.symbols}
+    assert all(symbols == {*DEFAULTS.symbols} - {"SP500"} for symbols in requested.values())
+
+
 def test_one_tick_evaluated_twice_requests_one_run(defaults):
     times = ("2024-01-08 02:00", "2024-01-08 02:00", "2024-01-15 02:00")
     keys = [tick(defaults[1], "weekly_cycle_schedule", time).run_requests[0].run_key for time in times]

@@ -11,7 +11,7 @@ import pandas as pd
 from quantum_training.features.indicators import compute_features
 from quantum_training.lifecycle.market_history import Bars
 from quantum_training.lifecycle.search.counted import count_trials
-from quantum_training.lifecycle.search.known_market import Fold, KnownMarket, windows_of
+from quantum_training.lifecycle.search.known_market import Fold, KnownMarket
 from quantum_training.lifecycle.search.study import TrialRunner, open_study
 from quantum_training.market.periods import WEEK
 from quantum_training.market.timeframe import known_at
@@ -88,7 +88,7 @@ def known_market(world: World, search: Search) -> KnownMarket:
     parts = np.array_split(np.arange(search.bars), search.folds)
     folds = tuple(Fold(scored[part[0]], int(part[0]), int(part[-1]) + 1) for part in parts)
     history: Any = SimpleNamespace(settings=world.settings, market=world.market)
-    return KnownMarket(history, (bars,), scored, folds, windows_of(history, (bars,)))
+    return KnownMarket(history, (bars,), scored, folds)
 
 
 def search(world: World) -> tuple[Recipe, dict[str, Any]]:

@@ -1,9 +1,11 @@
 """Both booster families against the contract of models/contract.py: the same rules, the same tests."""
 
+import gc
 import json
 import os
 import subprocess
 import sys
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -55,6 +57,26 @@ def fit(family):
         return algorithm(family).fit(TrainingContext(window, params_of(family, **params), **context_fields))
 
     return run
+
+
+def test_xgboost_bins_a_window_once_and_fits_as_on_a_fresh_one(make_window, tmp_path, monkeypatch):
+    import xgboost
+
+    made = []
+    real = xgboost.DMatrix
+    monkeypatch.setattr(xgboost, "DMatrix", lambda *args, **options: made.append(0) or real(*args, **options))
+    shared = make_window()
+    varied = ({"max_bin": 16}, {}, {"max_bin": 300, "max_depth": 6}, {"grow_policy": "lossguide"}, {"max_bin": 16})
+    for number, params in enumerate(varied):
+        contexts = {"shared": TrainingContext(shared, params), "fresh": TrainingContext(replace(shared), params)}
+        models = {name: algorithm("xgboost").fit(context) for name, context in contexts.items()}
+        hashes = {save_model(model, tmp_path / f"{number}{name}", "xgboost") for name, model in models.items()}
+        assert len(hashes) == 1
+    assert len(made) == 3 * (1 + len(varied)), "train, validation and all rows"
+    gone = weakref.ref(shared)
+    del shared, contexts
+    gc.collect()
+    assert gone() is None
 
 
 def test_the_same_window_and_seed_give_the_same_bytes_and_another_seed_does_not(fit, family, make_window, tmp_path):

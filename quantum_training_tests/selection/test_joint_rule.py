@@ -107,6 +107,17 @@ def test_more_of_the_same_risk_is_not_better():
     )
 
 
+def test_risk_is_that_of_bars_so_that_chance_in_daily_sums_scales_nothing_down():
+    shared, *own = np.random.default_rng(4).normal(size=(3, len(DAY)))
+    bars = [0.001 * noise / noise.std() for noise in (3 * shared + own[0], 3 * shared + own[1])]
+    by_day = [net.reshape(DAYS, BARS).sum(axis=1).std() for net in bars]
+    champion, challenger = bars[np.argmin(by_day)], bars[np.argmax(by_day)]
+    assert max(by_day) > 1.01 * min(by_day), "by chance"
+    challenger = challenger + 5e-4
+    plain = paired_test(PairedReturns(challenger, champion, DAY))
+    assert judge(challenger, champion).z == pytest.approx(plain.z)
+
+
 def test_a_position_that_has_not_met_the_markets_falls_is_not_shown_to_be_better_than_flat():
     calm = returns(4, 1, 0.01)
     fell = np.random.default_rng(2).normal(0.004, 0.01, 750)

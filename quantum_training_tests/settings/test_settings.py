@@ -90,7 +90,6 @@ SAMPLE = {"source": {"kind": "sample", "dataset": "sp500"}, "recipes": ["xgboost
         ("symbols.SP500", {**SAMPLE, "timeframe": "3d", "calendar": "FX"}, "set timeframe: 1d"),
         ("symbols.SP500.calendar", "XMOON", "XMOON"),
         ("symbols.SP500.recipes", ["oracle"], "unknown recipe 'oracle'; allowed: lightgbm, xgboost"),
-        ("symbols.SP500.recipes", [], "symbols.SP500.recipes"),
         ("symbols.SP500.source", {"kind": "crystal_ball"}, "unknown source kind 'crystal_ball'; allowed: ccxt, files"),
         ("symbols.SP500.source", {"kind": "sample", "dataset": "moon"}, "'sp500'"),
         ("symbols.SP500.costs.fee_bps", -1, "symbols.SP500.costs.fee_bps = -1"),

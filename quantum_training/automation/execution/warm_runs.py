@@ -1,8 +1,8 @@
 """The runs of a code server begin in a copy of a process that has loaded the libraries, not in a new Python.
 
-Loading them takes most of the time of a symbol's run. Only libraries are loaded before: settings and code of this
-project are read by each run anew. Dagster has no setting for this; its server starts runs in the way that its attribute
-`_mp_ctx` names.
+Loading them takes most of the time of a symbol's run. Only libraries are loaded before, and garbage_collection.py:
+settings and other code of this project are read by each run anew. Dagster has no setting for this; its server starts
+runs in the way that its attribute `_mp_ctx` names.
 """
 
 import multiprocessing
@@ -28,6 +28,7 @@ LIBRARIES = (
     "xgboost",
 )
 """What most runs need. One that is not installed is left out."""
+GARBAGE_COLLECTION = "quantum_training.automation.execution.garbage_collection"
 
 
 def start_runs_warm() -> None:
@@ -36,5 +37,5 @@ def start_runs_warm() -> None:
     if server is None:
         return
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([*LIBRARIES])
+    context.set_forkserver_preload([*LIBRARIES, GARBAGE_COLLECTION])
     server.DagsterApiServer._mp_ctx = property(lambda self: context, lambda self, other: None)

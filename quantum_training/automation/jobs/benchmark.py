@@ -39,7 +39,7 @@ def build_benchmark_job(settings: Settings, definitions: Callable[[], dg.Definit
     def run_benchmark(context: dg.OpExecutionContext, config: BenchmarkConfig, store: dg.ResourceParam[Store]) -> None:
         check_config(BENCHMARK, config, settings)
         folder = make_output_folder(config.output)
-        symbols = config.symbols or [*settings.symbols]
+        symbols = config.symbols or settings.trained_symbols
         failures, refused = find_shortages(settings, symbols, config), dict[str, str]()
         enough = [symbol for symbol in symbols if symbol not in failures]
         if enough:

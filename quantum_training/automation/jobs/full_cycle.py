@@ -66,7 +66,7 @@ def build_full_cycle_job(settings: Settings, definitions: Callable[[], dg.Defini
         quiet = settings.log_level not in SHOWN
         with progress_shown(quiet):
             failures, refused = run_symbols(context, config, settings, definitions, store, monitored=True)
-        symbols = config.symbols or [*settings.symbols]
+        symbols = config.symbols or settings.trained_symbols
         weeks = for_each_symbol(context, symbols, failures, partial(symbol_week, store, settings))
         if decided := [week.week for week in weeks if week.week]:
             report = definitions().resolve_job_def(WEEKLY_REPORT)
@@ -114,7 +114,7 @@ def run_symbols(
     """
     check_config(context.job_name, config, settings)
 
-    symbols = config.symbols or [*settings.symbols]
+    symbols = config.symbols or settings.trained_symbols
     fitted = [*symbols, *pool_peers(settings, symbols)]
     read = symbols_read(settings, fitted)
     outcome = CycleOutcome({}, {})
@@ -262,8 +262,11 @@ def months_read(settings: Settings, symbol: str, config: CycleConfig) -> tuple[s
 
 
 def check_config(job: str, config: CycleConfig, settings: Settings) -> None:
-    """Failure if the config names an unknown symbol or no week."""
+    """Failure if the config names an unknown symbol, one without recipes or no week."""
     unknown = sorted(set(config.symbols) - set(settings.symbols))
     if unknown or config.weeks < 1:
         problem = f"unknown symbols {', '.join(unknown)}" if unknown else f"weeks = {config.weeks} is below 1"
         raise dg.Failure(f"{job}: {problem}; symbols are {', '.join(settings.symbols)}", allow_retries=False)
+    if untrained := sorted(set(config.symbols) - set(settings.trained_symbols)):
+        reason = f"{', '.join(untrained)} without recipes: there is nothing to train; {MARKET_DATA} brings their bars"
+        raise dg.Failure(f"{job}: {reason}", allow_retries=False)

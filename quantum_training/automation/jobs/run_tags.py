@@ -10,6 +10,7 @@ from dagster._core.storage.tags import MAX_RETRIES_TAG, MAX_RUNTIME_SECONDS_TAG
 from quantum_training.assets.cluster_tags import cluster_tags, needs_of
 from quantum_training.automation.failures.storage_faults import RESTART_TAG
 from quantum_training.settings import Settings
+from quantum_training.settings.schema import Resources
 
 NESTS_RUNS = {"quantum_training/carries_runs": "true"}
 """Tag of a run that trains in nested runs, which no pool counts. dagster.yaml lets one such run go on at a time."""
@@ -24,10 +25,11 @@ def time_limit_tags(settings: Settings) -> dict[str, str]:
     }
 
 
-def training_tags(settings: Settings) -> dict[str, Any]:
-    """`time_limit_tags`, and the cluster resources of a run that trains in its own process."""
+def training_tags(settings: Settings, needs: Resources | None = None) -> dict[str, Any]:
+    """`time_limit_tags`, and the cluster resources of a run that trains in its own process: `needs`, by default those
+    of every recipe."""
     in_process = settings.executor == "in_process"
-    return {**(cluster_tags(needs_of(settings)) if in_process else {}), **time_limit_tags(settings)}
+    return {**(cluster_tags(needs or needs_of(settings)) if in_process else {}), **time_limit_tags(settings)}
 
 
 def nesting_tags(settings: Settings) -> dict[str, Any]:

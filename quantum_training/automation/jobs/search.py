@@ -3,7 +3,7 @@
 import dagster as dg
 import pandas as pd
 
-from quantum_training.assets.cluster_tags import cluster_tags, needs_of
+from quantum_training.assets.cluster_tags import cluster_tags, needs_of_searches
 from quantum_training.assets.metadata.search import search_metadata
 from quantum_training.automation.execution.pool_limits import TRAINING_POOL
 from quantum_training.automation.execution.priorities import priority_tag
@@ -35,8 +35,9 @@ class SearchConfig(dg.Config):
 
 def build_search_job(settings: Settings) -> dg.JobDefinition:
     """The job, unpartitioned: one recipe and symbol per run. A run that was killed goes on if it is executed again."""
+    needs = needs_of_searches(settings)
 
-    @dg.op(name=SEARCH_OP, description=DESCRIPTION, tags=cluster_tags(needs_of(settings)), pool=TRAINING_POOL)
+    @dg.op(name=SEARCH_OP, description=DESCRIPTION, tags=cluster_tags(needs), pool=TRAINING_POOL)
     def search_op(
         context: dg.OpExecutionContext,
         config: SearchConfig,
@@ -56,7 +57,7 @@ def build_search_job(settings: Settings) -> dg.JobDefinition:
         published = publish_search(Services(settings, store, registry, events), task, record)
         context.add_output_metadata(search_metadata(summary, record, published))
 
-    @dg.job(name=SEARCH, description=DESCRIPTION, tags=training_tags(settings) | priority_tag(MANUAL))
+    @dg.job(name=SEARCH, description=DESCRIPTION, tags=training_tags(settings, needs) | priority_tag(MANUAL))
     def search() -> None:
         search_op()
 

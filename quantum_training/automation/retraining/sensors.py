@@ -115,7 +115,7 @@ def _report_sensor(
     def sensor(context: dg.SensorEvaluationContext, store: dg.ResourceParam[Store]) -> Result:
         tick = Tick(context, *live.read())
         handled: dict[str, str] = json.loads(context.cursor or "{}")
-        symbols = settings.symbols if tick.policy.enabled else ()
+        symbols = settings.trained_symbols if tick.policy.enabled else []
         triggers = [trigger for symbol in symbols if (trigger := find(store, symbol, tick.policy))]
         triggers = [trigger for trigger in triggers if handled.get(trigger.symbol) != trigger.key]
         if not triggers:

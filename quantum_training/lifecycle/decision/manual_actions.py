@@ -54,6 +54,8 @@ def check_names(settings: Settings, symbol: str, recipes: Iterable[str]) -> None
     if symbol not in settings.symbols:
         raise RefusedActionError(f"unknown symbol {symbol}; symbols are {', '.join(settings.symbols)}")
     allowed = settings.symbols[symbol].recipes
+    if not allowed:
+        raise RefusedActionError(f"{symbol} has no recipes; name some in symbols.{symbol}.recipes")
     if unknown := sorted({*recipes} - {*allowed}):
         raise RefusedActionError(
             f"{symbol}: unknown recipes {', '.join(unknown)}; its recipes are {', '.join(allowed)}"

@@ -46,7 +46,8 @@ SKILL_RECORDS = "leak_sentinel"
 """Name in the store of the records of recipes' skill on synthetic markets."""
 
 _NEWEST_VIEWS: LRUCache[tuple[Any, ...], tuple[Settings, list[PerturbedStore]]] = LRUCache(maxsize=1)
-"""The newest views of this process: all symbols of a universe are examined on the same ones."""
+"""The newest views of this process: recipes that read the same are examined on the same ones, and so are all symbols of
+a universe."""
 
 CUTS_OF_SETS = 6
 """Bars of a month after which the future is replaced: a leak within days or weeks shows only at some of their hours."""
@@ -177,7 +178,7 @@ def perturbed_stores(
     assets = [(asset, s) for s in markets for asset in (CANDLES, RESTATEMENTS)]
     assets += [(feature_asset(of_series), s) for of_series, made_by in sets.items() for s in made_by.series]
     written = str([store.stamps(asset, s, suffix) for asset, s in assets for suffix in ("parquet", "json")])
-    key = (id(settings), name, store.root, as_of, bars, *markets, written)
+    key = (id(settings), repr(sets), store.root, as_of, bars, *markets, written)
     if key not in _NEWEST_VIEWS:
         changes = [Perturbation(as_of, bars, rising) for rising in (True, False)]
         views = [PerturbedStore.after(store, markets, change, sets) for change in changes]

@@ -72,7 +72,10 @@ class SymbolWeek(NamedTuple):
 
 
 def symbol_weeks(store: Store, settings: Settings, last: str) -> list[SymbolWeek]:
-    """The state of every symbol in its newest decided week up to `last`; of one with a broken record, what is wrong."""
+    """The state of every symbol with recipes in its newest decided week up to `last`.
+
+    Of one with a broken record, what is wrong.
+    """
 
     def read(symbol: str) -> SymbolWeek:
         try:
@@ -80,7 +83,7 @@ def symbol_weeks(store: Store, settings: Settings, last: str) -> list[SymbolWeek
         except Exception as error:  # whatever a torn file raises, the page shows the other symbols
             return SymbolWeek(symbol, None, attention=[f"its records cannot be read: {type(error).__name__}: {error}"])
 
-    return [read(symbol) for symbol in settings.symbols]
+    return [read(symbol) for symbol in settings.trained_symbols]
 
 
 def symbol_week(store: Store, settings: Settings, symbol: str, last: str = EVERY) -> SymbolWeek:

@@ -27,7 +27,7 @@ from quantum_training.trading.own_label import RecipeLabel
 from quantum_training.trading.scoring import deciding_bars
 
 KEPT_WINDOWS = 64
-"""Training windows in memory; one of 5,000 bars takes some 2 MB."""
+"""Training windows in memory; one of 5,000 bars takes some 2 MB, and what XGBoost makes of it 3."""
 
 
 class Fold(NamedTuple):
@@ -61,8 +61,14 @@ class KnownMarket:
     stretches: tuple[Bars, ...]
     scored: pd.DatetimeIndex
     folds: tuple[Fold, ...]
-    window: Callable[[Recipe, pd.Timestamp], Window]
-    """The training window of a recipe as of a time: the same object for recipes that differ only in other settings."""
+
+    @cached_property
+    def window(self) -> Callable[[Recipe, pd.Timestamp], Window]:
+        """The training window of a recipe as of a time: the same object for recipes that differ only in other settings.
+
+        Each is kept.
+        """
+        return windows_of(self.history, self.stretches)
 
     @property
     def newest(self) -> Bars:
@@ -120,7 +126,7 @@ def read_known_market(
         Fold(bars[first_scored + part[0] - search.embargo_bars], int(part[0]), int(part[-1]) + 1)
         for part in np.array_split(np.arange(search.bars), search.folds)
     )
-    return KnownMarket(history, stretches, scored, folds, windows_of(history, stretches))
+    return KnownMarket(history, stretches, scored, folds)
 
 
 def windows_of(history: MarketHistory, stretches: tuple[Bars, ...]) -> Callable[[Recipe, pd.Timestamp], Window]:

@@ -11,7 +11,8 @@ import pandas as pd
 from quantum_training.lifecycle.records import SEARCHES, SearchRecord
 from quantum_training.lifecycle.search.search_recipe import SearchTask
 from quantum_training.lifecycle.search.space import values_of
-from quantum_training.lifecycle.search.study import CPU, NUMBER, REASON, ended_trials, open_study
+from quantum_training.lifecycle.search.study import open_study
+from quantum_training.lifecycle.search.trial import CPU, REASON
 from quantum_training.lifecycle.services import Services
 from quantum_training.resources.registry.search_runs import LoggedSearch, LoggedTrial, log_search
 from quantum_training.resources.searches import open_searches, shown_url
@@ -41,7 +42,7 @@ def publish_search(services: Services, task: SearchTask, record: SearchRecord) -
     page = search_page(task, record, study, importance is not None)
     written = services.store.write_text(SEARCHES, task.symbol, record.search_id, PAGE, page)
     mlflow_url = log_search(services.registry, task.symbol, _logged(services, task, record, study))
-    scores = {t.user_attrs[NUMBER] + 1: t.value for t in ended_trials(study) if t.value is not None}
+    scores = {t.number + 1: t.value for t in study.get_trials(deepcopy=False) if t.value is not None}
     return PublishedSearch(
         written.path, mlflow_url, shown_url(url), pd.Series(scores, dtype="float64").sort_index(), importance
     )
@@ -105,13 +106,13 @@ def _logged(services: Services, task: SearchTask, record: SearchRecord, study: o
     optional = {"pbo": record.probability_of_overfitting, "deflated_sharpe": record.deflated_sharpe}
     trials = [
         LoggedTrial(
-            trial.user_attrs[NUMBER],
+            trial.number,
             trial.state.name.lower(),
             values_of(trial.params, space),
             {"cpu_seconds": trial.user_attrs[CPU], **({} if trial.value is None else {"sharpe_per_bar": trial.value})},
             trial.user_attrs.get(REASON) or "",
         )
-        for trial in ended_trials(study)
+        for trial in study.get_trials(deepcopy=False)
     ]
     return LoggedSearch(
         record.search_id,

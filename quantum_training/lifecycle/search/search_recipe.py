@@ -135,7 +135,9 @@ def extreme_recipes(recipe: Recipe) -> list[Recipe]:
 
 def id_of(task: SearchTask, recipe: Recipe, market: KnownMarket) -> str:
     """The identity of a search: equal recipe, space, data, as_of and code give the same one."""
-    search = recipe.search.model_dump(mode="json") if recipe.search else None
+    search = recipe.search.model_dump(mode="json") if recipe.search else {}
+    if search.get("parallel_trials") == 1:
+        del search["parallel_trials"]  # ids of searches from before it was a setting
     compared = dict.fromkeys(r.label for r in (recipe, *extreme_recipes(recipe)) if r.label_universe)
     labels = [market.labels_hash(label) for label in compared]
     return identity(

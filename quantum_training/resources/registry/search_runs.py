@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from quantum_training.resources.registry.artefacts import log_metrics
 from quantum_training.resources.registry.connection import checked_name
 from quantum_training.resources.registry.errors import outages_named
 from quantum_training.resources.registry.registry import ModelRegistry, RegisteredVersion
@@ -13,6 +12,7 @@ from quantum_training.resources.texts import MLFLOW_PARAM, MLFLOW_RUN_TAG, bound
 
 SEARCH_ID, TRIAL_OF, TRIAL = "search_id", "trial_of", "trial"
 """Tags: the search of a parent run; the search of a trial's run, and the trial's number."""
+NOTE = "mlflow.note.content"
 MAX_TRIALS = 5000
 ENDINGS = {"complete": "FINISHED", "pruned": "KILLED", "fail": "FAILED"}
 """MLflow's status of a trial's run, by the state of the trial."""
@@ -47,12 +47,10 @@ def log_search(registry: ModelRegistry, symbol: str, search: LoggedSearch) -> st
 
     Logged again, it adds what is missing; a run that is complete stays as it is.
     """
-    from mlflow.entities import RunTag
-
     client, experiment = registry.client(), registry.prepare(symbol)
     parent = _run(client, experiment, f"tags.{SEARCH_ID} = '{checked_name(search.search_id)}'")
     if parent is None:
-        tags = {**search.tags, SEARCH_ID: search.search_id, "mlflow.note.content": bounded(search.note, MLFLOW_RUN_TAG)}
+        tags = {**search.tags, SEARCH_ID: search.search_id, NOTE: bounded(search.note, MLFLOW_RUN_TAG)}
         parent = client.create_run(experiment, tags=tags, run_name=search.name)
     parent_id = parent.info.run_id
     if parent.info.status == "RUNNING":
@@ -68,10 +66,7 @@ def log_search(registry: ModelRegistry, symbol: str, search: LoggedSearch) -> st
             if run is None:
                 tags = {"mlflow.parentRunId": parent_id, TRIAL_OF: search.search_id, TRIAL: str(trial.number)}
                 run = client.create_run(experiment, tags=tags, run_name=f"{search.name}, trial {trial.number + 1}")
-            _log(client, run.info.run_id, trial.params, trial.metrics)
-            if trial.note:
-                note = RunTag("mlflow.note.content", bounded(trial.note, MLFLOW_RUN_TAG))
-                client.log_batch(run.info.run_id, tags=[note])
+            _log(client, run.info.run_id, trial.params, trial.metrics, trial.note)
             client.set_terminated(run.info.run_id, ENDINGS[trial.state])
         client.set_terminated(parent_id)
     return registry.run_url(symbol, RegisteredVersion(0, parent_id))
@@ -82,8 +77,12 @@ def _run(client: Any, experiment: str, query: str) -> Any:
     return runs[0] if runs else None
 
 
-def _log(client: Any, run_id: str, params: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
-    from mlflow.entities import Metric, Param
+def _log(client: Any, run_id: str, params: Mapping[str, Any], metrics: Mapping[str, float], note: str = "") -> None:
+    from mlflow.entities import Metric, Param, RunTag
 
-    client.log_batch(run_id, params=[Param(name, bounded(str(value), MLFLOW_PARAM)) for name, value in params.items()])
-    log_metrics(client, run_id, [Metric(name, value, 0, 0) for name, value in metrics.items()])
+    client.log_batch(
+        run_id,
+        metrics=[Metric(name, value, 0, 0) for name, value in metrics.items()],
+        params=[Param(name, bounded(str(value), MLFLOW_PARAM)) for name, value in params.items()],
+        tags=[RunTag(NOTE, bounded(note, MLFLOW_RUN_TAG))] if note else [],
+    )

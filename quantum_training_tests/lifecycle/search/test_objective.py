@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from quantum_training.lifecycle.market_history import Bars
-from quantum_training.lifecycle.search.known_market import Fold, KnownMarket, windows_of
+from quantum_training.lifecycle.search.known_market import Fold, KnownMarket
 from quantum_training.lifecycle.search.objective import walk_forward
 from quantum_training.lifecycle.search.study import TrialRunner, open_study
 from quantum_training.settings.schema import Recipe, Symbol
@@ -42,8 +42,7 @@ def xor_market(seed: int = 0, edge: float = 0.5) -> KnownMarket:
     scored = pd.DatetimeIndex(index[-SCORED:])
     parts = np.array_split(np.arange(SCORED), 3)
     folds = tuple(Fold(scored[part[0]], int(part[0]), int(part[-1]) + 1) for part in parts)
-    stretches = (Bars(candles, features),)
-    return KnownMarket(history, stretches, scored, folds, windows_of(history, stretches))
+    return KnownMarket(history, (Bars(candles, features),), scored, folds)
 
 
 def recipe(**search) -> Recipe:

@@ -24,7 +24,7 @@ from quantum_training.lifecycle.search.search_recipe import (
     newest_as_of,
     search_recipe,
 )
-from quantum_training.lifecycle.search.study import ended_trials, open_study
+from quantum_training.lifecycle.search.study import open_study
 from quantum_training.lifecycle.training.training_window import training_window
 from quantum_training.market.periods import Key
 from quantum_training.models.contract import TrainingContext, algorithm
@@ -85,13 +85,13 @@ def _as(services):
 
 SCRIPT = """
 import os, signal, sys
-from quantum_training.lifecycle.search import study
+from quantum_training.lifecycle.search import trial
 from quantum_training.lifecycle.search.search_recipe import search_recipe
 from quantum_training.resources.store.store import Store
 from quantum_training.settings import load_settings
 from quantum_training_tests.lifecycle.search.conftest import TASK
 
-walk_forward, folds_left = study.walk_forward, [int(sys.argv[2])]
+walk_forward, folds_left = trial.walk_forward, [int(sys.argv[2])]
 
 def killed(market, recipe, each_fold):
     for walk in walk_forward(market, recipe, each_fold=True):
@@ -100,9 +100,13 @@ def killed(market, recipe, each_fold):
             os.kill(os.getpid(), signal.SIGKILL)
         yield walk
 
-study.walk_forward = killed
+trial.walk_forward = killed
 search_recipe(load_settings(), Store(root=sys.argv[1]), TASK)
 """
+
+
+def stored_trials(services, search_id):
+    return open_study(open_searches(services.settings.database_url), search_id).get_trials(deepcopy=False)
 
 
 @pytest.mark.long
@@ -112,17 +116,18 @@ def test_a_search_that_is_killed_goes_on_with_the_same_result(searched, tmp_path
     undisturbed = search_recipe(*other_home(services, tmp_path / "other"), TASK)
     assert (undisturbed.pruned > 0) == (pruner == "median")
 
+    ended = []
     for folds in (5, 1, 17):  # within the second trial, in the first fold of the next process, and far on
         command = [sys.executable, "-c", SCRIPT, services.store.root, str(folds)]
         process = subprocess.run(command, capture_output=True, text=True, check=False)
         assert process.returncode == -signal.SIGKILL, process.stderr[-2000:]
+        ended.append(len(stored_trials(services, undisturbed.search_id)))
+    assert ended[:2] == [1, 1], "a trial that was killed leaves nothing"
+    assert ended[2] > 5
     assert services.store.periods("searches", "AAA", "json") == []
-    study = open_study(open_searches(services.settings.database_url), undisturbed.search_id)
-    assert [t.state.name for t in study.get_trials(deepcopy=False)].count("RUNNING") == 1
-    assert len(ended_trials(study)) < 12
     shutil.rmtree(services.settings.training_state_root)  # as on another machine
     assert search_recipe(*_as(services), TASK) == undisturbed
-    assert len(study.get_trials(deepcopy=False)) == 15
+    assert [t.number for t in stored_trials(services, undisturbed.search_id)] == [*range(12)]
     assert not os.listdir(services.settings.training_state_root)
 
 
@@ -138,8 +143,7 @@ def test_failed_trials_keep_their_reason_and_are_never_a_score(searched):
     )
     assert times == record.failed
     assert record.best_values["params.booster"] == "gbtree"
-    study = open_study(open_searches(services.settings.database_url), record.search_id)
-    assert {t.value for t in study.get_trials() if t.state.name == "FAIL"} == {None}
+    assert {t.value for t in stored_trials(services, record.search_id) if t.state.name == "FAIL"} == {None}
 
 
 def test_a_search_without_any_score_says_why(searched):
@@ -159,7 +163,9 @@ def test_values_that_the_recipe_refuses_together_fail_their_trial(searched):
 
 def test_a_budget_of_seconds_ends_a_search_before_its_trials(searched):
     services = searched(trials=1000, cpu_seconds=1)
-    assert 1 <= search_recipe(*_as(services), TASK).trials < 1000
+    record = search_recipe(*_as(services), TASK)
+    assert 1 <= record.trials < 1000
+    assert all(trial.duration for trial in stored_trials(services, record.search_id)), "for a budget that goes on"
 
 
 def test_too_few_bars_are_said_with_the_number_needed(searched):
@@ -196,6 +202,16 @@ def test_a_search_that_may_choose_a_label_of_a_cross_section_is_another_if_other
     markets = [SimpleNamespace(history=history, data_hash="same", labels_hash=lambda _, h=h: h) for h in ("one", "two")]
     one, two = (id_of(TASK, recipe, market) for market in markets)
     assert one != two
+
+
+def test_trials_at_the_same_time_are_another_search_and_one_at_a_time_has_the_id_from_before(searched, monkeypatch):
+    recipe = searched().settings.recipes["xgboost"]
+    market = SimpleNamespace(history=MarketHistory(None, searched().settings, "AAA"), data_hash="same")
+    monkeypatch.setattr("quantum_training.lifecycle.search.search_recipe.identity", lambda **parts: parts["search"])
+    before = recipe.search.model_dump(mode="json", exclude={"parallel_trials"})
+    for trials, known in ((1, before), (4, {**before, "parallel_trials": 4})):
+        search = recipe.search.model_copy(update={"parallel_trials": trials})
+        assert id_of(TASK, recipe.model_copy(update={"search": search}), market) == known
 
 
 def test_what_cannot_be_searched_is_refused(searched):

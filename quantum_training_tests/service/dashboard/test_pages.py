@@ -209,6 +209,15 @@ def test_the_page_of_training_has_dagsters_schedules_with_their_next_ticks(recor
         assert client.get("/api/v2/schedules").json()["items"][1]["next_tick"] == "2020-01-26T00:53:20Z"
 
 
+def test_a_symbol_without_recipes_has_a_page(empty_settings):
+    symbols = empty_settings.symbols
+    symbols["BBB"] = symbols["BBB"].model_copy(update={"recipes": ()})
+    client = TestClient(build_app(empty_settings), base_url=BASE_URL)
+    assert "BBB" in client.get("/").text
+    assert "has no recipes: nothing is trained" in client.get("/symbols/BBB").text
+    assert client.get("/metrics").status_code == 200
+
+
 def test_pages_of_an_empty_home_say_what_to_run(empty_home):
     assert "Run the job" in empty_home.get("/").text
     assert "Run the job" in empty_home.get("/symbols/AAA").text
