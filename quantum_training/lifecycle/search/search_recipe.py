@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 import yaml
+from pydantic import ValidationError
 
 from quantum_training.lifecycle.market_history import MarketHistory
 from quantum_training.lifecycle.records import SearchRecord, read_record, write_record
@@ -140,6 +142,7 @@ def id_of(task: SearchTask, recipe: Recipe, market: KnownMarket) -> str:
         del search["parallel_trials"]  # ids of searches from before it was a setting
     compared = dict.fromkeys(r.label for r in (recipe, *extreme_recipes(recipe)) if r.label_universe)
     labels = [market.labels_hash(label) for label in compared]
+    searched_code = _searched_code(recipe)
     return identity(
         recipe=recipe_hash(recipe),
         name=task.recipe,
@@ -156,7 +159,19 @@ def id_of(task: SearchTask, recipe: Recipe, market: KnownMarket) -> str:
         reward_code=reward_hash(recipe.params),
         optuna=installed_release("optuna"),
         **({"labels": labels} if labels else {}),
+        **({"searched_code": searched_code} if searched_code else {}),
     )
+
+
+def _searched_code(recipe: Recipe) -> list[str]:
+    """The hashes of the code of labels and rewards that a trial may choose in place of the recipe's own ones."""
+    hashes = set()
+    for place, dimension in (recipe.search.space if recipe.search else {}).items():
+        for value in dimension.extremes:
+            with suppress(ValidationError):  # it depends on the values of other fields: trials without them fail
+                varied = recipe.with_values({place: value})
+                hashes |= {label_hash(varied.label), reward_hash(varied.params)}
+    return sorted(filter(None, hashes - {label_hash(recipe.label), reward_hash(recipe.params)}))
 
 
 def _folder(settings: Settings, search_id: str) -> Path:

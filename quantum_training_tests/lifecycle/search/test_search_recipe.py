@@ -27,6 +27,7 @@ from quantum_training.lifecycle.search.search_recipe import (
 from quantum_training.lifecycle.search.study import open_study
 from quantum_training.lifecycle.training.training_window import training_window
 from quantum_training.market.periods import Key
+from quantum_training.models import feature_set_hash
 from quantum_training.models.contract import TrainingContext, algorithm
 from quantum_training.models.installed import PackageMissingError, installed_release
 from quantum_training.resources.searches import open_searches, searches_url, shown_url
@@ -202,6 +203,24 @@ def test_a_search_that_may_choose_a_label_of_a_cross_section_is_another_if_other
     markets = [SimpleNamespace(history=history, data_hash="same", labels_hash=lambda _, h=h: h) for h in ("one", "two")]
     one, two = (id_of(TASK, recipe, market) for market in markets)
     assert one != two
+
+
+@pytest.mark.parametrize(
+    ("place", "values"),
+    [
+        ("label", ({"kind": "forward_return", "horizon": 2}, {"kind": "own", "module": "mine", "horizon": 2})),
+        ("params.trading.reward.module", ("mine", "yours")),
+    ],
+)
+def test_the_code_of_labels_and_rewards_that_a_trial_may_choose_is_in_the_id(searched, monkeypatch, place, values):
+    settings = searched().settings
+    recipe = settings.recipes["xgboost"].model_copy(update={"search": Search(space={place: Dimension(choices=values)})})
+    market = SimpleNamespace(history=MarketHistory(None, settings, "AAA"), data_hash="same")
+    ids = set()
+    for code in ("first", "second"):
+        monkeypatch.setattr(feature_set_hash, "_module_hash", lambda module, code=code: f"{code} of {module}")
+        ids.add(id_of(TASK, recipe, market))
+    assert len(ids) == 2
 
 
 def test_trials_at_the_same_time_are_another_search_and_one_at_a_time_has_the_id_from_before(searched, monkeypatch):
