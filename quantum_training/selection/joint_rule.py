@@ -102,14 +102,13 @@ def dunnett_level(alpha: float, family: int, correlation: float) -> float:
 
 
 def least_correlation(differences: list[np.ndarray], day: np.ndarray) -> float:
-    """The smallest correlation of two series' daily sums, rounded down to twentieths; 0 if one does not vary.
+    """The smallest correlation of two series' daily sums, rounded down to twentieths; 0 if there are no two.
 
-    Rounded, so that the boundaries of most weeks are those of the weeks before.
+    One that does not vary is left out: it cannot be promoted. Rounded, so that the boundaries of most weeks are those
+    of the weeks before.
     """
-    if len(differences) < 2:
-        return 0.0
-    sums = np.array([daily(difference, day) for difference in differences])
-    if sums.shape[1] < 2 or (sums.std(axis=1) == 0).any():
+    sums = [sums for difference in differences if (sums := daily(difference, day)).std() > 0]
+    if len(sums) < 2:
         return 0.0
     return min(max(float(np.floor(np.corrcoef(sums).min() * 20) / 20), 0.0), 0.95)
 

@@ -53,7 +53,9 @@ def test_the_least_correlation_is_that_of_daily_sums_rounded_down():
     assert least_correlation([series[0], series[1]], DAY) == pytest.approx(np.floor(exact * 20) / 20)
     assert least_correlation([series[0], series[2]], DAY) == 0.0
     assert least_correlation([series[0], series[3]], DAY) == 0.95
-    assert least_correlation([series[0], np.zeros(len(DAY))], DAY) == 0.0
+    assert least_correlation([series[0], NOWHERE], DAY) == 0.0
+    assert least_correlation([series[0], NOWHERE, series[3]], DAY) == 0.95, "who never trades is left out"
+    assert least_correlation([series[0][:BARS], series[3][:BARS]], DAY[:BARS]) == 0.0, "a single day"
     assert least_correlation([series[0]], DAY) == 0.0
 
 
