@@ -12,6 +12,8 @@ from quantum_training.selection.paired_test import MarketReturns, PairedReturns
 from quantum_training.trading.baselines import BUY_AND_HOLD
 
 WEEK = pd.Timedelta(days=7)
+COLUMNS = ("net_return", "turnover", "target")
+"""Of a score record, those that decisions read."""
 
 
 class History:
@@ -28,23 +30,29 @@ class History:
         self.recipes = sorted(recipes)
         self.removed = [recipes_in(scores[week]) - {*self.recipes} for week in self.weeks]
         self.ever_scored = sorted({*self.recipes}.union(*self.removed))
-        parts = []
-        for week in self.weeks:
-            record = scores[week]
-            counted = record[record["strategy"].isin([*self.ever_scored, BUY_AND_HOLD])]
-            if counted["net_return"].isna().any():
-                raise ValueError(f"the scores of {week} hold a net return that is no number; score the week again")
-            parts.append(counted.assign(decided=counted["target"].notna().astype("float64")))
+        by_bar, self._ends = self._by_bar([scores[week] for week in self.weeks])
 
         def wide(column: str) -> pd.DataFrame:
-            tables = [p.pivot(columns="strategy", values=column).sort_index() for p in parts]  # noqa: PD010 - it refuses a bar that is there twice
-            return pd.concat(tables).astype("float64").fillna(0.0) if tables else pd.DataFrame()
+            return pd.DataFrame(by_bar.xs(column, axis=1)) if len(by_bar) else pd.DataFrame()
 
-        self.net, self.turnover, self.decided = wide("net_return"), wide("turnover"), wide("decided") > 0
-        self.target = wide("target")
-        lengths = [p.index.nunique() for p in parts]
-        self.day = pd.DatetimeIndex(self.net.index).floor("D").asi8
-        self._ends = np.cumsum([0, *lengths])
+        self.net, self.turnover, self.target = (wide(column).fillna(0.0) for column in COLUMNS)
+        self.decided = wide("target").notna()
+        self.day = pd.DatetimeIndex(by_bar.index).floor("D").asi8
+
+    def _by_bar(self, records: list[pd.DataFrame]) -> tuple[pd.DataFrame, np.ndarray]:
+        """open_time x (column, strategy), strategies as they first appear; and where each week begins, (weeks + 1,)."""
+        if not records:
+            return pd.DataFrame(index=pd.DatetimeIndex([], tz="UTC")), np.zeros(1, dtype=int)
+        week = np.repeat(np.arange(len(records)), [len(record) for record in records])
+        rows = pd.concat(records)[["strategy", *COLUMNS]].astype(dict.fromkeys(COLUMNS, "float64")).assign(week=week)
+        rows = rows[rows["strategy"].isin([*self.ever_scored, BUY_AND_HOLD])]
+        if (broken := rows["net_return"].isna()).any():
+            at = self.weeks[rows.loc[broken, "week"].iloc[0]]
+            raise ValueError(f"the scores of {at} hold a net return that is no number; score the week again")
+        first_seen = rows[["week", "strategy"]].drop_duplicates().sort_values(["week", "strategy"])["strategy"].unique()
+        table = rows.pivot(columns="strategy", values=[*COLUMNS]).sort_index()  # noqa: PD010 - it refuses a bar that is there twice
+        bars = np.bincount(rows.loc[~rows.index.duplicated(), "week"], minlength=len(records))
+        return table.reindex(columns=first_seen, level="strategy"), np.cumsum([0, *bars])
 
     def bars(self, first: int, last: int) -> slice:
         """Rows of the weeks number `first` to `last`, both included."""
