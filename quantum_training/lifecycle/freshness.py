@@ -24,8 +24,8 @@ def late_symbols(store: Store, settings: Settings, asset: str, now: pd.Timestamp
     late = {}
     for symbol, market in settings.symbols.items():
         end = data_end(settings, symbol, now)
-        if asset == SIGNALS and end < now:
-            continue  # nobody trades a market whose data have ended
+        if asset == SIGNALS and (end < now or not market.recipes):
+            continue  # nobody trades a market whose data have ended, or that nothing is trained for
         limit = end - MISSED * max(refresh_interval(market), to_timedelta(market.timeframe)) - HOUR
         until = _signal_until(store, symbol) if asset == SIGNALS else stored_until(store, asset, symbol)
         if until is None or until < limit:

@@ -50,6 +50,16 @@ def test_a_signal_is_late_once_it_holds_no_more_and_markets_that_have_ended_need
     assert "AAA" in late_symbols(project.store, project.settings, "signals", NOW + pd.Timedelta("2D"))
 
 
+def test_a_symbol_without_recipes_needs_candles_and_no_signal(build_project, small):
+    """Its bars are read by others; nobody makes signals for it."""
+    del small["symbols"]["AAA"]["source"]["end"]
+    del small["symbols"]["BBB"]["source"]["end"]
+    small["symbols"]["BBB"]["recipes"] = []
+    project = build_project(needing(100, small))
+    assert [*late_symbols(project.store, project.settings, "signals", NOW)] == ["AAA"]
+    assert [*late_symbols(project.store, project.settings, "candles", NOW)] == ["AAA", "BBB"]
+
+
 def test_the_job_warns_and_names_the_late_symbols(project):
     result = project.definitions.resolve_job_def("freshness").execute_in_process(instance=project.instance)
     checks = {check.asset_key.to_user_string(): check for check in result.get_asset_check_evaluations()}
