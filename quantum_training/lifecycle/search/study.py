@@ -12,6 +12,7 @@ import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,8 +72,10 @@ class TrialRunner:
         learned = optuna.create_study(direction="maximize")
         together = self.search.parallel_trials
         with trial_workers(self.market, self.recipe, self.search) as run_trials:
-            while len(ended) < self.search.trials and not self._is_spent(ended):
+            while len(ended) < self.search.trials:
                 first = len(ended) // together * together
+                if self._is_spent(ended[:first]):
+                    break
                 learned.add_trials(ended[len(learned.get_trials(deepcopy=False)) : first])
                 numbers = range(len(ended), min(first + together, self.search.trials))
                 for trial, net in run_trials(learned, numbers):
@@ -87,10 +90,8 @@ class TrialRunner:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _is_spent(self, ended: Sequence[FrozenTrial]) -> bool:
-        together = self.search.parallel_trials
-        seconds = sum(_seconds(ended[first : first + together]) for first in range(0, len(ended), together))
         cpu_seconds = sum(trial.user_attrs[CPU] for trial in ended)
-        return seconds >= (self.search.seconds or np.inf) or cpu_seconds >= (self.search.cpu_seconds or np.inf)
+        return _seconds(ended) >= (self.search.seconds or np.inf) or cpu_seconds >= (self.search.cpu_seconds or np.inf)
 
     def _report(self, trial: FrozenTrial, count: int) -> None:
         reason = trial.user_attrs.get(REASON)
@@ -128,7 +129,10 @@ class TrialRunner:
 
 
 def _seconds(trials: Sequence[FrozenTrial]) -> float:
-    """From the first start to the last end of trials that ran at the same time."""
-    starts = [trial.datetime_start for trial in trials if trial.datetime_start]
-    ends = [trial.datetime_complete for trial in trials if trial.datetime_complete]
-    return (max(ends) - min(starts)).total_seconds()
+    """How long at least one of these trials ran: not between a search that was killed and its next run."""
+    times = [(t.datetime_start, t.datetime_complete) for t in trials if t.datetime_start and t.datetime_complete]
+    seconds, counted = 0.0, datetime.min
+    for start, end in sorted(times):
+        seconds += max((end - max(start, counted)).total_seconds(), 0.0)
+        counted = max(end, counted)
+    return seconds

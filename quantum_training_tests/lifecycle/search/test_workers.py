@@ -152,12 +152,15 @@ def test_seconds_of_trials_at_the_same_time_count_once_and_their_cpu_seconds_eac
         trial.datetime_start, trial.datetime_complete = start, start + pd.Timedelta(seconds=10)
         return trial
 
-    def trials_within(**budget) -> int:
+    def trials_within(seconds_of_starts=(0, 1, 20, 21), **budget) -> int:
         study = open_study(optuna.storages.InMemoryStorage(), "parallel")
-        study.add_trials([ended(second) for second in (0, 1, 20, 21)])
+        study.add_trials([ended(second) for second in seconds_of_starts])
         searched = searched_recipe(trials=6, parallel_trials=2, **budget)
         return len(runner(searched, tmp_path, study).run())
 
     assert trials_within(seconds=22) == 4
     assert trials_within(seconds=23) == 6
     assert trials_within(cpu_seconds=40) == 4
+    in_the_middle = (0, 1, 20)  # what is killed there goes on years later: the time between is no time of trials
+    assert trials_within(in_the_middle, seconds=1000) == 6
+    assert trials_within(in_the_middle, cpu_seconds=25) == 4  # as an undisturbed one, whose batch had begun
