@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from pathlib import Path
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, Literal
 from weakref import WeakKeyDictionary
 
@@ -22,19 +23,19 @@ _FIXED = {"objective": "binary:logistic", "eval_metric": "logloss", "tree_method
 _TWO_NAMES = (("eta", "learning_rate"), ("gamma", "min_split_loss"), ("lambda", "reg_lambda"), ("alpha", "reg_alpha"))
 """Parameters with two names. Given both, XGBoost 3.2 takes the second and says nothing."""
 _RESERVED = {*_FIXED, "n_jobs", "seed", "random_state", "verbosity", "validate_parameters"}
-_MATRICES: WeakKeyDictionary[Window, dict[str, DMatrix]] = WeakKeyDictionary()
+_MATRICES: WeakKeyDictionary[Window, dict[tuple[str, int], DMatrix]] = WeakKeyDictionary()
 
 
 def _rows(window: Window, part: Literal["train", "valid", "full"]) -> DMatrix:
     """A part of a window as XGBoost reads it: the same object as long as the window lives, so that its bins are made
-    once for all fits on it."""
+    once for all fits on it in a thread. A fit with another `max_bin` makes them anew, also those that others read."""
     import xgboost
 
-    matrices = _MATRICES.setdefault(window, {})
-    if part not in matrices:
+    matrices, key = _MATRICES.setdefault(window, {}), (part, get_ident())
+    if key not in matrices:
         x, y = getattr(window, f"{part}_x"), getattr(window, f"{part}_y")
-        matrices[part] = xgboost.DMatrix(x, y, feature_names=list(window.columns), nthread=1)
-    return matrices[part]
+        matrices[key] = xgboost.DMatrix(x, y, feature_names=list(window.columns), nthread=1)
+    return matrices[key]
 
 
 def _params(params: dict[str, Any], seed: int) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -73,6 +74,9 @@ def test_xgboost_bins_a_window_once_and_fits_as_on_a_fresh_one(make_window, tmp_
         hashes = {save_model(model, tmp_path / f"{number}{name}", "xgboost") for name, model in models.items()}
         assert len(hashes) == 1
     assert len(made) == 3 * (1 + len(varied)), "train, validation and all rows"
+    with ThreadPoolExecutor(1) as other_thread:  # a fit here with another max_bin would bin anew what that one reads
+        other_thread.submit(algorithm("xgboost").fit, contexts["shared"]).result()
+    assert len(made) == 3 * (2 + len(varied))
     gone = weakref.ref(shared)
     del shared, contexts
     gc.collect()
