@@ -3,12 +3,14 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import optuna
 import pandas as pd
 import psutil
 import pytest
 
+from quantum_training.lifecycle.search.known_market import KnownMarket
 from quantum_training.lifecycle.search.search_recipe import search_recipe
 from quantum_training.lifecycle.search.study import TrialRunner, open_study
 from quantum_training.lifecycle.search.trial import CPU, run_trial
@@ -127,6 +129,28 @@ def test_a_process_that_is_killed_is_an_error_that_says_what_to_do_and_the_searc
     goes_on = []
     assert search_recipe(services.settings, services.store, TASK, goes_on.append) == undisturbed
     assert len(goes_on) == 9 - len(lines)
+
+
+class UnsendableError(OSError):
+    """An error that can be pickled and not be read again, as a library's with a signature of its own."""
+
+    def __init__(self, file: str, *, code: int) -> None:
+        super().__init__(f"{file} cannot be read: {code}")
+
+
+class LostMarket(KnownMarket):
+    """One whose files are gone."""
+
+    @property
+    def fold_bars(self):
+        raise UnsendableError("bars", code=3)
+
+
+@pytest.mark.long
+def test_an_error_that_cannot_be_sent_from_a_process_is_told_in_its_words(tmp_path):
+    lost = LostMarket(**vars(xor_market()))
+    with pytest.raises(RuntimeError, match="UnsendableError: bars cannot be read: 3"):
+        replace(runner(searched_recipe(), tmp_path), market=lost).run()
 
 
 @pytest.mark.long
