@@ -15,7 +15,7 @@ from quantum_training.resources.ledger import Ledger
 from quantum_training.resources.registry.registry import ModelRegistry
 from quantum_training.service.cached_store import CachedStore
 from quantum_training.service.dagster_client import DagsterClient
-from quantum_training.service.problems import unknown
+from quantum_training.service.problems import Problem, unknown
 from quantum_training.service.reading.run_logs import RunLogs
 from quantum_training.service.remembered import Memory
 from quantum_training.settings import Settings, config_path, load_settings
@@ -72,8 +72,15 @@ class State:
             raise unknown("symbol", symbol, self.settings.symbols)
         return self.settings.symbols[symbol]
 
+    def require_recipes(self, symbol: str) -> None:
+        """Problem 409 if the symbol has no recipes, 404 if there is no such symbol."""
+        if not self.market(symbol).recipes:
+            rule, remedy = "only recipes are trained and decided", f"name some in symbols.{symbol}.recipes"
+            raise Problem(409, f"{symbol} has no recipes", rule, f"{remedy} of the settings")
+
     def require_recipe(self, symbol: str, recipe: str) -> None:
-        """Problem 404 if the symbol has no such recipe."""
+        """Problem 404 if the symbol has no such recipe, 409 if it has none at all."""
+        self.require_recipes(symbol)
         if recipe not in self.market(symbol).recipes:
             raise unknown(f"recipe of {symbol}", recipe, self.market(symbol).recipes)
 

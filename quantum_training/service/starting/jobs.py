@@ -35,7 +35,7 @@ def train(state: State, order: Order, symbol: str, request: TrainRequest) -> Sta
 def cycle(state: State, order: Order, job: str, request: CycleRequest) -> Started:
     """A run of `clm_cycle` or `benchmark`."""
     for symbol in request.symbols:
-        state.market(symbol)
+        state.require_recipes(symbol)
     week = request.week if request.week == "latest" else f"{request.week:%Y-%m-%d}"
     config = {"symbols": request.symbols, "week": week, "weeks": request.weeks}
     op = {CYCLE: "run_cycle", BENCHMARK: "run_benchmark"}[job]
@@ -44,6 +44,7 @@ def cycle(state: State, order: Order, job: str, request: CycleRequest) -> Starte
 
 def backtest(state: State, order: Order, symbol: str, request: BacktestRequest) -> Started:
     """A run of `weekly_cycle` for one week and the asset `backtest` alone. Problem 404 if the week was not scored."""
+    state.require_recipes(symbol)
     scored = state.store.periods(SHADOW_SCORES, symbol)
     week = f"{request.week:%Y-%m-%d}" if request.week else (scored[-1] if scored else None)
     if week not in scored or week is None:
@@ -129,6 +130,7 @@ def _with_actor(
     state: State, order: Order, job: str, symbol: str, config: dict[str, Any] | None = None, **options: Any
 ) -> Started:
     """A run of a job whose op takes symbol, actor and reason, which it writes into the ledger."""
+    state.require_recipes(symbol)
     op = "retrain_recipes" if job == RETRAIN else f"{job}_champion"
     whole = {"symbol": symbol, "actor": order.actor, "reason": order.reason, **(config or {})}
     return start_once(state, order, job, {"ops": {op: {"config": whole}}}, **options)

@@ -79,6 +79,28 @@ def test_cycles_benchmarks_and_backtests_are_started_over_their_weeks(starter, d
     assert backtest.tags["dagster/partition"] == f"AAA|{WEEKS[-1]}"
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("symbols/BBB/train", {}),
+        ("symbols/BBB/promote", {"recipe": "xgboost"}),
+        ("symbols/BBB/ab_stop", {}),
+        ("symbols/BBB/backtest", {"week": WEEKS[-1]}),
+        ("cycle", {"symbols": ["AAA", "BBB"]}),
+        ("benchmark", {"symbols": ["BBB"]}),
+    ],
+)
+def test_a_symbol_without_recipes_is_refused_at_once(recorded, dagster, path, body):
+    symbols = {**recorded.settings.symbols}
+    symbols["BBB"] = symbols["BBB"].model_copy(update={"recipes": ()})
+    settings = recorded.settings.model_copy(update={"symbols": symbols})
+    client = TestClient(build_app(settings, {**resources(recorded), "dagster": dagster}), base_url=BASE_URL)
+    answer = client.post(f"/api/v2/{path}", json={**WHO, **body})
+    assert (answer.status_code, answer.json()["detail"]) == (409, "BBB has no recipes")
+    assert answer.json()["remedy"] == "name some in symbols.BBB.recipes of the settings"
+    assert not dagster.launches
+
+
 def test_a_key_of_idempotency_starts_one_run(starter, dagster):
     headers = {"Idempotency-Key": "once"}
     answers = [starter.post("/api/v2/symbols/AAA/demote", json=WHO, headers=headers).json() for _ in range(3)]
