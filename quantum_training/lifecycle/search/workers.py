@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -42,7 +41,7 @@ def trial_workers(market: KnownMarket, recipe: Recipe, search: Search) -> Iterat
 
     With `parallel_trials` above 1 each runs on a copy of the study in a process of its own, and at most so many numbers
     are to be given. TrialProcessDied if a process is killed; else errors are those of run_trial, as a RuntimeError if
-    they cannot be pickled. The processes end with this one, whatever ends it.
+    they are none of Python's own. The processes end with this one, whatever ends it.
     """
     if search.parallel_trials == 1:
         yield lambda study, numbers: (run_trial(study, market, recipe, search, number) for number in numbers)
@@ -97,8 +96,7 @@ def _run(study: optuna.Study, number: int) -> EndedTrial:
     try:
         return run_trial(study, *_searched[0], number)
     except Exception as error:
-        try:
-            pickle.loads(pickle.dumps(error))  # noqa: S301 - its own
-        except Exception:  # the pool would take this process for one that was killed
-            raise RuntimeError(f"{type(error).__name__}: {error}") from error
-        raise
+        if type(error).__module__ == "builtins":
+            raise
+        # one that cannot be pickled would be taken for the death of this process
+        raise RuntimeError(f"{type(error).__name__}: {error}") from error
