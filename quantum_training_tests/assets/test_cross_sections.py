@@ -63,6 +63,7 @@ def stored(project):
     return {name: data for name, data in project.stored().items() if not name.endswith(".html")}
 
 
+@pytest.mark.long
 def test_a_version_learns_from_ranks_as_a_range_and_week_by_week(build_project, ranked):
     project = built(build_project, ranked(*MEMBERS))
     assert project.run("weekly_cycle", f"AAA|{WEEKS[0]}", f"AAA|{WEEKS[1]}").success

@@ -98,6 +98,7 @@ def test_the_assets_say_what_they_hold(project):
     assert sorted(found.partitions_subset.get_partition_keys()) == ["short-rate|2019-12-01", "short-rate|2020-01-01"]
 
 
+@pytest.mark.long
 def test_a_version_learns_from_it_as_a_range_and_week_by_week(project, build_project, with_series):
     assert project.run("weekly_cycle", f"AAA|{WEEKS[0]}", f"AAA|{WEEKS[1]}").success
     run = project.registry.client().get_run(versions(project)["xgboost", WEEKS[0]].run_id)

@@ -82,6 +82,7 @@ def test_a_row_has_the_columns_as_they_were_known_at_its_close(project):
     assert known.notna().all(axis=None)
 
 
+@pytest.mark.long
 def test_a_version_learns_from_it_as_a_range_and_week_by_week(project, build_project, with_context):
     assert project.run("weekly_cycle", f"AAA|{WEEKS[0]}", f"AAA|{WEEKS[1]}").success
     run = project.registry.client().get_run(versions(project)["xgboost", WEEKS[0]].run_id)

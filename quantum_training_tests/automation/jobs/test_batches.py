@@ -50,6 +50,7 @@ def runs_by_symbol(project):
     return {run.tags["symbol"]: run for run in project.instance.get_runs(dg.RunsFilter(job_name="weekly_cycle"))}
 
 
+@pytest.mark.long
 def test_a_batch_leaves_what_one_run_for_each_symbol_leaves(project, build_project, small):
     for symbol in ("AAA", "BBB"):
         project.market_data(symbol)
