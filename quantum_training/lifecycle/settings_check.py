@@ -193,14 +193,14 @@ def fit_small(recipe: Recipe, timeframe: str) -> str:
     cannot be fitted.
     """
     columns = _fit(recipe, timeframe)
-    searched = recipe.search.space if recipe.search else {}
-    for place, dimension in searched.items():
-        for value in dimension.extremes:
-            try:
-                _fit(recipe.with_values({place: value}), timeframe)
-            except Exception as error:  # an algorithm raises what it likes
-                raise ValueError(f"search.space.{place} with {value!r}: {error or type(error).__name__}") from error
-    also = f", also with the extremes of its search in {', '.join(searched)}" if searched else ""
+    extremes = recipe.search.extremes if recipe.search else []
+    for place, value in extremes:
+        try:
+            _fit(recipe.with_values({place: value}), timeframe)
+        except Exception as error:  # an algorithm raises what it likes
+            raise ValueError(f"search.space.{place} with {value!r}: {error or type(error).__name__}") from error
+    searched = ", ".join(dict.fromkeys(place for place, _ in extremes))
+    also = f", also with the extremes of its search in {searched}" if searched else ""
     return f"{recipe.algorithm} fits; it reads {columns} columns{also}"
 
 

@@ -160,18 +160,17 @@ class Recipe(_Frozen):
     @model_validator(mode="after")
     def _accepts_what_is_searched(self) -> Recipe:
         space = self.search.space if self.search else {}
-        for place, dimension in space.items():
+        for place, value in self.search.extremes if self.search else ():
             parent, _, last = place.rpartition(".")
-            siblings = [other for other in space if other != place and other.rpartition(".")[0] == parent]
-            for value in dimension.extremes:
-                try:
-                    self.with_values({place: value})
-                except ValidationError as error:
-                    problem = error.errors()[0]
-                    if siblings and problem["loc"][-1] != last:
-                        continue  # it depends on them, as sizing.full on sizing.break_even: the trial tells
-                    at = ".".join(map(str, problem["loc"]))
-                    raise ValueError(f"search.space.{place}: {value!r} is refused, {at}: {problem['msg']}") from None
+            try:
+                self.with_values({place: value})
+            except ValidationError as error:
+                problem = error.errors()[0]
+                siblings = [other for other in space if other != place and other.rpartition(".")[0] == parent]
+                if siblings and problem["loc"][-1] != last:
+                    continue  # it depends on them, as sizing.full on sizing.break_even: the trial tells
+                at = ".".join(map(str, problem["loc"]))
+                raise ValueError(f"search.space.{place}: {value!r} is refused, {at}: {problem['msg']}") from None
         return self
 
     def with_values(self, values: Mapping[str, Any]) -> Recipe:

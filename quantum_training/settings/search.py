@@ -103,6 +103,11 @@ class Search(BaseModel):
     )
     seed: int = Field(7, ge=0, description="Seed of the sampler.")
 
+    @property
+    def extremes(self) -> list[tuple[str, Any]]:
+        """Each field of the space with each of its extremes."""
+        return [(place, value) for place, dimension in self.space.items() for value in dimension.extremes]
+
     @model_validator(mode="after")
     def _fields_can_be_searched(self) -> Search:
         for place in self.space:

@@ -64,12 +64,12 @@ def labels_of(candles: pd.DataFrame, label: RecipeLabel, round_trip_cost: float 
     if not isinstance(label, OwnLabel):
         return make_labels(candles, label, round_trip_cost)
     outcome = _outcome(candles, label, np.broadcast_to(round_trip_cost, len(candles)).astype("float64"))
-    known = np.arange(len(candles)) + 1 + label.horizon
-    is_known = known < len(candles)
+    end_row = np.arange(len(candles)) + 1 + label.horizon
+    is_known = end_row < len(candles)
     outcome[~is_known] = np.nan
     outcome[: label.warmup_bars] = np.nan
     label_end = pd.Series(pd.NaT, candles.index, dtype="datetime64[ns, UTC]")
-    label_end[is_known] = candles.index[known[is_known]]
+    label_end[is_known] = candles.index[end_row[is_known]]
     return pd.DataFrame({"label": outcome, "label_end": label_end}, index=candles.index)
 
 

@@ -48,9 +48,9 @@ def compiled_reward(reward: OwnReward) -> CompiledReward:
             f"cannot be compiled: {(lines or [type(error).__name__])[0]}; use numbers and NumPy alone, and put "
             "@numba.njit on the functions that it calls"
         ) from error
-    given = own.nopython_signatures[0].return_type
-    if not isinstance(given, types.Integer | types.Float | types.Boolean):
-        raise reward.error(f"returns {given}, not a number; let it return one on every path")
+    return_type = own.nopython_signatures[0].return_type
+    if not isinstance(return_type, types.Integer | types.Float | types.Boolean):
+        raise reward.error(f"returns {return_type}, not a number; let it return one on every path")
 
     @njit(float64(*FOUR), error_model="numpy")
     def with_params(gain, cost, drawdown, position):

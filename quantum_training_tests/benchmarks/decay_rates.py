@@ -71,7 +71,7 @@ def champions(task: tuple[Case, int, int]) -> list[dict[tuple[str, str], int | N
     case, seed, worlds = task
     rng = np.random.default_rng([seed, 3])
     recipes = max(case.family, 1)
-    noise, volatility = shocks(rng, worlds, 2 * BARS, recipes, 0.0)
+    noise, volatility = shocks(rng, worlds, 2 * BARS, [0.0] * recipes)
     spread = POLICY.sharpe_spread / np.sqrt(PERIODS)
     results = []
     for world in range(worlds):

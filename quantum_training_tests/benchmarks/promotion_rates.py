@@ -26,6 +26,7 @@ from promotion_worlds import (
     WEEKS,
     Case,
     World,
+    ratio_of_equal_days,
     shocks,
     worlds_of,
 )
@@ -48,6 +49,16 @@ CASES = [
     Case("equal skill", (0.0,), FALSE),
     Case("equal skill, family of 5", (0.0,) * 5, FALSE),
     Case("equal skill, AR(.5) differences", (0.0,), "at most 6.5 %", memory=0.5),
+    *(
+        Case(
+            f"equal skill by day, AR({memory:.1f}) of the challenger".replace("0.", "."),
+            (ratio_of_equal_days(memory),),
+            FALSE,
+            memory=memory,
+            champion_memory=0.0,
+        )
+        for memory in (0.1, 0.5)
+    ),
     *(Case(f"{kind}, no skill, against flat", (0.0,) * 3, FALSE, market=kind, champion=False) for kind in MARKETS),
     *(Case(f"{kind}, no skill", (0.0,) * 2, FALSE, market=kind) for kind in MARKETS),
     Case("worse by .02 Sharpe a bar", (-0.02 / SPREAD,), "at most 0.5 %"),
@@ -119,7 +130,7 @@ def rollbacks(task: tuple[Case, str, int, int]) -> list[int | None]:
     """The week of the rollback in each of a chunk of worlds: 26 weeks of record, then 26 weeks in office."""
     case, _, seed, worlds = task
     rng = np.random.default_rng([seed, 2])
-    noise, volatility = shocks(rng, worlds, 2 * BARS, 2, case.memory)
+    noise, volatility = shocks(rng, worlds, 2 * BARS, [case.memory] * 2)
     rollback_weeks: list[int | None] = []
     for world in range(worlds):
         scale = VOLATILITY * volatility[world]
@@ -140,7 +151,7 @@ def rollbacks(task: tuple[Case, str, int, int]) -> list[int | None]:
 def decays(task: tuple[Case, str, int, int]) -> list[int | None]:
     """The first week whose Sharpe ratio is more than 10 % below the baseline: the plain decay rule, same worlds."""
     case, _, seed, worlds = task
-    noise, volatility = shocks(np.random.default_rng([seed, 2]), worlds, 2 * BARS, 2, case.memory)
+    noise, volatility = shocks(np.random.default_rng([seed, 2]), worlds, 2 * BARS, [case.memory] * 2)
     live = VOLATILITY * volatility[:, BARS:] * (noise[:, BARS:, 1] + case.ratios[0])
     weekly = live.reshape(worlds, WEEKS, WEEK_BARS)
     low = weekly.mean(axis=2) / weekly.std(axis=2) < 0.9 * SHARPE

@@ -3,7 +3,7 @@
 Recipes that share their variance: nine tenths of it, with Student's t shocks of 5 degrees of freedom and one GARCH(1,1)
 volatility of 0.5 % a bar. The champion has a Sharpe ratio of 0.03 a bar; the market earns nothing and moves on its own.
 A challenger is better or worse by its information ratio (IR) a bar: mean over standard deviation of its difference to
-the champion.
+the champion. Each recipe's own tenth of the variance may have a memory: that of an AR(1) from bar to bar.
 
 Recipes that are long or flat in one market, without costs: each changes its mind every 18 bars on average, for no
 reason, so all earn nothing on average, as the market does. An IR is added evenly to a challenger's returns. Volatility
@@ -11,7 +11,7 @@ regimes: three times the volatility in half of the time, a change every ten days
 volatility by day. Rare crashes: a bar loses 25 %, once in 26 weeks on average, and the other bars make up for it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -30,6 +30,8 @@ class Case(NamedTuple):
     """Challengers of these information ratios against one champion, or against flat; `weeks` until the outcome counts.
 
     market: of long/flat recipes; empty: recipes that share their variance. leverage: of the challengers' positions.
+    memory: autocorrelation of a recipe's own part of its returns, from bar to bar; champion_memory: that of the
+    champion, by default the same.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Case(NamedTuple):
     champion: bool = True
     champion_sharpe: float = SHARPE
     leverage: float = 1.0
+    champion_memory: float | None = None
 
 
 class World(NamedTuple):
@@ -57,14 +60,29 @@ def worlds_of(case: Case, seed: int, worlds: int) -> Iterator[World]:
     return _one_market(case, seed, worlds) if case.market else _shared_variance(case, seed, worlds)
 
 
+def ratio_of_equal_days(memory: float) -> float:
+    """The IR by which a challenger with this memory has the Sharpe ratio of a champion without any, by day.
+
+    The variance of the sum of n bars of an AR(1) is n times (1 + a) / (1 - a) - 2 a (1 - a^n) / (n (1 - a)^2).
+    """
+    a, n = memory, 24
+    own = (1 + a) / (1 - a) - 2 * a * (1 - a**n) / (n * (1 - a) ** 2)
+    return float(SHARPE * (np.sqrt(SHARED + (1 - SHARED) * own) - 1) / SPREAD)
+
+
 def shocks(
-    rng: np.random.Generator, worlds: int, bars: int, recipes: int, memory: float
+    rng: np.random.Generator, worlds: int, bars: int, memories: Sequence[float]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns without skill, (worlds, bars, recipes), in units of a recipe's volatility; one variance path a world."""
+    """Returns without skill, (worlds, bars, recipes), in units of a recipe's volatility; one variance path a world.
+
+    memories: of each recipe, as in Case.
+    """
     common = rng.standard_t(5, (worlds, bars)) / np.sqrt(5 / 3)
-    idiosyncratic = rng.standard_t(5, (worlds, bars, recipes)) / np.sqrt(5 / 3)
-    if memory:
-        idiosyncratic = lfilter([np.sqrt(1 - memory**2)], [1, -memory], idiosyncratic, axis=1)
+    idiosyncratic = rng.standard_t(5, (worlds, bars, len(memories))) / np.sqrt(5 / 3)
+    for recipe, memory in enumerate(memories):
+        if memory:
+            own = idiosyncratic[..., recipe]
+            idiosyncratic[..., recipe] = lfilter([np.sqrt(1 - memory**2)], [1, -memory], own, axis=1)
     variance, path = np.ones(worlds), np.empty((worlds, bars))
     for t in range(bars):
         path[:, t] = variance
@@ -76,7 +94,8 @@ def shocks(
 def _shared_variance(case: Case, seed: int, worlds: int) -> Iterator[World]:
     rng = np.random.default_rng([seed, 1])
     skill = case.champion_sharpe + SPREAD * np.array([0.0, *case.ratios])
-    noise, volatility = shocks(rng, worlds, BARS, len(skill), case.memory)
+    first = case.memory if case.champion_memory is None else case.champion_memory
+    noise, volatility = shocks(rng, worlds, BARS, [first, *(case.memory for _ in case.ratios)])
     for world in range(worlds):
         net = VOLATILITY * volatility[world][:, None] * (noise[world] + skill)
         net[:, 1:] *= case.leverage

@@ -28,7 +28,7 @@ from quantum_training.features.labels import make_labels
 from quantum_training.features.windows import WindowSize, build_window
 from quantum_training.lifecycle.market_history import Bars
 from quantum_training.lifecycle.search import known_market, objective
-from quantum_training.lifecycle.search.known_market import Fold, KnownMarket
+from quantum_training.lifecycle.search.known_market import KnownMarket
 from quantum_training.lifecycle.search.space import suggest
 from quantum_training.lifecycle.search.study import TrialRunner, open_study
 from quantum_training.lifecycle.search.trial import sampler
@@ -37,6 +37,7 @@ from quantum_training.models.contract import Model, TrainingContext
 from quantum_training.models.fitting import fit_model
 from quantum_training.settings import Settings
 from quantum_training.settings.schema import Recipe
+from quantum_training.settings.search import Search
 from quantum_training.trading.metrics import sharpe
 from quantum_training.trading.scoring import trade
 from quantum_training_tests.benchmarks.edge_life import SYMBOL, demo_settings
@@ -94,11 +95,9 @@ def market_of(settings: Settings) -> KnownMarket:
     market = settings.symbols[SYMBOL]
     source = market.source.model_copy(update={"seed": SEED, "edge": 0.0, "edge_until": None})
     candles = source.fetch(SYMBOL, market.timeframe, START, AS_OF, AS_OF)
-    scored = pd.DatetimeIndex(candles.index[-BARS:])
-    parts = np.array_split(np.arange(BARS), FOLDS)
-    folds = tuple(Fold(scored[part[0]], int(part[0]), int(part[-1]) + 1) for part in parts)
     history: Any = SimpleNamespace(settings=settings, market=market)
-    return KnownMarket(history, (Bars(candles, compute_features(candles, START)),), scored, folds)
+    search = Search(space=SPACE, bars=BARS, folds=FOLDS)
+    return known_market.known_market(history, (Bars(candles, compute_features(candles, START)),), search)
 
 
 def recipe_of(settings: Settings, windows: tuple[int, int, int], trials: int, processes: int = 1) -> Recipe:

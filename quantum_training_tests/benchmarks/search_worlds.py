@@ -11,7 +11,7 @@ import pandas as pd
 from quantum_training.features.indicators import compute_features
 from quantum_training.lifecycle.market_history import Bars
 from quantum_training.lifecycle.search.counted import count_trials
-from quantum_training.lifecycle.search.known_market import Fold, KnownMarket
+from quantum_training.lifecycle.search.known_market import KnownMarket, known_market
 from quantum_training.lifecycle.search.study import TrialRunner, open_study
 from quantum_training.market.periods import WEEK
 from quantum_training.market.timeframe import known_at
@@ -81,14 +81,11 @@ def mirrored_by_night(candles: pd.DataFrame) -> pd.DataFrame:
     return candles.assign(**np.exp(moves.assign(high=high, low=low).add(opens, axis=0)))
 
 
-def known_market(world: World, search: Search) -> KnownMarket:
+def market_of(world: World, search: Search) -> KnownMarket:
     """The market as the search sees it."""
     bars = Bars(*(known_at(frame, AS_OF, world.market.timeframe) for frame in world.bars))
-    scored = pd.DatetimeIndex(bars.candles.index[-search.bars :])
-    parts = np.array_split(np.arange(search.bars), search.folds)
-    folds = tuple(Fold(scored[part[0]], int(part[0]), int(part[-1]) + 1) for part in parts)
     history: Any = SimpleNamespace(settings=world.settings, market=world.market)
-    return KnownMarket(history, (bars,), scored, folds)
+    return known_market(history, (bars,), search)
 
 
 def search(world: World) -> tuple[Recipe, dict[str, Any]]:
@@ -100,7 +97,7 @@ def search(world: World) -> tuple[Recipe, dict[str, Any]]:
     assert recipe.search is not None
     study = open_study(optuna.storages.InMemoryStorage(), "search")
     with tempfile.TemporaryDirectory() as folder:
-        market = known_market(world, recipe.search)
+        market = market_of(world, recipe.search)
         runner = TrialRunner(market, recipe, recipe.search, study, Path(folder), lambda line: None)
         results = [trial for trial in runner.run() if trial.score is not None]
     best = max(results, key=lambda trial: (trial.score, -trial.number))

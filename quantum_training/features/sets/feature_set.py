@@ -167,9 +167,9 @@ class FeatureSet(BaseModel):
                 values = self._values(name, bars[variant.timeframe], variant.params)
                 begin, last = self._declared_warmup(name, variant.params), (variant.params, variant.timeframe)
             source = newest[variant.timeframe] - variant.shift
-            known = int(source.searchsorted(begin))
-            taken = values[source[known:]] if variant.timeframe else values[begin : begin + len(rows) - known]
-            rows[known:, done : done + values.shape[1]] = taken
+            first_row = int(source.searchsorted(begin))
+            taken = values[source[first_row:]] if variant.timeframe else values[begin : begin + len(rows) - first_row]
+            rows[first_row:, done : done + values.shape[1]] = taken
             done += values.shape[1]
         rows[: max(warmup - start, 0)] = np.nan
         return pd.DataFrame(rows[first - start :], candles.index[first:], list(columns), copy=False)

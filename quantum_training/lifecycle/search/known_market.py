@@ -120,13 +120,18 @@ def read_known_market(
             len(bars),
             need,
         )
-    scored = bars[-search.bars :]
+    return known_market(history, stretches, search)
+
+
+def known_market(history: MarketHistory, stretches: tuple[Bars, ...], search: Search) -> KnownMarket:
+    """The market of these bars without a gap, oldest first, with the folds of a search over the newest of them."""
+    bars = pd.DatetimeIndex(stretches[-1].candles.index)
     first_scored = len(bars) - search.bars
     folds = tuple(
         Fold(bars[first_scored + part[0] - search.embargo_bars], int(part[0]), int(part[-1]) + 1)
         for part in np.array_split(np.arange(search.bars), search.folds)
     )
-    return KnownMarket(history, stretches, scored, folds)
+    return KnownMarket(history, stretches, bars[first_scored:], folds)
 
 
 def windows_of(history: MarketHistory, stretches: tuple[Bars, ...]) -> Callable[[Recipe, pd.Timestamp], Window]:

@@ -166,11 +166,10 @@ def id_of(task: SearchTask, recipe: Recipe, market: KnownMarket) -> str:
 def _searched_code(recipe: Recipe) -> list[str]:
     """The hashes of the code of labels and rewards that a trial may choose in place of the recipe's own ones."""
     hashes = set()
-    for place, dimension in (recipe.search.space if recipe.search else {}).items():
-        for value in dimension.extremes:
-            with suppress(ValidationError):  # it depends on the values of other fields: trials without them fail
-                varied = recipe.with_values({place: value})
-                hashes |= {label_hash(varied.label), reward_hash(varied.params)}
+    for place, value in recipe.search.extremes if recipe.search else ():
+        with suppress(ValidationError):  # it depends on the values of other fields: trials without them fail
+            varied = recipe.with_values({place: value})
+            hashes |= {label_hash(varied.label), reward_hash(varied.params)}
     return sorted(filter(None, hashes - {label_hash(recipe.label), reward_hash(recipe.params)}))
 
 
