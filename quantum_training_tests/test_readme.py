@@ -23,7 +23,6 @@ import yaml
 
 from quantum_training import check_settings
 from quantum_training.features.indicators import FEATURES
-from quantum_training.lifecycle.evaluation import leakage
 from quantum_training.lifecycle.market_history import MarketHistory
 from quantum_training.lifecycle.settings_check import fit_small
 from quantum_training.settings import load_settings
@@ -351,13 +350,13 @@ def test_the_settings_examples_load(tmp_path, monkeypatch):
     assert loaded.recipes["logistic"].algorithm == "my_models.logistic"
 
 
+@pytest.mark.usefixtures("skill_not_measured")
 def test_the_feature_example_becomes_columns_of_a_version(build_project, small, tmp_path, monkeypatch):
     code = blocks("README.md", "python")[0]
     assert len(code.strip().splitlines()) <= 15
     (tmp_path / "my_features").mkdir()
     (tmp_path / "my_features/momentum.py").write_text(code)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(leakage, "_skill", lambda recipe, timeframe, code: {"insufficient": "not asked for"})
     (example,) = [yaml.safe_load(block) for block in blocks("README.md", "yaml") if "features:" in block]
     small["features"] = example["features"]
     small["recipes"]["own"] = {**example["recipes"]["own"], "window_bars": 150}
@@ -376,13 +375,13 @@ def test_the_feature_example_becomes_columns_of_a_version(build_project, small, 
     assert scores.loc[scores["strategy"] == "own", "target"].notna().all()
 
 
+@pytest.mark.usefixtures("skill_not_measured")
 def test_the_universe_example_ranks_two_indices(build_project, tmp_path, monkeypatch, capsys):
     (tmp_path / "my_features").mkdir()
     (tmp_path / "my_features/momentum.py").write_text(blocks("README.md", "python")[0])
     (tmp_path / "members.csv").write_text(*blocks("docs/tasks/add_features.md", "csv"))
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(leakage, "_skill", lambda recipe, timeframe, code: {"insufficient": "not asked for"})
     examples = [yaml.safe_load(block) for block in blocks("docs/tasks/add_features.md", "yaml")]
     (example,) = [example for example in examples if "universes" in example]
     settings = yaml.safe_load((ROOT / "quantum_training/default.yaml").read_text()) | {"start": "2017-01-01"}
@@ -401,11 +400,11 @@ def test_the_universe_example_ranks_two_indices(build_project, tmp_path, monkeyp
     assert "universes.indices: 2 symbols, of which 0 are members now, fewer than" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("skill_not_measured")
 def test_the_metric_example_is_in_the_backtest_and_in_mlflow(build_project, small, tmp_path, monkeypatch):
     (code, _), (settings, _) = (blocks("docs/returns.md", kind) for kind in ("python", "yaml"))
     (tmp_path / "my_metrics.py").write_text(code)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(leakage, "measure_skill", lambda recipe, code: {"insufficient": "not asked for"})
     project = build_project({**small, **yaml.safe_load(settings)}).market_data()
     assert project.run("weekly_cycle", "AAA|2020-01-06", "AAA|2020-01-20").success
     measured = project.store.read_record("backtest", "AAA", "2020-01-20")["metrics"]
@@ -418,11 +417,11 @@ def test_the_metric_example_is_in_the_backtest_and_in_mlflow(build_project, smal
     assert runs[0].data.metrics["shadow/tail_ratio"] == measured["xgboost"]["tail_ratio"]
 
 
+@pytest.mark.usefixtures("skill_not_measured")
 def test_the_label_example_is_what_a_version_learns(build_project, small, tmp_path, monkeypatch):
     (_, code), (_, settings) = (blocks("docs/returns.md", kind) for kind in ("python", "yaml"))
     (tmp_path / "my_labels.py").write_text(code)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(leakage, "_skill", lambda recipe, timeframe, code: {"insufficient": "not asked for"})
     small["recipes"]["careful"] = {**yaml.safe_load(settings)["recipes"]["careful"], "window_bars": 150}
     small["symbols"]["AAA"]["recipes"] = ["careful"]
     project = build_project(small).market_data()
@@ -435,13 +434,13 @@ def test_the_label_example_is_what_a_version_learns(build_project, small, tmp_pa
     assert scores.loc[scores["strategy"] == "careful", "target"].notna().all()
 
 
+@pytest.mark.usefixtures("skill_not_measured")
 def test_the_reward_example_is_what_an_agent_learns_from(build_project, small, tmp_path, monkeypatch):
     (code,) = blocks("docs/tasks/train_an_agent.md", "python")
     examples = [yaml.safe_load(block)["recipes"] for block in blocks("docs/tasks/train_an_agent.md", "yaml")]
     (entry,) = [recipes["careful_ppo"] for recipes in examples if "careful_ppo" in recipes]
     (tmp_path / "my_rewards.py").write_text(code)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(leakage, "_skill", lambda recipe, timeframe, code: {"insufficient": "not asked for"})
     few = {"total_steps": 1500, "environments": 16, "rollout_bars": 16, "batch_size": 64, "network": [8]}
     small["recipes"]["careful_ppo"] = {**entry, "window_bars": 150, "params": {**entry["params"], **few}}
     small["symbols"]["AAA"]["recipes"] = ["careful_ppo"]

@@ -25,10 +25,10 @@ from quantum_training.lifecycle.training.training_window import training_window
 from quantum_training.lifecycle.training.versions import recorded_versions, versions_of
 from quantum_training.models import ppo, sac
 from quantum_training.models.training_callback import TrainingCallback
-from quantum_training.monitoring import model_leakage
 from quantum_training.resources.events.bus import EventBus
 from quantum_training.resources.events.payloads import Event, TrainingCompleted
 from quantum_training.trading.scoring import by_strategy
+from quantum_training_tests.support.projects import measure_skill_on_few_bars
 
 WEEKS = ["2020-01-20", "2020-01-27"]
 FIRST, LAST = WEEKS[0], WEEKS[-1]
@@ -51,8 +51,7 @@ def agents(small, monkeypatch):
     for module in (ppo, sac):
         traits = replace(module.Model.traits, smoke_params={"total_steps": 64})
         monkeypatch.setattr(module.Model, "traits", traits)
-    monkeypatch.setattr(model_leakage, "FITS", 2)
-    monkeypatch.setattr(model_leakage, "WALK_BARS", 500)
+    measure_skill_on_few_bars(monkeypatch)
     base = {"label": {"kind": "forward_return", "horizon": 1}, "window_bars": 200}
     small["recipes"] = {
         "ppo": {**base, "algorithm": "ppo", "params": TINY["ppo"], "seeds": 3},
@@ -214,7 +213,6 @@ def test_an_agent_of_nan_decides_nothing_and_stops_nobody_else(build_project, ag
         return cls(state, model.view, model.options, model.costs, model.account, model.report)
 
     monkeypatch.setattr(ppo.Model, "fit", classmethod(poisoned))
-    monkeypatch.setattr(model_leakage, "examine", lambda trial: {})
     result = project.run("weekly_cycle", f"AAA|{FIRST}")
     assert result.success
     evaluations = {e.check_name: e for e in result.get_asset_check_evaluations() if e.asset_key.path[-1] == "ppo_model"}

@@ -25,9 +25,7 @@ MEMBERS = ("AAA,2019-09-01,", "BBB,2019-09-01,2019-12-20", "CCC,2019-12-16,")
 """For four days there are three."""
 
 
-@pytest.fixture(autouse=True)
-def no_sentinel(monkeypatch):
-    monkeypatch.setattr(leakage, "_skill", lambda recipe, timeframe, code: {"insufficient": "not asked for"})
+pytestmark = pytest.mark.usefixtures("skill_not_measured")
 
 
 @pytest.fixture

@@ -26,12 +26,7 @@ MONTHS = ("2019-09-01", "2020-02-01")
 WEEKS = ("2020-01-06", "2020-01-13")
 
 
-@pytest.fixture(autouse=True)
-def no_sentinel(monkeypatch):
-    """The skill on synthetic markets takes seconds; a test below measures it."""
-    measured = leakage._skill
-    monkeypatch.setattr(leakage, "_skill", lambda recipe, timeframe, code: {"insufficient": "not asked for"})
-    return measured
+pytestmark = pytest.mark.usefixtures("skill_not_measured")
 
 
 @pytest.fixture
@@ -185,8 +180,8 @@ def test_the_version_decides_from_candles_elsewhere_as_the_platform_does(project
 
 
 @pytest.mark.long
-def test_the_leak_check_of_a_recipe_covers_its_sets(build_project, with_set, no_sentinel, monkeypatch):
-    monkeypatch.setattr(leakage, "_skill", no_sentinel)
+def test_the_leak_check_of_a_recipe_covers_its_sets(build_project, with_set, skill_not_measured, monkeypatch):
+    monkeypatch.setattr(leakage, "_measure_skill", skill_not_measured)
     del with_set["recipes"]["lightgbm"]
     with_set["symbols"] = {"AAA": {**with_set["symbols"]["AAA"], "recipes": ["xgboost"]}}
     project = build_project(with_set)

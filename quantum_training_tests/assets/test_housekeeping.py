@@ -11,19 +11,12 @@ import pytest
 from quantum_training.assets.housekeeping import ASSET, run_config, run_history
 from quantum_training.lifecycle.cleanup import housekeeping
 from quantum_training.lifecycle.cleanup.housekeeping import CleanupTargets, clean_up
-from quantum_training.lifecycle.evaluation import leakage
 from quantum_training.lifecycle.training.versions import recorded_versions
 from quantum_training.resources.events.bus import EventBus
 from quantum_training.resources.registry.removal import registered
 
 WEEKS = [f"{week:%Y-%m-%d}" for week in pd.date_range("2020-01-06", periods=7, freq="7D")]
 LATER = pd.Timedelta(days=31)
-
-
-@pytest.fixture
-def skip_leak_examination(monkeypatch):
-    """Without the leak examination, which trains each recipe several times more."""
-    monkeypatch.setattr(leakage, "measure_skill", lambda recipe, code: {"insufficient": "skipped"})
 
 
 def cycle(project, first, last=None, **options):
@@ -61,7 +54,7 @@ def traders(project):
 
 @pytest.mark.soak
 def test_coming_weeks_and_repeated_weeks_give_the_same_as_without_housekeeping(
-    build_project, small, skip_leak_examination
+    build_project, small, skill_not_measured
 ):
     small["promotion"]["campaign_weeks"] = 1  # else the campaign keeps all of these weeks
     cleaned, uncleaned = build_project(small).market_data(), build_project(small)

@@ -25,9 +25,7 @@ COLUMN = "rate__result_short_rate"
 DAY = pd.Timedelta("1D")
 
 
-@pytest.fixture(autouse=True)
-def no_sentinel(monkeypatch):
-    monkeypatch.setattr(leakage, "_skill", lambda recipe, timeframe, code: {"insufficient": "not asked for"})
+pytestmark = pytest.mark.usefixtures("skill_not_measured")
 
 
 @pytest.fixture

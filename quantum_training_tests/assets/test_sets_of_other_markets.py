@@ -28,9 +28,7 @@ COLUMNS = ("context__value_BBB", "context__value_1d_BBB")
 FOUR_HOURS = pd.Timedelta("4h")
 
 
-@pytest.fixture(autouse=True)
-def no_sentinel(monkeypatch):
-    monkeypatch.setattr(leakage, "_skill", lambda recipe, timeframe, code: {"insufficient": "not asked for"})
+pytestmark = pytest.mark.usefixtures("skill_not_measured")
 
 
 @pytest.fixture

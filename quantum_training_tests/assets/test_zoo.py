@@ -14,7 +14,6 @@ import mlflow
 import pandas as pd
 import pytest
 
-from quantum_training.lifecycle.evaluation import leakage
 from quantum_training.lifecycle.market_history import Bars, MarketHistory
 from quantum_training.lifecycle.stored_months import read_bars
 from quantum_training.lifecycle.training import ensemble_members
@@ -44,13 +43,7 @@ ENSEMBLES = ("vote", "regime", "stack")
 
 
 @pytest.fixture
-def unexamined(monkeypatch):
-    """Without the synthetic markets of the leak sentinel, which test_model_leakage.py has."""
-    monkeypatch.setattr(leakage, "measure_skill", lambda recipe, code: {"insufficient": "not asked for"})
-
-
-@pytest.fixture
-def zoo(small, unexamined):
+def zoo(small, skill_not_measured):
     """Settings with every algorithm on AAA, made small, and the pool on both symbols."""
     base = {"label": {"kind": "forward_return", "horizon": 2}, "window_bars": 120}
     recipes = small["recipes"]
@@ -202,7 +195,7 @@ def test_a_range_and_week_by_week_give_the_same_bytes_and_running_again_changes_
 
 
 @pytest.fixture
-def vote_on_boosters(small, unexamined):
+def vote_on_boosters(small, skill_not_measured):
     """Two boosters and a vote on them, BBB left out."""
     small["recipes"]["vote"] = {**small["recipes"]["lightgbm"], "algorithm": "ensemble_vote", "params": {}}
     small["symbols"]["AAA"]["recipes"] = ["xgboost", "lightgbm", "vote"]
@@ -341,7 +334,7 @@ def test_an_ensemble_depends_on_its_members(build_project, vote_on_boosters):
 
 
 @pytest.fixture
-def pooled(small, unexamined):
+def pooled(small, skill_not_measured):
     """The pool on both symbols, of which BBB begins late, and a booster of its own on BBB."""
     base = {"label": {"kind": "forward_return", "horizon": 2}, "window_bars": 150}
     small["recipes"]["pooled"] = {**base, "algorithm": "pooled_lightgbm", "params": {"max_rounds": 10}}
@@ -388,7 +381,7 @@ def test_a_symbol_with_too_little_history_falls_back_to_the_pool(build_project, 
     assert scores.loc[scores["strategy"] == "pooled", "target"].notna().all()
 
 
-def test_a_recipe_is_not_due_between_its_weeks_unless_a_time_is_requested(build_project, small, unexamined):
+def test_a_recipe_is_not_due_between_its_weeks_unless_a_time_is_requested(build_project, small, skill_not_measured):
     small["recipes"]["lightgbm"]["every_weeks"] = 2
     small["symbols"]["AAA"]["recipes"] = ["lightgbm"]
     project = build_project(small).market_data()
@@ -424,7 +417,7 @@ def test_a_recipe_is_not_due_between_its_weeks_unless_a_time_is_requested(build_
     assert "nothing to examine" not in (check.description or "")
 
 
-def test_the_first_run_after_a_missed_week_trains(build_project, small, unexamined):
+def test_the_first_run_after_a_missed_week_trains(build_project, small, skill_not_measured):
     small["recipes"]["lightgbm"]["every_weeks"] = 2
     small["symbols"]["AAA"]["recipes"] = ["lightgbm"]
     project = build_project(small).market_data()

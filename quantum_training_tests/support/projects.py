@@ -17,6 +17,8 @@ import pytest
 import yaml
 
 from quantum_training.definitions import build_defs
+from quantum_training.lifecycle.evaluation import leakage
+from quantum_training.monitoring import model_leakage
 from quantum_training.partitions import RANGE_TAGS
 from quantum_training.resources.ledger import Ledger
 from quantum_training.resources.registry.registry import ModelRegistry
@@ -232,3 +234,21 @@ def small_settings() -> dict[str, Any]:
         "promotion": {"rule": "improvement", "min_predictions": 20, "campaign_weeks": 4},
         "backtest_weeks": 4,
     }
+
+
+@pytest.fixture
+def skill_not_measured(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
+    """Leak checks without recipes' skill on synthetic markets, which takes seconds. Returns the function that measures.
+
+    `measure_skill` stays as it is: what it answers is kept for the tests that come after.
+    """
+    measure = leakage._measure_skill
+    monkeypatch.setattr(leakage, "_measure_skill", lambda recipe, timeframe, code: {"insufficient": "not asked for"})
+    return measure
+
+
+def measure_skill_on_few_bars(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leak checks with two short synthetic markets, whose result is not kept for the tests that come after."""
+    monkeypatch.setattr(leakage, "_measure_skill", leakage._skill)
+    monkeypatch.setattr(model_leakage, "FITS", 2)
+    monkeypatch.setattr(model_leakage, "WALK_BARS", 500)

@@ -14,7 +14,6 @@ from quantum_training.automation.jobs import batches
 from quantum_training.automation.jobs.asset_jobs import WEEKLY_CYCLE
 from quantum_training.automation.jobs.batches import KEY_TAG, LARGEST, in_batches, op_name, starts_batches
 from quantum_training.automation.scheduled_training import TRAINING_TAG, plan_tick
-from quantum_training.lifecycle.evaluation import leakage
 from quantum_training.partitions import build_partitions
 from quantum_training.resources.run_origin import LAUNCHED_BY
 from quantum_training.settings import load_settings
@@ -24,9 +23,8 @@ SUCCESS, FAILURE = dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE
 
 
 @pytest.fixture
-def project(build_project, small, monkeypatch):
+def project(build_project, small, monkeypatch, skill_not_measured):
     """Two symbols, and room for one run at a time."""
-    monkeypatch.setattr(leakage, "measure_skill", lambda recipe, code: {"insufficient": "not asked for"})
     monkeypatch.setattr(scheduled_training, "utc_now", lambda: MONDAY)
     return build_project({**small, "max_concurrent_training_jobs": 1})
 

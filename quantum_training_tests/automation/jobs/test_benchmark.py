@@ -8,7 +8,6 @@ import pandas as pd
 import pytest
 
 from quantum_training.automation.jobs import benchmark
-from quantum_training.lifecycle.evaluation import leakage
 from quantum_training.trading.simulator import simulate
 
 WEEKS = ["2020-02-03", "2020-02-10", "2020-02-17", "2020-02-24"]
@@ -68,8 +67,8 @@ def test_a_second_run_gives_the_same_files(build_project, small, tmp_path):
 
 
 @pytest.mark.long
-def test_a_symbol_with_a_torn_record_is_a_failed_row_of_the_table(build_project, small, tmp_path, monkeypatch):
-    monkeypatch.setattr(leakage, "measure_skill", lambda recipe, code: {"insufficient": "not asked for"})
+@pytest.mark.usefixtures("skill_not_measured")
+def test_a_symbol_with_a_torn_record_is_a_failed_row_of_the_table(build_project, small, tmp_path):
     project = build_project(small)
     torn = Path(project.store.root) / "shadow_scores" / "AAA" / "2020-02-20.parquet"
     torn.parent.mkdir(parents=True)

@@ -12,7 +12,6 @@ from quantum_training.assets.failed_months import FAILED_SYMBOLS
 from quantum_training.automation.jobs.full_cycle import CycleConfig, weeks_of
 from quantum_training.automation.jobs.run_tags import NESTS_RUNS
 from quantum_training.lifecycle import ingestion
-from quantum_training.lifecycle.evaluation import leakage
 from quantum_training.lifecycle.market_history import first_month_for_week
 
 ROOT = Path(__file__).parents[3]
@@ -61,10 +60,8 @@ def test_a_failing_symbol_is_named_and_the_others_complete(build_project, small,
 
 
 @pytest.mark.long
-def test_every_kind_of_failing_symbol_is_named_in_one_failure(
-    build_project, small, tmp_path, monkeypatch, make_candles
-):
-    monkeypatch.setattr(leakage, "measure_skill", lambda recipe, code: {"insufficient": "not asked for"})
+@pytest.mark.usefixtures("skill_not_measured")
+def test_every_kind_of_failing_symbol_is_named_in_one_failure(build_project, small, tmp_path, make_candles):
     sound = {**small["symbols"]["AAA"], "recipes": ["xgboost"]}
     honest = make_candles(1200, freq="4h").set_index(pd.date_range("2019-09-01", periods=1200, freq="4h", tz="UTC"))
     honest.index.name = "open_time"
@@ -113,8 +110,8 @@ def test_every_kind_of_failing_symbol_is_named_in_one_failure(
 
 
 @pytest.mark.long
-def test_the_market_data_of_pool_peers_come_first(build_project, small, monkeypatch):
-    monkeypatch.setattr(leakage, "measure_skill", lambda recipe, code: {"insufficient": "not asked for"})
+@pytest.mark.usefixtures("skill_not_measured")
+def test_the_market_data_of_pool_peers_come_first(build_project, small):
     small["recipes"] = {"pooled": {**small["recipes"]["lightgbm"], "algorithm": "pooled_lightgbm"}}
     for symbol in small["symbols"].values():
         symbol["recipes"] = ["pooled"]

@@ -21,7 +21,6 @@ from mlflow.protos.databricks_pb2 import PERMISSION_DENIED, RESOURCE_DOES_NOT_EX
 from requests import HTTPError
 
 from quantum_training.definitions import build_defs
-from quantum_training.lifecycle.evaluation import leakage
 from quantum_training.lifecycle.evaluation.leakage import skill_record
 from quantum_training.resources.faults import is_transient, remedy
 from quantum_training.resources.registry.errors import RegistryOutage
@@ -30,12 +29,6 @@ from quantum_training_tests.support.platforms import MlflowServer
 
 FIRST, LAST = "AAA|2020-01-06", "AAA|2020-01-13"
 SEEDS = int(os.environ.get("QT_OUTAGES", "3"))
-
-
-@pytest.fixture
-def no_sentinel(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The recipes' skill on synthetic markets is not measured: it takes seconds and no registry."""
-    monkeypatch.setattr(leakage, "measure_skill", lambda recipe, code: {"insufficient": "not asked for"})
 
 
 def versions(registry: ModelRegistry) -> list[str]:
@@ -78,7 +71,7 @@ def test_missing_permissions_are_no_fault_of_the_version(error, advice):
 
 
 @pytest.mark.long
-@pytest.mark.usefixtures("no_sentinel")
+@pytest.mark.usefixtures("skill_not_measured")
 def test_a_champion_that_cannot_be_read_during_an_outage_is_not_rolled_back(build_project, small, monkeypatch):
     project = build_project(small).market_data()
     monkeypatch.setattr("quantum_training.assets.step_retries.FIRST_WAIT_SECONDS", 0.01)
@@ -110,7 +103,7 @@ def test_a_champion_that_cannot_be_read_during_an_outage_is_not_rolled_back(buil
     assert project.store.read_record("champion", "AAA", "2020-02-03")["verdict"] != "ROLLBACK"
 
 
-@pytest.mark.usefixtures("no_sentinel")
+@pytest.mark.usefixtures("skill_not_measured")
 def test_a_lost_response_registers_no_duplicate(build_project, small, monkeypatch):
     """MLflow's client repeats a request whose response was lost, although the server has already processed it."""
     project, real = build_project(small).market_data(), {}

@@ -6,9 +6,8 @@ from dataclasses import replace
 import pytest
 
 from quantum_training.models import ppo
-from quantum_training.monitoring import model_leakage
 from quantum_training_tests.service.conftest import record_more
-from quantum_training_tests.support.projects import Project, cycle, project_builder
+from quantum_training_tests.support.projects import Project, cycle, measure_skill_on_few_bars, project_builder
 
 WEEKS = ["2020-01-06", "2020-01-13", "2020-01-20", "2020-01-27"]
 SYMBOL = "BTC_USDT"
@@ -42,8 +41,7 @@ def record_agent(build, tmp_path_factory, templates, small_settings) -> Project:
     settings = {**small_settings, "start": START, "symbols": {SYMBOL: market}, "recipes": recipes}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ppo.Model, "traits", replace(ppo.Model.traits, smoke_params={"total_steps": 64}))
-        patch.setattr(model_leakage, "FITS", 2)
-        patch.setattr(model_leakage, "WALK_BARS", 500)
+        measure_skill_on_few_bars(patch)
         project = cycle(build, tmp_path_factory, templates, settings, WEEKS[0], WEEKS[-1], SYMBOL, START)
         who = {"symbol": SYMBOL, "recipe": "xgboost", "actor": "Ann", "reason": "a test"}
         promote = project.definitions.resolve_job_def("promote")
