@@ -8,6 +8,7 @@ start of its process. Prints a Markdown table; nothing is asserted.
 
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -27,7 +28,8 @@ from quantum_training.resources.registry.new_version import NewVersion
 from quantum_training.resources.registry.registry import ModelRegistry
 from quantum_training.settings import Settings, load_settings
 
-CANDLES = Path(os.environ.get("QT_CANDLES_DIR") or Path(__file__).parents[3] / "shared" / "candles")
+ROOT = Path(__file__).parents[2]
+CANDLES = Path(os.environ.get("QT_CANDLES_DIR") or ROOT.parent / "shared" / "candles")
 SYMBOLS = ("BTC_USDT", "ETH_USDT")
 RECIPE = {"label": {"kind": "forward_return", "horizon": 24}, "window_bars": 8760, "seed": 7}
 SETTINGS = {
@@ -63,7 +65,7 @@ SETTINGS = {
 def platform(home: Path, weeks: int) -> float:
     """CPU seconds that the one line for CI takes for all symbols and weeks, process start included."""
     (home / "cycle.yaml").write_text(yaml.safe_dump({"ops": {"run_cycle": {"config": {"weeks": weeks}}}}))
-    (home / "dagster.yaml").write_text("telemetry: {enabled: false}\npython_logs: {python_log_level: INFO}\n")
+    shutil.copy(ROOT / "dagster_home" / "dagster.yaml", home)
     command = [
         "dagster",
         "job",
