@@ -44,19 +44,19 @@ lint: $(VENV)/dev
 	$(BIN)/python .ci/audit.py
 
 bench: $(VENV)/dev
-	$(BIN)/python quantum_training_tests/benchmarks/simulator.py
-	$(BIN)/python quantum_training_tests/benchmarks/metrics.py
-	$(BIN)/python quantum_training_tests/benchmarks/environment.py
-	$(BIN)/python quantum_training_tests/benchmarks/weekly_cycle.py
-	$(BIN)/python quantum_training_tests/benchmarks/drift.py
+	$(BIN)/python -m quantum_training_tests.benchmarks.simulator
+	$(BIN)/python -m quantum_training_tests.benchmarks.metrics
+	$(BIN)/python -m quantum_training_tests.benchmarks.environment
+	$(BIN)/python -m quantum_training_tests.benchmarks.weekly_cycle
+	$(BIN)/python -m quantum_training_tests.benchmarks.drift
 	$(BIN)/python -m quantum_training_tests.benchmarks.large_files
-	$(BIN)/python quantum_training_tests/benchmarks/sensors.py
-	$(BIN)/python quantum_training_tests/benchmarks/zoo.py
-	$(BIN)/python quantum_training_tests/benchmarks/alerts.py
-	$(BIN)/python quantum_training_tests/benchmarks/scale.py
-	$(BIN)/python quantum_training_tests/benchmarks/universe.py
-	$(BIN)/python quantum_training_tests/benchmarks/housekeeping.py
-	$(BIN)/python quantum_training_tests/benchmarks/quality_gate.py
+	$(BIN)/python -m quantum_training_tests.benchmarks.sensors
+	$(BIN)/python -m quantum_training_tests.benchmarks.zoo
+	$(BIN)/python -m quantum_training_tests.benchmarks.alerts
+	$(BIN)/python -m quantum_training_tests.benchmarks.scale
+	$(BIN)/python -m quantum_training_tests.benchmarks.universe
+	$(BIN)/python -m quantum_training_tests.benchmarks.housekeeping
+	$(BIN)/python -m quantum_training_tests.benchmarks.quality_gate
 	$(BIN)/python -m quantum_training_tests.benchmarks.viewers
 	$(BIN)/python -m quantum_training_tests.benchmarks.search 40
 

@@ -1,6 +1,6 @@
 """PPO and SAC beside stable-baselines3's defaults: time to a defined quality, speed of the training loop, time by part.
 
-    python quantum_training_tests/benchmarks/agents.py [--quick] [ppo] [sac] [loop] [profile]
+    python -m quantum_training_tests.benchmarks.agents [--quick] [ppo] [sac] [loop] [profile]
 
 One process, one thread, in CPU seconds, so that a busy machine changes little. Quality is the net log growth of the
 deterministic policy on new bars, as a share of the best possible (synthetic_edges.py), measured while the clock
@@ -17,15 +17,11 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from agent_speed import profile, whole_loop
-from plain_env import PlainEnv, same_market
 from stable_baselines3 import PPO, SAC
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv
@@ -37,8 +33,10 @@ from quantum_training.trading.account import Account
 from quantum_training.trading.episodes import Bars
 from quantum_training.trading.observation import View
 from quantum_training.trading.vec_env import BatchEnv
+from quantum_training_tests.benchmarks.agent_speed import profile, training_loop
+from quantum_training_tests.benchmarks.plain_env import PlainEnv, same_market
+from quantum_training_tests.support import synthetic_edges as edges
 
-HERE = Path(__file__).resolve().parent
 TRAIN_BARS, TEST_BARS = 8_760, 4_380
 STRENGTH = {"ppo": 0.2, "sac": 0.5}
 """Strength of the markets. SAC's are stronger, because it learns weaker ones only in part."""
@@ -50,15 +48,6 @@ OTHER_SEEDS = (11,) if QUICK else (11, 12, 13, 14, 15)
 SBX = importlib.util.find_spec("sbx") is not None
 
 
-def sibling(name: str, path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-edges = sibling("edges", HERE.parent / "support" / "synthetic_edges.py")
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
 KINDS = {"ppo": (ppo.Model, ppo.PPOOptions, PPO), "sac": (sac.Model, sac.SACOptions, SAC)}
 
@@ -346,7 +335,7 @@ PARTS: dict[str, Callable[[], None]] = {
     "ppo": ppo_quality,
     "budget": ppo_budget,
     "sac": sac_quality,
-    "loop": lambda: whole_loop(QUICK),
+    "loop": lambda: training_loop(QUICK),
     "profile": lambda: profile(learner_of, QUICK),
 }
 

@@ -1,6 +1,6 @@
 """Processor seconds of a tick of both sensors of failures, with a day's checks of many symbols and a storm of runs.
 
-    python quantum_training_tests/benchmarks/alerts.py [symbols] [checks of each]
+    python -m quantum_training_tests.benchmarks.alerts [symbols] [checks of each]
 
 The calm tick finds nothing new; in the day every symbol's checks have passed but for one in fifty; in the storm every
 symbol's run failed of the same cause. The goal is below 2 s a tick with 500 symbols.

@@ -1,6 +1,6 @@
 """A week's training window of a recipe with ranks within a universe, beside one with the same columns unranked.
 
-    python quantum_training_tests/benchmarks/cross_section.py [SYMBOLS]
+    python -m quantum_training_tests.benchmarks.cross_section [SYMBOLS]
 
 Hourly synthetic bars, a year in the window, ten columns, one process as in a batch. CPU seconds.
 """

@@ -1,6 +1,6 @@
 """How often the decay rules are right: seeded champions of simulated markets, exact intervals.
 
-    python quantum_training_tests/benchmarks/decay_rates.py [worlds] [folder]
+    python -m quantum_training_tests.benchmarks.decay_rates [worlds] [folder]
 
 Prints a Markdown table, and writes it as decay_rates.md into the folder. 2,000 worlds take some minutes on 2 cores.
 
@@ -17,7 +17,13 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from promotion_rates import (
+from scipy.stats import binomtest
+
+from quantum_training.monitoring.cusum import calibrate
+from quantum_training.monitoring.decay_policy import TOLERANCE, DecayPolicy
+from quantum_training.selection.paired_test import PairedReturns
+from quantum_training.selection.rule import EvidenceRule, InterimAnalysis
+from quantum_training_tests.benchmarks.promotion_rates import (
     BARS,
     CHUNK,
     DAY,
@@ -30,12 +36,6 @@ from promotion_rates import (
     WEEKS,
     shocks,
 )
-from scipy.stats import binomtest
-
-from quantum_training.monitoring.cusum import calibrate
-from quantum_training.monitoring.decay_policy import TOLERANCE, DecayPolicy
-from quantum_training.selection.paired_test import PairedReturns
-from quantum_training.selection.rule import EvidenceRule, InterimAnalysis
 
 POLICY = DecayPolicy()
 DAYS, DAY_BARS, DAYS_A_YEAR = WEEKS * 7, 24, 365

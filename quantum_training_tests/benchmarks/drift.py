@@ -1,6 +1,6 @@
 """Drift of 100 features by the hour, a year of reference: ours against Evidently on the same two frames, in one run.
 
-    python quantum_training_tests/benchmarks/drift.py [features]
+    python -m quantum_training_tests.benchmarks.drift [features]
 
 The features are stationary, every second one with a memory of .9, so that each column called drifted is a false alarm.
 Prints a Markdown table; nothing is asserted.

@@ -1,6 +1,6 @@
 """Error rates of the drift rules on markets whose truth is known: false alarms and missed drift.
 
-    python quantum_training_tests/benchmarks/drift_rates.py [worlds]
+    python -m quantum_training_tests.benchmarks.drift_rates [worlds]
 
 20 features by the hour: 12 autoregressions with a memory from 0 to .95, four GARCH returns and their absolute values,
 which is the share of returns and volatilities among this package's features; a reference of 52 weeks. Each stationary

@@ -1,6 +1,6 @@
 """Steps per second of the trading environment beside gym-anytrading and a plain Gymnasium environment on arrays.
 
-    python quantum_training_tests/benchmarks/environment.py [candles]
+    python -m quantum_training_tests.benchmarks.environment [candles]
 
 candles: folder of the real candles, else QT_CANDLES_DIR, else ../shared/candles. BTC 1h, random actions drawn before;
 20 features, 5 lags and 5 numbers of the portfolio are observed, by gym-anytrading its own window of 10 bars x 2.

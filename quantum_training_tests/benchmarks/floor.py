@@ -1,6 +1,6 @@
 """What the libraries alone cost for a symbol's week: imports, Dagster's events, MLflow's calls; not the platform.
 
-    python quantum_training_tests/benchmarks/floor.py
+    python -m quantum_training_tests.benchmarks.floor
 
 Dagster records one run over one partition for each symbol, with as many assets and checks as `weekly_cycle` has with
 two recipes. MLflow logs, registers, aliases and reads back two versions, with a report each. Storage is that of one

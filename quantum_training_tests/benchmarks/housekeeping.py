@@ -6,7 +6,7 @@ the rows that such a run left in Dagster's tables, with a run id, a partition an
 really registered in MLflow, and its creation moved to its week; every report is the real one. Housekeeping runs after
 each week as the schedule would, at the simulated time.
 
-    python quantum_training_tests/benchmarks/housekeeping.py [weeks]
+    python -m quantum_training_tests.benchmarks.housekeeping [weeks]
 """
 
 from __future__ import annotations

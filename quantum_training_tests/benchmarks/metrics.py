@@ -1,6 +1,6 @@
 """Metrics of 100k hourly bars: ours against the six that empyrical has, in one run, with the numbers compared.
 
-    python quantum_training_tests/benchmarks/metrics.py [bars]
+    python -m quantum_training_tests.benchmarks.metrics [bars]
 
 Prints a Markdown table of milliseconds (median of the rounds, taken in turn) and ratios; nothing is asserted.
 """

@@ -1,6 +1,6 @@
 """One week of a pooled recipe: what a training and its leak check take for the first symbol, and for each further one.
 
-    python quantum_training_tests/benchmarks/pools.py [SYMBOLS]
+    python -m quantum_training_tests.benchmarks.pools [SYMBOLS]
 
 Hourly synthetic bars, a year in the window, one process as in a batch. CPU seconds.
 """

@@ -1,6 +1,6 @@
 """How often the promotion and rollback rules are right: seeded campaigns of simulated recipes, exact intervals.
 
-    python quantum_training_tests/benchmarks/promotion_rates.py [worlds] [folder]
+    python -m quantum_training_tests.benchmarks.promotion_rates [worlds] [folder]
 
 Prints a Markdown table, and writes it as promotion_rates.md into the folder. The rules beside the default one are
 simulated in a part of the worlds; Hansen's test, a guardrail of `evidence`, takes long. The worlds are
@@ -15,7 +15,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from promotion_worlds import (
+from scipy.stats import binomtest
+
+from quantum_training.selection.guardrails import ScoredReturns, guardrails
+from quantum_training.selection.harm import RollbackPolicy, drawdown_limit, monitor_harm
+from quantum_training.selection.joint_rule import JointRule, PromotionRule, least_correlation
+from quantum_training.selection.paired_test import MarketReturns, PairedReturns
+from quantum_training.selection.rule import EvidenceRule, ImprovementRule, InterimAnalysis
+from quantum_training_tests.benchmarks.promotion_worlds import (
     BARS,
     DAY,
     PERIODS,
@@ -30,13 +37,6 @@ from promotion_worlds import (
     shocks,
     worlds_of,
 )
-from scipy.stats import binomtest
-
-from quantum_training.selection.guardrails import ScoredReturns, guardrails
-from quantum_training.selection.harm import RollbackPolicy, drawdown_limit, monitor_harm
-from quantum_training.selection.joint_rule import JointRule, PromotionRule, least_correlation
-from quantum_training.selection.paired_test import MarketReturns, PairedReturns
-from quantum_training.selection.rule import EvidenceRule, ImprovementRule, InterimAnalysis
 
 FRACTIONS = tuple((w + 1) / WEEKS for w in range(WEEKS))
 CHUNK = 50

@@ -1,6 +1,6 @@
 """How often the quality gate is right: real months that it refuses, and planted defects that it lets pass.
 
-    python quantum_training_tests/benchmarks/quality_gate.py [result.json [before.json]]
+    python -m quantum_training_tests.benchmarks.quality_gate [result.json [before.json]]
 
 Prints Markdown tables and writes the numbers as JSON; with the JSON of another run, both stand side by side. For the
 numbers of another commit, run this file with PYTHONPATH set to a worktree of that commit. Needs the real candles

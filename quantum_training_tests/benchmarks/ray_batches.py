@@ -1,6 +1,6 @@
 """One weekly cycle of a synthetic universe: in one process, on two Ray nodes, and there with a node killed half-way.
 
-    python quantum_training_tests/benchmarks/ray_batches.py [symbols]
+    python -m quantum_training_tests.benchmarks.ray_batches [symbols]
 
 The schedule starts two batches of runs, each a Ray job on a node of one core; state is in Postgres. Efficiency is the
 CPU of one process and its Postgres over the time of both cores, of which Ray, code server and daemon take theirs.

@@ -1,6 +1,6 @@
 """How often the refresh gate is right: simulated versions, and the boosters refitted weekly on real markets.
 
-    python quantum_training_tests/benchmarks/refresh_rates.py [worlds] [folder]
+    python -m quantum_training_tests.benchmarks.refresh_rates [worlds] [folder]
 
 Prints two Markdown tables, and writes them as refresh_rates.md into the folder. 2,000 worlds take some minutes on 2
 cores. BTC and AAPL need the real candles (QT_CANDLES_DIR, else ../shared/candles) and are left out without them.

@@ -1,6 +1,6 @@
 """Three years of BTC 1h replayed as one range and again week by week: the same ledger, the same bytes. Then one chart.
 
-    python quantum_training_tests/benchmarks/replay.py [weeks] [folder]
+    python -m quantum_training_tests.benchmarks.replay [weeks] [folder]
 
 Needs the real candles (QT_CANDLES_DIR, else ../shared/candles). Writes replay.png and replay.md to the folder, default
 docs/learning_loop. It fails where the two replays differ. The third replay decides the same scores by another rule.
@@ -240,7 +240,7 @@ def counts(story: Story) -> str:
 TEXT = """# A replay of {weeks} weeks of BTC/USDT 1h
 
 {symbol}, weeks {first} to {last}, with {recipes} recipes: {names}. `_short` sees 2,190 bars, the others 8,760; fee 10
-and slippage 2 basis points. `python quantum_training_tests/benchmarks/replay.py {weeks}` made this page.
+and slippage 2 basis points. `python -m quantum_training_tests.benchmarks.replay {weeks}` made this page.
 
 ![equity, verdicts and evidence](replay.png)
 

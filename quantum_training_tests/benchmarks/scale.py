@@ -1,6 +1,6 @@
 """What 500 symbols with five years of weeks cost: definitions, ticks of schedules, the asset page in the Dagster UI.
 
-    python quantum_training_tests/benchmarks/scale.py [--symbols 500] [--picture FILE.png]
+    python -m quantum_training_tests.benchmarks.scale [--symbols 500] [--picture FILE.png]
 
 The page is that of `champion`, with every one of its partitions materialised, as a real webserver answers what the UI
 asks; the ticks go through the code server, as the daemon's do. CPU seconds are those of the processes asked, so that
@@ -26,13 +26,13 @@ from pathlib import Path
 
 import dagster as dg
 import pandas as pd
-import sensors
 import yaml
 from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
 
 from quantum_training.definitions import build_defs
 from quantum_training.market.periods import week_of
 from quantum_training.settings import load_settings
+from quantum_training_tests.benchmarks import sensors
 
 ROOT = Path(__file__).parents[2]
 YEARS = 5

@@ -1,6 +1,6 @@
 """Seconds of a tick of every sensor over 500 symbols with five years of weekly records and daily drift reports each.
 
-    python quantum_training_tests/benchmarks/sensors.py [symbols [years]]
+    python -m quantum_training_tests.benchmarks.sensors [symbols [years]]
 
 The calm tick finds nothing to do; in the storm every symbol has SEVERE drift, a decayed champion and new bars. The
 goal is below 2 s at 500 symbols. Wall time and, behind it, CPU time.

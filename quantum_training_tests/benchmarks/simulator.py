@@ -1,6 +1,6 @@
 """The simulator beside vectorbt and backtesting.py: 100,000 bars, 1 and 100 columns, one run, at identical equity.
 
-    python quantum_training_tests/benchmarks/simulator.py
+    python -m quantum_training_tests.benchmarks.simulator
 
 Times are medians of five after one warm-up (backtesting.py: of three); memory is the growth of the process's peak.
 Prints a Markdown table and fails where an equity differs.

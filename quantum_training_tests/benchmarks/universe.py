@@ -1,6 +1,6 @@
 """One weekly cycle over 10, 30 and 100 synthetic symbols with two recipes: time and memory per symbol.
 
-    python quantum_training_tests/benchmarks/universe.py [symbols ...]
+    python -m quantum_training_tests.benchmarks.universe [symbols ...]
 
 Each universe is one `clm_cycle` in a process of its own, over a fresh SQLite home, as the line for CI runs it. Time is
 CPU time, so that a busy machine changes little; memory is the process's resident set after each symbol's runs.

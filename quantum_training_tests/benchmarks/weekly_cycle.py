@@ -1,6 +1,6 @@
 """The weekly cycle on real hourly crypto against a bare loop of the same fits and MLflow logs, in one run.
 
-    python quantum_training_tests/benchmarks/weekly_cycle.py [weeks]
+    python -m quantum_training_tests.benchmarks.weekly_cycle [weeks]
 
 Needs the real candles (QT_CANDLES_DIR, else ../shared/candles). Seconds are CPU seconds, those of the cycle with the
 start of its process. Prints a Markdown table; nothing is asserted.

@@ -1,6 +1,6 @@
 """All recipes of the zoo over eight weeks of BTC 1h and AAPL daily as one backfill: time and memory of each.
 
-    python quantum_training_tests/benchmarks/zoo.py [weeks]
+    python -m quantum_training_tests.benchmarks.zoo [weeks]
 
 Needs the real candles (../shared/candles) and takes about 12 minutes. The recipes are those of docs/zoo and the agents.
 Prints Markdown tables; nothing is asserted. A recipe's row is one more training in a process of its own, as of the
