@@ -29,6 +29,9 @@ from quantum_training_tests.support.processes import is_run_worker, wait_for
 
 NOW = pd.Timestamp.now("UTC")
 TODAY = NOW.normalize()
+NEWEST_BAR = NOW - pd.Timedelta("4h")
+"""It opens then or before: in the first hours of a month there is no bar of it yet."""
+
 TRAINED = TODAY - pd.Timedelta(days=28 + TODAY.weekday())
 """The Monday as of which the newest version was trained; the market changes with it."""
 
@@ -167,7 +170,7 @@ def test_a_market_shift_is_detected_and_trained_on_once_although_the_training_is
         only = {"asset_selection": [dg.AssetKey("boost_model")]}
         loop.run("weekly_cycle", TRAINED, TRAINED, **only)
         candles(NOW).to_parquet(home / "AAA.parquet")
-        loop.run("market_data", TRAINED.replace(day=1), TODAY.replace(day=1))
+        loop.run("market_data", TRAINED.replace(day=1), NEWEST_BAR.replace(day=1))
 
         (home / "held").touch()
         platform.code_server(names)
