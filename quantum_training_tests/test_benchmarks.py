@@ -8,7 +8,7 @@ import pytest
 
 BENCHMARKS = sorted(file.stem for file in Path(__file__).with_name("benchmarks").glob("*.py"))
 IN_ANOTHER_ENVIRONMENT = "feature_peers"
-"""Imports what the tools need with which it compares."""
+"""feature_sets.py runs it by its path in the environment of another tool, whose packages it imports."""
 
 
 @pytest.mark.long

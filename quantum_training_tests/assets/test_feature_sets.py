@@ -181,7 +181,7 @@ def test_the_version_decides_from_candles_elsewhere_as_the_platform_does(project
 
 @pytest.mark.long
 def test_the_leak_check_of_a_recipe_covers_its_sets(build_project, with_set, skill_not_measured, monkeypatch):
-    monkeypatch.setattr(leakage, "_measure_skill", skill_not_measured)
+    monkeypatch.setattr(leakage, "measure_skill", skill_not_measured)
     del with_set["recipes"]["lightgbm"]
     with_set["symbols"] = {"AAA": {**with_set["symbols"]["AAA"], "recipes": ["xgboost"]}}
     project = build_project(with_set)

@@ -66,7 +66,7 @@ class Year:
         from quantum_training.settings import load_settings
 
         self.home, self.url, self.settings = home, url, load_settings()
-        leakage.measure_skill = lambda recipe, code: {"insufficient": "skipped"}  # it trains for minutes
+        leakage.measure_skill = lambda recipe, timeframe, code: {"insufficient": "skipped"}  # it trains for minutes
         self.definitions = build_defs(self.settings)
         self.store, self.registry, self.ledger, self.bus = Store(), ModelRegistry(), Ledger(), EventBus()
         self.instance = dg.DagsterInstance.get()

@@ -67,7 +67,10 @@ def watch(names: set[str]) -> None:
     from quantum_training.lifecycle.evaluation import leakage
     from quantum_training.models.contract import algorithm
 
-    leakage.measure_skill = lambda recipe, code: {"code_hash": code, "insufficient": "left out of the benchmark"}
+    leakage.measure_skill = lambda recipe, timeframe, code: {
+        "code_hash": code,
+        "insufficient": "left out of the benchmark",
+    }
     for cls in {algorithm(name) for name in names}:
         fit, positions = cls.fit.__func__, cls.positions
 

@@ -98,7 +98,7 @@ def test_skill_is_measured_once_per_code_and_recipe(build_project, one, monkeypa
     (period,) = project.store.periods(SKILL_RECORDS, "xgboost", "json")
     stored = project.stored()
 
-    def never(recipe, code):
+    def never(recipe, timeframe, code):
         raise AssertionError("measured again")
 
     monkeypatch.setattr(leakage, "measure_skill", never)

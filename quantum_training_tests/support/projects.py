@@ -24,9 +24,11 @@ from quantum_training.resources.ledger import Ledger
 from quantum_training.resources.registry.registry import ModelRegistry
 from quantum_training.resources.store.store import Store
 from quantum_training.settings import Settings, load_settings
+from quantum_training.settings.schema import Recipe
 from quantum_training.sources import synthetic
 
 MARKET_DATA = ("candles", "features")
+MEASURE_SKILL = leakage.measure_skill
 
 
 @dataclass(frozen=True)
@@ -236,19 +238,36 @@ def small_settings() -> dict[str, Any]:
     }
 
 
+@pytest.fixture(scope="session", autouse=True)
+def skill_measured_once() -> Iterator[None]:
+    """What a recipe can do on synthetic markets, which takes seconds, is measured once for all projects of a process.
+
+    A test that measures otherwise replaces `leakage.measure_skill`, and so leaves nothing here for the tests after it.
+    """
+    measured: dict[tuple[str, ...], dict[str, Any]] = {}
+
+    def once(recipe: Recipe, timeframe: str, code: str) -> dict[str, Any]:
+        parts = recipe.model_dump_json(exclude=leakage.FIELDS_NOT_IN_SKILL), repr(leakage.own_code(recipe))
+        key = (*parts, timeframe, code)
+        if key not in measured:
+            measured[key] = MEASURE_SKILL(recipe, timeframe, code)
+        return deepcopy(measured[key])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(leakage, "measure_skill", once)
+        yield
+
+
 @pytest.fixture
 def skill_not_measured(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
-    """Leak checks without recipes' skill on synthetic markets, which takes seconds. Returns the function that measures.
-
-    `measure_skill` stays as it is: what it answers is kept for the tests that come after.
-    """
-    measure = leakage._measure_skill
-    monkeypatch.setattr(leakage, "_measure_skill", lambda recipe, timeframe, code: {"insufficient": "not asked for"})
+    """Leak checks without recipes' skill on synthetic markets. Returns the function that measures."""
+    measure = leakage.measure_skill
+    monkeypatch.setattr(leakage, "measure_skill", lambda recipe, timeframe, code: {"insufficient": "not asked for"})
     return measure
 
 
 def measure_skill_on_few_bars(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leak checks with two short synthetic markets, whose result is not kept for the tests that come after."""
-    monkeypatch.setattr(leakage, "_measure_skill", leakage._skill)
+    """Leak checks with two short synthetic markets, measured anew for each project."""
+    monkeypatch.setattr(leakage, "measure_skill", MEASURE_SKILL)
     monkeypatch.setattr(model_leakage, "FITS", 2)
     monkeypatch.setattr(model_leakage, "WALK_BARS", 500)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache, lru_cache, partial
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -242,7 +242,7 @@ def skill_record(store: Store, name: str, recipe: Recipe, timeframe: str = HOURL
     )
     record = store.read_record(SKILL_RECORDS, name, f"recipe-{recipe_id}")
     if record is None:
-        record = _measure_skill(recipe, timeframe, code)
+        record = measure_skill(recipe, timeframe, code)
         store.write_record(SKILL_RECORDS, name, f"recipe-{recipe_id}", record)
     return record
 
@@ -261,19 +261,8 @@ def recipe_under_test(recipe: Recipe, timeframe: str = HOURLY) -> RecipeUnderTes
     )
 
 
-def _measure_skill(recipe: Recipe, timeframe: str, code: str) -> dict[str, Any]:
-    if not own_code(recipe):
-        return measure_skill(recipe.model_dump_json(exclude=FIELDS_NOT_IN_SKILL), code)
-    return _skill(recipe, timeframe, code)
-
-
-@cache
-def measure_skill(recipe_json: str, code: str) -> dict[str, Any]:
-    """Fit the recipe on synthetic markets, once per process for all stores. code: tells versions of the code apart."""
-    return _skill(Recipe.model_validate_json(recipe_json), HOURLY, code)
-
-
-def _skill(recipe: Recipe, timeframe: str, code: str) -> dict[str, Any]:
+def measure_skill(recipe: Recipe, timeframe: str, code: str) -> dict[str, Any]:
+    """Fit the recipe on synthetic markets: the record of `skill_record`. code: the hash of its algorithm's code."""
     try:
         return {"code_hash": code, "experiments": examine(recipe_under_test(recipe, timeframe))}
     except InsufficientData as error:
