@@ -15,6 +15,7 @@ import pytest
 import sqlalchemy as sa
 import yaml
 
+from quantum_training.automation.jobs.batches import op_name
 from quantum_training.lifecycle.evaluation.leakage import skill_record
 from quantum_training.partitions import RANGE_TAGS
 from quantum_training.resources.ledger import Ledger
@@ -73,10 +74,18 @@ def server(tmp_path_factory):
         )
 
 
+def batch_config(first, last):
+    """The config of a batch of the one run over these partitions."""
+    symbol, _, first = first.partition("|")
+    run = {"key": symbol, "symbol": symbol, "first": first, "last": last.partition("|")[2]}
+    return {"ops": {op_name("weekly_cycle"): {"config": {"runs": [run]}}}}
+
+
+@pytest.mark.parametrize("job", ["weekly_cycle", "weekly_cycle_batch"])
 @pytest.mark.parametrize("seconds", [60, 0], ids=["60 s", "restarted"])
 @pytest.mark.parametrize("seed", range(int(os.environ.get("QT_OUTAGES", "3"))))
 def test_a_weekly_cycle_ends_in_the_same_state_after_an_outage_of_postgres(
-    platform, server, build_project, small, monkeypatch, seconds, seed
+    platform, server, build_project, small, monkeypatch, seconds, seed, job
 ):
     server, server_folder, dagster_url, project_url = server
     home = platform.home
@@ -107,14 +116,16 @@ def test_a_weekly_cycle_ends_in_the_same_state_after_an_outage_of_postgres(
                 start(names)
 
     with dg.DagsterInstance.from_config(str(home)) as instance:
-        before = {run.run_id for run in instance.get_runs()}
-        ours = lambda: [r for r in instance.get_runs() if r.run_id not in before]  # noqa: E731
+        before, of_job = {run.run_id for run in instance.get_runs()}, dg.RunsFilter(job_name=job)
+        ours = lambda: [r for r in instance.get_runs(of_job) if r.run_id not in before]  # noqa: E731
         platform.code_server(names)
         platform.daemon(names)
-        tags = json.dumps(dict(zip(RANGE_TAGS, (FIRST, LAST), strict=True)))
-        launch = ["job", "launch", "-w", str(home / "workspace.yaml"), "-j", "weekly_cycle", "--tags", tags]
+        tags = dict(zip(RANGE_TAGS, (FIRST, LAST), strict=True)) if job == "weekly_cycle" else {}
+        config = batch_config(FIRST, LAST) if job == "weekly_cycle_batch" else {}
+        launch = ["job", "launch", "-w", str(home / "workspace.yaml"), "-j", job]
+        launch += ["--tags", json.dumps(tags), "--config-json", json.dumps(config)]
         subprocess.run([str(Path(sys.executable).with_name("dagster")), *launch], check=True, cwd=home)
-        started = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])
+        started = dg.RunsFilter(job_name=job, statuses=[dg.DagsterRunStatus.STARTED])
         wait_for("start of the run", lambda: [r for r in instance.get_runs(started) if r.run_id not in before], 240)
         moment = random.Random(f"{seconds} {seed}").uniform(0, length)
         time.sleep(moment)
@@ -137,7 +148,7 @@ def test_a_weekly_cycle_ends_in_the_same_state_after_an_outage_of_postgres(
         runs = sorted(ours(), key=lambda r: instance.get_run_stats(r.run_id).enqueued_time or 0)
         run_states = [f"{r.status.value} {r.tags.get('dagster/failure_reason', '')}".strip() for r in runs]
         print(
-            f"OUTAGE {seconds} s, seed {seed}, {moment:.1f} s into the run: {' -> '.join(run_states)}; "
+            f"OUTAGE {job} {seconds} s, seed {seed}, {moment:.1f} s into the run: {' -> '.join(run_states)}; "
             f"{time.monotonic() - back:.0f} s after it was back; restarted {dict(restarts) or 'nothing'}"
         )
         failed = [

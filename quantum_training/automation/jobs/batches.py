@@ -24,7 +24,7 @@ from quantum_training.settings import Settings
 
 BATCHED = (MARKET_DATA, WEEKLY_CYCLE, DRIFT, SIGNALS)
 LARGEST = 100
-"""Symbols of a batch: the start of the process is then a twentieth of its time. A retry repeats no symbol that ended."""
+"""Symbols of a batch: the start of the process is then a twentieth of its time. A retry skips those that ended."""
 
 BATCH_TAG, KEY_TAG = "quantum_training/batch", "quantum_training/run_key"
 """Tags of a run in a batch: the id of the batch's first attempt, and the run key of the symbol."""

@@ -9,6 +9,7 @@ from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster._core.storage.tags import MAX_RUNTIME_SECONDS_TAG
 
 from quantum_training.assets.failed_months import FAILED_SYMBOLS
+from quantum_training.automation.execution.persistent_connection import persistent_connection
 from quantum_training.automation.failures.interruptions import stopped
 from quantum_training.partitions import RANGE_TAGS
 from quantum_training.resources.run_origin import ACTOR_TAG, LAUNCHED_BY, REASON_TAG, REQUEST_TAG
@@ -53,13 +54,14 @@ def run_nested(context: dg.OpExecutionContext, job: dg.JobDefinition, run: Neste
     tags = {**bounded_tags(run.tags), **dict(zip(RANGE_TAGS, partitions, strict=True))}
     tags |= {tag: context.run.tags[tag] for tag in (ACTOR_TAG, REASON_TAG, REQUEST_TAG) if tag in context.run.tags}
     tags |= {LAUNCHED_BY: context.run_id, MAX_RUNTIME_SECONDS_TAG: "0"} | ({"symbol": run.symbol} if run.symbol else {})
-    result = job.execute_in_process(
-        instance=context.instance,
-        tags=tags,
-        run_config=dict(run.config),
-        raise_on_error=False,
-        asset_selection=[dg.AssetKey(asset) for asset in run.assets] or None,
-    )
+    with persistent_connection(context.instance):
+        result = job.execute_in_process(
+            instance=context.instance,
+            tags=tags,
+            run_config=dict(run.config),
+            raise_on_error=False,
+            asset_selection=[dg.AssetKey(asset) for asset in run.assets] or None,
+        )
     if result.success:
         return
     if stopped(result):

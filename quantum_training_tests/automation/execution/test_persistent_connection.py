@@ -1,0 +1,88 @@
+"""A nested run's one connection to Postgres: same events, few sessions, and none once it has ended."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+import sqlalchemy as sa
+import yaml
+
+from quantum_training.automation.execution.persistent_connection import persistent_connection
+from quantum_training_tests.support.processes import wait_for
+
+OPEN = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+ALL = "SELECT sessions FROM pg_stat_database WHERE datname = current_database()"
+END = (
+    "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+    "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+)
+
+
+@dg.asset
+def answer() -> int:
+    return 42
+
+
+@pytest.fixture
+def instance(postgres_url: str, tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    storage = {"postgres": {"postgres_url": postgres_url}}
+    (tmp_path / "dagster.yaml").write_text(yaml.safe_dump({"telemetry": {"enabled": False}, "storage": storage}))
+    with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
+        yield instance
+
+
+@pytest.fixture
+def ask(postgres_url: str) -> Iterator[Callable[[str], int]]:
+    """The number that a query gives, through a session of its own that stays."""
+    with sa.create_engine(postgres_url, isolation_level="AUTOCOMMIT").connect() as connection:
+        yield lambda query: connection.exec_driver_sql(query).scalar_one()
+
+
+def events(instance: dg.DagsterInstance) -> list[str]:
+    """The types of the events of one more run."""
+    run_id = dg.materialize([answer], instance=instance).run_id
+    return [str(e.dagster_event.event_type_value) for e in instance.all_logs(run_id) if e.dagster_event]
+
+
+def sessions(ask: Callable[[str], int]) -> int:
+    """Sessions of the database so far; one is counted up to a second after its end."""
+    time.sleep(1.5)
+    return ask(ALL)
+
+
+def test_a_run_stores_what_it_does_without_and_opens_one_session(instance, ask):
+    expected, before = events(instance), sessions(ask)
+    events(instance)
+    assert sessions(ask) - before > 30, "Dagster's way"
+    before = sessions(ask)
+    with persistent_connection(instance):
+        assert events(instance) == expected
+    assert sessions(ask) - before <= 2
+    wait_for("the end of the session", lambda: ask(OPEN) == 0, 10)
+    assert events(instance) == expected, "as before once more"
+    assert len(instance.get_runs()) == 4
+
+
+def test_a_connection_that_postgres_closed_meanwhile_is_replaced(instance, ask):
+    with persistent_connection(instance):
+        expected = events(instance)
+        assert ask(END) >= 1
+        assert events(instance) == expected
+
+
+def test_an_error_ends_it_too(instance, ask):
+    def failing_run() -> None:
+        with persistent_connection(instance):
+            events(instance)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        failing_run()
+    wait_for("the end of the session", lambda: ask(OPEN) == 0, 10)
+
+
+def test_sqlite_stays_as_it_is(tmp_path):
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance, persistent_connection(instance):
+        assert events(instance)
