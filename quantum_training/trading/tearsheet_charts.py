@@ -75,16 +75,17 @@ def rolling_sharpe(net: np.ndarray, ends: np.ndarray, window: int, periods: floa
     return ratio * np.sqrt(periods), error * np.sqrt(periods)
 
 
-def monthly_returns(net: pd.Series) -> pd.DataFrame:
-    """Compounded net return by calendar month (UTC) of the bars' opens: index year, columns 1 to 12, then the year's.
+def monthly_returns(net: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Compounded net return by calendar month (UTC) of the bars' opens, a table for each column of `net`.
 
-    NaN if the strategy has no bar.
+    A table's index are the years of all bars, its columns the months 1 to 12, then the year's. NaN if the strategy has
+    no bar.
     """
-    growth = 1 + net.dropna()
-    times = pd.DatetimeIndex(growth.index)
-    by = pd.DataFrame({"year": times.year, "month": times.month, "growth": growth.to_numpy()})
-    months = by.pivot_table("growth", "year", "month", "prod").reindex(columns=range(1, 13))
-    return months.assign(**{MONTHS[-1]: growth.groupby(times.year).prod()}) - 1
+    growth, times = 1 + net, pd.DatetimeIndex(net.index)
+    months = growth.groupby([times.year, times.month]).prod(min_count=1)
+    years = growth.groupby(times.year).prod(min_count=1)
+    by_month = {strategy: months[strategy].unstack().reindex(columns=range(1, 13)) for strategy in net}
+    return {strategy: table.assign(**{MONTHS[-1]: years[strategy]}) - 1 for strategy, table in by_month.items()}
 
 
 def _curves(id_: str, heading: str, note: str, unit: str, frame: pd.DataFrame, lines: dict[str, Trace]) -> Chart:
@@ -137,16 +138,16 @@ def _band(times: list[int], middle: np.ndarray, half: np.ndarray) -> Trace:
 
 
 def _months(net: pd.DataFrame, ranked: Sequence[str]) -> Chart:
-    tables = {s: monthly_returns(net[s]) for s in ranked}
+    tables = monthly_returns(net[list(ranked)])
     widest = max((float(t.iloc[:, :12].abs().max().max()) * 100 for t in tables.values() if len(t)), default=0.0) or 1.0
-    years = sorted({year for table in tables.values() for year in table.index})
+    years = sorted({*pd.DatetimeIndex(net.index).year})
     data = [
         {
             "type": "heatmap",
             "meta": strategy,
             "x": list(MONTHS),
             "y": [str(year) for year in years],
-            "z": [numbers(row, 4) for row in (table.reindex(years) * 100).to_numpy()],
+            "z": [numbers(row, 4) for row in (table * 100).to_numpy()],
             "zmin": -widest,
             "zmax": widest,
             "colorscale": DIVERGING,

@@ -227,7 +227,7 @@ def test_months_compound_to_the_year_and_the_years_to_the_total():
     times = pd.date_range("2023-11-15", "2025-02-03", freq="1D", tz="UTC")
     net = pd.Series(np.random.default_rng(0).normal(0, 0.02, len(times)), times)
     net.iloc[:30] = np.nan
-    table = monthly_returns(net)
+    table = monthly_returns(net.to_frame("a"))["a"]
     assert list(table.index) == [2023, 2024, 2025]
     assert table.loc[2023].notna().sum() == 2, "December and the year"
     np.testing.assert_allclose((1 + table.iloc[:, :12]).prod(axis=1), 1 + table["Year"], rtol=1e-12)
