@@ -45,7 +45,10 @@ MLFLOW_FAILURES = {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE"}
 MLFLOW_TRANSIENT = {"TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED"}
 
 DATABASE_FAULTS = frozenset({"sqlalchemy.exc.OperationalError", "sqlalchemy.exc.InterfaceError"})
-DAGSTER_STORAGE_FAULTS = DATABASE_FAULTS | {"dagster_postgres.utils.DagsterPostgresException"}
+DAGSTER_STORAGE_FAULTS = DATABASE_FAULTS | {
+    "dagster_postgres.utils.DagsterPostgresException",
+    "quantum_training.automation.failures.storage_faults.RunStorageFault",
+}
 TRANSIENT_ERRORS = DATABASE_FAULTS | {
     "builtins.ConnectionError",
     "builtins.TimeoutError",

@@ -84,8 +84,9 @@ def monthly_returns(net: pd.DataFrame) -> dict[str, pd.DataFrame]:
     growth, times = 1 + net, pd.DatetimeIndex(net.index)
     months = growth.groupby([times.year, times.month]).prod(min_count=1)
     years = growth.groupby(times.year).prod(min_count=1)
-    by_month = {strategy: months[strategy].unstack().reindex(columns=range(1, 13)) for strategy in net}
-    return {strategy: table.assign(**{MONTHS[-1]: years[strategy]}) - 1 for strategy, table in by_month.items()}
+    columns = range(1, len(MONTHS))
+    tables = {s: months[s].unstack().reindex(columns=columns) for s in net}  # noqa: PD010 - the months are an index
+    return {s: table.assign(**{MONTHS[-1]: years[s]}) - 1 for s, table in tables.items()}
 
 
 def _curves(id_: str, heading: str, note: str, unit: str, frame: pd.DataFrame, lines: dict[str, Trace]) -> Chart:

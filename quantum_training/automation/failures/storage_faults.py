@@ -11,6 +11,16 @@ from dagster._core.storage.tags import RETRY_ON_ASSET_OR_OP_FAILURE_TAG as RESTA
 from quantum_training.resources.faults import is_transient_storage_fault
 
 
+class RunStorageFault(RuntimeError):  # noqa: N818 - like a timeout: the run did nothing wrong
+    """A nested run failed because Dagster could not write to its storage; faults.py knows it by its name."""
+
+
+def is_marked_for_restart(instance: dg.DagsterInstance, run_id: str) -> bool:
+    """Did a run fail because Dagster could not write to its storage?"""
+    run = instance.get_run_by_id(run_id)
+    return run is not None and run.tags.get(RESTART_TAG) == "true"
+
+
 @dg.failure_hook(name="restart_after_storage_fault")
 def restart_after_storage_fault(context: dg.HookContext) -> None:
     """Let Dagster restart the run from the failed step, at most TRAINING_RETRY_ATTEMPTS times.

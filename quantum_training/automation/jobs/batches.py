@@ -16,10 +16,12 @@ from pydantic import Field
 
 from quantum_training.assets.cluster_tags import dagster_pool, needs_of
 from quantum_training.assets.step_retries import first_attempt
+from quantum_training.automation.failures.storage_faults import restart_after_storage_fault
 from quantum_training.automation.jobs.asset_jobs import DRIFT, MARKET_DATA, SIGNALS, WEEKLY_CYCLE, console_config
 from quantum_training.automation.jobs.nested_runs import NestedRun, requested_symbols, run_nested, symbols_failure
 from quantum_training.automation.jobs.run_tags import time_limit_tags, training_tags
 from quantum_training.partitions import RANGE_TAGS
+from quantum_training.resources.faults import is_transient_storage_fault
 from quantum_training.settings import Settings
 
 BATCHED = (MARKET_DATA, WEEKLY_CYCLE, DRIFT, SIGNALS)
@@ -132,7 +134,8 @@ def _build_batch_job(job: str, settings: Settings, definitions: Callable[[], dg.
     @dg.op(
         name=op_name(job),
         pool=dagster_pool(needs_of(settings)) if trains else None,
-        description=f"Carry out one recorded run of `{job}` for each symbol. One that fails stops no other.",
+        description=f"Carry out one recorded run of `{job}` for each symbol. One that fails stops no other, unless "
+        "Dagster's storage fails: then the batch is started again and goes on there.",
     )
     def run_symbols(context: dg.OpExecutionContext, config: BatchConfig) -> None:
         requested_symbols(settings, [run.symbol for run in config.runs])
@@ -151,6 +154,8 @@ def _build_batch_job(job: str, settings: Settings, definitions: Callable[[], dg.
             try:
                 run_nested(context, definitions().resolve_job_def(job), nested)
             except Exception as error:
+                if is_transient_storage_fault(error):
+                    raise
                 failures[run.symbol] = str(error)
                 context.log.error(f"{run.symbol} failed: {error}")
         if failures:
@@ -160,6 +165,7 @@ def _build_batch_job(job: str, settings: Settings, definitions: Callable[[], dg.
         name=f"{job}_batch",
         description=f"`{job}` of several symbols, one after the other in one process. Schedules start it.",
         tags=training_tags(settings) if trains else time_limit_tags(settings),
+        hooks={restart_after_storage_fault},
     )
     def batch() -> None:
         run_symbols()

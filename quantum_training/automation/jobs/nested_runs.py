@@ -11,6 +11,7 @@ from dagster._core.storage.tags import MAX_RUNTIME_SECONDS_TAG
 from quantum_training.assets.failed_months import FAILED_SYMBOLS
 from quantum_training.automation.execution.persistent_connection import persistent_connection
 from quantum_training.automation.failures.interruptions import stopped
+from quantum_training.automation.failures.storage_faults import RunStorageFault, is_marked_for_restart
 from quantum_training.partitions import RANGE_TAGS
 from quantum_training.resources.run_origin import ACTOR_TAG, LAUNCHED_BY, REASON_TAG, REQUEST_TAG
 from quantum_training.resources.texts import bounded_tags
@@ -47,8 +48,8 @@ class NestedRun:
 def run_nested(context: dg.OpExecutionContext, job: dg.JobDefinition, run: NestedRun) -> None:
     """Carry out one recorded run of a job in this process. The time limit of the surrounding run applies.
 
-    DagsterExecutionInterruptedError if the nested run was stopped, which stops the surrounding run, too; RuntimeError
-    if it failed.
+    DagsterExecutionInterruptedError if the nested run was stopped, which stops the surrounding run, too;
+    RunStorageFault if Dagster's storage failed; RuntimeError if it failed otherwise.
     """
     partitions = ("|".join(filter(None, (run.symbol, period))) for period in (run.first, run.last))
     tags = {**bounded_tags(run.tags), **dict(zip(RANGE_TAGS, partitions, strict=True))}
@@ -69,7 +70,8 @@ def run_nested(context: dg.OpExecutionContext, job: dg.JobDefinition, run: Neste
     errors = [e.step_failure_data.error for e in result.all_events if e.is_step_failure and e.step_failure_data.error]
     cause = next((error.cause or error for error in errors), None)
     message = cause.message.strip() if cause else "see its log"
-    raise RuntimeError(f"{job.name} run {result.run_id} failed: {message}")
+    fault = RunStorageFault if is_marked_for_restart(context.instance, result.run_id) else RuntimeError
+    raise fault(f"{job.name} run {result.run_id} failed: {message}")
 
 
 def for_each_symbol(

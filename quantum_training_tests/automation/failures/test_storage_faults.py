@@ -7,8 +7,34 @@ from dagster._core.events import DagsterEventType
 from dagster_postgres.utils import DagsterPostgresException
 
 from quantum_training.automation.failures.storage_faults import RESTART_TAG
+from quantum_training.automation.jobs import batches
+from quantum_training.automation.jobs.batches import op_name
 
 CONNECTION_LOST = sa.exc.OperationalError("INSERT", {}, Exception("server closed the connection unexpectedly"))
+BATCH = {
+    "ops": {
+        op_name("market_data"): {
+            "config": {
+                "runs": [
+                    {"key": symbol, "symbol": symbol, "first": "2019-09-01", "last": "2019-09-01"}
+                    for symbol in ("AAA", "BBB")
+                ]
+            }
+        }
+    }
+}
+
+
+def run_batch(project):
+    """A batch of the months of AAA and BBB."""
+    job = project.definitions.resolve_job_def("market_data_batch")
+    return job.execute_in_process(instance=project.instance, run_config=BATCH, raise_on_error=False)
+
+
+def symbols_begun(project):
+    """The symbols whose runs have begun, oldest first."""
+    runs = project.instance.get_runs(dg.RunsFilter(job_name="market_data"), ascending=True)
+    return [run.tags["symbol"] for run in runs]
 
 
 def fails_once(instance, monkeypatch, error):
@@ -52,3 +78,36 @@ def test_a_run_that_lacks_its_data_is_not_restarted(build_project, small, inheri
     result = project.run("weekly_cycle", "AAA|2020-01-06", tags={RESTART_TAG: inherited})
     run = project.instance.get_run_by_id(result.run_id)
     assert (run.status, run.tags[RESTART_TAG]) == (dg.DagsterRunStatus.FAILURE, "false")
+
+
+@pytest.mark.parametrize("error", [DagsterPostgresException("too many retries for DB connection"), CONNECTION_LOST])
+def test_a_batch_in_which_the_storage_failed_is_restarted_and_does_not_go_on(build_project, small, monkeypatch, error):
+    project = build_project(small)
+    failed_events = fails_once(project.instance, monkeypatch, error)
+    result = run_batch(project)
+    assert failed_events
+    assert not result.success
+    assert project.instance.get_run_by_id(result.run_id).tags[RESTART_TAG] == "true"
+    assert symbols_begun(project) == ["AAA"], "the others are left to the batch that is started again"
+
+
+def test_a_batch_whose_storage_failed_between_two_runs_is_restarted(build_project, small, monkeypatch):
+    project = build_project(small)
+    monkeypatch.setattr(batches, "run_nested", _raise(CONNECTION_LOST))
+    result = run_batch(project)
+    assert project.instance.get_run_by_id(result.run_id).tags[RESTART_TAG] == "true"
+
+
+def test_a_batch_with_a_symbol_that_failed_by_itself_is_not_restarted(build_project, small, monkeypatch):
+    project = build_project(small)
+    monkeypatch.setattr(batches, "run_nested", _raise(RuntimeError("no bars")))
+    result = run_batch(project)
+    assert not result.success
+    assert project.instance.get_run_by_id(result.run_id).tags[RESTART_TAG] == "false"
+
+
+def _raise(error):
+    def run_nested(*arguments):
+        raise error
+
+    return run_nested
