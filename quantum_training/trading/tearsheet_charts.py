@@ -85,7 +85,7 @@ def monthly_returns(net: pd.DataFrame) -> dict[str, pd.DataFrame]:
     months = growth.groupby([times.year, times.month]).prod(min_count=1)
     years = growth.groupby(times.year).prod(min_count=1)
     columns = range(1, len(MONTHS))
-    tables = {s: months[s].unstack().reindex(columns=columns) for s in net}  # noqa: PD010 - the months are an index
+    tables = {s: months[s].unstack().reindex(columns=columns) for s in map(str, net)}  # noqa: PD010 - no column to pivot
     return {s: table.assign(**{MONTHS[-1]: years[s]}) - 1 for s, table in tables.items()}
 
 
