@@ -12,6 +12,7 @@ from pydantic import Field
 
 from quantum_training.assets.step_retries import first_attempt
 from quantum_training.automation.execution.priorities import priority_tag
+from quantum_training.automation.failures.storage_faults import restart_after_storage_fault
 from quantum_training.automation.jobs.asset_jobs import WEEKLY_CYCLE
 from quantum_training.automation.jobs.nested_runs import NestedRun, run_nested
 from quantum_training.automation.jobs.run_tags import time_limit_tags
@@ -115,7 +116,12 @@ def _action_job(kind: str, settings: Settings, definitions: Callable[[], dg.Defi
     act.__annotations__["config"] = config_type
     op = dg.op(name=f"{kind}_champion", description=ACTIONS[kind])(act)
 
-    @dg.job(name=kind, description=ACTIONS[kind], tags=time_limit_tags(settings) | priority_tag(PEOPLE))
+    @dg.job(
+        name=kind,
+        description=ACTIONS[kind],
+        tags=time_limit_tags(settings) | priority_tag(PEOPLE),
+        hooks={restart_after_storage_fault},
+    )
     def job() -> None:
         op()
 

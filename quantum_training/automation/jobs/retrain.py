@@ -9,6 +9,7 @@ from pydantic import Field
 from quantum_training.assets.cluster_tags import cluster_tags, needs_of
 from quantum_training.assets.step_retries import first_attempt
 from quantum_training.automation.execution.priorities import priority_tag
+from quantum_training.automation.failures.storage_faults import restart_after_storage_fault
 from quantum_training.automation.jobs.asset_jobs import MARKET_DATA, WEEKLY_CYCLE
 from quantum_training.automation.jobs.manual_actions import ActionConfig
 from quantum_training.automation.jobs.nested_runs import NestedRun, run_nested
@@ -83,7 +84,12 @@ def build_retrain_job(settings: Settings, definitions: Callable[[], dg.Definitio
         job = definitions().resolve_job_def(WEEKLY_CYCLE)
         run_nested(context, job, NestedRun(config.symbol, week, week, run_config, assets, training))
 
-    @dg.job(name=RETRAIN, description=DESCRIPTION, tags=training_tags(settings) | NESTS_RUNS | priority_tag(MANUAL))
+    @dg.job(
+        name=RETRAIN,
+        description=DESCRIPTION,
+        tags=training_tags(settings) | NESTS_RUNS | priority_tag(MANUAL),
+        hooks={restart_after_storage_fault},
+    )
     def retrain() -> None:
         retrain_recipes()
 

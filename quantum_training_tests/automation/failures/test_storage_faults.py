@@ -7,8 +7,9 @@ from dagster._core.events import DagsterEventType
 from dagster_postgres.utils import DagsterPostgresException
 
 from quantum_training.automation.failures.storage_faults import RESTART_TAG
-from quantum_training.automation.jobs import batches
+from quantum_training.automation.jobs import batches, manual_actions, retrain
 from quantum_training.automation.jobs.batches import op_name
+from quantum_training.automation.jobs.retrain import RETRAIN, RETRAIN_OP
 
 CONNECTION_LOST = sa.exc.OperationalError("INSERT", {}, Exception("server closed the connection unexpectedly"))
 BATCH = {
@@ -104,6 +105,21 @@ def test_a_batch_with_a_symbol_that_failed_by_itself_is_not_restarted(build_proj
     result = run_batch(project)
     assert not result.success
     assert project.instance.get_run_by_id(result.run_id).tags[RESTART_TAG] == "false"
+
+
+ACTIONS = [("demote", "demote_champion", manual_actions), (RETRAIN, RETRAIN_OP, retrain)]
+
+
+@pytest.mark.parametrize(("job", "op", "module"), ACTIONS)
+def test_an_action_whose_storage_failed_is_restarted(build_project, small, monkeypatch, job, op, module):
+    project = build_project(small).market_data()
+    monkeypatch.setattr(manual_actions, "record_action", lambda *arguments: "2020-01-06")
+    monkeypatch.setattr(module, "run_nested", _raise(CONNECTION_LOST))
+    config = {"ops": {op: {"config": {"symbol": "AAA", "actor": "ann", "reason": "a test"}}}}
+    action = project.definitions.resolve_job_def(job)
+    result = action.execute_in_process(instance=project.instance, run_config=config, raise_on_error=False)
+    assert "connection unexpectedly" in str([e.step_failure_data for e in result.all_events if e.is_step_failure])
+    assert project.instance.get_run_by_id(result.run_id).tags[RESTART_TAG] == "true"
 
 
 def _raise(error):
