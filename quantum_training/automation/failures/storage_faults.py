@@ -15,6 +15,12 @@ class RunStorageFault(RuntimeError):  # noqa: N818 - like a timeout: the run did
     """A nested run failed because Dagster could not write to its storage; faults.py knows it by its name."""
 
 
+def raise_storage_fault(error: Exception) -> None:
+    """Raise the error again if Dagster's storage failed: the run is then started again, and nothing else can go on."""
+    if is_transient_storage_fault(error):
+        raise error
+
+
 def is_marked_for_restart(instance: dg.DagsterInstance, run_id: str) -> bool:
     """Did a run fail because Dagster could not write to its storage?"""
     run = instance.get_run_by_id(run_id)

@@ -16,12 +16,11 @@ from pydantic import Field
 
 from quantum_training.assets.cluster_tags import dagster_pool, needs_of
 from quantum_training.assets.step_retries import first_attempt
-from quantum_training.automation.failures.storage_faults import restart_after_storage_fault
+from quantum_training.automation.failures.storage_faults import raise_storage_fault, restart_after_storage_fault
 from quantum_training.automation.jobs.asset_jobs import DRIFT, MARKET_DATA, SIGNALS, WEEKLY_CYCLE, console_config
 from quantum_training.automation.jobs.nested_runs import NestedRun, requested_symbols, run_nested, symbols_failure
 from quantum_training.automation.jobs.run_tags import time_limit_tags, training_tags
 from quantum_training.partitions import RANGE_TAGS
-from quantum_training.resources.faults import is_transient_storage_fault
 from quantum_training.settings import Settings
 
 BATCHED = (MARKET_DATA, WEEKLY_CYCLE, DRIFT, SIGNALS)
@@ -154,8 +153,7 @@ def _build_batch_job(job: str, settings: Settings, definitions: Callable[[], dg.
             try:
                 run_nested(context, definitions().resolve_job_def(job), nested)
             except Exception as error:
-                if is_transient_storage_fault(error):
-                    raise
+                raise_storage_fault(error)
                 failures[run.symbol] = str(error)
                 context.log.error(f"{run.symbol} failed: {error}")
         if failures:

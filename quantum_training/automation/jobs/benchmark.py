@@ -12,6 +12,7 @@ import dagster as dg
 import pandas as pd
 from pydantic import Field
 
+from quantum_training.automation.failures.storage_faults import restart_after_storage_fault
 from quantum_training.automation.jobs.full_cycle import CycleConfig, check_config, run_symbols, weeks_of
 from quantum_training.automation.jobs.nested_runs import for_each_symbol, symbols_failure
 from quantum_training.automation.jobs.run_tags import nesting_tags
@@ -76,6 +77,7 @@ def build_benchmark_job(settings: Settings, definitions: Callable[[], dg.Definit
         name=BENCHMARK,
         description="All symbols x all recipes over a range of weeks: one honest table beside Buy & Hold.",
         tags=nesting_tags(settings),
+        hooks={restart_after_storage_fault},
     )
     def benchmark() -> None:
         run_benchmark()

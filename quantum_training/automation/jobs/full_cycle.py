@@ -14,6 +14,7 @@ import pandas as pd
 from pydantic import Field
 
 from quantum_training.assets.progress import progress_shown
+from quantum_training.automation.failures.storage_faults import raise_storage_fault, restart_after_storage_fault
 from quantum_training.automation.jobs.asset_jobs import (
     DRIFT,
     MARKET_DATA,
@@ -84,6 +85,7 @@ def build_full_cycle_job(settings: Settings, definitions: Callable[[], dg.Defini
         description="The whole cycle of continuous learning of models (CLM), for CI: market data, drift, then train, "
         "score, decide, signal, for all symbols, and the report of the week.",
         tags=nesting_tags(settings),
+        hooks={restart_after_storage_fault},
     )
     def clm_cycle() -> None:
         run_cycle()
@@ -134,6 +136,7 @@ def run_symbols(
             for name, nested in runs_of(settings, job, NestedRun(symbol, first, last, console), monitored):
                 run_nested(context, definitions().resolve_job_def(name), nested)
         except Exception as error:
+            raise_storage_fault(error)
             goes_on = job == MARKET_DATA and refused_months(store, symbol, first, last)
             reasons = [reason] if (reason := outcome.refused.pop(symbol, None)) else []
             (outcome.refused if goes_on else outcome.failures)[symbol] = "\n".join([*reasons, str(error)])
@@ -184,6 +187,7 @@ def _bring_series(
             run = NestedRun(series, first, last, console_config(settings))
             run_nested(context, definitions().resolve_job_def(SERIES_DATA), run)
         except Exception as error:
+            raise_storage_fault(error)
             failures[series] = str(error)
             context.log.error(f"{series} failed: {error}")
     return failures

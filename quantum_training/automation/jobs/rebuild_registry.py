@@ -5,6 +5,7 @@ from pydantic import Field
 
 from quantum_training.assets.cluster_tags import cluster_tags, needs_of
 from quantum_training.automation.execution.priorities import priority_tag
+from quantum_training.automation.failures.storage_faults import restart_after_storage_fault
 from quantum_training.automation.jobs.nested_runs import requested_symbols, symbols_failure
 from quantum_training.automation.jobs.run_tags import NESTS_RUNS, nesting_tags
 from quantum_training.lifecycle.recovery.rebuild_registry import rebuild_versions
@@ -63,6 +64,7 @@ def build_rebuild_registry_job(settings: Settings) -> dg.JobDefinition:
         name=REBUILD_REGISTRY,
         description=DESCRIPTION,
         tags=nesting_tags(settings) | NESTS_RUNS | priority_tag(PEOPLE),
+        hooks={restart_after_storage_fault},
     )
     def rebuild_registry() -> None:
         rebuild_versions_of_symbols()

@@ -7,6 +7,7 @@ from quantum_training.assets.cluster_tags import cluster_tags, needs_of_searches
 from quantum_training.assets.metadata.search import search_metadata
 from quantum_training.automation.execution.pool_limits import TRAINING_POOL
 from quantum_training.automation.execution.priorities import priority_tag
+from quantum_training.automation.failures.storage_faults import restart_after_storage_fault
 from quantum_training.automation.jobs.run_tags import training_tags
 from quantum_training.lifecycle.search.publish import publish_search, sentence
 from quantum_training.lifecycle.search.search_recipe import SearchError, SearchTask, newest_as_of, search_recipe
@@ -57,7 +58,12 @@ def build_search_job(settings: Settings) -> dg.JobDefinition:
         published = publish_search(Services(settings, store, registry, events), task, record)
         context.add_output_metadata(search_metadata(summary, record, published))
 
-    @dg.job(name=SEARCH, description=DESCRIPTION, tags=training_tags(settings, needs) | priority_tag(MANUAL))
+    @dg.job(
+        name=SEARCH,
+        description=DESCRIPTION,
+        tags=training_tags(settings, needs) | priority_tag(MANUAL),
+        hooks={restart_after_storage_fault},
+    )
     def search() -> None:
         search_op()
 

@@ -8,6 +8,7 @@ import pandas as pd
 from pydantic import Field
 
 from quantum_training.assets.step_retries import first_attempt
+from quantum_training.automation.failures.storage_faults import restart_after_storage_fault
 from quantum_training.automation.jobs.nested_runs import requested_symbols, symbols_failure
 from quantum_training.automation.jobs.run_tags import time_limit_tags
 from quantum_training.lifecycle.consistency.comparisons import compare
@@ -62,7 +63,12 @@ def build_doctor_job(settings: Settings) -> dg.JobDefinition:
             raise symbols_failure(failures, len(comparisons))
         context.log.info(f"{len(comparisons)} symbols: store, ledger, registry and settings belong together")
 
-    @dg.job(name=DOCTOR, description=DOCTOR_DESCRIPTION, tags=time_limit_tags(settings))
+    @dg.job(
+        name=DOCTOR,
+        description=DOCTOR_DESCRIPTION,
+        tags=time_limit_tags(settings),
+        hooks={restart_after_storage_fault},
+    )
     def doctor() -> None:
         compare_state()
 
@@ -98,7 +104,12 @@ def build_ledger_restore_job(settings: Settings) -> dg.JobDefinition:
         if failures:
             raise symbols_failure(failures, len(symbols))
 
-    @dg.job(name=LEDGER_RESTORE, description=RESTORE_DESCRIPTION, tags=time_limit_tags(settings))
+    @dg.job(
+        name=LEDGER_RESTORE,
+        description=RESTORE_DESCRIPTION,
+        tags=time_limit_tags(settings),
+        hooks={restart_after_storage_fault},
+    )
     def ledger_restore() -> None:
         restore_ledgers()
 

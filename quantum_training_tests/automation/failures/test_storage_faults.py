@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from dagster._core.events import DagsterEventType
 from dagster_postgres.utils import DagsterPostgresException
 
-from quantum_training.automation.failures.storage_faults import RESTART_TAG
+from quantum_training.automation.failures.storage_faults import RESTART_TAG, restart_after_storage_fault
 from quantum_training.automation.jobs import batches, manual_actions, retrain
 from quantum_training.automation.jobs.batches import op_name
 from quantum_training.automation.jobs.retrain import RETRAIN, RETRAIN_OP
@@ -105,6 +105,24 @@ def test_a_batch_with_a_symbol_that_failed_by_itself_is_not_restarted(build_proj
     result = run_batch(project)
     assert not result.success
     assert project.instance.get_run_by_id(result.run_id).tags[RESTART_TAG] == "false"
+
+
+def test_every_job_is_restarted_after_such_a_fault(build_project, small):
+    definitions = build_project(small).definitions
+    jobs = [definitions.resolve_job_def(job.name) for job in definitions.jobs]
+    assert len(jobs) > 15
+    assert [job.name for job in jobs if restart_after_storage_fault not in job.hook_defs] == []
+
+
+def test_a_cycle_whose_storage_failed_is_restarted_and_does_not_go_on(build_project, small, monkeypatch):
+    project = build_project(small)
+    failed_events = fails_once(project.instance, monkeypatch, CONNECTION_LOST)
+    config = {"ops": {"run_cycle": {"config": {"week": "2020-01-06"}}}}
+    cycle = project.definitions.resolve_job_def("clm_cycle")
+    result = cycle.execute_in_process(instance=project.instance, run_config=config, raise_on_error=False)
+    assert failed_events
+    assert project.instance.get_run_by_id(result.run_id).tags[RESTART_TAG] == "true"
+    assert symbols_begun(project) == ["AAA"]
 
 
 ACTIONS = [("demote", "demote_champion", manual_actions), (RETRAIN, RETRAIN_OP, retrain)]
