@@ -14,6 +14,7 @@ from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, WILL_RETRY_TAG
 
 from quantum_training.assets.step_retries import first_attempt
 from quantum_training.automation.failures.findings import PARENT_ENDED
+from quantum_training.automation.failures.storage_faults import RESTART_TAG
 from quantum_training.resources.events.bus import EventBus
 from quantum_training.resources.events.payloads import Event, TrainingCompleted, TrainingStarted, event
 from quantum_training.resources.run_origin import LAUNCHED_BY
@@ -43,8 +44,11 @@ def fail_child_runs(instance: dg.DagsterInstance, ended: Iterable[str]) -> list[
 def is_over(instance: dg.DagsterInstance, run: dg.DagsterRun, seconds_since: float) -> bool | None:
     """Whether a failed or cancelled run is final.
 
-    False if another run tries it again, which then reports how that ends; None while it is not known yet.
+    False if another run tries it again, which then reports how that ends; None while it is not known yet. A nested run
+    that a fault of Dagster's storage ended is tried again with the run that it is part of.
     """
+    if run.tags.get(RESTART_TAG) == "true" and (parent := instance.get_run_by_id(run.tags.get(LAUNCHED_BY, ""))):
+        return is_over(instance, parent, seconds_since) if parent.is_finished else None
     if run.status != dg.DagsterRunStatus.FAILURE or not instance.run_retries_enabled or not run.remote_job_origin:
         return True
     if AUTO_RETRY_RUN_ID_TAG in run.tags:

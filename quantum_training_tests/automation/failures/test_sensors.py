@@ -21,6 +21,7 @@ from quantum_training.automation.execution.pool_limits import limit_training
 from quantum_training.automation.failures import sensors
 from quantum_training.automation.failures.dead_runs import RETRY_WAIT_SECONDS, fail_trainings, is_over
 from quantum_training.automation.failures.findings import check_finding
+from quantum_training.automation.failures.storage_faults import RESTART_TAG
 from quantum_training.automation.run_launcher import WatchfulRunLauncher
 from quantum_training.lifecycle import ingestion
 from quantum_training.lifecycle.training.events import TrainingJob
@@ -28,6 +29,7 @@ from quantum_training.resources.alerts import alert_store
 from quantum_training.resources.database import DatabaseError
 from quantum_training.resources.events.bus import EventBus
 from quantum_training.resources.events.payloads import Event
+from quantum_training.resources.run_origin import LAUNCHED_BY
 from quantum_training.settings import load_settings
 from quantum_training.sources import SourceError
 
@@ -244,6 +246,21 @@ def test_the_wait_for_a_retry_is_bounded(build_setup, retrying):
     retrying.add_run_tags(run.run_id, {"dagster/will_retry": "false"})
     (alert,) = setup.new_alerts()
     assert alert.next_step.startswith("raise TRAINING_JOB_TIMEOUT")
+
+
+def test_a_symbol_whose_storage_failed_is_an_alert_after_the_last_attempt_of_its_batch(build_setup, retrying):
+    setup = build_setup(retrying)
+    batch = setup.run(remote_job_origin=LAUNCHED, job="weekly_cycle_batch")
+    for is_last in (False, True):
+        nested = setup.run(tags={RESTART_TAG: "true", LAUNCHED_BY: batch.run_id, "symbol": "AAA"})
+        retrying.report_run_failed(nested, "too many retries for DB connection")
+        assert setup.new_alerts() == [], "the batch has not ended"
+        retrying.report_run_failed(batch)
+        if not is_last:
+            assert setup.new_alerts() == []
+            batch = setup.again(batch)
+    retrying.add_run_tags(batch.run_id, {"dagster/will_retry": "false"})
+    assert {alert.run_id for alert in setup.new_alerts()} == {nested.run_id, batch.run_id}
 
 
 def test_a_dead_training_is_published_as_failed_after_its_last_attempt(build_setup, retrying):
