@@ -113,6 +113,12 @@ def is_transient_storage_fault(error: BaseException | None) -> bool:
     return error is not None and not DAGSTER_STORAGE_FAULTS.isdisjoint(_class_names(error)) and not is_permanent(error)
 
 
+def is_fault_of_storage(name: str, message: str) -> bool:
+    """The same of an error that a process has recorded. name: of its class, without the module."""
+    names = {known.rpartition(".")[2] for known in DAGSTER_STORAGE_FAULTS}
+    return name in names and not PERMANENT_PATTERN.search(message)
+
+
 def _is_outage(error: BaseException) -> bool:
     code = _mlflow_code(error)
     if code is not None:

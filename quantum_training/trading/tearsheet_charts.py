@@ -140,7 +140,8 @@ def _band(times: list[int], middle: np.ndarray, half: np.ndarray) -> Trace:
 
 def _months(net: pd.DataFrame, ranked: Sequence[str]) -> Chart:
     tables = monthly_returns(net[list(ranked)])
-    widest = max((float(t.iloc[:, :12].abs().max().max()) * 100 for t in tables.values() if len(t)), default=0.0) or 1.0
+    largest = [float(table.iloc[:, :12].abs().max().max()) * 100 for table in tables.values()]
+    widest = max((change for change in largest if change > 0), default=1.0)  # NaN is not
     years = sorted({*pd.DatetimeIndex(net.index).year})
     data = [
         {

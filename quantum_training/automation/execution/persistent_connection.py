@@ -17,12 +17,12 @@ RECYCLE_SECONDS = 60
 
 @contextmanager
 def persistent_connection(instance: dg.DagsterInstance) -> Iterator[None]:
-    """Have runs and events that are stored in Postgres go through one connection meanwhile; threads may open more.
+    """Have runs and events that are stored in one Postgres go through one connection meanwhile; threads may open more.
 
     Before each use it is tested, and replaced if Postgres has closed it, as after a restart. SQLite stays as it is.
     """
     storages: list[Any] = [s for s in (instance.run_storage, instance.event_log_storage) if _is_in_postgres(s)]
-    if not storages:
+    if len({storage.postgres_url for storage in storages}) != 1:
         yield
         return
     from dagster_postgres.utils import create_pg_engine

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable, Mapping, Set
 from datetime import datetime, timedelta
 from typing import Any
@@ -26,6 +27,14 @@ MAX_CLOCK_SKEW = timedelta(hours=1)
 RETRY_WAIT_SECONDS = 600.0
 """How long Dagster may take to launch the run that tries a failed one again."""
 
+PARENT_WAIT_SECONDS = 86_400.0
+"""How long the surrounding run may go on: one whose process nobody watched may never end."""
+
+
+def is_nested(run: dg.DagsterRun) -> bool:
+    """Whether a run was part of the process of another one. A person's re-execution of it has its tag, too."""
+    return LAUNCHED_BY in run.tags and not run.remote_job_origin
+
 
 def fail_child_runs(instance: dg.DagsterInstance, ended: Iterable[str]) -> list[str]:
     """Fail the unfinished nested runs of runs that ended; returns their ids.
@@ -47,8 +56,12 @@ def is_over(instance: dg.DagsterInstance, run: dg.DagsterRun, seconds_since: flo
     False if another run tries it again, which then reports how that ends; None while it is not known yet. A nested run
     that a fault of Dagster's storage ended is tried again with the run that it is part of.
     """
-    if run.tags.get(RESTART_TAG) == "true" and (parent := instance.get_run_by_id(run.tags.get(LAUNCHED_BY, ""))):
-        return is_over(instance, parent, seconds_since) if parent.is_finished else None
+    if run.tags.get(RESTART_TAG) == "true" and is_nested(run):
+        parent = instance.get_run_record_by_id(run.tags[LAUNCHED_BY])
+        if parent and parent.dagster_run.is_finished:
+            return is_over(instance, parent.dagster_run, time.time() - (parent.end_time or 0))
+        if parent and seconds_since < PARENT_WAIT_SECONDS:
+            return None
     if run.status != dg.DagsterRunStatus.FAILURE or not instance.run_retries_enabled or not run.remote_job_origin:
         return True
     if AUTO_RETRY_RUN_ID_TAG in run.tags:

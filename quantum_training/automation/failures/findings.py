@@ -15,6 +15,7 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetC
 from quantum_training.assets.failed_months import FAILED_SYMBOLS
 from quantum_training.automation.failures import remedies
 from quantum_training.automation.failures.interruptions import stopped_run, stopped_step
+from quantum_training.automation.failures.storage_faults import RESTART_TAG
 from quantum_training.automation.run_launcher import LAUNCHER_OVER
 from quantum_training.checks.drift import CHECK as DRIFT_CHECK
 from quantum_training.lifecycle.records import DRIFT_REPORT
@@ -54,10 +55,11 @@ def run_findings(instance: dg.DagsterInstance, run: dg.DagsterRun, message: str)
     failed_children = instance.get_runs(
         dg.RunsFilter(tags={LAUNCHED_BY: run.run_id}, statuses=[dg.DagsterRunStatus.FAILURE])
     )
+    ended_early = run.tags.get(RESTART_TAG) == "true"  # symbols after the one that met the fault have not begun
     for event in failures:
         if reasons := _failed_symbols(event):
             yield from _symbol_findings(run, event, reasons, {symbol_of(child.tags) for child in failed_children})
-        elif event.step_key not in steps_of_checks and not failed_children:
+        elif event.step_key not in steps_of_checks and (ended_early or not failed_children):
             yield _step_finding(run, event, message)
 
 

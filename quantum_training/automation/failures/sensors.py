@@ -14,7 +14,7 @@ import dagster as dg
 from dagster._core.event_api import EventLogRecord
 
 from quantum_training.automation.execution.pool_limits import limit_training
-from quantum_training.automation.failures.dead_runs import fail_child_runs, fail_trainings, is_over
+from quantum_training.automation.failures.dead_runs import fail_child_runs, fail_trainings, is_nested, is_over
 from quantum_training.automation.failures.event_log import (
     check_evaluations,
     evaluation_of,
@@ -85,7 +85,8 @@ def _alert_about_runs(context: dg.SensorEvaluationContext, settings: Settings, e
     over = {run_id: is_over(instance, r.dagster_run, now - ends[run_id].time) for run_id, r in records.items()}
     cursor["waiting"] = {run_id: ends[run_id] for run_id, verdict in over.items() if verdict is None}
     ended = [records[run_id] for run_id, verdict in over.items() if verdict]
-    trainings = fail_trainings(instance, events, ended)
+    given_up = [r for run_id, r in records.items() if over[run_id] is False and is_nested(r.dagster_run)]
+    trainings = fail_trainings(instance, events, [*ended, *given_up])
     findings = [
         (ends[run.run_id].number, finding)
         for run in (record.dagster_run for record in ended)

@@ -5,26 +5,50 @@ Faults of the project's own database, of MLflow and of the sources are retried i
 
 from __future__ import annotations
 
-import dagster as dg
-from dagster._core.storage.tags import RETRY_ON_ASSET_OR_OP_FAILURE_TAG as RESTART_TAG
+from collections.abc import Iterator
 
-from quantum_training.resources.faults import is_transient_storage_fault
+import dagster as dg
+from dagster._core.execution.execute_in_process_result import ExecuteInProcessResult
+from dagster._core.storage.tags import RETRY_ON_ASSET_OR_OP_FAILURE_TAG as RESTART_TAG
+from dagster_shared.error import SerializableErrorInfo
+
+from quantum_training.resources.faults import is_fault_of_storage, is_transient_storage_fault
 
 
 class RunStorageFault(RuntimeError):  # noqa: N818 - like a timeout: the run did nothing wrong
     """A nested run failed because Dagster could not write to its storage; faults.py knows it by its name."""
 
 
-def raise_storage_fault(error: Exception) -> None:
-    """Raise the error again if Dagster's storage failed: the run is then started again, and nothing else can go on."""
-    if is_transient_storage_fault(error):
+def raise_storage_fault(context: dg.OpExecutionContext, error: Exception) -> None:
+    """Raise the error again if Dagster's storage failed and Dagster starts such a run again; other runs go on."""
+    if is_transient_storage_fault(error) and is_restartable(context):
         raise error
 
 
-def is_marked_for_restart(instance: dg.DagsterInstance, run_id: str) -> bool:
-    """Did a run fail because Dagster could not write to its storage?"""
-    run = instance.get_run_by_id(run_id)
-    return run is not None and run.tags.get(RESTART_TAG) == "true"
+def is_restartable(context: dg.OpExecutionContext) -> bool:
+    """Whether Dagster's daemon can start this run again. It cannot if `dagster job execute` carries it out."""
+    return context.instance.run_retries_enabled and context.run.remote_job_origin is not None
+
+
+def storage_failed(instance: dg.DagsterInstance, result: ExecuteInProcessResult) -> bool:
+    """Did a run in this process fail because Dagster could not write to its storage? Then it is marked for a restart.
+
+    The hook has not marked it if its step's failure could not be written, either.
+    """
+    run = instance.get_run_by_id(result.run_id)
+    if run is not None and run.tags.get(RESTART_TAG) == "true":
+        return True
+    errors = [e.job_failure_data.error for e in result.all_events if e.event_type == dg.DagsterEventType.RUN_FAILURE]
+    is_fault = any(is_fault_of_storage(cause.cls_name or "", cause.message) for e in errors for cause in _causes(e))
+    if is_fault and run is not None:
+        instance.add_run_tags(run.run_id, {RESTART_TAG: "true"})
+    return is_fault
+
+
+def _causes(error: SerializableErrorInfo | None) -> Iterator[SerializableErrorInfo]:
+    while error is not None:
+        yield error
+        error = error.cause
 
 
 @dg.failure_hook(name="restart_after_storage_fault")

@@ -25,7 +25,7 @@ from quantum_training.settings import Settings
 
 BATCHED = (MARKET_DATA, WEEKLY_CYCLE, DRIFT, SIGNALS)
 LARGEST = 100
-"""Symbols of a batch: the start of the process is then a twentieth of its time. A retry skips those that ended."""
+"""Symbols of a batch: the start of the process is then a twentieth of its time. A retry skips those that succeeded."""
 
 BATCH_TAG, KEY_TAG = "quantum_training/batch", "quantum_training/run_key"
 """Tags of a run in a batch: the id of the batch's first attempt, and the run key of the symbol."""
@@ -153,7 +153,7 @@ def _build_batch_job(job: str, settings: Settings, definitions: Callable[[], dg.
             try:
                 run_nested(context, definitions().resolve_job_def(job), nested)
             except Exception as error:
-                raise_storage_fault(error)
+                raise_storage_fault(context, error)
                 failures[run.symbol] = str(error)
                 context.log.error(f"{run.symbol} failed: {error}")
         if failures:

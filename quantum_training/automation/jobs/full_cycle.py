@@ -136,7 +136,7 @@ def run_symbols(
             for name, nested in runs_of(settings, job, NestedRun(symbol, first, last, console), monitored):
                 run_nested(context, definitions().resolve_job_def(name), nested)
         except Exception as error:
-            raise_storage_fault(error)
+            raise_storage_fault(context, error)
             goes_on = job == MARKET_DATA and refused_months(store, symbol, first, last)
             reasons = [reason] if (reason := outcome.refused.pop(symbol, None)) else []
             (outcome.refused if goes_on else outcome.failures)[symbol] = "\n".join([*reasons, str(error)])
@@ -187,7 +187,7 @@ def _bring_series(
             run = NestedRun(series, first, last, console_config(settings))
             run_nested(context, definitions().resolve_job_def(SERIES_DATA), run)
         except Exception as error:
-            raise_storage_fault(error)
+            raise_storage_fault(context, error)
             failures[series] = str(error)
             context.log.error(f"{series} failed: {error}")
     return failures

@@ -1,6 +1,7 @@
 """Job `retrain`: trains recipes of a symbol inside the week at an operator's request, with actor and reason."""
 
 from collections.abc import Callable
+from typing import Any
 
 import dagster as dg
 import pandas as pd
@@ -77,7 +78,9 @@ def build_retrain_job(settings: Settings, definitions: Callable[[], dg.Definitio
             reason=storable(config.reason),
             payload={"recipes": recipes, "as_of": as_of.isoformat()},
         )
-        ledger.append([entry])
+        (row,) = ledger.append([entry])  # that of the first attempt, if this run was started again
+        recorded: dict[str, Any] = row.payload
+        as_of, recipes = pd.Timestamp(recorded["as_of"]), recorded["recipes"]
         week, assets = str(week_of(as_of).date()), [model_asset(recipe) for recipe in recipes]
         training = {"as_of": as_of.isoformat(), "trigger": "MANUAL", "reason": f"{config.actor}: {config.reason}"}
         run_config = {"ops": {asset: {"config": {**training, "episodes": config.episodes}} for asset in assets}}

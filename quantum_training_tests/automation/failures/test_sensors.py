@@ -19,7 +19,12 @@ from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from quantum_training.assets.step_retries import first_attempt
 from quantum_training.automation.execution.pool_limits import limit_training
 from quantum_training.automation.failures import sensors
-from quantum_training.automation.failures.dead_runs import RETRY_WAIT_SECONDS, fail_trainings, is_over
+from quantum_training.automation.failures.dead_runs import (
+    PARENT_WAIT_SECONDS,
+    RETRY_WAIT_SECONDS,
+    fail_trainings,
+    is_over,
+)
 from quantum_training.automation.failures.findings import check_finding
 from quantum_training.automation.failures.storage_faults import RESTART_TAG
 from quantum_training.automation.run_launcher import WatchfulRunLauncher
@@ -253,14 +258,34 @@ def test_a_symbol_whose_storage_failed_is_an_alert_after_the_last_attempt_of_its
     batch = setup.run(remote_job_origin=LAUNCHED, job="weekly_cycle_batch")
     for is_last in (False, True):
         nested = setup.run(tags={RESTART_TAG: "true", LAUNCHED_BY: batch.run_id, "symbol": "AAA"})
+        training = TrainingJob(setup.bus, "AAA", "a", f"{nested.run_id}/AAA|2020-01-06/a")
+        with training.publish_started("SCHEDULED", "weekly"):
+            pass
         retrying.report_run_failed(nested, "too many retries for DB connection")
         assert setup.new_alerts() == [], "the batch has not ended"
         retrying.report_run_failed(batch)
         if not is_last:
             assert setup.new_alerts() == []
             batch = setup.again(batch)
+            assert setup.new_alerts() == []
+            assert [e.payload.status for e in setup.events() if "completed" in e.type] == ["failed"], "of the first"
     retrying.add_run_tags(batch.run_id, {"dagster/will_retry": "false"})
     assert {alert.run_id for alert in setup.new_alerts()} == {nested.run_id, batch.run_id}
+
+
+def test_the_wait_for_the_surrounding_run_is_bounded_and_its_restart_is_waited_for_from_its_end(build_setup, retrying):
+    setup = build_setup(retrying)
+    batch = setup.run(remote_job_origin=LAUNCHED, job="weekly_cycle_batch")
+    tags = {RESTART_TAG: "true", LAUNCHED_BY: batch.run_id}
+    nested, again = setup.run(tags=tags), setup.run(tags=tags, remote_job_origin=LAUNCHED)
+    for run in (nested, again):
+        retrying.report_run_failed(run)
+    nested, again = (retrying.get_run_by_id(run.run_id) for run in (nested, again))
+    assert is_over(retrying, nested, PARENT_WAIT_SECONDS - 1) is None
+    assert is_over(retrying, nested, PARENT_WAIT_SECONDS + 1) is True, "nobody may have watched its process"
+    retrying.report_run_failed(batch)
+    assert is_over(retrying, nested, RETRY_WAIT_SECONDS + 1) is None, "the batch has just ended"
+    assert is_over(retrying, again, RETRY_WAIT_SECONDS + 1) is True, "a person executed it again: it is no nested run"
 
 
 def test_a_dead_training_is_published_as_failed_after_its_last_attempt(build_setup, retrying):

@@ -6,6 +6,8 @@ import sqlalchemy as sa
 from dagster._core.events import DagsterEventType
 from dagster_postgres.utils import DagsterPostgresException
 
+from quantum_training.automation.failures import storage_faults
+from quantum_training.automation.failures.findings import run_findings
 from quantum_training.automation.failures.storage_faults import RESTART_TAG, restart_after_storage_fault
 from quantum_training.automation.jobs import batches, manual_actions, retrain
 from quantum_training.automation.jobs.batches import op_name
@@ -32,19 +34,27 @@ def run_batch(project):
     return job.execute_in_process(instance=project.instance, run_config=BATCH, raise_on_error=False)
 
 
+@pytest.fixture
+def restartable(monkeypatch):
+    """Dagster's daemon watches the runs of this process, as it does those that a code server started."""
+    monkeypatch.setattr(storage_faults, "is_restartable", lambda context: True)
+
+
 def symbols_begun(project):
     """The symbols whose runs have begun, oldest first."""
     runs = project.instance.get_runs(dg.RunsFilter(job_name="market_data"), ascending=True)
     return [run.tags["symbol"] for run in runs]
 
 
-def fails_once(instance, monkeypatch, error):
-    """The storage fails with the first event that a step has succeeded."""
+def fails_once(instance, monkeypatch, error, types=(DagsterEventType.STEP_SUCCESS,)):
+    """The storage fails with the first event of each of these types."""
     real, failed_events = instance.handle_new_event, []
+    waiting = [*types]
 
     def handle(event, **options):
         dagster_event = event.dagster_event
-        if dagster_event and dagster_event.event_type == DagsterEventType.STEP_SUCCESS and not failed_events:
+        if dagster_event and dagster_event.event_type in waiting and "batch" not in event.job_name:
+            waiting.remove(dagster_event.event_type)
             failed_events.append(event)
             raise error
         return real(event, **options)
@@ -82,7 +92,9 @@ def test_a_run_that_lacks_its_data_is_not_restarted(build_project, small, inheri
 
 
 @pytest.mark.parametrize("error", [DagsterPostgresException("too many retries for DB connection"), CONNECTION_LOST])
-def test_a_batch_in_which_the_storage_failed_is_restarted_and_does_not_go_on(build_project, small, monkeypatch, error):
+def test_a_batch_in_which_the_storage_failed_is_restarted_and_does_not_go_on(
+    build_project, small, monkeypatch, restartable, error
+):
     project = build_project(small)
     failed_events = fails_once(project.instance, monkeypatch, error)
     result = run_batch(project)
@@ -92,7 +104,39 @@ def test_a_batch_in_which_the_storage_failed_is_restarted_and_does_not_go_on(bui
     assert symbols_begun(project) == ["AAA"], "the others are left to the batch that is started again"
 
 
-def test_a_batch_whose_storage_failed_between_two_runs_is_restarted(build_project, small, monkeypatch):
+@pytest.mark.parametrize("type_", [DagsterEventType.RESOURCE_INIT_STARTED, DagsterEventType.STEP_START])
+def test_so_is_one_whose_storage_takes_no_failure_of_the_step_either(
+    build_project, small, monkeypatch, restartable, type_
+):
+    project = build_project(small)
+    failed_events = fails_once(project.instance, monkeypatch, CONNECTION_LOST, [type_, DagsterEventType.STEP_FAILURE])
+    result = run_batch(project)
+    assert failed_events
+    assert project.instance.get_run_by_id(result.run_id).tags[RESTART_TAG] == "true"
+    assert symbols_begun(project) == ["AAA"]
+    (nested,) = project.instance.get_runs(dg.RunsFilter(job_name="market_data"))
+    assert nested.tags[RESTART_TAG] == "true"
+
+
+def test_a_batch_that_cannot_be_started_again_goes_on(build_project, small, monkeypatch):
+    project = build_project(small)
+    fails_once(project.instance, monkeypatch, CONNECTION_LOST)
+    result = run_batch(project)
+    assert not result.success
+    assert symbols_begun(project) == ["AAA", "BBB"]
+
+
+def test_what_a_batch_left_undone_is_an_alert_if_it_is_not_restarted(build_project, small, monkeypatch, restartable):
+    project = build_project(small)
+    fails_once(project.instance, monkeypatch, CONNECTION_LOST)
+    result = run_batch(project)
+    batch = project.instance.get_run_by_id(result.run_id)
+    (finding,) = run_findings(project.instance, batch, "failed")
+    assert finding.place.startswith("market_data_of_symbols")
+    assert "connection unexpectedly" in finding.cause
+
+
+def test_a_batch_whose_storage_failed_between_two_runs_is_restarted(build_project, small, monkeypatch, restartable):
     project = build_project(small)
     monkeypatch.setattr(batches, "run_nested", _raise(CONNECTION_LOST))
     result = run_batch(project)
@@ -114,7 +158,7 @@ def test_every_job_is_restarted_after_such_a_fault(build_project, small):
     assert [job.name for job in jobs if restart_after_storage_fault not in job.hook_defs] == []
 
 
-def test_a_cycle_whose_storage_failed_is_restarted_and_does_not_go_on(build_project, small, monkeypatch):
+def test_a_cycle_whose_storage_failed_is_restarted_and_does_not_go_on(build_project, small, monkeypatch, restartable):
     project = build_project(small)
     failed_events = fails_once(project.instance, monkeypatch, CONNECTION_LOST)
     config = {"ops": {"run_cycle": {"config": {"week": "2020-01-06"}}}}

@@ -7,7 +7,7 @@ import pytest
 from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.execution.api import execute_run
 
-from quantum_training.automation.jobs import manual_actions
+from quantum_training.automation.jobs import manual_actions, retrain
 from quantum_training.lifecycle.decision.champion import decide
 from quantum_training.lifecycle.market_history import MarketHistory
 from quantum_training.resources.events.bus import EventBus
@@ -137,6 +137,17 @@ def test_a_retraining_adds_a_later_version_with_its_reason(project):
     tags = project.registry.client().get_run(version.run_id).data.tags
     assert (tags["trigger"], tags["reason"]) == ("MANUAL", "ann: I know better")
     assert [r.payload["recipes"] for r in project.ledger.rows("AAA", {"retrain"})] == [["xgboost"]]
+
+
+def test_a_retraining_that_is_started_again_trains_as_of_the_time_that_it_recorded(project, monkeypatch):
+    begun, times = [], iter(pd.to_datetime(["2020-01-29T12:00Z", "2020-01-30T12:00Z"]))
+    monkeypatch.setattr(retrain, "first_attempt", lambda instance, run: "the first run")
+    monkeypatch.setattr(retrain, "training_time", lambda *arguments: next(times))  # new bars arrive in between
+    monkeypatch.setattr(retrain, "run_nested", lambda context, job, run: begun.append((run.assets, run.tags["as_of"])))
+    for _ in range(2):
+        assert launch(project, "retrain", recipes=["xgboost"]) == (True, "")
+    assert begun == [(["xgboost_model"], "2020-01-29T12:00:00+00:00")] * 2
+    assert len(project.ledger.rows("AAA", {"retrain"})) == 1
 
 
 @pytest.mark.parametrize(
