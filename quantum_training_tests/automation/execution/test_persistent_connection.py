@@ -61,7 +61,7 @@ def test_a_run_stores_what_it_does_without_and_opens_one_session(instance, ask):
     assert sessions(ask) - own <= 2
     wait_for("the end of the session", lambda: ask(OPEN) == 0, 10)
     assert events(instance) == expected, "as before once more"
-    assert len(instance.get_runs()) == 4
+    assert len(instance.get_runs()) == 3
 
 
 def test_a_connection_that_postgres_closed_meanwhile_is_replaced(instance, ask):
