@@ -30,10 +30,10 @@ def is_restartable(context: dg.OpExecutionContext) -> bool:
     return context.instance.run_retries_enabled and context.run.remote_job_origin is not None
 
 
-def storage_failed(instance: dg.DagsterInstance, result: ExecuteInProcessResult) -> bool:
-    """Did a run in this process fail because Dagster could not write to its storage? Then it is marked for a restart.
+def mark_storage_fault(instance: dg.DagsterInstance, result: ExecuteInProcessResult) -> bool:
+    """Mark a run in this process for a restart if it failed because Dagster could not write to its storage. Did it?
 
-    The hook has not marked it if its step's failure could not be written, either.
+    The hook below has done so, unless the failure of the step could not be written, either.
     """
     run = instance.get_run_by_id(result.run_id)
     if run is not None and run.tags.get(RESTART_TAG) == "true":

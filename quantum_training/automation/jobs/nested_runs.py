@@ -11,7 +11,7 @@ from dagster._core.storage.tags import MAX_RUNTIME_SECONDS_TAG
 from quantum_training.assets.failed_months import FAILED_SYMBOLS
 from quantum_training.automation.execution.persistent_connection import persistent_connection
 from quantum_training.automation.failures.interruptions import stopped
-from quantum_training.automation.failures.storage_faults import RunStorageFault, storage_failed
+from quantum_training.automation.failures.storage_faults import RunStorageFault, mark_storage_fault
 from quantum_training.partitions import RANGE_TAGS
 from quantum_training.resources.run_origin import ACTOR_TAG, LAUNCHED_BY, REASON_TAG, REQUEST_TAG
 from quantum_training.resources.texts import bounded_tags
@@ -70,7 +70,7 @@ def run_nested(context: dg.OpExecutionContext, job: dg.JobDefinition, run: Neste
     errors = [e.step_failure_data.error for e in result.all_events if e.is_step_failure and e.step_failure_data.error]
     cause = next((error.cause or error for error in errors), None)
     message = cause.message.strip() if cause else "see its log"
-    fault = RunStorageFault if storage_failed(context.instance, result) else RuntimeError
+    fault = RunStorageFault if mark_storage_fault(context.instance, result) else RuntimeError
     raise fault(f"{job.name} run {result.run_id} failed: {message}")
 
 
