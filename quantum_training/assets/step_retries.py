@@ -38,6 +38,11 @@ def first_attempt(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:
     return first_id
 
 
+def is_restartable(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    """Whether Dagster's daemon can start a run again: not if `dagster job execute` or another run carries it out."""
+    return instance.run_retries_enabled and run.remote_job_origin is not None
+
+
 def retries_left(context: Context) -> int:
     """How often this step may still be repeated. The run's tag holds TRAINING_RETRY_ATTEMPTS, the number in all."""
     tag = context.run.tags.get(MAX_RETRIES_TAG, "")
@@ -54,7 +59,7 @@ def may_be_retried(context: Context, error: BaseException) -> bool:
     """Whether this step or another run may repeat the work after the error. If it was stopped, Dagster decides."""
     if isinstance(error, Exception):
         return will_retry(context, error)
-    return context.instance.run_retries_enabled and context.run.remote_job_origin is not None
+    return is_restartable(context.instance, context.run)
 
 
 def raise_or_retry(context: Context, error: Exception, before: Callable[[], None] = lambda: None) -> NoReturn:

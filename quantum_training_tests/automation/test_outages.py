@@ -120,10 +120,10 @@ def test_a_weekly_cycle_ends_in_the_same_state_after_an_outage_of_postgres(
         ours = lambda: [r for r in instance.get_runs(of_job) if r.run_id not in before]  # noqa: E731
         platform.code_server(names)
         platform.daemon(names)
-        tags = dict(zip(RANGE_TAGS, (FIRST, LAST), strict=True)) if job == "weekly_cycle" else {}
-        config = batch_config(FIRST, LAST) if job == "weekly_cycle_batch" else {}
+        of_one_run = ["--tags", json.dumps(dict(zip(RANGE_TAGS, (FIRST, LAST), strict=True)))]
+        of_batch = ["--config-json", json.dumps(batch_config(FIRST, LAST))]
         launch = ["job", "launch", "-w", str(home / "workspace.yaml"), "-j", job]
-        launch += ["--tags", json.dumps(tags), "--config-json", json.dumps(config)]
+        launch += of_one_run if job == "weekly_cycle" else of_batch
         subprocess.run([str(Path(sys.executable).with_name("dagster")), *launch], check=True, cwd=home)
         started = dg.RunsFilter(job_name=job, statuses=[dg.DagsterRunStatus.STARTED])
         wait_for("start of the run", lambda: [r for r in instance.get_runs(started) if r.run_id not in before], 240)

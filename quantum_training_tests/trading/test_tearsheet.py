@@ -23,7 +23,7 @@ from quantum_training.trading.episodes import Market
 from quantum_training.trading.evaluation import evaluate
 from quantum_training.trading.metrics import sharpe
 from quantum_training.trading.tearsheet import tearsheet
-from quantum_training.trading.tearsheet_charts import monthly_returns, rolling_sharpe
+from quantum_training.trading.tearsheet_charts import _months, monthly_returns, rolling_sharpe
 from quantum_training.trading.tearsheet_figure import thin
 from quantum_training.trading.tearsheet_trades import TRADES
 from quantum_training.trading.uncertainty import standard_error
@@ -233,6 +233,14 @@ def test_months_compound_to_the_year_and_the_years_to_the_total():
     np.testing.assert_allclose((1 + table.iloc[:, :12]).prod(axis=1), 1 + table["Year"], rtol=1e-12)
     assert (1 + table["Year"]).prod() == pytest.approx((1 + net).prod(), rel=1e-12)
     assert table.loc[2024, 3] == pytest.approx((1 + net.loc["2024-03"]).prod() - 1, rel=1e-12)
+
+
+@pytest.mark.parametrize("order", [["none", "some"], ["some", "none"]])
+def test_a_strategy_without_bars_leaves_the_scale_of_the_months_to_the_others(order):
+    times = pd.date_range("2024-01-01", periods=60, freq="1D", tz="UTC")
+    net = pd.DataFrame({"none": np.nan, "some": 0.001}, times)
+    data = _months(net, order).data
+    assert [chart["zmax"] for chart in data] == [pytest.approx((1.001**31 - 1) * 100)] * 2
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 400), st.integers(1, 4), st.integers(8, 80))

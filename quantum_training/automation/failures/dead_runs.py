@@ -13,7 +13,7 @@ import pandas as pd
 from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES, RunRecord
 from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, WILL_RETRY_TAG
 
-from quantum_training.assets.step_retries import first_attempt
+from quantum_training.assets.step_retries import first_attempt, is_restartable
 from quantum_training.automation.failures.findings import PARENT_ENDED
 from quantum_training.automation.failures.storage_faults import RESTART_TAG
 from quantum_training.resources.events.bus import EventBus
@@ -62,7 +62,7 @@ def is_over(instance: dg.DagsterInstance, run: dg.DagsterRun, seconds_since: flo
             return is_over(instance, parent.dagster_run, time.time() - (parent.end_time or 0))
         if parent and seconds_since < PARENT_WAIT_SECONDS:
             return None
-    if run.status != dg.DagsterRunStatus.FAILURE or not instance.run_retries_enabled or not run.remote_job_origin:
+    if run.status != dg.DagsterRunStatus.FAILURE or not is_restartable(instance, run):
         return True
     if AUTO_RETRY_RUN_ID_TAG in run.tags:
         return False

@@ -12,6 +12,7 @@ from dagster._core.execution.execute_in_process_result import ExecuteInProcessRe
 from dagster._core.storage.tags import RETRY_ON_ASSET_OR_OP_FAILURE_TAG as RESTART_TAG
 from dagster_shared.error import SerializableErrorInfo
 
+from quantum_training.assets.step_retries import is_restartable
 from quantum_training.resources.faults import is_fault_of_storage, is_transient_storage_fault
 
 
@@ -21,13 +22,8 @@ class RunStorageFault(RuntimeError):  # noqa: N818 - like a timeout: the run did
 
 def raise_storage_fault(context: dg.OpExecutionContext, error: Exception) -> None:
     """Raise the error again if Dagster's storage failed and Dagster starts such a run again; other runs go on."""
-    if is_transient_storage_fault(error) and is_restartable(context):
+    if is_transient_storage_fault(error) and is_restartable(context.instance, context.run):
         raise error
-
-
-def is_restartable(context: dg.OpExecutionContext) -> bool:
-    """Whether Dagster's daemon can start this run again. It cannot if `dagster job execute` carries it out."""
-    return context.instance.run_retries_enabled and context.run.remote_job_origin is not None
 
 
 def mark_storage_fault(instance: dg.DagsterInstance, result: ExecuteInProcessResult) -> bool:

@@ -82,6 +82,13 @@ def test_an_error_ends_it_too(instance, ask):
     wait_for("the end of the session", lambda: ask(OPEN) == 0, 10)
 
 
+def test_runs_and_events_in_two_databases_keep_their_own(instance, monkeypatch):
+    monkeypatch.setattr(instance.run_storage, "postgres_url", "postgresql://elsewhere/runs")
+    engines = instance.run_storage._engine, instance.event_log_storage._engine
+    with persistent_connection(instance):
+        assert (instance.run_storage._engine, instance.event_log_storage._engine) == engines
+
+
 def test_sqlite_stays_as_it_is(tmp_path):
     with dg.DagsterInstance.local_temp(str(tmp_path)) as instance, persistent_connection(instance):
         assert events(instance)

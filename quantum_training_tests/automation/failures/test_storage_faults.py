@@ -37,7 +37,7 @@ def run_batch(project):
 @pytest.fixture
 def restartable(monkeypatch):
     """Dagster's daemon watches the runs of this process, as it does those that a code server started."""
-    monkeypatch.setattr(storage_faults, "is_restartable", lambda context: True)
+    monkeypatch.setattr(storage_faults, "is_restartable", lambda instance, run: True)
 
 
 def symbols_begun(project):
