@@ -71,7 +71,7 @@ def scheduled_job(settings: Settings, job: str) -> str:
 
 
 def in_batches(settings: Settings, job: str, requests: Sequence[dg.RunRequest]) -> list[dg.RunRequest]:
-    """The requests of runs of a job as those of its batches, so many that all runs at a time have work.
+    """The requests of runs of a job as those of its batches, so many that all runs at a time have the same work.
 
     They stay as they are if schedules start no batches. Runs of one venue are in the same batches, because the queue
     limits how many runs ask a venue at a time.
@@ -81,7 +81,9 @@ def in_batches(settings: Settings, job: str, requests: Sequence[dg.RunRequest]) 
     groups: dict[tuple[tuple[str, str], ...], list[dg.RunRequest]] = defaultdict(list)
     for request in requests:
         groups[tuple((tag, request.tags[tag]) for tag in SHARED_TAGS if tag in request.tags)].append(request)
-    size = min(LARGEST, ceil(len(requests) / settings.max_concurrent_training_jobs))
+    workers = settings.max_concurrent_training_jobs
+    batches_per_worker = ceil(len(requests) / (workers * LARGEST))
+    size = ceil(len(requests) / (workers * batches_per_worker))
     return [
         _batch_request(settings, job, dict(tags), group[first : first + size])
         for tags, group in groups.items()

@@ -167,11 +167,29 @@ def test_every_symbol_is_in_one_batch_with_others_of_its_venue(venues, workers):
     assert sorted(run["key"] for run in runs) == sorted(request.run_key for request in requests)
     assert all(run["tags"]["symbol"] == run["symbol"] == run["first"] or run["first"] == "" for run in runs)
     assert len({batch.run_key for batch in made}) == len(made)
-    size = min(LARGEST, ceil(len(venues) / workers))
     for batch in made:
         own = batch.run_config["ops"][op_name(WEEKLY_CYCLE)]["config"]["runs"]
-        assert len(own) <= size
+        assert len(own) <= min(LARGEST, ceil(len(venues) / workers))
         assert {run["tags"].get("exchange", "") for run in own} == {batch.tags.get("exchange", "")}
         assert batch.tags["dagster/priority"] == "5"
         assert batch.tags["dagster/max_runtime"] == str(settings.training_job_timeout * len(own))
     assert KEY_TAG not in made[0].tags
+
+
+@pytest.mark.parametrize(
+    ("symbols", "workers", "sizes"),
+    [(500, 2, {84, 80}), (101, 1, {51, 50}), (100, 1, {100}), (7, 2, {4, 3}), (1000, 3, {84, 76}), (250, 20, {13, 3})],
+)
+def test_all_workers_have_the_same_number_of_batches_and_all_but_one_the_same_size(symbols, workers, sizes):
+    settings = load_settings()
+    market = next(iter(settings.symbols.values()))
+    names = [f"S{n}" for n in range(symbols)]
+    settings = settings.model_copy(
+        update={"symbols": dict.fromkeys(names, market), "max_concurrent_training_jobs": workers}
+    )
+    requests = [dg.RunRequest(run_key=name, partition_key=name, tags={"symbol": name}) for name in names]
+    made = in_batches(settings, WEEKLY_CYCLE, requests)
+    found = [len(b.run_config["ops"][op_name(WEEKLY_CYCLE)]["config"]["runs"]) for b in made]
+    assert sum(found) == symbols
+    assert set(found) == sizes
+    assert len(found) % workers == 0
