@@ -150,14 +150,15 @@ def scheduled(home: Path, environment: dict[str, str], symbols: int, half_way: C
         def ended(job: str) -> int:
             return len(instance.get_runs(dg.RunsFilter(job_name=job, statuses=succeeded)))
 
-        def left(job: str) -> int:
-            return len(instance.get_runs(dg.RunsFilter(job_name=job, statuses=[*NOT_FINISHED_STATUSES])))
+        def all_ended() -> bool:
+            left = dg.RunsFilter(job_name="weekly_cycle_batch", statuses=[*NOT_FINISHED_STATUSES])
+            return ended("weekly_cycle") >= symbols and not instance.get_runs(left)
 
         wait_for("batches", lambda: instance.get_runs(dg.RunsFilter(job_name="weekly_cycle_batch")), 120)
         busy = busy_seconds()
         wait_for("half", lambda: 2 * ended("weekly_cycle") >= symbols, LIMIT, platform.log_tails)
         half_way()
-        wait_for("the end", lambda: not left("weekly_cycle_batch"), LIMIT, platform.log_tails)
+        wait_for("the end", all_ended, LIMIT, platform.log_tails)
         busy = busy_seconds() - busy
         assert ended("weekly_cycle") == symbols, "each symbol once"
         batches = instance.get_run_records(dg.RunsFilter(job_name="weekly_cycle_batch"))
