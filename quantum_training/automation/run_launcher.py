@@ -31,11 +31,8 @@ class WatchfulRunLauncher(DefaultRunLauncher):
     def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
         from dagster._grpc.types import CanCancelExecutionRequest, CanCancelExecutionResult  # slow to load
 
-        launcher = run.tags.get(LAUNCHED_BY)
-        if launcher is not None:
-            parent = self._instance.get_run_by_id(launcher)
-            if parent is None or parent.is_finished:
-                return CheckRunHealthResult(WorkerStatus.FAILED, f"run {launcher}, {LAUNCHER_OVER}")
+        if health := nested_run_health(self._instance, run):
+            return health
         if GRPC_INFO_TAG not in run.tags:  # it runs in the process that launched it
             return CheckRunHealthResult(WorkerStatus.RUNNING)
         client = self._get_grpc_client_for_termination(run.run_id)
@@ -50,3 +47,19 @@ class WatchfulRunLauncher(DefaultRunLauncher):
         if deserialize_value(answer, CanCancelExecutionResult).can_cancel:
             return CheckRunHealthResult(WorkerStatus.RUNNING)
         return CheckRunHealthResult(WorkerStatus.FAILED, "its code server was started again and does not know it")
+
+
+def is_nested(run: dg.DagsterRun) -> bool:
+    """Whether a run is part of the process of another one. A person's re-execution of it has its tag, too."""
+    return LAUNCHED_BY in run.tags and not run.remote_job_origin
+
+
+def nested_run_health(instance: dg.DagsterInstance, run: dg.DagsterRun) -> CheckRunHealthResult | None:
+    """Whether a nested run is alive, which it is as long as the run around it. None if the run is not nested."""
+    if not is_nested(run):
+        return None
+    launcher = run.tags[LAUNCHED_BY]
+    parent = instance.get_run_by_id(launcher)
+    if parent is None or parent.is_finished:
+        return CheckRunHealthResult(WorkerStatus.FAILED, f"run {launcher}, {LAUNCHER_OVER}")
+    return CheckRunHealthResult(WorkerStatus.RUNNING)

@@ -131,7 +131,9 @@ def copy_market_data(origin: Path, home: Path) -> None:
 def launcher_of(cluster: Cluster, names: list[str]) -> dict[str, Any]:
     """Each run as a job of the cluster that takes a node."""
     ray = {"address": cluster.address, "num_cpus": 1, "env_vars": names}
-    return {"run_launcher": {"module": "dagster_ray", "class": "RayRunLauncher", "config": {"ray": ray}}}
+    nested_runs = {"module": "quantum_training.automation.instance", "class": "NestedRunsInstance"}
+    launcher = {"module": "dagster_ray", "class": "RayRunLauncher", "config": {"ray": ray}}
+    return {"instance_class": nested_runs, "run_launcher": launcher}
 
 
 def scheduled(home: Path, environment: dict[str, str], symbols: int, half_way: Callable[[], None]) -> dict[str, float]:
@@ -140,6 +142,7 @@ def scheduled(home: Path, environment: dict[str, str], symbols: int, half_way: C
     half_way: called once half of the symbols' runs have ended.
     """
     succeeded = [dg.DagsterRunStatus.SUCCESS]
+    failures = dg.RunsFilter(job_name="weekly_cycle", statuses=[dg.DagsterRunStatus.FAILURE])
     os.environ["DAGSTER_PG_URL"] = environment["DAGSTER_PG_URL"]
     with ExitStack() as stack, dg.DagsterInstance.from_config(str(home)) as instance:
         platform = Platform(home, stack)
@@ -166,6 +169,7 @@ def scheduled(home: Path, environment: dict[str, str], symbols: int, half_way: C
             "wall": max(r.end_time or 0 for r in batches) - min(r.create_timestamp.timestamp() for r in batches),
             "busy": busy,
             "batches": len(batches),
+            "failed": len(instance.get_runs(failures)),
         }
 
 
@@ -199,15 +203,15 @@ def main(symbols: int) -> None:
             destroy(nodes[NODES])
             nodes[NODES] = cluster.worker(cpus=1, number=NODES)
 
-        print("| on two nodes | s to the end | efficiency | busy s of the machine | batches |")
-        print("| --- | ---: | ---: | ---: | ---: |", flush=True)
+        print("| on two nodes | s to the end | efficiency | busy s of the machine | batches | failed runs of symbols |")
+        print("| --- | ---: | ---: | ---: | ---: | ---: |", flush=True)
         for name, half_way in {"undisturbed": lambda: None, "killed": kill}.items():
             with home_of(server, name, symbols, launcher_of(cluster, [*environment])) as (home, variables):
                 copy_market_data(origin, home)
                 found = scheduled(home, variables, symbols, half_way)
             share = one.busy / (found["wall"] * NODES)
-            row = f"{found['wall']:.0f} | {share:.0%} | {found['busy']:.0f} | {found['batches']:.0f}"
-            print(f"| {name} | {row} |", flush=True)
+            numbers = " | ".join(f"{found[column]:.0f}" for column in ("busy", "batches", "failed"))
+            print(f"| {name} | {found['wall']:.0f} | {share:.0%} | {numbers} |", flush=True)
 
 
 def measure_skill(environment: dict[str, str]) -> None:

@@ -1,6 +1,6 @@
 """The executor `ray`: each step of a run is a job of a Ray cluster.
 
-Whole runs as Ray jobs need no code here, only dagster-ray's RayRunLauncher in dagster.yaml.
+Whole runs as Ray jobs need no code here, only dagster-ray's RayRunLauncher and instance.py in dagster.yaml.
 """
 
 import json

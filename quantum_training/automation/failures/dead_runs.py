@@ -16,6 +16,7 @@ from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, WILL_RETRY_TAG
 from quantum_training.assets.step_retries import first_attempt, is_restartable
 from quantum_training.automation.failures.findings import PARENT_ENDED
 from quantum_training.automation.failures.storage_faults import RESTART_TAG
+from quantum_training.automation.run_launcher import is_nested
 from quantum_training.resources.events.bus import EventBus
 from quantum_training.resources.events.payloads import Event, TrainingCompleted, TrainingStarted, event
 from quantum_training.resources.run_origin import LAUNCHED_BY
@@ -29,11 +30,6 @@ RETRY_WAIT_SECONDS = 600.0
 
 PARENT_WAIT_SECONDS = 86_400.0
 """How long the surrounding run may go on: one whose process nobody watched may never end."""
-
-
-def is_nested(run: dg.DagsterRun) -> bool:
-    """Whether a run was part of the process of another one. A person's re-execution of it has its tag, too."""
-    return LAUNCHED_BY in run.tags and not run.remote_job_origin
 
 
 def fail_child_runs(instance: dg.DagsterInstance, ended: Iterable[str]) -> list[str]:

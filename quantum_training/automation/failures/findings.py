@@ -16,7 +16,7 @@ from quantum_training.assets.failed_months import FAILED_SYMBOLS
 from quantum_training.automation.failures import remedies
 from quantum_training.automation.failures.interruptions import stopped_run, stopped_step
 from quantum_training.automation.failures.storage_faults import RESTART_TAG
-from quantum_training.automation.run_launcher import LAUNCHER_OVER
+from quantum_training.automation.run_launcher import LAUNCHER_OVER, is_nested
 from quantum_training.checks.drift import CHECK as DRIFT_CHECK
 from quantum_training.lifecycle.records import DRIFT_REPORT
 from quantum_training.partitions import PARTITION_TAG, RANGE_TAGS
@@ -37,7 +37,7 @@ def run_findings(instance: dg.DagsterInstance, run: dg.DagsterRun, message: str)
 
     Empty if a failed check, a nested run or the surrounding run has the finding.
     """
-    nested = LAUNCHED_BY in run.tags
+    nested = is_nested(run)
     if nested and (message.startswith(PARENT_ENDED) or LAUNCHER_OVER in message or stopped_run(run)):
         return
     types = {dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.ASSET_CHECK_EVALUATION}

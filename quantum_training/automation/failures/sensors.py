@@ -14,7 +14,7 @@ import dagster as dg
 from dagster._core.event_api import EventLogRecord
 
 from quantum_training.automation.execution.pool_limits import limit_training
-from quantum_training.automation.failures.dead_runs import fail_child_runs, fail_trainings, is_nested, is_over
+from quantum_training.automation.failures.dead_runs import fail_child_runs, fail_trainings, is_over
 from quantum_training.automation.failures.event_log import (
     check_evaluations,
     evaluation_of,
@@ -24,6 +24,7 @@ from quantum_training.automation.failures.event_log import (
     settled,
 )
 from quantum_training.automation.failures.findings import check_finding, run_findings
+from quantum_training.automation.run_launcher import is_nested
 from quantum_training.resources.alerts.delivery import deliver
 from quantum_training.resources.alerts.message import Finding, text_of
 from quantum_training.resources.events.bus import EventBus

@@ -206,7 +206,7 @@ def test_a_run_on_ray_survives_the_loss_of_its_node_by_dagster_yaml_alone(
 ):
     """The documented run launcher; monitoring finds the dead run, and the daemon starts it again."""
     block = re.search(
-        r"```yaml\n(run_launcher:.*?)```", (REPOSITORY / "docs/production/scale_out.md").read_text(), re.S
+        r"```yaml\n(instance_class:.*?)```", (REPOSITORY / "docs/production/scale_out.md").read_text(), re.S
     )
     launcher = yaml.safe_load(block[1])
     launcher["run_launcher"]["config"]["ray"]["address"] = worker.address
