@@ -1,4 +1,4 @@
-"""One connection to Postgres for a run that a process nests, where Dagster's storage connects for each event.
+"""One connection to Postgres for a run, where Dagster's storage connects for each event.
 
 Postgres starts a process for each connection. With 260 of them a symbol's week took 1.4 times the CPU.
 """
@@ -19,9 +19,10 @@ RECYCLE_SECONDS = 60
 def persistent_connection(instance: dg.DagsterInstance) -> Iterator[None]:
     """Have runs and events that are stored in one Postgres go through one connection meanwhile; threads may open more.
 
-    Before each use it is tested, and replaced if Postgres has closed it, as after a restart. SQLite stays as it is.
+    Before each use it is tested, and replaced if Postgres has closed it, as after a restart. SQLite stays as it is, and
+    so does the connection of a surrounding run.
     """
-    storages: list[Any] = [s for s in (instance.run_storage, instance.event_log_storage) if _is_in_postgres(s)]
+    storages: list[Any] = [s for s in (instance.run_storage, instance.event_log_storage) if _connects_each_time(s)]
     if len({storage.postgres_url for storage in storages}) != 1:
         yield
         return
@@ -47,5 +48,9 @@ def persistent_connection(instance: dg.DagsterInstance) -> Iterator[None]:
         engine.dispose()
 
 
-def _is_in_postgres(storage: object) -> bool:
-    return type(storage).__module__.partition(".")[0] == "dagster_postgres"
+def _connects_each_time(storage: Any) -> bool:
+    if type(storage).__module__.partition(".")[0] != "dagster_postgres":
+        return False
+    from sqlalchemy.pool import NullPool
+
+    return isinstance(storage._engine.pool, NullPool)

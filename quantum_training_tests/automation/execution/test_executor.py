@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 
-import dagster as dg
 import pytest
 
 from quantum_training.automation.execution.executor import build_executor
@@ -23,7 +22,7 @@ def settings(monkeypatch, tmp_path):
 
 
 def test_the_setting_switches_the_executor_of_every_job(settings):
-    assert build_executor(settings("in_process")) is dg.in_process_executor
+    assert build_executor(settings("in_process")).name == "in_process"
     assert build_executor(settings("ray")).name == "ray"
     with pytest.raises(SettingsError, match=r"executor = 'celery': .*'in_process' or 'ray'"):
         settings("celery")

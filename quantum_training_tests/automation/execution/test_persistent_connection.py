@@ -1,4 +1,4 @@
-"""A nested run's one connection to Postgres: same events, few sessions, and none once it has ended."""
+"""A run's one connection to Postgres: same events, few sessions, and none once it has ended."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 import yaml
 
+from quantum_training.automation.execution.executor import in_process
 from quantum_training.automation.execution.persistent_connection import persistent_connection
 from quantum_training_tests.support.processes import wait_for
 
@@ -23,6 +24,23 @@ END = (
 @dg.asset
 def answer() -> int:
     return 42
+
+
+@dg.op
+def number() -> int:
+    return 42
+
+
+@dg.job(executor_def=dg.in_process_executor)
+def dagsters_job() -> None:
+    for n in range(10):
+        number.alias(f"number_{n}")()
+
+
+@dg.job(executor_def=in_process)
+def own_job() -> None:
+    for n in range(10):
+        number.alias(f"number_{n}")()
 
 
 @pytest.fixture
@@ -62,6 +80,28 @@ def test_a_run_stores_what_it_does_without_and_opens_one_session(instance, ask):
     wait_for("the end of the session", lambda: ask(OPEN) == 0, 10)
     assert events(instance) == expected, "as before once more"
     assert len(instance.get_runs()) == 3
+
+
+def test_the_executor_of_the_project_runs_a_job_as_dagsters_does_over_one_session(instance, ask):
+    def run(job: dg.JobDefinition) -> tuple[list[str], int]:
+        before = sessions(ask)
+        with dg.execute_job(dg.reconstructable(job), instance) as result:
+            types = [event.event_type_value for event in result.all_events]
+        return types, sessions(ask) - before
+
+    (expected, many), (found, few) = run(dagsters_job), run(own_job)
+    assert found == expected
+    assert "STEP_SUCCESS" in found
+    assert few < many / 2, "what Dagster writes before and after the steps has sessions of its own"
+
+
+def test_a_nested_run_uses_the_connection_of_the_run_around_it(instance):
+    with persistent_connection(instance):
+        engine = instance.event_log_storage._engine
+        with persistent_connection(instance):
+            assert instance.event_log_storage._engine is engine
+        assert instance.event_log_storage._engine is engine
+        assert events(instance)
 
 
 def test_a_connection_that_postgres_closed_meanwhile_is_replaced(instance, ask):
