@@ -81,7 +81,7 @@ class MlflowConnection:
 
     @outages_named
     def prepare(self, symbol: str) -> str:
-        """Create a symbol's experiment and registered model if they are missing. Returns the experiment's id.
+        """Create a symbol's experiment if it is missing. Returns its id.
 
         RegistryError if the experiment is in MLflow's trash, which keeps its name.
         """
@@ -92,11 +92,14 @@ class MlflowConnection:
             tags = {**MODEL_TRAINING_KIND, "mlflow.note.content": f"{EXPERIMENT_NOTE} {name}."}
             _create(lambda: client.create_experiment(name, artifact_location=location, tags=tags))
             experiment = self.experiment(symbol)
-        if not client.search_model_versions(f"name = '{name}'", max_results=1):
-            _create(lambda: client.create_registered_model(name, description=f"{MODEL_NOTE} {name}."))
         if problem := trash_problem(experiment):
             raise RegistryError(f"{symbol}: {'. '.join(problem)}")
         return str(experiment.experiment_id)
+
+    def create_model(self, symbol: str) -> None:
+        """Create a symbol's registered model, unless there is one."""
+        client, name = self.client(), checked_name(symbol)
+        _create(lambda: client.create_registered_model(name, description=f"{MODEL_NOTE} {name}."))
 
     @property
     def _full_uri(self) -> str:

@@ -6,6 +6,7 @@ the inputs, identifies a version; MLflow's number depends on the order of traini
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ from quantum_training.models.contract import Model
 from quantum_training.resources.faults import remedy
 from quantum_training.resources.registry.aliases import Aliases
 from quantum_training.resources.registry.artefact_hashes import FILES, hash_tags, model_hash, require_unchanged
-from quantum_training.resources.registry.artefacts import checked_model, log_model
+from quantum_training.resources.registry.artefacts import LoggedModel, checked_model, log_model
 from quantum_training.resources.registry.connection import MlflowConnection, checked_name
 from quantum_training.resources.registry.errors import RegistryError, VersionDeleted, outages_named
 from quantum_training.resources.registry.new_version import NewVersion
@@ -94,18 +95,32 @@ class ModelRegistry(MlflowConnection):
         if existing := self.find(symbol, version.model_id):
             client.set_terminated(run_id, "KILLED")
             return existing
-        tags = {**bounded_tags(version.version_tags, MLFLOW_VERSION_TAG), **hash_tags(logged.files)}
-        client.create_model_version(
+        self._create_version(symbol, run_id, logged, version)
+        registered = self._without_duplicates(symbol, version.model_id)
+        _version_cache[self.uri, symbol, version.model_id] = registered
+        return registered
+
+    def _create_version(self, symbol: str, run_id: str, logged: LoggedModel, new: NewVersion) -> None:
+        """Register a logged model. The symbol's first version needs a registered model before."""
+        from mlflow.exceptions import MlflowException
+
+        tags = {**bounded_tags(new.version_tags, MLFLOW_VERSION_TAG), **hash_tags(logged.files)}
+        create = partial(
+            self.client().create_model_version,
             symbol,
             logged.uri,
             run_id,
             tags=tags,
-            description=bounded(version.description, MLFLOW_DESCRIPTION) or None,
+            description=bounded(new.description, MLFLOW_DESCRIPTION) or None,
             model_id=logged.model_id,
         )
-        registered = self._without_duplicates(symbol, version.model_id)
-        _version_cache[self.uri, symbol, version.model_id] = registered
-        return registered
+        try:
+            create()
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            self.create_model(symbol)
+            create()
 
     def _end_dead_runs(self, experiment: str, symbol: str, model_id: str, alive: str) -> None:
         """Mark runs of this model_id as killed: a run ends before it has a version, so their processes died."""
