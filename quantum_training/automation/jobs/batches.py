@@ -76,7 +76,7 @@ def in_batches(settings: Settings, job: str, requests: Sequence[dg.RunRequest]) 
     They stay as they are if schedules start no batches. Runs of one venue are in the same batches, because the queue
     limits how many runs ask a venue at a time.
     """
-    if not starts_batches(settings, job):
+    if not requests or not starts_batches(settings, job):
         return [*requests]
     groups: dict[tuple[tuple[str, str], ...], list[dg.RunRequest]] = defaultdict(list)
     for request in requests:
