@@ -5,14 +5,13 @@ run has none, so Dagster marks it as failed while it runs. Set in dagster.yaml a
 """
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 import dagster as dg
 from dagster._core.instance.ref import InstanceRef
-from dagster._core.launcher import CheckRunHealthResult, RunLauncher
+from dagster._core.launcher import RunLauncher
 
-from quantum_training.automation.run_launcher import nested_run_health
+from quantum_training.automation.run_launcher import NestedRunsLauncher
 
 
 class NestedRunsInstance(dg.DagsterInstance):
@@ -30,9 +29,8 @@ class NestedRunsInstance(dg.DagsterInstance):
 
     @property
     def run_launcher(self) -> RunLauncher:
-        launcher: Any = super().run_launcher
-        launcher.check_run_worker_health = partial(self._health, launcher)
+        launcher = super().run_launcher
+        own = type(launcher)
+        if not issubclass(own, NestedRunsLauncher):
+            launcher.__class__ = type(own.__name__, (NestedRunsLauncher, own), {})
         return launcher
-
-    def _health(self, launcher: RunLauncher, run: dg.DagsterRun) -> CheckRunHealthResult:
-        return nested_run_health(self, run) or type(launcher).check_run_worker_health(launcher, run)

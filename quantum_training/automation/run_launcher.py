@@ -8,7 +8,7 @@ before several servers answers only for the newest one, so each reload would loo
 
 import dagster as dg
 from dagster._core.errors import DagsterUserCodeUnreachableError
-from dagster._core.launcher import CheckRunHealthResult, WorkerStatus
+from dagster._core.launcher import CheckRunHealthResult, RunLauncher, WorkerStatus
 from dagster._core.launcher.default_run_launcher import DefaultRunLauncher
 from dagster._core.storage.tags import GRPC_INFO_TAG
 from dagster._serdes import deserialize_value
@@ -21,7 +21,24 @@ LAUNCHER_OVER = "which carried it out, is over"
 ANSWER_SECONDS = 60
 
 
-class WatchfulRunLauncher(DefaultRunLauncher):
+class NestedRunsLauncher(RunLauncher):
+    """Answers for nested runs, in front of a run launcher that looks for a process or job of each run."""
+
+    def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
+        return nested_run_health(self._instance, run) or super().check_run_worker_health(run)
+
+    def get_run_worker_debug_info(self, run: dg.DagsterRun, include_container_logs: bool | None = True) -> str | None:
+        return None if is_nested(run) else super().get_run_worker_debug_info(run, include_container_logs)
+
+    def terminate(self, run_id: str) -> bool:
+        run = self._instance.get_run_by_id(run_id)
+        if run is None or not is_nested(run):
+            return super().terminate(run_id)  # type: ignore[safe-super] # of the launcher behind this class
+        self._instance.report_engine_event(f"Not stopped. Stop run {run.tags[LAUNCHED_BY]}, which carries it out.", run)
+        return False
+
+
+class WatchfulRunLauncher(NestedRunsLauncher, DefaultRunLauncher):
     """A run is alive if its code server knows it. A server that does not answer gets time: retries need it, too."""
 
     @property

@@ -129,6 +129,16 @@ def test_a_run_without_a_job_is_dead_also_if_a_person_executed_a_nested_run_agai
     assert states(instance, around, alone, again, alive) == ["STARTED", "FAILURE", "FAILURE", "STARTED"]
 
 
+def test_a_nested_run_is_not_stopped_alone(build_instance):
+    instance = build_instance(NESTED_RUNS)
+    around = launch(instance)
+    inside = nest(instance, around)
+    assert instance.run_launcher.terminate(inside) is False
+    assert states(instance, around, inside) == ["STARTED", "STARTED"]
+    (event,) = instance.all_logs(inside, of_type=dg.DagsterEventType.ENGINE_EVENT)
+    assert f"Stop run {around}" in event.message
+
+
 def test_without_it_dagster_fails_a_nested_run_that_goes_on(build_instance):
     """Why docker/helm-values.yaml and docs/production/scale_out.md name the class. Once this fails, it can go."""
     instance = build_instance({})

@@ -40,7 +40,8 @@ def fail_child_runs(instance: dg.DagsterInstance, ended: Iterable[str]) -> list[
     parents = [*ended]
     if not parents:
         return []
-    children = instance.get_runs(dg.RunsFilter(tags={LAUNCHED_BY: parents}, statuses=UNFINISHED))
+    tagged = instance.get_runs(dg.RunsFilter(tags={LAUNCHED_BY: parents}, statuses=UNFINISHED))
+    children = [run for run in tagged if is_nested(run)]
     for run in children:
         instance.report_run_failed(run, f"{PARENT_ENDED} {run.tags[LAUNCHED_BY]}, which it was part of, has ended")
     return [run.run_id for run in children]

@@ -52,9 +52,8 @@ def run_findings(instance: dg.DagsterInstance, run: dg.DagsterRun, message: str)
     steps_of_checks = {
         event.step_key for event in events if not event.is_step_failure and _is_error(event.event_specific_data)
     }
-    failed_children = instance.get_runs(
-        dg.RunsFilter(tags={LAUNCHED_BY: run.run_id}, statuses=[dg.DagsterRunStatus.FAILURE])
-    )
+    failed = dg.RunsFilter(tags={LAUNCHED_BY: run.run_id}, statuses=[dg.DagsterRunStatus.FAILURE])
+    failed_children = [child for child in instance.get_runs(failed) if is_nested(child)]
     ended_early = run.tags.get(RESTART_TAG) == "true"  # symbols after the one that met the fault have not begun
     for event in failures:
         if reasons := _failed_symbols(event):

@@ -71,7 +71,7 @@ def scheduled_job(settings: Settings, job: str) -> str:
 
 
 def in_batches(settings: Settings, job: str, requests: Sequence[dg.RunRequest]) -> list[dg.RunRequest]:
-    """The requests of runs of a job as those of its batches, so many that all runs at a time have the same work.
+    """The requests of runs of a job as those of its batches, so many that all runs at a time have about the same work.
 
     They stay as they are if schedules start no batches. Runs of one venue are in the same batches, because the queue
     limits how many runs ask a venue at a time.

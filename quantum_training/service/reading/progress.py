@@ -6,15 +6,12 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from quantum_training.resources.run_origin import LAUNCHED_BY
 from quantum_training.service.dagster_client import DagsterOutage, outage_problem
 from quantum_training.service.problems import Problem
 from quantum_training.service.reading.events import Training, trainings
 from quantum_training.service.reading.run_logs import TrainingPoint
-from quantum_training.service.reading.runs import RunDetail, RunRow, run_detail, run_row
+from quantum_training.service.reading.runs import RunDetail, RunRow, nested_runs, run_detail, run_row
 from quantum_training.service.state import State
-
-NESTED = 200
 
 
 class Progress(BaseModel):
@@ -49,8 +46,7 @@ def progress_of(state: State, run_id: str) -> Progress:
     try:
         points = state.logs.points(run_id)
         if not points:
-            nested = state.dagster.runs(1, tags={LAUNCHED_BY: run_id})
-            points = [point for other in nested for point in state.logs.points(other["runId"])]
+            points = [point for other in nested_runs(state, run_id)[:1] for point in state.logs.points(other["runId"])]
     except DagsterOutage as error:
         raise outage_problem(error) from error
     progress = Progress(
@@ -79,7 +75,7 @@ def result_of(state: State, run_id: str) -> dict[str, Any]:
         rule, remedy = "a result is that of a run that is over", f"see /api/v2/runs/{run_id}/progress"
         raise Problem(409, f"the run is {run['status']}", rule, remedy)
     try:
-        nested = [run_row(state, row) for row in state.dagster.runs(NESTED, tags={LAUNCHED_BY: run_id})]
+        nested = [run_row(state, row) for row in nested_runs(state, run_id)]
     except DagsterOutage as error:
         raise outage_problem(error) from error
     ids = {run_id, *(row["run_id"] for row in nested)}

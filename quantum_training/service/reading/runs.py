@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel, Field
 
-from quantum_training.resources.run_origin import ACTOR_TAG, LAUNCHED_BY, REASON_TAG, REQUEST_TAG
+from quantum_training.resources.run_origin import ACTOR_TAG, LAUNCHED_BY, RE_EXECUTION_OF, REASON_TAG, REQUEST_TAG
 from quantum_training.service.dagster_client import DagsterOutage, outage_problem
 from quantum_training.service.problems import Problem
 from quantum_training.service.reading.dated import page, utc_of_seconds
@@ -23,6 +23,7 @@ MOST_QUEUED = 500
 """Queued runs that are counted at most."""
 MOST_ASKED = 200
 """Newest runs, nested ones included, among which those of an address are looked for."""
+MOST_NESTED = 200
 
 
 class RunRow(BaseModel):
@@ -144,6 +145,12 @@ def _tags(run: Mapping[str, Any]) -> dict[str, str]:
 def _symbol_of(partitions: list[str]) -> str | None:
     symbols = {partition.partition("|")[0] for partition in partitions if "|" in partition}
     return symbols.pop() if len(symbols) == 1 else None
+
+
+def nested_runs(state: State, run_id: str) -> list[dict[str, Any]]:
+    """The newest runs that a run has carried out, newest first. DagsterOutage without the webserver."""
+    runs = state.dagster.runs(MOST_NESTED, tags={LAUNCHED_BY: run_id})
+    return [run for run in runs if RE_EXECUTION_OF not in _tags(run)]
 
 
 class RequestedRun(NamedTuple):

@@ -323,12 +323,14 @@ def test_nested_runs_of_a_dead_run_fail_with_it_as_one_alert(build_setup):
     inside = setup.run(tags={"clm/launched_by": parent.run_id})
     done = setup.run(status=dg.DagsterRunStatus.SUCCESS, tags={"clm/launched_by": parent.run_id})
     foreign = setup.run(tags={"clm/launched_by": "another"})
+    by_person = setup.run(tags={"clm/launched_by": parent.run_id}, remote_job_origin=LAUNCHED)
     training = TrainingJob(setup.bus, "AAA", "a", f"{inside.run_id}/AAA|2020-01-06/a")
     with training.publish_started("MANUAL", "asked"):
         pass
     setup.instance.report_run_failed(parent)
     assert "1 runs ended with the one that ran them" in setup.tick().skip_message
-    assert [setup.status(r).value for r in (inside, done, foreign)] == ["FAILURE", "SUCCESS", "STARTED"]
+    assert [setup.status(r).value for r in (inside, done)] == ["FAILURE", "SUCCESS"]
+    assert [setup.status(r).value for r in (foreign, by_person)] == ["STARTED", "STARTED"]
     (alert,) = setup.new_alerts()
     assert (alert.run_id, alert.symbol, alert.place) == (parent.run_id, "AAA", "job retrain AAA|2020-01-06")
     assert [e.payload.status for e in setup.events() if e.type == "model.training_completed"] == ["failed"]

@@ -126,7 +126,7 @@ def test_an_artefact_that_is_gone_beside_newer_ones_concerns_its_recipe_only(tra
 
 
 def test_the_registry_of_another_home_is_not_taken_for_this_one(trained, lost_registry):
-    lost_registry.registry.prepare("AAA")
+    lost_registry.registry.create_model("AAA")
     for recipe in ("xgboost", "lightgbm"):
         lost_registry.registry.client().create_model_version(
             "AAA", "file:///elsewhere", tags={"model_id": f"{recipe} elsewhere"}

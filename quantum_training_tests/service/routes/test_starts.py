@@ -216,10 +216,12 @@ def test_progress_result_and_stop_follow_the_run(starter, dagster):
     curve = starter.get(f"{started['address']}/progress").json()["curve"]
     assert [point["step"] for point in curve] == [4500, 5000]
     assert starter.get(f"{started['address']}/result").status_code == 409
-    dagster.launch(Launch("weekly_cycle", {}, {"clm/launched_by": started["run_id"]}))
+    nested = dagster.launch(Launch("weekly_cycle", {}, {"clm/launched_by": started["run_id"]}))
+    by_person = {"clm/launched_by": started["run_id"], "dagster/parent_run_id": nested}
+    dagster.launch(Launch("weekly_cycle", {}, by_person))
     dagster.end(started["run_id"], "SUCCESS")
     result = starter.get(f"{started['address']}/result").json()
-    assert [run["job"] for run in result["runs"]] == ["weekly_cycle"]
+    assert [run["run_id"] for run in result["runs"]] == [nested]
     other = starter.post("/api/v2/symbols/AAA/train", json=WHO).json()
     stopped = starter.post(f"{other['address']}/stop", json=WHO).json()
     assert (stopped["status"], stopped["is_over"]) == ("CANCELED", True)
