@@ -4,6 +4,8 @@ A code server reports the death of its runs, but not its own, for example with i
 leaves its runs STARTED, in their pool's slots, until TRAINING_JOB_TIMEOUT.
 This launcher is for code servers of one process, `dagster api grpc`. The proxy that `dagster code-server start` puts
 before several servers answers only for the newest one, so each reload would look like the death of all runs.
+
+NestedRunsLauncher is for any launcher: instance.py puts it before those of Kubernetes and Ray.
 """
 
 import dagster as dg

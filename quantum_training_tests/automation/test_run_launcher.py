@@ -9,6 +9,8 @@ import pytest
 import yaml
 from dagster._cli.job import _create_run
 from dagster._core.launcher import WorkerStatus
+from dagster._core.remote_origin import InProcessCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import GrpcServerTarget
 
@@ -53,6 +55,11 @@ def test_a_nested_run_is_alive_as_long_as_its_surrounding_run(instance):
     assert launcher.check_run_worker_health(parent).status == WorkerStatus.RUNNING
     instance.report_run_failed(parent)
     assert launcher.check_run_worker_health(child).status == WorkerStatus.FAILED
+    origin = RemoteJobOrigin(
+        RemoteRepositoryOrigin(InProcessCodeLocationOrigin(LoadableTargetOrigin()), "r"), "nothing"
+    )
+    again = instance.create_run_for_job(job, status=child.status, tags=child.tags, remote_job_origin=origin)
+    assert launcher.check_run_worker_health(again).status == WorkerStatus.RUNNING, "a run of its own"
 
 
 @pytest.mark.soak

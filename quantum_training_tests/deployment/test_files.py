@@ -156,5 +156,7 @@ def test_the_secrets_stay_out_of_git():
 def test_a_run_on_ray_gets_every_shared_address():
     page = (DOCKER.parent / "docs/production/scale_out.md").read_text()
     (launcher,) = [yaml.safe_load(b) for b in re.findall(r"```yaml\n(.*?)```", page, re.S) if "run_launcher" in b]
+    helm = yaml.safe_load((DOCKER / "helm-values.yaml").read_text())
+    assert launcher["instance_class"] == helm["additionalInstanceConfig"]["instance_class"]
     options = launcher["run_launcher"]["config"]["ray"]["env_vars"]
     assert {*re.findall(r"\| `(QUANTUM_TRAINING_\w+)` \|", page)} <= {*options}

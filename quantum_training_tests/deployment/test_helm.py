@@ -12,10 +12,12 @@ import yaml
 from dagster._cli import create_dagster_cli
 from dagster._config import validate_config
 from dagster._core.instance.config import dagster_instance_config_schema
+from dagster._serdes.config_class import class_from_code_pointer
 from dagster_k8s import K8sRunLauncher
 from dagster_k8s.container_context import K8sContainerContext
 from dagster_k8s.job import UserDefinedDagsterK8sConfig
 
+from quantum_training.automation.instance import NestedRunsInstance
 from quantum_training.settings import Settings
 
 DOCKER = Path(__file__).parents[2] / "docker"
@@ -80,6 +82,8 @@ def test_the_instance_takes_what_the_chart_makes_of_the_values():
         "telemetry": VALUES["telemetry"],
     }
     valid(dagster_instance_config_schema(), config)
+    named = config["instance_class"]
+    assert class_from_code_pointer(named["module"], named["class"]) is NestedRunsInstance
     compose = yaml.safe_load((DOCKER / "dagster.yaml").read_text())
     same = ("schedule", "sensor")
     assert {name: compose["retention"][name] for name in same} == retention

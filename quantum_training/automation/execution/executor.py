@@ -23,7 +23,7 @@ def build_executor(settings: Settings) -> dg.ExecutorDefinition:
 
 
 class OneConnection(dg.Executor):
-    """Another executor, whose runs keep one connection to Postgres."""
+    """Runs the steps by another executor; Dagster's storage keeps one connection to Postgres meanwhile."""
 
     def __init__(self, executor: dg.Executor) -> None:
         self._executor = executor
@@ -37,10 +37,10 @@ class OneConnection(dg.Executor):
             yield from self._executor.execute(plan_context, execution_plan)
 
 
-DAGSTERS: Any = dg.in_process_executor
+_dagsters: Any = dg.in_process_executor
 
 
-@dg.executor(name=DAGSTERS.name, config_schema=DAGSTERS.config_schema)
+@dg.executor(name=_dagsters.name, config_schema=_dagsters.config_schema)
 def in_process(context: dg.InitExecutorContext) -> dg.Executor:
     """Dagster's executor of all steps in the process of the run, over one connection to Postgres."""
-    return OneConnection(DAGSTERS.executor_creation_fn(context))
+    return OneConnection(_dagsters.executor_creation_fn(context))

@@ -13,6 +13,9 @@ from quantum_training.service.reading.run_logs import TrainingPoint
 from quantum_training.service.reading.runs import RunDetail, RunRow, nested_runs, run_detail, run_row
 from quantum_training.service.state import State
 
+MOST_NESTED, NEWEST_NESTED = 200, 10
+"""Runs with the tag that are read for a result, and for the nested run that goes on."""
+
 
 class Progress(BaseModel):
     """The state of a run. What only an agent's training has is null for others."""
@@ -46,7 +49,8 @@ def progress_of(state: State, run_id: str) -> Progress:
     try:
         points = state.logs.points(run_id)
         if not points:
-            points = [point for other in nested_runs(state, run_id)[:1] for point in state.logs.points(other["runId"])]
+            newest_nested = nested_runs(state, run_id, NEWEST_NESTED)[:1]
+            points = [point for other in newest_nested for point in state.logs.points(other["runId"])]
     except DagsterOutage as error:
         raise outage_problem(error) from error
     progress = Progress(
@@ -75,7 +79,7 @@ def result_of(state: State, run_id: str) -> dict[str, Any]:
         rule, remedy = "a result is that of a run that is over", f"see /api/v2/runs/{run_id}/progress"
         raise Problem(409, f"the run is {run['status']}", rule, remedy)
     try:
-        nested = [run_row(state, row) for row in nested_runs(state, run_id)]
+        nested = [run_row(state, row) for row in nested_runs(state, run_id, MOST_NESTED)]
     except DagsterOutage as error:
         raise outage_problem(error) from error
     ids = {run_id, *(row["run_id"] for row in nested)}

@@ -23,7 +23,6 @@ MOST_QUEUED = 500
 """Queued runs that are counted at most."""
 MOST_ASKED = 200
 """Newest runs, nested ones included, among which those of an address are looked for."""
-MOST_NESTED = 200
 
 
 class RunRow(BaseModel):
@@ -147,9 +146,12 @@ def _symbol_of(partitions: list[str]) -> str | None:
     return symbols.pop() if len(symbols) == 1 else None
 
 
-def nested_runs(state: State, run_id: str) -> list[dict[str, Any]]:
-    """The newest runs that a run has carried out, newest first. DagsterOutage without the webserver."""
-    runs = state.dagster.runs(MOST_NESTED, tags={LAUNCHED_BY: run_id})
+def nested_runs(state: State, run_id: str, limit: int) -> list[dict[str, Any]]:
+    """The newest runs that a run has carried out, newest first. DagsterOutage without the webserver.
+
+    limit: how many runs with its tag are read; re-executions, which have it too, are then left out.
+    """
+    runs = state.dagster.runs(limit, tags={LAUNCHED_BY: run_id})
     return [run for run in runs if RE_EXECUTION_OF not in _tags(run)]
 
 

@@ -4,9 +4,10 @@ import os
 import subprocess
 import sys
 
+import dagster as dg
 import pytest
 
-from quantum_training.automation.execution.executor import build_executor
+from quantum_training.automation.execution.executor import build_executor, in_process
 from quantum_training.settings import environment, load_settings
 from quantum_training.settings.paths import SettingsError
 
@@ -22,7 +23,8 @@ def settings(monkeypatch, tmp_path):
 
 
 def test_the_setting_switches_the_executor_of_every_job(settings):
-    assert build_executor(settings("in_process")).name == "in_process"
+    assert build_executor(settings("in_process")) is in_process
+    assert in_process.name == dg.in_process_executor.name
     assert build_executor(settings("ray")).name == "ray"
     with pytest.raises(SettingsError, match=r"executor = 'celery': .*'in_process' or 'ray'"):
         settings("celery")

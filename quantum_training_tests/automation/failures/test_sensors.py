@@ -220,7 +220,10 @@ def test_a_symbol_that_failed_before_its_nested_run_is_an_alert_of_the_surroundi
     job.execute_in_process(
         instance=setup.instance, run_config={"ops": {"run_cycle": {"config": config}}}, raise_on_error=False
     )
-    assert {alert.symbol for alert in setup.new_alerts()} == {"AAA"}
+    (around,) = setup.instance.get_runs()
+    tags = {"clm/launched_by": around.run_id, "symbol": "AAA"}  # of a nested run that a person executed again
+    setup.run(status=dg.DagsterRunStatus.FAILURE, tags=tags, remote_job_origin=LAUNCHED)
+    assert {(alert.symbol, alert.run_id) for alert in setup.new_alerts()} == {("AAA", around.run_id)}
 
 
 def test_a_retried_run_is_an_alert_after_its_last_attempt(build_setup, retrying):
